@@ -1,0 +1,50 @@
+# Every target runs from a fresh clone with nothing but Go installed.
+
+GO      ?= go
+T       ?= 30s
+RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent
+TOOLS   := $(GO) tool -modfile=.ci/go.mod
+FUZZ    := internal/wire crdt gossip gossip/transport
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race lint fuzz golden bench check clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/sentinel-peer
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sentinel-peer ./cmd/sentinel-peer
+
+demo: build ## three real peers: share, cut, heal, kill, restart, agree
+	./bin/sentinel-peer demo
+
+test: ## every test: unit, laws, simulator, golden vectors, examples, real processes
+	$(GO) test -timeout 8m ./...
+
+race: ## the concurrent packages under the race detector
+	$(GO) test -race -short -timeout 8m $(RACE)
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(TOOLS) staticcheck ./...
+
+fuzz: ## each fuzz target for T (T=30s)
+	@for p in $(FUZZ); do \
+	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
+	    echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(T) ./$$p || exit 1; \
+	  done; \
+	done
+
+golden: ## rewrite the golden files and show what changed
+	$(GO) test ./gossip ./crdt ./sim -run Golden -update
+	git --no-pager diff --stat -- '*testdata*'
+
+bench: ## the goals of this project beside its rivals, in one run
+	cd bench && $(GO) run ./all
+
+check: lint test race ## what CI holds a change to
+
+clean: ## remove what the targets made
+	rm -rf bin
+	$(GO) clean -testcache
