@@ -1,0 +1,146 @@
+package transport
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Limits of what this package carries. They are constants because two peers
+// must agree on them.
+const (
+	// MaxPacketBytes is the longest frame SendPacket takes. With the label, the
+	// cipher and the IP and UDP headers it stays under the common 1,400 byte
+	// path limit, so a packet is never split by the network.
+	MaxPacketBytes = 1100
+
+	// MaxFrameBytes is the longest frame SendStream takes and the longest one
+	// a receiver assembles: 8 MiB of content and room for its envelope.
+	MaxFrameBytes = 8<<20 + 64<<10
+
+	// MaxMetaBytes is the longest Config.Meta.
+	MaxMetaBytes = 400
+
+	// MaxNameBytes is the longest Config.Cluster and the longest Config.ID.
+	MaxNameBytes = 64
+)
+
+// Errors a caller decides on.
+var (
+	// ErrPlaintextBind says that Open was asked to listen beyond loopback
+	// without a key.
+	ErrPlaintextBind = errors.New("refusing to gossip in plain text beyond loopback")
+	// ErrFaultsBind says that Open was asked to allow Cut beyond loopback.
+	ErrFaultsBind = errors.New("refusing to allow fault injection beyond loopback")
+	// ErrUnknownPeer says that no living member has the id.
+	ErrUnknownPeer = errors.New("no living member has this id")
+	// ErrTooLarge says that a frame or a meta is over its limit.
+	ErrTooLarge = errors.New("too large")
+	// ErrQueueFull says that a peer takes frames more slowly than we make them:
+	// its queue holds Config.QueueBytes already. The frame was dropped.
+	ErrQueueFull = errors.New("stream queue is full")
+	// ErrClosed says that Close or Leave came first.
+	ErrClosed = errors.New("transport is closed")
+	// ErrFaultsOff says that Cut needs Config.Faults.
+	ErrFaultsOff = errors.New("fault injection is off")
+)
+
+// Path says which way a frame came.
+type Path uint8
+
+const (
+	Packet Path = iota + 1 // one datagram: unordered, may be lost or doubled
+	Stream                 // a peer stream: ordered per lane while it lives
+)
+
+func (p Path) String() string {
+	if p == Packet {
+		return "packet"
+	}
+	return "stream"
+}
+
+// Config says who we are, where we listen and whom to ask first. Cluster, ID
+// and Inbox are mandatory; everything else works at its zero value.
+type Config struct {
+	Cluster   string   // name of the cluster, 1..64 bytes; a peer of another cluster is refused
+	ID        string   // our member id, 1..64 bytes, unique and new at each start
+	Meta      []byte   // up to 400 bytes that every member learns about us
+	Bind      string   // host:port to listen on; port 0 takes any free one; default 127.0.0.1:7946
+	Advertise string   // host:port others reach us at; default: what we listen on
+	Seeds     []string // host or host:port of peers to ask; names are resolved anew at each try
+	Keys      [][]byte // 16, 24 or 32 bytes each; the first seals, every one opens
+
+	// Inbox takes each frame that arrives. The frame belongs to the callee. It
+	// is called from several goroutines at once, some of which everything else
+	// waits for, so it must only enqueue and return.
+	Inbox func(frame []byte, via Path)
+
+	// OnMembers, if set, takes the whole member list (ourselves included,
+	// sorted by id) after changes: one call at a time, changes in quick
+	// succession in one call. Close waits for it to return.
+	OnMembers func([]Member)
+
+	Logger  *slog.Logger                  // default: discard
+	Network memberlist.NodeAwareTransport // default: real sockets on Bind
+	Faults  bool                          // allow Cut; for development, on loopback only
+
+	QueueBytes       int           // bound of the frames waiting for one peer; default 8 MiB; a lone frame always fits
+	StreamIdle       time.Duration // an outgoing stream unused for so long is closed; default 5 min
+	HandshakeTimeout time.Duration // for dialling, for the first byte, for the hello; default 5 s
+	WriteTimeout     time.Duration // a peer that takes nothing for so long is hung up on; default 10 s
+	RejoinMin        time.Duration // first pause between tries to reach a lost peer; default 1 s
+	RejoinMax        time.Duration // longest such pause; default 15 s
+}
+
+const defaultPort = 7946
+
+func (c Config) withDefaults() Config {
+	if c.Bind == "" {
+		c.Bind = net.JoinHostPort("127.0.0.1", fmt.Sprint(defaultPort))
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.QueueBytes = cmp.Or(c.QueueBytes, 8<<20)
+	c.StreamIdle = cmp.Or(c.StreamIdle, 5*time.Minute)
+	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
+	c.RejoinMin = cmp.Or(c.RejoinMin, time.Second)
+	c.RejoinMax = max(cmp.Or(c.RejoinMax, 15*time.Second), c.RejoinMin)
+	return c
+}
+
+func (c Config) validate() error {
+	var all []error
+	name := func(field, v string) {
+		if v == "" || len(v) > MaxNameBytes {
+			all = append(all, fmt.Errorf("%s has %d bytes; allowed are 1 to %d", field, len(v), MaxNameBytes))
+		}
+	}
+	name("Cluster", c.Cluster)
+	name("ID", c.ID)
+	if len(c.Meta) > MaxMetaBytes {
+		all = append(all, fmt.Errorf("Meta has %d bytes; allowed are up to %d: %w", len(c.Meta), MaxMetaBytes, ErrTooLarge))
+	}
+	for i, k := range c.Keys {
+		if memberlist.ValidateKey(k) != nil {
+			all = append(all, fmt.Errorf("Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
+		}
+	}
+	if c.Inbox == nil {
+		all = append(all, errors.New("Inbox is missing: it takes the frames that arrive"))
+	}
+	for i, s := range c.Seeds {
+		if strings.TrimSpace(s) == "" {
+			all = append(all, fmt.Errorf("Seeds[%d] is empty; allowed are host and host:port", i))
+		}
+	}
+	return errors.Join(all...)
+}

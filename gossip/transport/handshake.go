@@ -1,0 +1,324 @@
+package transport
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/flynn/noise"
+)
+
+// A peer stream opens with one round trip:
+//
+//	initiator  hello [noise message 1]
+//	responder  answer version [noise message 2]
+//
+//	hello      0xF5, version, 8 B cluster hash, 4 B key id (0: no key),
+//	           1 B length + sender id, 1 B length + target id
+//
+// With a key the two noise messages are those of Noise_NNpsk0_25519_AESGCM_SHA256
+// (Perrin, "The Noise Protocol Framework", rev. 34): forward secrecy from the
+// ephemeral keys, and nobody gets past them without the cluster's key. The
+// prologue is the hello and the cluster's full name, so both sides agree on
+// version, cluster, key id and both ids or the handshake fails.
+const (
+	streamVersion = 1
+
+	clusterHashBytes = 8
+	keyIDBytes       = 4
+	noiseMsgBytes    = 32 + 16 // an ephemeral key and the tag of an empty payload
+	helloFixed       = 2 + clusterHashBytes + keyIDBytes
+)
+
+// Answers of the responder.
+const (
+	answerOK byte = iota
+	answerVersion
+	answerCluster
+	answerKey
+	answerTarget
+	answerMalformed
+)
+
+var answers = map[byte]cause{
+	answerVersion: refuseVersion, answerCluster: refuseCluster, answerKey: refuseKey,
+	answerTarget: refuseTarget, answerMalformed: refuseMalformed,
+}
+
+// refusal is a handshake that ended with a reason. Local tells who refused.
+type refusal struct {
+	why    cause
+	local  bool
+	detail string
+}
+
+func (r *refusal) Error() string {
+	who := "the peer refused us"
+	if r.local {
+		who = "refused the peer"
+	}
+	return fmt.Sprintf("%s: %s: %s", who, r.why, r.detail)
+}
+
+type keyID [keyIDBytes]byte
+
+// streamKey is one key of the ring, made ready for handshakes.
+type streamKey struct {
+	id  keyID // short public name, so that rotation needs no guessing
+	psk []byte
+}
+
+// identity is what a peer brings to a handshake.
+type identity struct {
+	cluster     string
+	clusterHash [clusterHashBytes]byte
+	id          string
+	keys        []streamKey
+}
+
+func newIdentity(cluster, id string, keys [][]byte) (*identity, error) {
+	me := &identity{cluster: cluster, id: id}
+	sum := sha256.Sum256([]byte("sentinel-peer cluster\x00" + cluster))
+	copy(me.clusterHash[:], sum[:])
+	for _, k := range keys {
+		psk, err := hkdf.Key(sha256.New, k, []byte(cluster), "sentinel-peer stream key v1", 32)
+		if err != nil {
+			return nil, err
+		}
+		name, err := hkdf.Key(sha256.New, k, []byte(cluster), "sentinel-peer stream key name v1", keyIDBytes)
+		if err != nil {
+			return nil, err
+		}
+		sk := streamKey{id: keyID(name), psk: psk}
+		if sk.id == (keyID{}) {
+			sk.id[0] = 1 // zero says "no key"
+		}
+		me.keys = append(me.keys, sk)
+	}
+	return me, nil
+}
+
+func (me *identity) hello(target string, key keyID) []byte {
+	b := make([]byte, 0, helloFixed+2+len(me.id)+len(target)+noiseMsgBytes)
+	b = append(b, bytePeer, streamVersion)
+	b = append(b, me.clusterHash[:]...)
+	b = append(b, key[:]...)
+	b = append(b, byte(len(me.id)))
+	b = append(b, me.id...)
+	b = append(b, byte(len(target)))
+	return append(b, target...)
+}
+
+// session is the outcome of a handshake: whom we speak with, and the ciphers;
+// nil ciphers mean plain text.
+type session struct {
+	peer       string
+	send, recv *noise.CipherState
+}
+
+var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherAESGCM, noise.HashSHA256)
+
+func (me *identity) noise(psk, hello []byte, initiator bool) (*noise.HandshakeState, error) {
+	return noise.NewHandshakeState(noise.Config{
+		CipherSuite: suite, Pattern: noise.HandshakeNN, Initiator: initiator,
+		Prologue: append(append([]byte(nil), hello...), me.cluster...), PresharedKey: psk,
+	})
+}
+
+// initiate opens a session with the member target over conn.
+func (me *identity) initiate(conn io.ReadWriter, target string) (session, error) {
+	var key streamKey
+	if len(me.keys) > 0 {
+		key = me.keys[0]
+	}
+	hello := me.hello(target, key.id)
+	var hs *noise.HandshakeState
+	if key.psk != nil {
+		var err error
+		if hs, err = me.noise(key.psk, hello, true); err != nil {
+			return session{}, err
+		}
+		if hello, _, _, err = hs.WriteMessage(hello, nil); err != nil {
+			return session{}, err
+		}
+	}
+	if _, err := conn.Write(hello); err != nil {
+		return session{}, err
+	}
+	var answer [2]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return session{}, err
+	}
+	if answer[0] != answerOK {
+		why, ok := answers[answer[0]]
+		if !ok {
+			why = refuseMalformed
+		}
+		return session{}, &refusal{why: why, detail: fmt.Sprintf("we speak version %d, it speaks %d", streamVersion, answer[1])}
+	}
+	if hs == nil {
+		return session{peer: target}, nil
+	}
+	var msg [noiseMsgBytes]byte
+	if _, err := io.ReadFull(conn, msg[:]); err != nil {
+		return session{}, err
+	}
+	_, send, recv, err := hs.ReadMessage(nil, msg[:])
+	if err != nil {
+		return session{}, &refusal{why: refuseKey, local: true, detail: err.Error()}
+	}
+	return session{peer: target, send: send, recv: recv}, nil
+}
+
+// respond answers a hello on conn, its first byte included. A refused peer is
+// told why before the error returns.
+func (me *identity) respond(conn io.ReadWriter) (session, error) {
+	s, reply, err := me.judge(conn)
+	if r, ok := errors.AsType[*refusal](err); ok {
+		for code, why := range answers {
+			if why == r.why {
+				conn.Write([]byte{code, streamVersion}) // it may be gone; we are done either way
+			}
+		}
+	}
+	if err != nil {
+		return session{}, err
+	}
+	_, err = conn.Write(append([]byte{answerOK, streamVersion}, reply...))
+	return s, err
+}
+
+// judge reads a hello and decides, and makes the noise reply if there is a key.
+func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
+	refuse := func(why cause, format string, args ...any) (session, []byte, error) {
+		return session{}, nil, &refusal{why: why, local: true, detail: fmt.Sprintf(format, args...)}
+	}
+	hello := make([]byte, helloFixed, helloFixed+2+2*MaxNameBytes)
+	// The version first: what follows it may differ in another one.
+	if _, err := io.ReadFull(conn, hello[:2]); err != nil {
+		return session{}, nil, err
+	}
+	if hello[0] != bytePeer {
+		return refuse(refuseMalformed, "first byte is %#x", hello[0])
+	}
+	if hello[1] != streamVersion {
+		return refuse(refuseVersion, "it speaks version %d, we speak %d", hello[1], streamVersion)
+	}
+	if _, err := io.ReadFull(conn, hello[2:]); err != nil {
+		return session{}, nil, err
+	}
+	var id keyID
+	copy(id[:], hello[2+clusterHashBytes:])
+	if [clusterHashBytes]byte(hello[2:]) != me.clusterHash {
+		return refuse(refuseCluster, "our cluster is %q", me.cluster)
+	}
+	var names [2]string
+	for i := range names {
+		if hello, names[i], err = readName(conn, hello); err != nil {
+			return session{}, nil, err
+		}
+	}
+	s.peer = names[0]
+	if names[1] != me.id {
+		return refuse(refuseTarget, "it wants %q, we are %q", names[1], me.id)
+	}
+	psk, err := me.find(id)
+	if err != nil || psk == nil {
+		return s, nil, err
+	}
+	var msg [noiseMsgBytes]byte
+	if _, err := io.ReadFull(conn, msg[:]); err != nil {
+		return session{}, nil, err
+	}
+	hs, err := me.noise(psk, hello, false)
+	if err != nil {
+		return session{}, nil, err
+	}
+	if _, _, _, err = hs.ReadMessage(nil, msg[:]); err != nil {
+		return refuse(refuseKey, "%v", err)
+	}
+	if reply, s.recv, s.send, err = hs.WriteMessage(nil, nil); err != nil {
+		return session{}, nil, err
+	}
+	return s, reply, nil
+}
+
+// find returns the key named id; nil where both sides go without.
+func (me *identity) find(id keyID) ([]byte, error) {
+	if len(me.keys) == 0 && id == (keyID{}) {
+		return nil, nil
+	}
+	for _, k := range me.keys {
+		if k.id == id {
+			return k.psk, nil
+		}
+	}
+	detail := fmt.Sprintf("its key %x is not among our %d", id[:], len(me.keys))
+	if id == (keyID{}) {
+		detail = "it came without a key, we have one"
+	}
+	return nil, &refusal{why: refuseKey, local: true, detail: detail}
+}
+
+// readName reads a length and a name, and appends both to hello.
+func readName(conn io.Reader, hello []byte) ([]byte, string, error) {
+	var n [1]byte
+	if _, err := io.ReadFull(conn, n[:]); err != nil {
+		return nil, "", err
+	}
+	if n[0] == 0 || n[0] > MaxNameBytes {
+		return nil, "", &refusal{why: refuseMalformed, local: true, detail: fmt.Sprintf("a name of %d bytes; allowed are 1 to %d", n[0], MaxNameBytes)}
+	}
+	hello = append(hello, n[0])
+	at := len(hello)
+	hello = hello[:at+int(n[0])]
+	if _, err := io.ReadFull(conn, hello[at:]); err != nil {
+		return nil, "", err
+	}
+	return hello, string(hello[at:]), nil
+}
+
+// maxSealed is the most plain text in one noise message.
+const maxSealed = noise.MaxMsgLen - 16
+
+// seal appends to dst one noise message holding plain: a 2 byte length and the
+// cipher text.
+func seal(cs *noise.CipherState, dst, plain []byte) ([]byte, error) {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(plain)+16))
+	return cs.Encrypt(dst, nil, plain)
+}
+
+// opener reads the plain text of a sealed stream.
+type opener struct {
+	r    io.Reader
+	cs   *noise.CipherState
+	buf  []byte // the message being read; at most 64 KiB, grown by what peers really send
+	rest []byte // its plain text not read yet
+}
+
+func (o *opener) Read(p []byte) (int, error) {
+	for len(o.rest) == 0 {
+		var n [2]byte
+		if _, err := io.ReadFull(o.r, n[:]); err != nil {
+			return 0, err
+		}
+		size := int(binary.BigEndian.Uint16(n[:]))
+		if size > cap(o.buf) {
+			o.buf = make([]byte, size)
+		}
+		o.buf = o.buf[:size]
+		if _, err := io.ReadFull(o.r, o.buf); err != nil {
+			return 0, err
+		}
+		var err error
+		if o.rest, err = o.cs.Decrypt(o.buf[:0], nil, o.buf); err != nil {
+			return 0, fmt.Errorf("opening a sealed message: %w", err)
+		}
+	}
+	n := copy(p, o.rest)
+	o.rest = o.rest[n:]
+	return n, nil
+}

@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// limited passes on a few records per period and counts the rest. What strangers
+// can cause is logged through it.
+type limited struct {
+	slog.Handler
+	gate *gate
+}
+
+// gate is shared by the handlers derived from one.
+type gate struct {
+	mu         sync.Mutex // guards what follows
+	until      time.Time
+	left       int
+	suppressed int
+}
+
+const (
+	limitPeriod = 10 * time.Second
+	limitBurst  = 10
+)
+
+func newLimited(h slog.Handler) *slog.Logger { return slog.New(limited{h, &gate{}}) }
+
+func (l limited) Handle(ctx context.Context, r slog.Record) error {
+	l.gate.mu.Lock()
+	if r.Time.After(l.gate.until) {
+		l.gate.until, l.gate.left = r.Time.Add(limitPeriod), limitBurst
+	}
+	if l.gate.left == 0 {
+		l.gate.suppressed++
+		l.gate.mu.Unlock()
+		return nil
+	}
+	l.gate.left--
+	n := l.gate.suppressed
+	l.gate.suppressed = 0
+	l.gate.mu.Unlock()
+	if n > 0 {
+		r = r.Clone()
+		r.AddAttrs(slog.Int("suppressed", n))
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+func (l limited) WithAttrs(a []slog.Attr) slog.Handler {
+	return limited{l.Handler.WithAttrs(a), l.gate}
+}
+
+func (l limited) WithGroup(name string) slog.Handler {
+	return limited{l.Handler.WithGroup(name), l.gate}
+}
+
+// bridge turns memberlist's log lines into records and, where a line is the
+// only sign of a loss, into counts.
+type bridge struct {
+	log, warn *slog.Logger
+	stats     *counters
+}
+
+func (b *bridge) logger() *log.Logger { return log.New(b, "", 0) }
+
+// told maps a phrase of memberlist v0.7.0 to what it means.
+var told = []struct {
+	phrase string
+	why    cause
+}{
+	{"handler queue full", dropHandler},
+	{"with unacceptable label", refuseCluster},
+	{"Decrypt packet failed", refuseKey},
+	{"no installed keys could decrypt", refuseKey},
+	{"remote state is encrypted and encryption is not configured", refuseKey},
+	{"remote state is not encrypted", refuseKey},
+}
+
+func (b *bridge) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	level := slog.LevelInfo
+	if tag, rest, ok := strings.Cut(text, "] "); ok && strings.HasPrefix(tag, "[") {
+		text = rest
+		switch tag[1:] {
+		case "DEBUG":
+			level = slog.LevelDebug
+		case "WARN":
+			level = slog.LevelWarn
+		case "ERR", "ERROR":
+			// Its errors are a lost packet or a refused stranger; the protocol
+			// goes on, so for the operator they are warnings.
+			level = slog.LevelWarn
+		}
+	}
+	for _, t := range told {
+		if strings.Contains(text, t.phrase) {
+			b.stats.count(t.why, 1)
+			break
+		}
+	}
+	text = strings.TrimPrefix(text, "memberlist: ")
+	to := b.log
+	if level >= slog.LevelWarn {
+		to = b.warn
+	}
+	to.Log(context.Background(), level, text, "from", "memberlist")
+	return len(line), nil
+}

@@ -1,0 +1,306 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Memberlist is our place in the cluster: it knows the members, carries frames
+// to them and takes theirs. All methods are safe for concurrent use.
+type Memberlist struct {
+	cfg     Config
+	log     *slog.Logger
+	warn    *slog.Logger // at a bounded rate
+	me      *identity
+	addr    string // our gossip address
+	list    *memberlist.Memberlist
+	mux     *mux
+	members *roster
+	rejoin  *rejoin
+	stats   counters
+	meta    atomic.Pointer[[]byte]
+
+	ctx    context.Context // done when Close begins
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	outMu sync.Mutex // guards out
+	out   map[string]*outbound
+
+	lifeMu  sync.Mutex // serialises Leave and Close; guards what follows
+	closed  bool
+	left    bool
+	leaving chan struct{} // closed when memberlist's Leave returned
+}
+
+// Open starts listening and looking for the cluster. It fails if the
+// configuration is wrong or the address is taken; it does not fail, and does
+// not wait, when no seed answers: that may change, so it logs and keeps trying.
+// The context bounds the lookup of host names in Bind and Advertise.
+func Open(ctx context.Context, cfg Config) (*Memberlist, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	m := &Memberlist{cfg: cfg, log: cfg.Logger, warn: newLimited(cfg.Logger.Handler()), out: make(map[string]*outbound)}
+	meta := append([]byte(nil), cfg.Meta...)
+	m.meta.Store(&meta)
+	var err error
+	if m.me, err = newIdentity(cfg.Cluster, cfg.ID, cfg.Keys); err != nil {
+		return nil, fmt.Errorf("transport: keys: %w", err)
+	}
+	network, err := m.network(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	if err := m.start(ctx, network); err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	return m, nil
+}
+
+// network returns the configured network, or opens sockets where we may.
+func (m *Memberlist) network(ctx context.Context) (memberlist.NodeAwareTransport, error) {
+	if m.cfg.Network != nil {
+		return m.cfg.Network, nil
+	}
+	at, err := resolve(ctx, m.cfg.Bind)
+	if err != nil {
+		return nil, fmt.Errorf("bind %q: %w", m.cfg.Bind, err)
+	}
+	if !at.Addr().IsLoopback() {
+		if len(m.cfg.Keys) == 0 {
+			return nil, fmt.Errorf("bind %q: %w: set a key, or bind to 127.0.0.1", m.cfg.Bind, ErrPlaintextBind)
+		}
+		if m.cfg.Faults {
+			return nil, fmt.Errorf("bind %q: %w", m.cfg.Bind, ErrFaultsBind)
+		}
+	}
+	s, err := listen(at.Addr(), int(at.Port()), m.warn)
+	if err != nil {
+		return nil, fmt.Errorf("bind %q: %w", m.cfg.Bind, err)
+	}
+	return s, nil
+}
+
+// start wires everything up. It owns network from here on.
+func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTransport) error {
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.mux = newMux(network, m.cfg.HandshakeTimeout, &m.stats)
+	m.mux.self = func() string { return m.addr }
+	m.mux.peer = m.servePeer
+	if m.cfg.Faults {
+		m.mux.cuts = &cuts{addrs: make(map[string]struct{})}
+	}
+	conf, err := m.listConfig(ctx)
+	if err == nil {
+		// Known before memberlist is: a peer may dial us the moment it starts.
+		var ip net.IP
+		var port int
+		if ip, port, err = network.FinalAdvertiseAddr(conf.AdvertiseAddr, conf.AdvertisePort); err == nil {
+			m.addr = addrOf(&memberlist.Node{Addr: ip, Port: uint16(port)})
+			conf.BindPort = port
+		}
+	}
+	if err != nil {
+		m.cancel()
+		return errors.Join(err, network.Shutdown())
+	}
+	m.rejoin = newRejoin(m)
+	m.members = newRoster(m.cfg.ID)
+	m.members.seen = m.rejoin.seen
+	m.members.lost = func(id, addr string) {
+		m.hangUpOn(id)
+		m.rejoin.lost(id, addr)
+	}
+	m.members.left = m.rejoin.forget
+	conf.Events, conf.Conflict = m.members, m.members
+	m.mux.start()
+	if m.list, err = memberlist.Create(conf); err != nil {
+		m.cancel()
+		return errors.Join(err, m.mux.Shutdown())
+	}
+	m.wg.Go(m.tell)
+	m.wg.Go(m.rejoin.run)
+	return nil
+}
+
+func (m *Memberlist) listConfig(ctx context.Context) (*memberlist.Config, error) {
+	c := memberlist.DefaultLANConfig()
+	c.Name, c.Label = m.cfg.ID, m.cfg.Cluster
+	c.Transport, c.Delegate = m.mux, delegate{m}
+	c.Logger = (&bridge{log: m.log, warn: m.warn, stats: &m.stats}).logger()
+	c.EnableCompression = false         // it is LZW, and our frames are packed already
+	c.UDPBufferSize = 1400              // below every common path limit
+	c.HandoffQueueDepth = 8192          // the default of 1,024 drops in a burst
+	c.DeadNodeReclaimTime = time.Second // an id that moved may be taken up at its new address
+	c.TCPTimeout = m.cfg.HandshakeTimeout
+	c.PushPullInterval = time.Minute // member lists with meta are the idle cost; rejoin heals faster anyway
+	c.AdvertisePort = 0
+	if len(m.cfg.Keys) > 0 {
+		ring, err := memberlist.NewKeyring(m.cfg.Keys, m.cfg.Keys[0])
+		if err != nil {
+			return nil, fmt.Errorf("keys: %w", err)
+		}
+		c.Keyring = ring
+	}
+	if m.cfg.Advertise != "" {
+		ap, err := resolve(ctx, m.cfg.Advertise)
+		if err != nil {
+			return nil, fmt.Errorf("advertise %q: %w", m.cfg.Advertise, err)
+		}
+		if ap.Port() == 0 || ap.Addr().IsUnspecified() {
+			return nil, fmt.Errorf("advertise %q: others cannot dial that; allowed is a concrete host:port", m.cfg.Advertise)
+		}
+		c.AdvertiseAddr, c.AdvertisePort = ap.Addr().String(), int(ap.Port())
+	}
+	return c, nil
+}
+
+// resolve turns host:port into an address, by name lookup if need be. An empty
+// host means all addresses.
+func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q: allowed are 0 to 65535", service)
+	}
+	ip, err := netip.ParseAddr(cmp.Or(host, "0.0.0.0"))
+	if err != nil {
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		ip = found[0]
+		for _, f := range found { // where a name has both, IPv4 is what peers most likely share
+			if f.Unmap().Is4() {
+				ip = f
+				break
+			}
+		}
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(port)), nil
+}
+
+// tell calls OnMembers after changes.
+func (m *Memberlist) tell() {
+	for {
+		select {
+		case <-m.members.changed:
+			if m.cfg.OnMembers != nil {
+				m.cfg.OnMembers(m.members.list())
+			}
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// Members returns every member, ourselves included, sorted by id. Those that
+// died or left stay listed for ten minutes.
+func (m *Memberlist) Members() []Member { return m.members.list() }
+
+// LocalAddr returns our gossip address as others see it, host:port.
+func (m *Memberlist) LocalAddr() string { return m.addr }
+
+// SetMeta changes what members learn about us. It returns once the change is
+// under way; it arrives within about a second.
+func (m *Memberlist) SetMeta(meta []byte) error {
+	if len(meta) > MaxMetaBytes {
+		return fmt.Errorf("meta has %d bytes; allowed are up to %d: %w", len(meta), MaxMetaBytes, ErrTooLarge)
+	}
+	m.lifeMu.Lock()
+	defer m.lifeMu.Unlock()
+	if m.closed || m.left {
+		return ErrClosed
+	}
+	meta = append([]byte(nil), meta...)
+	m.meta.Store(&meta)
+	// It is queued at once; what would take its time, and what the error is
+	// about, is to wait until the last member was told.
+	_ = m.list.UpdateNode(time.Nanosecond)
+	return nil
+}
+
+// Stats reads the counters.
+func (m *Memberlist) Stats() Stats {
+	s := m.stats.read()
+	s.Missing, s.PartitionAge = m.rejoin.missing(time.Now())
+	return s
+}
+
+// leaveTimeout bounds Leave where its context does not.
+const leaveTimeout = 3 * time.Second
+
+// Leave tells the members that we go on purpose, so that nobody suspects or
+// looks for us. Close is still needed.
+func (m *Memberlist) Leave(ctx context.Context) error {
+	m.lifeMu.Lock()
+	defer m.lifeMu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	if m.left {
+		return nil
+	}
+	m.left = true
+	m.rejoin.stop()
+	for _, p := range m.members.list() {
+		if p.State == Alive && p.ID != m.cfg.ID {
+			m.sendKind(p.Addr, p.ID, kindBye, []byte(m.cfg.ID)) // who misses it takes us for dead, no worse
+		}
+	}
+	timeout := leaveTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Nanosecond)
+	}
+	done := make(chan error, 1)
+	m.leaving = make(chan struct{})
+	m.wg.Go(func() {
+		defer close(m.leaving)
+		done <- m.list.Leave(timeout)
+	})
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("leave: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("leave: %w", ctx.Err())
+	}
+}
+
+// Close stops everything at once, queued frames included, and waits for it;
+// members will find out by themselves unless Leave came first. It may be called
+// again. A probe of memberlist that was under way ends within a second or so.
+func (m *Memberlist) Close() error {
+	m.lifeMu.Lock()
+	defer m.lifeMu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	m.cancel()
+	m.rejoin.stop()
+	if m.leaving != nil {
+		<-m.leaving // memberlist panics when Shutdown overtakes Leave
+	}
+	err := m.list.Shutdown()
+	m.wg.Wait()
+	return err
+}

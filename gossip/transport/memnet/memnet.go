@@ -1,0 +1,326 @@
+package memnet
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// Network carries packets and streams between the addresses that listen on it.
+type Network struct {
+	mu       sync.Mutex // guards what follows
+	rng      *rand.Rand
+	nodes    map[string]*node
+	conns    map[*stream]struct{} // both ends of each
+	cuts     map[route]struct{}
+	fate     fate
+	nextPort uint16
+	sent     Traffic
+}
+
+type route struct{ from, to string }
+
+type fate struct {
+	loss, duplicate, reorder float64
+	min, max                 time.Duration
+}
+
+// Traffic counts what was handed to the network, delivered or not.
+type Traffic struct{ Packets, PacketBytes, StreamBytes uint64 }
+
+// New makes a network without faults; seed draws the fates of packets.
+func New(seed uint64) *Network {
+	return &Network{
+		rng:      rand.New(rand.NewPCG(seed, 0x6d656d6e6574)),
+		nodes:    make(map[string]*node),
+		conns:    make(map[*stream]struct{}),
+		cuts:     make(map[route]struct{}),
+		nextPort: 40000,
+	}
+}
+
+func (n *Network) set(f func(*fate)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(&n.fate)
+}
+
+// SetLoss drops each packet with probability p.
+func (n *Network) SetLoss(p float64) { n.set(func(f *fate) { f.loss = p }) }
+
+// SetDuplicate delivers each packet twice with probability p.
+func (n *Network) SetDuplicate(p float64) { n.set(func(f *fate) { f.duplicate = p }) }
+
+// SetReorder holds each packet back with probability p, long enough for later
+// ones to overtake it.
+func (n *Network) SetReorder(p float64) { n.set(func(f *fate) { f.reorder = p }) }
+
+// SetDelay makes each packet, and each piece of a stream, travel for between
+// least and most.
+func (n *Network) SetDelay(least, most time.Duration) {
+	n.set(func(f *fate) { f.min, f.max = least, max(least, most) })
+}
+
+// Cut makes from unheard by to. What is under way still arrives; streams
+// between the two break.
+func (n *Network) Cut(from, to string) {
+	n.mu.Lock()
+	n.cuts[route{from, to}] = struct{}{}
+	var broken []*stream
+	for c := range n.conns {
+		if c.between(from, to) {
+			broken = append(broken, c)
+		}
+	}
+	n.mu.Unlock()
+	for _, c := range broken {
+		c.reset()
+	}
+}
+
+// Split cuts every address of one side from every one of the other, both ways.
+func (n *Network) Split(one, other []string) {
+	for _, a := range one {
+		for _, b := range other {
+			n.Cut(a, b)
+			n.Cut(b, a)
+		}
+	}
+}
+
+// Heal ends every cut. Losses, delays and the like stay.
+func (n *Network) Heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cuts)
+}
+
+// Sent reads what was handed to the network so far.
+func (n *Network) Sent() Traffic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent
+}
+
+// Listen opens an address, ip:port; port 0 takes a free one. Shutdown of the
+// transport frees it.
+func (n *Network) Listen(addr string) (memberlist.NodeAwareTransport, error) {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("memnet: listen %q: %w", addr, err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for ap.Port() == 0 {
+		n.nextPort++
+		if free := netip.AddrPortFrom(ap.Addr(), n.nextPort); n.nodes[free.String()] == nil {
+			ap = free
+		}
+	}
+	addr = ap.String()
+	if n.nodes[addr] != nil {
+		return nil, fmt.Errorf("memnet: listen %q: address already in use", addr)
+	}
+	d := &node{
+		net:     n,
+		addr:    address(addr),
+		at:      ap,
+		inbox:   make(chan *memberlist.Packet, 4096), // as a socket's buffer: full drops
+		packets: make(chan *memberlist.Packet),
+		streams: make(chan net.Conn, 128), // as a listener's backlog: full refuses
+		done:    make(chan struct{}),
+	}
+	n.nodes[addr] = d
+	d.wg.Add(1)
+	go d.deliver()
+	return d, nil
+}
+
+type address string
+
+func (a address) Network() string { return "memnet" }
+func (a address) String() string  { return string(a) }
+
+// node is one listening address.
+type node struct {
+	net     *Network
+	addr    address
+	at      netip.AddrPort
+	inbox   chan *memberlist.Packet
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	done    chan struct{}
+	once    sync.Once
+	wg      sync.WaitGroup
+}
+
+var _ memberlist.NodeAwareTransport = (*node)(nil)
+
+func (d *node) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
+	return d.at.Addr().AsSlice(), int(d.at.Port()), nil
+}
+
+func (d *node) PacketCh() <-chan *memberlist.Packet { return d.packets }
+func (d *node) StreamCh() <-chan net.Conn           { return d.streams }
+
+func (d *node) WriteTo(b []byte, addr string) (time.Time, error) {
+	return d.WriteToAddress(b, memberlist.Address{Addr: addr})
+}
+
+func (d *node) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
+	now := time.Now()
+	select {
+	case <-d.done:
+		return now, net.ErrClosed
+	default:
+	}
+	n := d.net
+	n.mu.Lock()
+	n.sent.Packets++
+	n.sent.PacketBytes += uint64(len(b))
+	dst := n.nodes[to.Addr]
+	_, cut := n.cuts[route{string(d.addr), to.Addr}]
+	copies := 0
+	if dst != nil && !cut && !n.chance(n.fate.loss) {
+		copies = 1
+		if n.chance(n.fate.duplicate) {
+			copies = 2
+		}
+	}
+	waits := make([]time.Duration, copies)
+	for i := range waits {
+		waits[i] = n.delay()
+		if n.chance(n.fate.reorder) {
+			waits[i] += n.fate.max + time.Duration(n.rng.Int64N(int64(5*time.Millisecond)))
+		}
+	}
+	n.mu.Unlock()
+	for _, wait := range waits {
+		buf := append([]byte(nil), b...)
+		if wait == 0 {
+			dst.arrive(buf, d.addr)
+		} else {
+			time.AfterFunc(wait, func() { dst.arrive(buf, d.addr) })
+		}
+	}
+	return now, nil
+}
+
+func (n *Network) chance(p float64) bool { return p > 0 && n.rng.Float64() < p }
+
+func (n *Network) delay() time.Duration {
+	if n.fate.max <= 0 {
+		return 0
+	}
+	return n.fate.min + time.Duration(n.rng.Int64N(int64(n.fate.max-n.fate.min)+1))
+}
+
+func (d *node) arrive(buf []byte, from address) {
+	select {
+	case d.inbox <- &memberlist.Packet{Buf: buf, From: from}:
+	default:
+	}
+}
+
+// scribbleAfter leaves the receiver time to take what it needs from a packet.
+// In a bubble no time passes before it has; outside, a receiver that slow sees
+// a damaged packet, which is a fault like the others.
+const scribbleAfter = 250 * time.Millisecond
+
+// deliver hands packets on, and overwrites those delivered a while ago.
+func (d *node) deliver() {
+	defer d.wg.Done()
+	var kept []*memberlist.Packet
+	for {
+		select {
+		case p := <-d.inbox:
+			p.Timestamp = time.Now()
+			done := 0
+			for done < len(kept) && p.Timestamp.Sub(kept[done].Timestamp) > scribbleAfter {
+				for i := range kept[done].Buf {
+					kept[done].Buf[i] = 0xDB
+				}
+				kept[done] = nil
+				done++
+			}
+			kept = append(kept[done:], p)
+			// The receiver gets its own struct: the one kept is ours.
+			select {
+			case d.packets <- &memberlist.Packet{Buf: p.Buf, From: p.From, Timestamp: p.Timestamp}:
+			case <-d.done:
+				return
+			}
+		case <-d.done:
+			return
+		}
+	}
+}
+
+func (d *node) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return d.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+func (d *node) DialAddressTimeout(to memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	fail := func(err error) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Source: d.addr, Addr: address(to.Addr), Err: err}
+	}
+	n := d.net
+	n.mu.Lock()
+	dst := n.nodes[to.Addr]
+	_, there := n.cuts[route{string(d.addr), to.Addr}]
+	_, back := n.cuts[route{to.Addr, string(d.addr)}]
+	n.mu.Unlock()
+	if there || back {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return fail(timeoutError{})
+		case <-d.done:
+			return fail(net.ErrClosed)
+		}
+	}
+	if dst == nil {
+		return fail(errRefused)
+	}
+	near, far := n.pipe(d.addr, dst.addr)
+	select {
+	case <-d.done:
+	case <-dst.done:
+	case dst.streams <- far:
+		return near, nil
+	default:
+	}
+	near.reset()
+	return fail(errRefused)
+}
+
+var errRefused = errors.New("connection refused")
+
+// Shutdown frees the address and breaks its streams.
+func (d *node) Shutdown() error {
+	d.once.Do(func() {
+		n := d.net
+		n.mu.Lock()
+		close(d.done)
+		delete(n.nodes, string(d.addr))
+		var mine []*stream
+		for c := range n.conns {
+			if c.local == d.addr || c.remote == d.addr {
+				mine = append(mine, c)
+			}
+		}
+		n.mu.Unlock()
+		for _, c := range mine {
+			c.reset()
+		}
+		d.wg.Wait()
+	})
+	return nil
+}

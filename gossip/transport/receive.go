@@ -1,0 +1,111 @@
+package transport
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// notifyMsg takes a packet on memberlist's own goroutine: copy, hand on, return.
+func (m *Memberlist) notifyMsg(msg []byte) {
+	if len(msg) < 2 {
+		m.stats.count(dropKind, 1)
+		return
+	}
+	body := msg[1:]
+	switch msg[0] {
+	case kindFrame:
+		m.stats.packets.in.Add(1)
+		m.stats.packets.bytesIn.Add(uint64(len(body)))
+		m.cfg.Inbox(append([]byte(nil), body...), Packet)
+	case kindBye:
+		if len(body) <= MaxNameBytes {
+			m.members.bye(string(body), time.Now())
+		}
+	default:
+		m.stats.count(dropKind, 1)
+	}
+}
+
+// servePeer runs a peer stream that another peer opened.
+func (m *Memberlist) servePeer(c *muxConn) {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(m.cfg.HandshakeTimeout))
+	s, err := m.me.respond(c)
+	if err != nil {
+		m.countRefusal(err)
+		m.logRefusal(c.RemoteAddr().String(), s.peer, err)
+		return
+	}
+	m.stats.streamsIn.Add(1)
+	defer m.stats.streamsIn.Add(-1)
+
+	wait := &patience{c: c, idle: 2 * m.cfg.StreamIdle}
+	var src io.Reader = wait
+	if s.recv != nil {
+		src = &opener{r: bufio.NewReaderSize(src, 16<<10), cs: s.recv}
+	}
+	err = readRecords(bufio.NewReaderSize(&prover{src, wait}, 16<<10), MaxFrameBytes, func(frame []byte) {
+		m.stats.streams.in.Add(1)
+		m.stats.streams.bytesIn.Add(uint64(len(frame)))
+		m.cfg.Inbox(frame, Stream)
+	})
+	if _, ok := errors.AsType[*refusal](err); ok {
+		m.countRefusal(err)
+		m.logRefusal(c.RemoteAddr().String(), s.peer, err)
+	} else if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		m.log.Debug("peer stream ended", "peer", s.peer, "err", err)
+	}
+}
+
+// patience reads from an accepted stream. Once proven, a silence of twice the
+// idle time, after which the sender should have hung up long ago, means that it
+// is dead. Until then the deadline of the handshake stands.
+type patience struct {
+	c      *muxConn
+	idle   time.Duration
+	proven bool
+}
+
+func (p *patience) Read(b []byte) (int, error) {
+	if p.proven {
+		p.c.SetReadDeadline(time.Now().Add(p.idle))
+	}
+	return p.c.Read(b)
+}
+
+// prover sees the first bytes that were opened: a recorded hello, replayed,
+// cannot produce them.
+type prover struct {
+	io.Reader
+	wait *patience
+}
+
+func (p *prover) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if n > 0 && !p.wait.proven {
+		p.wait.proven = true
+		p.wait.c.proven()
+	}
+	return n, err
+}
+
+func (m *Memberlist) countRefusal(err error) {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		m.stats.count(r.why, 1)
+	} else if why := refusalOf(err); why < causes {
+		m.stats.count(why, 1)
+	}
+}
+
+// logRefusal tells what a peer and we do not agree on, at a bounded rate: a
+// stranger must not be able to fill the log.
+func (m *Memberlist) logRefusal(addr, id string, err error) {
+	if _, ok := errors.AsType[*refusal](err); ok {
+		m.warn.Warn("peer stream refused", "addr", addr, "peer", id, "err", err)
+	} else {
+		m.log.Debug("peer stream failed", "addr", addr, "peer", id, "err", err)
+	}
+}

@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/flynn/noise"
+)
+
+// After the handshake a peer stream is a sequence of records, one direction
+// only. A record is a piece of a frame:
+//
+//	1 B flags (bit 0: bulk lane, bit 1: last piece), 3 B length, the piece
+//
+// The two lanes are put together apart, so an urgent frame overtakes a bulk
+// one between any two records: it waits for 64 KiB at most, not for 8 MiB.
+// With a key the records travel in noise messages; as many as fit share one,
+// so a burst of small frames costs one seal and one system call.
+const (
+	recordHeader = 4
+	flagBulk     = 1 << 0
+	flagLast     = 1 << 1
+
+	maxBatch  = maxSealed // bytes of records written at once
+	maxRecord = maxBatch - recordHeader
+)
+
+type lane uint8
+
+const (
+	urgent lane = iota
+	bulk
+)
+
+// batch gathers records until they are written in one go.
+type batch struct {
+	buf    []byte
+	sealed []byte
+	frames int // whose last piece is in buf
+	bytes  int // of those frames
+}
+
+// room is how much of a frame still fits.
+func (b *batch) room() int { return maxBatch - len(b.buf) - recordHeader }
+
+func (b *batch) add(l lane, piece []byte, last bool) {
+	head := uint32(len(piece))
+	if l == bulk {
+		head |= flagBulk << 24
+	}
+	if last {
+		head |= flagLast << 24
+	}
+	b.buf = binary.BigEndian.AppendUint32(b.buf, head)
+	b.buf = append(b.buf, piece...)
+}
+
+func (b *batch) flush(w io.Writer, cs *noise.CipherState) error {
+	out := b.buf
+	if cs != nil {
+		var err error
+		if b.sealed, err = seal(cs, b.sealed[:0], b.buf); err != nil {
+			return err
+		}
+		out = b.sealed
+	}
+	_, err := w.Write(out)
+	return err
+}
+
+func (b *batch) reset() { b.buf, b.frames, b.bytes = b.buf[:0], 0, 0 }
+
+// readRecords puts frames together and delivers them, until r ends. It holds
+// no more memory than has arrived, twice over while growing, and one record.
+func readRecords(r *bufio.Reader, limit int, deliver func([]byte)) error {
+	var parts [2][]byte
+	malformed := func(format string, args ...any) error {
+		return &refusal{why: refuseMalformed, local: true, detail: fmt.Sprintf(format, args...)}
+	}
+	for {
+		var head [recordHeader]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return err
+		}
+		flags := head[0]
+		size := int(binary.BigEndian.Uint32(head[:]) & 0xFFFFFF)
+		if flags&^(flagBulk|flagLast) != 0 {
+			return malformed("a record with flags %#x", flags)
+		}
+		if size == 0 || size > maxRecord {
+			return malformed("a record of %d bytes; allowed are 1 to %d", size, maxRecord)
+		}
+		part := &parts[flags&flagBulk]
+		had := len(*part)
+		if had+size > limit {
+			return malformed("a frame of over %d bytes", limit)
+		}
+		*part = slices.Grow(*part, size)[:had+size]
+		if _, err := io.ReadFull(r, (*part)[had:]); err != nil {
+			return err
+		}
+		if flags&flagLast != 0 {
+			deliver(*part)
+			*part = nil
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package transport
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rejoin brings back what memberlist gives up: half a minute after a member was
+// declared dead nobody dials it any more, so a partition stays one for ever,
+// healed or not. We remember each address where a member ever lived, and the
+// seeds, and dial those that no living member has: after RejoinMin, then ever
+// less often up to RejoinMax, without end. One answer is enough to merge the two
+// sides, and makes us ask for the others at once.
+//
+// An address is forgotten when its member left on purpose, when another one
+// lives there, or when there are maxBook of them; a seed never is.
+type rejoin struct {
+	m      *Memberlist
+	cancel context.CancelFunc
+	ctx    context.Context
+
+	mu    sync.Mutex // guards what follows
+	book  map[string]*place
+	names []*place // the seeds, as they were given
+}
+
+const (
+	maxBook      = 4096
+	maxDials     = 8 // under way at once
+	lookupLimit  = 5 * time.Second
+	aliasPause   = time.Minute // between dials of a seed that answers but is nobody's own address
+	rejoinPeriod = 250 * time.Millisecond
+)
+
+// place is one address, or one seed, and when to try it next.
+type place struct {
+	addr  string
+	seed  bool
+	ids   map[string]struct{} // living members there
+	since time.Time           // when the last of them went; zero if nobody ever came
+	next  time.Time
+	pause time.Duration
+	busy  bool // being dialled
+}
+
+func newRejoin(m *Memberlist) *rejoin {
+	r := &rejoin{m: m, book: make(map[string]*place)}
+	r.ctx, r.cancel = context.WithCancel(m.ctx)
+	for _, s := range m.cfg.Seeds {
+		r.names = append(r.names, &place{addr: strings.TrimSpace(s), seed: true})
+	}
+	return r
+}
+
+func (r *rejoin) stop() { r.cancel() }
+
+// seen notes that a member lives at an address.
+func (r *rejoin) seen(m Member) {
+	now := time.Now()
+	r.mu.Lock()
+	p := r.book[m.Addr]
+	if p == nil {
+		p = &place{addr: m.Addr, ids: make(map[string]struct{})}
+		r.book[m.Addr] = p
+		r.shrink()
+	}
+	lost := p.since
+	p.ids[m.ID] = struct{}{}
+	p.since, p.pause = time.Time{}, 0
+	r.mu.Unlock()
+	if !lost.IsZero() {
+		r.m.stats.heals.Add(1)
+		r.m.log.Info("healed: a lost member is back", "addr", m.Addr, "peer", m.ID, "away", now.Sub(lost).Round(time.Millisecond))
+	}
+}
+
+// lost notes that a member stopped answering.
+func (r *rejoin) lost(id, addr string) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.book[addr]
+	if p == nil {
+		return
+	}
+	delete(p.ids, id)
+	if len(p.ids) == 0 && p.since.IsZero() {
+		p.since, p.next, p.pause = now, now.Add(r.jitter(r.m.cfg.RejoinMin)), r.m.cfg.RejoinMin
+	}
+}
+
+// forget ends the search for a member that left on purpose.
+func (r *rejoin) forget(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.book[addr]; p != nil && len(p.ids) == 0 {
+		delete(r.book, addr)
+	}
+}
+
+// shrink drops the address that has been missing longest if there are too many.
+func (r *rejoin) shrink() {
+	if len(r.book) <= maxBook {
+		return
+	}
+	var oldest *place
+	for _, p := range r.book {
+		if !p.since.IsZero() && (oldest == nil || p.since.Before(oldest.since)) {
+			oldest = p
+		}
+	}
+	if oldest != nil {
+		delete(r.book, oldest.addr)
+	}
+}
+
+// missing counts the addresses without a living member.
+func (r *rejoin) missing(now time.Time) (n int, age time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.book {
+		if !p.since.IsZero() {
+			n, age = n+1, max(age, now.Sub(p.since))
+		}
+	}
+	return n, age
+}
+
+func (r *rejoin) jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+func (r *rejoin) run() {
+	dials := make(chan struct{}, maxDials)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	tidied := time.Now()
+	for {
+		now := time.Now()
+		for _, p := range r.due(now) {
+			select {
+			case dials <- struct{}{}:
+				wg.Go(func() {
+					defer func() { <-dials }()
+					r.try(p)
+				})
+			default: // its turn comes in the next period
+				r.mu.Lock()
+				p.busy = false
+				r.mu.Unlock()
+			}
+		}
+		if now.Sub(tidied) > 10*time.Second {
+			tidied = now
+			r.m.members.tidy(now)
+		}
+		if !sleep(r.ctx, r.jitter(rejoinPeriod)) {
+			return
+		}
+	}
+}
+
+// due picks what to dial now: seeds first, then who waits longest.
+func (r *rejoin) due(now time.Time) []*place {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found []*place
+	for _, p := range r.names {
+		if !p.busy && !now.Before(p.next) {
+			found = append(found, p)
+		}
+	}
+	seeds := len(found)
+	for _, p := range r.book {
+		if !p.since.IsZero() && !p.busy && !now.Before(p.next) {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found[seeds:], func(a, b *place) int { return a.next.Compare(b.next) })
+	for _, p := range found {
+		p.busy = true
+	}
+	return found
+}
+
+// try dials one place, and says when to come back.
+func (r *rejoin) try(p *place) {
+	reached := false
+	addrs := []string{p.addr}
+	if p.seed {
+		addrs = r.lookup(p.addr)
+	}
+	for _, a := range addrs {
+		if r.ctx.Err() != nil {
+			return
+		}
+		if a == r.m.addr || r.lives(a) {
+			continue
+		}
+		r.m.stats.rejoins.Add(1)
+		if _, err := r.m.list.Join([]string{a}); err != nil {
+			r.m.log.Debug("rejoin", "addr", a, "err", err)
+			continue
+		}
+		reached = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.busy = false
+	cfg := &r.m.cfg
+	switch {
+	case reached:
+		p.pause = cfg.RejoinMin
+		p.next = time.Now().Add(r.jitter(aliasPause))
+		r.hurry()
+	case p.seed && r.allLive(addrs):
+		p.pause = 0
+		p.next = time.Now().Add(r.jitter(cfg.RejoinMax))
+	default:
+		p.pause = min(max(2*p.pause, cfg.RejoinMin), cfg.RejoinMax)
+		p.next = time.Now().Add(r.jitter(p.pause))
+	}
+}
+
+// hurry makes every missing place due: the network seems to be back.
+func (r *rejoin) hurry() {
+	now := time.Now()
+	for _, p := range r.book {
+		if !p.since.IsZero() {
+			p.pause = 0
+			if soon := now.Add(r.jitter(r.m.cfg.RejoinMin)); p.next.After(soon) {
+				p.next = soon
+			}
+		}
+	}
+}
+
+func (r *rejoin) lives(addr string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.book[addr]
+	return p != nil && len(p.ids) > 0
+}
+
+// allLive reports whether a seed's addresses are all ours or a living member's.
+func (r *rejoin) allLive(addrs []string) bool {
+	for _, a := range addrs {
+		if p := r.book[a]; a != r.m.addr && (p == nil || len(p.ids) == 0) {
+			return false
+		}
+	}
+	return len(addrs) > 0
+}
+
+// lookup resolves a seed anew: names move. Without a port it is our own.
+func (r *rejoin) lookup(seed string) []string {
+	host, port, err := net.SplitHostPort(seed)
+	if err != nil {
+		host = strings.Trim(seed, "[]")
+		_, port, _ = net.SplitHostPort(r.m.addr)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		r.m.warn.Warn("seed has no usable port", "seed", seed)
+		return nil
+	}
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = append(ips, ip)
+	} else {
+		ctx, cancel := context.WithTimeout(r.ctx, lookupLimit)
+		defer cancel()
+		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+			r.m.warn.Warn("seed does not resolve; will try again", "seed", seed, "err", err)
+			return nil
+		}
+	}
+	addrs := make([]string, 0, len(ips))
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(n)).String())
+	}
+	return addrs
+}

@@ -1,0 +1,95 @@
+package transport
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is a reading of the counters since Open and of a few gauges. Map keys
+// are the stable names listed below and fit as metric labels.
+type Stats struct {
+	Packets Traffic // frames of SendPacket
+	Streams Traffic // frames of SendStream
+
+	// Drops counts what was lost here, by cause.
+	Drops map[string]uint64
+	// Refused counts connections and packets turned away, by cause.
+	Refused map[string]uint64
+
+	StreamsOut int // peer streams we opened that are up
+	StreamsIn  int // peer streams others opened that are up
+
+	RejoinAttempts uint64        // addresses dialled to find lost peers
+	Heals          uint64        // lost addresses that came back
+	Missing        int           // known addresses with no living member
+	PartitionAge   time.Duration // since the longest missing of them went missing; 0 if none
+}
+
+// Traffic counts frames and their bytes.
+type Traffic struct {
+	In, Out           uint64
+	BytesIn, BytesOut uint64
+}
+
+// cause is one reason to drop or refuse.
+type cause uint8
+
+const (
+	dropQueueFull   cause = iota // a peer's stream queue was full
+	dropBroken                   // taken from the queue when its stream broke
+	dropGone                     // queued for a peer that went away
+	dropHandler                  // memberlist's hand-off queue was full
+	dropKind                     // a packet of a kind this version does not know
+	dropCut                      // a fault of Cut ate it
+	refuseCluster                // of another cluster
+	refuseKey                    // sealed with a key we do not have, or with none
+	refuseVersion                // of another stream protocol version
+	refuseTarget                 // meant for another member id
+	refuseMalformed              // not our protocol
+	refuseTimeout                // did not say hello in time
+	refuseBusy                   // too many unproven connections at once
+	refuseCut                    // a fault of Cut
+	causes
+)
+
+var causeNames = [causes]string{
+	dropQueueFull: "queue_full", dropBroken: "stream_broken", dropGone: "peer_gone",
+	dropHandler: "handler_queue_full", dropKind: "unknown_kind", dropCut: "cut",
+	refuseCluster: "wrong_cluster", refuseKey: "wrong_key", refuseVersion: "wrong_version",
+	refuseTarget: "wrong_target", refuseMalformed: "malformed", refuseTimeout: "timeout",
+	refuseBusy: "busy", refuseCut: "cut",
+}
+
+func (c cause) String() string { return causeNames[c] }
+
+type counters struct {
+	packets, streams struct{ in, out, bytesIn, bytesOut atomic.Uint64 }
+
+	causes                [causes]atomic.Uint64
+	streamsOut, streamsIn atomic.Int64
+	rejoins, heals        atomic.Uint64
+}
+
+func (c *counters) count(why cause, n int) { c.causes[why].Add(uint64(n)) }
+
+func (c *counters) read() Stats {
+	s := Stats{
+		Drops:          make(map[string]uint64, refuseCluster),
+		Refused:        make(map[string]uint64, causes-refuseCluster),
+		StreamsOut:     int(c.streamsOut.Load()),
+		StreamsIn:      int(c.streamsIn.Load()),
+		RejoinAttempts: c.rejoins.Load(),
+		Heals:          c.heals.Load(),
+	}
+	p, st := &c.packets, &c.streams
+	s.Packets = Traffic{p.in.Load(), p.out.Load(), p.bytesIn.Load(), p.bytesOut.Load()}
+	s.Streams = Traffic{st.in.Load(), st.out.Load(), st.bytesIn.Load(), st.bytesOut.Load()}
+	for i := range causes {
+		if i < refuseCluster {
+			s.Drops[i.String()] = c.causes[i].Load()
+		} else {
+			s.Refused[i.String()] = c.causes[i].Load()
+		}
+	}
+	return s
+}
