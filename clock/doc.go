@@ -1,0 +1,23 @@
+// Package clock holds the clocks of a replica: who wrote what, what has been
+// seen, and when.
+//
+// An [Actor] is one life of a peer. It numbers its writes 1, 2, 3…; actor and
+// number are a [Dot], the identity of one write. What a replica has seen is a
+// set of dots, a [CausalContext]: per actor a [Span], contiguous from 1 but for
+// the gaps that loss and reordering leave. A [Vector] is the classical vector
+// clock: one number per actor. A [Timestamp] from an [HLC] orders writes in
+// time without disagreeing with their causal order.
+//
+// Invariants:
+//
+//	I1  A dot names one write for ever: sequence numbers never outlive their actor.
+//	I2  A Span is canonical: two spans of the same numbers are equal field by field.
+//	I3  HLC.Now returns a Timestamp greater than every one it returned or observed.
+//	I4  Nothing here reads a clock, and no result depends on map order.
+//
+// Limits: 48 bits of milliseconds (until the year 10889) and 16 bits of counter
+// in a Timestamp; a counter that overflows carries into the milliseconds.
+//
+// Prior art: vector clocks (Fidge 1988, Mattern 1989), dotted version vectors
+// (Preguiça et al. 2010), hybrid logical clocks (Kulkarni et al. 2014).
+package clock

@@ -1,0 +1,122 @@
+package clock
+
+import (
+	"encoding/binary"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+const actorBytes = 14
+
+// AppendActor appends a as a msgpack bin of 14 bytes: 6 of birth, 8 random,
+// both big-endian.
+func AppendActor(dst []byte, a Actor) []byte {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], a.Birth<<16)
+	binary.BigEndian.PutUint64(b[6:14], a.Rand)
+	return wire.AppendBin(dst, b[:actorBytes])
+}
+
+// ReadActor reads what AppendActor writes. A malformed or zero actor fails r.
+func ReadActor(r *wire.Reader) Actor {
+	b := r.Bin()
+	if r.Err() != nil {
+		return Actor{}
+	}
+	if len(b) != actorBytes {
+		r.Fail("actor")
+		return Actor{}
+	}
+	a := Actor{
+		Birth: uint64(binary.BigEndian.Uint16(b))<<32 | uint64(binary.BigEndian.Uint32(b[2:])),
+		Rand:  binary.BigEndian.Uint64(b[6:]),
+	}
+	if a.IsZero() {
+		r.Fail("actor")
+	}
+	return a
+}
+
+// AppendTo appends v as an array [actor, n, actor, n, …] sorted by actor.
+func (v Vector) AppendTo(dst []byte) []byte {
+	dst = wire.AppendArray(dst, 2*len(v))
+	for _, a := range v.Actors() {
+		dst = AppendActor(dst, a)
+		dst = wire.AppendUint(dst, v[a])
+	}
+	return dst
+}
+
+// ReadVector reads what [Vector.AppendTo] writes, at most wire.MaxActors entries.
+func ReadVector(r *wire.Reader) (Vector, error) {
+	n := r.ArrayLen()
+	if n%2 != 0 || n/2 > wire.MaxActors {
+		r.Fail("vector")
+	}
+	v := make(Vector)
+	for i := 0; i < n/2 && r.Err() == nil; i++ {
+		a := ReadActor(r)
+		v[a] = r.Uint()
+	}
+	if r.Err() == nil && len(v) != n/2 {
+		r.Fail("vector")
+	}
+	return v, r.Err()
+}
+
+// AppendTo appends c as an array with three elements an actor, sorted by actor:
+// the actor, its base, and its ranges as an array of alternating distances: gap
+// before the range, then its length minus one.
+func (c *CausalContext) AppendTo(dst []byte) []byte {
+	dst = wire.AppendArray(dst, 3*len(c.spans))
+	for _, a := range c.Actors() {
+		s := c.spans[a]
+		dst = AppendActor(dst, a)
+		dst = wire.AppendUint(dst, s.Base)
+		dst = wire.AppendArray(dst, 2*len(s.Ranges))
+		end := s.Base
+		for _, r := range s.Ranges {
+			dst = wire.AppendUint(dst, r.First-end)
+			dst = wire.AppendUint(dst, r.Last-r.First)
+			end = r.Last
+		}
+	}
+	return dst
+}
+
+// ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxActors
+// actors and wire.MaxGapRanges ranges in all, each well formed.
+func ReadContext(r *wire.Reader) (*CausalContext, error) {
+	n := r.ArrayLen()
+	if n%3 != 0 || n/3 > wire.MaxActors {
+		r.Fail("context")
+	}
+	c := NewContext()
+	ranges := 0
+	for i := 0; i < n/3 && r.Err() == nil; i++ {
+		a := ReadActor(r)
+		s := &Span{Base: r.Uint()}
+		m := r.ArrayLen()
+		if ranges += m / 2; m%2 != 0 || ranges > wire.MaxGapRanges {
+			r.Fail("context ranges")
+			break
+		}
+		end := s.Base
+		for j := 0; j < m/2 && r.Err() == nil; j++ {
+			gap, length := r.Uint(), r.Uint()
+			first := end + gap
+			last := first + length
+			if gap < 2 || first < end || last < first {
+				r.Fail("context range")
+				break
+			}
+			s.Ranges = append(s.Ranges, Range{first, last})
+			end = last
+		}
+		c.spans[a] = s
+	}
+	if r.Err() == nil && len(c.spans) != n/3 {
+		r.Fail("context")
+	}
+	return c, r.Err()
+}

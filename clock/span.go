@@ -1,0 +1,144 @@
+package clock
+
+import "slices"
+
+// Range is a closed interval of sequence numbers.
+type Range struct{ First, Last uint64 }
+
+// Span is the set of sequence numbers seen from one actor: all of 1..Base, and
+// the Ranges above it. Ranges are sorted, disjoint, not adjacent to each other
+// and not adjacent to Base. The zero Span is empty.
+type Span struct {
+	Base   uint64
+	Ranges []Range
+}
+
+// Contains reports whether seq has been seen. Sequence number 0 does not exist.
+func (s *Span) Contains(seq uint64) bool {
+	if seq <= s.Base {
+		return seq > 0
+	}
+	for _, r := range s.Ranges {
+		if seq < r.First {
+			return false
+		}
+		if seq <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+// Add marks seq as seen and reports whether it was new.
+func (s *Span) Add(seq uint64) bool {
+	if seq == s.Base+1 && len(s.Ranges) == 0 {
+		s.Base = seq
+		return true
+	}
+	if seq == 0 || s.Contains(seq) {
+		return false
+	}
+	s.AddRange(seq, seq)
+	return true
+}
+
+// AddRange marks first..last as seen.
+func (s *Span) AddRange(first, last uint64) {
+	first = max(first, 1)
+	if last < first || last <= s.Base {
+		return
+	}
+	if first <= s.Base+1 {
+		s.Base = last
+		n := 0
+		for n < len(s.Ranges) && s.Ranges[n].First <= s.Base+1 {
+			s.Base = max(s.Base, s.Ranges[n].Last)
+			n++
+		}
+		s.Ranges = slices.Delete(s.Ranges, 0, n)
+		return
+	}
+	i := 0
+	for i < len(s.Ranges) && s.Ranges[i].Last+1 < first {
+		i++
+	}
+	j := i
+	for j < len(s.Ranges) && s.Ranges[j].First <= last+1 {
+		first = min(first, s.Ranges[j].First)
+		last = max(last, s.Ranges[j].Last)
+		j++
+	}
+	s.Ranges = slices.Replace(s.Ranges, i, j, Range{first, last})
+}
+
+// Head returns the greatest sequence number seen, 0 if none.
+func (s *Span) Head() uint64 {
+	if n := len(s.Ranges); n > 0 {
+		return s.Ranges[n-1].Last
+	}
+	return s.Base
+}
+
+// Missing calls f for each unseen range in 1..upTo, ascending, until f returns false.
+func (s *Span) Missing(upTo uint64, f func(Range) bool) {
+	next := s.Base + 1
+	for _, r := range s.Ranges {
+		if r.First > upTo {
+			break
+		}
+		if !f(Range{next, r.First - 1}) {
+			return
+		}
+		next = r.Last + 1
+	}
+	if next <= upTo {
+		f(Range{next, upTo})
+	}
+}
+
+// Join adds everything o has seen. o is not changed and not kept.
+func (s *Span) Join(o *Span) {
+	s.AddRange(1, o.Base)
+	for _, r := range o.Ranges {
+		s.AddRange(r.First, r.Last)
+	}
+}
+
+// Covers reports whether s has seen everything o has.
+func (s *Span) Covers(o *Span) bool {
+	if o.Base > s.Base {
+		return false
+	}
+	i := 0
+	for _, r := range o.Ranges {
+		if r.Last <= s.Base {
+			continue
+		}
+		for i < len(s.Ranges) && s.Ranges[i].Last < r.Last {
+			i++
+		}
+		if i == len(s.Ranges) || s.Ranges[i].First > r.First {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal reports whether both have seen the same.
+func (s *Span) Equal(o *Span) bool {
+	return s.Base == o.Base && slices.Equal(s.Ranges, o.Ranges)
+}
+
+// Clone returns a copy that shares nothing with s.
+func (s *Span) Clone() *Span {
+	return &Span{Base: s.Base, Ranges: slices.Clone(s.Ranges)}
+}
+
+// Count returns how many sequence numbers have been seen.
+func (s *Span) Count() uint64 {
+	n := s.Base
+	for _, r := range s.Ranges {
+		n += r.Last - r.First + 1
+	}
+	return n
+}
