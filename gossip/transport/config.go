@@ -43,7 +43,7 @@ var (
 	// ErrTooLarge says that a frame or a meta is over its limit.
 	ErrTooLarge = errors.New("too large")
 	// ErrQueueFull says that a peer takes frames more slowly than we make them:
-	// its queue holds Config.QueueBytes already. The frame was dropped.
+	// its lane holds Config.QueueBytes already. The frame was dropped.
 	ErrQueueFull = errors.New("stream queue is full")
 	// ErrClosed says that Close or Leave came first.
 	ErrClosed = errors.New("transport is closed")
@@ -91,7 +91,7 @@ type Config struct {
 	Network memberlist.NodeAwareTransport // default: real sockets on Bind
 	Faults  bool                          // allow Cut; for development, on loopback only
 
-	QueueBytes       int           // bound of the frames waiting for one peer; default 8 MiB; a lone frame always fits
+	QueueBytes       int           // bound of the frames waiting for one peer in one lane; default 8 MiB; a lone frame always fits
 	StreamIdle       time.Duration // an outgoing stream unused for so long is closed; default 5 min
 	HandshakeTimeout time.Duration // for dialling, for the first byte, for the hello; default 5 s
 	WriteTimeout     time.Duration // a peer that takes nothing for so long is hung up on; default 10 s

@@ -74,3 +74,188 @@ func TestASplitOfAMinuteHealsByItself(t *testing.T) {
 		}
 	})
 }
+
+func TestAThirdOfThePacketsLostNobodyIsLost(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		n.SetDelay(time.Millisecond, 20*time.Millisecond)
+		all := virtual(t, n, 5, withKey)
+		time.Sleep(5 * time.Second)
+		n.SetLoss(0.3)
+		n.SetDuplicate(0.1)
+		n.SetReorder(0.2)
+		for i := range 60 {
+			time.Sleep(time.Second)
+			send(t, all[i%5], all[(i+1)%5].cfg.ID, fmt.Sprint("frame ", i), Stream)
+			all[(i+1)%5].next(fmt.Append(nil, "frame ", i), Stream)
+		}
+		n.SetLoss(0)
+		time.Sleep(20 * time.Second)
+		expect(t, all, 5, "in the end")
+	})
+}
+
+func TestAStormOfJoinsComesToRest(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		n.SetDelay(time.Millisecond, 5*time.Millisecond)
+		all := virtual(t, n, 25, nil)
+		time.Sleep(10 * time.Second)
+		expect(t, all, 25, "ten seconds after")
+	})
+}
+
+func TestIslandsThatStartedAloneMergeOnceTheSeedIsThere(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		seeds := func(c *Config) { c.Seeds = []string{addrAt(9)} }
+		a := virtualPeer(t, n, "a", addrAt(0), seeds)
+		b := virtualPeer(t, n, "b", addrAt(1), seeds)
+		time.Sleep(10 * time.Minute)
+		expect(t, []*peer{a, b}, 1, "without the seed")
+		s := virtualPeer(t, n, "s", addrAt(9), seeds)
+		time.Sleep(25 * time.Second)
+		expect(t, []*peer{a, b, s}, 3, "with the seed")
+	})
+}
+
+func TestAPeerRestartsUnderItsName(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 3, nil)
+		time.Sleep(5 * time.Second)
+		// At its old address, before anybody noticed.
+		all[2].Close()
+		again := virtualPeer(t, n, "p02", addrAt(2), func(c *Config) {
+			c.Seeds, c.Meta = []string{addrAt(0)}, []byte("again")
+		})
+		time.Sleep(20 * time.Second)
+		expect(t, []*peer{all[0], all[1], again}, 3, "at the old address")
+		for _, m := range all[0].Members() {
+			if m.ID == "p02" && string(m.Meta) != "again" {
+				t.Errorf("its meta is %q", m.Meta)
+			}
+		}
+		// At another address: a conflict until the old one is declared dead, and
+		// then the next exchange of member lists tells it to speak up.
+		again.Close()
+		moved := virtualPeer(t, n, "p02", addrAt(7), func(c *Config) { c.Seeds = []string{addrAt(0)} })
+		time.Sleep(4 * time.Minute)
+		expect(t, []*peer{all[0], all[1], moved}, 3, "at the new address")
+		send(t, all[0], "p02", "found you", Stream)
+		moved.next([]byte("found you"), Stream)
+	})
+}
+
+func TestTwoPeersOfOneNameAreAConflict(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 2, nil)
+		time.Sleep(5 * time.Second)
+		virtualPeer(t, n, "p01", addrAt(5), func(c *Config) { c.Seeds = []string{addrAt(0)} })
+		time.Sleep(5 * time.Second)
+		if m := all[0].Members()[1]; !m.Conflict || m.Addr != addrAt(1) {
+			t.Errorf("the member claimed twice is %+v", m)
+		}
+	})
+}
+
+func TestKeysRotateWhileTheClusterIsCut(t *testing.T) {
+	old, fresh := testKey, []byte("fedcba9876543210")
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 3, func(c *Config) { c.Keys = [][]byte{old, fresh} })
+		time.Sleep(5 * time.Second)
+		n.Split([]string{addrAt(0), addrAt(1)}, []string{addrAt(2)})
+		time.Sleep(40 * time.Second)
+		for i := range 2 { // one side restarts with the new key first
+			all[i].Close()
+			all[i] = virtualPeer(t, n, fmt.Sprintf("q%02d", i), addrAt(i), func(c *Config) {
+				c.Keys, c.Seeds = [][]byte{fresh, old}, []string{addrAt(0)}
+			})
+		}
+		time.Sleep(10 * time.Second)
+		n.Heal()
+		time.Sleep(25 * time.Second)
+		expect(t, all, 3, "after healing")
+		send(t, all[0], "p02", "new key", Stream)
+		all[2].next([]byte("new key"), Stream)
+		send(t, all[2], "q00", "old key", Stream)
+		all[0].next([]byte("old key"), Stream)
+	})
+}
+
+func TestCutByTheDevelopersHandIsACut(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 3, func(c *Config) { c.Faults = true })
+		time.Sleep(5 * time.Second)
+		send(t, all[1], "p00", "before", Stream)
+		all[0].next([]byte("before"), Stream)
+		if err := all[0].Cut(addrAt(1), addrAt(2)); err != nil {
+			t.Fatal(err)
+		}
+		send(t, all[1], "p00", "while cut", Stream)
+		send(t, all[1], "p00", "while cut", Packet)
+		time.Sleep(time.Minute)
+		expect(t, all[:1], 1, "while cut")
+		expect(t, all[1:], 2, "while cut")
+		if len(all[0].inbox) != 0 {
+			t.Error("a frame came through the cut")
+		}
+		s := all[0].Stats()
+		if s.Missing != 2 || s.PartitionAge < 30*time.Second {
+			t.Errorf("%d missing for %v; want 2, for over 30 s", s.Missing, s.PartitionAge)
+		}
+		all[0].Heal()
+		time.Sleep(20 * time.Second)
+		expect(t, all, 3, "after Heal")
+		if s := all[0].Stats(); s.Missing != 0 || s.PartitionAge != 0 {
+			t.Errorf("%d missing for %v after Heal", s.Missing, s.PartitionAge)
+		}
+	})
+}
+
+func TestFiftyIdlePeersCostLittle(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		const peers, span = 50, 5 * time.Minute
+		n.SetDelay(time.Millisecond, 3*time.Millisecond)
+		all := virtual(t, n, peers, func(c *Config) { c.Meta = make([]byte, 120); withKey(c) })
+		time.Sleep(time.Minute)
+		expect(t, all, peers, "at rest")
+		before := n.Sent()
+		time.Sleep(span)
+		after := n.Sent()
+		const udp, tcp = 28, 40 // headers; a stream segment carries 1,400 B
+		packets := after.Packets - before.Packets
+		streams := after.StreamBytes - before.StreamBytes
+		total := after.PacketBytes - before.PacketBytes + packets*udp + streams + streams*tcp/1400
+		rate := float64(total) / span.Seconds() / peers
+		t.Logf("each of %d idle peers sends %.0f B/s", peers, rate)
+		if rate > 2000 {
+			t.Errorf("each idle peer sends %.0f B/s; want under 2,000", rate)
+		}
+	})
+}
+
+func TestASlowInboxLosesOnlyItsOwn(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 3, nil)
+		time.Sleep(5 * time.Second)
+		all[2].Close()
+		took := make(chan []byte, 1<<15)
+		slow := virtualPeer(t, n, "slow", addrAt(6), func(c *Config) {
+			c.Seeds = []string{addrAt(0)}
+			c.Inbox = func(f []byte, _ Path) { time.Sleep(2 * time.Millisecond); took <- f }
+		})
+		time.Sleep(10 * time.Second)
+		const frames = 5000
+		for i := range frames {
+			send(t, all[0], "slow", fmt.Sprint(i), Packet)
+		}
+		send(t, all[0], "p01", "quick", Packet)
+		all[1].next([]byte("quick"), Packet)
+		time.Sleep(time.Minute)
+		for range len(took) {
+			f := <-took
+			var i int
+			if _, err := fmt.Sscan(string(f), &i); err != nil || fmt.Sprint(i) != string(f) {
+				t.Fatalf("took %q: a buffer was used again", f)
+			}
+		}
+		expect(t, []*peer{all[0], all[1], slow}, 3, "in the end")
+	})
+}

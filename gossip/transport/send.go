@@ -33,6 +33,9 @@ func (m *Memberlist) SendPacket(id string, frame []byte) error {
 		return fmt.Errorf("packet to %q: %w", id, m.orClosed(ErrUnknownPeer))
 	}
 	if err := m.sendKind(addr, id, kindFrame, frame); err != nil {
+		if m.ctx.Err() != nil {
+			err = ErrClosed
+		}
 		return fmt.Errorf("packet to %q at %s: %w", id, addr, err)
 	}
 	m.stats.packets.out.Add(1)

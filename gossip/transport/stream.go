@@ -22,7 +22,6 @@ type outbound struct {
 
 	mu     sync.Mutex // guards what follows
 	lanes  [2]queue
-	queued int  // bytes in both lanes
 	closed bool // nothing is taken any more
 }
 
@@ -32,6 +31,7 @@ type queue struct {
 	frames [][]byte
 	head   int
 	sent   int // bytes of frames[head] in earlier records
+	bytes  int // of all frames; bounded apart, so that bulk does not keep urgent out
 }
 
 func (q *queue) empty() bool { return q.head == len(q.frames) }
@@ -43,9 +43,11 @@ func (q *queue) push(f []byte) {
 		q.frames, q.head = q.frames[:n], 0
 	}
 	q.frames = append(q.frames, f)
+	q.bytes += len(f)
 }
 
 func (q *queue) pop() {
+	q.bytes -= len(q.frames[q.head])
 	q.frames[q.head] = nil
 	q.head, q.sent = q.head+1, 0
 	if q.empty() {
@@ -60,12 +62,12 @@ func (o *outbound) enqueue(frame []byte, l lane) error {
 	if o.closed {
 		return ErrUnknownPeer
 	}
-	if o.queued > 0 && o.queued+len(frame) > o.m.cfg.QueueBytes {
+	q := &o.lanes[l]
+	if q.bytes > 0 && q.bytes+len(frame) > o.m.cfg.QueueBytes {
 		o.m.stats.count(dropQueueFull, 1)
 		return ErrQueueFull
 	}
-	o.queued += len(frame)
-	o.lanes[l].push(frame)
+	q.push(frame)
 	select {
 	case o.wake <- struct{}{}:
 	default:
@@ -94,7 +96,6 @@ func (o *outbound) fill(b *batch) bool {
 		b.add(l, f[q.sent:q.sent+n], last)
 		q.sent += n
 		if last {
-			o.queued -= len(f)
 			b.frames, b.bytes = b.frames+1, b.bytes+len(f)
 			q.pop()
 		}
@@ -199,7 +200,6 @@ func (o *outbound) dropPartial() int {
 	n := 0
 	for i := range o.lanes {
 		if q := &o.lanes[i]; q.sent > 0 {
-			o.queued -= len(q.frames[q.head])
 			q.pop()
 			n++
 		}
@@ -213,7 +213,7 @@ func (o *outbound) retire() bool {
 	defer o.m.outMu.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.queued > 0 {
+	if !o.lanes[urgent].empty() || !o.lanes[bulk].empty() {
 		return false
 	}
 	o.closed = true
@@ -239,7 +239,6 @@ func (o *outbound) drop() {
 		o.m.stats.count(dropGone, len(q.frames)-q.head)
 		*q = queue{}
 	}
-	o.queued = 0
 }
 
 // sleep waits and reports whether it was not interrupted.
