@@ -98,7 +98,10 @@ func readRecords(r *bufio.Reader, limit int, deliver func([]byte)) error {
 		if had+size > limit {
 			return malformed("a frame of over %d bytes", limit)
 		}
-		*part = slices.Grow(*part, size)[:had+size]
+		if had+size > cap(*part) {
+			*part = slices.Grow(*part, max(size, cap(*part))) // doubling: every byte is copied once on average
+		}
+		*part = (*part)[:had+size]
 		if _, err := io.ReadFull(r, (*part)[had:]); err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ type rejoin struct {
 const (
 	maxBook      = 4096
 	maxDials     = 8 // under way at once
+	maxDue       = 2 // begun per period, seeds apart: who crashed for good must not cost ever more
 	lookupLimit  = 5 * time.Second
 	aliasPause   = time.Minute // between dials of a seed that answers but is nobody's own address
 	rejoinPeriod = 250 * time.Millisecond
@@ -133,7 +134,8 @@ func (r *rejoin) missing(now time.Time) (n int, age time.Duration) {
 	return n, age
 }
 
-func (r *rejoin) jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+// jitter keeps peers that lost each other at once from dialling at once.
+func (r *rejoin) jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
 func (r *rejoin) run() {
 	dials := make(chan struct{}, maxDials)
@@ -182,6 +184,7 @@ func (r *rejoin) due(now time.Time) []*place {
 		}
 	}
 	slices.SortFunc(found[seeds:], func(a, b *place) int { return a.next.Compare(b.next) })
+	found = found[:min(len(found), seeds+maxDue)]
 	for _, p := range found {
 		p.busy = true
 	}

@@ -283,21 +283,22 @@ func (d *node) DialAddressTimeout(to memberlist.Address, timeout time.Duration) 
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Source: d.addr, Addr: address(to.Addr), Err: err}
 	}
 	n := d.net
-	n.mu.Lock()
-	dst := n.nodes[to.Addr]
-	_, there := n.cuts[route{string(d.addr), to.Addr}]
-	_, back := n.cuts[route{to.Addr, string(d.addr)}]
-	n.mu.Unlock()
-	if there || back {
-		t := time.NewTimer(timeout)
-		defer t.Stop()
+	gaveUp := time.Now().Add(timeout)
+	for n.severed(string(d.addr), to.Addr) {
+		t := time.NewTimer(min(time.Second, time.Until(gaveUp)))
 		select {
-		case <-t.C:
-			return fail(timeoutError{})
+		case <-t.C: // as TCP does, ask again
 		case <-d.done:
+			t.Stop()
 			return fail(net.ErrClosed)
 		}
+		if !time.Now().Before(gaveUp) {
+			return fail(timeoutError{})
+		}
 	}
+	n.mu.Lock()
+	dst := n.nodes[to.Addr]
+	n.mu.Unlock()
 	if dst == nil {
 		return fail(errRefused)
 	}
@@ -311,6 +312,15 @@ func (d *node) DialAddressTimeout(to memberlist.Address, timeout time.Duration) 
 	}
 	near.reset()
 	return fail(errRefused)
+}
+
+// severed reports whether no stream can be between two addresses.
+func (n *Network) severed(a, b string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, there := n.cuts[route{a, b}]
+	_, back := n.cuts[route{b, a}]
+	return there || back
 }
 
 var errRefused = errors.New("connection refused")
