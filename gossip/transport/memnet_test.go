@@ -58,10 +58,18 @@ func expect(t *testing.T, all []*peer, n int, when string) {
 	}
 }
 
+// The seed is gone when the network splits, so only memory can heal it.
 func TestASplitOfAMinuteHealsByItself(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		all := virtual(t, n, 4, nil)
+		const seed = 9
+		seeds := func(c *Config) { c.Seeds = []string{addrAt(seed)} }
+		first := virtualPeer(t, n, "seed", addrAt(seed), seeds)
+		all := virtual(t, n, 4, seeds)
 		time.Sleep(5 * time.Second)
+		if err := first.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first.Close()
 		expect(t, all, 4, "at first")
 		n.Split([]string{addrAt(0), addrAt(1)}, []string{addrAt(2), addrAt(3)})
 		time.Sleep(60 * time.Second)
@@ -91,6 +99,29 @@ func TestAThirdOfThePacketsLostNobodyIsLost(t *testing.T) {
 		n.SetLoss(0)
 		time.Sleep(20 * time.Second)
 		expect(t, all, 5, "in the end")
+	})
+}
+
+func TestWhoLeftIsNotLookedForButMayComeBack(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		all := virtual(t, n, 3, nil)
+		time.Sleep(5 * time.Second)
+		if err := all[2].Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all[2].Close()
+		time.Sleep(time.Second)
+		before := all[0].Stats().RejoinAttempts
+		time.Sleep(5 * time.Minute)
+		if s := all[0].Stats(); s.RejoinAttempts != before || s.Missing != 0 {
+			t.Errorf("%d attempts to find who left, %d missing", s.RejoinAttempts-before, s.Missing)
+		}
+		if !stateOf("p02", Left)(all[0].Members()) {
+			t.Errorf("members are %v", all[0].Members())
+		}
+		back := virtualPeer(t, n, "p02b", addrAt(2), func(c *Config) { c.Seeds = []string{addrAt(0)} })
+		time.Sleep(5 * time.Second)
+		expect(t, []*peer{all[0], all[1], back}, 3, "when it is back")
 	})
 }
 

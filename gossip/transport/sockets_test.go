@@ -35,6 +35,7 @@ func TestThreePeersOnLoopbackFindEachOtherAndTalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.next(big, Stream)
+			until(t, "proven streams to give their slots back", func() bool { return len(c.mux.pending) == 0 })
 			if s := a.Stats(); s.Packets.Out != 2 || s.Streams.Out != 2 || s.StreamsOut != 2 {
 				t.Errorf("counted %+v, want 2 packets and 2 frames on 2 streams out", s)
 			}
@@ -436,5 +437,34 @@ func TestAnIdleStreamClosesAndOpensAgain(t *testing.T) {
 	}
 	if d := all[0].Stats().Drops; d["stream_broken"]+d["peer_gone"] != 0 {
 		t.Errorf("frames were dropped: %v", d)
+	}
+}
+
+func TestWhatWaitsForTheDeadIsDroppedAndCounted(t *testing.T) {
+	noLeaks(t)
+	a := openPeer(t, "a", nil)
+	at := &memberlist.Node{Name: "ghost", Addr: net.IPv4(127, 0, 0, 1), Port: 1} // nobody listens there
+	a.Memberlist.members.NotifyJoin(at)
+	for range 5 {
+		send(t, a, "ghost", "anybody there?", Stream)
+	}
+	a.Memberlist.members.NotifyLeave(at)
+	until(t, "the drops to be counted", func() bool { return a.Stats().Drops["peer_gone"] == 5 })
+	if err := a.SendStream("ghost", []byte("still?"), false); !errors.Is(err, ErrUnknownPeer) {
+		t.Errorf("sending to the dead: %v", err)
+	}
+}
+
+func TestAStreamThatBreaksIsNoticedBeforeTheNextFrame(t *testing.T) {
+	all := cluster(t, 2, nil)
+	a, b := all[0], all[1]
+	for range 3 {
+		send(t, a, "p1", "hello", Stream)
+		b.next([]byte("hello"), Stream)
+		b.mux.hangUp(func(string) bool { return true })
+		until(t, "the break to be noticed", func() bool { return a.Stats().StreamsOut == 0 })
+	}
+	if d := a.Stats().Drops["stream_broken"]; d != 0 {
+		t.Errorf("%d frames were lost", d)
 	}
 }

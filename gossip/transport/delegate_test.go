@@ -1,0 +1,96 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+func newTestRoster() *roster {
+	r := newRoster("self")
+	r.seen = func(Member) {}
+	r.lost = func(string, string) {}
+	r.left = func(string) {}
+	return r
+}
+
+func node(id string, port uint16) *memberlist.Node {
+	return &memberlist.Node{Name: id, Addr: net.IPv4(10, 0, 0, 1), Port: port, Meta: []byte("meta of " + id)}
+}
+
+func TestWhoIsGoneIsListedForAWhile(t *testing.T) {
+	r := newTestRoster()
+	r.NotifyJoin(node("a", 1))
+	r.NotifyJoin(node("b", 2))
+	r.NotifyLeave(node("a", 1))
+	now := time.Now()
+	r.tidy(now.Add(forgetGone - time.Minute))
+	if got := r.list(); len(got) != 2 || got[0].State != Dead || string(got[0].Meta) != "meta of a" {
+		t.Errorf("soon after, the list is %v", got)
+	}
+	r.tidy(now.Add(forgetGone + time.Minute))
+	if got := r.list(); len(got) != 1 || got[0].ID != "b" {
+		t.Errorf("long after, the list is %v", got)
+	}
+}
+
+func TestTheListOfTheGoneIsBounded(t *testing.T) {
+	r := newTestRoster()
+	r.NotifyJoin(node("living", 1))
+	for i := range maxGone + 50 {
+		n := node(fmt.Sprintf("%05d", i), 2)
+		r.NotifyJoin(n)
+		r.NotifyLeave(n)
+	}
+	r.tidy(time.Now())
+	got := r.list()
+	if len(got) != maxGone+1 || got[0].ID != "00050" || got[maxGone].ID != "living" {
+		t.Errorf("%d are listed, from %s to %s; want the %d last gone and the living", len(got), got[0].ID, got[len(got)-1].ID, maxGone)
+	}
+}
+
+func TestAGoodbyeCountsBeforeAndAfterTheNewsOfIt(t *testing.T) {
+	f := func(name string, events ...func(*roster)) {
+		t.Helper()
+		r := newTestRoster()
+		var left []string
+		r.left = func(addr string) { left = append(left, addr) }
+		r.NotifyJoin(node("a", 1))
+		for _, e := range events {
+			e(r)
+		}
+		if got := r.list(); got[0].State != Left || len(left) != 1 || left[0] != "10.0.0.1:1" {
+			t.Errorf("%s: %v, told of %v", name, got, left)
+		}
+	}
+	bye := func(r *roster) { r.bye("a", time.Now()) }
+	news := func(r *roster) { r.NotifyLeave(node("a", 1)) }
+	f("before", bye, news)
+	f("after", news, bye)
+
+	r := newTestRoster()
+	r.NotifyJoin(node("a", 1))
+	r.bye("stranger", time.Now())
+	bye(r)
+	r.NotifyUpdate(node("a", 1)) // it is still here: the goodbye was of an earlier life
+	news(r)
+	if got := r.list(); len(got) != 1 || got[0].State != Dead {
+		t.Errorf("a goodbye taken back: %v", got)
+	}
+}
+
+func TestAConflictIsForgottenWhenItStops(t *testing.T) {
+	r := newTestRoster()
+	r.NotifyJoin(node("a", 1))
+	r.NotifyConflict(node("a", 1), node("a", 9))
+	if got := r.list(); !got[0].Conflict || got[0].Addr != "10.0.0.1:1" {
+		t.Errorf("amid the conflict: %v", got)
+	}
+	r.tidy(time.Now().Add(2 * forgetConflict))
+	if r.list()[0].Conflict {
+		t.Error("it stays for ever")
+	}
+}
