@@ -88,7 +88,7 @@ type Config struct {
 	OnMembers func([]Member)
 
 	Logger  *slog.Logger                  // default: discard
-	Network memberlist.NodeAwareTransport // default: real sockets on Bind
+	Network memberlist.NodeAwareTransport // default: real sockets on Bind; ours to shut down
 	Faults  bool                          // allow Cut; for development, on loopback only
 
 	QueueBytes       int           // bound of the frames waiting for one peer in one lane; default 8 MiB; a lone frame always fits

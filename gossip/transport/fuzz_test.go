@@ -6,6 +6,8 @@ import (
 	"io"
 	"runtime"
 	"testing"
+
+	"github.com/flynn/noise"
 )
 
 // allocated runs f and returns the bytes it allocated.
@@ -76,6 +78,32 @@ func FuzzRecords(f *testing.F) {
 		// Growing copies what arrived; each lane may wait for one record more.
 		if most := uint64(8*len(in) + 2*2*maxRecord + 64<<10); n > most {
 			t.Errorf("%d bytes made us allocate %d; allowed are %d", len(in), n, most)
+		}
+	})
+}
+
+func FuzzSealed(f *testing.F) {
+	cipher := func() *noise.CipherState { return noise.UnsafeNewCipherState(suite, [32]byte{1, 2, 3}, 0) }
+	b := &batch{}
+	b.add(urgent, []byte("a frame"), true)
+	good, err := seal(cipher(), nil, b.buf)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte{0xFF, 0xFF})
+	f.Add([]byte{0, 1, 2})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		n := allocated(func() {
+			r := bufio.NewReaderSize(&opener{r: bytes.NewReader(in), cs: cipher()}, 4096)
+			readRecords(r, 1<<20, func(frame []byte) {
+				if !bytes.HasPrefix(in, good) || string(frame) != "a frame" {
+					t.Errorf("%x was forged from %x", frame, in)
+				}
+			})
+		})
+		if n > 256<<10 {
+			t.Errorf("%d bytes made us allocate %d", len(in), n)
 		}
 	})
 }

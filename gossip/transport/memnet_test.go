@@ -70,6 +70,7 @@ func TestASplitOfAMinuteHealsByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		first.Close()
+		time.Sleep(5 * time.Second)
 		expect(t, all, 4, "at first")
 		n.Split([]string{addrAt(0), addrAt(1)}, []string{addrAt(2), addrAt(3)})
 		time.Sleep(60 * time.Second)

@@ -38,6 +38,11 @@ const (
 	lookupLimit  = 5 * time.Second
 	aliasPause   = time.Minute // between dials of a seed that answers but is nobody's own address
 	rejoinPeriod = 250 * time.Millisecond
+
+	// When many start at once the gossip about them may miss some, until the
+	// next exchange of member lists. The seed has heard of all: a while after it
+	// first answered we ask it again.
+	settlePause = 3 * time.Second
 )
 
 // place is one address, or one seed, and when to try it next.
@@ -49,6 +54,7 @@ type place struct {
 	next  time.Time
 	pause time.Duration
 	busy  bool // being dialled
+	again bool // ask once more although a member lives there: see settlePause
 }
 
 func newRejoin(m *Memberlist) *rejoin {
@@ -194,6 +200,10 @@ func (r *rejoin) due(now time.Time) []*place {
 // try dials one place, and says when to come back.
 func (r *rejoin) try(p *place) {
 	reached := false
+	r.mu.Lock()
+	settling := p.again
+	p.again = false
+	r.mu.Unlock()
 	addrs := []string{p.addr}
 	if p.seed {
 		addrs = r.lookup(p.addr)
@@ -202,7 +212,7 @@ func (r *rejoin) try(p *place) {
 		if r.ctx.Err() != nil {
 			return
 		}
-		if a == r.m.addr || r.lives(a) {
+		if a == r.m.addr || r.lives(a) && !settling {
 			continue
 		}
 		r.m.stats.rejoins.Add(1)
@@ -211,12 +221,19 @@ func (r *rejoin) try(p *place) {
 			continue
 		}
 		reached = true
+		if settling {
+			break // one who has heard of all is enough
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.busy = false
 	cfg := &r.m.cfg
 	switch {
+	case reached && p.seed && !settling:
+		p.again = true
+		p.next = time.Now().Add(r.jitter(settlePause))
+		r.hurry()
 	case reached:
 		p.pause = cfg.RejoinMin
 		p.next = time.Now().Add(r.jitter(aliasPause))
