@@ -62,6 +62,40 @@ func TestLoopbackWorksOnIPv6(t *testing.T) {
 	}
 }
 
+func TestSeedsMayBeNamesAndBindAllAddresses(t *testing.T) {
+	all := func(c *Config) { withKey(c); c.Bind = "0.0.0.0:0" }
+	network := Config{Cluster: "test", ID: "probe", Inbox: func([]byte, Path) {}}
+	all(&network)
+	m, err := Open(t.Context(), network)
+	if err != nil {
+		if !strings.Contains(err.Error(), "set Advertise") {
+			t.Error(err)
+		}
+		t.Skip("this machine has no address but loopback")
+	}
+	defer m.Close()
+	if host, _, _ := net.SplitHostPort(m.LocalAddr()); net.ParseIP(host).IsUnspecified() || net.ParseIP(host).IsLoopback() {
+		t.Errorf("we tell others to find us at %s", m.LocalAddr())
+	}
+	a := openPeer(t, "a", func(c *Config) { withKey(c); c.Bind = "localhost:0" })
+	_, port, _ := net.SplitHostPort(a.LocalAddr())
+	b := openPeer(t, "b", func(c *Config) {
+		withKey(c)
+		c.Bind, c.Advertise = "127.0.0.1:0", ""
+		c.Seeds = []string{"no.such.host.invalid:1", "localhost:" + port}
+	})
+	a.await("b", alive(2))
+	b.await("a", alive(2))
+}
+
+func TestWhatWeAdvertiseIsWhatOthersSee(t *testing.T) {
+	// Behind a mapping the two differ; nothing needs to arrive there for this.
+	p := openPeer(t, "p", func(c *Config) { c.Advertise = "192.0.2.1:4321" })
+	if p.LocalAddr() != "192.0.2.1:4321" || p.Members()[0].Addr != p.LocalAddr() {
+		t.Errorf("we are %s, listed as %v", p.LocalAddr(), p.Members())
+	}
+}
+
 func send(t *testing.T, from *peer, to, text string, via Path) {
 	t.Helper()
 	err := error(nil)

@@ -5,15 +5,18 @@ import (
 	"time"
 )
 
-// Stats is a reading of the counters since Open and of a few gauges. Map keys
-// are the stable names listed below and fit as metric labels.
+// Stats is a reading of the counters since Open and of a few gauges. The keys of
+// the maps are always all there, do not change between versions, and fit as
+// metric labels.
 type Stats struct {
 	Packets Traffic // frames of SendPacket
 	Streams Traffic // frames of SendStream
 
-	// Drops counts what was lost here, by cause.
+	// Drops counts frames lost here: queue_full, stream_broken, peer_gone (while
+	// queued), handler_queue_full (memberlist's), unknown_kind, cut.
 	Drops map[string]uint64
-	// Refused counts connections and packets turned away, by cause.
+	// Refused counts connections and packets turned away: wrong_cluster,
+	// wrong_key, wrong_version, wrong_target, malformed, timeout, busy, cut.
 	Refused map[string]uint64
 
 	StreamsOut int // peer streams we opened that are up
