@@ -215,3 +215,26 @@ func (r *Reader) Raw() []byte {
 
 // Skip reads one whole object.
 func (r *Reader) Skip() { r.Raw() }
+
+// Type is a family of msgpack objects.
+type Type uint8
+
+// The types Peek tells apart.
+const (
+	TypeNone Type = iota // nothing is left, or an error
+	TypeNil
+	TypeBool
+	TypeNumber
+	TypeStr
+	TypeBin
+	TypeArray
+	TypeMap
+)
+
+// Peek returns the type of the next object without reading it.
+func (r *Reader) Peek() Type {
+	if t := rank(r); t != rankNone {
+		return Type(t + 1)
+	}
+	return TypeNone
+}

@@ -1,0 +1,456 @@
+package crdt
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Apply makes local writes: all of ops, or none and an error. Each later op sees
+// the earlier ones. They take consecutive dots and share stamp. The result is
+// valid until the next call of Apply or JoinSection; it is empty if nothing
+// changed (a bump below the maximum, the removal of what is absent).
+//
+// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError.
+func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Delta, error) {
+	s.deltas = s.deltas[:0]
+	if len(ops) > MaxOps {
+		return nil, fmt.Errorf("%d operations in one batch; at most %d are allowed", len(ops), MaxOps)
+	}
+	kinds := make([]Kind, 0, 4)
+	var overlay map[string]Kind // kinds of keys after the batch's earlier ops
+	for i := range ops {
+		kind, err := s.check(&ops[i])
+		if err == nil {
+			err = s.checkState(&ops[i], kind, nowMillis, overlay)
+		}
+		if err != nil {
+			if len(ops) > 1 {
+				err = fmt.Errorf("operation %d: %w", i+1, err)
+			}
+			return nil, err
+		}
+		kinds = append(kinds, kind)
+		if i+1 < len(ops) {
+			if overlay == nil {
+				overlay = make(map[string]Kind)
+			}
+			if len(ops[i].Path) > 0 {
+				kind = Object
+			}
+			overlay[ops[i].Key] = kind
+		}
+	}
+	w := writer{s: s, stamp: stamp}
+	for i := range ops {
+		w.run(&ops[i], kinds[i])
+	}
+	return s.deltas, nil
+}
+
+// checkState holds op against what the key is, after the batch's earlier ops.
+func (s *Store) checkState(op *Op, want Kind, nowMillis uint64, overlay map[string]Kind) error {
+	have, touched := overlay[op.Key]
+	if op.If != nil {
+		if touched {
+			return fmt.Errorf("key %q: a version check must come before the batch's writes of that key", op.Key)
+		}
+		if v := s.version(op.Key, nowMillis); v != *op.If {
+			return &ConflictError{op.Key, *op.If, v}
+		}
+	}
+	if op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 {
+		return nil
+	}
+	if !touched {
+		have = s.kind(op.Key)
+	}
+	if len(op.Path) > 0 {
+		want = Object
+	}
+	if have != 0 && have != want {
+		return &TypeError{Key: op.Key, Want: want, Have: have}
+	}
+	return nil
+}
+
+// version returns the version of what a reader sees at key.
+func (s *Store) version(key string, nowMillis uint64) Version {
+	e, ok := s.Render(key, nowMillis)
+	if !ok {
+		return 0
+	}
+	return e.Version()
+}
+
+// kind returns what key visibly is, 0 if it is absent.
+func (s *Store) kind(key string) Kind {
+	c, ok := s.index.Load(key)
+	if !ok || !c.visible() {
+		return 0
+	}
+	if c.many == nil {
+		return Register
+	}
+	family, _ := s.family(c.many, 0)
+	return family
+}
+
+// writer turns one op into records.
+type writer struct {
+	s      *Store
+	stamp  clock.Timestamp
+	expiry uint64
+	cell   *cell
+}
+
+// cellOf returns the cell of key, made if absent.
+func (s *Store) cellOf(key string) *cell {
+	c, ok := s.index.Load(key)
+	if !ok {
+		c = &cell{key: strings.Clone(key)}
+		s.index.Store(c.key, c)
+	}
+	return c
+}
+
+func (w *writer) run(op *Op, kind Kind) {
+	w.cell = w.s.cellOf(op.Key)
+	w.expiry = op.Expiry
+	path := ""
+	if len(op.Path) > 0 {
+		path = pathOf(op.Path)
+	}
+	switch op.Verb {
+	case Delete:
+		w.delete(path)
+	case Put:
+		if path == "" {
+			w.retype(kind)
+		} else {
+			w.clearAround(op.Path, path)
+		}
+		w.assign(kind, path, op.Value)
+	case Add, Remove:
+		w.clearAbove(op.Path)
+		for _, v := range op.Values {
+			w.element(path, v, op.Verb == Remove)
+		}
+	case Increment:
+		w.clearAbove(op.Path)
+		w.increment(path, op.Delta)
+	case Bump:
+		w.clearAbove(op.Path)
+		w.bump(path, op.Value)
+	case Patch:
+		w.clearAbove(op.Path)
+		w.patch(op.Path, path, op.Value.bytes())
+	}
+	if w.cell.many == nil && w.cell.view.Load() == nil {
+		w.s.index.Delete(w.cell.key) // nothing was written to a new key
+	}
+}
+
+// assign writes a whole value of kind at path.
+func (w *writer) assign(kind Kind, path string, v Value) {
+	switch kind {
+	case Custom:
+		w.put(slotSibling, path, v.raw)
+	case Max:
+		w.bump(path, v)
+	case Set:
+		w.become(path, v)
+	case Object:
+		w.clearBelow(path)
+		w.patch(nil, path, v.bytes())
+	default:
+		w.put(slotRegister, path, v.raw)
+	}
+}
+
+// retype removes what is of other kinds than kind before an assignment.
+func (w *writer) retype(kind Kind) {
+	m := w.cell.many
+	if m == nil {
+		if r := w.cell.view.Load(); r != nil && !r.tomb && kind != Register {
+			w.delete("")
+		}
+		return
+	}
+	for _, slot := range m.slots {
+		r := slot[0]
+		if kindOf(r.kind, r.path()) != kind && slices.ContainsFunc(slot, (*record).counts) {
+			w.clearBelow("")
+			return
+		}
+	}
+}
+
+// delete removes what is at and below path.
+func (w *writer) delete(path string) {
+	c := w.cell
+	if c.many != nil {
+		w.clearBelow(path)
+		return
+	}
+	if r := c.view.Load(); path == "" && r != nil && !r.tomb {
+		w.tombstone(slotRegister, "")
+	}
+}
+
+// clearAround makes room for a leaf at path: nothing below it, no leaf above it.
+func (w *writer) clearAround(segments []string, path string) {
+	w.clearBelow(path)
+	w.clearAbove(segments)
+}
+
+// clearAbove removes leaves that stand where a path leads through.
+func (w *writer) clearAbove(segments []string) {
+	m := w.cell.many
+	if m == nil {
+		return
+	}
+	for i := range segments {
+		above := pathOf(segments[:i])
+		for _, kind := range []slotKind{slotRegister, slotMarker, slotMax, slotCounter} {
+			if i == 0 && kind != slotMarker {
+				continue // the key's own kind was checked
+			}
+			if slices.ContainsFunc(m.slots[slotKey(kind, above)], (*record).counts) {
+				w.tombstone(kind, above)
+			}
+		}
+	}
+}
+
+// clearBelow removes everything at and below path that exists: with one clear if
+// this replica has seen every dot up to those it removes, for then the clear's
+// vector names no dot it has not seen; else slot by slot.
+func (w *writer) clearBelow(path string) {
+	m := w.cell.many
+	if m == nil {
+		return
+	}
+	s := w.s
+	var seen []past
+	contiguous, content := true, 0
+	note := func(r *record) {
+		for _, p := range append([]past{{r.actor, r.seq}}, r.past()...) {
+			seen = mergePast(seen, p.actor, p.seq)
+			contiguous = contiguous && p.seq <= s.actors[p.actor].span.Base
+		}
+	}
+	var below []*record // one of each slot, by slot
+	for _, key := range sortedSlots(m) {
+		if !strings.HasPrefix(key[2:], path) {
+			continue
+		}
+		for _, r := range m.slots[key] {
+			note(r)
+			if r.counts() {
+				content++
+			}
+		}
+		if slices.ContainsFunc(m.slots[key], (*record).counts) {
+			below = append(below, m.slots[key][0])
+		}
+	}
+	for _, c := range m.clears {
+		if strings.HasPrefix(c.path(), path) {
+			note(c)
+		}
+	}
+	if content == 0 {
+		return
+	}
+	if !contiguous || len(below) == 1 {
+		for _, r := range below {
+			w.tombstone(r.kind, r.path())
+		}
+		return
+	}
+	r := w.record(slotClear, path, nil)
+	r.tomb = true
+	w.setPast(r, seen)
+	w.commit(r)
+}
+
+func sortedSlots(m *many) []string {
+	keys := make([]string, 0, len(m.slots))
+	for k := range m.slots {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// put writes val at a slot, over everything seen there.
+func (w *writer) put(kind slotKind, path, val string) {
+	w.s.scratch = append(w.s.scratch[:0], val...)
+	r := w.record(kind, path, w.s.scratch)
+	w.setPast(r, w.slotPast(kind, path, false))
+	w.commit(r)
+}
+
+// tombstone removes what is seen at one slot.
+func (w *writer) tombstone(kind slotKind, path string) {
+	r := w.record(kind, path, nil)
+	r.tomb = true
+	w.setPast(r, w.slotPast(kind, path, false))
+	r.clearExpiry()
+	w.commit(r)
+}
+
+func (r *record) clearExpiry() {
+	if r.ext != nil {
+		r.ext.expiry = 0
+	}
+}
+
+// element adds an element to the set at path, or removes it if it is there.
+func (w *writer) element(path string, v Value, remove bool) {
+	at := elementPath(path, v)
+	if !remove {
+		w.put(slotElement, at, "")
+		return
+	}
+	if m := w.cell.many; m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
+		w.tombstone(slotElement, at)
+	}
+}
+
+// become makes the set at path the elements of v: it adds what is missing and
+// removes what is seen and not listed.
+func (w *writer) become(path string, v Value) {
+	want := make(map[string]bool)
+	r := wire.NewReader(v.bytes())
+	for range r.ArrayLen() {
+		want[elementPath(path, Value{string(r.Raw())})] = true
+	}
+	have := make(map[string]bool)
+	if m := w.cell.many; m != nil {
+		for _, key := range sortedSlots(m) {
+			slot := m.slots[key]
+			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).counts) {
+				have[key[2:]] = true
+				if !want[key[2:]] {
+					w.tombstone(slotElement, key[2:])
+				}
+			}
+		}
+	}
+	missing := make([]string, 0, len(want))
+	for at := range want {
+		if !have[at] {
+			missing = append(missing, at)
+		}
+	}
+	slices.Sort(missing)
+	for _, at := range missing {
+		w.put(slotElement, at, "")
+	}
+}
+
+// increment adds n to this actor's part of the counter at path.
+func (w *writer) increment(path string, n int64) {
+	if n == 0 {
+		return
+	}
+	var up, down uint64
+	if m := w.cell.many; m != nil {
+		for _, r := range m.slots[slotKey(slotCounter, path)] {
+			if r.actor == w.s.self.index && !r.tomb {
+				up, down = counterParts(r.val)
+			}
+		}
+	}
+	if n > 0 {
+		up = addExact(up, n)
+	} else {
+		down = addExact(down, max(-n, -(n+1))) // -MinInt64 does not exist
+	}
+	w.s.scratch = appendCounter(w.s.scratch[:0], up, down)
+	r := w.record(slotCounter, path, w.s.scratch)
+	w.setPast(r, w.slotPast(slotCounter, path, true))
+	w.commit(r)
+}
+
+// bump raises the max at path to v; a lower or equal v writes nothing.
+func (w *writer) bump(path string, v Value) {
+	if m := w.cell.many; m != nil {
+		for _, r := range m.slots[slotKey(slotMax, path)] {
+			if r.tomb {
+				continue
+			}
+			if c, err := wire.CompareNumber(v.bytes(), Value{r.val}.bytes()); err == nil && c <= 0 {
+				return
+			}
+		}
+	}
+	w.put(slotMax, path, v.raw)
+}
+
+// slotPast is what a write at the slot has seen: the dots of its live records,
+// their pasts, and losers that were pruned. A count covers only its own actor's
+// earlier count, and removals.
+func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
+	var seen []past
+	note := func(r *record) {
+		if count && r.actor != w.s.self.index && !r.tomb {
+			return
+		}
+		if r.actor != w.s.self.index {
+			seen = mergePast(seen, r.actor, r.seq)
+		}
+		for _, list := range [][]past{r.past(), w.s.seen[r]} {
+			for _, p := range list {
+				if p.actor != w.s.self.index {
+					seen = mergePast(seen, p.actor, p.seq)
+				}
+			}
+		}
+	}
+	if m := w.cell.many; m != nil {
+		for _, r := range m.slots[slotKey(kind, path)] {
+			note(r)
+		}
+	} else if r := w.cell.view.Load(); r != nil && kind == slotRegister && path == "" {
+		note(r)
+	}
+	return seen
+}
+
+func (w *writer) record(kind slotKind, path string, val []byte) *record {
+	r := newRecord(val)
+	r.cell, r.kind, r.stamp, r.actor = w.cell, kind, w.stamp, w.s.self.index
+	if path != "" || w.expiry != 0 {
+		r.ext = &ext{path: path, expiry: w.expiry}
+	}
+	return r
+}
+
+func (w *writer) setPast(r *record, seen []past) {
+	if len(seen) == 0 {
+		return
+	}
+	if r.ext == nil {
+		r.ext = &ext{}
+	}
+	r.ext.past = seen
+}
+
+// commit gives r its dot and merges it. A local write at a slot always wins: its
+// stamp is later than any it has met and its past covers them.
+func (w *writer) commit(r *record) {
+	s := w.s
+	if r.kind == slotClear {
+		r.clearExpiry()
+	}
+	r.seq = s.self.span.Head() + 1
+	s.self.span.Add(r.seq)
+	s.merge(r, true)
+	s.deltas = append(s.deltas, Delta{r, s.self.actor})
+}

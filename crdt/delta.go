@@ -1,0 +1,108 @@
+package crdt
+
+import "github.com/sentinel-peer/sentinel-peer/clock"
+
+// Delta is a handle on one record: what one dot did. It stays valid when the
+// record is superseded; Live then says so and only the dot is worth sending.
+// Deltas belong to the store's owner.
+type Delta struct {
+	r *record
+	a clock.Actor
+}
+
+func (s *Store) delta(r *record) Delta { return Delta{r, s.actors[r.actor].actor} }
+
+// Actor returns who wrote it.
+func (d Delta) Actor() clock.Actor { return d.a }
+
+// Seq returns its number among its actor's writes.
+func (d Delta) Seq() uint64 { return d.r.seq }
+
+// Dot returns its identity.
+func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.a, Seq: d.r.seq} }
+
+// Key returns the key it writes, "" for a void.
+func (d Delta) Key() string {
+	if d.r.cell == nil {
+		return ""
+	}
+	return d.r.cell.key
+}
+
+// Stamp returns its time, 0 for a void.
+func (d Delta) Stamp() clock.Timestamp { return d.r.stamp }
+
+// Live reports whether the record is still part of the state.
+func (d Delta) Live() bool { return d.r.live() }
+
+// Size returns about how many bytes it takes in a queue or frame.
+func (d Delta) Size() int {
+	if d.r.cell == nil {
+		return 64
+	}
+	return d.r.size()
+}
+
+// Live calls f for the live records of a with first ≤ seq ≤ last, ascending,
+// until f returns false. f must not change the store.
+func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {
+	i, ok := s.number[a]
+	if !ok {
+		return
+	}
+	st := s.actors[i]
+	for _, r := range st.live[st.from(first):] {
+		if r == nil {
+			continue
+		}
+		if r.seq > last || !f(Delta{r, a}) {
+			return
+		}
+	}
+}
+
+// EachLive calls f for the records that the checksums cover, in dot order from
+// from to to, both included, in the shards of mask (nil: all), until f returns
+// false.
+func (s *Store) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bool) {
+	for _, a := range s.context.Actors() {
+		if a.Compare(from.Actor) < 0 || a.Compare(to.Actor) > 0 {
+			continue
+		}
+		first, last := uint64(0), ^uint64(0)
+		if a == from.Actor {
+			first = from.Seq
+		}
+		if a == to.Actor {
+			last = to.Seq
+		}
+		more := true
+		s.Live(a, first, last, func(d Delta) bool {
+			if d.r.sums() && (mask == nil || mask[d.r.shard/64]>>(d.r.shard%64)&1 == 1) {
+				more = f(d)
+			}
+			return more
+		})
+		if !more {
+			return
+		}
+	}
+}
+
+// Hash returns the delta's share of the checksums.
+func (s *Store) Hash(d Delta) uint64 { return s.hash(d.r) }
+
+// Sum returns the sum over all shards.
+func (s *Store) Sum() uint64 { return s.sum }
+
+// Sums returns the checksum of each shard. The caller must not change them.
+func (s *Store) Sums() *[256]uint64 { return &s.sums }
+
+// LiveCount returns how many live records there are, removals included.
+func (s *Store) LiveCount() int { return s.count }
+
+// LiveBytes returns about how many bytes they take on the wire.
+func (s *Store) LiveBytes() int { return s.bytes }
+
+// Last returns the number of the last write of the store's own actor.
+func (s *Store) Last() uint64 { return s.self.span.Head() }

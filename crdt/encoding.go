@@ -1,0 +1,374 @@
+package crdt
+
+import (
+	"unsafe"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// ActorTable numbers the actors of one frame in order of first use, so that each
+// is spelled out once.
+type ActorTable struct {
+	actors []clock.Actor
+	number map[clock.Actor]int
+}
+
+// Index returns the number of a, given if it has none.
+func (t *ActorTable) Index(a clock.Actor) int {
+	if n := len(t.actors); n > 0 && t.actors[n-1] == a {
+		return n - 1
+	}
+	i, ok := t.number[a]
+	if !ok {
+		if t.number == nil {
+			t.number = make(map[clock.Actor]int)
+		}
+		i = len(t.actors)
+		t.number[a] = i
+		t.actors = append(t.actors, a)
+	}
+	return i
+}
+
+// Actors returns the actors by number. The slice is the table's own.
+func (t *ActorTable) Actors() []clock.Actor { return t.actors }
+
+// Reset empties the table for another frame.
+func (t *ActorTable) Reset() {
+	t.actors = t.actors[:0]
+	clear(t.number)
+}
+
+// Flags of an encoded delta, below its slot kind.
+const (
+	flagTomb = 1 << iota
+	flagPath
+	flagPast
+	flagExpiry
+	flagBits = 4
+)
+
+// A section is a run of consecutive dots of one actor:
+//
+//	[actor number, first seq, base stamp, [item, …]]
+//
+// An item is a record, or an integer n: the next n dots are void, their records
+// superseded by others. A record is
+//
+//	[kind<<4 | flags, shared key prefix, key suffix, stamp - base, body,
+//	 path?, past [actor number, seq, …]?, expiry?]
+//
+// with the optional parts as the flags say. The shared prefix is with the record
+// before it in the section. Nothing but the body depends on the kind.
+
+// AppendSection appends a section of a's dots first..last. items are a's deltas
+// in that range, ascending; dots that are not among them, or whose record is no
+// longer live, are void: the store must have seen them.
+func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, last uint64, items []Delta) []byte {
+	n, next := 0, first
+	var base clock.Timestamp
+	for _, d := range items {
+		if !d.r.live() {
+			continue
+		}
+		if base == 0 {
+			base = d.r.stamp
+		}
+		if d.r.seq > next {
+			n++
+		}
+		n++
+		next = d.r.seq + 1
+	}
+	if next <= last {
+		n++
+	}
+	dst = wire.AppendArray(dst, 4)
+	dst = wire.AppendUint(dst, uint64(t.Index(a)))
+	dst = wire.AppendUint(dst, first)
+	dst = wire.AppendUint(dst, uint64(base))
+	dst = wire.AppendArray(dst, n)
+	next = first
+	key := ""
+	for _, d := range items {
+		r := d.r
+		if !r.live() {
+			continue
+		}
+		if r.seq > next {
+			dst = wire.AppendUint(dst, r.seq-next)
+		}
+		dst = s.appendRecord(dst, t, r, base, key)
+		key = r.cell.key
+		next = r.seq + 1
+	}
+	if next <= last {
+		dst = wire.AppendUint(dst, last-next+1)
+	}
+	return dst
+}
+
+func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Timestamp, before string) []byte {
+	head, n := uint64(r.kind)<<flagBits, 5
+	if r.tomb {
+		head |= flagTomb
+	}
+	var e ext
+	if r.ext != nil {
+		e = *r.ext
+		if e.path != "" {
+			head |= flagPath
+			n++
+		}
+		if len(e.past) > 0 {
+			head |= flagPast
+			n++
+		}
+		if e.expiry != 0 {
+			head |= flagExpiry
+			n++
+		}
+	}
+	key, prefix := r.cell.key, 0
+	for prefix < len(key) && prefix < len(before) && key[prefix] == before[prefix] {
+		prefix++
+	}
+	dst = wire.AppendArray(dst, n)
+	dst = wire.AppendUint(dst, head)
+	dst = wire.AppendUint(dst, uint64(prefix))
+	dst = wire.AppendBin(dst, key[prefix:])
+	dst = wire.AppendInt(dst, int64(r.stamp-base))
+	dst = wire.AppendBin(dst, r.val)
+	if e.path != "" {
+		dst = wire.AppendBin(dst, e.path)
+	}
+	if len(e.past) > 0 {
+		dst = wire.AppendArray(dst, 2*len(e.past))
+		for _, p := range e.past {
+			dst = wire.AppendUint(dst, uint64(t.Index(s.actors[p.actor].actor)))
+			dst = wire.AppendUint(dst, p.seq)
+		}
+	}
+	if e.expiry != 0 {
+		dst = wire.AppendUint(dst, e.expiry)
+	}
+	return dst
+}
+
+// SectionResult says what JoinSection did.
+type SectionResult struct {
+	Actor       clock.Actor
+	First, Last uint64  // the section's range; Last is First-1 if it was empty
+	Joined      []Delta // new dots, ascending, voids and overwritten ones among them; valid until the next Apply or JoinSection
+	Duplicates  int
+	Quarantined int
+	MaxStamp    clock.Timestamp // of the records accepted
+}
+
+const maxSeq = 1 << 62
+
+// JoinSection decodes a section and merges it. A dot seen before costs no
+// allocation. A record stamped after limit is set aside: not merged, and its dot
+// not marked as seen, so that it is asked for again. An error leaves what came
+// before it merged and the rest unseen. Nothing of r's input is kept.
+func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Timestamp) (SectionResult, error) {
+	s.deltas = s.deltas[:0]
+	var res SectionResult
+	if r.ArrayLen() != 4 {
+		r.Fail("section")
+		return res, r.Err()
+	}
+	st := s.readActor(r, actors)
+	first, base := r.Uint(), clock.Timestamp(r.Uint())
+	items := r.ArrayLen()
+	if first == 0 || first > maxSeq || items > wire.MaxFrameDeltas {
+		r.Fail("section")
+	}
+	if r.Err() != nil {
+		return res, r.Err()
+	}
+	res.Actor, res.First = st.actor, first
+	seq := first
+	s.keyBuf = s.keyBuf[:0]
+	for range items {
+		if r.Peek() != wire.TypeArray {
+			n := r.Uint()
+			if r.Err() != nil || n == 0 || n > maxSeq-seq {
+				r.Fail("void")
+				break
+			}
+			s.void(st, seq, n, &res)
+			seq += n
+			continue
+		}
+		if !s.joinRecord(r, st, seq, base, actors, limit, &res) {
+			break
+		}
+		seq++
+	}
+	res.Last = seq - 1
+	res.Joined = s.deltas
+	s.stats.Merged += uint64(len(s.deltas))
+	s.stats.Duplicates += uint64(res.Duplicates)
+	s.stats.Quarantined += uint64(res.Quarantined)
+	return res, r.Err()
+}
+
+func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
+	i := r.Uint()
+	if i >= uint64(len(actors)) {
+		r.Fail("actor number")
+	}
+	if r.Err() != nil {
+		return nil
+	}
+	return s.intern(actors[i])
+}
+
+// void marks n dots as seen. Short runs are passed on one by one, so that the
+// peers behind this one do not find holes.
+func (s *Store) void(st *actorState, first, n uint64, res *SectionResult) {
+	if n > 64 {
+		st.span.AddRange(first, first+n-1)
+		return
+	}
+	for seq := first; seq < first+n; seq++ {
+		if !st.span.Add(seq) {
+			res.Duplicates++
+			continue
+		}
+		s.deltas = append(s.deltas, Delta{&record{seq: seq, actor: st.index, pos: dead}, st.actor})
+	}
+}
+
+func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base clock.Timestamp, actors []clock.Actor, limit clock.Timestamp, res *SectionResult) bool {
+	n := r.ArrayLen()
+	head, prefix, suffix := r.Uint(), r.Uint(), r.Bin()
+	stamp := base + clock.Timestamp(r.Int())
+	body := r.Bin()
+	if r.Err() != nil || n < 5 || n > 8 || prefix > uint64(len(s.keyBuf)) || prefix+uint64(len(suffix)) > wire.MaxKeyBytes || len(body) > wire.MaxValueBytes {
+		r.Fail("record")
+		return false
+	}
+	s.keyBuf = append(s.keyBuf[:prefix], suffix...)
+	var e ext
+	if head&(1<<flagBits-1)&^flagTomb != 0 {
+		if !s.readExt(r, head, actors, &e) {
+			return false
+		}
+	}
+	if want := 5 + int(head>>1&1+head>>2&1+head>>3&1); n != want {
+		r.Fail("record")
+		return false
+	}
+	if st.span.Contains(seq) {
+		res.Duplicates++
+		return true
+	}
+	if stamp > limit {
+		res.Quarantined++
+		return true
+	}
+	kind := slotKind(head >> flagBits)
+	if !validBody(kind, head, body, e.path) || head>>flagBits > 0xffff || stamp == 0 {
+		r.Fail("record body")
+		return false
+	}
+	c, ok := s.index.Load(unsafe.String(unsafe.SliceData(s.keyBuf), len(s.keyBuf)))
+	if !ok {
+		key := string(s.keyBuf)
+		if ValidateKey(key) != nil {
+			r.Fail("key")
+			return false
+		}
+		c = &cell{key: key}
+		s.index.Store(key, c)
+	}
+	rec := newRecord(body)
+	rec.cell, rec.kind, rec.tomb, rec.stamp, rec.seq, rec.actor = c, kind, head&flagTomb != 0, stamp, seq, st.index
+	if e.path != "" || e.past != nil || e.expiry != 0 {
+		rec.ext = &ext{path: e.path, past: e.past, expiry: e.expiry}
+	}
+	st.span.Add(seq)
+	s.merge(rec, false)
+	res.MaxStamp = max(res.MaxStamp, stamp)
+	s.deltas = append(s.deltas, Delta{rec, st.actor})
+	return true
+}
+
+func (s *Store) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ext) bool {
+	if head&flagPath != 0 {
+		path := r.Bin()
+		if len(path) == 0 || len(path) > wire.MaxPathBytes+wire.MaxValueBytes {
+			r.Fail("path")
+		}
+		e.path = string(path)
+	}
+	if head&flagPast != 0 {
+		n := r.ArrayLen()
+		if n == 0 || n%2 != 0 || n/2 > len(actors) {
+			r.Fail("past")
+		}
+		for i := 0; i < n/2 && r.Err() == nil; i++ {
+			st, seq := s.readActor(r, actors), r.Uint()
+			if r.Err() == nil {
+				e.past = mergePast(e.past, st.index, seq)
+			}
+		}
+	}
+	if head&flagExpiry != 0 {
+		e.expiry = r.Uint()
+	}
+	return r.Err() == nil
+}
+
+// validBody reports whether a record of a known kind can be read later.
+func validBody(kind slotKind, head uint64, body []byte, path string) bool {
+	tomb := head&flagTomb != 0
+	switch {
+	case kind >= firstUnknown:
+		return true
+	case kind == 0 || kind > slotClear:
+		return false
+	case kind == slotClear:
+		return tomb && len(body) == 0 && validPath(path, false)
+	case kind == slotElement:
+		return len(body) == 0 && validPath(path, true)
+	case !validPath(path, false):
+		return false
+	case tomb:
+		return len(body) == 0
+	case kind == slotCounter:
+		r := wire.NewReader(body)
+		ok := r.ArrayLen() == 2
+		r.Uint()
+		r.Uint()
+		return ok && r.Err() == nil && r.Len() == 0
+	case kind == slotMax:
+		_, err := wire.CompareNumber(body, zero)
+		return err == nil
+	}
+	n, err := wire.Check(body, wire.Limits{Bytes: wire.MaxValueBytes, Depth: wire.MaxDepth})
+	return err == nil && n == len(body)
+}
+
+// validPath reports whether path is a series of names, ended by an element
+// exactly if it is to be.
+func validPath(path string, element bool) bool {
+	if path == "" {
+		return !element
+	}
+	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
+	for r.Len() > 0 {
+		if r.Peek() == wire.TypeBin {
+			e := r.Bin()
+			return element && r.Err() == nil && r.Len() == 0 && wire.IsCanonical(e)
+		}
+		r.Str()
+		if r.Err() != nil {
+			return false
+		}
+	}
+	return !element
+}

@@ -1,0 +1,281 @@
+package crdt
+
+import (
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// merge makes r, whose dot is new, part of the state, or finds that it is
+// overwritten already. Its dot is marked as seen by the caller. r.cell is set;
+// a new cell becomes known here.
+func (s *Store) merge(r *record, local bool) {
+	if r.kind == slotRegister && r.cell.many == nil && (r.ext == nil || r.ext.path == "") {
+		s.mergePlain(r, local)
+		return
+	}
+	c := r.cell
+	visible := c.visible()
+	m := s.promote(c)
+	r.shard = m.shard
+	if r.kind == slotClear {
+		s.mergeClear(m, r)
+		s.settle(c, visible)
+		s.lazy(r, CauseDelete, clock.After, local)
+		return
+	}
+	for _, clear := range m.clears {
+		if strings.HasPrefix(r.path(), clear.path()) && s.clears(clear, r) {
+			s.stats.Superseded++
+			s.settle(c, visible)
+			return
+		}
+	}
+	ord := clock.After
+	if r.kind.lww() {
+		var won bool
+		if ord, won = s.mergeLeaf(m, r); !won {
+			s.settle(c, visible)
+			if ord == clock.Concurrent {
+				s.lazy(r, CauseConflict, ord, local)
+			}
+			return
+		}
+	} else if !s.mergeDotted(m, r) {
+		s.settle(c, visible)
+		return
+	}
+	s.settle(c, visible)
+	cause := CausePut
+	if r.tomb && !c.visible() {
+		cause = CauseDelete
+	}
+	s.lazy(r, cause, ord, local)
+}
+
+func (s *Store) lazy(r *record, cause Cause, ord clock.Order, local bool) {
+	s.changed(r, cause, ord, local).Lazy = true
+}
+
+// mergePlain merges into a key that is one plain register: the fast path.
+func (s *Store) mergePlain(r *record, local bool) {
+	c := r.cell
+	cur := c.view.Load()
+	if cur == nil {
+		r.shard = shardOf(c.key)
+		s.insert(r)
+		c.view.Store(r)
+		if r.tomb {
+			return // a delete of what was never here
+		}
+		s.keys.Add(1)
+		s.changed(r, CausePut, clock.After, local).New = content(r)
+		return
+	}
+	r.shard = cur.shard
+	ord := order(r, cur)
+	if !s.wins(r, cur) {
+		s.stats.Superseded++
+		if ord == clock.Concurrent {
+			s.lost(cur, r)
+			ch := s.changed(r, CauseConflict, ord, local)
+			ch.Old, ch.New = content(cur), content(cur)
+		}
+		return
+	}
+	s.remove(cur)
+	s.insert(r)
+	c.view.Store(r)
+	if ord == clock.Concurrent {
+		s.lost(r, cur)
+	}
+	cause := CausePut
+	switch {
+	case r.tomb && cur.tomb:
+		return
+	case r.tomb:
+		s.keys.Add(-1)
+		cause = CauseDelete
+	case cur.tomb:
+		s.keys.Add(1)
+	}
+	ch := s.changed(r, cause, ord, local)
+	ch.Old, ch.New = content(cur), content(r)
+}
+
+// lost journals a concurrent loser, and remembers it beside the winner so that
+// the next local write covers it.
+func (s *Store) lost(winner, loser *record) {
+	s.stats.Conflicts++
+	s.journal(winner, loser)
+	list := mergePast(s.seen[winner], loser.actor, loser.seq)
+	for _, p := range loser.past() {
+		list = mergePast(list, p.actor, p.seq)
+	}
+	for _, p := range s.seen[loser] {
+		list = mergePast(list, p.actor, p.seq)
+	}
+	s.seen[winner] = list
+}
+
+// mergeLeaf merges into a last-write-wins slot inside m.
+func (s *Store) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
+	key := slotKey(r.kind, r.path())
+	slot := m.slots[key]
+	if len(slot) == 0 {
+		s.insert(r)
+		m.slots[key] = []*record{r}
+		return clock.After, true
+	}
+	cur := slot[0]
+	ord = order(r, cur)
+	won = s.wins(r, cur)
+	switch {
+	case won && ord == clock.Concurrent:
+		s.lost(r, cur)
+	case !won && ord == clock.Concurrent:
+		s.lost(cur, r)
+	}
+	if !won {
+		s.stats.Superseded++
+		return ord, false
+	}
+	s.remove(cur)
+	s.insert(r)
+	slot[0] = r
+	return ord, true
+}
+
+// mergeDotted merges into a slot that keeps all records no other covers.
+func (s *Store) mergeDotted(m *many, r *record) bool {
+	key := slotKey(r.kind, r.path())
+	slot := m.slots[key]
+	for _, other := range slot {
+		if other.covers(r.actor, r.seq) {
+			s.stats.Superseded++
+			return false
+		}
+	}
+	kept := slot[:0]
+	for _, other := range slot {
+		if r.covers(other.actor, other.seq) {
+			s.remove(other)
+		} else {
+			kept = append(kept, other)
+		}
+	}
+	clear(slot[len(kept):])
+	s.insert(r)
+	m.slots[key] = append(kept, r)
+	return true
+}
+
+// clears reports whether clear removes r, which lies at or below its path.
+func (s *Store) clears(clear, r *record) bool {
+	if r.kind.lww() {
+		return s.wins(clear, r)
+	}
+	return clear.covers(r.actor, r.seq)
+}
+
+// mergeClear applies r, a clear, to everything at and below its path.
+func (s *Store) mergeClear(m *many, r *record) {
+	for _, other := range m.clears {
+		if strings.HasPrefix(r.path(), other.path()) && other.covers(r.actor, r.seq) {
+			s.stats.Superseded++
+			return
+		}
+	}
+	for key, slot := range m.slots { // no order reaches an output: sums and lists are by dot
+		if !strings.HasPrefix(key[2:], r.path()) {
+			continue
+		}
+		kept := slot[:0]
+		for _, other := range slot {
+			if s.clears(r, other) {
+				s.remove(other)
+			} else {
+				kept = append(kept, other)
+			}
+		}
+		clear(slot[len(kept):])
+		if len(kept) == 0 {
+			delete(m.slots, key)
+		} else {
+			m.slots[key] = kept
+		}
+	}
+	kept := m.clears[:0]
+	for _, other := range m.clears {
+		if strings.HasPrefix(other.path(), r.path()) && r.covers(other.actor, other.seq) {
+			s.remove(other)
+		} else {
+			kept = append(kept, other)
+		}
+	}
+	clear(m.clears[len(kept):])
+	s.insert(r)
+	m.clears = append(kept, r)
+}
+
+// detach takes a dead or dropped record out of its cell.
+func (s *Store) detach(r *record) {
+	c := r.cell
+	visible := c.visible()
+	s.remove(r)
+	if c.many == nil {
+		c.view.Store(nil)
+		s.settle(c, visible)
+		return
+	}
+	drop := func(list []*record) []*record {
+		for i, other := range list {
+			if other == r {
+				return append(list[:i:i], list[i+1:]...)
+			}
+		}
+		return list
+	}
+	if r.kind == slotClear {
+		c.many.clears = drop(c.many.clears)
+	} else {
+		key := slotKey(r.kind, r.path())
+		if slot := drop(c.many.slots[key]); len(slot) == 0 {
+			delete(c.many.slots, key)
+		} else {
+			c.many.slots[key] = slot
+		}
+	}
+	s.settle(c, visible)
+}
+
+// Drop removes a live record that another replica, which has seen its dot, no
+// longer has. It reports whether there was one.
+func (s *Store) Drop(d clock.Dot) bool {
+	i, ok := s.number[d.Actor]
+	if !ok {
+		return false
+	}
+	st := s.actors[i]
+	at := st.from(d.Seq)
+	for at < len(st.live) && st.live[at] == nil {
+		at++
+	}
+	if at == len(st.live) || st.live[at].seq != d.Seq {
+		return false
+	}
+	r := st.live[at]
+	old := Value{}
+	plain := r.cell.many == nil
+	if plain {
+		old = content(r)
+	}
+	s.detach(r)
+	ch := s.changed(r, CauseDelete, clock.After, false)
+	ch.Lazy, ch.Old = !plain, old
+	s.stats.Dropped++
+	return true
+}
+
+// MarkSeen marks first..last of a as seen: another replica has nothing live there.
+func (s *Store) MarkSeen(a clock.Actor, first, last uint64) { s.intern(a).span.AddRange(first, last) }

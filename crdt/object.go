@@ -1,0 +1,240 @@
+package crdt
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// patch merges the map in raw into the object at path: one leaf a scalar, arrays
+// as sets, nil as a removal, an empty map as a marker.
+func (w *writer) patch(segments []string, path string, raw []byte) {
+	r := wire.NewReader(raw)
+	n := r.MapLen()
+	if n == 0 {
+		if m := w.cell.many; m == nil || !slices.ContainsFunc(sortedSlots(m), func(k string) bool {
+			return strings.HasPrefix(k[2:], path) && slices.ContainsFunc(m.slots[k], (*record).counts)
+		}) {
+			w.put(slotMarker, path, "\x80")
+		}
+		return
+	}
+	for range n {
+		name := string(r.Str())
+		value := r.Raw()
+		at := string(wire.AppendStr([]byte(path), name))
+		below := append(slices.Clone(segments), name)
+		switch c := value[0]; {
+		case c == 0xc0:
+			w.clearBelow(at)
+		case c&0xf0 == 0x80 || c == 0xde || c == 0xdf:
+			w.clearLeaf(at, slotMarker)
+			w.patch(below, at, value)
+		case c&0xf0 == 0x90 || c == 0xdc || c == 0xdd:
+			w.clearLeaf(at, slotElement)
+			elements := wire.NewReader(value)
+			k := elements.ArrayLen()
+			if k == 0 {
+				w.put(slotRegister, at, string(value)) // an empty set has no element to show it
+			}
+			for range k {
+				w.element(at, Value{string(elements.Raw())}, false)
+			}
+		default:
+			w.clearOthers(at)
+			w.put(slotRegister, at, string(value))
+		}
+	}
+}
+
+// clearLeaf removes leaves exactly at path but those of kind keep.
+func (w *writer) clearLeaf(path string, keep slotKind) {
+	m := w.cell.many
+	if m == nil {
+		return
+	}
+	for _, kind := range []slotKind{slotRegister, slotMarker, slotMax, slotCounter} {
+		if kind != keep && slices.ContainsFunc(m.slots[slotKey(kind, path)], (*record).counts) {
+			w.tombstone(kind, path)
+		}
+	}
+	if keep == slotMarker {
+		for _, key := range sortedSlots(m) {
+			if m.slots[key][0].kind == slotElement && isElementOf(key[2:], path) && slices.ContainsFunc(m.slots[key], (*record).counts) {
+				w.tombstone(slotElement, key[2:])
+			}
+		}
+	}
+}
+
+// clearOthers makes room for a register at path: nothing else at or below it.
+func (w *writer) clearOthers(path string) {
+	m := w.cell.many
+	if m == nil {
+		return
+	}
+	register := slotKey(slotRegister, path)
+	for key, slot := range m.slots {
+		if key != register && strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, (*record).counts) {
+			w.clearBelow(path)
+			return
+		}
+	}
+}
+
+// isElementOf reports whether a slot path is an element of the set at path.
+func isElementOf(slotPath, path string) bool {
+	return len(slotPath) > len(path) && strings.HasPrefix(slotPath, path) && isBin(slotPath[len(path)])
+}
+
+func isBin(c byte) bool { return c == 0xc4 || c == 0xc5 || c == 0xc6 }
+
+// elementsOf returns the elements of the set at path, encoded, in no order.
+func elementsOf(m *many, path string, nowMillis uint64) [][]byte {
+	var list [][]byte
+	for _, slot := range m.slots {
+		if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), path) && len(alive(slot, nowMillis)) > 0 {
+			list = append(list, element(r.path()[len(path):]))
+		}
+	}
+	return list
+}
+
+// element unwraps the element at the end of a slot path.
+func element(bin string) []byte {
+	r := wire.NewReader([]byte(bin))
+	return r.Bin()
+}
+
+func renderSet(elements [][]byte) []byte {
+	slices.SortFunc(elements, wire.Compare)
+	b := wire.AppendArray(nil, len(elements))
+	for _, e := range elements {
+		b = append(b, e...)
+	}
+	return b
+}
+
+// node is one place in an object: its leaf, its set or its fields.
+type node struct {
+	fields map[string]*node
+	set    [][]byte
+	leaf   []byte  // encoded
+	top    *record // the latest record at or below
+	own    *record // the latest record of leaf and set
+}
+
+// renderObject builds the map. Where a leaf and fields stand at one place, by
+// concurrent writes, the later one shows.
+func (s *Store) renderObject(m *many, nowMillis uint64) []byte {
+	root := &node{}
+	for _, key := range sortedSlots(m) {
+		list := alive(m.slots[key], nowMillis)
+		if len(list) == 0 || kindOf(list[0].kind, list[0].path()) != Object {
+			continue
+		}
+		top := list[0]
+		for _, r := range list[1:] {
+			if s.wins(r, top) {
+				top = r
+			}
+		}
+		s.place(root, list, top)
+	}
+	if len(root.fields) == 0 {
+		return wire.AppendMap(nil, 0)
+	}
+	return root.render(s)
+}
+
+// place puts one slot's content into the tree.
+func (s *Store) place(n *node, list []*record, top *record) {
+	rest := wire.NewReader([]byte(top.path()))
+	var bin []byte
+	for {
+		if n.top == nil || s.wins(top, n.top) {
+			n.top = top
+		}
+		if rest.Len() == 0 {
+			break
+		}
+		if raw := rest.Raw(); len(raw) > 0 && isBin(raw[0]) {
+			inner := wire.NewReader(raw)
+			bin = inner.Bin()
+			break
+		} else {
+			inner := wire.NewReader(raw)
+			name := string(inner.Str())
+			if n.fields == nil {
+				n.fields = make(map[string]*node)
+			}
+			child := n.fields[name]
+			if child == nil {
+				child = &node{}
+				n.fields[name] = child
+			}
+			n = child
+		}
+		if rest.Err() != nil {
+			return
+		}
+	}
+	later := n.own == nil || s.wins(top, n.own)
+	switch {
+	case top.kind == slotMarker:
+		if n.fields == nil {
+			n.fields = make(map[string]*node)
+		}
+		return
+	case bin != nil:
+		n.set = append(n.set, bin)
+	case later || n.leaf == nil:
+		n.leaf = s.renderLeaf(top.kind, list)
+	}
+	if later {
+		n.own = top
+	}
+}
+
+func (n *node) render(s *Store) []byte {
+	below := n.fields != nil
+	if below && n.own != nil {
+		below = n.own != n.top // the latest record is a field's
+	}
+	switch {
+	case below:
+		names := make([]string, 0, len(n.fields))
+		for name := range n.fields {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		b := wire.AppendMap(nil, len(names))
+		for _, name := range names {
+			b = append(wire.AppendStr(b, name), n.fields[name].render(s)...)
+		}
+		return b
+	case n.leaf != nil && (n.set == nil || n.own.kind != slotElement):
+		return n.leaf
+	}
+	return renderSet(n.set)
+}
+
+// pointer renders a slot path as a JSON pointer; a set element by its value.
+func pointer(path string) string {
+	var b strings.Builder
+	for r := wire.NewReader([]byte(path)); r.Len() > 0; {
+		raw := r.Raw()
+		if r.Err() != nil {
+			break
+		}
+		inner := wire.NewReader(raw)
+		b.WriteByte('/')
+		if isBin(raw[0]) {
+			b.WriteString(Value{string(inner.Bin())}.String())
+		} else {
+			b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(string(inner.Str())))
+		}
+	}
+	return b.String()
+}

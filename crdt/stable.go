@@ -1,0 +1,125 @@
+package crdt
+
+import (
+	"container/heap"
+	"math"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// Collected counts what Collect forgot.
+type Collected struct{ Removals, Expired, Pasts int }
+
+// Collect forgets what no peer needs any more: removals, expired records and the
+// pasts of records whose dots are at or below stable. A dot is stable when every
+// peer has acknowledged it and this replica has seen everything each of them had
+// seen by then; then nothing it covers can still arrive.
+func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
+	var c Collected
+	for _, st := range s.actors {
+		upTo := min(stable[st.actor], st.span.Base)
+		if upTo <= st.stable {
+			continue
+		}
+		st.stable = upTo
+		n := 0
+		for ; n < len(st.pending) && st.pending[n].seq <= upTo; n++ {
+			r := st.pending[n]
+			switch {
+			case !r.live():
+			case !r.counts():
+				s.detach(r)
+				c.Removals++
+			case r.expiry() != 0 && r.expiry() <= nowMillis:
+				s.detach(r)
+				c.Expired++
+			case len(r.past()) > 0:
+				r.ext.past = nil
+				c.Pasts++
+			}
+		}
+		rest := copy(st.pending, st.pending[n:])
+		clear(st.pending[rest:])
+		st.pending = st.pending[:rest]
+	}
+	s.stats.Collected += uint64(c.Removals)
+	return c
+}
+
+// truncate forgets st's oldest removal before it is stable: the store may hold
+// only so many. A peer that missed it is repaired by its checksums.
+func (s *Store) truncate(st *actorState) {
+	for i, r := range st.pending {
+		if r.live() && !r.counts() {
+			st.pending = append(st.pending[:0], st.pending[i+1:]...)
+			s.detach(r)
+			s.stats.Truncated++
+			return
+		}
+	}
+}
+
+// Expire reports keys whose expiry has passed as changes, and forgets those that
+// are stable.
+func (s *Store) Expire(nowMillis uint64) {
+	for s.NextExpiry() <= nowMillis {
+		r := heap.Pop(&s.expiries).(*record)
+		if !r.live() {
+			continue
+		}
+		c := r.cell
+		plain := c.many == nil
+		if !plain {
+			c.view.Store(nil)
+		}
+		if r.counts() {
+			ch := s.changed(r, CauseExpired, clock.After, false)
+			ch.Lazy = !plain
+			if plain {
+				ch.Old = content(r)
+			}
+			s.stats.Expired++
+		}
+		if st := s.actors[r.actor]; r.seq <= st.stable {
+			s.detach(r)
+		}
+	}
+}
+
+// NextExpiry returns when Expire has something to do, in Unix milliseconds.
+func (s *Store) NextExpiry() uint64 {
+	for len(s.expiries) > 0 && !s.expiries[0].live() {
+		heap.Pop(&s.expiries)
+	}
+	if len(s.expiries) == 0 {
+		return math.MaxUint64
+	}
+	return s.expiries[0].expiry()
+}
+
+// expiryHeap orders records by expiry, then by stamp and number.
+type expiryHeap []*record
+
+func (h *expiryHeap) push(r *record) { heap.Push(h, r) }
+
+func (h expiryHeap) Len() int      { return len(h) }
+func (h expiryHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h expiryHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
+	if a.ext.expiry != b.ext.expiry {
+		return a.ext.expiry < b.ext.expiry
+	}
+	if a.stamp != b.stamp {
+		return a.stamp < b.stamp
+	}
+	return a.seq < b.seq
+}
+func (h *expiryHeap) Push(x any) { *h = append(*h, x.(*record)) }
+func (h *expiryHeap) Pop() any {
+	old := *h
+	n := len(old) - 1
+	r := old[n]
+	old[n] = nil
+	*h = old[:n]
+	return r
+}

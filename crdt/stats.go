@@ -1,0 +1,56 @@
+package crdt
+
+import (
+	"slices"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Stats counts what a Store holds and has done.
+type Stats struct {
+	Keys, Live, Removals, Bytes, Actors int
+
+	Merged      uint64 // remote deltas that changed the state
+	Duplicates  uint64 // remote dots seen before
+	Superseded  uint64 // deltas that were overwritten when they came
+	Quarantined uint64 // deltas from too far in the future
+	Conflicts   uint64 // concurrent writes of which one lost
+	Expired     uint64
+	Collected   uint64 // removals forgotten because they were stable
+	Truncated   uint64 // removals forgotten because there were too many
+	Dropped     uint64 // records removed because another replica had superseded them
+}
+
+// Stats returns the current counts.
+func (s *Store) Stats() Stats {
+	st := s.stats
+	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.count, s.removes, s.bytes, len(s.actors)
+	return st
+}
+
+// AppendState appends the content of the store in one order: every live record
+// but removals and those that expire, which replicas forget in their own time.
+// Replicas with equal contexts append equal bytes.
+func (s *Store) AppendState(dst []byte) []byte {
+	var list []*record
+	for _, st := range s.actors {
+		for _, r := range st.live {
+			if r != nil && r.sums() {
+				list = append(list, r)
+			}
+		}
+	}
+	dotOf := func(r *record) clock.Dot { return clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq} }
+	slices.SortFunc(list, func(a, b *record) int { return dotOf(a).Compare(dotOf(b)) })
+	for _, r := range list {
+		dst = clock.AppendActor(dst, s.actors[r.actor].actor)
+		dst = wire.AppendUint(dst, r.seq)
+		dst = wire.AppendStr(dst, r.cell.key)
+		dst = wire.AppendUint(dst, uint64(r.kind))
+		dst = wire.AppendBin(dst, r.path())
+		dst = wire.AppendUint(dst, uint64(r.stamp))
+		dst = wire.AppendBin(dst, r.val)
+	}
+	return dst
+}

@@ -1,0 +1,339 @@
+package crdt
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// Config configures a Store. The zero values of all but Actor are useful.
+type Config struct {
+	Actor      clock.Actor // whose dots Apply mints
+	Rules      *Rules      // kinds by key; nil: none
+	Conflicts  int         // journal entries kept, 1,024 by default
+	MaxRemoves int         // removals kept until stable, 1 Mi by default; beyond, the oldest go early
+}
+
+// Store is one replica's state: the live records and the causal context. It has
+// one owner, who serialises every method but Load, Keys and Len; those may be
+// called by any goroutine at any time.
+type Store struct {
+	rules *Rules
+	index *xsync.Map[string, *cell]
+	keys  atomic.Int64 // visible keys
+
+	context *clock.CausalContext
+	actors  []*actorState
+	number  map[clock.Actor]uint32
+	// published is actors for readers, who use only what never changes of each.
+	published atomic.Pointer[[]*actorState]
+	self      *actorState
+
+	sums    [256]uint64
+	sum     uint64
+	count   int // live records, removals included
+	bytes   int
+	removes int // live removals
+
+	expiries   expiryHeap
+	seen       map[*record][]past // concurrent losers pruned beside a live winner
+	changes    []Change
+	conflicts  []Conflict // ring
+	journaled  uint64
+	maxRemoves int
+	stats      Stats
+
+	deltas  []Delta // Apply's and JoinSection's result, reused
+	keyBuf  []byte
+	scratch []byte
+}
+
+// cell is one key.
+type cell struct {
+	key string
+	// view is what readers see: the one register of a plain key; or for other keys
+	// a rendered record, nil when it must be rendered anew.
+	view atomic.Pointer[record]
+	many *many // nil for a plain key
+}
+
+// many is the state of a key that is not one plain register.
+type many struct {
+	slots   map[string][]*record // by slotKey; live records, by dot
+	clears  []*record            // live
+	sum     uint64               // of the content
+	content int                  // live records that count
+	shard   uint8
+}
+
+// actorState is what the store knows of one actor.
+type actorState struct {
+	actor   clock.Actor
+	index   uint32
+	salt    uint64
+	span    *clock.Span // the context's own
+	live    []*record   // by sequence number, with nil holes, at most half
+	holes   int
+	pending []*record // to look at when stable, by sequence number
+	stable  uint64    // collected up to here
+}
+
+// New returns an empty Store.
+func New(cfg Config) *Store {
+	if cfg.Conflicts <= 0 {
+		cfg.Conflicts = 1024
+	}
+	if cfg.MaxRemoves <= 0 {
+		cfg.MaxRemoves = 1 << 20
+	}
+	s := &Store{
+		rules:      cfg.Rules,
+		index:      xsync.NewMap[string, *cell](),
+		context:    clock.NewContext(),
+		number:     make(map[clock.Actor]uint32),
+		seen:       make(map[*record][]past),
+		conflicts:  make([]Conflict, cfg.Conflicts),
+		maxRemoves: cfg.MaxRemoves,
+	}
+	s.SetActor(cfg.Actor)
+	return s
+}
+
+// SetActor makes a the actor whose dots Apply mints.
+func (s *Store) SetActor(a clock.Actor) { s.self = s.intern(a) }
+
+// Context returns the live causal context. The caller must not change it.
+func (s *Store) Context() *clock.CausalContext { return s.context }
+
+func (s *Store) intern(a clock.Actor) *actorState {
+	if i, ok := s.number[a]; ok {
+		return s.actors[i]
+	}
+	digest := sha256.Sum256(clock.AppendActor(nil, a))
+	st := &actorState{
+		actor: a,
+		index: uint32(len(s.actors)),
+		salt:  binary.BigEndian.Uint64(digest[:]),
+		span:  s.context.Ensure(a),
+	}
+	s.number[a] = st.index
+	s.actors = append(s.actors, st)
+	actors := slices.Clone(s.actors)
+	s.published.Store(&actors)
+	return st
+}
+
+func (s *Store) hash(r *record) uint64 { return s.actors[r.actor].hash(r.seq) }
+
+// hash is a dot's share of the checksums.
+func (st *actorState) hash(seq uint64) uint64 {
+	x := st.salt ^ seq*0x9e3779b97f4a7c15
+	x = (x ^ x>>32) * 0xd6e8feb86659fd93
+	x = (x ^ x>>32) * 0xd6e8feb86659fd93
+	return x ^ x>>32
+}
+
+// sums reports whether r is part of the checksums: what peers drop at times of
+// their own choosing is not.
+func (r *record) sums() bool { return r.counts() && r.expiry() == 0 }
+
+// insert makes r live.
+func (s *Store) insert(r *record) {
+	st := s.actors[r.actor]
+	st.add(r)
+	s.count++
+	s.bytes += r.size()
+	h := s.hash(r)
+	if r.sums() {
+		s.sum += h
+		s.sums[r.shard] += h
+	}
+	if m := r.cell.many; m != nil && r.counts() {
+		m.sum += h
+		m.content++
+	}
+	if r.counts() && r.ext == nil {
+		return
+	}
+	if !r.counts() || r.expiry() != 0 || len(r.past()) > 0 {
+		st.pending = insertSorted(st.pending, r)
+	}
+	if r.expiry() != 0 {
+		s.expiries.push(r)
+	}
+	if !r.counts() {
+		s.removes++
+		if s.removes > s.maxRemoves {
+			s.truncate(st)
+		}
+	}
+}
+
+// remove makes r dead. It leaves the cell to the caller.
+func (s *Store) remove(r *record) {
+	s.actors[r.actor].drop(r)
+	s.count--
+	s.bytes -= r.size()
+	h := s.hash(r)
+	if r.sums() {
+		s.sum -= h
+		s.sums[r.shard] -= h
+	}
+	if m := r.cell.many; m != nil && r.counts() {
+		m.sum -= h
+		m.content--
+	}
+	if !r.counts() {
+		s.removes--
+	}
+	if len(s.seen) > 0 {
+		delete(s.seen, r)
+	}
+}
+
+// add puts r into the live list. Dots come nearly in order, so the place is found
+// from the end.
+func (st *actorState) add(r *record) {
+	i := len(st.live)
+	for i > 0 && (st.live[i-1] == nil || st.live[i-1].seq > r.seq) {
+		i--
+	}
+	if i < len(st.live) && st.live[i] == nil {
+		st.live[i] = r
+		st.holes--
+	} else {
+		st.live = slices.Insert(st.live, i, r)
+		for j := i + 1; j < len(st.live); j++ {
+			if st.live[j] != nil {
+				st.live[j].pos = int32(j)
+			}
+		}
+	}
+	r.pos = int32(i)
+}
+
+func (st *actorState) drop(r *record) {
+	st.live[r.pos] = nil
+	r.pos = dead
+	st.holes++
+	for n := len(st.live); n > 0 && st.live[n-1] == nil; n-- {
+		st.live = st.live[:n-1]
+		st.holes--
+	}
+	if st.holes <= 32 || st.holes*2 <= len(st.live) {
+		return
+	}
+	n := 0
+	for _, r := range st.live {
+		if r != nil {
+			r.pos = int32(n)
+			st.live[n] = r
+			n++
+		}
+	}
+	clear(st.live[n:])
+	st.live = st.live[:n]
+	if cap(st.live) > 4*n+64 {
+		st.live = slices.Clone(st.live)
+	}
+	st.holes = 0
+}
+
+// from returns the position of the first live record with at least seq.
+func (st *actorState) from(seq uint64) int {
+	lo, hi := 0, len(st.live)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		probe := mid
+		for probe < hi && st.live[probe] == nil {
+			probe++
+		}
+		if probe == hi || st.live[probe].seq >= seq {
+			hi = mid
+		} else {
+			lo = probe + 1
+		}
+	}
+	return lo
+}
+
+func insertSorted(list []*record, r *record) []*record {
+	i := len(list)
+	for i > 0 && list[i-1].seq > r.seq {
+		i--
+	}
+	return slices.Insert(list, i, r)
+}
+
+// shardOf spreads keys over the checksums; every peer must agree on it.
+func shardOf(key string) uint8 {
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
+	}
+	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
+}
+
+// slotKey is the identity of a slot within its key.
+func slotKey(kind slotKind, path string) string {
+	return string([]byte{byte(kind >> 8), byte(kind)}) + path
+}
+
+// promote gives a plain cell slots of its own.
+func (s *Store) promote(c *cell) *many {
+	if c.many != nil {
+		return c.many
+	}
+	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key)}
+	c.many = m
+	if r := c.view.Load(); r != nil {
+		m.slots[slotKey(slotRegister, "")] = []*record{r}
+		if r.counts() {
+			m.sum = s.hash(r)
+			m.content = 1
+		}
+	}
+	c.view.Store(nil)
+	return m
+}
+
+// settle follows a change of the cell's slots: it drops what is empty, turns a
+// key of one plain register back into a plain cell, and counts visible keys.
+func (s *Store) settle(c *cell, visible bool) {
+	m := c.many
+	switch {
+	case m == nil:
+		if c.view.Load() == nil {
+			s.index.Delete(c.key)
+		}
+	case len(m.slots) == 0 && len(m.clears) == 0:
+		s.index.Delete(c.key)
+		c.view.Store(nil)
+	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[slotKey(slotRegister, "")]) == 1:
+		r := m.slots[slotKey(slotRegister, "")][0]
+		c.many = nil
+		c.view.Store(r)
+	default:
+		c.view.Store(nil)
+	}
+	switch now := c.visible(); {
+	case now && !visible:
+		s.keys.Add(1)
+	case !now && visible:
+		s.keys.Add(-1)
+	}
+}
+
+// visible reports whether the key has content, expired or not.
+func (c *cell) visible() bool {
+	if c.many != nil {
+		return c.many.content > 0
+	}
+	r := c.view.Load()
+	return r != nil && !r.tomb
+}
