@@ -79,7 +79,8 @@ type Config struct {
 
 	// Inbox takes each frame that arrives. The frame belongs to the callee. It
 	// is called from several goroutines at once, some of which everything else
-	// waits for, so it must only enqueue and return.
+	// waits for, so it must only enqueue and return. The first call may come
+	// before Open returns; none comes after Close did.
 	Inbox func(frame []byte, via Path)
 
 	// OnMembers, if set, takes the whole member list (ourselves included,
@@ -121,25 +122,25 @@ func (c Config) validate() error {
 	var all []error
 	name := func(field, v string) {
 		if v == "" || len(v) > MaxNameBytes {
-			all = append(all, fmt.Errorf("%s has %d bytes; allowed are 1 to %d", field, len(v), MaxNameBytes))
+			all = append(all, fmt.Errorf("field %s has %d bytes; allowed are 1 to %d", field, len(v), MaxNameBytes))
 		}
 	}
 	name("Cluster", c.Cluster)
 	name("ID", c.ID)
 	if len(c.Meta) > MaxMetaBytes {
-		all = append(all, fmt.Errorf("Meta has %d bytes; allowed are up to %d: %w", len(c.Meta), MaxMetaBytes, ErrTooLarge))
+		all = append(all, fmt.Errorf("field Meta has %d bytes; allowed are up to %d: %w", len(c.Meta), MaxMetaBytes, ErrTooLarge))
 	}
 	for i, k := range c.Keys {
 		if memberlist.ValidateKey(k) != nil {
-			all = append(all, fmt.Errorf("Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
+			all = append(all, fmt.Errorf("field Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
 		}
 	}
 	if c.Inbox == nil {
-		all = append(all, errors.New("Inbox is missing: it takes the frames that arrive"))
+		all = append(all, errors.New("field Inbox is missing: it takes the frames that arrive"))
 	}
 	for i, s := range c.Seeds {
 		if strings.TrimSpace(s) == "" {
-			all = append(all, fmt.Errorf("Seeds[%d] is empty; allowed are host and host:port", i))
+			all = append(all, fmt.Errorf("field Seeds[%d] is empty; allowed are host and host:port", i))
 		}
 	}
 	return errors.Join(all...)
