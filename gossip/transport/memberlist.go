@@ -38,6 +38,11 @@ type Memberlist struct {
 	outMu sync.Mutex // guards out
 	out   map[string]*outbound
 
+	// memberlist does not wait for its packet handler when it shuts down, so
+	// Close does: inboxMu is held while the Inbox takes a packet.
+	inboxMu sync.RWMutex
+	shut    bool // no packet goes to the Inbox any more
+
 	lifeMu  sync.Mutex // serialises Leave and Close; guards what follows
 	closed  bool
 	left    bool
@@ -302,5 +307,8 @@ func (m *Memberlist) Close() error {
 	}
 	err := m.list.Shutdown()
 	m.wg.Wait()
+	m.inboxMu.Lock()
+	m.shut = true
+	m.inboxMu.Unlock()
 	return err
 }

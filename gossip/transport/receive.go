@@ -17,6 +17,11 @@ func (m *Memberlist) notifyMsg(msg []byte) {
 	body := msg[1:]
 	switch msg[0] {
 	case kindFrame:
+		m.inboxMu.RLock()
+		defer m.inboxMu.RUnlock()
+		if m.shut {
+			return
+		}
 		m.stats.packets.in.Add(1)
 		m.stats.packets.bytesIn.Add(uint64(len(body)))
 		m.cfg.Inbox(append([]byte(nil), body...), Packet)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -501,4 +503,39 @@ func TestAStreamThatBreaksIsNoticedBeforeTheNextFrame(t *testing.T) {
 	if d := a.Stats().Drops["stream_broken"]; d != 0 {
 		t.Errorf("%d frames were lost", d)
 	}
+}
+
+func TestNothingArrivesAfterClose(t *testing.T) {
+	all := cluster(t, 2, nil)
+	var closed atomic.Bool
+	sink := openPeer(t, "sink", func(c *Config) {
+		c.Seeds = []string{all[0].LocalAddr()}
+		c.Inbox = func([]byte, Path) {
+			if closed.Load() {
+				t.Error("a frame arrived after Close")
+			}
+		}
+	})
+	var senders sync.WaitGroup
+	for _, p := range all {
+		p.await("the sink", stateOf("sink", Alive))
+		senders.Go(func() {
+			for i := range 20000 {
+				var err error
+				if i%2 == 0 {
+					err = p.SendPacket("sink", []byte("x"))
+				} else {
+					err = p.SendStream("sink", []byte("x"), false)
+				}
+				if err != nil {
+					return
+				}
+				if i == 1000 && p == all[0] {
+					sink.Close()
+					closed.Store(true)
+				}
+			}
+		})
+	}
+	senders.Wait()
 }
