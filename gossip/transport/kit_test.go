@@ -53,8 +53,12 @@ func openPeer(t testing.TB, id string, change func(*Config)) *peer {
 	}
 	p.Memberlist = m
 	t.Cleanup(func() {
+		began := time.Now()
 		if err := m.Close(); err != nil {
 			t.Errorf("close %s: %v", id, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("close %s took %v: it waited for somebody", id, took)
 		}
 	})
 	return p
