@@ -376,16 +376,20 @@ func TestRecordsThatCannotBeAreRefused(t *testing.T) {
 
 func TestWhoSaysNothingHoldsNothingForLong(t *testing.T) {
 	noLeaks(t)
-	a := openPeer(t, "a", func(c *Config) { c.HandshakeTimeout = 300 * time.Millisecond })
+	a := openPeer(t, "a", func(c *Config) { c.HandshakeTimeout = time.Second })
 	for range maxPending {
 		raw(t, a)
 	}
-	half := raw(t, a) // one more than there are slots, or one that dribbles
+	half := raw(t, a) // one more than there are slots
 	half.Write([]byte{bytePeer})
+	until(t, "the one too many to be hung up on", func() bool { return a.Stats().Refused["busy"] == 1 })
 	until(t, "the silent to be hung up on", func() bool {
 		r := a.Stats().Refused
-		return r["timeout"]+r["busy"] == maxPending+1
+		return r["timeout"] == maxPending
 	})
+	half = raw(t, a) // one that dribbles
+	half.Write([]byte{bytePeer})
+	until(t, "the dribbler to be hung up on", func() bool { return a.Stats().Refused["timeout"] == maxPending+1 })
 	b := openPeer(t, "b", func(c *Config) { c.Seeds = []string{a.LocalAddr()} })
 	b.await("a", alive(2))
 	send(t, b, "a", "a word", Stream)
