@@ -106,3 +106,14 @@ func (s *Store) LiveBytes() int { return s.bytes }
 
 // Last returns the number of the last write of the store's own actor.
 func (s *Store) Last() uint64 { return s.self.span.Head() }
+
+// LiveAbove returns about how many live records of a have a number above seq: a
+// measure of progress, not exact where records were superseded.
+func (s *Store) LiveAbove(a clock.Actor, seq uint64) int {
+	i, ok := s.number[a]
+	if !ok {
+		return 0
+	}
+	st := s.actors[i]
+	return len(st.live) - st.from(seq+1)
+}

@@ -1,0 +1,130 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+const (
+	ackRetry = 20 * time.Millisecond
+	ackTries = 8 // about five seconds; whoever still waits asks again
+)
+
+// RequestAcks asks every peer to say when it has all of this peer's writes.
+func (e *Engine) RequestAcks(now time.Time) {
+	if last := e.store.Last(); last > e.ackTarget || e.ackAt.IsZero() {
+		e.ackTarget = last
+		e.ackTries = 0
+		e.ackAt = now
+		if !e.flushAt.IsZero() {
+			e.flushAt = now // first what they are to acknowledge
+		}
+	}
+}
+
+func (e *Engine) chaseAcks(now time.Time) {
+	if !due(e.ackAt, now) {
+		return
+	}
+	waiting := false
+	for _, p := range e.alive() {
+		if p.ackedOwn < e.ackTarget {
+			waiting = true
+			w := e.begin()
+			w.heads([]head{{e.cfg.Self, e.ackTarget}}, true)
+			e.send(p, Urgent, e.finish(w, 0, false))
+		}
+	}
+	e.ackAt = time.Time{}
+	if e.ackTries++; waiting && e.ackTries < ackTries {
+		e.ackAt = now.Add(ackRetry << e.ackTries)
+	}
+}
+
+// heads learns where other actors are, and remembers who wants to know when this
+// peer is there too.
+func (in *incoming) heads(r *wire.Reader, n int) {
+	wantAck := r.Bool()
+	for i := 0; i < (n-1)/2 && r.Err() == nil; i++ {
+		a, seq := in.actor(r), r.Uint()
+		if r.Err() != nil || seq > 1<<62 {
+			return
+		}
+		if a == in.e.cfg.Self {
+			if seq > in.e.store.Last() {
+				in.e.cloned = true
+			}
+			continue
+		}
+		in.e.noteGap(in.now, in.from, a, seq, false)
+		if wantAck && in.from != nil {
+			if in.from.wants == nil {
+				in.from.wants = make(map[clock.Actor]uint64)
+			}
+			in.from.wants[a] = max(in.from.wants[a], seq)
+			in.e.wanted = true
+		}
+	}
+}
+
+// grantAcks answers those whose wants are met.
+func (e *Engine) grantAcks(now time.Time) {
+	if !e.wanted {
+		return
+	}
+	e.wanted = false
+	for _, p := range e.peers {
+		if len(p.wants) == 0 {
+			continue
+		}
+		var met []head
+		for a, seq := range p.wants {
+			if s := e.store.Context().Span(a); s != nil && s.Base >= seq {
+				met = append(met, head{a, s.Base})
+				delete(p.wants, a)
+			}
+		}
+		e.wanted = e.wanted || len(p.wants) > 0
+		if len(met) == 0 {
+			continue
+		}
+		slices.SortFunc(met, func(x, y head) int { return x.actor.Compare(y.actor) })
+		w := e.begin()
+		w.section(secAcks, 2*len(met))
+		for _, h := range met {
+			w.actor(h.actor)
+			w.uint(h.seq)
+		}
+		e.send(p, Urgent, e.finish(w, 0, false))
+	}
+}
+
+func (in *incoming) acks(r *wire.Reader, n int) {
+	for i := 0; i < n/2 && r.Err() == nil; i++ {
+		a, seq := in.actor(r), r.Uint()
+		if r.Err() == nil && in.from != nil && a == in.e.cfg.Self && seq > in.from.ackedOwn {
+			in.from.ackedOwn = min(seq, in.e.store.Last())
+			in.e.ackEpoch++
+		}
+	}
+}
+
+// Replicas returns how many other peers have acknowledged this peer's write seq
+// and all before it, and the names of those that are up and have not.
+func (e *Engine) Replicas(seq uint64) (n int, missing []string) {
+	for _, p := range e.peers {
+		switch {
+		case p.ackedOwn >= seq:
+			n++
+		case p.Alive:
+			missing = append(missing, p.Name)
+		}
+	}
+	return n, missing
+}
+
+// AckEpoch changes whenever an acknowledgement of this peer's writes arrives.
+func (e *Engine) AckEpoch() uint64 { return e.ackEpoch }

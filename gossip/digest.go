@@ -1,0 +1,126 @@
+package gossip
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+const (
+	quiet      = 100 * time.Millisecond // after which nothing should be under way
+	underLoad  = time.Second            // between digests when it is never quiet
+	askSpacing = 50 * time.Millisecond  // between sync requests to one peer
+)
+
+// contextHash identifies what this peer has seen.
+func (e *Engine) contextHash() uint64 {
+	e.hashBuf = e.store.Context().AppendTo(e.hashBuf[:0])
+	sum := sha256.Sum256(e.hashBuf)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// stateHash identifies what this peer has seen and holds: tier 0 of
+// anti-entropy.
+func (e *Engine) stateHash() uint64 { return e.contextHash() ^ e.store.Sum()*0x9e3779b97f4a7c15 }
+
+// StateHash identifies the state for comparing peers: equal on peers that agree.
+func (e *Engine) StateHash() uint64 { return e.stateHash() }
+
+// digest compares notes with one peer chosen at random.
+func (e *Engine) digest(now time.Time) {
+	alive := e.alive()
+	if len(alive) == 0 {
+		e.digestAt = time.Time{}
+		return
+	}
+	if now.Sub(e.active) < quiet && now.Sub(e.digested) < underLoad {
+		e.digestAt = now.Add(quiet)
+		return
+	}
+	e.digested = now
+	if e.changed {
+		e.changed = false
+		e.digestEvery = e.cfg.DigestInterval
+	} else {
+		e.digestEvery = min(2*e.digestEvery, e.cfg.DigestMax)
+	}
+	e.digestAt = now.Add(e.digestEvery)
+	e.sendDigest(now, alive[e.rng.IntN(len(alive))])
+}
+
+func (e *Engine) sendDigest(now time.Time, p *peer) {
+	w := e.begin()
+	e.writeDigest(w, now, false)
+	e.send(p, Packet, e.finish(w, 0, false))
+	e.stats.Digests++
+}
+
+func (e *Engine) writeDigest(w *frameWriter, now time.Time, answer bool) {
+	w.section(secDigest, 4)
+	w.bool(answer)
+	w.uint(e.stateHash())
+	w.uint(uint64(max(now.UnixMilli(), 0)))
+	w.uint(e.cfg.Rules)
+}
+
+// digest holds another's digest against this peer's state.
+func (in *incoming) digest(r *wire.Reader) {
+	e, p := in.e, in.from
+	answer, hash, wall, rules := r.Bool(), r.Uint(), r.Uint(), r.Uint()
+	if r.Err() != nil || p == nil {
+		return
+	}
+	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
+	p.hasOffset = true
+	p.rules = rules
+	if hash == e.stateHash() {
+		p.mismatches = 0
+		p.claimed = e.store.Context().Clone()
+		e.promote(p)
+		e.setSynced(p)
+		if !answer {
+			w := e.begin()
+			e.writeDigest(w, in.now, true)
+			e.send(p, Packet, e.finish(w, 0, false))
+		}
+		return
+	}
+	if !answer || in.now.Sub(e.active) >= quiet {
+		e.requestSync(in.now, p)
+	}
+}
+
+// setSynced notes that p and this peer have compared notes to the end.
+func (e *Engine) setSynced(p *peer) {
+	e.synced = true
+	p.behind = false
+	p.asked, p.askTries = time.Time{}, 0
+}
+
+// limit is the latest stamp that is merged now: this peer's clock, corrected if
+// most others disagree with it, and the skew allowed.
+func (e *Engine) limit(now time.Time) clock.Timestamp {
+	return clock.TimestampAt(now.Add(e.Offset() + e.cfg.MaxSkew))
+}
+
+// Limit is the latest stamp that peers with good clocks would accept now. A write
+// stamped later must not be made.
+func (e *Engine) Limit(now time.Time) clock.Timestamp { return e.limit(now) }
+
+// Offset is how far the cluster's time is ahead of this peer's clock: the lower
+// median of the peers' clocks and its own. Of two that disagree, the one ahead is
+// taken to be wrong.
+func (e *Engine) Offset() time.Duration {
+	offsets := make([]time.Duration, 1, 8)
+	for _, p := range e.peers {
+		if p.Alive && p.hasOffset {
+			offsets = append(offsets, p.offset)
+		}
+	}
+	slices.Sort(offsets)
+	return offsets[(len(offsets)-1)/2]
+}

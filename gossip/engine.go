@@ -1,0 +1,261 @@
+package gossip
+
+import (
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Engine decides which peer is told what, and when. It is a value machine: one
+// owner serialises all calls, and what it wants done comes out of Envelopes.
+type Engine struct {
+	cfg     Config
+	cluster uint32
+	store   *crdt.Store
+	rng     *rand.Rand
+
+	peers   []*peer // by actor
+	byActor map[clock.Actor]*peer
+	targets map[clock.Actor][]*peer // of each origin, until the view changes
+	out     []Envelope
+	frame   frameWriter
+	codec   codec
+	hashBuf []byte
+
+	flushAt time.Time // zero: nothing waits
+
+	gaps    map[clock.Actor]*gap
+	marks   map[clock.Actor]mark
+	markAt  time.Time
+	active  time.Time // when something last changed
+	changed bool      // since the last digest
+
+	digestAt    time.Time
+	digestEvery time.Duration
+	digested    time.Time
+
+	ackTarget uint64 // own writes somebody waits for
+	ackAt     time.Time
+	ackTries  int
+	ackEpoch  uint64
+	wanted    bool // somebody waits for this peer's acknowledgement
+
+	synced   bool
+	cloned   bool
+	maxStamp clock.Timestamp // of everything merged
+	stats    Stats
+}
+
+// peer is what the engine knows of one other member.
+type peer struct {
+	Peer
+	urgent, bulk []crdt.Delta // waiting, in order
+	queued       int          // bytes
+	behind       bool         // its queue overflowed: it must sync
+	window       int          // bulk bytes the shell takes now
+	tokens       float64      // packets it may get
+	tokensAt     time.Time
+
+	sent     []head // the last of each origin pushed since headStep was 0
+	headStep int
+	headAt   time.Time
+
+	acked    *clock.CausalContext // what it has seen, and so have we
+	claimed  *clock.CausalContext // what it said it has seen
+	ackedOwn uint64               // own writes it has acknowledged
+	wants    map[clock.Actor]uint64
+
+	asked      time.Time // our sync request to it that is not answered yet
+	askTries   int
+	have       int // progress of a sync from it
+	total      int
+	mismatches int // equal contexts, different sums, in a row
+
+	offset    time.Duration
+	hasOffset bool
+	rules     uint64
+	contact   time.Time
+}
+
+type head struct {
+	actor clock.Actor
+	seq   uint64
+}
+
+// mark remembers how far an actor was, for telling what may still be under way.
+type mark struct{ settled, recent uint64 }
+
+const (
+	initialWindow = 4 << 20
+	markInterval  = 100 * time.Millisecond
+)
+
+// New returns an engine over store, which it shares with its owner.
+func New(cfg Config, store *crdt.Store) *Engine {
+	cfg = cfg.withDefaults()
+	h := fnv.New32a()
+	h.Write([]byte(cfg.Cluster))
+	return &Engine{
+		cfg:         cfg,
+		cluster:     h.Sum32(),
+		store:       store,
+		rng:         rand.New(rand.NewPCG(cfg.Seed, cfg.Self.Rand)),
+		byActor:     make(map[clock.Actor]*peer),
+		targets:     make(map[clock.Actor][]*peer),
+		gaps:        make(map[clock.Actor]*gap),
+		marks:       make(map[clock.Actor]mark),
+		digestEvery: cfg.DigestInterval,
+	}
+}
+
+// SetSelf makes a the actor whose writes are this peer's.
+func (e *Engine) SetSelf(a clock.Actor) {
+	e.cfg.Self = a
+	e.cloned = false
+	e.ackTarget = 0
+	clear(e.targets)
+}
+
+// Cloned reports whether somebody else writes as this peer's actor.
+func (e *Engine) Cloned() bool { return e.cloned }
+
+// Envelopes returns what is to be sent since the last call.
+func (e *Engine) Envelopes() []Envelope {
+	out := e.out
+	e.out = nil
+	return out
+}
+
+// touch notes that something changed, so that digests come quickly again.
+func (e *Engine) touch(now time.Time) {
+	e.active = now
+	e.changed = true
+	if e.digestEvery > e.cfg.DigestInterval {
+		e.digestEvery = e.cfg.DigestInterval
+		e.digestAt = earlier(e.digestAt, now.Add(e.digestEvery))
+	}
+}
+
+// earlier returns the earlier of two times, where zero means never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// Deadline returns when Tick has something to do, zero for never.
+func (e *Engine) Deadline() time.Time {
+	at := earlier(e.flushAt, e.digestAt)
+	at = earlier(at, e.ackAt)
+	if e.changed {
+		at = earlier(at, e.markAt)
+	}
+	for _, g := range e.gaps { // a minimum: no order shows
+		at = earlier(at, g.at)
+	}
+	for _, p := range e.peers {
+		if p.Alive {
+			at = earlier(at, p.headAt)
+			if !p.asked.IsZero() {
+				at = earlier(at, p.asked.Add(p.askTimeout()))
+			}
+		}
+	}
+	return at
+}
+
+// Tick does what is due.
+func (e *Engine) Tick(now time.Time) {
+	if due(e.flushAt, now) {
+		e.flush(now)
+	}
+	if due(e.markAt, now) {
+		e.rotateMarks(now)
+	}
+	e.repair(now)
+	e.announceHeads(now)
+	e.retrySyncs(now)
+	e.chaseAcks(now)
+	if due(e.digestAt, now) {
+		e.digest(now)
+	}
+	for _, p := range e.peers {
+		e.promote(p)
+	}
+}
+
+// rotateMarks lets dots seen before the last interval count as settled.
+func (e *Engine) rotateMarks(now time.Time) {
+	e.markAt = time.Time{}
+	busy := false
+	for _, a := range e.store.Context().Actors() {
+		head := e.store.Context().Span(a).Head()
+		m := e.marks[a]
+		if m.settled == head && m.recent == head {
+			continue
+		}
+		busy = true
+		e.marks[a] = mark{settled: m.recent, recent: head}
+	}
+	if busy {
+		e.markAt = now.Add(markInterval)
+	}
+}
+
+// SetView tells the engine who the others are: everyone known, dead ones too.
+func (e *Engine) SetView(now time.Time, peers []Peer) {
+	known := make(map[clock.Actor]*peer, len(peers))
+	e.peers = e.peers[:0]
+	joined := false
+	for _, p := range peers {
+		if p.Actor == e.cfg.Self || known[p.Actor] != nil {
+			continue
+		}
+		old := e.byActor[p.Actor]
+		if old == nil {
+			old = &peer{window: initialWindow, tokens: packetBurst}
+		}
+		if p.Alive && !old.Alive {
+			joined = true
+			old.asked = time.Time{}
+			old.window = initialWindow
+		}
+		if !p.Alive {
+			old.dropQueue()
+			old.behind = false
+			old.sent, old.headAt, old.asked = nil, time.Time{}, time.Time{}
+		}
+		old.Peer = p
+		known[p.Actor] = old
+		e.peers = append(e.peers, old)
+	}
+	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
+	e.byActor = known
+	clear(e.targets)
+	if joined {
+		e.digestEvery = e.cfg.DigestInterval
+		e.digestAt = now
+	}
+}
+
+// alive returns the peers that are up.
+func (e *Engine) alive() []*peer {
+	var list []*peer
+	for _, p := range e.peers {
+		if p.Alive {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// Synced reports whether this peer has completed an exchange with another since
+// it started.
+func (e *Engine) Synced() bool { return e.synced }

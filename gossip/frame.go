@@ -1,0 +1,325 @@
+package gossip
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Version is the wire version of frames. A frame is
+//
+//	[version, flags, cluster hash, [section, …]]
+//
+// where with a compression flag the sections are a bin instead. A section is an
+// array that starts with its kind; the first lists the frame's actors, the sender
+// before all.
+const Version = 1
+
+const (
+	flagS2 = 1 << iota
+	flagZstd
+)
+
+// Section kinds. From firstCritical to lastCritical a kind that is not known
+// refuses the frame; above, it is skipped.
+const (
+	secActors      = iota // [kind, actor, …]
+	secDeltas             // [kind, section]: new here, to be passed on
+	secHeads              // [kind, wants ack, actor, seq, …]
+	secAcks               // [kind, actor, seq, …]
+	secGaps               // [kind, actor, first, last, …]
+	secDigest             // [kind, is answer, hash, wall ms, rules]
+	secSyncRequest        // [kind, sum, context]
+	secState              // [kind, section]: part of a sync, not passed on
+	secSyncReply          // [kind, more, have, total], behind its states
+	secSums               // [kind, context hash, 256 sums]
+	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
+	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]
+	secLocks              // reserved for the lock service
+
+	firstCritical = 64
+	lastCritical  = 127
+)
+
+// FrameError reports a frame that was refused.
+type FrameError struct {
+	Reason string // stable: too-large, malformed, version, cluster, critical-section, decompress
+	Err    error
+}
+
+// Error names the reason.
+func (e *FrameError) Error() string {
+	if e.Err == nil {
+		return "frame refused: " + e.Reason
+	}
+	return fmt.Sprintf("frame refused: %s: %v", e.Reason, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *FrameError) Unwrap() error { return e.Err }
+
+// frameWriter builds one frame. Actors are numbered as they come up, so the
+// sections are written before their table.
+type frameWriter struct {
+	table    crdt.ActorTable
+	body     []byte
+	sections int
+	payload  []byte
+}
+
+// begin returns the engine's writer, emptied.
+func (e *Engine) begin() *frameWriter {
+	w := &e.frame
+	w.table.Reset()
+	w.table.Index(e.cfg.Self)
+	w.body = w.body[:0]
+	w.sections = 0
+	return w
+}
+
+// section starts a section of n elements behind its kind.
+func (w *frameWriter) section(kind uint64, n int) {
+	w.body = wire.AppendArray(w.body, n+1)
+	w.body = wire.AppendUint(w.body, kind)
+	w.sections++
+}
+
+func (w *frameWriter) uint(n uint64)       { w.body = wire.AppendUint(w.body, n) }
+func (w *frameWriter) actor(a clock.Actor) { w.uint(uint64(w.table.Index(a))) }
+func (w *frameWriter) bool(v bool)         { w.body = wire.AppendBool(w.body, v) }
+
+// deltas writes a section of deltas: secDeltas or secState.
+func (w *frameWriter) deltas(s *crdt.Store, kind uint64, a clock.Actor, first, last uint64, items []crdt.Delta) {
+	w.section(kind, 1)
+	w.body = s.AppendSection(w.body, &w.table, a, first, last, items)
+}
+
+func (w *frameWriter) heads(list []head, wantAck bool) {
+	w.section(secHeads, 1+2*len(list))
+	w.bool(wantAck)
+	for _, h := range list {
+		w.actor(h.actor)
+		w.uint(h.seq)
+	}
+}
+
+// finish returns the frame, in memory of its own. From three deltas on it is
+// compressed if that saves a tenth.
+func (e *Engine) finish(w *frameWriter, deltas int, bulk bool) []byte {
+	actors := w.table.Actors()
+	p := wire.AppendArray(w.payload[:0], w.sections+1)
+	p = wire.AppendArray(p, 1+len(actors))
+	p = wire.AppendUint(p, secActors)
+	for _, a := range actors {
+		p = clock.AppendActor(p, a)
+	}
+	p = append(p, w.body...)
+	w.payload = p
+
+	flags := uint64(0)
+	if deltas >= 3 && len(p) >= 512 {
+		packed, flag := e.codec.compress(p, bulk)
+		if len(packed) <= len(p)-len(p)/10 {
+			p, flags = packed, flag
+		}
+	}
+	frame := make([]byte, 0, len(p)+16)
+	frame = wire.AppendArray(frame, 4)
+	frame = wire.AppendUint(frame, Version)
+	frame = wire.AppendUint(frame, flags)
+	frame = wire.AppendUint(frame, uint64(e.cluster))
+	if flags != 0 {
+		return wire.AppendBin(frame, p)
+	}
+	return append(frame, p...)
+}
+
+const frameNodes = 40 * wire.MaxFrameDeltas
+
+// Receive takes a frame from the network. It does not keep or change frame.
+// A refused frame gives a *FrameError; what came before the fault stays merged.
+func (e *Engine) Receive(now time.Time, frame []byte) error {
+	e.stats.FramesReceived++
+	e.stats.BytesReceived += uint64(len(frame))
+	err := e.receive(now, frame)
+	if err != nil {
+		e.stats.refused(err.Reason)
+		return err
+	}
+	return nil
+}
+
+func (e *Engine) receive(now time.Time, frame []byte) *FrameError {
+	if len(frame) > wire.MaxFrameBytes {
+		return &FrameError{Reason: "too-large"}
+	}
+	r := wire.NewReader(frame)
+	n := r.ArrayLen()
+	version := r.Uint()
+	switch {
+	case r.Err() != nil || n < 4:
+		return &FrameError{"malformed", r.Err()}
+	case version != Version:
+		return &FrameError{"version", fmt.Errorf("%d, want %d", version, Version)}
+	}
+	flags, cluster := r.Uint(), r.Uint()
+	if r.Err() == nil && cluster != uint64(e.cluster) {
+		return &FrameError{Reason: "cluster"}
+	}
+	if flags&(flagS2|flagZstd) != 0 {
+		packed := r.Bin()
+		if r.Err() != nil {
+			return &FrameError{"malformed", r.Err()}
+		}
+		plain, err := e.codec.decompress(packed, flags)
+		if err != nil {
+			return &FrameError{"decompress", err}
+		}
+		r = wire.NewReader(plain)
+	}
+	body := r.Raw()
+	if r.Err() != nil || r.Len() > 0 && flags != 0 {
+		return &FrameError{"malformed", r.Err()}
+	}
+	if _, err := wire.Check(body, wire.Limits{Bytes: wire.MaxFrameBytes, Depth: 8, Nodes: frameNodes}); err != nil {
+		return &FrameError{"malformed", err}
+	}
+	r = wire.NewReader(body)
+	return e.sections(now, &r)
+}
+
+func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
+	count := r.ArrayLen()
+	actors, err := readActors(r)
+	if err != nil {
+		return &FrameError{"malformed", err}
+	}
+	from := e.byActor[actors[0]]
+	if actors[0] == e.cfg.Self {
+		e.cloned = true
+		return nil
+	}
+	if from != nil {
+		from.contact = now
+	}
+	in := &incoming{e: e, now: now, from: from, actors: actors}
+	for range count - 1 {
+		raw := r.Raw()
+		sec := wire.NewReader(raw)
+		n := sec.ArrayLen()
+		kind := sec.Uint()
+		if r.Err() == nil && sec.Err() == nil {
+			if kind >= firstCritical && kind <= lastCritical {
+				return &FrameError{"critical-section", fmt.Errorf("kind %d", kind)}
+			}
+			in.section(kind, n-1, &sec)
+		}
+		if err := cmpErr(r.Err(), sec.Err()); err != nil {
+			return &FrameError{"malformed", err}
+		}
+	}
+	e.grantAcks(now)
+	return nil
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func readActors(r *wire.Reader) ([]clock.Actor, error) {
+	n := r.ArrayLen()
+	if r.Uint() != secActors || n < 2 || n > wire.MaxActors {
+		r.Fail("actor table")
+	}
+	var actors []clock.Actor
+	for i := 1; i < n && r.Err() == nil; i++ {
+		actors = append(actors, clock.ReadActor(r))
+	}
+	return actors, r.Err()
+}
+
+// incoming is one frame on its way through the engine.
+type incoming struct {
+	e      *Engine
+	now    time.Time
+	from   *peer // nil: not in the view yet, so no answer can be sent
+	actors []clock.Actor
+}
+
+func (in *incoming) actor(r *wire.Reader) clock.Actor {
+	i := r.Uint()
+	if i >= uint64(len(in.actors)) {
+		r.Fail("actor number")
+		return clock.Actor{}
+	}
+	return in.actors[i]
+}
+
+func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
+	e := in.e
+	switch kind {
+	case secDeltas:
+		if res, ok := in.join(r); ok && len(res.Joined) > 0 {
+			e.spreadJoined(in.now, res)
+		}
+	case secHeads:
+		in.heads(r, n)
+	case secAcks:
+		in.acks(r, n)
+	case secGaps:
+		in.gapRequest(r, n)
+	case secDigest:
+		in.digest(r)
+	case secSyncRequest:
+		in.syncRequest(r)
+	case secState:
+		in.join(r)
+	case secSyncReply:
+		in.syncReply(r)
+	case secSums:
+		in.sums(r)
+	case secRanges:
+		in.ranges(r, n)
+	case secLists:
+		in.lists(r, n)
+	}
+}
+
+// join merges one section of deltas and looks for holes it shows.
+func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
+	e := in.e
+	res, err := e.store.JoinSection(r, in.actors, e.limit(in.now))
+	if res.First == 0 {
+		return res, false
+	}
+	if len(res.Joined) > 0 {
+		if res.Actor == e.cfg.Self {
+			e.cloned = true
+		}
+		e.touch(in.now)
+		e.markAt = earlier(e.markAt, in.now.Add(markInterval))
+		e.maxStamp = max(e.maxStamp, res.MaxStamp)
+	}
+	e.stats.DeltasReceived += uint64(len(res.Joined) + res.Duplicates + res.Quarantined)
+	e.stats.Duplicates += uint64(res.Duplicates)
+	if err == nil {
+		e.noteGap(in.now, in.from, res.Actor, res.Last, res.Quarantined > 0)
+	}
+	return res, true
+}
+
+// spreadJoined passes new deltas on, if this peer has children for their origin.
+func (e *Engine) spreadJoined(now time.Time, res crdt.SectionResult) {
+	if res.Actor == e.cfg.Self || len(e.targetsOf(res.Actor)) == 0 {
+		return
+	}
+	e.spread(now, slices.Clone(res.Joined), false)
+	e.flushAt = earlier(e.flushAt, now)
+}

@@ -1,0 +1,275 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+const (
+	frameBytes     = 256 << 10 // a pushed frame's deltas
+	sectionDeltas  = wire.MaxFrameDeltas / 2
+	packetBurst    = 32   // packets a peer may get at once
+	packetsASecond = 2000 // and in the long run; the rest takes the stream
+	headDelays     = 3    // announcements after a burst
+	headDelay      = 10 * time.Millisecond
+)
+
+// Push takes local writes. Urgent ones do not wait for the batch interval, nor
+// behind others.
+func (e *Engine) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
+	if len(deltas) == 0 {
+		return
+	}
+	e.stats.Pushed += uint64(len(deltas))
+	e.spread(now, deltas, urgent)
+	wait := e.cfg.BatchInterval
+	if urgent || wait < 0 {
+		wait = 0
+	}
+	if e.flushAt.IsZero() || now.Add(wait).Before(e.flushAt) {
+		e.flushAt = now.Add(wait)
+	}
+	e.touch(now)
+	e.markAt = earlier(e.markAt, now.Add(markInterval))
+}
+
+// spread queues deltas of one actor for the peers that get them from here.
+func (e *Engine) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
+	targets := e.targetsOf(deltas[0].Actor())
+	for _, p := range targets {
+		if p.behind {
+			continue
+		}
+		for _, d := range deltas {
+			p.queued += d.Size()
+		}
+		if urgent {
+			p.urgent = append(p.urgent, deltas...)
+		} else {
+			p.bulk = append(p.bulk, deltas...)
+		}
+		if p.queued > e.cfg.QueueBytes {
+			p.dropQueue()
+			p.behind = true
+			e.stats.Overflows++
+			e.digestAt = earlier(e.digestAt, now)
+		}
+	}
+}
+
+func (p *peer) dropQueue() {
+	p.urgent, p.bulk, p.queued = nil, nil, 0
+}
+
+// targetsOf returns who gets origin's writes from this peer. In a small cluster
+// the origin tells all. In a larger one the members stand in a tree computed from
+// the origin and the view, and each tells its children.
+func (e *Engine) targetsOf(origin clock.Actor) []*peer {
+	if t, ok := e.targets[origin]; ok {
+		return t
+	}
+	alive := e.alive()
+	var t []*peer
+	switch {
+	case len(alive) <= e.cfg.Direct:
+		if origin == e.cfg.Self {
+			t = alive
+		}
+	default:
+		t = e.children(origin, alive)
+	}
+	e.targets[origin] = t
+	return t
+}
+
+// children ranks the members by a hash with the origin, the origin first, and
+// returns those below this peer in the tree of that order.
+func (e *Engine) children(origin clock.Actor, alive []*peer) []*peer {
+	type ranked struct {
+		p    *peer // nil: this peer
+		rank uint64
+	}
+	list := make([]ranked, 0, len(alive)+1)
+	add := func(a clock.Actor, p *peer) {
+		if a != origin {
+			list = append(list, ranked{p, mix(origin, a)})
+		}
+	}
+	add(e.cfg.Self, nil)
+	for _, p := range alive {
+		add(p.Actor, p)
+	}
+	slices.SortFunc(list, func(a, b ranked) int {
+		if a.rank < b.rank {
+			return -1
+		}
+		return 1
+	})
+	at := -1 // the origin's own place is before the list
+	if origin != e.cfg.Self {
+		at = slices.IndexFunc(list, func(r ranked) bool { return r.p == nil })
+	}
+	var t []*peer
+	first := (at + 1) * e.cfg.Fanout
+	for i := first; i < min(first+e.cfg.Fanout, len(list)); i++ {
+		t = append(t, list[i].p)
+	}
+	return t
+}
+
+// mix is a fixed hash of two actors: every peer must compute the same tree.
+func mix(a, b clock.Actor) uint64 {
+	h := uint64(0x9e3779b97f4a7c15)
+	for _, x := range [...]uint64{a.Birth, a.Rand, b.Birth, b.Rand} {
+		h = (h ^ x) * 0xbf58476d1ce4e5b9
+		h ^= h >> 29
+	}
+	return h
+}
+
+// Flush makes envelopes of everything that waits, as far as windows allow.
+func (e *Engine) Flush(now time.Time) { e.flush(now) }
+
+// Pending returns how many deltas wait for peers.
+func (e *Engine) Pending() int {
+	n := 0
+	for _, p := range e.peers {
+		n += len(p.urgent) + len(p.bulk)
+	}
+	return n
+}
+
+func (e *Engine) flush(now time.Time) {
+	e.flushAt = time.Time{}
+	if len(e.peers) > 0 {
+		e.stats.Flushes++
+	}
+	for _, p := range e.peers {
+		if !p.Alive {
+			continue
+		}
+		for len(p.urgent) > 0 {
+			p.urgent = p.urgent[e.sendDeltas(now, p, p.urgent, Urgent):]
+		}
+		for len(p.bulk) > 0 && p.window > 0 {
+			p.bulk = p.bulk[e.sendDeltas(now, p, p.bulk, Bulk):]
+		}
+		if len(p.bulk) == 0 && len(p.urgent) == 0 {
+			p.urgent, p.bulk, p.queued = p.urgent[:0:0], nil, 0
+		}
+	}
+}
+
+// sendDeltas makes one frame from the front of queue and returns how many deltas
+// it took. A delta whose record is superseded goes as a void: what superseded it
+// is behind it in the queue.
+func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
+	w := e.begin()
+	taken, bytes, live := 0, 0, 0
+	for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes {
+		// A section is a run of consecutive dots of one actor.
+		from := taken
+		a, next := queue[from].Actor(), queue[from].Seq()
+		for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes &&
+			queue[taken].Seq() == next && queue[taken].Actor() == a {
+			if queue[taken].Live() {
+				bytes += queue[taken].Size()
+				live++
+			}
+			taken++
+			next++
+		}
+		w.deltas(e.store, secDeltas, a, queue[from].Seq(), next-1, queue[from:taken])
+		p.sentHead(a, next-1)
+	}
+	e.stats.VoidsSent += uint64(taken - live)
+	e.stats.DeltasSent += uint64(taken)
+	frame := e.finish(w, live, false)
+	if class == Bulk {
+		if len(frame) <= wire.MaxPacketBytes && p.takeToken(now) {
+			class = Packet
+		} else {
+			p.window -= len(frame)
+		}
+	}
+	for _, d := range queue[:taken] {
+		p.queued -= d.Size()
+	}
+	p.headStep, p.headAt = 0, now.Add(headDelay)
+	e.send(p, class, frame)
+	return taken
+}
+
+// takeToken reports whether another packet may go to p now.
+func (p *peer) takeToken(now time.Time) bool {
+	if !p.tokensAt.IsZero() {
+		p.tokens = min(packetBurst, p.tokens+now.Sub(p.tokensAt).Seconds()*packetsASecond)
+	}
+	p.tokensAt = now
+	if p.tokens < 1 {
+		return false
+	}
+	p.tokens--
+	return true
+}
+
+func (p *peer) sentHead(a clock.Actor, seq uint64) {
+	for i := range p.sent {
+		if p.sent[i].actor == a {
+			p.sent[i].seq = max(p.sent[i].seq, seq)
+			return
+		}
+	}
+	p.sent = append(p.sent, head{a, seq})
+}
+
+// announceHeads tells the receivers of a burst where it ended: the loss of its
+// last frames leaves no hole to notice.
+func (e *Engine) announceHeads(now time.Time) {
+	for _, p := range e.peers {
+		if !due(p.headAt, now) {
+			continue
+		}
+		w := e.begin()
+		w.heads(p.sent, false)
+		e.send(p, Packet, e.finish(w, 0, false))
+		if p.headStep++; p.headStep < headDelays {
+			p.headAt = now.Add(headDelay)
+		} else {
+			p.headAt = time.Time{}
+			p.sent = p.sent[:0]
+		}
+	}
+}
+
+// Window tells how many more bulk bytes the shell takes for a peer now. What does
+// not fit waits here, where newer writes replace older ones.
+func (e *Engine) Window(to clock.Actor, bytes int) {
+	if p := e.byActor[to]; p != nil {
+		if p.window <= 0 && bytes > 0 && len(p.bulk) > 0 {
+			e.flushAt = earlier(e.flushAt, time.Unix(0, 1)) // at the next tick
+		}
+		p.window = bytes
+	}
+}
+
+// Lost tells that something for a peer was dropped: compare notes soon.
+func (e *Engine) Lost(now time.Time, to clock.Actor) {
+	if p := e.byActor[to]; p != nil && p.Alive {
+		e.stats.Lost++
+		e.sendDigest(now, p)
+	}
+}
+
+func (e *Engine) send(p *peer, class Class, frame []byte) {
+	if class == Packet && len(frame) > wire.MaxPacketBytes {
+		class = Bulk
+	}
+	e.stats.FramesSent++
+	e.stats.BytesSent += uint64(len(frame))
+	e.out = append(e.out, Envelope{p.Actor, class, frame})
+}

@@ -1,0 +1,245 @@
+package gossip
+
+import (
+	"encoding/binary"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Tier 2: the contexts are equal and the sums are not, so one side has dropped, or
+// kept, what the other has not. The shards that differ are narrowed to ranges in
+// dot order (range-based set reconciliation, Meyer 2022) and those to lists. A
+// record that one side lists and the other, having seen its dot, does not, is
+// superseded and dropped. All of it is void if a context moved meanwhile.
+
+const (
+	splitInto = 16 // ranges
+	listUpTo  = 64 // dots of both sides together
+)
+
+type shardMask [4]uint64
+
+var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1<<63}}
+
+func (e *Engine) sendSums(p *peer) {
+	e.stats.Reconciliations++
+	w := e.begin()
+	w.section(secSums, 2)
+	w.uint(e.contextHash())
+	sums := make([]byte, 0, 8*256)
+	for _, s := range e.store.Sums() {
+		sums = binary.BigEndian.AppendUint64(sums, s)
+	}
+	w.bin(sums)
+	e.send(p, Bulk, e.finish(w, 0, false))
+}
+
+func (in *incoming) sums(r *wire.Reader) {
+	e := in.e
+	hash, sums := r.Uint(), r.Bin()
+	if r.Err() != nil || len(sums) != 8*256 {
+		r.Fail("sums")
+		return
+	}
+	if in.from == nil || hash != e.contextHash() {
+		return
+	}
+	var mask shardMask
+	for i, s := range e.store.Sums() {
+		if binary.BigEndian.Uint64(sums[8*i:]) != s {
+			mask[i/64] |= 1 << (i % 64)
+		}
+	}
+	if mask == (shardMask{}) {
+		return
+	}
+	w := e.begin()
+	e.writeRanges(w, mask, e.split(allDots[0], allDots[1], mask))
+	e.send(in.from, Bulk, e.finish(w, 0, false))
+}
+
+// dotRange is a range in dot order and what this peer has in it.
+type dotRange struct {
+	from, to clock.Dot
+	count    int
+	sum      uint64
+}
+
+func (e *Engine) measure(from, to clock.Dot, mask shardMask) dotRange {
+	d := dotRange{from: from, to: to}
+	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+		d.count++
+		d.sum += e.store.Hash(x)
+		return true
+	})
+	return d
+}
+
+// split cuts a range into parts of about equal count that cover all of it.
+func (e *Engine) split(from, to clock.Dot, mask shardMask) []dotRange {
+	var dots []clock.Dot
+	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+		dots = append(dots, x.Dot())
+		return true
+	})
+	step := max(len(dots)/splitInto, 1)
+	var parts []dotRange
+	start := from
+	for i := step; i < len(dots); i += step {
+		end := dots[i]
+		end.Seq-- // the part ends before the next one's first dot
+		parts = append(parts, e.measure(start, end, mask))
+		start = dots[i]
+	}
+	return append(parts, e.measure(start, to, mask))
+}
+
+func (w *frameWriter) bin(b []byte) { w.body = wire.AppendBin(w.body, b) }
+
+func (w *frameWriter) array(n int) { w.body = wire.AppendArray(w.body, n) }
+
+func (w *frameWriter) dot(d clock.Dot) {
+	w.actor(d.Actor)
+	w.uint(d.Seq)
+}
+
+func (in *incoming) dot(r *wire.Reader) clock.Dot {
+	return clock.Dot{Actor: in.actor(r), Seq: r.Uint()}
+}
+
+func (w *frameWriter) mask(m shardMask) {
+	var b [32]byte
+	for i, x := range m {
+		binary.BigEndian.PutUint64(b[8*i:], x)
+	}
+	w.bin(b[:])
+}
+
+func (in *incoming) mask(r *wire.Reader) (m shardMask) {
+	b := r.Bin()
+	if len(b) != 32 {
+		r.Fail("shards")
+		return m
+	}
+	for i := range m {
+		m[i] = binary.BigEndian.Uint64(b[8*i:])
+	}
+	return m
+}
+
+func (e *Engine) writeRanges(w *frameWriter, mask shardMask, parts []dotRange) {
+	w.section(secRanges, 2+6*len(parts))
+	w.uint(e.contextHash())
+	w.mask(mask)
+	for _, d := range parts {
+		w.dot(d.from)
+		w.dot(d.to)
+		w.uint(uint64(d.count))
+		w.uint(d.sum)
+	}
+}
+
+func (in *incoming) ranges(r *wire.Reader, n int) {
+	e := in.e
+	hash, mask := r.Uint(), in.mask(r)
+	if n < 2 || (n-2)%6 != 0 {
+		r.Fail("ranges")
+	}
+	if r.Err() != nil || in.from == nil || hash != e.contextHash() {
+		return
+	}
+	var parts, lists []dotRange
+	for range (n - 2) / 6 {
+		theirs := dotRange{from: in.dot(r), to: in.dot(r), count: int(r.Uint() & (1<<40 - 1)), sum: r.Uint()}
+		if r.Err() != nil {
+			return
+		}
+		mine := e.measure(theirs.from, theirs.to, mask)
+		switch {
+		case mine.count == theirs.count && mine.sum == theirs.sum:
+		case mine.count+theirs.count <= listUpTo || mine.count == 0:
+			lists = append(lists, mine)
+		default:
+			parts = append(parts, e.split(theirs.from, theirs.to, mask)...)
+		}
+	}
+	w := e.begin()
+	if len(parts) > 0 {
+		e.writeRanges(w, mask, parts)
+	}
+	if len(lists) > 0 {
+		e.writeLists(w, mask, lists, true)
+	}
+	if w.sections > 0 {
+		e.send(in.from, Bulk, e.finish(w, 0, false))
+	}
+}
+
+func (e *Engine) writeLists(w *frameWriter, mask shardMask, lists []dotRange, wantAnswer bool) {
+	w.section(secLists, 3+5*len(lists))
+	w.uint(e.contextHash())
+	w.mask(mask)
+	w.bool(wantAnswer)
+	for _, d := range lists {
+		w.dot(d.from)
+		w.dot(d.to)
+		var dots []clock.Dot
+		e.store.EachLive(d.from, d.to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+			dots = append(dots, x.Dot())
+			return true
+		})
+		w.array(2 * len(dots))
+		for _, x := range dots {
+			w.dot(x)
+		}
+	}
+}
+
+func (in *incoming) lists(r *wire.Reader, n int) {
+	e := in.e
+	hash, mask, wantAnswer := r.Uint(), in.mask(r), r.Bool()
+	if n < 3 || (n-3)%5 != 0 {
+		r.Fail("lists")
+	}
+	if r.Err() != nil || in.from == nil || hash != e.contextHash() {
+		return
+	}
+	var answers []dotRange
+	var superseded []clock.Dot
+	for range (n - 3) / 5 {
+		from, to := in.dot(r), in.dot(r)
+		theirs := make(map[clock.Dot]bool)
+		count := r.ArrayLen()
+		for i := 0; i < count/2 && r.Err() == nil; i++ {
+			theirs[in.dot(r)] = true
+		}
+		if r.Err() != nil {
+			return
+		}
+		mine := 0
+		e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+			if theirs[x.Dot()] {
+				mine++
+			} else {
+				superseded = append(superseded, x.Dot())
+			}
+			return true
+		})
+		if mine < len(theirs) {
+			answers = append(answers, dotRange{from: from, to: to})
+		}
+	}
+	for _, d := range superseded {
+		e.store.Drop(d)
+	}
+	if len(superseded) > 0 {
+		e.touch(in.now)
+	}
+	if wantAnswer && len(answers) > 0 {
+		w := e.begin()
+		e.writeLists(w, mask, answers, false)
+		e.send(in.from, Bulk, e.finish(w, 0, false))
+	}
+}

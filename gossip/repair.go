@@ -1,0 +1,181 @@
+package gossip
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// gap is what is missing of one actor and is known to exist.
+type gap struct {
+	upTo  uint64
+	from  *peer // who showed it
+	tries int
+	at    time.Time // when to ask
+	slow  bool      // set aside for its time, not lost: no hurry
+}
+
+const (
+	gapRanges   = 64               // asked for at once
+	gapMax      = 2 * time.Second  // between requests for one gap
+	gapSlow     = 10 * time.Second // the same for what is set aside
+	repairBytes = 256 << 10        // of an answer
+)
+
+// noteGap remembers that seq of a exists, if anything up to it is missing.
+func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) {
+	var base uint64
+	if s := e.store.Context().Span(a); s != nil {
+		base = s.Base
+	}
+	if base >= seq {
+		if g := e.gaps[a]; g != nil && base >= g.upTo {
+			delete(e.gaps, a)
+		}
+		return
+	}
+	g := e.gaps[a]
+	if g == nil {
+		g = &gap{from: from, at: now.Add(e.cfg.Repair)}
+		e.gaps[a] = g
+	}
+	g.upTo = max(g.upTo, seq)
+	if slow && !g.slow {
+		g.slow, g.at = true, now.Add(gapSlow)
+	}
+}
+
+// repair asks for what is missing and overdue.
+func (e *Engine) repair(now time.Time) {
+	if len(e.gaps) == 0 {
+		return
+	}
+	var dueFor []clock.Actor
+	for a, g := range e.gaps {
+		if due(g.at, now) {
+			dueFor = append(dueFor, a)
+		}
+	}
+	slices.SortFunc(dueFor, clock.Actor.Compare)
+	for _, a := range dueFor {
+		g := e.gaps[a]
+		span := e.store.Context().Span(a)
+		if span != nil && span.Base >= g.upTo {
+			delete(e.gaps, a)
+			continue
+		}
+		var missing []clock.Range
+		if span == nil {
+			span = new(clock.Span)
+		}
+		span.Missing(g.upTo, func(r clock.Range) bool {
+			missing = append(missing, r)
+			return len(missing) < gapRanges
+		})
+		p := e.askable(g)
+		if p == nil {
+			g.at = now.Add(gapMax)
+			continue
+		}
+		w := e.begin()
+		w.section(secGaps, 3*len(missing))
+		for _, r := range missing {
+			w.actor(a)
+			w.uint(r.First)
+			w.uint(r.Last)
+		}
+		e.send(p, Packet, e.finish(w, 0, false))
+		e.stats.GapRequests++
+		wait := min(e.cfg.Repair<<min(g.tries+1, 10), gapMax)
+		if g.slow {
+			wait = gapSlow
+		}
+		g.tries++
+		g.at = now.Add(wait)
+	}
+}
+
+// askable returns whom to ask: who showed the gap, and after two tries anyone.
+func (e *Engine) askable(g *gap) *peer {
+	if g.tries < 2 && g.from != nil && g.from.Alive && e.byActor[g.from.Actor] == g.from {
+		return g.from
+	}
+	alive := e.alive()
+	if len(alive) == 0 {
+		return nil
+	}
+	return alive[e.rng.IntN(len(alive))]
+}
+
+// gapRequest answers with what this peer has of the ranges.
+func (in *incoming) gapRequest(r *wire.Reader, n int) {
+	e := in.e
+	if n%3 != 0 || n/3 > 4*gapRanges {
+		r.Fail("gap request")
+		return
+	}
+	w := e.begin()
+	records := 0
+	for i := 0; i < n/3 && r.Err() == nil; i++ {
+		a, first, last := in.actor(r), r.Uint(), r.Uint()
+		if r.Err() != nil || in.from == nil {
+			continue
+		}
+		for _, have := range contained(e.store.Context().Span(a), first, last) {
+			if len(w.body) < repairBytes {
+				_, n := e.fill(w, secDeltas, a, have, repairBytes)
+				records += n
+			}
+		}
+	}
+	if w.sections > 0 && r.Err() == nil {
+		e.stats.GapAnswers++
+		e.send(in.from, Packet, e.finish(w, records, false))
+	}
+}
+
+// contained returns which parts of first..last the span holds.
+func contained(s *clock.Span, first, last uint64) []clock.Range {
+	if s == nil || first == 0 || first > last {
+		return nil
+	}
+	var list []clock.Range
+	if first <= s.Base {
+		list = append(list, clock.Range{First: first, Last: min(last, s.Base)})
+	}
+	for _, r := range s.Ranges {
+		if r.Last >= first && r.First <= last {
+			list = append(list, clock.Range{First: max(r.First, first), Last: min(r.Last, last)})
+		}
+	}
+	return list
+}
+
+// fill writes sections for a's dots in have until the body holds limit bytes: the
+// live records, and voids for the rest. It returns the first dot left out, 0 if
+// none, and how many records it wrote.
+func (e *Engine) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Range, limit int) (rest uint64, records int) {
+	for first := have.First; first <= have.Last; {
+		var items []crdt.Delta
+		bytes, last := len(w.body), have.Last
+		e.store.Live(a, first, have.Last, func(d crdt.Delta) bool {
+			if len(items) == sectionDeltas-1 || len(items) > 0 && bytes > limit {
+				last = d.Seq() - 1
+				return false
+			}
+			items = append(items, d)
+			bytes += d.Size()
+			return true
+		})
+		w.deltas(e.store, kind, a, first, last, items)
+		records += len(items)
+		first = last + 1
+		if len(w.body) >= limit && first <= have.Last {
+			return first, records
+		}
+	}
+	return 0, records
+}

@@ -1,0 +1,90 @@
+package gossip
+
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// Stats counts what an Engine has done.
+type Stats struct {
+	Pushed, DeltasSent, VoidsSent          uint64
+	DeltasReceived, Duplicates             uint64
+	FramesSent, FramesReceived             uint64
+	BytesSent, BytesReceived               uint64
+	Flushes, Overflows, Lost               uint64
+	GapRequests, GapAnswers                uint64
+	Digests, SyncRequests, Reconciliations uint64
+	Refused                                map[string]uint64 // frames, by reason
+	Pending, QueuedBytes, Gaps             int
+}
+
+func (s *Stats) refused(reason string) {
+	if s.Refused == nil {
+		s.Refused = make(map[string]uint64)
+	}
+	s.Refused[reason]++
+}
+
+// Stats returns the current counts. Refused is the caller's.
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Refused = make(map[string]uint64, len(e.stats.Refused))
+	for k, v := range e.stats.Refused {
+		s.Refused[k] = v
+	}
+	s.Pending = e.Pending()
+	s.Gaps = len(e.gaps)
+	for _, p := range e.peers {
+		s.QueuedBytes += p.queued
+	}
+	return s
+}
+
+// PeerStatus is what the engine knows of one peer.
+type PeerStatus struct {
+	Peer
+	Lag         uint64        // own writes it has not acknowledged
+	ClockOffset time.Duration // of its clock to this peer's, 0 if unknown
+	ClockSkewed bool          // by more than MaxSkew from the cluster's time
+	RulesDiffer bool
+	Contact     time.Time // when it was last heard
+	Behind      bool      // its queue overflowed and it has not caught up
+	Have, Total int       // progress of the last sync from it
+}
+
+// Peers returns the status of all peers, by actor.
+func (e *Engine) Peers() []PeerStatus {
+	list := make([]PeerStatus, 0, len(e.peers))
+	median := e.Offset()
+	for _, p := range e.peers {
+		skew := p.offset - median
+		list = append(list, PeerStatus{
+			Peer:        p.Peer,
+			Lag:         e.store.Last() - min(p.ackedOwn, e.store.Last()),
+			ClockOffset: p.offset,
+			ClockSkewed: p.hasOffset && (skew > e.cfg.MaxSkew || skew < -e.cfg.MaxSkew),
+			RulesDiffer: p.hasOffset && p.rules != e.cfg.Rules,
+			Contact:     p.contact,
+			Behind:      p.behind,
+			Have:        p.have,
+			Total:       p.total,
+		})
+	}
+	return list
+}
+
+// Blocking returns the names of peers that keep removals from being forgotten:
+// down, and not forgotten themselves.
+func (e *Engine) Blocking() []string {
+	var names []string
+	for _, p := range e.peers {
+		if !p.Alive && !e.replaced(p) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// MaxStamp returns the greatest stamp merged from others.
+func (e *Engine) MaxStamp() clock.Timestamp { return e.maxStamp }

@@ -1,0 +1,237 @@
+package gossip
+
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+const (
+	syncBytes   = 512 << 10 // of one answer
+	askTimeout  = 500 * time.Millisecond
+	askAttempts = 2 // before another peer is tried
+)
+
+func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries, 5) }
+
+// requestSync sends this peer's context to p: tier 1. What p has above it comes
+// back, in as many answers as it takes, each asked for with what has been seen by
+// then. So a sync survives loss, goes on where it stopped, and never outruns the
+// receiver.
+func (e *Engine) requestSync(now time.Time, p *peer) {
+	if !p.asked.IsZero() && now.Sub(p.asked) < askSpacing {
+		return
+	}
+	e.sendSyncRequest(now, p)
+}
+
+func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
+	p.asked = now
+	w := e.begin()
+	w.section(secSyncRequest, 2)
+	w.uint(e.store.Sum())
+	w.body = e.boundedContext().AppendTo(w.body)
+	e.send(p, Packet, e.finish(w, 0, false))
+	e.stats.SyncRequests++
+}
+
+// boundedContext is the context with no more ranges than a frame may hold. Leaving
+// some out only makes the answer repeat them.
+func (e *Engine) boundedContext() *clock.CausalContext {
+	c := e.store.Context()
+	ranges := 0
+	for _, a := range c.Actors() {
+		ranges += len(c.Span(a).Ranges)
+	}
+	if ranges <= wire.MaxGapRanges {
+		return c
+	}
+	bounded := clock.NewContext()
+	for a, n := range c.Vector() {
+		bounded.AddRange(a, 1, n)
+	}
+	return bounded
+}
+
+// retrySyncs asks again where no answer came, and then somebody else.
+func (e *Engine) retrySyncs(now time.Time) {
+	for _, p := range e.peers {
+		if p.asked.IsZero() || !p.Alive || now.Sub(p.asked) < p.askTimeout() {
+			continue
+		}
+		if p.askTries++; p.askTries < askAttempts {
+			e.sendSyncRequest(now, p)
+			continue
+		}
+		p.asked, p.askTries = time.Time{}, 0
+		if alive := e.alive(); len(alive) > 1 {
+			e.requestSync(now, alive[e.rng.IntN(len(alive))])
+		}
+	}
+}
+
+// syncRequest answers with the live records above the other's context.
+func (in *incoming) syncRequest(r *wire.Reader) {
+	e, p := in.e, in.from
+	sum := r.Uint()
+	theirs, err := clock.ReadContext(r)
+	if err != nil || p == nil {
+		return
+	}
+	mine := e.store.Context()
+	p.claimed = theirs
+	e.promote(p)
+	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
+		e.cloned = true
+	}
+	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
+	w := e.begin()
+	more, records := e.writeState(w, p, theirs)
+	total := e.store.LiveCount()
+	w.section(secSyncReply, 3)
+	w.bool(more)
+	w.uint(uint64(max(total-e.remaining(theirs), 0)))
+	w.uint(uint64(total))
+	class := Packet
+	if records > 0 {
+		class = Bulk
+	}
+	e.send(p, class, e.finish(w, records, true))
+	if !more {
+		p.behind = false
+	}
+	switch {
+	case !covered:
+		e.requestSync(in.now, p)
+	case covers && sum != e.store.Sum():
+		if p.mismatches++; p.mismatches >= 2 {
+			e.sendSums(p)
+		}
+	case covers:
+		p.mismatches = 0
+		e.setSynced(p)
+	}
+}
+
+// writeState writes what theirs lacks, up to syncBytes.
+func (e *Engine) writeState(w *frameWriter, p *peer, theirs *clock.CausalContext) (more bool, records int) {
+	mine := e.store.Context()
+	var none clock.Span
+	for _, a := range mine.Actors() {
+		span := theirs.Span(a)
+		if span == nil {
+			span = &none
+		}
+		upTo := mine.Span(a).Head()
+		if m, ok := e.marks[a]; ok && !p.behind && m.settled < upTo && e.pushes(a, p) && span.Head() > 0 {
+			upTo = max(m.settled, span.Base) // the rest is on its way to p
+		}
+		span.Missing(upTo, func(lack clock.Range) bool {
+			for _, have := range contained(mine.Span(a), lack.First, lack.Last) {
+				if len(w.body) >= syncBytes {
+					more = true
+					return false
+				}
+				rest, n := e.fill(w, secState, a, have, syncBytes)
+				records += n
+				more = more || rest != 0
+			}
+			return !more
+		})
+		if more {
+			return true, records
+		}
+	}
+	return false, records
+}
+
+// pushes reports whether this peer tells p what a writes.
+func (e *Engine) pushes(a clock.Actor, p *peer) bool {
+	for _, t := range e.targetsOf(a) {
+		if t == p {
+			return true
+		}
+	}
+	return false
+}
+
+// remaining counts the live records above a context.
+func (e *Engine) remaining(theirs *clock.CausalContext) int {
+	n := 0
+	for _, a := range e.store.Context().Actors() {
+		base := uint64(0)
+		if s := theirs.Span(a); s != nil {
+			base = s.Base
+		}
+		n += e.store.LiveAbove(a, base)
+	}
+	return n
+}
+
+// syncReply ends an answer; its records have been merged.
+func (in *incoming) syncReply(r *wire.Reader) {
+	e, p := in.e, in.from
+	more, have, total := r.Bool(), r.Uint(), r.Uint()
+	if r.Err() != nil || p == nil {
+		return
+	}
+	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
+	p.askTries = 0
+	if more {
+		e.sendSyncRequest(in.now, p)
+		return
+	}
+	p.asked = time.Time{}
+	e.synced = true
+}
+
+// promote takes over what a peer said it has seen, once this peer has seen it
+// too: only then is what both have seen safe to call stable.
+func (e *Engine) promote(p *peer) {
+	if p.claimed == nil || !e.store.Context().Covers(p.claimed) {
+		return
+	}
+	p.acked, p.claimed = p.claimed, nil
+	if s := p.acked.Span(e.cfg.Self); s != nil && s.Base > p.ackedOwn {
+		p.ackedOwn = s.Base
+		e.ackEpoch++
+	}
+}
+
+// Stable returns, for each actor, up to where every known peer has acknowledged
+// its dots while this peer has seen all that they had. Dead peers count until they
+// are forgotten, unless another life of the same name is up.
+func (e *Engine) Stable() clock.Vector {
+	v := e.store.Context().Vector()
+	for _, p := range e.peers {
+		if e.replaced(p) {
+			continue
+		}
+		if p.acked == nil {
+			return clock.Vector{}
+		}
+		for a := range v {
+			s := p.acked.Span(a)
+			if s == nil {
+				delete(v, a)
+			} else {
+				v[a] = min(v[a], s.Base)
+			}
+		}
+	}
+	return v
+}
+
+// replaced reports whether a dead peer's name is up again as another actor.
+func (e *Engine) replaced(p *peer) bool {
+	if p.Alive {
+		return false
+	}
+	for _, q := range e.peers {
+		if q.Alive && q.Name == p.Name && q.Actor.Birth >= p.Actor.Birth {
+			return true
+		}
+	}
+	return false
+}
