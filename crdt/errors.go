@@ -2,7 +2,8 @@ package crdt
 
 import "fmt"
 
-// TypeError reports an operation of one kind on a key of another.
+// TypeError reports an operation of one kind on a key of another. Delete the key
+// first, or use another one.
 type TypeError struct {
 	Key  string
 	Want Kind   // what the operation needs
@@ -10,22 +11,36 @@ type TypeError struct {
 	Rule string // pattern of the rule that decided, "" if the key's content did
 }
 
-// Error names the key and both kinds.
+// Error names the key, both kinds and the rule.
 func (e *TypeError) Error() string {
+	reason := "it holds "
 	if e.Rule != "" {
-		return fmt.Sprintf("key %q: a %s operation, but the rule %q makes it a %s", e.Key, e.Want, e.Rule, e.Have)
+		reason = fmt.Sprintf("the rule %q makes it ", e.Rule)
 	}
-	return fmt.Sprintf("key %q: a %s operation, but it holds a %s", e.Key, e.Want, e.Have)
+	return fmt.Sprintf("key %q: the operation is for %s, but %s%s", e.Key, withArticle(e.Want), reason, withArticle(e.Have))
+}
+
+func withArticle(k Kind) string {
+	if k == Object {
+		return "an object"
+	}
+	return "a " + k.String()
 }
 
 // ConflictError reports an optimistic write against a version that is not the
-// current one. Read again, merge, and retry with Have.
+// current one. Read again, decide again, and retry with Have.
 type ConflictError struct {
 	Key        string
-	Want, Have Version // 0 means absent
+	Want, Have Version // 0 is absent
 }
 
 // Error names the key and both versions.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("key %q: the version is %s, not %s", e.Key, e.Have, e.Want)
+	switch {
+	case e.Want == 0:
+		return fmt.Sprintf("key %q exists with version %s; the write was for an absent key", e.Key, e.Have)
+	case e.Have == 0:
+		return fmt.Sprintf("key %q is absent; the write was for version %s", e.Key, e.Want)
+	}
+	return fmt.Sprintf("key %q has version %s; the write was for %s", e.Key, e.Have, e.Want)
 }

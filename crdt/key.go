@@ -9,73 +9,46 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// KeyError reports a key that is not allowed.
+// KeyError reports a key, or a path inside an object, that is not allowed.
 type KeyError struct {
 	Key    string
 	Reason string // what was wrong, and what is allowed
 }
 
-// Error names the key and the reason.
+// Error names the key, shortened, and the reason.
 func (e *KeyError) Error() string {
 	key := e.Key
 	if len(key) > 80 {
 		key = key[:80] + "…"
 	}
-	return fmt.Sprintf("key %q: %s", key, e.Reason)
+	return fmt.Sprintf("key %q %s", key, e.Reason)
 }
 
+const keyForm = "; a key is one or more names with single slashes between them, such as tasks/42/state"
+
 // ValidateKey returns nil or a *KeyError. A key is 1 to 1,024 bytes of UTF-8
-// without control characters: segments separated by '/', none empty, "." or "..".
+// without control characters: segments separated by '/', none of them empty, "."
+// or "..", because a URL with such a segment is redirected to another key.
 func ValidateKey(key string) error {
 	switch {
 	case key == "":
-		return &KeyError{key, "is empty"}
+		return &KeyError{key, "is empty" + keyForm}
 	case len(key) > wire.MaxKeyBytes:
 		return &KeyError{key, fmt.Sprintf("is %d bytes long; at most %d are allowed", len(key), wire.MaxKeyBytes)}
+	case !utf8.ValidString(key):
+		return &KeyError{key, "is not UTF-8; encode binary names as text, such as hex"}
+	case strings.ContainsFunc(key, unicode.IsControl):
+		return &KeyError{key, "has a control character; names are printable text"}
 	}
-	segment := 0 // where the current segment starts
-	for i := 0; i <= len(key); i++ {
-		if i < len(key) {
-			c := key[i]
-			if c < 0x20 || c == 0x7f {
-				return &KeyError{key, "holds a control character"}
-			}
-			if c >= utf8.RuneSelf {
-				return validateUnicodeKey(key)
-			}
-			if c != '/' {
-				continue
-			}
+	for rest, more := key, true; more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		switch segment {
+		case "":
+			return &KeyError{key, "has an empty segment" + keyForm}
+		case ".", "..":
+			return &KeyError{key, "has the segment " + segment + keyForm}
 		}
-		if err := validateSegment(key, key[segment:i]); err != nil {
-			return err
-		}
-		segment = i + 1
-	}
-	return nil
-}
-
-func validateUnicodeKey(key string) error {
-	if !utf8.ValidString(key) {
-		return &KeyError{key, "is not valid UTF-8"}
-	}
-	if strings.ContainsFunc(key, unicode.IsControl) {
-		return &KeyError{key, "holds a control character"}
-	}
-	for s := range strings.SplitSeq(key, "/") {
-		if err := validateSegment(key, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func validateSegment(key, s string) error {
-	switch s {
-	case "":
-		return &KeyError{key, "has an empty segment; segments are separated by single slashes, with none at the ends"}
-	case ".", "..":
-		return &KeyError{key, `has a segment "` + s + `"; keys are names, not paths`}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package crdt
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Kind is the type of a key: what it holds and how concurrent writes merge.
@@ -18,24 +19,15 @@ const (
 	Custom                   // concurrent values, resolved by the user's function at read
 )
 
-var kindNames = [...]string{Register: "register", Set: "set", Max: "max", Counter: "counter", Object: "object", Custom: "custom"}
+var kindNames = []string{"register", "set", "max", "counter", "object", "custom"}
 
 // String returns the lower-case name of k.
-func (k Kind) String() string {
-	if int(k) < len(kindNames) && k > 0 {
-		return kindNames[k]
-	}
-	return "kind(" + strconv.Itoa(int(k)) + ")"
-}
+func (k Kind) String() string { return nameOf(kindNames, uint8(k), "type") }
 
 // ParseKind reads what [Kind.String] writes.
 func ParseKind(s string) (Kind, error) {
-	for k, name := range kindNames {
-		if name == s && k > 0 {
-			return Kind(k), nil
-		}
-	}
-	return 0, fmt.Errorf("type %q: want register, set, max, counter, object or custom", s)
+	n, err := parseName(kindNames, s, "type")
+	return Kind(n), err
 }
 
 // Verb says what an [Op] does.
@@ -52,6 +44,17 @@ const (
 	Patch                     // merge Value, a map, into an object
 )
 
+var verbNames = []string{"put", "delete", "add", "remove", "increment", "bump", "patch"}
+
+// String returns the lower-case name of v.
+func (v Verb) String() string { return nameOf(verbNames, uint8(v), "verb") }
+
+// ParseVerb reads what [Verb.String] writes.
+func ParseVerb(s string) (Verb, error) {
+	n, err := parseName(verbNames, s, "verb")
+	return Verb(n), err
+}
+
 // Cause says why a [Change] happened.
 type Cause uint8
 
@@ -63,17 +66,31 @@ const (
 	CauseConflict                  // a concurrent write lost; the value did not change
 )
 
+var causeNames = []string{"put", "delete", "expired", "conflict"}
+
 // String returns the lower-case name of c.
-func (c Cause) String() string {
-	switch c {
-	case CausePut:
-		return "put"
-	case CauseDelete:
-		return "delete"
-	case CauseExpired:
-		return "expired"
-	case CauseConflict:
-		return "conflict"
+func (c Cause) String() string { return nameOf(causeNames, uint8(c), "cause") }
+
+// ParseCause reads what [Cause.String] writes.
+func ParseCause(s string) (Cause, error) {
+	n, err := parseName(causeNames, s, "cause")
+	return Cause(n), err
+}
+
+// nameOf returns the n-th name, counted from 1. A number without a name comes
+// from a newer peer; it is shown, not hidden.
+func nameOf(names []string, n uint8, what string) string {
+	if n >= 1 && int(n) <= len(names) {
+		return names[n-1]
 	}
-	return "unknown"
+	return what + "(" + strconv.Itoa(int(n)) + ")"
+}
+
+func parseName(names []string, s, what string) (uint8, error) {
+	for i, name := range names {
+		if name == s {
+			return uint8(i + 1), nil
+		}
+	}
+	return 0, fmt.Errorf("no such %s %q: want one of %s", what, s, strings.Join(names, ", "))
 }

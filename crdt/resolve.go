@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -99,12 +100,9 @@ func onlyOne(n, i int) []bool {
 }
 
 // demand refuses a candidate that a strategy is not for.
-func demand(c Candidate, ok bool, strategy Strategy, want string) error {
-	switch {
-	case c.Value.IsZero():
-		return &wire.ValueError{Reason: fmt.Sprintf("%s takes %s; the entry of %s is a delete", strategy, want, c.Dot)}
-	case !ok:
-		return &wire.ValueError{Reason: fmt.Sprintf("%s takes %s; the entry of %s is %s", strategy, want, c.Dot, typeName(c.Value))}
+func demand(c Candidate, want wire.Type, strategy Strategy) error {
+	if have := c.Value.wireType(); have != want {
+		return &wire.ValueError{Reason: fmt.Sprintf("%s takes only values of type %s; the entry of %s is of type %s", strategy, typeNames[want], c.Dot, typeNames[have])}
 	}
 	return nil
 }
@@ -112,7 +110,7 @@ func demand(c Candidate, ok bool, strategy Strategy, want string) error {
 func greatest(sorted []Candidate) (Value, []bool, error) {
 	best := -1
 	for i, c := range sorted {
-		if err := demand(c, isNumber(c.Value), MaxValue, "numbers"); err != nil {
+		if err := demand(c, wire.TypeNumber, MaxValue); err != nil {
 			return Value{}, nil, err
 		}
 		// On equal numbers the later writer wins.
@@ -126,12 +124,10 @@ func greatest(sorted []Candidate) (Value, []bool, error) {
 func unite(sorted []Candidate) (Value, []bool, error) {
 	var elements [][]byte
 	for _, c := range sorted {
-		if err := demand(c, isArray(c.Value), ArrayUnion, "arrays"); err != nil {
+		if err := demand(c, wire.TypeArray, ArrayUnion); err != nil {
 			return Value{}, nil, err
 		}
-		for e := range arrayElements(c.Value.bytes()) {
-			elements = append(elements, e)
-		}
+		elements = slices.AppendSeq(elements, arrayElements(c.Value.bytes()))
 	}
 	v, err := RawValue(renderSet(unique(elements)))
 	return v, slices.Repeat([]bool{true}, len(sorted)), err
@@ -141,7 +137,7 @@ func unite(sorted []Candidate) (Value, []bool, error) {
 // ones are equal bytes.
 func unique(elements [][]byte) [][]byte {
 	slices.SortFunc(elements, wire.Compare)
-	return slices.CompactFunc(elements, slices.Equal)
+	return slices.CompactFunc(elements, bytes.Equal)
 }
 
 func askUser(sorted []Candidate, custom Resolver) (Value, []bool, error) {

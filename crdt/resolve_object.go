@@ -25,7 +25,7 @@ type branch struct {
 func mergeObjects(sorted []Candidate) (Value, []bool, error) {
 	root := &branch{holds: wire.TypeMap}
 	for i, c := range sorted {
-		if err := demand(c, isMap(c.Value), ObjectMerge, "maps"); err != nil {
+		if err := demand(c, wire.TypeMap, ObjectMerge); err != nil {
 			return Value{}, nil, err
 		}
 		root.patch(c.Value.bytes(), i)

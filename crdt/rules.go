@@ -5,60 +5,79 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // Rule gives the keys that match Pattern a kind.
 type Rule struct {
-	Pattern  string
+	Pattern  string // see [CompilePattern]
 	Kind     Kind
-	Resolver string // for Custom: the name of the user's function
+	Resolver string // for Custom, and only there: the name of the user's function
 }
 
-// Rules decide the kind of each key: the first that matches wins.
+// Rules decide the kind of each key: the first that matches wins. They are
+// immutable. A nil *Rules matches nothing.
 type Rules struct {
-	rules    []Rule
-	patterns []Pattern
+	rules       []Rule
+	patterns    []Pattern
+	fingerprint uint64
 }
 
-// DefaultRules returns the rules behind every user's own: the kinds of the
-// task-sentinel namespaces.
+// DefaultRules returns the rules that stand behind every user's own: the kinds of
+// the keys that the task, worker, agent and queue methods write.
 func DefaultRules() []Rule {
 	return []Rule{
 		{Pattern: "task-sentinel/tasks/*/state", Kind: Object},
 		{Pattern: "task-sentinel/tasks/*/progress", Kind: Object},
+		{Pattern: "task-sentinel/tasks/*/lock", Kind: Register},
 		{Pattern: "task-sentinel/tasks/*/agents/*", Kind: Object},
+		{Pattern: "task-sentinel/workers/*/status", Kind: Register},
+		{Pattern: "task-sentinel/workers/*/capacity", Kind: Register},
+		{Pattern: "task-sentinel/workers/*/heartbeat", Kind: Register},
 		{Pattern: "task-sentinel/coordination/queue", Kind: Object},
 		{Pattern: "task-sentinel/coordination/assignments", Kind: Object},
 		{Pattern: "task-sentinel/coordination/metrics", Kind: Object},
 	}
 }
 
-// NewRules compiles rules followed by the default ones. It reports every fault
-// of every rule.
+// NewRules compiles rules and puts the default ones behind them. On failure it
+// reports every fault of every rule.
 func NewRules(rules ...Rule) (*Rules, error) {
-	r := &Rules{rules: append(append([]Rule(nil), rules...), DefaultRules()...)}
+	r := &Rules{rules: slices.Concat(rules, DefaultRules())}
 	var faults []error
 	for i, rule := range r.rules {
 		p, err := CompilePattern(rule.Pattern)
-		if err == nil && (rule.Kind < Register || rule.Kind > Custom) {
-			err = fmt.Errorf("no such type %d", rule.Kind)
-		}
-		if err == nil && (rule.Kind == Custom) != (rule.Resolver != "") {
-			err = errors.New("a custom type needs a resolver, and only a custom type has one")
-		}
-		if err != nil {
+		if err = errors.Join(err, rule.validate()); err != nil {
 			faults = append(faults, fmt.Errorf("rule %d (%q): %w", i+1, rule.Pattern, err))
 		}
 		r.patterns = append(r.patterns, p)
 	}
-	return r, errors.Join(faults...)
+	if faults != nil {
+		return nil, errors.Join(faults...)
+	}
+	r.fingerprint = fingerprint(r.rules)
+	return r, nil
+}
+
+func (r Rule) validate() error {
+	switch {
+	case r.Kind < Register || r.Kind > Custom:
+		return fmt.Errorf("no such type %d", r.Kind)
+	case r.Kind == Custom && r.Resolver == "":
+		return errors.New("the type custom needs the name of a resolver")
+	case r.Kind != Custom && r.Resolver != "":
+		return fmt.Errorf("only the type custom has a resolver, not %s", r.Kind)
+	}
+	return nil
 }
 
 // Match returns the first rule for key.
 func (r *Rules) Match(key string) (Rule, bool) {
 	if r != nil {
-		for i, p := range r.patterns {
-			if p.Match(key) {
+		for i := range r.patterns {
+			if r.patterns[i].Match(key) {
 				return r.rules[i], true
 			}
 		}
@@ -66,12 +85,22 @@ func (r *Rules) Match(key string) (Rule, bool) {
 	return Rule{}, false
 }
 
-// Fingerprint identifies the rules and their order. Peers compare it: with
-// different rules they would read the same records differently.
+// Fingerprint identifies the rules and their order, across versions of this
+// program. Peers compare it: with different rules they would refuse each other's
+// kinds and read custom keys differently.
 func (r *Rules) Fingerprint() uint64 {
-	h := sha256.New()
-	for _, rule := range r.rules {
-		fmt.Fprintf(h, "%q %d %q\n", rule.Pattern, rule.Kind, rule.Resolver)
+	if r == nil {
+		return fingerprint(nil)
 	}
-	return binary.BigEndian.Uint64(h.Sum(nil))
+	return r.fingerprint
+}
+
+func fingerprint(rules []Rule) uint64 {
+	b := wire.AppendArray(nil, len(rules))
+	for _, r := range rules {
+		b = wire.AppendStr(wire.AppendArray(b, 3), r.Pattern)
+		b = wire.AppendStr(wire.AppendStr(b, r.Kind.String()), r.Resolver)
+	}
+	sum := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(sum[:])
 }

@@ -18,20 +18,26 @@ func ValueOf(v any) (Value, error) {
 		return v, nil
 	}
 	var scratch [256]byte
-	b, err := wire.AppendValue(scratch[:0], v)
-	return Value{string(b)}, err
+	return newValue(wire.AppendValue(scratch[:0], v))
+}
+
+// newValue copies b, unless err.
+func newValue(b []byte, err error) (Value, error) {
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{string(b)}, nil
 }
 
 // JSONValue encodes one JSON value.
 func JSONValue(b []byte) (Value, error) {
-	raw, err := wire.FromJSON(nil, b)
-	return Value{string(raw)}, err
+	return newValue(wire.FromJSON(nil, b))
 }
 
-// RawValue takes msgpack from anywhere and makes it canonical.
+// RawValue takes one msgpack value from anywhere and makes it canonical. raw is
+// not kept.
 func RawValue(raw []byte) (Value, error) {
-	b, err := wire.AppendCanonical(nil, raw)
-	return Value{string(b)}, err
+	return newValue(wire.AppendCanonical(nil, raw))
 }
 
 // IsZero reports whether v is absent.
@@ -43,8 +49,25 @@ func (v Value) Raw() string { return v.raw }
 // bytes returns v's bytes without a copy; nobody may write to them.
 func (v Value) bytes() []byte { return unsafe.Slice(unsafe.StringData(v.raw), len(v.raw)) }
 
-// Decode decodes v into the pointer p.
-func (v Value) Decode(p any) error { return wire.Unmarshal(v.bytes(), p) }
+// wireType returns the type of v, TypeNone if it is absent.
+func (v Value) wireType() wire.Type {
+	r := wire.NewReader(v.bytes())
+	return r.Peek()
+}
+
+var typeNames = [...]string{
+	wire.TypeNone: "absent", wire.TypeNil: "null", wire.TypeBool: "bool", wire.TypeNumber: "number",
+	wire.TypeStr: "string", wire.TypeBin: "binary", wire.TypeArray: "array", wire.TypeMap: "map",
+}
+
+// Decode decodes v into the pointer p, whose struct tags are msgpack or else
+// json. Nothing in p aliases v. An absent Value fails.
+func (v Value) Decode(p any) error {
+	if v.IsZero() {
+		return &wire.ValueError{Reason: "is absent; there is nothing to decode"}
+	}
+	return wire.Unmarshal(v.bytes(), p)
+}
 
 // Any returns v as Go's natural types: nil, bool, int64 (uint64 above its range),
 // float64, string, []byte, []any, map[string]any. An absent Value gives nil.
@@ -67,6 +90,27 @@ func (v Value) AppendJSON(dst []byte) ([]byte, error) {
 // MarshalJSON implements json.Marshaler.
 func (v Value) MarshalJSON() ([]byte, error) { return v.AppendJSON(nil) }
 
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *Value) UnmarshalJSON(b []byte) (err error) {
+	*v, err = JSONValue(b)
+	return err
+}
+
+// MarshalMsgpack lets a Value stand inside a struct or map that is stored; an
+// absent one as null.
+func (v Value) MarshalMsgpack() ([]byte, error) {
+	if v.IsZero() {
+		return wire.AppendNil(nil), nil
+	}
+	return []byte(v.raw), nil
+}
+
+// UnmarshalMsgpack takes a part of a value undecoded.
+func (v *Value) UnmarshalMsgpack(b []byte) (err error) {
+	*v, err = RawValue(b)
+	return err
+}
+
 // String returns v as JSON.
 func (v Value) String() string {
 	b, err := v.AppendJSON(nil)
@@ -76,6 +120,9 @@ func (v Value) String() string {
 	return string(b)
 }
 
-// Compare orders values: nil, booleans, numbers by value, strings, binary,
-// arrays, maps.
+// Equal reports whether both are the same value or both are absent, as == does.
+func (v Value) Equal(o Value) bool { return v == o }
+
+// Compare orders values: the absent, nil, booleans, numbers by value, strings, binary,
+// arrays, maps. Only equal values compare as 0.
 func (v Value) Compare(o Value) int { return wire.Compare(v.bytes(), o.bytes()) }

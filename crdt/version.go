@@ -6,8 +6,8 @@ import (
 )
 
 // Version identifies the state of one key: equal versions mean equal content,
-// on every peer. It is a checksum over the key's live dots, not a counter.
-// 0 means absent.
+// on every peer. It is a checksum over the key's live dots, so it has no order.
+// 0 is absent.
 type Version uint64
 
 // String returns v as 16 hex digits.
