@@ -21,7 +21,7 @@ const (
 
 type shardMask [4]uint64
 
-var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1<<63}}
+var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}}
 
 func (e *Engine) sendSums(p *peer) {
 	e.stats.Reconciliations++

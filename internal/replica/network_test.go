@@ -1,0 +1,272 @@
+package replica
+
+import (
+	"bytes"
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+)
+
+// world is a few replicas on a seeded network in virtual time.
+type world struct {
+	t     testing.TB
+	rng   *rand.Rand
+	now   time.Time
+	peers []*Replica
+	queue eventHeap
+	n     int
+	loss  float64
+	cut   func(from, to int) bool
+	bytes int
+	sent  int
+}
+
+type event struct {
+	at       time.Time
+	n        int
+	from, to int // to: whom; from < 0: a tick
+	frame    []byte
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int      { return len(h) }
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h eventHeap) Less(i, j int) bool {
+	if !h[i].at.Equal(h[j].at) {
+		return h[i].at.Before(h[j].at)
+	}
+	return h[i].n < h[j].n
+}
+func (h *eventHeap) Push(x any) { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return e
+}
+
+var epoch = time.UnixMilli(1_700_000_000_000)
+
+func newWorld(t testing.TB, n int, seed uint64, tune func(*Config)) *world {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: epoch}
+	rules, err := crdt.NewRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		cfg := Config{Name: fmt.Sprintf("n%d", i), Rules: rules, Gossip: gossip.Config{
+			Self: clock.Actor{Birth: 1, Rand: uint64(i + 1)}, Cluster: "test", Seed: seed, BatchInterval: gossip.AtOnce,
+		}, NewActor: func(now time.Time) clock.Actor { return clock.NewActor(now, seed+99) }}
+		if tune != nil {
+			tune(&cfg)
+		}
+		w.peers = append(w.peers, New(epoch, cfg))
+	}
+	w.view()
+	return w
+}
+
+func (w *world) view() {
+	var all []gossip.Peer
+	for i, p := range w.peers {
+		all = append(all, gossip.Peer{Actor: p.Actor(), Name: fmt.Sprintf("n%d", i), Alive: true})
+	}
+	for i, p := range w.peers {
+		p.SetMembers(w.now, all)
+		w.carry(i)
+	}
+}
+
+// carry takes a replica's Ready to the network and schedules its next tick.
+func (w *world) carry(i int) {
+	rd := w.peers[i].Ready()
+	for _, e := range rd.Envelopes {
+		w.bytes += len(e.Frame)
+		w.sent++
+		to := -1
+		for j, p := range w.peers {
+			if p.Actor() == e.To {
+				to = j
+			}
+		}
+		lost := e.Class == gossip.Packet && w.rng.Float64() < w.loss
+		if to < 0 || lost || w.cut != nil && w.cut(i, to) {
+			continue
+		}
+		w.push(event{at: w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond), from: i, to: to, frame: e.Frame})
+	}
+	if at := w.peers[i].Deadline(); !at.IsZero() {
+		if at.Before(w.now) {
+			at = w.now
+		}
+		w.push(event{at: at, from: -1, to: i})
+	}
+}
+
+func (w *world) push(e event) {
+	w.n++
+	e.n = w.n
+	heap.Push(&w.queue, e)
+}
+
+func (w *world) run(d time.Duration) {
+	until := w.now.Add(d)
+	spins := 0 // ticks in a row that did not move time
+	for len(w.queue) > 0 && !w.queue[0].at.After(until) {
+		e := heap.Pop(&w.queue).(event)
+		if spins++; w.now.Before(e.at) {
+			spins = 0
+		}
+		if spins > 100000 {
+			w.t.Fatalf("time stands still at %v, deadline of %d is %v", w.now, e.to, w.peers[e.to].Deadline())
+		}
+		w.now = e.at
+		p := w.peers[e.to]
+		if e.from < 0 {
+			if p.Deadline().After(w.now) {
+				continue
+			}
+			p.Tick(w.now)
+		} else {
+			if err := p.Receive(w.now, e.frame); err != nil {
+				w.t.Fatalf("receive: %v", err)
+			}
+			clear(e.frame) // nobody may keep it
+		}
+		w.carry(e.to)
+	}
+	w.now = until
+}
+
+func (w *world) put(i int, key string, v any) {
+	w.t.Helper()
+	val, err := crdt.ValueOf(v)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.peers[i].Write(w.now, false, crdt.Op{Verb: crdt.Put, Key: key, Value: val}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.carry(i)
+}
+
+func (w *world) agree() bool {
+	first := w.peers[0]
+	state := first.Store().AppendState(nil)
+	for _, p := range w.peers[1:] {
+		if !p.Store().Context().Equal(first.Store().Context()) || !bytes.Equal(p.Store().AppendState(nil), state) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestAWriteReachesEveryPeerByPushAlone(t *testing.T) {
+	for _, n := range []int{2, 3, 9, 10, 50} {
+		w := newWorld(t, n, 1, func(c *Config) { c.Gossip.DigestInterval, c.Gossip.DigestMax = time.Hour, time.Hour })
+		w.put(0, "color", "red")
+		w.run(20 * time.Millisecond)
+		if !w.agree() || w.peers[n-1].Store().Len() != 1 {
+			t.Errorf("%d peers: not everywhere after 20 ms", n)
+		}
+	}
+}
+
+func TestPeersAgreeDespiteLoss(t *testing.T) {
+	for seed := range uint64(20) {
+		for _, n := range []int{3, 12} {
+			w := newWorld(t, n, seed, nil)
+			w.loss = 0.3
+			for i := range 60 {
+				w.put(w.rng.IntN(n), fmt.Sprintf("k%d", w.rng.IntN(8)), i)
+				w.run(time.Duration(w.rng.IntN(5)) * time.Millisecond)
+			}
+			w.run(8 * time.Second)
+			if !w.agree() {
+				t.Errorf("seed %d, %d peers: differ", seed, n)
+			}
+		}
+	}
+}
+
+func TestACutHealsAndBothSidesWritesSurvive(t *testing.T) {
+	w := newWorld(t, 4, 3, nil)
+	w.put(0, "before", 1)
+	w.run(time.Second)
+	w.cut = func(from, to int) bool { return (from < 2) != (to < 2) }
+	for i := range 200 {
+		w.put(i%4, fmt.Sprintf("k%d-%d", i%4/2, i), i)
+		w.run(time.Millisecond)
+	}
+	w.run(30 * time.Second)
+	if w.agree() {
+		t.Fatal("the cut did not cut")
+	}
+	w.cut = nil
+	w.run(10 * time.Second)
+	if !w.agree() || w.peers[3].Store().Len() != 201 {
+		t.Fatalf("not healed: %d keys", w.peers[3].Store().Len())
+	}
+}
+
+func TestAnEmptyPeerFillsUpFromOthers(t *testing.T) {
+	w := newWorld(t, 3, 4, nil)
+	w.cut = func(from, to int) bool { return from == 2 || to == 2 }
+	for i := range 20000 {
+		w.put(0, fmt.Sprintf("key-%d", i), "some value of a usual length, so that it takes several answers")
+		if i%500 == 0 {
+			w.run(time.Millisecond)
+		}
+	}
+	w.run(time.Second)
+	w.cut = nil
+	w.run(6 * time.Second)
+	if !w.agree() {
+		t.Fatalf("the empty peer has %d of 20000 keys", w.peers[2].Store().Len())
+	}
+}
+
+func TestADroppedRecordIsFoundByItsChecksum(t *testing.T) {
+	w := newWorld(t, 3, 5, nil)
+	for i := range 5000 {
+		w.put(i%3, fmt.Sprintf("key-%d", i), i)
+	}
+	w.run(10 * time.Second)
+	if !w.agree() {
+		t.Fatal("not settled")
+	}
+	e, _ := w.peers[1].Store().Render("key-77", 0)
+	w.peers[1].Store().Drop(e.Dot())
+	w.put(0, "more", 1)
+	w.run(40 * time.Second)
+	if !w.agree() {
+		t.Fatal("replicas still differ")
+	}
+}
+
+func TestRemovalsAreForgottenWhenAllHaveSeenThem(t *testing.T) {
+	w := newWorld(t, 3, 6, nil)
+	for i := range 50 {
+		w.put(0, fmt.Sprintf("k%d", i), i)
+	}
+	w.run(time.Second)
+	for i := range 50 {
+		if _, err := w.peers[1].Write(w.now, false, crdt.Op{Verb: crdt.Delete, Key: fmt.Sprintf("k%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.carry(1)
+	w.run(2 * time.Minute)
+	for i, p := range w.peers {
+		if n := p.Store().Stats().Removals; n != 0 {
+			t.Errorf("peer %d still holds %d removals", i, n)
+		}
+	}
+}

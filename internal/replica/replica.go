@@ -1,0 +1,178 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+)
+
+// ErrClockSkew refuses a write because this peer's clock is ahead of the others'
+// by more than allowed: they would not merge it.
+var ErrClockSkew = errors.New("this peer's clock is too far ahead of the cluster's")
+
+// Config configures a Replica.
+type Config struct {
+	Name   string
+	Rules  *crdt.Rules
+	Gossip gossip.Config // Self is the replica's first actor
+	// NewActor makes the actor to go on with when this one turns out to be used by
+	// somebody else.
+	NewActor  func(now time.Time) clock.Actor
+	Conflicts int // journal entries, 1,024 by default
+}
+
+// Replica is one peer's state machine.
+type Replica struct {
+	cfg    Config
+	hlc    clock.HLC
+	store  *crdt.Store
+	engine *gossip.Engine
+	actor  clock.Actor
+
+	collectAt time.Time
+	ackEpoch  uint64
+	rotated   bool
+	notices   []Notice
+	named     map[Notice]bool // problems of now, so that each is told once
+}
+
+// collectEvery is how often removals are looked at for being stable.
+const collectEvery = time.Second
+
+// New returns an empty replica that starts now.
+func New(now time.Time, cfg Config) *Replica {
+	cfg.Gossip.Rules = cfg.Rules.Fingerprint()
+	store := crdt.New(crdt.Config{Actor: cfg.Gossip.Self, Rules: cfg.Rules, Conflicts: cfg.Conflicts})
+	return &Replica{
+		cfg:    cfg,
+		store:  store,
+		engine: gossip.New(cfg.Gossip, store),
+		actor:  cfg.Gossip.Self,
+		named:  make(map[Notice]bool),
+
+		collectAt: now.Add(collectEvery),
+	}
+}
+
+// Store returns the store: for Load, Keys and Len by anyone, for the rest by the
+// replica's owner, who must not write to it.
+func (r *Replica) Store() *crdt.Store { return r.store }
+
+// Engine returns the gossip engine, for its owner to read.
+func (r *Replica) Engine() *gossip.Engine { return r.engine }
+
+// Actor returns who this replica writes as.
+func (r *Replica) Actor() clock.Actor { return r.actor }
+
+// Written tells where a write ended up.
+type Written struct {
+	Last  uint64 // the number of this actor's last write so far
+	Stamp clock.Timestamp
+}
+
+// Write applies ops as one unit: all or none. Errors are those of crdt.Store.Apply,
+// and ErrClockSkew. Urgent writes do not wait for the batch interval.
+func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
+	stamp := r.hlc.Next(now)
+	if limit := r.engine.Limit(now); stamp > limit {
+		return Written{}, fmt.Errorf("%w: by %v, allowed is %v", ErrClockSkew, -r.engine.Offset(), r.cfg.Gossip.MaxSkew)
+	}
+	deltas, err := r.store.Apply(stamp, millis(now), ops...)
+	if err != nil {
+		return Written{}, err
+	}
+	if len(deltas) > 0 {
+		r.hlc.Now(now)
+		r.engine.Push(now, deltas, urgent)
+	}
+	return Written{r.store.Last(), stamp}, nil
+}
+
+func millis(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 0)) }
+
+// Receive takes a frame from the network; it neither keeps nor changes it. A frame
+// that is refused gives a *gossip.FrameError.
+func (r *Replica) Receive(now time.Time, frame []byte) error {
+	err := r.engine.Receive(now, frame)
+	r.hlc.Observe(now, r.engine.MaxStamp())
+	if r.engine.Cloned() {
+		r.rotate(now)
+	}
+	return err
+}
+
+// rotate goes on as another actor: somebody else writes as this one, and a dot
+// must never name two writes.
+func (r *Replica) rotate(now time.Time) {
+	old := r.actor
+	r.actor = r.cfg.NewActor(now)
+	r.store.SetActor(r.actor)
+	r.engine.SetSelf(r.actor)
+	r.rotated = true
+	r.notices = append(r.notices, Notice{Problem: Clone, Name: r.cfg.Name, Detail: "somebody else writes as " + old.String()})
+}
+
+// SetMembers tells the replica who the others are.
+func (r *Replica) SetMembers(now time.Time, peers []gossip.Peer) {
+	r.engine.SetView(now, peers)
+	r.inspect()
+}
+
+// Tick does what is due.
+func (r *Replica) Tick(now time.Time) {
+	r.engine.Tick(now)
+	if at := r.store.NextExpiry(); at <= millis(now) {
+		r.store.Expire(millis(now))
+	}
+	if !now.Before(r.collectAt) {
+		r.collectAt = now.Add(collectEvery)
+		r.store.Collect(r.engine.Stable(), millis(now))
+		r.inspect()
+	}
+}
+
+// Deadline returns when Tick has something to do.
+func (r *Replica) Deadline() time.Time {
+	at := r.engine.Deadline()
+	if at.IsZero() || r.collectAt.Before(at) {
+		at = r.collectAt
+	}
+	if ms := r.store.NextExpiry(); ms < uint64(at.UnixMilli()) {
+		at = time.UnixMilli(int64(ms))
+	}
+	return at
+}
+
+// inspect notices problems of other peers, each when it begins.
+func (r *Replica) inspect() {
+	now := make(map[Notice]bool)
+	names := map[string]int{r.cfg.Name: 1}
+	for _, p := range r.engine.Peers() {
+		if !p.Alive {
+			continue
+		}
+		if names[p.Name]++; names[p.Name] == 2 {
+			now[Notice{Problem: DuplicateName, Name: p.Name}] = true
+		}
+		if p.ClockSkewed {
+			now[Notice{Problem: ClockSkew, Name: p.Name}] = true
+		}
+		if p.RulesDiffer {
+			now[Notice{Problem: RulesDiffer, Name: p.Name}] = true
+		}
+	}
+	var fresh []Notice
+	for n := range now {
+		if !r.named[n] {
+			fresh = append(fresh, n)
+		}
+	}
+	slices.SortFunc(fresh, Notice.compare)
+	r.notices = append(r.notices, fresh...)
+	r.named = now
+}
