@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,58 +10,209 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Pattern is a compiled glob over keys: '*' stands for anything within one
-// segment, '**' for any number of segments, '?', '[a-z]' and '{a,b}' as in a
-// shell. The zero Pattern matches nothing.
+// maxAlternatives bounds what the braces of one glob expand to.
+const maxAlternatives = 64
+
+// Pattern is a compiled glob over keys. '*' stands for any text within one
+// segment and '?' for one character of it, [a-z] and [!a-z] for one of a class,
+// {a,b} for alternatives, and '**' as a whole segment for any number of segments,
+// none included: a/** matches a. A backslash takes the next character literally.
+// Patterns are immutable; the zero Pattern matches nothing.
 type Pattern struct {
-	glob   string
-	prefix string // literal text before the first special character
-	mode   uint8
+	glob string
+	alts []alternative
 }
 
+// alternative is a glob without braces.
+type alternative struct {
+	glob   string
+	prefix string // the literal text before the first special character
+	mode   matchMode
+}
+
+type matchMode uint8
+
 const (
-	matchNothing uint8 = iota
-	matchExact         // no special character
-	matchUnder         // prefix, then "**"
+	matchExact matchMode = iota // prefix alone
+	matchUnder                  // prefix, which ends in '/', then "**"
 	matchGlob
 )
 
-// CompilePattern compiles glob, at most 1 KiB. An empty glob is refused.
+// CompilePattern compiles glob: 1 to 1,024 bytes, its braces expanding to 64
+// alternatives at most. Braces are expanded here because matching them costs time
+// exponential in their number, and globs come from strangers.
 func CompilePattern(glob string) (Pattern, error) {
 	switch {
 	case glob == "":
-		return Pattern{}, fmt.Errorf("pattern is empty; ** matches every key")
+		return Pattern{}, errors.New("pattern is empty; ** matches every key")
 	case len(glob) > wire.MaxKeyBytes:
 		return Pattern{}, fmt.Errorf("pattern is %d bytes long; at most %d are allowed", len(glob), wire.MaxKeyBytes)
 	case !doublestar.ValidatePattern(glob):
-		return Pattern{}, fmt.Errorf("pattern %q is malformed: unbalanced brackets, braces or escapes", glob)
+		return Pattern{}, fmt.Errorf("pattern %q is malformed: a bracket, brace or backslash is left open", glob)
 	}
-	p := Pattern{glob: glob, prefix: glob, mode: matchExact}
-	if i := strings.IndexAny(glob, `*?[{\`); i >= 0 {
-		p.prefix, p.mode = glob[:i], matchGlob
-		if glob[i:] == "**" && (i == 0 || glob[i-1] == '/') {
-			p.mode = matchUnder
-		}
+	plain, err := confineClasses(glob)
+	if err != nil {
+		return Pattern{}, err
+	}
+	p := Pattern{glob: glob}
+	for _, g := range expand(nil, plain) {
+		p.alts = append(p.alts, newAlternative(g))
+	}
+	if len(p.alts) > maxAlternatives {
+		return Pattern{}, fmt.Errorf("pattern %q has too many alternatives in braces; at most %d are allowed", glob, maxAlternatives)
 	}
 	return p, nil
+}
+
+func newAlternative(glob string) alternative {
+	for strings.Contains(glob, "/**/**") { // says the same once
+		glob = strings.ReplaceAll(glob, "/**/**", "/**")
+	}
+	if rest, ok := strings.CutPrefix(glob, "**/**"); ok && (rest == "" || rest[0] == '/') {
+		glob = "**" + rest
+	}
+	a := alternative{glob: glob, prefix: glob}
+	if i := strings.IndexAny(glob, `*?[\`); i >= 0 {
+		a.prefix, a.mode = glob[:i], matchGlob
+		if glob[i:] == "**" && (i == 0 || glob[i-1] == '/') {
+			a.mode = matchUnder
+		}
+	}
+	return a
 }
 
 // String returns the glob.
 func (p Pattern) String() string { return p.glob }
 
-// Prefix returns the literal text every matching key starts with.
-func (p Pattern) Prefix() string { return strings.TrimSuffix(p.prefix, "/") }
+// Prefix returns literal text that every matching key starts with, without a
+// slash at its end, so that a/** gives a.
+func (p Pattern) Prefix() string {
+	if len(p.alts) == 0 {
+		return ""
+	}
+	prefix := p.alts[0].prefix
+	for _, a := range p.alts[1:] {
+		n := 0
+		for n < min(len(prefix), len(a.prefix)) && prefix[n] == a.prefix[n] {
+			n++
+		}
+		prefix = prefix[:n]
+	}
+	return strings.TrimSuffix(prefix, "/")
+}
 
-// Match reports whether key matches.
+// Match reports whether key matches. It does not allocate.
 func (p Pattern) Match(key string) bool {
-	switch p.mode {
-	case matchExact:
-		return key == p.glob
-	case matchUnder:
-		// a/** matches a itself too, as in a shell.
-		return strings.HasPrefix(key, p.prefix) || key+"/" == p.prefix
-	case matchGlob:
-		return strings.HasPrefix(key, p.Prefix()) && doublestar.MatchUnvalidated(p.glob, key)
+	for i := range p.alts {
+		if p.alts[i].match(key) {
+			return true
+		}
 	}
 	return false
+}
+
+func (a *alternative) match(key string) bool {
+	switch a.mode {
+	case matchExact:
+		return key == a.prefix
+	case matchUnder:
+		return under(key, a.prefix)
+	}
+	if strings.HasPrefix(key, a.prefix) {
+		whole := strings.LastIndexByte(a.prefix, '/') + 1 // segments already known to match
+		return doublestar.MatchUnvalidated(a.glob[whole:], key[whole:])
+	}
+	return under(key, a.prefix) && doublestar.MatchUnvalidated(a.glob, key)
+}
+
+// under reports whether key starts with prefix, or is it but for its slash.
+func under(key, prefix string) bool {
+	return strings.HasPrefix(key, prefix) ||
+		len(key)+1 == len(prefix) && prefix[len(key)] == '/' && prefix[:len(key)] == key
+}
+
+// expand appends what glob's braces stand for, in order, and stops beyond
+// maxAlternatives.
+func expand(dst []string, glob string) []string {
+	start := skipTo(glob, 0, "{")
+	if start == len(glob) {
+		return append(dst, glob)
+	}
+	depth, from := 0, start+1
+	for i := start; i < len(glob) && len(dst) <= maxAlternatives; i = skipTo(glob, i+1, "{,}") {
+		switch c := glob[i]; {
+		case c == '{':
+			depth++
+		case depth > 1 && c == '}':
+			depth--
+		case depth == 1:
+			end := start + 1 + closing(glob[start+1:])
+			dst = expand(dst, glob[:start]+glob[from:i]+glob[end+1:])
+			if from = i + 1; c == '}' {
+				return dst
+			}
+		}
+	}
+	return dst
+}
+
+// closing returns the index in s of the brace that closes one before s.
+func closing(s string) int {
+	depth := 1
+	for i := skipTo(s, 0, "{}"); i < len(s); i = skipTo(s, i+1, "{}") {
+		if s[i] == '{' {
+			depth++
+		} else if depth--; depth == 0 {
+			return i
+		}
+	}
+	return len(s) - 1
+}
+
+// skipTo returns the index, from i on, of the first of chars that is neither
+// escaped nor in a class, or else len(glob).
+func skipTo(glob string, i int, chars string) int {
+	for ; i < len(glob); i++ {
+		switch c := glob[i]; {
+		case strings.IndexByte(chars, c) >= 0:
+			return i
+		case c == '\\':
+			i++
+		case c == '[':
+			i = classEnd(glob, i)
+		}
+	}
+	return len(glob)
+}
+
+// classEnd returns the index of the bracket that closes the class at i.
+func classEnd(glob string, i int) int {
+	for i++; i < len(glob) && glob[i] != ']'; i++ {
+		if glob[i] == '\\' {
+			i++
+		}
+	}
+	return i
+}
+
+// confineClasses keeps classes within one segment, as '*' and '?' are: [!a] must
+// not match a slash, and a class that names one is refused.
+func confineClasses(glob string) (string, error) {
+	var b strings.Builder
+	done := 0
+	for i := skipTo(glob, 0, "["); i < len(glob); i = skipTo(glob, i+1, "[") {
+		end := classEnd(glob, i)
+		class := glob[i : end+1]
+		if doublestar.MatchUnvalidated(class, "/") {
+			if class[1] != '!' && class[1] != '^' {
+				return "", fmt.Errorf("pattern %q: the class %s holds a slash, which separates segments", glob, class)
+			}
+			b.WriteString(glob[done:i] + "[!/")
+			if done = i + 2; class[2] == '-' {
+				b.WriteByte('\\') // it was literal, and must not become a range from the slash
+			}
+		}
+		i = end
+	}
+	return b.String() + glob[done:], nil
 }
