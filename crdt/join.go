@@ -16,12 +16,13 @@ func (s *Store) merge(r *record, local bool) {
 	}
 	c := r.cell
 	visible := c.visible()
+	old := rendered(c.view.Load())
 	m := s.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
 		s.mergeClear(m, r)
 		s.settle(c, visible)
-		s.lazy(r, CauseDelete, clock.After, local)
+		s.lazy(r, old, CauseDelete, clock.After, local)
 		return
 	}
 	for _, clear := range m.clears {
@@ -37,7 +38,7 @@ func (s *Store) merge(r *record, local bool) {
 		if ord, won = s.mergeLeaf(m, r); !won {
 			s.settle(c, visible)
 			if ord == clock.Concurrent {
-				s.lazy(r, CauseConflict, ord, local)
+				s.lazy(r, old, CauseConflict, ord, local)
 			}
 			return
 		}
@@ -50,11 +51,22 @@ func (s *Store) merge(r *record, local bool) {
 	if r.tomb && !c.visible() {
 		cause = CauseDelete
 	}
-	s.lazy(r, cause, ord, local)
+	s.lazy(r, old, cause, ord, local)
 }
 
-func (s *Store) lazy(r *record, cause Cause, ord clock.Order, local bool) {
-	s.changed(r, cause, ord, local).Lazy = true
+// lazy notes a change of a key that is to be rendered; old is what readers saw of
+// it last, if anybody looked.
+func (s *Store) lazy(r *record, old Value, cause Cause, ord clock.Order, local bool) {
+	ch := s.changed(r, cause, ord, local)
+	ch.Lazy, ch.Old = true, old
+}
+
+// rendered returns the value of a cell's view, absent if there is none.
+func rendered(view *record) Value {
+	if view == nil || view.tomb {
+		return Value{}
+	}
+	return Value{view.val}
 }
 
 // mergePlain merges into a key that is one plain register: the fast path.

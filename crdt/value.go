@@ -126,3 +126,37 @@ func (v Value) Equal(o Value) bool { return v == o }
 // Compare orders values: the absent, nil, booleans, numbers by value, strings, binary,
 // arrays, maps. Only equal values compare as 0.
 func (v Value) Compare(o Value) int { return wire.Compare(v.bytes(), o.bytes()) }
+
+// Elements returns the elements of an array, nil of anything else. They share v's
+// memory.
+func (v Value) Elements() []Value {
+	r := wire.NewReader(v.bytes())
+	if r.Peek() != wire.TypeArray {
+		return nil
+	}
+	list := make([]Value, r.ArrayLen())
+	at := v.raw[len(v.raw)-r.Len():]
+	for i := range list {
+		n := len(r.Raw())
+		list[i], at = Value{at[:n]}, at[n:]
+	}
+	return list
+}
+
+// Field returns what a map holds under name, absent if v is no map or has no such
+// name. It shares v's memory.
+func (v Value) Field(name string) Value {
+	r := wire.NewReader(v.bytes())
+	if r.Peek() != wire.TypeMap {
+		return Value{}
+	}
+	for range r.MapLen() {
+		found := string(r.Str()) == name
+		start := len(v.raw) - r.Len()
+		r.Skip()
+		if found {
+			return Value{v.raw[start : len(v.raw)-r.Len()]}
+		}
+	}
+	return Value{}
+}

@@ -259,3 +259,12 @@ func (e *Engine) alive() []*peer {
 // Synced reports whether this peer has completed an exchange with another since
 // it started.
 func (e *Engine) Synced() bool { return e.synced }
+
+// Living returns the names of the peers that are up.
+func (e *Engine) Living() []string {
+	var names []string
+	for _, p := range e.alive() {
+		names = append(names, p.Name)
+	}
+	return names
+}

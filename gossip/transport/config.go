@@ -89,7 +89,7 @@ type Config struct {
 	OnMembers func([]Member)
 
 	Logger  *slog.Logger                  // default: discard
-	Network memberlist.NodeAwareTransport // default: real sockets on Bind; ours to shut down
+	Network Network                       // default: real sockets on Bind; ours to shut down
 	Faults  bool                          // allow Cut; for development, on loopback only
 
 	QueueBytes       int           // bound of the frames waiting for one peer in one lane; default 8 MiB; a lone frame always fits
@@ -145,3 +145,7 @@ func (c Config) validate() error {
 	}
 	return errors.Join(all...)
 }
+
+// Network carries memberlist's packets and streams: real sockets, or one in memory
+// (memnet) for tests.
+type Network = memberlist.NodeAwareTransport

@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"context"
+	cryptorand "crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+// Agent is one peer. All methods are safe for concurrent use.
+type Agent struct {
+	cfg   Config
+	id    string // member id, new at each start
+	log   *slog.Logger
+	rules *crdt.Rules
+	store *crdt.Store // Load, Keys and Len without the lock
+	cache *Cache
+	watch watchers
+	bus   bus
+	net   *transport.Memberlist
+	inbox inbox
+
+	routes atomic.Pointer[map[clock.Actor]string] // member ids
+	names  atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
+	reads  atomic.Uint64
+	wake   chan struct{} // the loop has something to do
+	closed chan struct{} // no more calls
+	ended  chan struct{} // Close is done
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	err    error // of Close
+
+	mu       sync.Mutex // guards what follows
+	replica  *replica.Replica
+	members  []known
+	backlog  int             // bytes written that the loop has not carried out
+	drained  chan struct{}   // closed when it has, then renewed
+	acked    chan struct{}   // closed when an acknowledgement came, then renewed
+	waiters  []chan struct{} // of ForceSync
+	writes   uint64
+	refusals map[string]time.Time // when each reason was last logged
+}
+
+// Open starts a peer. It does not wait for others: WaitReady does. All faults of
+// cfg are reported at once. ctx bounds the start only.
+func Open(ctx context.Context, cfg Config) (*Agent, error) {
+	cfg = cfg.withDefaults()
+	rules, err := crdt.NewRules(cfg.Rules...)
+	if err := errors.Join(cfg.validate(), err); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	cache, err := newCache(cfg.CacheSize, cfg.CacheTTL)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	run, stop := context.WithCancel(context.Background())
+	a := &Agent{
+		cfg: cfg, log: cfg.Logger.With("peer", cfg.Name), rules: rules, cache: cache, stop: stop,
+		wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		drained: make(chan struct{}), acked: make(chan struct{}),
+	}
+	cache.onChange = a.emitCache
+	now := time.Now()
+	a.replica = replica.New(now, replica.Config{
+		Name:  cfg.Name,
+		Rules: rules,
+		Gossip: gossip.Config{
+			Self: newActor(now), Cluster: cfg.Cluster, Seed: random(),
+			BatchInterval: cfg.BatchInterval, MaxSkew: cfg.MaxSkew,
+		},
+		NewActor: newActor,
+	})
+	a.store = a.replica.Store()
+	a.watch.open(a, cfg.History)
+	a.routes.Store(new(map[clock.Actor]string))
+	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): cfg.Name})
+
+	var id [16]byte
+	cryptorand.Read(id[:])
+	a.id = hex.EncodeToString(id[:])
+	a.net, err = transport.Open(ctx, transport.Config{
+		Cluster: cfg.Cluster, ID: a.id, Meta: a.meta(),
+		Bind: cfg.Bind, Advertise: cfg.Advertise, Seeds: cfg.Seeds, Keys: cfg.Keys,
+		Inbox:     a.receive,
+		OnMembers: a.onMembers,
+		Logger:    a.log, Network: cfg.Network, Faults: cfg.Faults,
+	})
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a.wg.Go(func() { a.run(run) })
+	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
+	return a, nil
+}
+
+func newActor(now time.Time) clock.Actor { return clock.NewActor(now, random()) }
+
+func random() uint64 {
+	var b [8]byte
+	cryptorand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// Name returns the worker's name.
+func (a *Agent) Name() string { return a.cfg.Name }
+
+// Addr returns the gossip address, host:port.
+func (a *Agent) Addr() string { return a.net.LocalAddr() }
+
+// Actor returns who this peer writes as.
+func (a *Agent) Actor() clock.Actor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.replica.Actor()
+}
+
+// Rules returns the rules in force.
+func (a *Agent) Rules() *crdt.Rules { return a.rules }
+
+// Close hands what was written to the peers that are up, says goodbye and stops:
+// no goroutine is left. ctx bounds the goodbye; then it stops anyhow, and the
+// error says what was not done. Later calls return the same.
+func (a *Agent) Close(ctx context.Context) error {
+	a.once.Do(func() {
+		a.emit(LifecycleEvent{Type: Shutdown})
+		a.err = a.flushOut(ctx)
+		close(a.closed)
+		if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
+			a.err = errors.Join(a.err, fmt.Errorf("leave: %w", err))
+		}
+		a.stop()
+		a.err = errors.Join(a.err, a.net.Close())
+		a.watch.close()
+		a.bus.close()
+		a.wg.Wait()
+		a.log.Info("peer stopped")
+		close(a.ended)
+	})
+	<-a.ended
+	return a.err
+}
+
+// flushOut waits until every live peer has acknowledged all writes.
+func (a *Agent) flushOut(ctx context.Context) error {
+	a.mu.Lock()
+	peers := len(a.replica.Engine().Living())
+	wrote := a.store.Last() > 0
+	a.mu.Unlock()
+	if peers == 0 || !wrote {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return a.WaitReplicated(ctx, allLiving)
+}
+
+func (a *Agent) isClosed() bool {
+	select {
+	case <-a.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// signal wakes the loop. The channel holds one token: more say nothing new.
+func (a *Agent) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}

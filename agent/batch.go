@@ -1,0 +1,97 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Batch collects writes that take effect as one unit: all on this peer at one
+// moment, or none. Other peers usually see them together; a repair may bring them
+// in parts. A Batch is for one goroutine.
+type Batch struct {
+	a      *Agent
+	ops    []crdt.Op
+	faults []error
+}
+
+// Batch returns an empty batch, of up to crdt.MaxOps writes.
+func (a *Agent) Batch() *Batch { return &Batch{a: a} }
+
+func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
+	var err error
+	if value != nil || op.Verb == crdt.Put {
+		op.Value, err = crdt.ValueOf(value)
+	}
+	if err == nil {
+		_, err = prepare(&op, opts)
+	}
+	if err != nil {
+		b.faults = append(b.faults, fmt.Errorf("operation %d, %q: %w", len(b.ops)+1, op.Key, err))
+	}
+	b.ops = append(b.ops, op)
+	return b
+}
+
+// Put adds Agent.Put.
+func (b *Batch) Put(key string, value any, opts ...WriteOption) *Batch {
+	return b.add(crdt.Op{Verb: crdt.Put, Key: key}, value, opts)
+}
+
+// Delete adds Agent.Delete.
+func (b *Batch) Delete(key string, opts ...WriteOption) *Batch {
+	return b.add(crdt.Op{Verb: crdt.Delete, Key: key}, nil, opts)
+}
+
+// Patch adds Object.Patch.
+func (b *Batch) Patch(key string, fields any, opts ...WriteOption) *Batch {
+	return b.add(crdt.Op{Verb: crdt.Patch, Key: key}, fields, opts)
+}
+
+// Increment adds Counter.Add.
+func (b *Batch) Increment(key string, n int64) *Batch {
+	return b.add(crdt.Op{Verb: crdt.Increment, Key: key, Delta: n}, nil, nil)
+}
+
+// Bump adds Max.Bump.
+func (b *Batch) Bump(key string, n any) *Batch {
+	return b.add(crdt.Op{Verb: crdt.Bump, Key: key}, n, nil)
+}
+
+// Add adds Set.Add.
+func (b *Batch) Add(key string, values ...any) *Batch { return b.elements(crdt.Add, key, values) }
+
+// Remove adds Set.Remove.
+func (b *Batch) Remove(key string, values ...any) *Batch { return b.elements(crdt.Remove, key, values) }
+
+func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
+	op := crdt.Op{Verb: verb, Key: key}
+	for _, x := range values {
+		v, err := crdt.ValueOf(x)
+		if err != nil {
+			b.faults = append(b.faults, fmt.Errorf("operation %d, %q: %w", len(b.ops)+1, key, err))
+		}
+		op.Values = append(op.Values, v)
+	}
+	b.ops = append(b.ops, op)
+	return b
+}
+
+// Len returns how many writes the batch holds.
+func (b *Batch) Len() int { return len(b.ops) }
+
+// Commit makes the writes, and empties the batch if it succeeds. On an error none
+// has taken effect.
+func (b *Batch) Commit(ctx context.Context) error {
+	err := errors.Join(b.faults...)
+	if err == nil && len(b.ops) > 0 {
+		err = b.a.write(ctx, false, b.ops...)
+	}
+	if err != nil {
+		return fmt.Errorf("batch: %w", err)
+	}
+	b.ops, b.faults = nil, nil
+	return nil
+}

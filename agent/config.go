@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+)
+
+// AtOnce as Config.BatchInterval hands every write to the network without waiting.
+const AtOnce = gossip.AtOnce
+
+// Config configures an Agent. Name and Cluster are mandatory, the rest works at
+// its zero value.
+type Config struct {
+	Name      string   // of this worker, unique among those that are up; up to 128 bytes, no '/'
+	Cluster   string   // peers of other clusters are refused; up to 64 bytes
+	Bind      string   // host:port for peers, 127.0.0.1:0 by default; beyond loopback Keys is mandatory
+	Advertise string   // host:port others reach this peer at, if not Bind
+	Seeds     []string // host:port of some peers; names are resolved anew for life
+	Keys      [][]byte // 16, 24 or 32 bytes each: the first seals, all open
+	HTTP      string   // address of this peer's HTTP API, told to the others
+
+	Rules     []crdt.Rule              // types by key pattern, before the default ones
+	Resolvers map[string]crdt.Resolver // of custom types, by Rule.Resolver
+
+	BatchInterval time.Duration // how long a write may wait for company: 100 ms, or AtOnce
+	CacheSize     int           // decoded values kept for GetAs: 1,000
+	CacheTTL      time.Duration // and how long: one hour
+	WatchBuffer   int           // events a subscriber may be behind: 1,024
+	History       int           // events kept for resuming: 8,192, and at most 16 MiB of values
+	MaxSkew       time.Duration // how far clocks may differ: 60 s
+	MaxBacklog    int           // bytes written and not yet carried out, before writes wait: 64 MiB
+
+	Logger *slog.Logger // discards by default
+	Faults bool         // allow Cut, for development; loopback only
+
+	// Network replaces real sockets, in tests.
+	Network transport.Network
+}
+
+func (c Config) withDefaults() Config {
+	c.Bind = cmp.Or(c.Bind, "127.0.0.1:0")
+	c.CacheSize = cmp.Or(c.CacheSize, 1000)
+	c.CacheTTL = cmp.Or(c.CacheTTL, time.Hour)
+	c.WatchBuffer = cmp.Or(c.WatchBuffer, 1024)
+	c.History = cmp.Or(c.History, 8192)
+	c.MaxBacklog = cmp.Or(c.MaxBacklog, 64<<20)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// validate returns everything that is wrong.
+func (c Config) validate() error {
+	var faults []error
+	complain := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	complain(c.Name == "", "name is empty; give each worker its own")
+	complain(len(c.Name) > 128 || strings.Contains(c.Name, "/") || c.Name != "" && crdt.ValidateKey(c.Name) != nil,
+		"name %q: want up to 128 bytes of text without '/' or control characters", c.Name)
+	complain(c.Cluster == "" || len(c.Cluster) > 64, "cluster %q: want 1 to 64 bytes", c.Cluster)
+	complain(c.CacheSize < 0 || c.WatchBuffer < 0 || c.History < 0 || c.MaxBacklog < 0, "sizes may not be negative")
+	complain(c.BatchInterval < 0 && c.BatchInterval != AtOnce, "batch interval %v: want a positive duration, or AtOnce", c.BatchInterval)
+	for _, r := range c.Rules {
+		complain(r.Kind == crdt.Custom && c.Resolvers[r.Resolver] == nil,
+			"rule %q: there is no resolver %q in Resolvers", r.Pattern, r.Resolver)
+	}
+	return errors.Join(faults...)
+}

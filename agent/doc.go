@@ -1,0 +1,26 @@
+// Package agent embeds a peer: a shared memory that every member of a cluster
+// reads and writes locally, and that converges by itself.
+//
+//	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm", Seeds: seeds})
+//	err = a.Put(ctx, "tasks/42/owner", "worker-1")
+//	v, ok := a.Get("tasks/42/owner")
+//	sub, err := a.Watch(ctx, "tasks/**", agent.WithSnapshot())
+//	err = a.Close(ctx)
+//
+// The peer itself is a state machine without a clock or goroutine
+// (internal/replica). This package is the shell around it: one mutex guards the
+// machine; one loop feeds it frames and time, and carries out what comes out,
+// subscribers first, then the network; readers take neither, for the store
+// publishes what they need.
+//
+// Invariants:
+//
+//	I1  When a write returns, this peer's readers see it.
+//	I2  No I/O and no user code runs under the lock.
+//	I3  Every queue is bounded and says what happens when it is full: writes wait
+//	    (within their context), frames are dropped and repaired, subscribers lag
+//	    and are told.
+//	I4  After Close no goroutine is left, and every call returns ErrClosed.
+//
+// Limits: keys 1 KiB, values 1 MiB and 32 deep, 1,024 writes a batch.
+package agent

@@ -1,0 +1,235 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// WriteOption changes one write.
+type WriteOption func(*writeOptions)
+
+type writeOptions struct {
+	ttl    time.Duration
+	kind   crdt.Kind
+	want   *crdt.Version
+	urgent bool
+}
+
+// WithTTL makes what is written expire after d, on every peer.
+func WithTTL(d time.Duration) WriteOption { return func(o *writeOptions) { o.ttl = d } }
+
+// WithKind gives a key without a rule its type.
+func WithKind(k crdt.Kind) WriteOption { return func(o *writeOptions) { o.kind = k } }
+
+// IfVersion writes only if the key is at version v on this peer; 0 means absent.
+// Else the write fails with a *crdt.ConflictError.
+func IfVersion(v crdt.Version) WriteOption { return func(o *writeOptions) { o.want = &v } }
+
+// Urgent sends the write at once and before others that wait.
+func Urgent() WriteOption { return func(o *writeOptions) { o.urgent = true } }
+
+// prepare applies options to op.
+func prepare(op *crdt.Op, opts []WriteOption) (urgent bool, err error) {
+	if len(opts) == 0 {
+		return false, nil
+	}
+	var o writeOptions
+	for _, f := range opts {
+		f(&o)
+	}
+	if o.ttl < 0 {
+		return false, fmt.Errorf("key %q: ttl %v: want a positive duration", op.Key, o.ttl)
+	}
+	if o.ttl > 0 {
+		op.Expiry = uint64(time.Now().Add(o.ttl).UnixMilli())
+	}
+	op.Kind, op.If = o.kind, o.want
+	return o.urgent, nil
+}
+
+// write makes ops one unit. It waits, within ctx, while the loop is too far
+// behind.
+func (a *Agent) write(ctx context.Context, urgent bool, ops ...crdt.Op) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	size := 0
+	for i := range ops {
+		size += len(ops[i].Key) + len(ops[i].Value.Raw()) + 128
+		for _, v := range ops[i].Values {
+			size += len(v.Raw()) + 128
+		}
+	}
+	a.mu.Lock()
+	for a.backlog > a.cfg.MaxBacklog {
+		drained := a.drained
+		a.mu.Unlock()
+		a.signal()
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return fmt.Errorf("too many writes wait to be carried out: %w", ctx.Err())
+		case <-a.closed:
+			return ErrClosed
+		}
+		a.mu.Lock()
+	}
+	if a.isClosed() {
+		a.mu.Unlock()
+		return ErrClosed
+	}
+	_, err := a.replica.Write(time.Now(), urgent, ops...)
+	if err == nil {
+		a.writes += uint64(len(ops))
+		a.backlog += size
+	}
+	a.mu.Unlock()
+	if err == nil {
+		a.signal()
+	}
+	return err
+}
+
+// Put assigns value to key, by the key's type: see crdt.Op. value may be a
+// crdt.Value, any of Go's natural types, or a struct with msgpack or json tags; it
+// is copied. When Put returns, this peer's readers see it.
+func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOption) error {
+	v, err := crdt.ValueOf(value)
+	if err != nil {
+		return fmt.Errorf("put %q: %w", key, err)
+	}
+	op := crdt.Op{Verb: crdt.Put, Key: key, Value: v}
+	urgent, err := prepare(&op, opts)
+	if err == nil {
+		err = a.write(ctx, urgent, op)
+	}
+	if err != nil {
+		return fmt.Errorf("put %q: %w", key, err)
+	}
+	return nil
+}
+
+// PutIf is Put with IfVersion, and returns the new version. It decides on this
+// peer only: another may decide otherwise at the same moment, and then the merge
+// has the last word. For a decision all peers share take a lock.
+func (a *Agent) PutIf(ctx context.Context, key string, value any, want crdt.Version, opts ...WriteOption) (crdt.Version, error) {
+	if err := a.Put(ctx, key, value, append(slices.Clip(opts), IfVersion(want))...); err != nil {
+		return 0, err
+	}
+	if e, ok := a.Entry(key); ok {
+		return e.Version(), nil
+	}
+	return 0, nil
+}
+
+// Delete removes key by its type's own rule. Deleting what is absent is no error.
+func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) error {
+	op := crdt.Op{Verb: crdt.Delete, Key: key}
+	urgent, err := prepare(&op, opts)
+	if err == nil {
+		err = a.write(ctx, urgent, op)
+	}
+	if err != nil {
+		return fmt.Errorf("delete %q: %w", key, err)
+	}
+	return nil
+}
+
+// Get returns the value of key on this peer: of a set a sorted array, of an object
+// a map, of a counter or max a number, of a custom key what its resolver makes of
+// it. It takes no lock, and for a plain register allocates nothing.
+func (a *Agent) Get(key string) (crdt.Value, bool) {
+	a.reads.Add(1)
+	e, ok, fresh := a.store.Load(key)
+	if fresh && ok && e.Expiry() == 0 && e.Kind() == crdt.Register {
+		return e.Value(), true
+	}
+	if fresh && !ok {
+		return crdt.Value{}, false
+	}
+	e, ok = a.Entry(key)
+	if !ok {
+		return crdt.Value{}, false
+	}
+	v, err := a.resolve(key, e)
+	return v, err == nil
+}
+
+// Entry returns what key holds with its version, type, writer and expiry. Of a
+// custom key it has the siblings; Resolve gives their value.
+func (a *Agent) Entry(key string) (crdt.Entry, bool) {
+	e, ok, fresh := a.store.Load(key)
+	if fresh && (!ok || e.Expiry() == 0) {
+		return e, ok
+	}
+	now := uint64(time.Now().UnixMilli())
+	if fresh && now < e.Expiry() {
+		return e, true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store.Render(key, now)
+}
+
+// Resolve returns the value of an entry of key; of a custom key, by its resolver.
+func (a *Agent) Resolve(key string, e crdt.Entry) (crdt.Value, error) { return a.resolve(key, e) }
+
+func (a *Agent) resolve(key string, e crdt.Entry) (crdt.Value, error) {
+	if e.Kind() != crdt.Custom {
+		return e.Value(), nil
+	}
+	siblings := e.Siblings()
+	if len(siblings) == 1 {
+		return siblings[0].Value, nil
+	}
+	rule, _ := a.rules.Match(key)
+	f := a.cfg.Resolvers[rule.Resolver]
+	if f == nil { // written by a peer whose rules have one
+		return crdt.Value{}, fmt.Errorf("key %q has %d concurrent values and no resolver here", key, len(siblings))
+	}
+	v, err := crdt.ResolveSiblings(f, siblings)
+	if err != nil {
+		return crdt.Value{}, fmt.Errorf("resolve %q: %w", key, err)
+	}
+	return v, nil
+}
+
+// Keys returns the keys that match pattern, sorted: '*' stands for anything within
+// a segment, '**' for any number of segments.
+func (a *Agent) Keys(pattern string) ([]string, error) {
+	p, err := crdt.CompilePattern(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return a.keys(p), nil
+}
+
+func (a *Agent) keys(p crdt.Pattern) []string {
+	now := uint64(time.Now().UnixMilli())
+	var keys, unsure []string
+	a.store.Keys(func(key string, e crdt.Entry, fresh bool) bool {
+		switch {
+		case !p.Match(key):
+		case fresh && (e.Expiry() == 0 || now < e.Expiry()):
+			keys = append(keys, key)
+		default:
+			unsure = append(unsure, key)
+		}
+		return true
+	})
+	for _, key := range unsure {
+		a.mu.Lock()
+		_, ok := a.store.Render(key, now)
+		a.mu.Unlock()
+		if ok {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, strings.Compare)
+	return keys
+}

@@ -1,0 +1,203 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+const (
+	inboxBytes  = 64 << 20 // frames that wait for the loop; beyond, they are dropped and repaired
+	framesAHold = 64       // received under one hold of the lock
+	congested   = 20 * time.Millisecond
+)
+
+// inbox holds frames between the transport's goroutines and the loop.
+type inbox struct {
+	mu      sync.Mutex
+	frames  [][]byte
+	bytes   int
+	dropped uint64
+}
+
+// receive is called by the transport, which must not wait.
+func (a *Agent) receive(frame []byte, _ transport.Path) {
+	in := &a.inbox
+	in.mu.Lock()
+	if in.bytes+len(frame) > inboxBytes {
+		in.dropped++
+	} else {
+		in.frames = append(in.frames, frame)
+		in.bytes += len(frame)
+	}
+	in.mu.Unlock()
+	a.signal()
+}
+
+// take returns what waits, leaving spare in its place.
+func (in *inbox) take(spare [][]byte) [][]byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	frames := in.frames
+	in.frames, in.bytes = spare[:0], 0
+	return frames
+}
+
+// run is the one loop: it feeds the replica frames and time, and carries out what
+// comes out, never under the lock: first this peer's subscribers, then the network.
+func (a *Agent) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var frames [][]byte
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-a.wake:
+		}
+		frames = a.inbox.take(frames)
+		rest := frames
+		for {
+			n := min(len(rest), framesAHold)
+			deadline := a.turn(rest[:n])
+			rest = rest[n:]
+			if len(rest) == 0 {
+				timer.Reset(time.Until(deadline))
+				break
+			}
+		}
+		clear(frames)
+	}
+}
+
+// turn is one hold of the lock and what follows from it.
+func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
+	a.mu.Lock()
+	now := time.Now()
+	for _, f := range frames {
+		if err := a.replica.Receive(now, f); err != nil {
+			a.refused(err)
+		}
+	}
+	if !a.replica.Deadline().After(now) {
+		a.replica.Tick(now)
+	}
+	rd := a.replica.Ready()
+	deadline = a.replica.Deadline()
+	if a.backlog > 0 {
+		a.backlog = 0
+		close(a.drained)
+		a.drained = make(chan struct{})
+	}
+	if rd.Acked {
+		close(a.acked)
+		a.acked = make(chan struct{})
+	}
+	waiters := a.waiters
+	if a.replica.Engine().Pending() == 0 {
+		a.waiters = nil
+	} else {
+		waiters = nil
+	}
+	if rd.Rotated {
+		a.renameSelf()
+	}
+	a.mu.Unlock()
+
+	a.publish(rd.Changes)
+	a.send(now, rd.Envelopes)
+	a.tell(rd)
+	for _, w := range waiters {
+		close(w)
+	}
+	a.mu.Lock()
+	a.store.Recycle(rd.Changes)
+	a.mu.Unlock()
+	return deadline
+}
+
+// send hands envelopes to the transport. A frame it does not take is lost; the
+// engine hears of it and compares notes with that peer.
+func (a *Agent) send(now time.Time, envelopes []gossip.Envelope) {
+	if len(envelopes) == 0 {
+		return
+	}
+	routes := *a.routes.Load()
+	for _, e := range envelopes {
+		id, ok := routes[e.To]
+		if !ok {
+			continue
+		}
+		var err error
+		if e.Class == gossip.Packet {
+			err = a.net.SendPacket(id, e.Frame)
+		} else {
+			err = a.net.SendStream(id, e.Frame, e.Class == gossip.Urgent)
+		}
+		if e.Class == gossip.Packet || err == nil && e.Class != gossip.Bulk {
+			continue
+		}
+		window := transportWindow
+		if errors.Is(err, transport.ErrQueueFull) {
+			window = 0
+			a.wg.Go(func() { a.reopen(e) })
+		}
+		a.mu.Lock()
+		a.replica.Engine().Window(e.To, window)
+		if err != nil {
+			a.replica.Engine().Lost(now, e.To)
+		}
+		a.mu.Unlock()
+	}
+}
+
+const transportWindow = 4 << 20
+
+// reopen lets the engine try a congested peer again after a while.
+func (a *Agent) reopen(e gossip.Envelope) {
+	select {
+	case <-a.closed:
+		return
+	case <-time.After(congested):
+	}
+	a.mu.Lock()
+	a.replica.Engine().Window(e.To, transportWindow)
+	a.mu.Unlock()
+	a.signal()
+}
+
+// refused logs a frame that was not taken, at most one a second for each reason.
+func (a *Agent) refused(err error) {
+	var bad *gossip.FrameError
+	if !errors.As(err, &bad) {
+		return
+	}
+	if a.refusals == nil {
+		a.refusals = make(map[string]time.Time)
+	}
+	if now := time.Now(); now.Sub(a.refusals[bad.Reason]) >= time.Second {
+		a.refusals[bad.Reason] = now
+		a.log.Warn("frame refused", "reason", bad.Reason, "err", bad.Err)
+	}
+}
+
+// tell logs and announces what Ready noticed.
+func (a *Agent) tell(rd replica.Ready) {
+	for _, n := range rd.Notices {
+		a.log.Warn("peer has a problem", "problem", n.Problem.String(), "name", n.Name, "detail", n.Detail)
+	}
+	if rd.Rotated {
+		if err := a.net.SetMeta(a.metaLocked()); err != nil {
+			a.log.Warn("cannot announce the new actor", "err", err)
+		}
+	}
+	if len(rd.Envelopes) > 0 && a.bus.wanted() {
+		a.emit(LifecycleEvent{Type: BatchFlushed, Count: len(rd.Envelopes)})
+	}
+}

@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+)
+
+// Stats is a reading of this peer's counters and gauges.
+type Stats struct {
+	Reads, Writes uint64
+	Conflicts     uint64
+	CacheHits     uint64
+	CacheMisses   uint64
+	Invalidated   uint64 // cached values dropped because the key changed
+	CacheSize     int
+	CacheMax      int
+	Flushes       uint64
+	PendingWrites int // deltas that wait for peers
+	Backlog       int // bytes written that are not carried out yet
+	Subscriptions int
+	FramesDropped uint64 // arrived faster than they could be taken; repaired
+	Vector        clock.Vector
+	Store         crdt.Stats
+	Gossip        gossip.Stats
+	Transport     transport.Stats
+	Members       map[string]int // by state
+	Problems      map[string]int // of live peers, by kind
+	Blocking      []string       // peers that keep removals from being forgotten
+}
+
+// Stats returns the current reading. It is the caller's.
+func (a *Agent) Stats() Stats {
+	s := Stats{
+		Reads:         a.reads.Load(),
+		CacheHits:     a.cache.hits.Load(),
+		CacheMisses:   a.cache.misses.Load(),
+		Invalidated:   a.cache.invalidated.Load(),
+		CacheSize:     a.cache.Len(),
+		CacheMax:      a.cache.size,
+		Subscriptions: a.watch.count(),
+		Transport:     a.net.Stats(),
+		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
+		Problems:      map[string]int{},
+	}
+	a.inbox.mu.Lock()
+	s.FramesDropped = a.inbox.dropped
+	a.inbox.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Writes, s.Backlog = a.writes, a.backlog
+	s.Vector = a.store.Context().Vector()
+	s.Store, s.Gossip = a.store.Stats(), a.replica.Engine().Stats()
+	s.Conflicts, s.Flushes, s.PendingWrites = s.Store.Conflicts, s.Gossip.Flushes, s.Gossip.Pending
+	s.Blocking = a.replica.Engine().Blocking()
+	for _, k := range a.members {
+		s.Members[k.State.String()]++
+	}
+	for _, n := range a.replica.Problems() {
+		s.Problems[n.Problem.String()]++
+	}
+	return s
+}
+
+// Digest identifies the state: peers that agree have equal ones. keys counts what
+// the store holds.
+func (a *Agent) Digest() (hash string, keys int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprintf("%016x", a.replica.Engine().StateHash()), a.store.Len()
+}
+
+// Conflicts returns concurrent writes that lost, newest first, of keys that match
+// pattern, at most limit.
+func (a *Agent) Conflicts(pattern string, limit int) ([]crdt.Conflict, error) {
+	p, err := crdt.CompilePattern(pattern)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store.Conflicts(p.Match, limit), nil
+}
