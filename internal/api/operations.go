@@ -1,0 +1,312 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	if err := crdt.ValidateKey(r.Key); err != nil {
+		return Response{}, err
+	}
+	e, ok := a.Entry(r.Key)
+	if !ok {
+		return Response{}, agent.ErrNotFound
+	}
+	v, err := a.Resolve(r.Key, e)
+	return Response{Version: e.Version(), Body: v}, err
+}
+
+// options reads what a write may carry.
+func (r Request) options() (opts []agent.WriteOption, replicas int, err error) {
+	if s := r.Query.Get("ttl"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 {
+			return nil, 0, bad("ttl %q: want a positive duration such as 30s", s)
+		}
+		opts = append(opts, agent.WithTTL(d))
+	}
+	if s := r.Query.Get("type"); s != "" {
+		k, err := crdt.ParseKind(s)
+		if err != nil {
+			return nil, 0, bad("%v", err)
+		}
+		opts = append(opts, agent.WithKind(k))
+	}
+	if s := r.Query.Get("replicas"); s != "" {
+		if replicas, err = strconv.Atoi(s); err != nil || replicas < 0 || replicas > 1000 {
+			return nil, 0, bad("replicas %q: want how many other peers must have the write", s)
+		}
+	}
+	if r.If != nil {
+		opts = append(opts, agent.IfVersion(*r.If))
+	}
+	if r.Absent {
+		opts = append(opts, agent.IfVersion(0))
+	}
+	return opts, replicas, nil
+}
+
+func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
+		return a.Put(ctx, r.Key, v, opts...)
+	})
+}
+
+func patch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
+		return a.Object(r.Key).Patch(ctx, v, opts...)
+	})
+}
+
+func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, []agent.WriteOption) error) (Response, error) {
+	opts, replicas, err := r.options()
+	if err != nil {
+		return Response{}, err
+	}
+	v, err := crdt.JSONValue(r.Body)
+	if err != nil {
+		return Response{}, err
+	}
+	_, existed := a.Entry(r.Key)
+	if err := do(v, opts); err != nil {
+		return Response{}, err
+	}
+	return written(ctx, a, r, !existed, replicas)
+}
+
+// written waits for the replicas a write asked for, and tells the new version.
+func written(ctx context.Context, a *agent.Agent, r Request, created bool, replicas int) (Response, error) {
+	if replicas > 0 {
+		if err := a.WaitReplicated(ctx, replicas); err != nil {
+			return Response{}, err
+		}
+	}
+	res := Response{Empty: true, Created: created}
+	if e, ok := a.Entry(r.Key); ok {
+		res.Version = e.Version()
+	}
+	return res, nil
+}
+
+func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	opts, replicas, err := r.options()
+	if err == nil {
+		err = a.Delete(ctx, r.Key, opts...)
+	}
+	if err != nil {
+		return Response{}, err
+	}
+	return written(ctx, a, r, false, replicas)
+}
+
+// Key is one line of a listing.
+type Key struct {
+	Key     string      `json:"key"`
+	Type    string      `json:"type"`
+	Version string      `json:"version"`
+	Writer  string      `json:"writer"`
+	Value   *crdt.Value `json:"value,omitempty"`
+}
+
+// Listing is a page of keys in order.
+type Listing struct {
+	Keys  []Key  `json:"keys"`
+	Count int    `json:"count"`          // that match, shown or not
+	Next  string `json:"next,omitempty"` // ?after= for the next page
+}
+
+const maxPage = 1000
+
+func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	limit, err := r.limit()
+	if err != nil {
+		return Response{}, err
+	}
+	keys, err := a.Keys(cmp.Or(r.Query.Get("match"), "**"))
+	if err != nil {
+		return Response{}, bad("%v", err)
+	}
+	l := Listing{Keys: []Key{}, Count: len(keys)}
+	values, after := r.Query.Get("values") == "true", r.Query.Get("after")
+	for _, key := range keys {
+		if key <= after && after != "" {
+			continue
+		}
+		e, ok := a.Entry(key)
+		if !ok {
+			continue
+		}
+		if len(l.Keys) == limit {
+			l.Next = l.Keys[limit-1].Key
+			break
+		}
+		k := Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}
+		if values {
+			if v, err := a.Resolve(key, e); err == nil {
+				k.Value = &v
+			}
+		}
+		l.Keys = append(l.Keys, k)
+	}
+	return Response{Body: l}, nil
+}
+
+func (r Request) limit() (int, error) {
+	s := r.Query.Get("limit")
+	if s == "" {
+		return maxPage, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, bad("limit %q: want 1 to %d", s, maxPage)
+	}
+	return n, nil
+}
+
+// decode reads a JSON body into v, without fields it does not have.
+func (r Request) decode(v any) error {
+	d := json.NewDecoder(bytes.NewReader(r.Body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return bad("body: %v", err)
+	}
+	return nil
+}
+
+func updateSet(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct{ Add, Remove []json.RawMessage }
+	if err := r.decode(&body); err != nil {
+		return Response{}, err
+	}
+	if len(body.Add)+len(body.Remove) == 0 {
+		return Response{}, bad(`body: want {"add":[…],"remove":[…]} with at least one element`)
+	}
+	b := a.Batch()
+	if len(body.Add) > 0 {
+		b.Add(r.Key, anys(body.Add)...)
+	}
+	if len(body.Remove) > 0 {
+		b.Remove(r.Key, anys(body.Remove)...)
+	}
+	return commit(ctx, a, r, b)
+}
+
+func anys(raw []json.RawMessage) []any {
+	list := make([]any, len(raw))
+	for i, m := range raw {
+		list[i] = m
+	}
+	return list
+}
+
+func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct {
+		Add *int64
+		Max json.RawMessage
+	}
+	if err := r.decode(&body); err != nil {
+		return Response{}, err
+	}
+	b := a.Batch()
+	switch {
+	case body.Add != nil && body.Max == nil:
+		b.Increment(r.Key, *body.Add)
+	case body.Max != nil && body.Add == nil:
+		b.Bump(r.Key, body.Max)
+	default:
+		return Response{}, bad(`body: want {"add":1} for a counter or {"max":7} for a maximum`)
+	}
+	return commit(ctx, a, r, b)
+}
+
+// commit makes a batch of writes to one key and shows the outcome.
+func commit(ctx context.Context, a *agent.Agent, r Request, b *agent.Batch) (Response, error) {
+	if err := b.Commit(ctx); err != nil {
+		return Response{}, err
+	}
+	res, err := get(ctx, a, r)
+	if errors.Is(err, agent.ErrNotFound) {
+		return Response{Empty: true}, nil
+	}
+	return res, err
+}
+
+func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	return Response{Body: a.Members()}, nil
+}
+
+func stats(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	s := a.Stats()
+	vector := make(map[string]uint64, len(s.Vector))
+	for actor, n := range s.Vector {
+		vector[actor.String()] = n
+	}
+	return Response{Body: struct {
+		agent.Stats
+		Vector map[string]uint64
+	}{s, vector}}, nil
+}
+
+// Digest is the checksum of a peer's state.
+type Digest struct {
+	Hash string `json:"hash"`
+	Keys int    `json:"keys"`
+}
+
+func digest(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	hash, keys := a.Digest()
+	return Response{Body: Digest{hash, keys}}, nil
+}
+
+// Conflict is a lost concurrent write.
+type Conflict struct {
+	Key    string `json:"key"`
+	Path   string `json:"path,omitempty"`
+	Rule   string `json:"rule"`
+	Winner Side   `json:"winner"`
+	Loser  Side   `json:"loser"`
+}
+
+// Side is one of the two writes of a Conflict.
+type Side struct {
+	Value  crdt.Value `json:"value"`
+	Writer string     `json:"writer"`
+	Dot    string     `json:"dot"`
+	At     time.Time  `json:"at"`
+}
+
+func conflicts(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	limit, err := r.limit()
+	if err != nil {
+		return Response{}, err
+	}
+	found, err := a.Conflicts(cmp.Or(r.Query.Get("match"), "**"), limit)
+	if err != nil {
+		return Response{}, bad("%v", err)
+	}
+	side := func(s crdt.Side) Side {
+		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time().UTC()}
+	}
+	out := make([]Conflict, 0, len(found))
+	for _, c := range found {
+		out = append(out, Conflict{c.Key, c.Path, c.Rule, side(c.Winner), side(c.Loser)})
+	}
+	return Response{Body: out}, nil
+}
+
+func forget(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct{ Name string }
+	if err := r.decode(&body); err != nil {
+		return Response{}, err
+	}
+	return Response{Empty: true}, a.Forget(body.Name)
+}

@@ -1,0 +1,246 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Config configures a server.
+type Config struct {
+	Agent   *agent.Agent
+	Metrics http.Handler // served at /metrics
+	Logger  *slog.Logger
+	Faults  bool // serve /v1/dev/cut and /v1/dev/heal
+}
+
+const (
+	maxBody     = 6*wire.MaxValueBytes + 1<<16 // a value as JSON, every byte escaped
+	maxHeader   = 64 << 10
+	callTimeout = 30 * time.Second
+)
+
+// Server serves one agent.
+type Server struct {
+	cfg    Config
+	http   *http.Server
+	served chan error
+	drain  context.CancelFunc
+}
+
+// Listen serves on addr, loopback only, until Close.
+func Listen(addr string, cfg Config) (*Server, net.Addr, error) {
+	if err := loopback(addr); err != nil {
+		return nil, nil, err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("http: %w", err)
+	}
+	ctx, drain := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
+	s.http = &http.Server{
+		Handler:           Handler(cfg),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       callTimeout,
+		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	go func() { s.served <- s.http.Serve(l) }()
+	return s, l.Addr(), nil
+}
+
+// Close stops taking requests, ends streams and waits for what runs, within ctx.
+func (s *Server) Close(ctx context.Context) error {
+	s.drain()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	<-s.served
+	return err
+}
+
+// loopback refuses an address that others could reach: there is nothing yet that
+// tells a stranger from a friend.
+func loopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("http address %q: want host:port", addr)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("http address %q: without authentication only loopback is served; want 127.0.0.1:port", addr)
+}
+
+// Handler returns the routes.
+func Handler(cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	h := handler{cfg}
+	for _, op := range api.Operations {
+		path := strings.ReplaceAll(op.Path, "{key}", "{key...}")
+		if op.Run == nil {
+			mux.HandleFunc(op.Method+" "+path, h.watch)
+			continue
+		}
+		mux.HandleFunc(op.Method+" "+path, h.operation(op))
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", h.ready)
+	if cfg.Metrics != nil {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
+	if cfg.Faults {
+		mux.HandleFunc("POST /v1/dev/cut", h.cut)
+		mux.HandleFunc("POST /v1/dev/heal", h.heal)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem(w, Problem{Status: http.StatusNotFound, Code: "no-such-route", Detail: "nothing is served at " + r.URL.Path})
+	})
+	return guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guard refuses paths that the router would clean into others, and requests that
+// a web page sent by a name it made point here.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			problem(w, Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses only", r.Host)})
+			return
+		}
+		path := r.URL.EscapedPath()
+		for _, segment := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+			if segment == "" && path != "/" || segment == "." || segment == ".." {
+				problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has an empty, . or .. segment; escape the whole key, slashes too"})
+				return
+			}
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+type handler struct{ cfg Config }
+
+// operation renders one operation of the table.
+func (h handler) operation(op api.Operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+		defer cancel()
+		req := api.Request{Key: r.PathValue("key"), Query: r.URL.Query()}
+		var err error
+		if r.Method != http.MethodGet {
+			req.Body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		}
+		if err == nil {
+			err = preconditions(r, &req)
+		}
+		var res api.Response
+		if err == nil {
+			res, err = op.Run(ctx, h.cfg.Agent, req)
+		}
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		h.answer(w, r, res)
+	}
+}
+
+// preconditions reads If-Match and If-None-Match: *.
+func preconditions(r *http.Request, req *api.Request) error {
+	if s := r.Header.Get("If-Match"); s != "" && r.Method != http.MethodGet {
+		v, err := crdt.ParseVersion(strings.Trim(s, `"`))
+		if err != nil {
+			return &api.BadRequest{Reason: "If-Match: " + err.Error() + ", as in ETag"}
+		}
+		req.If = &v
+	}
+	if s := r.Header.Get("If-None-Match"); s != "" && r.Method != http.MethodGet {
+		if s != "*" {
+			return &api.BadRequest{Reason: "If-None-Match of a write takes only *"}
+		}
+		req.Absent = true
+	}
+	return nil
+}
+
+func (h handler) answer(w http.ResponseWriter, r *http.Request, res api.Response) {
+	if res.Version != 0 {
+		etag := `"` + res.Version.String() + `"`
+		w.Header().Set("ETag", etag)
+		if r.Method == http.MethodGet && r.Header.Get("If-None-Match") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	if res.Empty {
+		status := http.StatusOK
+		switch {
+		case res.Created:
+			status = http.StatusCreated
+		case r.Method == http.MethodDelete || r.Method == http.MethodPost:
+			status = http.StatusNoContent
+		}
+		w.WriteHeader(status)
+		return
+	}
+	body, err := json.Marshal(res.Body)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
+}
+
+func (h handler) ready(w http.ResponseWriter, _ *http.Request) {
+	if !h.cfg.Agent.Ready() {
+		problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (h handler) cut(w http.ResponseWriter, r *http.Request) {
+	var body struct{ Peers []string }
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxHeader)).Decode(&body)
+	if err != nil {
+		err = &api.BadRequest{Reason: `body: want {"peers":["n2",…]}: ` + err.Error()}
+	} else {
+		err = h.cfg.Agent.Cut(body.Peers...)
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (h handler) heal(w http.ResponseWriter, _ *http.Request) {
+	if err := h.cfg.Agent.Heal(); err != nil {
+		fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,133 @@
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// Handler serves the metrics of a.
+func Handler(a *agent.Agent) http.Handler {
+	r := Registry(a)
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+}
+
+// Registry returns a registry with the metrics of a.
+func Registry(a *agent.Agent) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+		collector{a},
+	)
+	return r
+}
+
+// metric is one line of the table: how a number of Stats is shown.
+type metric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*agent.Stats) float64
+}
+
+func counter(name, help string, value func(*agent.Stats) uint64) metric {
+	return metric{desc(name, help), prometheus.CounterValue, func(s *agent.Stats) float64 { return float64(value(s)) }}
+}
+
+func gauge(name, help string, value func(*agent.Stats) int) metric {
+	return metric{desc(name, help), prometheus.GaugeValue, func(s *agent.Stats) float64 { return float64(value(s)) }}
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("sentinel_"+name, help, labels, nil)
+}
+
+var metrics = []metric{
+	counter("reads_total", "Reads of keys on this peer.", func(s *agent.Stats) uint64 { return s.Reads }),
+	counter("writes_total", "Writes made on this peer.", func(s *agent.Stats) uint64 { return s.Writes }),
+	counter("conflicts_total", "Concurrent writes of which one lost.", func(s *agent.Stats) uint64 { return s.Conflicts }),
+	counter("cache_hits_total", "Decoded values found in the cache.", func(s *agent.Stats) uint64 { return s.CacheHits }),
+	counter("cache_misses_total", "Decoded values not found in the cache.", func(s *agent.Stats) uint64 { return s.CacheMisses }),
+	counter("cache_invalidated_total", "Cached values dropped because their key changed.", func(s *agent.Stats) uint64 { return s.Invalidated }),
+	counter("merged_total", "Remote deltas merged.", func(s *agent.Stats) uint64 { return s.Store.Merged }),
+	counter("merge_duplicates_total", "Remote deltas seen before.", func(s *agent.Stats) uint64 { return s.Store.Duplicates }),
+	counter("merge_superseded_total", "Remote deltas overwritten when they came.", func(s *agent.Stats) uint64 { return s.Store.Superseded }),
+	counter("merge_quarantined_total", "Remote deltas set aside because they are from too far in the future.", func(s *agent.Stats) uint64 { return s.Store.Quarantined }),
+	counter("expired_total", "Records that reached their expiry.", func(s *agent.Stats) uint64 { return s.Store.Expired }),
+	counter("collected_total", "Removals forgotten because every peer has them.", func(s *agent.Stats) uint64 { return s.Store.Collected }),
+	counter("truncated_total", "Removals forgotten early because there were too many.", func(s *agent.Stats) uint64 { return s.Store.Truncated }),
+	counter("reconciled_total", "Records dropped because another peer had superseded them.", func(s *agent.Stats) uint64 { return s.Store.Dropped }),
+	counter("gossip_frames_sent_total", "Frames sent.", func(s *agent.Stats) uint64 { return s.Gossip.FramesSent }),
+	counter("gossip_frames_received_total", "Frames received.", func(s *agent.Stats) uint64 { return s.Gossip.FramesReceived }),
+	counter("gossip_sent_bytes_total", "Bytes of frames sent.", func(s *agent.Stats) uint64 { return s.Gossip.BytesSent }),
+	counter("gossip_received_bytes_total", "Bytes of frames received.", func(s *agent.Stats) uint64 { return s.Gossip.BytesReceived }),
+	counter("gossip_gap_requests_total", "Requests for what was missing.", func(s *agent.Stats) uint64 { return s.Gossip.GapRequests }),
+	counter("gossip_sync_requests_total", "Requests for everything above a context.", func(s *agent.Stats) uint64 { return s.Gossip.SyncRequests }),
+	counter("gossip_reconciliations_total", "Checksums that differed on equal contexts.", func(s *agent.Stats) uint64 { return s.Gossip.Reconciliations }),
+	counter("gossip_queue_overflows_total", "Peers too slow for their queue.", func(s *agent.Stats) uint64 { return s.Gossip.Overflows }),
+	counter("frames_dropped_total", "Frames that arrived faster than they could be taken.", func(s *agent.Stats) uint64 { return s.FramesDropped }),
+	counter("rejoin_attempts_total", "Addresses dialled to find lost peers.", func(s *agent.Stats) uint64 { return s.Transport.RejoinAttempts }),
+	counter("heals_total", "Lost peers that came back.", func(s *agent.Stats) uint64 { return s.Transport.Heals }),
+	gauge("keys", "Keys that hold something.", func(s *agent.Stats) int { return s.Store.Keys }),
+	gauge("live_records", "Live records, removals included.", func(s *agent.Stats) int { return s.Store.Live }),
+	gauge("removals", "Removals that wait to be seen by every peer.", func(s *agent.Stats) int { return s.Store.Removals }),
+	gauge("store_bytes", "About how many bytes the live records take.", func(s *agent.Stats) int { return s.Store.Bytes }),
+	gauge("actors", "Lives of peers that ever wrote.", func(s *agent.Stats) int { return s.Store.Actors }),
+	gauge("pending_writes", "Deltas that wait for peers.", func(s *agent.Stats) int { return s.PendingWrites }),
+	gauge("gossip_queue_bytes", "Bytes that wait for peers.", func(s *agent.Stats) int { return s.Gossip.QueuedBytes }),
+	gauge("subscriptions", "Open watches.", func(s *agent.Stats) int { return s.Subscriptions }),
+	gauge("cache_entries", "Decoded values in the cache.", func(s *agent.Stats) int { return s.CacheSize }),
+	gauge("missing_addresses", "Known addresses without a live peer.", func(s *agent.Stats) int { return s.Transport.Missing }),
+	gauge("stability_blockers", "Peers that are down and keep removals from being forgotten.", func(s *agent.Stats) int { return len(s.Blocking) }),
+}
+
+// labelled is a family whose label values are few and fixed by the code.
+type labelled struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	values func(*agent.Stats) map[string]float64
+}
+
+var families = []labelled{
+	{desc("members", "Known peers.", "state"), prometheus.GaugeValue, func(s *agent.Stats) map[string]float64 { return floats(s.Members) }},
+	{desc("peer_problems", "Live peers with a problem.", "problem"), prometheus.GaugeValue, func(s *agent.Stats) map[string]float64 { return floats(s.Problems) }},
+	{desc("frames_refused_total", "Frames that were malformed, foreign or too large.", "reason"), prometheus.CounterValue, func(s *agent.Stats) map[string]float64 { return floats(s.Gossip.Refused) }},
+	{desc("transport_drops_total", "Frames lost in the transport.", "cause"), prometheus.CounterValue, func(s *agent.Stats) map[string]float64 { return floats(s.Transport.Drops) }},
+	{desc("transport_refused_total", "Connections and packets turned away.", "cause"), prometheus.CounterValue, func(s *agent.Stats) map[string]float64 { return floats(s.Transport.Refused) }},
+}
+
+func floats[N int | uint64](m map[string]N) map[string]float64 {
+	f := make(map[string]float64, len(m))
+	for k, n := range m {
+		f[k] = float64(n)
+	}
+	return f
+}
+
+type collector struct{ a *agent.Agent }
+
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		ch <- m.desc
+	}
+	for _, f := range families {
+		ch <- f.desc
+	}
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.a.Stats()
+	for _, m := range metrics {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+	}
+	for _, f := range families {
+		for label, v := range f.values(&s) {
+			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, v, label)
+		}
+	}
+}
