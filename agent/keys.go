@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -189,14 +190,21 @@ func (a *Agent) resolve(key string, e crdt.Entry) (crdt.Value, error) {
 	}
 	rule, _ := a.rules.Match(key)
 	f := a.cfg.Resolvers[rule.Resolver]
-	if f == nil { // written by a peer whose rules have one
-		return crdt.Value{}, fmt.Errorf("key %q has %d concurrent values and no resolver here", key, len(siblings))
+	if f == nil {
+		f = latest
 	}
 	v, err := crdt.ResolveSiblings(f, siblings)
 	if err != nil {
 		return crdt.Value{}, fmt.Errorf("resolve %q: %w", key, err)
 	}
 	return v, nil
+}
+
+// latest resolves a custom key that no rule here has a resolver for.
+func latest(siblings []crdt.Sibling) (crdt.Value, error) {
+	return slices.MaxFunc(siblings, func(x, y crdt.Sibling) int {
+		return cmp.Or(cmp.Compare(x.Stamp, y.Stamp), x.Dot.Compare(y.Dot))
+	}).Value, nil
 }
 
 // Keys returns the keys that match pattern, sorted: '*' stands for anything within

@@ -1,0 +1,409 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+)
+
+// client talks to a daemon.
+type client struct {
+	addr    string
+	timeout time.Duration
+	output  string
+	out     io.Writer
+}
+
+// do sends a request and decodes the JSON answer into into, if that is not nil.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	res, err := c.open(ctx, method, path, query, body, header)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("answer of %s: %w", c.addr, err)
+	}
+	return nil
+}
+
+// open sends a request and returns the answer if it is a good one.
+func (c *client) open(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
+	u := "http://" + c.addr + path
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
+	if err != nil {
+		return nil, usage(fmt.Errorf("--http %q: %w", c.addr, err))
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	var p httpapi.Problem
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&p); err != nil || p.Detail == "" {
+		p.Detail = res.Status
+	}
+	if p.Current != "" {
+		p.Detail += " (current version " + p.Current + ")"
+	}
+	codes := map[int]int{
+		http.StatusBadRequest: exitUsage, http.StatusRequestEntityTooLarge: exitUsage,
+		http.StatusNotFound: exitNotFound,
+		http.StatusConflict: exitConflict, http.StatusPreconditionFailed: exitConflict,
+		http.StatusForbidden: exitNotAllowed, http.StatusUnauthorized: exitNotAllowed,
+		http.StatusGatewayTimeout: exitTimeout, http.StatusServiceUnavailable: exitUnhealthy,
+	}
+	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), errors.New(p.Detail)}
+}
+
+func (c *client) unreachable(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return &exitError{exitTimeout, fmt.Errorf("no answer from %s within %v", c.addr, c.timeout)}
+	}
+	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (start one with 'sentinel-peer agent', or name another with --http): %w", c.addr, err)}
+}
+
+func keyPath(prefix, key string) string { return prefix + url.PathEscape(key) }
+
+// show prints v as JSON, or as rows under -o table.
+func (c *client) show(v any, header string, rows func(w io.Writer)) error {
+	if c.output == "table" && rows != nil {
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, header)
+		rows(w)
+		return w.Flush()
+	}
+	e := json.NewEncoder(c.out)
+	if c.output == "json" {
+		e.SetIndent("", "  ")
+	}
+	return e.Encode(v)
+}
+
+// clientCommands returns the commands that need a daemon.
+func clientCommands() []*cobra.Command {
+	c := &client{}
+	add := func(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+		f := cmd.Flags()
+		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API")
+		f.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the daemon")
+		f.StringVarP(&c.output, "output", "o", "table", "table, json or ndjson")
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := settle(cmd, ""); err != nil {
+				return err
+			}
+			if c.output != "table" && c.output != "json" && c.output != "ndjson" {
+				return usage(fmt.Errorf("-o %q: want table, json or ndjson", c.output))
+			}
+			c.out = cmd.OutOrStdout()
+			return run(cmd, args)
+		}
+		return cmd
+	}
+	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.members(add), c.stats(add), c.conflicts(add)}
+}
+
+type register func(*cobra.Command, func(*cobra.Command, []string) error) *cobra.Command
+
+func (c *client) get(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "get KEY", Short: "Print the value of a key, as JSON",
+		Example: "  sentinel-peer get tasks/42/state", Args: args(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, args []string) error {
+		var v json.RawMessage
+		if err := c.do(cmd.Context(), "GET", keyPath("/v1/keys/", args[0]), nil, nil, nil, &v); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.out, string(v))
+		return nil
+	})
+}
+
+func (c *client) put(add register) *cobra.Command {
+	var ttl time.Duration
+	var kind, version string
+	var replicas int
+	var absent bool
+	cmd := &cobra.Command{
+		Use: "put KEY VALUE", Short: "Assign a key a JSON value, or text; - reads it from standard input",
+		Example: `  sentinel-peer put tasks/42/state '{"status":"running"}'
+  sentinel-peer put session/7 alive --ttl 30s
+  sentinel-peer put config/limit 10 --if-version 3f0c9a1b2d4e5f60`,
+		Args: args(cobra.ExactArgs(2)),
+	}
+	f := cmd.Flags()
+	f.DurationVar(&ttl, "ttl", 0, "expire after")
+	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key without a rule")
+	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
+	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer")
+	f.BoolVar(&absent, "if-absent", false, "only if the key does not exist there")
+	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		body := []byte(args[1])
+		if args[1] == "-" {
+			var err error
+			if body, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
+				return err
+			}
+		}
+		if !json.Valid(body) {
+			body, _ = json.Marshal(string(body)) // text is a value too
+		}
+		q, h := url.Values{}, http.Header{}
+		if ttl != 0 {
+			q.Set("ttl", ttl.String())
+		}
+		if kind != "" {
+			q.Set("type", kind)
+		}
+		if replicas != 0 {
+			q.Set("replicas", fmt.Sprint(replicas))
+		}
+		if version != "" {
+			h.Set("If-Match", `"`+version+`"`)
+		}
+		if absent {
+			h.Set("If-None-Match", "*")
+		}
+		return c.do(cmd.Context(), "PUT", keyPath("/v1/keys/", args[0]), q, body, h, nil)
+	})
+}
+
+func (c *client) delete(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "delete KEY", Short: "Delete a key", Example: "  sentinel-peer delete tasks/42/state", Args: args(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, args []string) error {
+		return c.do(cmd.Context(), "DELETE", keyPath("/v1/keys/", args[0]), nil, nil, nil, nil)
+	})
+}
+
+func (c *client) keys(add register) *cobra.Command {
+	var values bool
+	cmd := &cobra.Command{
+		Use: "keys [PATTERN]", Short: "List keys that match a glob (* within a segment, ** across them)",
+		Example: "  sentinel-peer keys 'tasks/*/state' --values", Args: args(cobra.MaximumNArgs(1)),
+	}
+	cmd.Flags().BoolVar(&values, "values", false, "show values too")
+	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{"match": {"**"}}
+		if len(args) > 0 {
+			q.Set("match", args[0])
+		}
+		if values {
+			q.Set("values", "true")
+		}
+		var all api.Listing
+		for {
+			var page api.Listing
+			if err := c.do(cmd.Context(), "GET", "/v1/keys", q, nil, nil, &page); err != nil {
+				return err
+			}
+			all.Keys, all.Count = append(all.Keys, page.Keys...), page.Count
+			if page.Next == "" {
+				break
+			}
+			q.Set("after", page.Next)
+		}
+		if c.output == "ndjson" {
+			for _, k := range all.Keys {
+				if err := c.show(k, "", nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return c.show(all, "KEY\tTYPE\tWRITER\tVERSION\tVALUE", func(w io.Writer) {
+			for _, k := range all.Keys {
+				value := ""
+				if k.Value != nil {
+					value = k.Value.String()
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Key, k.Type, k.Writer, k.Version, value)
+			}
+		})
+	})
+}
+
+func (c *client) watch(add register) *cobra.Command {
+	var snapshot bool
+	cmd := &cobra.Command{
+		Use: "watch [PATTERN]", Short: "Print changes as they happen, until interrupted",
+		Example: "  sentinel-peer watch 'tasks/**' --snapshot -o ndjson", Args: args(cobra.MaximumNArgs(1)),
+	}
+	cmd.Flags().BoolVar(&snapshot, "snapshot", false, "first print what is there")
+	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{"match": {"**"}}
+		if len(args) > 0 {
+			q.Set("match", args[0])
+		}
+		if snapshot {
+			q.Set("snapshot", "true")
+		}
+		res, err := c.open(cmd.Context(), "GET", "/v1/watch", q, nil, nil)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		lines := bufio.NewScanner(res.Body)
+		lines.Buffer(nil, 16<<20)
+		for lines.Scan() {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue
+			}
+			if c.output != "table" {
+				fmt.Fprintln(c.out, data)
+				continue
+			}
+			var e httpapi.Event
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.out, "%s  %-8s  %-10s  %s = %s\n", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
+		}
+		if cmd.Context().Err() != nil {
+			return nil
+		}
+		return &exitError{exitUnreachable, errors.New("the daemon ended the stream")}
+	})
+}
+
+func (c *client) set(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "set add|remove KEY VALUE...", Short: "Add to or remove from a set",
+		Example: "  sentinel-peer set add tags/42 urgent gpu", Args: args(cobra.MinimumNArgs(3)),
+	}, func(cmd *cobra.Command, args []string) error {
+		if args[0] != "add" && args[0] != "remove" {
+			return usage(fmt.Errorf("set %q: want add or remove", args[0]))
+		}
+		var values []json.RawMessage
+		for _, s := range args[2:] {
+			if !json.Valid([]byte(s)) {
+				b, _ := json.Marshal(s)
+				s = string(b)
+			}
+			values = append(values, json.RawMessage(s))
+		}
+		body, err := json.Marshal(map[string]any{args[0]: values})
+		if err != nil {
+			return err
+		}
+		return c.do(cmd.Context(), "POST", keyPath("/v1/sets/", args[1]), nil, body, nil, nil)
+	})
+}
+
+func (c *client) counter(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "counter add|max KEY N", Short: "Count up or down, or raise a maximum",
+		Example: "  sentinel-peer counter add jobs/done 1\n  sentinel-peer counter add jobs/done -- -1", Args: args(cobra.ExactArgs(3)),
+	}, func(cmd *cobra.Command, args []string) error {
+		if args[0] != "add" && args[0] != "max" {
+			return usage(fmt.Errorf("counter %q: want add or max", args[0]))
+		}
+		var v json.RawMessage
+		body := fmt.Appendf(nil, "{%q:%s}", args[0], args[2])
+		if err := c.do(cmd.Context(), "POST", keyPath("/v1/counters/", args[1]), nil, body, nil, &v); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.out, string(v))
+		return nil
+	})
+}
+
+func (c *client) members(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "members", Short: "List the peers", Example: "  sentinel-peer members -o json", Args: args(cobra.NoArgs),
+	}, func(cmd *cobra.Command, _ []string) error {
+		var list []agent.Member
+		if err := c.do(cmd.Context(), "GET", "/v1/members", nil, nil, nil, &list); err != nil {
+			return err
+		}
+		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPROBLEMS", func(w io.Writer) {
+			for _, m := range list {
+				name := m.Name
+				if m.Self {
+					name += " (this)"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", name, m.State, m.Addr, m.HTTP, m.Lag, strings.Join(m.Problems, ", "))
+			}
+		})
+	})
+}
+
+func (c *client) stats(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "stats", Short: "Print counters and gauges of the daemon's peer", Example: "  sentinel-peer stats", Args: args(cobra.NoArgs),
+	}, func(cmd *cobra.Command, _ []string) error {
+		var v json.RawMessage
+		if err := c.do(cmd.Context(), "GET", "/v1/stats", nil, nil, nil, &v); err != nil {
+			return err
+		}
+		if c.output == "table" {
+			c.output = "json"
+		}
+		return c.show(v, "", nil)
+	})
+}
+
+func (c *client) conflicts(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "conflicts [PATTERN]", Short: "List concurrent writes that lost, newest first", Example: "  sentinel-peer conflicts 'tasks/**'", Args: args(cobra.MaximumNArgs(1)),
+	}, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{"match": {"**"}}
+		if len(args) > 0 {
+			q.Set("match", args[0])
+		}
+		var list []struct {
+			Key, Path, Rule string
+			Winner, Loser   struct {
+				Value  json.RawMessage
+				Writer string
+				At     time.Time
+			}
+		}
+		if err := c.do(cmd.Context(), "GET", "/v1/conflicts", q, nil, nil, &list); err != nil {
+			return err
+		}
+		return c.show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(w io.Writer) {
+			for _, x := range list {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Key+x.Path, x.Winner.Value, x.Winner.Writer, x.Loser.Value, x.Loser.Writer, x.Rule)
+			}
+		})
+	})
+}

@@ -1,0 +1,485 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// demo runs three real peers through what peers must survive.
+type demo struct {
+	out      io.Writer
+	color    bool
+	verbose  bool
+	sabotage bool
+	dir      string
+	began    time.Time
+	peers    []*process
+	steps    []step
+}
+
+// process is one daemon.
+type process struct {
+	name, gossip string
+	client       client
+	cmd          *exec.Cmd
+	log          *os.File
+}
+
+type step struct {
+	name string
+	took time.Duration
+}
+
+func newDemo() *cobra.Command {
+	var d demo
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch three peers share, lose each other, die, and agree",
+		Long: `Start three peers as processes on loopback, with a key. All write values of every
+type. One is cut off while both sides go on writing; the cut heals. One is killed
+and comes back empty. In the end all must hold the same; if not, the exit code is 1.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.out = cmd.OutOrStdout()
+			stat, err := os.Stdout.Stat()
+			d.color = err == nil && stat.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
+			return d.run(cmd.Context())
+		},
+	}
+	cmd.Flags().BoolVarP(&d.verbose, "verbose", "v", false, "show the peers' logs")
+	cmd.Flags().BoolVar(&d.sabotage, "sabotage", false, "cut one peer off for good, to see the demo fail")
+	if err := cmd.Flags().MarkHidden("sabotage"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+const demoPatience = 20 * time.Second // for any one step
+
+func (d *demo) run(ctx context.Context) (err error) {
+	d.began = time.Now()
+	if d.dir, err = os.MkdirTemp("", "sentinel-demo-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(d.dir)
+	defer d.stop()
+	key := filepath.Join(d.dir, "key")
+	if err := os.WriteFile(key, []byte(newKey()+"\n"), 0o600); err != nil {
+		return err
+	}
+	for _, do := range []func(context.Context) error{d.start, d.share, d.cut, d.heal, d.kill, d.revive} {
+		ctx, cancel := context.WithTimeout(ctx, demoPatience)
+		err := do(ctx)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
+	if d.sabotage {
+		if err := d.sever(ctx, d.peers[2], "sabotage"); err != nil {
+			return err
+		}
+	}
+	return d.verdict(ctx)
+}
+
+// say prints one line of the account.
+func (d *demo) say(mark, format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if d.color {
+		mark = map[string]string{"✓": "\x1b[32m✓\x1b[0m", "✗": "\x1b[31m✗\x1b[0m", "▸": "\x1b[36m▸\x1b[0m"}[mark]
+	}
+	fmt.Fprintf(d.out, "%6.2fs  %s %s\n", time.Since(d.began).Seconds(), mark, line)
+}
+
+// timed does one step and notes how long it took.
+func (d *demo) timed(name string, do func() error) error {
+	began := time.Now()
+	if err := do(); err != nil {
+		d.say("✗", "%s: %v", name, err)
+		return err
+	}
+	took := time.Since(began)
+	d.steps = append(d.steps, step{name, took})
+	d.say("✓", "%s in %s", name, round(took))
+	return nil
+}
+
+func round(t time.Duration) time.Duration {
+	if t < 10*time.Millisecond {
+		return t.Round(10 * time.Microsecond)
+	}
+	return t.Round(time.Millisecond)
+}
+
+func (d *demo) start(ctx context.Context) error {
+	d.say("▸", "starting three peers as processes on loopback, sealed with a new key")
+	return d.timed("three peers up, and each knows the others", func() error {
+		for i := range 3 {
+			addrs, err := freeAddrs(2)
+			if err != nil {
+				return err
+			}
+			p := &process{name: fmt.Sprintf("n%d", i+1), gossip: addrs[0], client: client{addr: addrs[1], timeout: demoPatience}}
+			d.peers = append(d.peers, p)
+			if err := d.launch(p); err != nil {
+				return err
+			}
+		}
+		return d.together(ctx, d.peers)
+	})
+}
+
+// freeAddrs returns loopback addresses that nobody listens on.
+func freeAddrs(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+func (d *demo) launch(p *process) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	argv := []string{"agent", "--cluster", "demo", "--name", p.name, "--bind", p.gossip, "--http", p.client.addr,
+		"--key-file", filepath.Join(d.dir, "key"), "--batch-interval", "0", "--dev-faults", "--log-level", "info"}
+	for _, q := range d.peers {
+		if q != p {
+			argv = append(argv, "--join", q.gossip)
+		}
+	}
+	if p.log, err = os.OpenFile(filepath.Join(d.dir, p.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	p.cmd = exec.Command(self, argv...)
+	p.cmd.Env = append(os.Environ(), "SENTINEL_CONFIG=")
+	p.cmd.Stderr = p.log
+	if d.verbose {
+		p.cmd.Stderr = os.Stderr
+	}
+	return p.cmd.Start()
+}
+
+// stop ends the peers that still run.
+func (d *demo) stop() {
+	for _, p := range d.peers {
+		if p.cmd != nil && p.cmd.Process != nil && p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+		if p.log != nil {
+			p.log.Close()
+		}
+	}
+}
+
+// until polls a condition that other processes bring about.
+func until(ctx context.Context, what string, met func() error) error {
+	for {
+		err := met()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: gave up: %w", what, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// together waits until each of peers is ready and sees all of them.
+func (d *demo) together(ctx context.Context, peers []*process) error {
+	return until(ctx, "waiting for the peers", func() error {
+		for _, p := range peers {
+			if err := p.client.do(ctx, "GET", "/readyz", nil, nil, nil, nil); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			var list []agent.Member
+			if err := p.client.do(ctx, "GET", "/v1/members", nil, nil, nil, &list); err != nil {
+				return err
+			}
+			alive := 0
+			for _, m := range list {
+				if m.State == "alive" {
+					alive++
+				}
+			}
+			if alive != len(peers) {
+				return fmt.Errorf("%s sees %d of %d peers", p.name, alive, len(peers))
+			}
+		}
+		return nil
+	})
+}
+
+// agree waits until peers hold the same state.
+func (d *demo) agree(ctx context.Context, peers []*process) error {
+	return until(ctx, "waiting for agreement", func() error {
+		var first api.Digest
+		for i, p := range peers {
+			var g api.Digest
+			if err := p.client.do(ctx, "GET", "/v1/digest", nil, nil, nil, &g); err != nil {
+				return err
+			}
+			if i == 0 {
+				first = g
+			} else if g != first {
+				return fmt.Errorf("%s has %d keys, digest %s; %s has %d, %s", peers[0].name, first.Keys, first.Hash, p.name, g.Keys, g.Hash)
+			}
+		}
+		return nil
+	})
+}
+
+func (p *process) put(ctx context.Context, key, value string, query ...string) error {
+	q := url.Values{}
+	for i := 0; i+1 < len(query); i += 2 {
+		q.Set(query[i], query[i+1])
+	}
+	return p.client.do(ctx, "PUT", keyPath("/v1/keys/", key), q, []byte(value), nil, nil)
+}
+
+func (p *process) patch(ctx context.Context, key, value string) error {
+	return p.client.do(ctx, "PATCH", keyPath("/v1/keys/", key), nil, []byte(value), nil, nil)
+}
+
+func (p *process) post(ctx context.Context, path, key, body string) error {
+	return p.client.do(ctx, "POST", keyPath(path, key), nil, []byte(body), nil, nil)
+}
+
+// everyType writes a value of each type from p.
+func (p *process) everyType(ctx context.Context, i int, round string) error {
+	return errors.Join(
+		p.put(ctx, "demo/color/"+p.name, fmt.Sprintf("%q", round)),
+		p.post(ctx, "/v1/sets/", "demo/tags", fmt.Sprintf(`{"add":[%q,"all"]}`, p.name+"-"+round)),
+		p.post(ctx, "/v1/counters/", "demo/done", fmt.Sprintf(`{"add":%d}`, 10*(i+1))),
+		p.post(ctx, "/v1/counters/", "demo/record", fmt.Sprintf(`{"max":%d}`, 100+i)),
+		p.patch(ctx, "demo/task", fmt.Sprintf(`{"workers":{%q:%q},"status":%q}`, p.name, "busy", round)),
+		p.put(ctx, "demo/opinion", fmt.Sprintf("%q", p.name), "type", "custom"),
+		p.put(ctx, "demo/session/"+p.name, `"short-lived"`, "ttl", "1500ms"),
+	)
+}
+
+func (d *demo) share(ctx context.Context) error {
+	d.say("▸", "every peer writes: register, set, counter, maximum, object, custom, and one with a TTL")
+	return d.timed("every write is on every peer", func() error {
+		for i, p := range d.peers {
+			if err := p.everyType(ctx, i, "first"); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		return d.agree(ctx, d.peers)
+	})
+}
+
+// sever cuts p off from the others, in its own transport.
+func (d *demo) sever(ctx context.Context, p *process, round string) error {
+	var others []string
+	for _, q := range d.peers {
+		if q != p {
+			others = append(others, q.gossip)
+		}
+	}
+	body, err := json.Marshal(map[string]any{"peers": others})
+	if err == nil {
+		err = p.client.do(ctx, "POST", "/v1/dev/cut", nil, body, nil, nil)
+	}
+	if err != nil {
+		return err
+	}
+	for i, q := range d.peers {
+		if err := q.everyType(ctx, i, round); err != nil {
+			return fmt.Errorf("%s: %w", q.name, err)
+		}
+	}
+	side := "left"
+	if p == d.peers[2] {
+		side = "right"
+	}
+	return errors.Join(d.peers[0].put(ctx, "demo/contested", `"left"`), d.peers[2].put(ctx, "demo/contested", fmt.Sprintf("%q", side)))
+}
+
+func (d *demo) cut(ctx context.Context) error {
+	d.say("▸", "cutting n3 off; both sides go on writing, also to one key")
+	if err := d.sever(ctx, d.peers[2], "apart"); err != nil {
+		return err
+	}
+	// Long enough for anything under way to have arrived if the cut leaked.
+	if err := until(ctx, "cut", func() error { return elapsed(d.began, 4*time.Second) }); err != nil {
+		return err
+	}
+	var a, b json.RawMessage
+	if err := errors.Join(
+		d.peers[0].client.do(ctx, "GET", keyPath("/v1/keys/", "demo/contested"), nil, nil, nil, &a),
+		d.peers[2].client.do(ctx, "GET", keyPath("/v1/keys/", "demo/contested"), nil, nil, nil, &b),
+	); err != nil {
+		return err
+	}
+	if string(a) == string(b) {
+		return errors.New("the cut did not cut: n1 and n3 agree")
+	}
+	d.say("✓", "they differ meanwhile: demo/contested is %s on n1 and n2, %s on n3", a, b)
+	return nil
+}
+
+// elapsed is an error until d has passed since began.
+func elapsed(began time.Time, d time.Duration) error {
+	if left := d - time.Since(began); left > 0 {
+		return fmt.Errorf("%v to go", left)
+	}
+	return nil
+}
+
+func (d *demo) heal(ctx context.Context) error {
+	if err := d.peers[2].client.do(ctx, "POST", "/v1/dev/heal", nil, nil, nil, nil); err != nil {
+		return err
+	}
+	if err := d.timed("the cut is healed and all agree again", func() error {
+		return errors.Join(d.together(ctx, d.peers), d.agree(ctx, d.peers))
+	}); err != nil {
+		return err
+	}
+	var lost []api.Conflict
+	for _, p := range d.peers {
+		if err := p.client.do(ctx, "GET", "/v1/conflicts", url.Values{"match": {"demo/contested"}}, nil, nil, &lost); err != nil {
+			return err
+		}
+		if len(lost) > 0 {
+			d.say("✓", "demo/contested is %s; %s's %s is in the conflict journal (%s)", lost[0].Winner.Value, lost[0].Loser.Writer, lost[0].Loser.Value, lost[0].Rule)
+			return nil
+		}
+	}
+	return errors.New("nobody journalled the conflict on demo/contested")
+}
+
+func (d *demo) kill(ctx context.Context) error {
+	d.say("▸", "kill -9 n2; the others go on")
+	p := d.peers[1]
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = p.cmd.Wait() // it was killed, and says so
+	p.log.Close()
+	return errors.Join(
+		d.peers[0].put(ctx, "demo/while-away", `"n1 was here"`),
+		d.peers[2].post(ctx, "/v1/sets/", "demo/tags", `{"remove":["all"]}`),
+		d.peers[2].client.do(ctx, "DELETE", keyPath("/v1/keys/", "demo/color/n1"), nil, nil, nil, nil),
+	)
+}
+
+func (d *demo) revive(ctx context.Context) error {
+	return d.timed("n2 is back from nothing, under its old name, and has everything", func() error {
+		if err := d.launch(d.peers[1]); err != nil {
+			return err
+		}
+		if err := until(ctx, "waiting for n2", func() error {
+			return d.peers[1].client.do(ctx, "GET", "/readyz", nil, nil, nil, nil)
+		}); err != nil {
+			return err
+		}
+		return d.agree(ctx, d.peers)
+	})
+}
+
+// verdict prints what every peer holds, and fails if that is not the same.
+func (d *demo) verdict(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
+	disagree := d.agree(bounded, d.peers)
+	cancel()
+	keys := []string{"demo/color/n1", "demo/color/n3", "demo/contested", "demo/tags", "demo/done", "demo/record", "demo/task", "demo/opinion", "demo/session/n1", "demo/while-away"}
+	want := map[string]string{"demo/done": "120", "demo/record": "102", "demo/color/n1": "–", "demo/session/n1": "–", "demo/while-away": `"n1 was here"`,
+		"demo/tags": `["n1-apart","n1-first","n2-apart","n2-first","n3-apart","n3-first"]`}
+	_ = until(ctx, "expiry", func() error { return elapsed(d.began, 6*time.Second) }) // past every TTL
+	fmt.Fprintln(d.out)
+	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "key\tn1\tn2\tn3\t\n")
+	wrong := 0
+	row := func(name string, cells []string, want string) {
+		mark := "✓"
+		for _, c := range cells {
+			if c != cells[0] || want != "" && c != want {
+				mark = "✗ differ"
+			}
+		}
+		if mark != "✓" {
+			wrong++
+		}
+		first := cells[0]
+		for i, c := range cells {
+			switch {
+			case i > 0 && c == first:
+				cells[i] = "same"
+			case len(c) > 44:
+				cells[i] = c[:41] + "…"
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, strings.Join(cells, "\t"), mark)
+	}
+	for _, key := range keys {
+		var cells []string
+		for _, p := range d.peers {
+			var v json.RawMessage
+			err := p.client.do(ctx, "GET", keyPath("/v1/keys/", key), nil, nil, nil, &v)
+			var e *exitError
+			if errors.As(err, &e) && e.code == exitNotFound {
+				v, err = json.RawMessage("–"), nil
+			}
+			if err != nil {
+				v = json.RawMessage("error: " + err.Error())
+			}
+			cells = append(cells, string(v))
+		}
+		row(key, cells, want[key])
+	}
+	var counts, sums []string
+	for _, p := range d.peers {
+		var g api.Digest
+		if err := p.client.do(ctx, "GET", "/v1/digest", nil, nil, nil, &g); err != nil {
+			return err
+		}
+		counts, sums = append(counts, fmt.Sprint(g.Keys)), append(sums, g.Hash)
+	}
+	row("keys", counts, "")
+	row("checksum", sums, "")
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out)
+	w = tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	for _, s := range d.steps {
+		fmt.Fprintf(w, "%s\t%s\n", s.name, round(s.took))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if wrong > 0 || disagree != nil {
+		return fmt.Errorf("demo: the peers do not agree: %d rows differ", wrong)
+	}
+	fmt.Fprintf(d.out, "\nAll three peers agree, after %s.\n", time.Since(d.began).Round(10*time.Millisecond))
+	return nil
+}

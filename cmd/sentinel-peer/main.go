@@ -1,0 +1,90 @@
+// Sentinel-peer is the daemon that runs beside a worker, and the commands that talk
+// to it. Data goes to standard output, everything else to standard error.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// The exit codes, for scripts.
+const (
+	exitOther       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitConflict    = 4
+	exitNotAllowed  = 5
+	exitUnreachable = 6
+	exitTimeout     = 7
+	exitUnhealthy   = 8
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// run executes one command line and returns the exit code.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "sentinel-peer:", err)
+	var e *exitError
+	if errors.As(err, &e) {
+		if e.code == exitUsage {
+			fmt.Fprintf(os.Stderr, "See '%s --help'.\n", cmd.CommandPath())
+		}
+		return e.code
+	}
+	return exitOther
+}
+
+func usage(err error) error { return &exitError{exitUsage, err} }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sentinel-peer",
+		Short:         "Shared memory for fleets of workers, without a server",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("no such command %q", args[0]))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.AddCommand(newAgent(), newDemo(), newKeygen(), newVersion())
+	root.AddCommand(clientCommands()...)
+	return root
+}
+
+// args wraps a check of positional arguments so that its failure is a usage error.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if err := check(cmd, list); err != nil {
+			return usage(err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	cryptorand "crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+	"github.com/sentinel-peer/sentinel-peer/internal/metrics"
+)
+
+// defaultHTTP is where the daemon serves and the commands look for it.
+const defaultHTTP = "127.0.0.1:7700"
+
+// daemon holds the flags of the agent command.
+type daemon struct {
+	config, cluster, name, bind, advertise, http, keyFile, logLevel string
+	join, rules                                                     []string
+	batch, drain                                                    time.Duration
+	faults                                                          bool
+}
+
+func newAgent() *cobra.Command {
+	var d daemon
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run a peer",
+		Long: `Run a peer until SIGTERM or SIGINT, which hand its writes to the others first.
+
+Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
+that before the file of --config: YAML with flag names as keys.`,
+		Example: `  sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
+  sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := settle(cmd, d.config); err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.config, "config", os.Getenv("SENTINEL_CONFIG"), "YAML file with more settings")
+	f.StringVar(&d.cluster, "cluster", "", "name of the cluster (required)")
+	f.StringVar(&d.name, "name", "", "name of this peer, unique (default: the host's name)")
+	f.StringVar(&d.bind, "bind", "127.0.0.1:7946", "address for other peers; beyond loopback it needs --key-file")
+	f.StringVar(&d.advertise, "advertise", "", "address that other peers reach this one at, if it is not --bind")
+	f.StringVar(&d.http, "http", defaultHTTP, "address of the HTTP API, on loopback")
+	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
+	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
+	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open")
+	f.StringSliceVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/**=set'; may be repeated")
+	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
+	f.StringVar(&d.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
+	return cmd
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(d.logLevel)); err != nil {
+		return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", d.logLevel))
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	if d.cluster == "" {
+		return usage(errors.New("--cluster is required: only peers of one cluster talk to each other"))
+	}
+	if d.name == "" {
+		d.name, _ = os.Hostname()
+	}
+	keys, err := readKeys(d.keyFile)
+	if err != nil {
+		return usage(err)
+	}
+	rules, err := parseRules(d.rules)
+	if err != nil {
+		return usage(err)
+	}
+	if d.batch == 0 {
+		d.batch = gossip.AtOnce
+	}
+	a, err := agent.Open(ctx, agent.Config{
+		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
+		HTTP: d.http, Rules: rules, BatchInterval: d.batch, Logger: logger, Faults: d.faults,
+	})
+	if err != nil {
+		return usage(err)
+	}
+	server, addr, err := httpapi.Listen(d.http, httpapi.Config{Agent: a, Metrics: metrics.Handler(a), Logger: logger, Faults: d.faults})
+	if err != nil {
+		return errors.Join(usage(err), a.Close(ctx))
+	}
+	logger.Info("serving", "http", addr.String(), "gossip", a.Addr(), "version", version())
+	<-ctx.Done()
+	logger.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
+	defer cancel()
+	return errors.Join(server.Close(ctx), a.Close(ctx))
+}
+
+func parseRules(list []string) ([]crdt.Rule, error) {
+	var rules []crdt.Rule
+	for _, s := range list {
+		pattern, name, ok := strings.Cut(s, "=")
+		kind, err := crdt.ParseKind(name)
+		if !ok || err != nil || kind == crdt.Custom {
+			return nil, fmt.Errorf("--rule %q: want PATTERN=TYPE with register, set, max, counter or object", s)
+		}
+		rules = append(rules, crdt.Rule{Pattern: pattern, Kind: kind})
+	}
+	return rules, nil
+}
+
+// readKeys reads a key file: hex or base64, one key a line, # for comments.
+func readKeys(file string) ([][]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var keys [][]byte
+	for s, n := bufio.NewScanner(f), 1; s.Scan(); n++ {
+		line := strings.TrimSpace(s.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, err := hex.DecodeString(line)
+		if err != nil {
+			key, err = base64.StdEncoding.DecodeString(line)
+		}
+		if err != nil || len(key) != 16 && len(key) != 24 && len(key) != 32 {
+			return nil, fmt.Errorf("%s:%d: want 16, 24 or 32 bytes in hex or base64", file, n)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s: holds no key", file)
+	}
+	return keys, nil
+}
+
+func newKeygen() *cobra.Command {
+	return &cobra.Command{
+		Use:     "keygen",
+		Short:   "Print a new key for --key-file",
+		Example: "  sentinel-peer keygen > key && chmod 600 key",
+		Args:    args(cobra.NoArgs),
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), newKey())
+		},
+	}
+}
+
+func newKey() string {
+	var key [32]byte
+	cryptorand.Read(key[:])
+	return base64.StdEncoding.EncodeToString(key[:])
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  args(cobra.NoArgs),
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "sentinel-peer %s, wire version %d\n", version(), gossip.Version)
+		},
+	}
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = "devel-" + s.Value[:min(len(s.Value), 12)]
+		}
+	}
+	return v
+}

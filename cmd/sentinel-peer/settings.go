@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// settle gives flags that were not set on the command line their value from the
+// environment (SENTINEL_BATCH_INTERVAL for --batch-interval), else from the YAML
+// file of --config, whose keys are flag names. Unknown keys are refused.
+func settle(cmd *cobra.Command, file string) error {
+	values, err := readFile(cmd.Flags(), file)
+	if err != nil {
+		return err
+	}
+	var fault error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed || fault != nil || f.Name == "config" || f.Name == "help" {
+			return
+		}
+		name := "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v, ok := os.LookupEnv(name); ok {
+			if err := f.Value.Set(v); err != nil {
+				fault = usage(fmt.Errorf("%s: %w", name, err))
+			}
+			return
+		}
+		if v, ok := values[f.Name]; ok {
+			if err := f.Value.Set(v); err != nil {
+				fault = usage(fmt.Errorf("%s: %s: %w", file, f.Name, err))
+			}
+		}
+	})
+	return fault
+}
+
+func readFile(flags *pflag.FlagSet, file string) (map[string]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usage(err)
+	}
+	defer f.Close()
+	var raw map[string]any
+	if err := yaml.NewDecoder(f).Decode(&raw); err != nil && err != io.EOF {
+		return nil, usage(fmt.Errorf("%s: %w", file, err))
+	}
+	values := make(map[string]string, len(raw))
+	for key, v := range raw {
+		if flags.Lookup(key) == nil || key == "config" || key == "help" {
+			return nil, usage(fmt.Errorf("%s: unknown key %q%s", file, key, suggest(flags, key)))
+		}
+		if list, ok := v.([]any); ok {
+			parts := make([]string, len(list))
+			for i, x := range list {
+				parts[i] = fmt.Sprint(x)
+			}
+			v = strings.Join(parts, ",")
+		}
+		values[key] = fmt.Sprint(v)
+	}
+	return values, nil
+}
+
+// suggest names the flag that key may have meant.
+func suggest(flags *pflag.FlagSet, key string) string {
+	best, distance := "", 4
+	flags.VisitAll(func(f *pflag.Flag) {
+		if d := edits(key, f.Name); d < distance {
+			best, distance = f.Name, d
+		}
+	})
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = slices.Min([]int{cost, row[j] + 1, row[j+1] + 1})
+		}
+	}
+	return row[len(b)]
+}
