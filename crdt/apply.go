@@ -44,10 +44,11 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 			overlay[ops[i].Key] = kind
 		}
 	}
-	w := writer{s: s, stamp: stamp}
+	w := writer{s: s, stamp: stamp, now: nowMillis}
 	for i := range ops {
 		w.run(&ops[i], kinds[i])
 	}
+	s.truncate()
 	return s.deltas, nil
 }
 
@@ -66,7 +67,7 @@ func (s *Store) checkState(op *Op, want Kind, nowMillis uint64, overlay map[stri
 		return nil
 	}
 	if !touched {
-		have = s.kind(op.Key)
+		have = s.kind(op.Key, nowMillis)
 	}
 	if len(op.Path) > 0 {
 		want = Object
@@ -87,15 +88,18 @@ func (s *Store) version(key string, nowMillis uint64) Version {
 }
 
 // kind returns what key visibly is, 0 if it is absent.
-func (s *Store) kind(key string) Kind {
+func (s *Store) kind(key string, nowMillis uint64) Kind {
 	c, ok := s.index.Load(key)
-	if !ok || !c.visible() {
+	if !ok {
 		return 0
 	}
 	if c.many == nil {
-		return Register
+		if r := c.view.Load(); r != nil && r.at(nowMillis) {
+			return Register
+		}
+		return 0
 	}
-	family, _ := s.family(c.many, 0)
+	family, _ := s.family(c.many, nowMillis)
 	return family
 }
 
@@ -103,6 +107,7 @@ func (s *Store) kind(key string) Kind {
 type writer struct {
 	s      *Store
 	stamp  clock.Timestamp
+	now    uint64 // Unix milliseconds: what expired by then is not there
 	expiry uint64
 	cell   *cell
 }
@@ -128,26 +133,24 @@ func (w *writer) run(op *Op, kind Kind) {
 	case Delete:
 		w.delete(path)
 	case Put:
-		if path == "" {
-			w.retype(kind)
-		} else {
-			w.clearAround(op.Path, path)
-		}
+		w.makeRoom(op.Path, path, kind)
 		w.assign(kind, path, op.Value)
 	case Add, Remove:
-		w.clearAbove(op.Path)
+		if op.Verb == Add {
+			w.makeRoom(op.Path, path, Set)
+		}
 		for _, v := range op.Values {
 			w.element(path, v, op.Verb == Remove)
 		}
 	case Increment:
-		w.clearAbove(op.Path)
+		w.makeRoom(op.Path, path, Counter)
 		w.increment(path, op.Delta)
 	case Bump:
-		w.clearAbove(op.Path)
+		w.makeRoom(op.Path, path, Max)
 		w.bump(path, op.Value)
 	case Patch:
-		w.clearAbove(op.Path)
-		w.patch(op.Path, path, op.Value.bytes())
+		w.makeRoom(op.Path, path, Object)
+		w.patch(path, op.Value.bytes())
 	}
 	if w.cell.many == nil && w.cell.view.Load() == nil {
 		w.s.index.Delete(w.cell.key) // nothing was written to a new key
@@ -165,28 +168,84 @@ func (w *writer) assign(kind Kind, path string, v Value) {
 		w.become(path, v)
 	case Object:
 		w.clearBelow(path)
-		w.patch(nil, path, v.bytes())
+		w.patch(path, v.bytes())
 	default:
 		w.put(slotRegister, path, v.raw)
 	}
 }
 
-// retype removes what is of other kinds than kind before an assignment.
-func (w *writer) retype(kind Kind) {
-	m := w.cell.many
-	if m == nil {
-		if r := w.cell.view.Load(); r != nil && !r.tomb && kind != Register {
-			w.delete("")
+// makeRoom removes what a write of kind at path would contradict: what stands
+// where the path leads through, and what of other kinds is at or below its end.
+func (w *writer) makeRoom(segments []string, path string, kind Kind) {
+	if w.cell.many == nil {
+		if r := w.cell.view.Load(); r != nil && !r.tomb && (path != "" || kind != Register) {
+			w.tombstone(slotRegister, "")
 		}
 		return
 	}
-	for _, slot := range m.slots {
-		r := slot[0]
-		if kindOf(r.kind, r.path()) != kind && slices.ContainsFunc(slot, (*record).counts) {
-			w.clearBelow("")
+	at := ""
+	for i := range segments {
+		w.clearLeaf(at, Object)
+		at = pathOf(segments[:i+1])
+	}
+	w.clearLeaf(path, kind)
+}
+
+// clearLeaf removes everything at and below path but what belongs to a value of
+// kind there: for an object, all below it.
+func (w *writer) clearLeaf(path string, kind Kind) {
+	m := w.cell.many
+	if m == nil {
+		return
+	}
+	if kind == Object { // its fields stay: what can be in the way is at path itself
+		for _, k := range leafKinds {
+			if slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).counts) {
+				w.tombstone(k, path)
+			}
+		}
+		if m.elements == 0 {
 			return
 		}
 	}
+	if path != "" && kind != Object && kind != Set && slices.ContainsFunc(m.slots[slotKey(leafSlot(kind), path)], (*record).counts) {
+		return // a leaf written again: whatever else stood here made room for it
+	}
+	var other []string
+	kept := false
+	for key, slot := range m.slots {
+		if !strings.HasPrefix(key[2:], path) || !slices.ContainsFunc(slot, (*record).counts) {
+			continue
+		}
+		if belongs(slot[0], path, kind) {
+			kept = true
+		} else {
+			other = append(other, key)
+		}
+	}
+	switch {
+	case len(other) == 0:
+	case kept:
+		slices.Sort(other)
+		for _, key := range other {
+			w.tombstone(m.slots[key][0].kind, key[2:])
+		}
+	default:
+		w.clearBelow(path)
+	}
+}
+
+var leafKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling}
+
+// belongs reports whether r, at or below path, is part of a value of kind there.
+func belongs(r *record, path string, kind Kind) bool {
+	switch kind {
+	case Object:
+		return !isElementOf(r.path(), path) && (r.path() != path || r.kind == slotMarker)
+	case Set:
+		return isElementOf(r.path(), path) || r.path() == path && path != "" && r.val == emptySet
+	}
+	return r.path() == path && r.kind == leafSlot(kind)
 }
 
 // delete removes what is at and below path.
@@ -198,31 +257,6 @@ func (w *writer) delete(path string) {
 	}
 	if r := c.view.Load(); path == "" && r != nil && !r.tomb {
 		w.tombstone(slotRegister, "")
-	}
-}
-
-// clearAround makes room for a leaf at path: nothing below it, no leaf above it.
-func (w *writer) clearAround(segments []string, path string) {
-	w.clearBelow(path)
-	w.clearAbove(segments)
-}
-
-// clearAbove removes leaves that stand where a path leads through.
-func (w *writer) clearAbove(segments []string) {
-	m := w.cell.many
-	if m == nil {
-		return
-	}
-	for i := range segments {
-		above := pathOf(segments[:i])
-		for _, kind := range []slotKind{slotRegister, slotMarker, slotMax, slotCounter} {
-			if i == 0 && kind != slotMarker {
-				continue // the key's own kind was checked
-			}
-			if slices.ContainsFunc(m.slots[slotKey(kind, above)], (*record).counts) {
-				w.tombstone(kind, above)
-			}
-		}
 	}
 }
 
@@ -362,7 +396,7 @@ func (w *writer) increment(path string, n int64) {
 	var up, down uint64
 	if m := w.cell.many; m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {
-			if r.actor == w.s.self.index && !r.tomb {
+			if r.actor == w.s.self.index && r.at(w.now) {
 				up, down = counterParts(r.val)
 			}
 		}
@@ -382,7 +416,7 @@ func (w *writer) increment(path string, n int64) {
 func (w *writer) bump(path string, v Value) {
 	if m := w.cell.many; m != nil {
 		for _, r := range m.slots[slotKey(slotMax, path)] {
-			if r.tomb {
+			if !r.at(w.now) {
 				continue
 			}
 			if c, err := wire.CompareNumber(v.bytes(), Value{r.val}.bytes()); err == nil && c <= 0 {
@@ -450,7 +484,7 @@ func (w *writer) commit(r *record) {
 		r.clearExpiry()
 	}
 	r.seq = s.self.span.Head() + 1
-	s.self.span.Add(r.seq)
+	s.seenBy(s.self).Add(r.seq)
 	s.merge(r, true)
-	s.deltas = append(s.deltas, Delta{r, s.self.actor})
+	s.deltas = append(s.deltas, s.delta(r))
 }

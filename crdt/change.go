@@ -48,7 +48,7 @@ func (s *Store) changed(r *record, cause Cause, ord clock.Order, local bool) *Ch
 
 // content returns the value readers see of r, absent for nil and removals.
 func content(r *record) Value {
-	if r == nil || r.tomb {
+	if r == nil || !r.shows() {
 		return Value{}
 	}
 	return Value{r.val}

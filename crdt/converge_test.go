@@ -54,7 +54,21 @@ func randomOp(rng *rand.Rand) Op {
 	key := fmt.Sprintf("k%d", rng.IntN(2))
 	val := func() Value { v, _ := ValueOf(rng.IntN(3)); return v }
 	field := string(rune('a' + rng.IntN(2)))
-	switch rng.IntN(12) {
+	switch rng.IntN(18) {
+	case 12:
+		return Op{Verb: Put, Key: key, Path: []string{field}, Value: val()}
+	case 13:
+		return Op{Verb: Delete, Key: key, Path: []string{field}}
+	case 14:
+		v, _ := ValueOf([]any{rng.IntN(3), rng.IntN(3)})
+		return Op{Verb: Put, Key: key, Kind: Set, Value: v}
+	case 15:
+		v, _ := ValueOf(map[string]any{field: []any{}, "b": map[string]any{}})
+		return Op{Verb: Patch, Key: key, Value: v}
+	case 16:
+		return Op{Verb: Increment, Key: key, Path: []string{field, "n"}, Delta: 1}
+	case 17:
+		return Op{Verb: Add, Key: key, Path: []string{field, "y"}, Values: []Value{val()}}
 	case 0, 1:
 		return Op{Verb: Put, Key: key, Value: val()}
 	case 2:

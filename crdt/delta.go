@@ -6,38 +6,44 @@ import "github.com/sentinel-peer/sentinel-peer/clock"
 // record is superseded; Live then says so and only the dot is worth sending.
 // Deltas belong to the store's owner.
 type Delta struct {
-	r *record
-	a clock.Actor
+	r   *record // nil for a void: a dot whose record another replica has superseded
+	st  *actorState
+	seq uint64
 }
 
-func (s *Store) delta(r *record) Delta { return Delta{r, s.actors[r.actor].actor} }
+func (s *Store) delta(r *record) Delta { return Delta{r, s.actors[r.actor], r.seq} }
 
 // Actor returns who wrote it.
-func (d Delta) Actor() clock.Actor { return d.a }
+func (d Delta) Actor() clock.Actor { return d.st.actor }
 
 // Seq returns its number among its actor's writes.
-func (d Delta) Seq() uint64 { return d.r.seq }
+func (d Delta) Seq() uint64 { return d.seq }
 
 // Dot returns its identity.
-func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.a, Seq: d.r.seq} }
+func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.st.actor, Seq: d.seq} }
 
 // Key returns the key it writes, "" for a void.
 func (d Delta) Key() string {
-	if d.r.cell == nil {
+	if d.r == nil {
 		return ""
 	}
 	return d.r.cell.key
 }
 
 // Stamp returns its time, 0 for a void.
-func (d Delta) Stamp() clock.Timestamp { return d.r.stamp }
+func (d Delta) Stamp() clock.Timestamp {
+	if d.r == nil {
+		return 0
+	}
+	return d.r.stamp
+}
 
 // Live reports whether the record is still part of the state.
-func (d Delta) Live() bool { return d.r.live() }
+func (d Delta) Live() bool { return d.r != nil && d.r.live() }
 
 // Size returns about how many bytes it takes in a queue or frame.
 func (d Delta) Size() int {
-	if d.r.cell == nil {
+	if d.r == nil {
 		return 64
 	}
 	return d.r.size()
@@ -55,7 +61,7 @@ func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {
 		if r == nil {
 			continue
 		}
-		if r.seq > last || !f(Delta{r, a}) {
+		if r.seq > last || !f(Delta{r, st, r.seq}) {
 			return
 		}
 	}

@@ -69,7 +69,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 	n, next := 0, first
 	var base clock.Timestamp
 	for _, d := range items {
-		if !d.r.live() {
+		if !d.Live() {
 			continue
 		}
 		if base == 0 {
@@ -93,7 +93,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 	key := ""
 	for _, d := range items {
 		r := d.r
-		if !r.live() {
+		if !d.Live() {
 			continue
 		}
 		if r.seq > next {
@@ -182,7 +182,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	st := s.readActor(r, actors)
 	first, base := r.Uint(), clock.Timestamp(r.Uint())
 	items := r.ArrayLen()
-	if first == 0 || first > maxSeq || items > wire.MaxFrameDeltas {
+	if first == 0 || first > maxSeq || items > 2*wire.MaxFrameDeltas+1 {
 		r.Fail("section")
 	}
 	if r.Err() != nil {
@@ -208,6 +208,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		seq++
 	}
 	res.Last = seq - 1
+	s.truncate()
 	res.Joined = s.deltas
 	s.stats.Merged += uint64(len(s.deltas))
 	s.stats.Duplicates += uint64(res.Duplicates)
@@ -229,16 +230,17 @@ func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 // void marks n dots as seen. Short runs are passed on one by one, so that the
 // peers behind this one do not find holes.
 func (s *Store) void(st *actorState, first, n uint64, res *SectionResult) {
+	span := s.seenBy(st)
 	if n > 64 {
-		st.span.AddRange(first, first+n-1)
+		span.AddRange(first, first+n-1)
 		return
 	}
 	for seq := first; seq < first+n; seq++ {
-		if !st.span.Add(seq) {
+		if !span.Add(seq) {
 			res.Duplicates++
 			continue
 		}
-		s.deltas = append(s.deltas, Delta{&record{seq: seq, actor: st.index, pos: dead}, st.actor})
+		s.deltas = append(s.deltas, Delta{nil, st, seq})
 	}
 }
 
@@ -253,6 +255,13 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	}
 	s.keyBuf = append(s.keyBuf[:prefix], suffix...)
 	var e ext
+	if st.span.Contains(seq) && n >= 5 {
+		for range n - 5 {
+			r.Skip()
+		}
+		res.Duplicates++
+		return r.Err() == nil
+	}
 	if head&(1<<flagBits-1)&^flagTomb != 0 {
 		if !s.readExt(r, head, actors, &e) {
 			return false
@@ -261,10 +270,6 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	if want := 5 + int(head>>1&1+head>>2&1+head>>3&1); n != want {
 		r.Fail("record")
 		return false
-	}
-	if st.span.Contains(seq) {
-		res.Duplicates++
-		return true
 	}
 	if stamp > limit {
 		res.Quarantined++
@@ -290,10 +295,10 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	if e.path != "" || e.past != nil || e.expiry != 0 {
 		rec.ext = &ext{path: e.path, past: e.past, expiry: e.expiry}
 	}
-	st.span.Add(seq)
+	s.seenBy(st).Add(seq)
 	s.merge(rec, false)
 	res.MaxStamp = max(res.MaxStamp, stamp)
-	s.deltas = append(s.deltas, Delta{rec, st.actor})
+	s.deltas = append(s.deltas, Delta{rec, st, seq})
 	return true
 }
 
@@ -349,8 +354,7 @@ func validBody(kind slotKind, head uint64, body []byte, path string) bool {
 		_, err := wire.CompareNumber(body, zero)
 		return err == nil
 	}
-	n, err := wire.Check(body, wire.Limits{Bytes: wire.MaxValueBytes, Depth: wire.MaxDepth})
-	return err == nil && n == len(body)
+	return wire.IsCanonical(body)
 }
 
 // validPath reports whether path is a series of names, ended by an element

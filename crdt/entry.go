@@ -134,7 +134,7 @@ func (s *Store) render(c *cell, nowMillis uint64) *record {
 	}
 	v.ext.rendered = family
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
-	v.ext.version = Version(max(c.many.sum, 1))
+	v.ext.version = s.versionOf(c.many, nowMillis)
 	v.val = s.renderFamily(c.many, family, nowMillis)
 	if family == Custom {
 		for _, r := range alive(c.many.slots[slotKey(slotSibling, "")], nowMillis) {
@@ -154,21 +154,47 @@ func (s *Store) renderFamily(m *many, family Kind, nowMillis uint64) string {
 	case Custom:
 		return ""
 	}
-	kind := slotKinds[family]
-	return string(s.renderLeaf(kind, alive(m.slots[slotKey(kind, "")], nowMillis)))
+	kind := leafSlot(family)
+	list := alive(m.slots[slotKey(kind, "")], nowMillis)
+	return string(s.renderLeaf(list[0], list))
 }
 
-var slotKinds = map[Kind]slotKind{Register: slotRegister, Max: slotMax, Counter: slotCounter, Custom: slotSibling}
+// leafSlot returns the slot of a value of kind that is one leaf.
+func leafSlot(kind Kind) slotKind {
+	switch kind {
+	case Max:
+		return slotMax
+	case Counter:
+		return slotCounter
+	case Custom:
+		return slotSibling
+	}
+	return slotRegister
+}
 
 // alive returns the records of a slot that are content at nowMillis.
 func alive(slot []*record, nowMillis uint64) []*record {
 	var list []*record
 	for _, r := range slot {
-		if r.counts() && (r.expiry() == 0 || r.expiry() > nowMillis) {
+		if r.at(nowMillis) {
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+// versionOf sums what is content at nowMillis: what expired may be forgotten by
+// one peer and not yet by another.
+func (s *Store) versionOf(m *many, nowMillis uint64) Version {
+	sum := uint64(0)
+	for _, slot := range m.slots {
+		for _, r := range slot {
+			if r.at(nowMillis) {
+				sum += s.hash(r)
+			}
+		}
+	}
+	return Version(max(sum, 1))
 }
 
 // nextExpiry returns when the view changes by itself, 0 for never.
@@ -198,13 +224,18 @@ func kindOf(kind slotKind, path string) Kind {
 	case slotMarker:
 		return Object
 	}
-	if path != "" {
+	if path != "" && kind < firstUnknown {
 		return Object
 	}
-	for k, slot := range slotKinds {
-		if slot == kind {
-			return k
-		}
+	switch kind {
+	case slotRegister:
+		return Register
+	case slotMax:
+		return Max
+	case slotCounter:
+		return Counter
+	case slotSibling:
+		return Custom
 	}
 	return 0
 }
@@ -217,7 +248,7 @@ func (s *Store) family(m *many, nowMillis uint64) (Kind, *record) {
 	for _, slot := range m.slots {
 		for _, r := range slot {
 			k := kindOf(r.kind, r.path())
-			if k == 0 || !r.counts() || r.expiry() != 0 && r.expiry() <= nowMillis {
+			if k == 0 || !r.at(nowMillis) {
 				continue
 			}
 			if top == nil || s.wins(r, top) {
@@ -277,9 +308,9 @@ func (s *Store) Vector(key string) clock.Vector {
 	return v
 }
 
-// renderLeaf encodes one leaf from its records.
-func (s *Store) renderLeaf(kind slotKind, list []*record) []byte {
-	switch kind {
+// renderLeaf encodes one leaf from its records, of which top is the latest.
+func (s *Store) renderLeaf(top *record, list []*record) []byte {
+	switch top.kind {
 	case slotMax:
 		best := list[0].val
 		for _, r := range list[1:] {
@@ -298,7 +329,7 @@ func (s *Store) renderLeaf(kind slotKind, list []*record) []byte {
 	case slotMarker:
 		return wire.AppendMap(nil, 0)
 	}
-	return []byte(list[0].val)
+	return []byte(top.val)
 }
 
 func appendCounter(dst []byte, up, down uint64) []byte {

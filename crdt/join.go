@@ -20,9 +20,11 @@ func (s *Store) merge(r *record, local bool) {
 	m := s.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
-		s.mergeClear(m, r)
+		live := s.mergeClear(m, r)
 		s.settle(c, visible)
-		s.lazy(r, old, CauseDelete, clock.After, local)
+		if live {
+			s.lazy(r, old, removal(c, visible), clock.After, local)
+		}
 		return
 	}
 	for _, clear := range m.clears {
@@ -48,15 +50,38 @@ func (s *Store) merge(r *record, local bool) {
 	}
 	s.settle(c, visible)
 	cause := CausePut
-	if r.tomb && !c.visible() {
-		cause = CauseDelete
+	if !r.counts() {
+		cause = removal(c, visible)
 	}
 	s.lazy(r, old, cause, ord, local)
 }
 
+// removal returns the cause to report for a removal in c: a part of it went, all
+// of it, or 0 if there was nothing.
+func removal(c *cell, visible bool) Cause {
+	switch {
+	case c.visible():
+		return CausePut
+	case visible:
+		return CauseDelete
+	}
+	return 0
+}
+
 // lazy notes a change of a key that is to be rendered; old is what readers saw of
-// it last, if anybody looked.
+// it last, if anybody looked. The records of one batch at one key are one change.
 func (s *Store) lazy(r *record, old Value, cause Cause, ord clock.Order, local bool) {
+	if cause == 0 || r.kind >= firstUnknown {
+		return
+	}
+	if n := len(s.changes); n > 0 && cause != CauseConflict {
+		last := &s.changes[n-1]
+		if last.Stamp == r.stamp && last.Dot.Actor == s.actors[r.actor].actor && last.Key == r.cell.key &&
+			(last.Cause == CausePut || last.Cause == CauseDelete) {
+			old, ord = last.Old, max(ord, last.Order)
+			s.changes = s.changes[:n-1]
+		}
+	}
 	ch := s.changed(r, cause, ord, local)
 	ch.Lazy, ch.Old = true, old
 }
@@ -95,24 +120,49 @@ func (s *Store) mergePlain(r *record, local bool) {
 		}
 		return
 	}
-	s.remove(cur)
-	s.insert(r)
+	s.replace(r, cur, ord)
 	c.view.Store(r)
-	if ord == clock.Concurrent {
-		s.lost(r, cur)
-	}
 	cause := CausePut
 	switch {
-	case r.tomb && cur.tomb:
+	case r.tomb && !cur.shows():
 		return
 	case r.tomb:
 		s.keys.Add(-1)
 		cause = CauseDelete
-	case cur.tomb:
+	case !cur.shows():
 		s.keys.Add(1)
 	}
 	ch := s.changed(r, cause, ord, local)
 	ch.Old, ch.New = content(cur), content(r)
+}
+
+// replace makes r live instead of cur, which it beat at a last-write-wins slot.
+// Losers beside cur that r does not cover stay remembered beside r.
+func (s *Store) replace(r, cur *record, ord clock.Order) {
+	var seen []past
+	if len(s.seen) > 0 {
+		for _, p := range s.seen[cur] {
+			if !r.covers(p.actor, p.seq) {
+				seen = append(seen, p)
+			}
+		}
+	}
+	s.remove(cur)
+	s.insert(r)
+	if seen != nil {
+		s.remember(r, seen)
+	}
+	if ord == clock.Concurrent {
+		s.lost(r, cur)
+	}
+}
+
+// remember keeps seen beside the live winner r until it is stable.
+func (s *Store) remember(r *record, seen []past) {
+	if _, ok := s.seen[r]; !ok && len(r.past()) == 0 && r.counts() && r.expiry() == 0 {
+		s.actors[r.actor].await(r)
+	}
+	s.seen[r] = seen
 }
 
 // lost journals a concurrent loser, and remembers it beside the winner so that
@@ -124,10 +174,7 @@ func (s *Store) lost(winner, loser *record) {
 	for _, p := range loser.past() {
 		list = mergePast(list, p.actor, p.seq)
 	}
-	for _, p := range s.seen[loser] {
-		list = mergePast(list, p.actor, p.seq)
-	}
-	s.seen[winner] = list
+	s.remember(winner, list)
 }
 
 // mergeLeaf merges into a last-write-wins slot inside m.
@@ -142,18 +189,14 @@ func (s *Store) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	cur := slot[0]
 	ord = order(r, cur)
 	won = s.wins(r, cur)
-	switch {
-	case won && ord == clock.Concurrent:
-		s.lost(r, cur)
-	case !won && ord == clock.Concurrent:
-		s.lost(cur, r)
-	}
 	if !won {
 		s.stats.Superseded++
+		if ord == clock.Concurrent {
+			s.lost(cur, r)
+		}
 		return ord, false
 	}
-	s.remove(cur)
-	s.insert(r)
+	s.replace(r, cur, ord)
 	slot[0] = r
 	return ord, true
 }
@@ -190,12 +233,13 @@ func (s *Store) clears(clear, r *record) bool {
 	return clear.covers(r.actor, r.seq)
 }
 
-// mergeClear applies r, a clear, to everything at and below its path.
-func (s *Store) mergeClear(m *many, r *record) {
+// mergeClear applies r, a clear, to everything at and below its path. It reports
+// whether r is live: a later clear may have come before it.
+func (s *Store) mergeClear(m *many, r *record) bool {
 	for _, other := range m.clears {
 		if strings.HasPrefix(r.path(), other.path()) && other.covers(r.actor, r.seq) {
 			s.stats.Superseded++
-			return
+			return false
 		}
 	}
 	for key, slot := range m.slots { // no order reaches an output: sums and lists are by dot
@@ -228,6 +272,7 @@ func (s *Store) mergeClear(m *many, r *record) {
 	clear(m.clears[len(kept):])
 	s.insert(r)
 	m.clears = append(kept, r)
+	return true
 }
 
 // detach takes a dead or dropped record out of its cell.
@@ -262,7 +307,8 @@ func (s *Store) detach(r *record) {
 }
 
 // Drop removes a live record that another replica, which has seen its dot, no
-// longer has. It reports whether there was one.
+// longer has. It reports whether there was one. Removals and records that expire
+// are not in the checksums and stay.
 func (s *Store) Drop(d clock.Dot) bool {
 	i, ok := s.number[d.Actor]
 	if !ok {
@@ -277,17 +323,25 @@ func (s *Store) Drop(d clock.Dot) bool {
 		return false
 	}
 	r := st.live[at]
-	old := Value{}
-	plain := r.cell.many == nil
-	if plain {
-		old = content(r)
+	if !r.sums() {
+		return false // those go in their own time
 	}
+	c, plain := r.cell, r.cell.many == nil
 	s.detach(r)
-	ch := s.changed(r, CauseDelete, clock.After, false)
-	ch.Lazy, ch.Old = !plain, old
 	s.stats.Dropped++
+	cause := CauseDelete
+	if !plain && c.visible() {
+		cause = CausePut
+	}
+	ch := s.changed(r, cause, clock.After, false)
+	ch.Lazy = !plain
+	if plain {
+		ch.Old = content(r)
+	}
 	return true
 }
 
 // MarkSeen marks first..last of a as seen: another replica has nothing live there.
-func (s *Store) MarkSeen(a clock.Actor, first, last uint64) { s.intern(a).span.AddRange(first, last) }
+func (s *Store) MarkSeen(a clock.Actor, first, last uint64) {
+	s.seenBy(s.intern(a)).AddRange(first, last)
+}

@@ -7,80 +7,58 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
+// emptySet is the value of a register leaf that says: here is a set without
+// elements. Beside elements it means nothing.
+const emptySet = "\x90"
+
+func isEmptySet(r *record) bool { return r.kind == slotRegister && r.val == emptySet }
+
 // patch merges the map in raw into the object at path: one leaf a scalar, arrays
 // as sets, nil as a removal, an empty map as a marker.
-func (w *writer) patch(segments []string, path string, raw []byte) {
+func (w *writer) patch(path string, raw []byte) {
 	r := wire.NewReader(raw)
 	n := r.MapLen()
-	if n == 0 {
-		if m := w.cell.many; m == nil || !slices.ContainsFunc(sortedSlots(m), func(k string) bool {
-			return strings.HasPrefix(k[2:], path) && slices.ContainsFunc(m.slots[k], (*record).counts)
-		}) {
-			w.put(slotMarker, path, "\x80")
-		}
-		return
+	if n == 0 && !w.holds(path) {
+		w.put(slotMarker, path, "\x80")
 	}
 	for range n {
-		name := string(r.Str())
+		at := string(wire.AppendStr([]byte(path), r.Str()))
+		kind := r.Peek()
 		value := r.Raw()
-		at := string(wire.AppendStr([]byte(path), name))
-		below := append(slices.Clone(segments), name)
-		switch c := value[0]; {
-		case c == 0xc0:
+		switch kind {
+		case wire.TypeNil:
 			w.clearBelow(at)
-		case c&0xf0 == 0x80 || c == 0xde || c == 0xdf:
-			w.clearLeaf(at, slotMarker)
-			w.patch(below, at, value)
-		case c&0xf0 == 0x90 || c == 0xdc || c == 0xdd:
-			w.clearLeaf(at, slotElement)
+		case wire.TypeMap:
+			w.clearLeaf(at, Object)
+			w.patch(at, value)
+		case wire.TypeArray:
+			w.clearLeaf(at, Set)
 			elements := wire.NewReader(value)
 			k := elements.ArrayLen()
-			if k == 0 {
-				w.put(slotRegister, at, string(value)) // an empty set has no element to show it
+			if k == 0 && !w.holds(at) {
+				w.put(slotRegister, at, emptySet)
 			}
 			for range k {
 				w.element(at, Value{string(elements.Raw())}, false)
 			}
 		default:
-			w.clearOthers(at)
+			w.clearLeaf(at, Register)
 			w.put(slotRegister, at, string(value))
 		}
 	}
 }
 
-// clearLeaf removes leaves exactly at path but those of kind keep.
-func (w *writer) clearLeaf(path string, keep slotKind) {
-	m := w.cell.many
-	if m == nil {
-		return
+// holds reports whether anything is at or below path.
+func (w *writer) holds(path string) bool {
+	if w.cell.many == nil {
+		return false
 	}
-	for _, kind := range []slotKind{slotRegister, slotMarker, slotMax, slotCounter} {
-		if kind != keep && slices.ContainsFunc(m.slots[slotKey(kind, path)], (*record).counts) {
-			w.tombstone(kind, path)
+	for key, slot := range w.cell.many.slots {
+		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return r.at(w.now) }) {
+			return true
 		}
 	}
-	if keep == slotMarker {
-		for _, key := range sortedSlots(m) {
-			if m.slots[key][0].kind == slotElement && isElementOf(key[2:], path) && slices.ContainsFunc(m.slots[key], (*record).counts) {
-				w.tombstone(slotElement, key[2:])
-			}
-		}
-	}
-}
-
-// clearOthers makes room for a register at path: nothing else at or below it.
-func (w *writer) clearOthers(path string) {
-	m := w.cell.many
-	if m == nil {
-		return
-	}
-	register := slotKey(slotRegister, path)
-	for key, slot := range m.slots {
-		if key != register && strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, (*record).counts) {
-			w.clearBelow(path)
-			return
-		}
-	}
+	return false
 }
 
 // isElementOf reports whether a slot path is an element of the set at path.
@@ -182,6 +160,7 @@ func (s *Store) place(n *node, list []*record, top *record) {
 	}
 	later := n.own == nil || s.wins(top, n.own)
 	switch {
+	case isEmptySet(top):
 	case top.kind == slotMarker:
 		if n.fields == nil {
 			n.fields = make(map[string]*node)
@@ -190,7 +169,7 @@ func (s *Store) place(n *node, list []*record, top *record) {
 	case bin != nil:
 		n.set = append(n.set, bin)
 	case later || n.leaf == nil:
-		n.leaf = s.renderLeaf(top.kind, list)
+		n.leaf = s.renderLeaf(top, list)
 	}
 	if later {
 		n.own = top
@@ -214,7 +193,7 @@ func (n *node) render(s *Store) []byte {
 			b = append(wire.AppendStr(b, name), n.fields[name].render(s)...)
 		}
 		return b
-	case n.leaf != nil && (n.set == nil || n.own.kind != slotElement):
+	case n.leaf != nil && n.own.kind != slotElement && !isEmptySet(n.own):
 		return n.leaf
 	}
 	return renderSet(n.set)

@@ -50,6 +50,9 @@ func (s *Store) check(op *Op) (kind Kind, err error) {
 	}
 	rule, ruled := s.rules.Match(op.Key)
 	want := op.Kind
+	if want > Custom {
+		return 0, fmt.Errorf("key %q: no such type %d", op.Key, want)
+	}
 	switch op.Verb {
 	case Put:
 		if want == 0 && len(op.Path) == 0 {
@@ -57,6 +60,12 @@ func (s *Store) check(op *Op) (kind Kind, err error) {
 			if ruled {
 				want = rule.Kind
 			}
+		}
+		if want == 0 {
+			want = kindOfLeaf(op.Value)
+		}
+		if want == Custom && len(op.Path) > 0 {
+			return 0, &TypeError{Key: op.Key, Want: Custom, Have: Object}
 		}
 		if op.Value.IsZero() {
 			return 0, &wire.ValueError{Reason: "is absent; put null to store nothing"}
@@ -97,7 +106,42 @@ func (s *Store) check(op *Op) (kind Kind, err error) {
 	case want == Counter && op.Verb == Put:
 		return 0, &TypeError{op.Key, Register, Counter, rule.Pattern}
 	}
+	if want == Object || want == Set {
+		leaves, path := 0, size
+		countLeaves(op.Value.bytes(), size, &leaves, &path)
+		if leaves > MaxLeaves || path > wire.MaxPathBytes {
+			return 0, &wire.ValueError{Reason: fmt.Sprintf("has %d leaves at up to %d bytes of path; at most %d and %d are allowed", leaves, path, MaxLeaves, wire.MaxPathBytes)}
+		}
+	}
 	return want, nil
+}
+
+// kindOfLeaf returns what a value becomes inside an object.
+func kindOfLeaf(v Value) Kind {
+	switch v.wireType() {
+	case wire.TypeMap:
+		return Object
+	case wire.TypeArray:
+		return Set
+	}
+	return Register
+}
+
+// countLeaves adds raw's leaves to leaves and raises path to the longest path.
+func countLeaves(raw []byte, at int, leaves, path *int) {
+	*path = max(*path, at)
+	r := wire.NewReader(raw)
+	switch r.Peek() {
+	case wire.TypeMap:
+		for range r.MapLen() {
+			name := r.Str()
+			countLeaves(r.Raw(), at+len(name)+5, leaves, path)
+		}
+	case wire.TypeArray:
+		*leaves += r.ArrayLen()
+	default:
+		*leaves++
+	}
 }
 
 var zero = wire.AppendInt(nil, 0)

@@ -28,7 +28,7 @@ const (
 func (k slotKind) lww() bool { return k == slotRegister || k == slotMarker }
 
 // A record is one mutation. What readers use of it never changes once it is in a
-// cell's view; pos and ext.past belong to the store's owner.
+// cell's view; pos, gone and ext.past belong to the store's owner.
 type record struct {
 	cell  *cell
 	val   string // canonical value; for an element nothing, its path names it
@@ -39,6 +39,7 @@ type record struct {
 	pos   int32 // in the actor's live list, dead if none
 	kind  slotKind
 	tomb  bool // a removal
+	gone  bool // its expiry was reported
 	shard uint8
 }
 
@@ -89,6 +90,14 @@ func (r *record) live() bool { return r.pos != dead }
 
 // counts reports whether r is content: neither a removal nor a clear.
 func (r *record) counts() bool { return !r.tomb && r.kind != slotClear }
+
+// shows reports whether r is content that a reader of this version may see.
+func (r *record) shows() bool { return r.counts() && !r.gone && r.kind < firstUnknown }
+
+// at reports whether r is content at nowMillis.
+func (r *record) at(nowMillis uint64) bool {
+	return r.counts() && (r.expiry() == 0 || r.expiry() > nowMillis)
+}
 
 // covers reports whether r overwrites the dot. A writer covers its own earlier
 // dots at the slot without saying so.

@@ -1,8 +1,10 @@
 package crdt
 
 import (
+	"cmp"
 	"container/heap"
 	"math"
+	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
@@ -16,6 +18,7 @@ type Collected struct{ Removals, Expired, Pasts int }
 // seen by then; then nothing it covers can still arrive.
 func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
+	s.Expire(nowMillis) // what is forgotten was reported
 	for _, st := range s.actors {
 		upTo := min(stable[st.actor], st.span.Base)
 		if upTo <= st.stable {
@@ -25,8 +28,11 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 		n := 0
 		for ; n < len(st.pending) && st.pending[n].seq <= upTo; n++ {
 			r := st.pending[n]
+			if !r.live() {
+				continue
+			}
+			delete(s.seen, r)
 			switch {
-			case !r.live():
 			case !r.counts():
 				s.detach(r)
 				c.Removals++
@@ -46,23 +52,33 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	return c
 }
 
-// truncate forgets st's oldest removal before it is stable: the store may hold
-// only so many. A peer that missed it is repaired by its checksums.
-func (s *Store) truncate(st *actorState) {
-	for i, r := range st.pending {
-		if r.live() && !r.counts() {
-			st.pending = append(st.pending[:0], st.pending[i+1:]...)
-			s.detach(r)
-			s.stats.Truncated++
-			return
+// truncate forgets the oldest eighth of the removals before they are stable, if
+// there are too many. A peer that missed one is repaired by its checksums.
+func (s *Store) truncate() {
+	if s.removes <= s.maxRemoves {
+		return
+	}
+	var list []*record
+	for _, st := range s.actors {
+		for _, r := range st.pending {
+			if r.live() && !r.counts() {
+				list = append(list, r)
+			}
 		}
+	}
+	slices.SortFunc(list, func(a, b *record) int {
+		return cmp.Or(cmp.Compare(a.stamp, b.stamp), s.actors[a.actor].actor.Compare(s.actors[b.actor].actor), cmp.Compare(a.seq, b.seq))
+	})
+	for _, r := range list[:s.removes-s.maxRemoves+s.maxRemoves/8] {
+		s.detach(r)
+		s.stats.Truncated++
 	}
 }
 
 // Expire reports keys whose expiry has passed as changes, and forgets those that
 // are stable.
 func (s *Store) Expire(nowMillis uint64) {
-	for s.NextExpiry() <= nowMillis {
+	for len(s.expiries) > 0 && s.NextExpiry() <= nowMillis {
 		r := heap.Pop(&s.expiries).(*record)
 		if !r.live() {
 			continue
@@ -72,11 +88,19 @@ func (s *Store) Expire(nowMillis uint64) {
 		if !plain {
 			c.view.Store(nil)
 		}
-		if r.counts() {
+		if r.counts() && !r.gone {
+			visible := c.visible()
+			r.gone = true
+			if !plain {
+				c.many.content--
+			}
+			if visible && !c.visible() {
+				s.keys.Add(-1)
+			}
 			ch := s.changed(r, CauseExpired, clock.After, false)
 			ch.Lazy = !plain
 			if plain {
-				ch.Old = content(r)
+				ch.Old = Value{r.val}
 			}
 			s.stats.Expired++
 		}
@@ -100,7 +124,17 @@ func (s *Store) NextExpiry() uint64 {
 // expiryHeap orders records by expiry, then by stamp and number.
 type expiryHeap []*record
 
-func (h *expiryHeap) push(r *record) { heap.Push(h, r) }
+// push adds r. Superseded records go before the heap grows.
+func (h *expiryHeap) push(r *record) {
+	if n := len(*h); n == cap(*h) {
+		*h = slices.DeleteFunc(*h, func(r *record) bool { return !r.live() })
+		if len(*h) > n/2 {
+			*h = slices.Grow(*h, n+16)
+		}
+		heap.Init(h)
+	}
+	heap.Push(h, r)
+}
 
 func (h expiryHeap) Len() int      { return len(h) }
 func (h expiryHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }

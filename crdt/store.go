@@ -64,11 +64,11 @@ type cell struct {
 
 // many is the state of a key that is not one plain register.
 type many struct {
-	slots   map[string][]*record // by slotKey; live records, by dot
-	clears  []*record            // live
-	sum     uint64               // of the content
-	content int                  // live records that count
-	shard   uint8
+	slots    map[string][]*record // by slotKey; live records, by dot
+	clears   []*record            // live
+	content  int                  // live records that readers may see
+	elements int                  // live records of sets
+	shard    uint8
 }
 
 // actorState is what the store knows of one actor.
@@ -76,7 +76,8 @@ type actorState struct {
 	actor   clock.Actor
 	index   uint32
 	salt    uint64
-	span    *clock.Span // the context's own
+	span    *clock.Span // the context's own, once a dot of the actor was seen
+	known   bool        // the context has it
 	live    []*record   // by sequence number, with nil holes, at most half
 	holes   int
 	pending []*record // to look at when stable, by sequence number
@@ -119,13 +120,22 @@ func (s *Store) intern(a clock.Actor) *actorState {
 		actor: a,
 		index: uint32(len(s.actors)),
 		salt:  binary.BigEndian.Uint64(digest[:]),
-		span:  s.context.Ensure(a),
+		span:  new(clock.Span),
 	}
 	s.number[a] = st.index
 	s.actors = append(s.actors, st)
-	actors := slices.Clone(s.actors)
+	actors := s.actors // readers keep within its length, where nothing changes any more
 	s.published.Store(&actors)
 	return st
+}
+
+// seenBy returns the span of st to add to. The context learns of an actor with
+// its first dot and not before, so that equal contexts encode equally.
+func (s *Store) seenBy(st *actorState) *clock.Span {
+	if !st.known {
+		st.span, st.known = s.context.Ensure(st.actor), true
+	}
+	return st.span
 }
 
 func (s *Store) hash(r *record) uint64 { return s.actors[r.actor].hash(r.seq) }
@@ -153,25 +163,38 @@ func (s *Store) insert(r *record) {
 		s.sum += h
 		s.sums[r.shard] += h
 	}
-	if m := r.cell.many; m != nil && r.counts() {
-		m.sum += h
-		m.content++
+	if m := r.cell.many; m != nil {
+		if r.shows() {
+			m.content++
+		}
+		if r.kind == slotElement {
+			m.elements++
+		}
 	}
 	if r.counts() && r.ext == nil {
 		return
 	}
 	if !r.counts() || r.expiry() != 0 || len(r.past()) > 0 {
-		st.pending = insertSorted(st.pending, r)
+		st.await(r)
 	}
 	if r.expiry() != 0 {
 		s.expiries.push(r)
 	}
 	if !r.counts() {
 		s.removes++
-		if s.removes > s.maxRemoves {
-			s.truncate(st)
+	}
+}
+
+// await has r looked at when it is stable. Lists that superseded records fill
+// while some peer holds stability back are cleaned before they grow.
+func (st *actorState) await(r *record) {
+	if len(st.pending) == cap(st.pending) {
+		st.pending = slices.DeleteFunc(st.pending, func(r *record) bool { return !r.live() })
+		if len(st.pending) > cap(st.pending)/2 {
+			st.pending = slices.Grow(st.pending, len(st.pending)+16)
 		}
 	}
+	st.pending = insertSorted(st.pending, r)
 }
 
 // remove makes r dead. It leaves the cell to the caller.
@@ -184,9 +207,13 @@ func (s *Store) remove(r *record) {
 		s.sum -= h
 		s.sums[r.shard] -= h
 	}
-	if m := r.cell.many; m != nil && r.counts() {
-		m.sum -= h
-		m.content--
+	if m := r.cell.many; m != nil {
+		if r.shows() {
+			m.content--
+		}
+		if r.kind == slotElement {
+			m.elements--
+		}
 	}
 	if !r.counts() {
 		s.removes--
@@ -279,6 +306,9 @@ func shardOf(key string) uint8 {
 	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
 }
 
+// plainSlot is the slot of a key that is one register.
+const plainSlot = "\x00\x01"
+
 // slotKey is the identity of a slot within its key.
 func slotKey(kind slotKind, path string) string {
 	return string([]byte{byte(kind >> 8), byte(kind)}) + path
@@ -292,9 +322,8 @@ func (s *Store) promote(c *cell) *many {
 	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key)}
 	c.many = m
 	if r := c.view.Load(); r != nil {
-		m.slots[slotKey(slotRegister, "")] = []*record{r}
-		if r.counts() {
-			m.sum = s.hash(r)
+		m.slots[plainSlot] = []*record{r}
+		if r.shows() {
 			m.content = 1
 		}
 	}
@@ -314,8 +343,8 @@ func (s *Store) settle(c *cell, visible bool) {
 	case len(m.slots) == 0 && len(m.clears) == 0:
 		s.index.Delete(c.key)
 		c.view.Store(nil)
-	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[slotKey(slotRegister, "")]) == 1:
-		r := m.slots[slotKey(slotRegister, "")][0]
+	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[plainSlot]) == 1:
+		r := m.slots[plainSlot][0]
 		c.many = nil
 		c.view.Store(r)
 	default:
@@ -329,11 +358,12 @@ func (s *Store) settle(c *cell, visible bool) {
 	}
 }
 
-// visible reports whether the key has content, expired or not.
+// visible reports whether the key has content; what expired is content until
+// Expire has told so.
 func (c *cell) visible() bool {
 	if c.many != nil {
 		return c.many.content > 0
 	}
 	r := c.view.Load()
-	return r != nil && !r.tomb
+	return r != nil && r.shows()
 }

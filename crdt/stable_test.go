@@ -1,0 +1,212 @@
+package crdt
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// A model cluster whose acknowledgements are exact: stable is what every replica
+// has seen, and a replica collects only when it has seen everything the others
+// had when they acknowledged.
+type cluster struct {
+	rs   []*replica
+	next [][]int // next[to][from]: deltas of from that to has in order
+}
+
+func newCluster(n int) *cluster {
+	c := &cluster{}
+	for i := range n {
+		c.rs = append(c.rs, newReplica(uint64(i+1)))
+		c.next = append(c.next, make([]int, n))
+	}
+	return c
+}
+
+func (c *cluster) deliver(t testing.TB, from, to int) {
+	if i := c.next[to][from]; from != to && i < len(c.rs[from].log) {
+		c.rs[to].receive(t, c.rs[from].log[i])
+		c.next[to][from]++
+	}
+}
+
+func (c *cluster) settle(t testing.TB, rng *rand.Rand) {
+	for _, from := range rng.Perm(len(c.rs)) {
+		for to := range c.rs {
+			for c.next[to][from] < len(c.rs[from].log) && to != from {
+				c.deliver(t, from, to)
+			}
+		}
+	}
+}
+
+// stable returns what replica at may collect, nothing if it lags behind an
+// acknowledgement.
+func (c *cluster) stable(at int) clock.Vector {
+	v := c.rs[at].Context().Vector()
+	for _, r := range c.rs {
+		if !c.rs[at].Context().Covers(r.Context()) {
+			return nil
+		}
+		other := r.Context().Vector()
+		for a := range v {
+			v[a] = min(v[a], other[a])
+		}
+	}
+	return v
+}
+
+// Collecting what is stable, whenever each replica gets to it, changes nothing
+// that readers see; and in the end no removal is left.
+func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
+	for seed := range uint64(1500) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		c, plain := newCluster(3), newCluster(3)
+		for range 60 {
+			switch at, to := rng.IntN(3), rng.IntN(3); rng.IntN(5) {
+			case 0, 1:
+				op := randomOp(rng)
+				one, two := c.rs[at].apply(t, op), plain.rs[at].apply(t, op)
+				if (one == nil) != (two == nil) {
+					t.Fatalf("seed %d: %v with collection, %v without", seed, one, two)
+				}
+			case 2, 3:
+				c.deliver(t, at, to)
+				plain.deliver(t, at, to)
+			case 4:
+				c.rs[at].Collect(c.stable(at), 1000)
+			}
+			for i := range c.rs {
+				for _, k := range []string{"k0", "k1"} {
+					x, okX := c.rs[i].Render(k, 1000)
+					y, okY := plain.rs[i].Render(k, 1000)
+					if okX != okY || okX && (x.Value() != y.Value() || x.Version() != y.Version()) {
+						t.Fatalf("seed %d: %s reads differently with collection", seed, k)
+					}
+				}
+			}
+		}
+		c.settle(t, rng)
+		for i, r := range c.rs {
+			r.Collect(c.stable(i), 1000)
+			if st := r.Stats(); st.Removals != 0 {
+				t.Fatalf("seed %d: %d removals left when all is stable", seed, st.Removals)
+			}
+			if !bytes.Equal(r.AppendState(nil), c.rs[0].AppendState(nil)) {
+				t.Fatalf("seed %d: replicas differ", seed)
+			}
+			checkBooks(t, r.Store)
+		}
+	}
+}
+
+// checkBooks holds every running count against a recount.
+func checkBooks(t testing.TB, s *Store) {
+	t.Helper()
+	var sums [256]uint64
+	var sum uint64
+	count, size, removes, keys := 0, 0, 0, 0
+	for _, st := range s.actors {
+		last := uint64(0)
+		for i, r := range st.live {
+			if r == nil {
+				continue
+			}
+			if int(r.pos) != i || r.seq <= last {
+				t.Fatalf("record %d of %v out of place", r.seq, st.actor)
+			}
+			last = r.seq
+			count++
+			size += r.size()
+			if !r.counts() {
+				removes++
+			}
+			if r.sums() {
+				sum += s.hash(r)
+				sums[shardOf(r.cell.key)] += s.hash(r)
+			}
+		}
+	}
+	s.index.Range(func(_ string, c *cell) bool {
+		if c.visible() {
+			keys++
+		}
+		if c.many == nil && c.view.Load() == nil {
+			t.Fatalf("key %q is in the index with nothing", c.key)
+		}
+		return true
+	})
+	if s.sum != sum || s.sums != sums || s.count != count || s.bytes != size || s.removes != removes || s.Len() != keys {
+		t.Fatalf("books: count %d want %d, bytes %d want %d, removes %d want %d, keys %d want %d, sums equal: %v",
+			s.count, count, s.bytes, size, s.removes, removes, s.Len(), keys, s.sum == sum && s.sums == sums)
+	}
+}
+
+func TestTheOldestRemovalsGoWhenThereAreTooMany(t *testing.T) {
+	s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, MaxRemoves: 16})
+	v, _ := ValueOf(1)
+	for i := range 100 {
+		key := fmt.Sprint("k", i)
+		if _, err := s.Apply(clock.Timestamp(2*i+1), 0, Op{Verb: Put, Key: key, Value: v}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Apply(clock.Timestamp(2*i+2), 0, Op{Verb: Delete, Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		if st := s.Stats(); st.Removals > 16 {
+			t.Fatalf("%d removals kept", st.Removals)
+		}
+	}
+	if st := s.Stats(); st.Truncated == 0 || int(st.Truncated)+st.Removals != 100 {
+		t.Fatalf("%+v", st)
+	}
+	checkBooks(t, s)
+}
+
+func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
+	a := clock.Actor{Birth: 1, Rand: 1}
+	s := New(Config{Actor: a})
+	v, _ := ValueOf(1)
+	if _, err := s.Apply(1, 0, Op{Verb: Put, Key: "a", Value: v, Expiry: 100}, Op{Verb: Add, Key: "b", Values: []Value{v}, Expiry: 200}); err != nil {
+		t.Fatal(err)
+	}
+	s.Changes()
+	if s.Len() != 2 || s.Sum() != 0 {
+		t.Fatalf("%d keys, sum %x", s.Len(), s.Sum())
+	}
+	if _, ok := s.Render("a", 99); !ok {
+		t.Fatal("hidden too early")
+	}
+	if _, ok := s.Render("a", 100); ok {
+		t.Fatal("shown when expired")
+	}
+	s.Expire(150)
+	s.Expire(150)
+	if c := s.Changes(); len(c) != 1 || c[0].Key != "a" || c[0].Cause != CauseExpired || c[0].Old != v {
+		t.Fatalf("changes %+v", c)
+	}
+	if s.Len() != 1 || s.LiveCount() != 2 {
+		t.Fatalf("%d keys, %d live", s.Len(), s.LiveCount())
+	}
+	checkBooks(t, s)
+	if s.Collect(clock.Vector{a: 2}, 250); s.LiveCount() != 0 || s.Len() != 0 {
+		t.Fatalf("%d live, %d keys after collection", s.LiveCount(), s.Len())
+	}
+	if c := s.Changes(); len(c) != 1 || c[0].Key != "b" || c[0].Cause != CauseExpired {
+		t.Fatalf("changes %+v", c)
+	}
+	checkBooks(t, s)
+	// An expired key is free for another kind.
+	if _, err := s.Apply(2, 250, Op{Verb: Put, Key: "c", Value: v, Expiry: 300}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Apply(3, 300, Op{Verb: Increment, Key: "c", Delta: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := s.Render("c", 300); !ok || e.Kind() != Counter || e.Value().String() != "3" {
+		t.Fatalf("%v %v", e.Value(), ok)
+	}
+}
