@@ -65,11 +65,8 @@ func CompilePattern(glob string) (Pattern, error) {
 }
 
 func newAlternative(glob string) alternative {
-	for strings.Contains(glob, "/**/**") { // says the same once
+	for strings.Contains(glob, "/**/**") { // the library knows only one at the end
 		glob = strings.ReplaceAll(glob, "/**/**", "/**")
-	}
-	if rest, ok := strings.CutPrefix(glob, "**/**"); ok && (rest == "" || rest[0] == '/') {
-		glob = "**" + rest
 	}
 	a := alternative{glob: glob, prefix: glob}
 	if i := strings.IndexAny(glob, `*?[\`); i >= 0 {
@@ -125,10 +122,10 @@ func (a *alternative) match(key string) bool {
 	return under(key, a.prefix) && doublestar.MatchUnvalidated(a.glob, key)
 }
 
-// under reports whether key starts with prefix, or is it but for its slash.
+// under reports whether key starts with prefix, or is all of it but its last
+// byte, a slash: a is under a/.
 func under(key, prefix string) bool {
-	return strings.HasPrefix(key, prefix) ||
-		len(key)+1 == len(prefix) && prefix[len(key)] == '/' && prefix[:len(key)] == key
+	return strings.HasPrefix(key, prefix) || len(key)+1 == len(prefix) && prefix[:len(key)] == key
 }
 
 // expand appends what glob's braces stand for, in order, and stops beyond

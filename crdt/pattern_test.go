@@ -48,6 +48,8 @@ func TestPatternsMatchSegmentBySegment(t *testing.T) {
 	f("a/**/**/b", "a/b a/x/b", "a ab")
 	f("**/b", "b a/b a/a/b", "ab a/ab")
 	f("**/state/**", "state state/x a/state a/b/state/c", "a/states statex")
+	f("ta**", "ta task", "ta/b t")
+	f("**/**/b", "b a/b a/a/b", "a ab")
 	f("a**b", "ab axb", "a/b ax/b")
 	f("ta*", "ta task", "ta/b t")
 	f("task-sentinel/tasks/*/state", "task-sentinel/tasks/42/state", "task-sentinel/tasks/state task-sentinel/tasks/1/2/state task-sentinel/tasks/42/state/x")
