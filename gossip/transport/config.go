@@ -88,9 +88,9 @@ type Config struct {
 	// succession in one call. Close waits for it to return.
 	OnMembers func([]Member)
 
-	Logger  *slog.Logger                  // default: discard
-	Network Network                       // default: real sockets on Bind; ours to shut down
-	Faults  bool                          // allow Cut; for development, on loopback only
+	Logger  *slog.Logger // default: discard
+	Network Network      // default: real sockets on Bind; ours to shut down
+	Faults  bool         // allow Cut; for development, on loopback only
 
 	QueueBytes       int           // bound of the frames waiting for one peer in one lane; default 8 MiB; a lone frame always fits
 	StreamIdle       time.Duration // an outgoing stream unused for so long is closed; default 5 min
