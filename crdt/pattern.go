@@ -115,11 +115,11 @@ func (a *alternative) match(key string) bool {
 	case matchUnder:
 		return under(key, a.prefix)
 	}
-	if strings.HasPrefix(key, a.prefix) {
-		whole := strings.LastIndexByte(a.prefix, '/') + 1 // segments already known to match
-		return doublestar.MatchUnvalidated(a.glob[whole:], key[whole:])
+	if !strings.HasPrefix(key, a.prefix) {
+		return false
 	}
-	return under(key, a.prefix) && doublestar.MatchUnvalidated(a.glob, key)
+	whole := strings.LastIndexByte(a.prefix, '/') + 1 // segments already known to match
+	return doublestar.MatchUnvalidated(a.glob[whole:], key[whole:])
 }
 
 // under reports whether key starts with prefix, or is all of it but its last
