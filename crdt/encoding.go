@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -276,7 +277,7 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 		return true
 	}
 	kind := slotKind(head >> flagBits)
-	if !validBody(kind, head, body, e.path) || head>>flagBits > 0xffff || stamp == 0 {
+	if !s.validBody(kind, head, body, e.path) || head>>flagBits > 0xffff || stamp == 0 {
 		r.Fail("record body")
 		return false
 	}
@@ -329,7 +330,7 @@ func (s *Store) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ex
 }
 
 // validBody reports whether a record of a known kind can be read later.
-func validBody(kind slotKind, head uint64, body []byte, path string) bool {
+func (s *Store) validBody(kind slotKind, head uint64, body []byte, path string) bool {
 	tomb := head&flagTomb != 0
 	switch {
 	case kind >= firstUnknown:
@@ -354,7 +355,15 @@ func validBody(kind slotKind, head uint64, body []byte, path string) bool {
 		_, err := wire.CompareNumber(body, zero)
 		return err == nil
 	}
-	return wire.IsCanonical(body)
+	return s.canonical(body)
+}
+
+// canonical reports whether b is one value in canonical form: values of other
+// forms would not compare.
+func (s *Store) canonical(b []byte) bool {
+	var err error
+	s.scratch, err = wire.AppendCanonical(s.scratch[:0], b)
+	return err == nil && bytes.Equal(s.scratch, b)
 }
 
 // validPath reports whether path is a series of names, ended by an element

@@ -1,0 +1,138 @@
+package crdt
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// someSections returns sections with records of every kind.
+func someSections(seed uint64) [][]byte {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	r := newReplica(1)
+	for range 60 {
+		_ = r.apply(&testing.B{}, randomOp(rng))
+	}
+	var out [][]byte
+	for _, p := range r.log {
+		out = append(out, p.bytes)
+	}
+	return out
+}
+
+// Whatever comes, a store neither panics nor loses count, and reads still work.
+func FuzzJoinSection(f *testing.F) {
+	for _, s := range someSections(1) {
+		f.Add(s, s)
+	}
+	actors := []clock.Actor{here, there, {Birth: 1, Rand: 3}}
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		s := New(Config{Actor: here})
+		for _, b := range [][]byte{one, two, one} {
+			r := wire.NewReader(b)
+			res, err := s.JoinSection(&r, actors, 1<<62)
+			if err == nil && res.Last+1 < res.First {
+				t.Fatalf("range %d to %d", res.First, res.Last)
+			}
+		}
+		checkBooks(t, s)
+		s.Keys(func(key string, _ Entry, _ bool) bool {
+			s.Render(key, 5)
+			s.Alternatives(key, 5)
+			for _, op := range []Op{{Verb: Patch, Key: key, Value: object("a", 1)}, {Verb: Delete, Key: key}} {
+				_, _ = s.Apply(1<<62, 5, op)
+			}
+			return true
+		})
+		s.Expire(1 << 62)
+		checkBooks(t, s)
+	})
+}
+
+func object(kv ...any) Value {
+	m := make(map[string]any)
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i].(string)] = kv[i+1]
+	}
+	v, err := ValueOf(m)
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Bits flipped in real sections reach deeper than random bytes.
+func TestDamagedSectionsAreRefusedOrMergedWhole(t *testing.T) {
+	actors := []clock.Actor{here, there}
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		s := New(Config{Actor: there})
+		for _, b := range someSections(seed) {
+			if rng.IntN(2) == 0 {
+				b[rng.IntN(len(b))] ^= 1 << rng.IntN(8)
+			}
+			r := wire.NewReader(b)
+			_, _ = s.JoinSection(&r, actors, 1<<62)
+		}
+		checkBooks(t, s)
+		s.Keys(func(key string, _ Entry, _ bool) bool { s.Render(key, 5); return true })
+	}
+}
+
+func TestADeltaFromTheFutureIsAskedForAgain(t *testing.T) {
+	src, dst := newReplica(1), newReplica(2)
+	if err := src.apply(t, Op{Verb: Put, Key: "k", Value: text(3)}); err != nil {
+		t.Fatal(err)
+	}
+	p := src.log[0]
+	r := wire.NewReader(p.bytes)
+	res, err := dst.JoinSection(&r, p.actors, 1)
+	if err != nil || res.Quarantined != 1 || len(res.Joined) != 0 || dst.Len() != 0 || dst.Context().Contains(clock.Dot{Actor: src.actor, Seq: 1}) {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	dst.receive(t, p)
+	if dst.Len() != 1 {
+		t.Fatal("not merged the second time")
+	}
+}
+
+func TestARecordOfAnUnknownKindIsRelayedByteForByte(t *testing.T) {
+	section := wire.AppendArray(nil, 4)
+	section = wire.AppendUint(section, 0)
+	section = wire.AppendUint(section, 1)
+	section = wire.AppendUint(section, 7)
+	section = wire.AppendArray(section, 1)
+	section = wire.AppendArray(section, 6)
+	section = wire.AppendUint(section, 70<<flagBits|flagPath)
+	section = wire.AppendUint(section, 0)
+	section = wire.AppendBin(section, "key")
+	section = wire.AppendInt(section, 0)
+	section = wire.AppendBin(section, "\xc1 not msgpack")
+	section = wire.AppendBin(section, "\xa1p")
+	s := New(Config{Actor: here})
+	r := wire.NewReader(section)
+	res, err := s.JoinSection(&r, []clock.Actor{there}, 1<<62)
+	if err != nil || len(res.Joined) != 1 {
+		t.Fatal(res, err)
+	}
+	var table ActorTable
+	if again := s.AppendSection(nil, &table, there, 1, 1, res.Joined); string(again) != string(section) {
+		t.Fatalf("\n%x\n%x", section, again)
+	}
+	if _, ok := s.Render("key", 0); ok || s.Len() != 0 {
+		t.Fatal("an unknown kind is shown")
+	}
+}
+
+func TestAContextLearnsAnActorWithItsFirstDot(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	if err := a.apply(t, Op{Verb: Put, Key: "k", Value: text(1)}); err != nil {
+		t.Fatal(err)
+	}
+	b.receive(t, a.log[0])
+	if x, y := a.Context().AppendTo(nil), b.Context().AppendTo(nil); string(x) != string(y) {
+		t.Fatal("equal contexts encode differently")
+	}
+}

@@ -1,0 +1,148 @@
+package crdt
+
+import (
+	"bytes"
+	"testing"
+)
+
+// pair is two replicas; sync gives each what the other made.
+func syncAll(t testing.TB, rs ...*replica) {
+	t.Helper()
+	for _, from := range rs {
+		for _, to := range rs {
+			for _, p := range from.log {
+				if from != to {
+					to.receive(t, p)
+				}
+			}
+		}
+	}
+	for _, r := range rs[1:] {
+		if !bytes.Equal(rs[0].AppendState(nil), r.AppendState(nil)) {
+			t.Fatal("replicas differ")
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reads(t testing.TB, r *replica, key, want string) {
+	t.Helper()
+	e, ok := r.Render(key, 1000)
+	got := "absent"
+	if ok {
+		got = e.Value().String()
+	}
+	if got != want {
+		t.Fatalf("%s reads %s, want %s", key, got, want)
+	}
+}
+
+func num(n int) Value { v, _ := ValueOf(n); return v }
+
+// ipfs/go-ds-crdt#238: put, put, delete against a concurrent put gave two values.
+func TestPutPutDeleteAgainstAConcurrentPutHasOneOutcome(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}, {2, 0, 1}} {
+		a, b, c := newReplica(1), newReplica(2), newReplica(3)
+		must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
+		must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(2)}))
+		must(t, a.apply(t, Op{Verb: Delete, Key: "k"}))
+		must(t, b.apply(t, Op{Verb: Put, Key: "k", Value: num(3)}))
+		for _, i := range order {
+			c.receive(t, a.log[i])
+		}
+		syncAll(t, a, b, c)
+		reads(t, c, "k", "absent") // the delete is stamped later
+	}
+}
+
+// riak_dt#99, #113: a remove that came before the add it removes was lost.
+func TestARemoveThatComesFirstStillRemoves(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(1)}}))
+	must(t, a.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(2)}}))
+	must(t, a.apply(t, Op{Verb: Remove, Key: "s", Values: []Value{num(1)}}))
+	for _, i := range []int{2, 1, 0} {
+		b.receive(t, a.log[i])
+	}
+	reads(t, b, "s", "[2]")
+}
+
+func TestAClearThatComesFirstStillClears(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Patch, Key: "o", Value: object("x", 1, "y", []any{1, 2})}))
+	must(t, a.apply(t, Op{Verb: Put, Kind: Object, Key: "o", Value: object("z", 3)}))
+	for i := len(a.log) - 1; i >= 0; i-- {
+		b.receive(t, a.log[i])
+	}
+	reads(t, b, "o", `{"z":3}`)
+	syncAll(t, a, b)
+}
+
+func TestAConcurrentAddWinsOverAClear(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(1), num(2)}}))
+	syncAll(t, a, b)
+	must(t, b.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(2)}}))
+	must(t, a.apply(t, Op{Verb: Delete, Key: "s"}))
+	syncAll(t, a, b)
+	reads(t, a, "s", "[2]")
+}
+
+// cr-sqlite#386: equal times must not leave each side with its own value.
+func TestEqualStampsAreDecidedByActor(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(9)}))
+	must(t, b.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
+	syncAll(t, a, b)
+	reads(t, a, "k", "1")
+	if c := a.Conflicts(nil, 9); len(c) != 1 || c[0].Loser.Value != num(9) {
+		t.Fatalf("journal %+v", c)
+	}
+}
+
+func TestConcurrentIncrementsAllCount(t *testing.T) {
+	a, b, c := newReplica(1), newReplica(2), newReplica(3)
+	for i, r := range []*replica{a, b, c} {
+		must(t, r.apply(t, Op{Verb: Increment, Key: "n", Delta: int64(i + 1)}))
+		must(t, r.apply(t, Op{Verb: Increment, Key: "n", Delta: -10}))
+	}
+	syncAll(t, a, b, c)
+	reads(t, a, "n", "-24")
+	must(t, b.apply(t, Op{Verb: Delete, Key: "n"}))
+	must(t, b.apply(t, Op{Verb: Increment, Key: "n", Delta: 5}))
+	syncAll(t, a, b, c)
+	reads(t, c, "n", "5")
+}
+
+func TestAScalarReplacesASubtreeAndTheReverse(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Patch, Key: "o", Value: object("x", object2("y", 1))}))
+	must(t, a.apply(t, Op{Verb: Patch, Key: "o", Value: object("x", 2)}))
+	must(t, a.apply(t, Op{Verb: Patch, Key: "o", Value: object("x", nil, "w", object2("v", []any{}))}))
+	must(t, a.apply(t, Op{Verb: Patch, Key: "o", Value: object("x", object2("z", 3))}))
+	syncAll(t, a, b)
+	reads(t, b, "o", `{"w":{"v":[]},"x":{"z":3}}`)
+}
+
+func object2(k string, v any) map[string]any { return map[string]any{k: v} }
+
+func TestALeafWrittenAgainCostsOneRecord(t *testing.T) {
+	a := newReplica(1)
+	must(t, a.apply(t, Op{Verb: Put, Key: "o", Path: []string{"x"}, Value: num(1)}))
+	n := len(a.log)
+	must(t, a.apply(t, Op{Verb: Put, Key: "o", Path: []string{"x"}, Value: num(2)}))
+	if len(a.log) != n+1 {
+		t.Fatalf("%d records", len(a.log)-n)
+	}
+	a.Changes()
+	must(t, a.apply(t, Op{Verb: Put, Kind: Object, Key: "o", Value: object("p", 1, "q", 2)}))
+	if c := a.Changes(); len(c) != 1 || c[0].Cause != CausePut {
+		t.Fatalf("a replace is one change, not %+v", c)
+	}
+}
