@@ -146,3 +146,48 @@ func TestALeafWrittenAgainCostsOneRecord(t *testing.T) {
 		t.Fatalf("a replace is one change, not %+v", c)
 	}
 }
+
+// Equal bytes do not prove right values: no increment may vanish.
+func TestAnIncrementAfterSeeingOthersKeepsTheirs(t *testing.T) {
+	a, b, c := newReplica(1), newReplica(2), newReplica(3)
+	for range 3 {
+		for _, r := range []*replica{a, b, c} {
+			must(t, r.apply(t, Op{Verb: Increment, Key: "n", Delta: 2}))
+		}
+		syncAll(t, a, b, c)
+	}
+	reads(t, a, "n", "18")
+}
+
+// A write over a conflict covers the loser too, so a late loser is no news.
+func TestAWriteOverAConflictCoversTheLoser(t *testing.T) {
+	a, b, c, d := newReplica(1), newReplica(2), newReplica(3), newReplica(4)
+	must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
+	must(t, b.apply(t, Op{Verb: Put, Key: "k", Value: num(2)}))
+	c.receive(t, a.log[0])
+	c.receive(t, b.log[0])
+	must(t, c.apply(t, Op{Verb: Put, Key: "k", Value: num(3)}))
+	d.receive(t, c.log[0])
+	d.receive(t, a.log[0])
+	d.receive(t, b.log[0])
+	if got := d.Conflicts(nil, 9); len(got) != 0 {
+		t.Fatalf("journal %+v", got)
+	}
+	reads(t, d, "k", "3")
+	checkBooks(t, d.Store)
+}
+
+// A clear may speak only for dots its writer has seen.
+func TestAClearWithGapsSparesWhatItsWriterNeverSaw(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	for i := range 4 {
+		must(t, a.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(i)}}))
+	}
+	for _, i := range []int{0, 2, 3} {
+		b.receive(t, a.log[i])
+	}
+	must(t, b.apply(t, Op{Verb: Delete, Key: "s"}))
+	reads(t, b, "s", "absent")
+	syncAll(t, a, b)
+	reads(t, a, "s", "[1]")
+}
