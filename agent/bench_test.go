@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/puzpuzpuz/xsync/v4"
+)
+
+func benchKeys(n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("task-sentinel/bench/%08d/state", i)
+	}
+	return keys
+}
+
+func BenchmarkGet(b *testing.B) {
+	a := open(b, Config{Name: "n1"})
+	keys := benchKeys(100_000)
+	bare := xsync.NewMap[string, *string]()
+	for _, k := range keys {
+		if err := a.Put(b.Context(), k, "v"); err != nil {
+			b.Fatal(err)
+		}
+		bare.Store(k, &k)
+	}
+	b.Run("agent", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, ok := a.Get(keys[i%len(keys)]); !ok {
+				b.Fatal("absent")
+			}
+		}
+	})
+	b.Run("xsync", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, ok := bare.Load(keys[i%len(keys)]); !ok {
+				b.Fatal("absent")
+			}
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	keys := benchKeys(10_000)
+	value := strings.Repeat("v", 200)
+	b.Run("alone", func(b *testing.B) {
+		a := open(b, Config{Name: "n1"})
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if err := a.Put(b.Context(), keys[i%len(keys)], value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("three-peers", func(b *testing.B) {
+		peers := trio(b, nil)
+		b.ReportAllocs()
+		i := 0
+		for ; b.Loop(); i++ {
+			if err := peers[0].Put(b.Context(), keys[i%len(keys)], value); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := peers[0].WaitReplicated(b.Context(), 2); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "replicated/s")
+	})
+}
+
+// BenchmarkVisible is one write until watchers on both other peers have it.
+func BenchmarkVisible(b *testing.B) {
+	for _, keyed := range []bool{false, true} {
+		b.Run(map[bool]string{false: "plain", true: "sealed"}[keyed], func(b *testing.B) {
+			peers := trio(b, func(c *Config) {
+				if keyed {
+					c.Keys = [][]byte{[]byte("0123456789abcdef0123456789abcdef")}
+				}
+			})
+			var subs []*Subscription
+			for _, p := range peers[1:] {
+				s, err := p.Watch(b.Context(), "k/**")
+				if err != nil {
+					b.Fatal(err)
+				}
+				subs = append(subs, s)
+			}
+			value := strings.Repeat("v", 200)
+			for i := 0; b.Loop(); i++ {
+				if err := peers[0].Put(b.Context(), fmt.Sprintf("k/%d", i%100), value); err != nil {
+					b.Fatal(err)
+				}
+				for _, s := range subs {
+					next(b, s)
+				}
+			}
+		})
+	}
+}

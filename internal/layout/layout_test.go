@@ -1,0 +1,185 @@
+package layout
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sentinel-peer/sentinel-peer/"
+
+// floors says how high each package stands; it imports only from below.
+var floors = map[string]int{
+	"internal/wire":           0,
+	"clock":                   1,
+	"crdt":                    2,
+	"crdt/crdttest":           3,
+	"gossip":                  3,
+	"internal/replica":        4,
+	"sim":                     5, // beside the agent: of this module only the core
+	"gossip/transport":        4,
+	"gossip/transport/memnet": 4,
+	"agent":                   5,
+	"internal/api":            6,
+	"internal/metrics":        6,
+	"internal/httpapi":        7, // renders internal/api
+	"internal/layout":         0,
+	"cmd/sentinel-peer":       8,
+	"examples":                8,
+}
+
+// homes says where a third-party package may be imported.
+var homes = map[string][]string{
+	"github.com/vmihailenco/msgpack/v5":   {"internal/wire"},
+	"github.com/hashicorp/memberlist":     {"gossip/transport", "gossip/transport/memnet"},
+	"github.com/flynn/noise":              {"gossip/transport"},
+	"github.com/klauspost/compress":       {"gossip"},
+	"github.com/puzpuzpuz/xsync/v4":       {"crdt"},
+	"github.com/bmatcuk/doublestar/v4":    {"crdt"},
+	"github.com/hashicorp/golang-lru/v2":  {"agent"},
+	"github.com/prometheus/client_golang": {"internal/metrics"},
+	"github.com/spf13/cobra":              {"cmd/sentinel-peer"},
+	"github.com/spf13/pflag":              {"cmd/sentinel-peer"},
+	"go.yaml.in/yaml/v3":                  {"cmd/sentinel-peer"},
+	"golang.org/x/crypto":                 {"gossip/transport"},
+	"golang.org/x/sys":                    {"gossip/transport"},
+	"golang.org/x/time":                   {"gossip/transport", "internal/httpapi"},
+	"pgregory.net/rapid":                  {"crdt/crdttest"},
+}
+
+// pure packages decide; the shell acts. They may not import these.
+var (
+	pure    = []string{"internal/wire", "clock", "crdt", "gossip", "internal/replica", "sim"}
+	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
+	// atoms publish what lock-free readers use.
+	atoms = []string{"crdt/store.go"}
+	// clocks of package time that a pure package may not touch.
+	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
+	// draws of math/rand/v2 from the process's own source.
+	seeded = []string{"New", "NewPCG", "NewChaCha8", "Rand", "PCG", "Source", "NewZipf", "Zipf"}
+)
+
+func TestEveryPackageStandsOnItsFloor(t *testing.T) {
+	seen := map[string]bool{} // packages; with a doc comment or not
+	walk(t, func(pkg, file string, f *ast.File) {
+		floor, known := floorOf(pkg)
+		if !known {
+			t.Errorf("%s: package %s has no floor in this test's table", file, pkg)
+			return
+		}
+		seen[pkg] = seen[pkg] || f.Doc != nil
+		for _, spec := range f.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			if rest, ours := strings.CutPrefix(name, module); ours {
+				if other, known := floorOf(rest); !known || other >= floor && !strings.HasPrefix(pkg, "examples/") {
+					t.Errorf("%s: %s (floor %d) imports %s (floor %d); only lower floors may be imported", file, pkg, floor, rest, other)
+				}
+				continue
+			}
+			if home, ok := homeOf(name); !ok {
+				t.Errorf("%s: %s is a third-party package without a home in this test's table", file, name)
+			} else if home != nil && !slices.Contains(home, pkg) {
+				t.Errorf("%s: %s lives in %v", file, name, home)
+			}
+			if slices.Contains(pure, pkg) && slices.Contains(worldly, name) {
+				t.Errorf("%s: %s touches the world by %s", file, pkg, name)
+			}
+			if slices.Contains(pure, pkg) && name == "sync/atomic" && !slices.Contains(atoms, file) {
+				t.Errorf("%s: atomics belong into %v", file, atoms)
+			}
+		}
+		if slices.Contains(pure, pkg) {
+			inspect(t, file, f)
+		}
+	})
+	for pkg, doc := range seen {
+		if !doc {
+			t.Errorf("package %s does not say what it is", pkg)
+		}
+	}
+	if len(seen) < 8 {
+		t.Errorf("only %d packages found: is this the module's root?", len(seen))
+	}
+}
+
+func floorOf(pkg string) (int, bool) {
+	if strings.HasPrefix(pkg, "examples/") {
+		pkg = "examples"
+	}
+	n, ok := floors[pkg]
+	return n, ok
+}
+
+// homeOf returns where a package may be imported, nil for anywhere.
+func homeOf(name string) ([]string, bool) {
+	if !strings.Contains(strings.SplitN(name, "/", 2)[0], ".") {
+		return nil, true // the standard library
+	}
+	for p := name; p != "." && p != "/"; p = path.Dir(p) {
+		if home, ok := homes[p]; ok {
+			return home, true
+		}
+	}
+	return nil, false
+}
+
+// inspect looks for goroutines, clocks and the process's randomness.
+func inspect(t *testing.T, file string, f *ast.File) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			t.Errorf("%s: a go statement in the core", file)
+		case *ast.SelectStmt:
+			t.Errorf("%s: a select statement in the core", file)
+		case *ast.SelectorExpr:
+			x, ok := n.X.(*ast.Ident)
+			if !ok || x.Obj != nil {
+				return true
+			}
+			if x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+				t.Errorf("%s: time.%s in the core; time is an argument", file, n.Sel.Name)
+			}
+			if x.Name == "rand" && !slices.Contains(seeded, n.Sel.Name) {
+				t.Errorf("%s: rand.%s in the core; randomness comes from a seed", file, n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+// walk calls f for each source file of the module but tests.
+func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, p)
+		rel = filepath.ToSlash(rel)
+		if d.IsDir() {
+			if rel == "bench" || rel == "bin" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && rel != "." {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+			return nil
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		f(path.Dir(rel), rel, syntax)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
