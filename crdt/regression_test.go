@@ -156,7 +156,10 @@ func TestAnIncrementAfterSeeingOthersKeepsTheirs(t *testing.T) {
 		}
 		syncAll(t, a, b, c)
 	}
-	reads(t, a, "n", "18")
+	must(t, a.apply(t, Op{Verb: Increment, Key: "n", Delta: 1}))
+	syncAll(t, a, b, c)
+	reads(t, a, "n", "19")
+	reads(t, c, "n", "19")
 }
 
 // A write over a conflict covers the loser too, so a late loser is no news.
