@@ -60,23 +60,25 @@ func (e *Engine) sendDigest(now time.Time, p *peer) {
 }
 
 func (e *Engine) writeDigest(w *frameWriter, now time.Time, answer bool) {
-	w.section(secDigest, 4)
+	w.section(secDigest, 5)
 	w.bool(answer)
 	w.uint(e.stateHash())
 	w.uint(uint64(max(now.UnixMilli(), 0)))
 	w.uint(e.cfg.Rules)
+	w.uint(uint64(e.maxStamp))
 }
 
 // digest holds another's digest against this peer's state.
 func (in *incoming) digest(r *wire.Reader) {
 	e, p := in.e, in.from
-	answer, hash, wall, rules := r.Bool(), r.Uint(), r.Uint(), r.Uint()
+	answer, hash, wall, rules, stamp := r.Bool(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
 	if r.Err() != nil || p == nil {
 		return
 	}
 	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
 	p.hasOffset = true
 	p.rules = rules
+	e.hear(in.now, stamp)
 	if hash == e.stateHash() {
 		p.mismatches = 0
 		p.claimed = e.store.Context().Clone()
@@ -91,6 +93,14 @@ func (in *incoming) digest(r *wire.Reader) {
 	}
 	if !answer || in.now.Sub(e.active) >= quiet {
 		e.requestSync(in.now, p)
+	}
+}
+
+// hear takes over a peer's latest stamp, so that what is written here from now on
+// is later even than writes whose removals have been forgotten.
+func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
+	if stamp <= e.limit(now) {
+		e.maxStamp = max(e.maxStamp, stamp)
 	}
 }
 

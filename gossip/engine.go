@@ -46,7 +46,7 @@ type Engine struct {
 
 	synced   bool
 	cloned   bool
-	maxStamp clock.Timestamp // of everything merged
+	maxStamp clock.Timestamp // the latest written or merged here, or said to exist
 	stats    Stats
 }
 

@@ -32,10 +32,10 @@ const (
 	secHeads              // [kind, wants ack, actor, seq, …]
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
-	secDigest             // [kind, is answer, hash, wall ms, rules]
+	secDigest             // [kind, is answer, hash, wall ms, rules, latest stamp]
 	secSyncRequest        // [kind, sum, context]
 	secState              // [kind, section]: part of a sync, not passed on
-	secSyncReply          // [kind, more, have, total], behind its states
+	secSyncReply          // [kind, more, have, total, latest stamp], behind its states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
 	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]

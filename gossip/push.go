@@ -25,6 +25,7 @@ func (e *Engine) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 		return
 	}
 	e.stats.Pushed += uint64(len(deltas))
+	e.maxStamp = max(e.maxStamp, deltas[len(deltas)-1].Stamp())
 	e.spread(now, deltas, urgent)
 	wait := e.cfg.BatchInterval
 	if urgent || wait < 0 {

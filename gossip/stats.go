@@ -86,5 +86,5 @@ func (e *Engine) Blocking() []string {
 	return names
 }
 
-// MaxStamp returns the greatest stamp merged from others.
+// MaxStamp returns the latest stamp written or merged here, or that a peer has.
 func (e *Engine) MaxStamp() clock.Timestamp { return e.maxStamp }

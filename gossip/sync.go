@@ -89,10 +89,11 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	w := e.begin()
 	more, records := e.writeState(w, p, theirs)
 	total := e.store.LiveCount()
-	w.section(secSyncReply, 3)
+	w.section(secSyncReply, 4)
 	w.bool(more)
 	w.uint(uint64(max(total-e.remaining(theirs), 0)))
 	w.uint(uint64(total))
+	w.uint(uint64(e.maxStamp))
 	class := Packet
 	if records > 0 {
 		class = Bulk
@@ -172,12 +173,13 @@ func (e *Engine) remaining(theirs *clock.CausalContext) int {
 // syncReply ends an answer; its records have been merged.
 func (in *incoming) syncReply(r *wire.Reader) {
 	e, p := in.e, in.from
-	more, have, total := r.Bool(), r.Uint(), r.Uint()
+	more, have, total, stamp := r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
 	if r.Err() != nil || p == nil {
 		return
 	}
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
 	p.askTries = 0
+	e.hear(in.now, stamp)
 	if more {
 		e.sendSyncRequest(in.now, p)
 		return
