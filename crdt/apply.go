@@ -243,7 +243,7 @@ func belongs(r *record, path string, kind Kind) bool {
 	case Object:
 		return !isElementOf(r.path(), path) && (r.path() != path || r.kind == slotMarker)
 	case Set:
-		return isElementOf(r.path(), path) || r.path() == path && path != "" && r.val == emptySet
+		return isElementOf(r.path(), path) || r.path() == path && path != "" && r.val() == emptySet
 	}
 	return r.path() == path && r.kind == leafSlot(kind)
 }
@@ -397,7 +397,7 @@ func (w *writer) increment(path string, n int64) {
 	if m := w.cell.many; m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {
 			if r.actor == w.s.self.index && r.at(w.now) {
-				up, down = counterParts(r.val)
+				up, down = counterParts(r.val())
 			}
 		}
 	}
@@ -419,7 +419,7 @@ func (w *writer) bump(path string, v Value) {
 			if !r.at(w.now) {
 				continue
 			}
-			if c, err := wire.CompareNumber(v.bytes(), Value{r.val}.bytes()); err == nil && c <= 0 {
+			if c, err := wire.CompareNumber(v.bytes(), Value{r.val()}.bytes()); err == nil && c <= 0 {
 				return
 			}
 		}

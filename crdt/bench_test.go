@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -92,7 +93,7 @@ func BenchmarkMergePlain(b *testing.B) {
 	val := text(200).bytes()
 	for i := range recs {
 		recs[i] = newRecord(val)
-		*recs[i] = record{cell: c, val: recs[i].val, kind: slotRegister, actor: st.index, pos: dead}
+		*recs[i] = record{cell: c, data: recs[i].data, len: recs[i].len, kind: slotRegister, actor: st.index, pos: dead}
 	}
 	b.ReportAllocs()
 	seq := uint64(0)
@@ -175,5 +176,12 @@ func TestADeltaOverAKnownKeyCostsOneAllocation(t *testing.T) {
 	next = 0
 	if n := testing.AllocsPerRun(8, join); n > 1 {
 		t.Fatalf("%.0f allocations for a section seen before", n)
+	}
+}
+
+// A record must not outgrow its size class.
+func TestARecordIs56Bytes(t *testing.T) {
+	if n := unsafe.Sizeof(record{}); n != 56 {
+		t.Errorf("%d bytes", n)
 	}
 }

@@ -51,5 +51,5 @@ func content(r *record) Value {
 	if r == nil || !r.shows() {
 		return Value{}
 	}
-	return Value{r.val}
+	return Value{r.val()}
 }

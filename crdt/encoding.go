@@ -140,7 +140,7 @@ func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Ti
 	dst = wire.AppendUint(dst, uint64(prefix))
 	dst = wire.AppendBin(dst, key[prefix:])
 	dst = wire.AppendInt(dst, int64(r.stamp-base))
-	dst = wire.AppendBin(dst, r.val)
+	dst = wire.AppendBin(dst, r.val())
 	if e.path != "" {
 		dst = wire.AppendBin(dst, e.path)
 	}

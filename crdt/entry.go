@@ -24,7 +24,7 @@ type Entry struct {
 
 // Value returns the value: of a set a sorted array, of an object a map, of a
 // counter or max a number. It is absent for a custom key: resolve Siblings.
-func (e Entry) Value() Value { return Value{e.r.val} }
+func (e Entry) Value() Value { return Value{e.r.val()} }
 
 // Kind returns what the key is.
 func (e Entry) Kind() Kind {
@@ -135,10 +135,10 @@ func (s *Store) render(c *cell, nowMillis uint64) *record {
 	v.ext.rendered = family
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
 	v.ext.version = s.versionOf(c.many, nowMillis)
-	v.val = s.renderFamily(c.many, family, nowMillis)
+	v.setVal(s.renderFamily(c.many, family, nowMillis))
 	if family == Custom {
 		for _, r := range alive(c.many.slots[slotKey(slotSibling, "")], nowMillis) {
-			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
+			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
 		}
 		slices.SortFunc(v.ext.siblings, func(a, b Sibling) int { return a.Dot.Compare(b.Dot) })
 	}
@@ -312,24 +312,24 @@ func (s *Store) Vector(key string) clock.Vector {
 func (s *Store) renderLeaf(top *record, list []*record) []byte {
 	switch top.kind {
 	case slotMax:
-		best := list[0].val
+		best := list[0].val()
 		for _, r := range list[1:] {
-			if c, err := wire.CompareNumber(Value{r.val}.bytes(), Value{best}.bytes()); err == nil && c > 0 {
-				best = r.val
+			if c, err := wire.CompareNumber(Value{r.val()}.bytes(), Value{best}.bytes()); err == nil && c > 0 {
+				best = r.val()
 			}
 		}
 		return []byte(best)
 	case slotCounter:
 		var up, down uint64
 		for _, r := range list {
-			u, d := counterParts(r.val)
+			u, d := counterParts(r.val())
 			up, down = addExact(up, int64(u)), addExact(down, int64(d))
 		}
 		return wire.AppendInt(nil, int64(up)-int64(down))
 	case slotMarker:
 		return wire.AppendMap(nil, 0)
 	}
-	return []byte(top.val)
+	return []byte(top.val())
 }
 
 func appendCounter(dst []byte, up, down uint64) []byte {

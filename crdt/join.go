@@ -91,7 +91,7 @@ func rendered(view *record) Value {
 	if view == nil || view.tomb {
 		return Value{}
 	}
-	return Value{view.val}
+	return Value{view.val()}
 }
 
 // mergePlain merges into a key that is one plain register: the fast path.

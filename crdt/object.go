@@ -11,7 +11,7 @@ import (
 // elements. Beside elements it means nothing.
 const emptySet = "\x90"
 
-func isEmptySet(r *record) bool { return r.kind == slotRegister && r.val == emptySet }
+func isEmptySet(r *record) bool { return r.kind == slotRegister && r.val() == emptySet }
 
 // patch merges the map in raw into the object at path: one leaf a scalar, arrays
 // as sets, nil as a removal, an empty map as a marker.

@@ -88,9 +88,9 @@ func (s *Store) Expire(nowMillis uint64) {
 		if !plain {
 			c.view.Store(nil)
 		}
-		if r.counts() && !r.gone {
+		if r.counts() && !r.ext.gone {
 			visible := c.visible()
-			r.gone = true
+			r.ext.gone = true
 			if !plain {
 				c.many.content--
 			}
@@ -100,7 +100,7 @@ func (s *Store) Expire(nowMillis uint64) {
 			ch := s.changed(r, CauseExpired, clock.After, false)
 			ch.Lazy = !plain
 			if plain {
-				ch.Old = Value{r.val}
+				ch.Old = Value{r.val()}
 			}
 			s.stats.Expired++
 		}

@@ -50,7 +50,7 @@ func (s *Store) AppendState(dst []byte) []byte {
 		dst = wire.AppendUint(dst, uint64(r.kind))
 		dst = wire.AppendBin(dst, r.path())
 		dst = wire.AppendUint(dst, uint64(r.stamp))
-		dst = wire.AppendBin(dst, r.val)
+		dst = wire.AppendBin(dst, r.val())
 	}
 	return dst
 }
