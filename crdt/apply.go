@@ -93,13 +93,13 @@ func (s *Store) kind(key string, nowMillis uint64) Kind {
 	if !ok {
 		return 0
 	}
-	if c.many == nil {
+	if c.many() == nil {
 		if r := c.view.Load(); r != nil && r.at(nowMillis) {
 			return Register
 		}
 		return 0
 	}
-	family, _ := s.family(c.many, nowMillis)
+	family, _ := s.family(c.many(), nowMillis)
 	return family
 }
 
@@ -152,7 +152,7 @@ func (w *writer) run(op *Op, kind Kind) {
 		w.makeRoom(op.Path, path, Object)
 		w.patch(path, op.Value.bytes())
 	}
-	if w.cell.many == nil && w.cell.view.Load() == nil {
+	if w.cell.many() == nil && w.cell.view.Load() == nil {
 		w.s.index.Delete(w.cell.key) // nothing was written to a new key
 	}
 }
@@ -177,7 +177,7 @@ func (w *writer) assign(kind Kind, path string, v Value) {
 // makeRoom removes what a write of kind at path would contradict: what stands
 // where the path leads through, and what of other kinds is at or below its end.
 func (w *writer) makeRoom(segments []string, path string, kind Kind) {
-	if w.cell.many == nil {
+	if w.cell.many() == nil {
 		if r := w.cell.view.Load(); r != nil && !r.tomb && (path != "" || kind != Register) {
 			w.tombstone(slotRegister, "")
 		}
@@ -194,7 +194,7 @@ func (w *writer) makeRoom(segments []string, path string, kind Kind) {
 // clearLeaf removes everything at and below path but what belongs to a value of
 // kind there: for an object, all below it.
 func (w *writer) clearLeaf(path string, kind Kind) {
-	m := w.cell.many
+	m := w.cell.many()
 	if m == nil {
 		return
 	}
@@ -251,7 +251,7 @@ func belongs(r *record, path string, kind Kind) bool {
 // delete removes what is at and below path.
 func (w *writer) delete(path string) {
 	c := w.cell
-	if c.many != nil {
+	if c.many() != nil {
 		w.clearBelow(path)
 		return
 	}
@@ -264,7 +264,7 @@ func (w *writer) delete(path string) {
 // this replica has seen every dot up to those it removes, for then the clear's
 // vector names no dot it has not seen; else slot by slot.
 func (w *writer) clearBelow(path string) {
-	m := w.cell.many
+	m := w.cell.many()
 	if m == nil {
 		return
 	}
@@ -351,7 +351,7 @@ func (w *writer) element(path string, v Value, remove bool) {
 		w.put(slotElement, at, "")
 		return
 	}
-	if m := w.cell.many; m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
+	if m := w.cell.many(); m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
 		w.tombstone(slotElement, at)
 	}
 }
@@ -365,7 +365,7 @@ func (w *writer) become(path string, v Value) {
 		want[elementPath(path, Value{string(r.Raw())})] = true
 	}
 	have := make(map[string]bool)
-	if m := w.cell.many; m != nil {
+	if m := w.cell.many(); m != nil {
 		for _, key := range sortedSlots(m) {
 			slot := m.slots[key]
 			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).counts) {
@@ -394,7 +394,7 @@ func (w *writer) increment(path string, n int64) {
 		return
 	}
 	var up, down uint64
-	if m := w.cell.many; m != nil {
+	if m := w.cell.many(); m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {
 			if r.actor == w.s.self.index && r.at(w.now) {
 				up, down = counterParts(r.val())
@@ -414,7 +414,7 @@ func (w *writer) increment(path string, n int64) {
 
 // bump raises the max at path to v; a lower or equal v writes nothing.
 func (w *writer) bump(path string, v Value) {
-	if m := w.cell.many; m != nil {
+	if m := w.cell.many(); m != nil {
 		for _, r := range m.slots[slotKey(slotMax, path)] {
 			if !r.at(w.now) {
 				continue
@@ -447,7 +447,7 @@ func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
 			}
 		}
 	}
-	if m := w.cell.many; m != nil {
+	if m := w.cell.many(); m != nil {
 		for _, r := range m.slots[slotKey(kind, path)] {
 			note(r)
 		}
@@ -461,7 +461,8 @@ func (w *writer) record(kind slotKind, path string, val []byte) *record {
 	r := newRecord(val)
 	r.cell, r.kind, r.stamp, r.actor = w.cell, kind, w.stamp, w.s.self.index
 	if path != "" || w.expiry != 0 {
-		r.ext = &ext{path: path, expiry: w.expiry}
+		e := r.extend()
+		e.path, e.expiry = path, w.expiry
 	}
 	return r
 }
@@ -470,10 +471,7 @@ func (w *writer) setPast(r *record, seen []past) {
 	if len(seen) == 0 {
 		return
 	}
-	if r.ext == nil {
-		r.ext = &ext{}
-	}
-	r.ext.past = seen
+	r.extend().past = seen
 }
 
 // commit gives r its dot and merges it. A local write at a slot always wins: its

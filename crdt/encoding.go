@@ -294,7 +294,8 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	rec := newRecord(body)
 	rec.cell, rec.kind, rec.tomb, rec.stamp, rec.seq, rec.actor = c, kind, head&flagTomb != 0, stamp, seq, st.index
 	if e.path != "" || e.past != nil || e.expiry != 0 {
-		rec.ext = &ext{path: e.path, past: e.past, expiry: e.expiry}
+		x := rec.extend()
+		x.path, x.past, x.expiry = e.path, e.past, e.expiry
 	}
 	s.seenBy(st).Add(seq)
 	s.merge(rec, false)

@@ -74,10 +74,10 @@ func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 	}
 	r := c.view.Load()
 	switch {
-	case r == nil:
-		return Entry{}, false, false
-	case r.tomb:
+	case r == nil || r.tomb:
 		return Entry{}, false, true
+	case r.stale():
+		return Entry{}, false, false
 	}
 	return Entry{r, s}, true, true
 }
@@ -90,10 +90,10 @@ func (s *Store) Len() int { return int(s.keys.Load()) }
 func (s *Store) Keys(f func(key string, e Entry, fresh bool) bool) {
 	s.index.Range(func(key string, c *cell) bool {
 		r := c.view.Load()
-		if r != nil && r.tomb {
+		if r == nil || r.tomb {
 			return true
 		}
-		return f(key, Entry{r, s}, r != nil)
+		return f(key, Entry{r, s}, !r.stale())
 	})
 }
 
@@ -104,7 +104,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	if !found {
 		return Entry{}, false
 	}
-	if c.many == nil {
+	if c.many() == nil {
 		r := c.view.Load()
 		if r == nil || r.tomb || r.expiry() != 0 && r.expiry() <= nowMillis {
 			return Entry{}, false
@@ -112,7 +112,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 		return Entry{r, s}, true
 	}
 	v := c.view.Load()
-	if v == nil || v.expiry() != 0 && v.expiry() <= nowMillis {
+	if v.stale() || v.expiry() != 0 && v.expiry() <= nowMillis {
 		v = s.render(c, nowMillis)
 		c.view.Store(v)
 	}
@@ -125,19 +125,19 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 // render makes the record that readers of a key of many slots see: a removal if
 // nothing is visible.
 func (s *Store) render(c *cell, nowMillis uint64) *record {
-	v := &record{cell: c, ext: &ext{}, pos: dead}
-	family, top := s.family(c.many, nowMillis)
-	v.ext.expiry = c.many.nextExpiry(nowMillis)
+	v := &record{cell: c, ext: &ext{many: c.many()}, pos: dead}
+	family, top := s.family(c.many(), nowMillis)
+	v.ext.expiry = c.many().nextExpiry(nowMillis)
 	if family == 0 {
 		v.tomb = true
 		return v
 	}
 	v.ext.rendered = family
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
-	v.ext.version = s.versionOf(c.many, nowMillis)
-	v.setVal(s.renderFamily(c.many, family, nowMillis))
+	v.ext.version = s.versionOf(c.many(), nowMillis)
+	v.ext.value = s.renderFamily(c.many(), family, nowMillis)
 	if family == Custom {
-		for _, r := range alive(c.many.slots[slotKey(slotSibling, "")], nowMillis) {
+		for _, r := range alive(c.many().slots[slotKey(slotSibling, "")], nowMillis) {
 			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
 		}
 		slices.SortFunc(v.ext.siblings, func(a, b Sibling) int { return a.Dot.Compare(b.Dot) })
@@ -263,15 +263,15 @@ func (s *Store) family(m *many, nowMillis uint64) (Kind, *record) {
 // has records of: kinds assigned concurrently that lost. It is empty mostly.
 func (s *Store) Alternatives(key string, nowMillis uint64) map[Kind]Value {
 	c, ok := s.index.Load(key)
-	if !ok || c.many == nil {
+	if !ok || c.many() == nil {
 		return nil
 	}
-	visible, _ := s.family(c.many, nowMillis)
+	visible, _ := s.family(c.many(), nowMillis)
 	others := make(map[Kind]Value)
-	for _, slot := range c.many.slots {
+	for _, slot := range c.many().slots {
 		for _, r := range alive(slot, nowMillis) {
 			if k := kindOf(r.kind, r.path()); k != 0 && k != visible && k != Custom {
-				others[k] = Value{s.renderFamily(c.many, k, nowMillis)}
+				others[k] = Value{s.renderFamily(c.many(), k, nowMillis)}
 			}
 		}
 	}
@@ -291,18 +291,18 @@ func (s *Store) Vector(key string) clock.Vector {
 			v[s.actors[p.actor].actor] = max(v[s.actors[p.actor].actor], p.seq)
 		}
 	}
-	if c.many == nil {
+	if c.many() == nil {
 		if r := c.view.Load(); r != nil {
 			note(r)
 		}
 		return v
 	}
-	for _, slot := range c.many.slots {
+	for _, slot := range c.many().slots {
 		for _, r := range slot {
 			note(r)
 		}
 	}
-	for _, r := range c.many.clears {
+	for _, r := range c.many().clears {
 		note(r)
 	}
 	return v

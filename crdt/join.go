@@ -10,7 +10,7 @@ import (
 // overwritten already. Its dot is marked as seen by the caller. r.cell is set;
 // a new cell becomes known here.
 func (s *Store) merge(r *record, local bool) {
-	if r.kind == slotRegister && r.cell.many == nil && (r.ext == nil || r.ext.path == "") {
+	if r.kind == slotRegister && r.cell.many() == nil && (r.ext == nil || r.ext.path == "") {
 		s.mergePlain(r, local)
 		return
 	}
@@ -88,7 +88,7 @@ func (s *Store) lazy(r *record, old Value, cause Cause, ord clock.Order, local b
 
 // rendered returns the value of a cell's view, absent if there is none.
 func rendered(view *record) Value {
-	if view == nil || view.tomb {
+	if view == nil || view.tomb || view.stale() {
 		return Value{}
 	}
 	return Value{view.val()}
@@ -280,7 +280,7 @@ func (s *Store) detach(r *record) {
 	c := r.cell
 	visible := c.visible()
 	s.remove(r)
-	if c.many == nil {
+	if c.many() == nil {
 		c.view.Store(nil)
 		s.settle(c, visible)
 		return
@@ -294,13 +294,13 @@ func (s *Store) detach(r *record) {
 		return list
 	}
 	if r.kind == slotClear {
-		c.many.clears = drop(c.many.clears)
+		c.many().clears = drop(c.many().clears)
 	} else {
 		key := slotKey(r.kind, r.path())
-		if slot := drop(c.many.slots[key]); len(slot) == 0 {
-			delete(c.many.slots, key)
+		if slot := drop(c.many().slots[key]); len(slot) == 0 {
+			delete(c.many().slots, key)
 		} else {
-			c.many.slots[key] = slot
+			c.many().slots[key] = slot
 		}
 	}
 	s.settle(c, visible)
@@ -326,7 +326,7 @@ func (s *Store) Drop(d clock.Dot) bool {
 	if !r.sums() {
 		return false // those go in their own time
 	}
-	c, plain := r.cell, r.cell.many == nil
+	c, plain := r.cell, r.cell.many() == nil
 	s.detach(r)
 	s.stats.Dropped++
 	cause := CauseDelete

@@ -50,10 +50,10 @@ func (w *writer) patch(path string, raw []byte) {
 
 // holds reports whether anything is at or below path.
 func (w *writer) holds(path string) bool {
-	if w.cell.many == nil {
+	if w.cell.many() == nil {
 		return false
 	}
-	for key, slot := range w.cell.many.slots {
+	for key, slot := range w.cell.many().slots {
 		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return r.at(w.now) }) {
 			return true
 		}

@@ -31,23 +31,28 @@ func (k slotKind) lww() bool { return k == slotRegister || k == slotMarker }
 // cell's view; pos, ext.past and ext.gone belong to the store's owner.
 type record struct {
 	cell  *cell
-	data  *byte // the value, mostly right behind the record; see val
 	stamp clock.Timestamp
 	seq   uint64
 	ext   *ext // nil for most plain registers
 	actor uint32
-	len   uint32 // of data
+	len   uint32 // of the value, right behind the record; see val
 	pos   int32  // in the actor's live list, dead if none
 	kind  slotKind
 	tomb  bool // a removal
 	shard uint8
-} // 56 bytes: with 200 of value it fills a size class of the allocator
+}
 
-// val returns the canonical value; of an element nothing, its path names it.
-func (r *record) val() string { return unsafe.String(r.data, r.len) }
-
-// setVal makes r share val.
-func (r *record) setVal(val string) { r.data, r.len = unsafe.StringData(val), uint32(len(val)) }
+// val returns the canonical value; of an element nothing, its path names it. A value
+// lies right behind its record, in one allocation, unless it is too long for that.
+func (r *record) val() string {
+	if r.len == 0 {
+		if r.ext == nil {
+			return ""
+		}
+		return r.ext.value
+	}
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), unsafe.Sizeof(*r))), r.len)
+}
 
 const dead = -1
 
@@ -57,8 +62,10 @@ type ext struct {
 	past   []past // what the writer had seen at the slot
 	expiry uint64 // Unix milliseconds, 0 for never
 	gone   bool   // the expiry was reported
+	value  string // that is not behind the record
 
-	// Of a rendered view only:
+	// Of a view of a key of many slots only:
+	many     *many
 	rendered Kind
 	version  Version
 	siblings []Sibling
@@ -69,6 +76,19 @@ type ext struct {
 type past struct {
 	actor uint32
 	seq   uint64
+}
+
+// stale reports whether r stands for a view that must be rendered.
+func (r *record) stale() bool {
+	return r.kind == 0 && !r.tomb && r.ext.rendered == 0
+}
+
+// extend returns r's ext, made if absent.
+func (r *record) extend() *ext {
+	if r.ext == nil {
+		r.ext = &ext{}
+	}
+	return r.ext
 }
 
 func (r *record) path() string {
@@ -123,7 +143,7 @@ func (r *record) covers(actor uint32, seq uint64) bool {
 }
 
 // size is about what r costs on the wire and in memory.
-func (r *record) size() int { return len(r.cell.key) + int(r.len) + len(r.path()) + 64 }
+func (r *record) size() int { return len(r.cell.key) + len(r.val()) + len(r.path()) + 64 }
 
 // mergePast raises list by one entry.
 func mergePast(list []past, actor uint32, seq uint64) []past {
@@ -157,46 +177,58 @@ func order(a, b *record) clock.Order {
 	return clock.Concurrent
 }
 
-// newRecord allocates a record with a copy of val behind it, in one allocation
-// up to 512 bytes: one object for the collector, and the value on the next cache
-// line.
+// newRecord allocates a record with a copy of val behind it, in one allocation up to
+// 512 bytes: one object for the collector, no pointer to follow, and no more than the
+// allocator's size classes lose.
 func newRecord(val []byte) *record {
 	n := len(val)
 	switch {
 	case n == 0:
 		return &record{pos: dead}
-	case n <= 8:
-		return inline(new(inlined[[8]byte]), val)
-	case n <= 24:
-		return inline(new(inlined[[24]byte]), val)
-	case n <= 40:
-		return inline(new(inlined[[40]byte]), val)
-	case n <= 56:
-		return inline(new(inlined[[56]byte]), val)
-	case n <= 72:
-		return inline(new(inlined[[72]byte]), val)
-	case n <= 104:
-		return inline(new(inlined[[104]byte]), val)
-	case n <= 136:
-		return inline(new(inlined[[136]byte]), val)
-	case n <= 168:
-		return inline(new(inlined[[168]byte]), val)
-	case n <= 200:
-		return inline(new(inlined[[200]byte]), val)
-	case n <= 232:
-		return inline(new(inlined[[232]byte]), val)
-	case n <= 264:
-		return inline(new(inlined[[264]byte]), val)
-	case n <= 328:
-		return inline(new(inlined[[328]byte]), val)
-	case n <= 392:
-		return inline(new(inlined[[392]byte]), val)
-	case n <= 456:
-		return inline(new(inlined[[456]byte]), val)
+	case n <= 16:
+		return inline(new(inlined[[16]byte]), val)
+	case n <= 32:
+		return inline(new(inlined[[32]byte]), val)
+	case n <= 48:
+		return inline(new(inlined[[48]byte]), val)
+	case n <= 64:
+		return inline(new(inlined[[64]byte]), val)
+	case n <= 80:
+		return inline(new(inlined[[80]byte]), val)
+	case n <= 96:
+		return inline(new(inlined[[96]byte]), val)
+	case n <= 112:
+		return inline(new(inlined[[112]byte]), val)
+	case n <= 128:
+		return inline(new(inlined[[128]byte]), val)
+	case n <= 144:
+		return inline(new(inlined[[144]byte]), val)
+	case n <= 160:
+		return inline(new(inlined[[160]byte]), val)
+	case n <= 176:
+		return inline(new(inlined[[176]byte]), val)
+	case n <= 192:
+		return inline(new(inlined[[192]byte]), val)
+	case n <= 208:
+		return inline(new(inlined[[208]byte]), val)
+	case n <= 240:
+		return inline(new(inlined[[240]byte]), val)
+	case n <= 272:
+		return inline(new(inlined[[272]byte]), val)
+	case n <= 304:
+		return inline(new(inlined[[304]byte]), val)
+	case n <= 336:
+		return inline(new(inlined[[336]byte]), val)
+	case n <= 368:
+		return inline(new(inlined[[368]byte]), val)
+	case n <= 400:
+		return inline(new(inlined[[400]byte]), val)
+	case n <= 432:
+		return inline(new(inlined[[432]byte]), val)
+	case n <= 464:
+		return inline(new(inlined[[464]byte]), val)
 	}
-	r := &record{pos: dead}
-	r.setVal(string(val))
-	return r
+	return &record{pos: dead, ext: &ext{value: string(val)}}
 }
 
 type inlined[B any] struct {
@@ -207,7 +239,7 @@ type inlined[B any] struct {
 func inline[B any](r *inlined[B], val []byte) *record {
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&r.buf)), unsafe.Sizeof(r.buf))
 	copy(buf, val)
-	r.data, r.len = &buf[0], uint32(len(val))
+	r.len = uint32(len(val))
 	r.pos = dead
 	return &r.record
 }

@@ -84,15 +84,15 @@ func (s *Store) Expire(nowMillis uint64) {
 			continue
 		}
 		c := r.cell
-		plain := c.many == nil
+		plain := c.many() == nil
 		if !plain {
-			c.view.Store(nil)
+			c.view.Store(c.many().stale)
 		}
 		if r.counts() && !r.ext.gone {
 			visible := c.visible()
 			r.ext.gone = true
 			if !plain {
-				c.many.content--
+				c.many().content--
 			}
 			if visible && !c.visible() {
 				s.keys.Add(-1)

@@ -134,7 +134,7 @@ func checkBooks(t testing.TB, s *Store) {
 		if c.visible() {
 			keys++
 		}
-		if c.many == nil && c.view.Load() == nil {
+		if c.many() == nil && c.view.Load() == nil {
 			t.Fatalf("key %q is in the index with nothing", c.key)
 		}
 		return true

@@ -56,10 +56,9 @@ type Store struct {
 // cell is one key.
 type cell struct {
 	key string
-	// view is what readers see: the one register of a plain key; or for other keys
-	// a rendered record, nil when it must be rendered anew.
+	// view is what readers see: the one register of a plain key; of another key a
+	// rendered record, or its stale one when it must be rendered anew.
 	view atomic.Pointer[record]
-	many *many // nil for a plain key
 }
 
 // many is the state of a key that is not one plain register.
@@ -69,6 +68,7 @@ type many struct {
 	content  int                  // live records that readers may see
 	elements int                  // live records of sets
 	shard    uint8
+	stale    *record // the view while nothing is rendered
 }
 
 // actorState is what the store knows of one actor.
@@ -163,7 +163,7 @@ func (s *Store) insert(r *record) {
 		s.sum += h
 		s.sums[r.shard] += h
 	}
-	if m := r.cell.many; m != nil {
+	if m := r.cell.many(); m != nil {
 		if r.shows() {
 			m.content++
 		}
@@ -207,7 +207,7 @@ func (s *Store) remove(r *record) {
 		s.sum -= h
 		s.sums[r.shard] -= h
 	}
-	if m := r.cell.many; m != nil {
+	if m := r.cell.many(); m != nil {
 		if r.shows() {
 			m.content--
 		}
@@ -314,27 +314,36 @@ func slotKey(kind slotKind, path string) string {
 	return string([]byte{byte(kind >> 8), byte(kind)}) + path
 }
 
+// many returns the slots of a key that is not one plain register, else nil.
+func (c *cell) many() *many {
+	v := c.view.Load()
+	if v == nil || v.ext == nil {
+		return nil
+	}
+	return v.ext.many
+}
+
 // promote gives a plain cell slots of its own.
 func (s *Store) promote(c *cell) *many {
-	if c.many != nil {
-		return c.many
+	if m := c.many(); m != nil {
+		return m
 	}
 	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key)}
-	c.many = m
+	m.stale = &record{cell: c, ext: &ext{many: m}, pos: dead}
 	if r := c.view.Load(); r != nil {
 		m.slots[plainSlot] = []*record{r}
 		if r.shows() {
 			m.content = 1
 		}
 	}
-	c.view.Store(nil)
+	c.view.Store(m.stale)
 	return m
 }
 
 // settle follows a change of the cell's slots: it drops what is empty, turns a
 // key of one plain register back into a plain cell, and counts visible keys.
 func (s *Store) settle(c *cell, visible bool) {
-	m := c.many
+	m := c.many()
 	switch {
 	case m == nil:
 		if c.view.Load() == nil {
@@ -345,10 +354,9 @@ func (s *Store) settle(c *cell, visible bool) {
 		c.view.Store(nil)
 	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[plainSlot]) == 1:
 		r := m.slots[plainSlot][0]
-		c.many = nil
 		c.view.Store(r)
 	default:
-		c.view.Store(nil)
+		c.view.Store(m.stale)
 	}
 	switch now := c.visible(); {
 	case now && !visible:
@@ -361,8 +369,8 @@ func (s *Store) settle(c *cell, visible bool) {
 // visible reports whether the key has content; what expired is content until
 // Expire has told so.
 func (c *cell) visible() bool {
-	if c.many != nil {
-		return c.many.content > 0
+	if m := c.many(); m != nil {
+		return m.content > 0
 	}
 	r := c.view.Load()
 	return r != nil && r.shows()
