@@ -1,0 +1,360 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+func mustBe(t *testing.T, got crdt.Value, want string) {
+	t.Helper()
+	if got.String() != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestEveryTypeReadsAsItWasWritten(t *testing.T) {
+	a := open(t, Config{Name: "n1", Rules: []crdt.Rule{{Pattern: "best/*", Kind: crdt.Max}}})
+	ctx := t.Context()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	tags := a.Set("tags")
+	check(tags.Add(ctx, "b", 2, "a", 10, true))
+	check(tags.Remove(ctx, 2))
+	v, _ := a.Get("tags")
+	mustBe(t, v, `[true,10,"a","b"]`)
+	if ok, err := tags.Contains("a"); !ok || err != nil {
+		t.Errorf("Contains: %t, %v", ok, err)
+	}
+	check(tags.Clear(ctx))
+	if _, ok := a.Get("tags"); ok {
+		t.Error("a cleared set is still there")
+	}
+
+	n := a.Counter("n")
+	check(n.Add(ctx, 5))
+	check(n.Add(ctx, -7))
+	if got, err := n.Value(); got != -2 || err != nil {
+		t.Errorf("counter: %d, %v", got, err)
+	}
+	check(n.Reset(ctx))
+	if got, err := n.Value(); got != 0 || err != nil {
+		t.Errorf("a reset counter: %d, %v", got, err)
+	}
+
+	check(a.Max("m").Bump(ctx, 3))
+	check(a.Max("m").Bump(ctx, 2.5))
+	v, err := a.Max("m").Value()
+	check(err)
+	mustBe(t, v, "3")
+	check(a.Put(ctx, "best/x", 7)) // its rule makes it a bump
+	check(a.Put(ctx, "best/x", 5))
+	v, _ = a.Get("best/x")
+	mustBe(t, v, "7")
+
+	o := a.Object("o")
+	check(o.Patch(ctx, map[string]any{"a": map[string]any{"b": 1, "c": "x"}, "l": []any{2, 1}}))
+	check(o.Patch(ctx, map[string]any{"a": map[string]any{"b": nil, "d": true}, "l": []any{3}}))
+	check(o.Put(ctx, 9, "a", "e"))
+	check(o.Add(ctx, []string{"l"}, 4))
+	check(o.Remove(ctx, []string{"l"}, 1))
+	check(o.Increment(ctx, 2, "hits"))
+	v, _ = a.Get("o")
+	mustBe(t, v, `{"a":{"c":"x","d":true,"e":9},"hits":2,"l":[2,3,4]}`)
+	v, err = o.Get("a", "e")
+	check(err)
+	mustBe(t, v, "9")
+	check(o.Delete(ctx, "a"))
+	v, _ = a.Get("o")
+	mustBe(t, v, `{"hits":2,"l":[2,3,4]}`)
+	check(o.Replace(ctx, map[string]any{"only": 1}))
+	v, _ = a.Get("o")
+	mustBe(t, v, `{"only":1}`)
+
+	type task struct {
+		Status string `json:"status"`
+	}
+	check(a.Put(ctx, "task", task{"running"}))
+	for range 2 { // decoded, then from the cache
+		if got, err := GetAs[task](a, "task"); got.Status != "running" || err != nil {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	check(a.Put(ctx, "task", task{"done"}))
+	if got, err := GetAs[task](a, "task"); got.Status != "done" || err != nil {
+		t.Errorf("stale: %+v, %v", got, err)
+	}
+	if s := a.Stats(); s.CacheHits != 1 || s.CacheMisses != 2 {
+		t.Errorf("%d hits, %d misses", s.CacheHits, s.CacheMisses)
+	}
+	if n, err := a.Cache().Invalidate("ta*"); n != 1 || err != nil || a.Cache().Len() != 0 {
+		t.Errorf("invalidated %d, %v", n, err)
+	}
+	keys, err := a.Keys("*")
+	check(err)
+	if got := strings.Join(keys, " "); got != "m o task" {
+		t.Errorf("keys: %s", got)
+	}
+}
+
+func TestAnErrorSaysWhatWasWrong(t *testing.T) {
+	a := open(t, Config{Name: "n1", Rules: []crdt.Rule{{Pattern: "s/*", Kind: crdt.Set}}})
+	ctx := t.Context()
+	var key *crdt.KeyError
+	for _, k := range []string{"", strings.Repeat("k", wire.MaxKeyBytes+1), "\xff", "a\nb", "a/../b", "/a", "a/", "a//b", "."} {
+		if err := a.Put(ctx, k, 1); !errors.As(err, &key) {
+			t.Errorf("key %.20q: %v", k, err)
+		}
+		if err := a.Delete(ctx, k); !errors.As(err, &key) {
+			t.Errorf("delete of key %.20q: %v", k, err)
+		}
+	}
+	var value *wire.ValueError
+	for _, v := range []any{math.NaN(), "\xff", make(chan int), strings.Repeat("x", wire.MaxValueBytes)} {
+		if err := a.Put(ctx, "k", v); !errors.As(err, &value) {
+			t.Errorf("value of type %T: %v", v, err)
+		}
+	}
+	if err := a.Max("m").Bump(ctx, "text"); !errors.As(err, &value) {
+		t.Errorf("a text as a maximum: %v", err)
+	}
+	var kind *crdt.TypeError
+	if err := a.Counter("s/x").Add(ctx, 1); !errors.As(err, &kind) || kind.Want != crdt.Counter || kind.Have != crdt.Set || kind.Rule != "s/*" {
+		t.Errorf("against a rule: %v", err)
+	}
+	if err := a.Put(ctx, "reg", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Set("reg").Add(ctx, 1); !errors.As(err, &kind) || kind.Have != crdt.Register || kind.Rule != "" {
+		t.Errorf("against the content: %v", err)
+	}
+	if _, err := a.Counter("reg").Value(); !errors.As(err, &kind) {
+		t.Errorf("a read of another type: %v", err)
+	}
+	if _, err := GetAs[int](a, "absent"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("absent: %v", err)
+	}
+	if _, err := a.Keys("["); err == nil {
+		t.Error("a malformed pattern is accepted")
+	}
+	if _, err := a.Watch(ctx, ""); err == nil {
+		t.Error("an empty pattern is accepted")
+	}
+	if err := a.Cut("n2"); !errors.Is(err, ErrFaultsDisabled) {
+		t.Errorf("cut: %v", err)
+	}
+	if err := a.Forget("n9"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("forget: %v", err)
+	}
+}
+
+func TestOptimisticLockingChecksThisPeersVersion(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	v1, err := a.PutIf(ctx, "k", 1, 0)
+	if err != nil || v1 == 0 {
+		t.Fatal(v1, err)
+	}
+	var conflict *crdt.ConflictError
+	if _, err := a.PutIf(ctx, "k", 2, 0); !errors.As(err, &conflict) || conflict.Have != v1 {
+		t.Errorf("a second creation: %v", err)
+	}
+	v2, err := a.PutIf(ctx, "k", 2, v1)
+	if err != nil || v2 == v1 {
+		t.Fatal(v2, err)
+	}
+	if err := a.Delete(ctx, "k", IfVersion(v1)); !errors.As(err, &conflict) {
+		t.Errorf("a delete of an old version: %v", err)
+	}
+	if err := a.Delete(ctx, "k", IfVersion(v2)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABatchIsAllOrNothing(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	err := a.Batch().Put("a", 1).Increment("n", 2).Add("s", "x").Put("bad/", 1).Commit(ctx)
+	var key *crdt.KeyError
+	if !errors.As(err, &key) || !strings.Contains(err.Error(), "operation 4") {
+		t.Errorf("got %v", err)
+	}
+	if keys, _ := a.Keys("**"); len(keys) != 0 {
+		t.Errorf("a refused batch wrote %v", keys)
+	}
+	b := a.Batch().Put("a", 1).Increment("n", 2).Add("s", "x").Bump("m", 3).Patch("o", map[string]any{"f": 1}).Delete("a")
+	if err := b.Commit(ctx); err != nil || b.Len() != 0 {
+		t.Fatal(err)
+	}
+	if keys, _ := a.Keys("**"); strings.Join(keys, " ") != "m n o s" {
+		t.Errorf("keys: %v", keys)
+	}
+	big := a.Batch()
+	for range crdt.MaxOps + 1 {
+		big.Put("k", 1)
+	}
+	if err := big.Commit(ctx); err == nil {
+		t.Error("a batch over the limit is accepted")
+	}
+}
+
+func TestATTLHidesAKeyAndTellsWatchers(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	sub, err := a.Watch(t.Context(), "**")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Put(t.Context(), "k", "v", WithTTL(50*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if e := next(t, sub); e.Cause != CausePut {
+		t.Errorf("got %v", e.Cause)
+	}
+	if e := next(t, sub); e.Cause != CauseExpired || e.Old.String() != `"v"` || !e.New.IsZero() {
+		t.Errorf("got %+v", e)
+	}
+	if _, ok := a.Get("k"); ok {
+		t.Error("an expired key is still read")
+	}
+	if keys, _ := a.Keys("**"); len(keys) != 0 {
+		t.Errorf("and listed: %v", keys)
+	}
+}
+
+func TestASnapshotComesFirst(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	for _, k := range []string{"b", "a", "other/c"} {
+		if err := a.Put(t.Context(), k, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := a.Watch(t.Context(), "*", WithSnapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for e := next(t, sub); e.Cause != CauseSynced; e = next(t, sub) {
+		if e.Cause == CauseSnapshot { // the puts may still be on their way here too
+			got = append(got, e.Key)
+		}
+	}
+	if strings.Join(got, " ") != "a b" {
+		t.Errorf("snapshot of %v", got)
+	}
+	sub.Close()
+	sub.Close()
+	for range sub.C() {
+	}
+}
+
+func TestAPanickingResolverOnlyFailsTheRead(t *testing.T) {
+	peers := trio(t, func(c *Config) {
+		c.Rules = []crdt.Rule{{Pattern: "r/*", Kind: crdt.Custom, Resolver: "bad"}}
+		c.Resolvers = map[string]crdt.Resolver{"bad": func([]crdt.Sibling) (crdt.Value, error) { panic("no") }}
+		c.Faults = true
+	})
+	if err := peers[0].Cut("n2", "n3"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range peers[:2] {
+		if err := p.Put(t.Context(), "r/x", p.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub, err := peers[2].Watch(t.Context(), "r/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := peers[0].Heal(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		next(t, sub)
+		if e, ok := peers[2].Entry("r/x"); ok && len(e.Siblings()) == 2 {
+			break
+		}
+	}
+	if v, ok := peers[2].Get("r/x"); ok {
+		t.Errorf("resolved to %s", v)
+	}
+	if _, err := GetAs[string](peers[2], "r/x"); err == nil {
+		t.Error("no error")
+	}
+	if err := peers[2].Put(t.Context(), "r/x", "settled"); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := peers[2].Get("r/x"); !ok || v.String() != `"settled"` {
+		t.Errorf("after a write that saw both: %s", v)
+	}
+}
+
+func TestAClosedAgentSaysSo(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	events := a.Events(t.Context())
+	sub, err := a.Watch(t.Context(), "**")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := a.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(ctx); err != nil {
+		t.Errorf("the second time: %v", err)
+	}
+	for name, err := range map[string]error{
+		"Put":            a.Put(ctx, "k", 1),
+		"Delete":         a.Delete(ctx, "k"),
+		"Set.Add":        a.Set("s").Add(ctx, 1),
+		"Batch":          a.Batch().Put("k", 1).Commit(ctx),
+		"ForceSync":      a.ForceSync(ctx),
+		"WaitReplicated": a.WaitReplicated(ctx, 1),
+		"Forget":         a.Forget("x"),
+		"Cut":            a.Cut("x"),
+		"Watch":          func() error { _, err := a.Watch(ctx, "**"); return err }(),
+		"GetAs":          func() error { _, err := GetAs[int](a, "k"); return err }(),
+		"Set.Values":     func() error { _, err := a.Set("s").Values(); return err }(),
+	} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for range sub.C() {
+	}
+	var last EventType
+	for e := range events.C {
+		if e.Type == Shutdown {
+			last = e.Type
+		}
+	}
+	if last != Shutdown {
+		t.Error("no shutdown event")
+	}
+}
+
+func TestABadConfigIsRefusedAtOnce(t *testing.T) {
+	_, err := Open(t.Context(), Config{Name: "a/b", BatchInterval: -7, Rules: []crdt.Rule{
+		{Pattern: "[", Kind: crdt.Set}, {Pattern: "x", Kind: crdt.Custom, Resolver: "none"},
+	}})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"name", "cluster", "batch interval", `"["`, "resolver"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\ndoes not mention %s", err, want)
+		}
+	}
+	if _, err := Open(t.Context(), Config{Name: "n", Cluster: "c", Bind: "0.0.0.0:0"}); err == nil {
+		t.Error("plain text beyond loopback is accepted")
+	}
+}
