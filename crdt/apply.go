@@ -451,6 +451,11 @@ func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
 		for _, r := range m.slots[slotKey(kind, path)] {
 			note(r)
 		}
+		for _, c := range m.clears {
+			if strings.HasPrefix(path, c.path()) {
+				note(c) // what it removed here was seen too
+			}
+		}
 	} else if r := w.cell.view.Load(); r != nil && kind == slotRegister && path == "" {
 		note(r)
 	}
