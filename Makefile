@@ -7,7 +7,7 @@ TOOLS   := $(GO) tool -modfile=.ci/go.mod
 FUZZ    := internal/wire crdt gossip gossip/transport
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint fuzz golden bench check clean
+.PHONY: help build demo test race lint mutants fuzz golden bench check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
+
+mutants: ## break each rule of the core and see a test complain
+	$(GO) test ./internal/mutants -mutants -timeout 8m
 
 fuzz: ## each fuzz target for T (T=30s)
 	@for p in $(FUZZ); do \

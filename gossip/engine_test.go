@@ -366,3 +366,46 @@ func BenchmarkPush(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/delta")
 }
+
+// Engines that are fed alike send alike, whatever the order of their maps.
+func TestOutputIsAFunctionOfInput(t *testing.T) {
+	play := func() string {
+		list := cluster(12)
+		var log strings.Builder
+		to := list[0]
+		for _, from := range list[1:] { // one hole for each of many actors
+			from.write(t, t0, put(t, "a", 1))
+			for _, p := range from.peers {
+				p.behind = false
+			}
+			ds, err := from.store.Apply(from.hlc.Now(t0), 0, put(t, "b", 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := from.begin()
+			w.deltas(from.store, secDeltas, from.cfg.Self, 2, 2, ds)
+			if err := to.Receive(t0, from.finish(w, 1, false)); err != nil {
+				t.Fatal(err)
+			}
+			w = from.begin()
+			w.heads([]head{{from.cfg.Self, 2}}, true)
+			if err := to.Receive(t0, from.finish(w, 0, false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		to.Tick(t0.Add(time.Second))
+		for _, e := range to.Envelopes() {
+			fmt.Fprintf(&log, "%v %d %x\n", e.To, e.Class, e.Frame)
+		}
+		return log.String()
+	}
+	first := play()
+	if strings.Count(first, "\n") < 10 {
+		t.Fatalf("only %d frames: the test is too tame", strings.Count(first, "\n"))
+	}
+	for range 10 {
+		if play() != first {
+			t.Fatal("the same input gave another output")
+		}
+	}
+}

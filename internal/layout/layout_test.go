@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"internal/metrics":        6,
 	"internal/httpapi":        7, // renders internal/api
 	"internal/layout":         0,
+	"internal/mutants":        0,
 	"cmd/sentinel-peer":       8,
 	"examples":                8,
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"container/heap"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -268,5 +269,36 @@ func TestRemovalsAreForgottenWhenAllHaveSeenThem(t *testing.T) {
 		if n := p.Store().Stats().Removals; n != 0 {
 			t.Errorf("peer %d still holds %d removals", i, n)
 		}
+	}
+}
+
+// A peer whose clock is an hour ahead of the others refuses its own writes, rather
+// than have them set aside; the others go on.
+func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
+	w := newWorld(t, 3, 7, nil)
+	w.run(2 * time.Second)
+	ahead := w.now.Add(time.Hour)
+	p := w.peers[0]
+	op := crdt.Op{Verb: crdt.Increment, Key: "n", Delta: 1}
+	if _, err := p.Write(w.now, false, op); err != nil {
+		t.Fatalf("with a good clock: %v", err)
+	}
+	// Hear from both with the clock an hour ahead.
+	for _, q := range w.peers[1:] {
+		q.Engine().Lost(w.now, p.Actor())
+		for _, e := range q.Ready().Envelopes {
+			if err := p.Receive(ahead, e.Frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := p.Write(ahead, false, op); !errors.Is(err, ErrClockSkew) {
+		t.Errorf("an hour ahead: %v", err)
+	}
+	if got := p.Problems(); len(got) != 0 {
+		t.Errorf("the others are blamed: %v", got)
+	}
+	if _, err := w.peers[1].Write(w.now, false, op); err != nil {
+		t.Errorf("a peer with a good clock: %v", err)
 	}
 }

@@ -1,0 +1,122 @@
+package mutants
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var enabled = flag.Bool("mutants", false, "build each mutant and run the tests that must catch it (about a minute)")
+
+// mutant is one rule broken: in file, before becomes after; some test of tests
+// must fail.
+type mutant struct {
+	rule          string
+	file          string
+	before, after string
+	tests         string
+}
+
+var mutants = []mutant{
+	{"ties end in the dot", "crdt/record.go",
+		"s.actors[a.actor].actor.Compare(s.actors[b.actor].actor),", "0,", "./crdt"},
+	{"a tie is not left to arrival", "crdt/record.go",
+		"cmp.Compare(a.stamp, b.stamp),\n", "max(cmp.Compare(a.stamp, b.stamp), 0),\n", "./crdt"},
+	{"a write covers what it has seen", "crdt/apply.go",
+		"	w.setPast(r, w.slotPast(kind, path, false))\n	w.commit(r)\n}\n\n// tombstone", "	w.commit(r)\n}\n\n// tombstone", "./crdt"},
+	{"a removal covers what it has seen", "crdt/apply.go",
+		"	r.tomb = true\n	w.setPast(r, w.slotPast(kind, path, false))", "	r.tomb = true", "./crdt"},
+	{"a covered record goes", "crdt/join.go",
+		"		if r.covers(other.actor, other.seq) {\n			s.remove(other)\n		} else {\n			kept = append(kept, other)\n		}\n	}\n	clear(slot[len(kept):])\n	s.insert(r)",
+		"		kept = append(kept, other)\n	}\n	clear(slot[len(kept):])\n	s.insert(r)", "./crdt"},
+	{"what is covered is dead on arrival", "crdt/join.go",
+		"		if other.covers(r.actor, r.seq) {\n			s.stats.Superseded++\n			return false\n		}\n	}\n	kept", "	_ = other\n	}\n	kept", "./crdt"},
+	{"registers are not removed by having been seen", "crdt/join.go",
+		"	if r.kind.lww() {\n		return s.wins(clear, r)\n	}", "", "./crdt"},
+	{"a clear removes only what it has seen", "crdt/join.go",
+		"	return clear.covers(r.actor, r.seq)\n", "	return true\n", "./crdt"},
+	{"a dot is merged once", "crdt/encoding.go",
+		"if st.span.Contains(seq) && n >= 5 {", "if st.span.Contains(seq) && n > 8 {", "./crdt ./sim"},
+	{"a dot is used once", "crdt/apply.go",
+		"r.seq = s.self.span.Head() + 1", "r.seq = max(s.self.span.Head(), 1)", "./crdt ./sim"},
+	{"the future is set aside", "crdt/encoding.go",
+		"if stamp > limit {", "if stamp > limit && false {", "./gossip"},
+	{"removals are kept until stable", "internal/replica/replica.go",
+		"r.store.Collect(r.engine.Stable(), millis(now))", "r.store.Collect(r.store.Context().Vector(), millis(now))", "./sim ./internal/replica ./agent"},
+	{"stable means that this replica has it too", "gossip/sync.go",
+		"if p.claimed == nil || !e.store.Context().Covers(p.claimed) {", "if p.claimed == nil {", "./gossip"},
+	{"stable means every peer", "gossip/sync.go",
+		"		if p.acked == nil {\n			return clock.Vector{}\n		}", "		if p.acked == nil {\n			continue\n		}", "./gossip ./agent"},
+	{"writes are pushed", "gossip/push.go",
+		"	e.spread(now, deltas, urgent)\n", "", "./internal/replica ./gossip"},
+	{"holes are asked for", "gossip/repair.go",
+		"	if len(e.gaps) == 0 {\n", "	if len(e.gaps) >= 0 {\n", "./gossip ./internal/replica"},
+	{"the end of a burst is announced", "gossip/push.go",
+		"		if !due(p.headAt, now) {\n", "		if true {\n", "./gossip ./internal/replica"},
+	{"peers compare notes", "gossip/digest.go",
+		"	e.sendDigest(now, alive[e.rng.IntN(len(alive))])", "	_ = alive", "./internal/replica ./sim"},
+	{"a digest covers the content", "gossip/digest.go",
+		"e.contextHash() ^ e.store.Sum()*0x9e3779b97f4a7c15", "e.contextHash()", "./internal/replica"},
+	{"a void is sent only for what was seen", "gossip/repair.go",
+		"	if s == nil || first == 0 || first > last {\n		return nil\n	}\n", "	if true {\n		return []clock.Range{{First: first, Last: last}}\n	}\n", "./sim ./internal/replica"},
+	{"a write does not run ahead of the cluster", "internal/replica/replica.go",
+		"stamp > limit {", "stamp > limit && false {", "./internal/replica"},
+	{"the clock follows what was received", "internal/replica/replica.go",
+		"	r.hlc.Observe(now, r.engine.MaxStamp())\n", "", "./sim ./internal/replica"},
+	{"outputs do not depend on map order", "gossip/repair.go",
+		"	slices.SortFunc(dueFor, clock.Actor.Compare)\n", "	_ = slices.Contains(dueFor, clock.Actor{})\n", "./gossip ./sim"},
+	{"queues are bounded", "gossip/push.go",
+		"if p.queued > e.cfg.QueueBytes {", "if p.queued > 1<<40 {", "./gossip"},
+}
+
+func TestEveryMutantIsCaught(t *testing.T) {
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.rule, " ", "-"), func(t *testing.T) {
+			file := filepath.Join(root, filepath.FromSlash(m.file))
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.before); n != 1 {
+				t.Fatalf("%s holds the rule's code %d times, want once: update the mutant", m.file, n)
+			}
+			if !*enabled {
+				return
+			}
+			broken := filepath.Join(t.TempDir(), "broken.go")
+			if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.before, m.after, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{file: broken}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := filepath.Join(t.TempDir(), "overlay.json")
+			if err := os.WriteFile(list, overlay, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := append([]string{"-overlay", list}, strings.Fields(m.tests)...)
+			if out, err := run(root, append([]string{"build"}, args...)); err != nil {
+				t.Fatalf("the mutant does not build:\n%s", out)
+			}
+			if out, err := run(root, append([]string{"test", "-short", "-failfast", "-vet=off", "-timeout=60s"}, args...)); err == nil {
+				t.Errorf("no test noticed:\n%s", out)
+			}
+		})
+	}
+}
+
+func run(dir string, args []string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
