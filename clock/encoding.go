@@ -61,16 +61,29 @@ func ReadVector(r *wire.Reader) (Vector, error) {
 	if r.Err() == nil && len(v) != n/2 {
 		r.Fail("vector")
 	}
-	return v, r.Err()
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	return v, nil
 }
 
 // AppendTo appends c as an array with three elements an actor, sorted by actor:
 // the actor, its base, and its ranges as an array of alternating distances: gap
-// before the range, then its length minus one.
+// before the range, then its length minus one. Actors of whom nothing was seen are
+// left out, so equal contexts have equal bytes.
 func (c *CausalContext) AppendTo(dst []byte) []byte {
-	dst = wire.AppendArray(dst, 3*len(c.spans))
+	n := 0
+	for _, s := range c.spans {
+		if s.Head() > 0 {
+			n++
+		}
+	}
+	dst = wire.AppendArray(dst, 3*n)
 	for _, a := range c.Actors() {
 		s := c.spans[a]
+		if s.Head() == 0 {
+			continue
+		}
 		dst = AppendActor(dst, a)
 		dst = wire.AppendUint(dst, s.Base)
 		dst = wire.AppendArray(dst, 2*len(s.Ranges))
@@ -118,5 +131,8 @@ func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	if r.Err() == nil && len(c.spans) != n/3 {
 		r.Fail("context")
 	}
-	return c, r.Err()
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	return c, nil
 }

@@ -35,8 +35,9 @@ type HLC struct{ last Timestamp }
 // Last returns the greatest timestamp issued or observed.
 func (h *HLC) Last() Timestamp { return h.last }
 
-// Next returns what Now would return and changes nothing.
-func (h *HLC) Next(now time.Time) Timestamp { return max(TimestampAt(now), h.last+1) }
+// Next returns what Now would return and changes nothing. At the end of time, the
+// greatest Timestamp, it stays there.
+func (h *HLC) Next(now time.Time) Timestamp { return max(TimestampAt(now), h.last, h.last+1) }
 
 // Now returns a timestamp greater than all before it: the wall clock if that is
 // ahead, else the last one plus one.

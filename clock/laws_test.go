@@ -180,6 +180,24 @@ func TestATimestampCarriesItsCounterIntoTheMilliseconds(t *testing.T) {
 	}
 }
 
+func TestTheEndsOfTheNumbersDoNotWrapAround(t *testing.T) {
+	h := HLC{math.MaxUint64}
+	if got := h.Now(time.UnixMilli(5)); got != math.MaxUint64 {
+		t.Errorf("the clock fell back to %v", got)
+	}
+	var s Span
+	s.AddRange(5, math.MaxUint64)
+	s.AddRange(1, 2)
+	if s.Add(0) || !s.Contains(math.MaxUint64) || s.Contains(3) || len(s.Ranges) != 1 {
+		t.Errorf("%+v", s)
+	}
+	s.AddRange(3, 4)
+	if s.Base != math.MaxUint64 || s.Add(0) || s.Contains(0) {
+		t.Errorf("%+v", s)
+	}
+	s.Missing(math.MaxUint64, func(r Range) bool { t.Errorf("missing %v", r); return true })
+}
+
 func TestEncodingsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := contexts.Draw(t, "context")

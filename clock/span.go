@@ -31,10 +31,14 @@ func (s *Span) Contains(seq uint64) bool {
 
 // Add marks seq as seen and reports whether it was new.
 func (s *Span) Add(seq uint64) bool {
-	if seq == s.Base+1 && len(s.Ranges) == 0 {
+	if len(s.Ranges) == 0 && seq-1 == s.Base && seq != 0 {
 		s.Base = seq
 		return true
 	}
+	return s.add(seq)
+}
+
+func (s *Span) add(seq uint64) bool {
 	if seq == 0 || s.Contains(seq) {
 		return false
 	}
@@ -42,16 +46,19 @@ func (s *Span) Add(seq uint64) bool {
 	return true
 }
 
-// AddRange marks first..last as seen.
+// AddRange marks first..last as seen. A last below first marks nothing.
+//
+// Neighbours are compared by subtracting from a First, never by adding to a Last:
+// a hostile peer's 2^64-1 must not wrap around.
 func (s *Span) AddRange(first, last uint64) {
 	first = max(first, 1)
 	if last < first || last <= s.Base {
 		return
 	}
-	if first <= s.Base+1 {
+	if first-1 <= s.Base {
 		s.Base = last
 		n := 0
-		for n < len(s.Ranges) && s.Ranges[n].First <= s.Base+1 {
+		for n < len(s.Ranges) && s.Ranges[n].First-1 <= s.Base {
 			s.Base = max(s.Base, s.Ranges[n].Last)
 			n++
 		}
@@ -59,11 +66,11 @@ func (s *Span) AddRange(first, last uint64) {
 		return
 	}
 	i := 0
-	for i < len(s.Ranges) && s.Ranges[i].Last+1 < first {
+	for i < len(s.Ranges) && s.Ranges[i].Last < first-1 {
 		i++
 	}
 	j := i
-	for j < len(s.Ranges) && s.Ranges[j].First <= last+1 {
+	for j < len(s.Ranges) && s.Ranges[j].First-1 <= last {
 		first = min(first, s.Ranges[j].First)
 		last = max(last, s.Ranges[j].Last)
 		j++
@@ -81,6 +88,9 @@ func (s *Span) Head() uint64 {
 
 // Missing calls f for each unseen range in 1..upTo, ascending, until f returns false.
 func (s *Span) Missing(upTo uint64, f func(Range) bool) {
+	if upTo <= s.Base {
+		return
+	}
 	next := s.Base + 1
 	for _, r := range s.Ranges {
 		if r.First > upTo {
@@ -89,11 +99,12 @@ func (s *Span) Missing(upTo uint64, f func(Range) bool) {
 		if !f(Range{next, r.First - 1}) {
 			return
 		}
+		if r.Last >= upTo {
+			return
+		}
 		next = r.Last + 1
 	}
-	if next <= upTo {
-		f(Range{next, upTo})
-	}
+	f(Range{next, upTo})
 }
 
 // Join adds everything o has seen. o is not changed and not kept.

@@ -72,7 +72,10 @@ func Check(b []byte, l Limits) (n int, err error) {
 	}
 }
 
-const maxWalkDepth = 64
+const (
+	maxWalkDepth = 64
+	reserved     = 0xc1 // the one byte that starts no object
+)
 
 // header reads the first bytes of an object: how long its header and its body
 // are, and how many objects follow inside it.

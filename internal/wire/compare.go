@@ -4,29 +4,37 @@ import (
 	"bytes"
 	"cmp"
 	"math"
-	"math/big"
 
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
 // Compare orders two canonical values: nil, then booleans, numbers by value
 // (exact, also past 2^53), strings, binary, arrays element by element, maps pair
-// by pair. It returns 0 exactly when the bytes are equal.
+// by pair. It returns 0 exactly when the bytes are equal: what is equal in value
+// alone (2^60 as an integer and as a float) is ordered by its bytes, so that no
+// winner depends on which came first.
 func Compare(a, b []byte) int {
 	if bytes.Equal(a, b) {
 		return 0
 	}
 	x, y := NewReader(a), NewReader(b)
-	return cmp.Or(compare(&x, &y), bytes.Compare(a, b))
+	return cmp.Or(compare(&x, &y, 0), bytes.Compare(a, b))
 }
 
-// CompareNumber orders two numbers by value. It fails if either is none.
+// CompareNumber orders two numbers as [Compare] does. It fails if either is not
+// exactly one number in canonical form, so it may be given bytes from anywhere.
 func CompareNumber(a, b []byte) (int, error) {
-	x, y := NewReader(a), NewReader(b)
-	if rank(&x) != rankNumber || rank(&y) != rankNumber {
-		return 0, &ValueError{"want a number"}
+	if !isNumber(a) || !isNumber(b) {
+		return 0, errNoNumber
 	}
-	return compareNumbers(&x, &y), nil
+	return Compare(a, b), nil
+}
+
+var errNoNumber = &ValueError{"want one number in canonical form"}
+
+func isNumber(b []byte) bool {
+	r := NewReader(b)
+	return rank(&r) == rankNumber && r.canonical(0) && r.Len() == 0
 }
 
 const (
@@ -44,7 +52,12 @@ func rank(r *Reader) int {
 	if r.err != nil || r.n >= len(r.b) {
 		return rankNone
 	}
-	switch code := r.b[r.n]; {
+	return rankOf(r.b[r.n])
+}
+
+// rankOf returns what an object that starts with code is.
+func rankOf(code byte) int {
+	switch {
 	case code == msgpcode.Nil:
 		return rankNil
 	case code == msgpcode.True || code == msgpcode.False:
@@ -57,13 +70,17 @@ func rank(r *Reader) int {
 		return rankArray
 	case msgpcode.IsFixedMap(code) || code == msgpcode.Map16 || code == msgpcode.Map32:
 		return rankMap
-	case msgpcode.IsExt(code):
+	case msgpcode.IsExt(code) || code == reserved:
 		return rankNone
 	}
 	return rankNumber
 }
 
-func compare(x, y *Reader) int {
+// compare stops at the depth that no value reaches, for input that is none.
+func compare(x, y *Reader, depth int) int {
+	if depth > maxWalkDepth {
+		return 0
+	}
 	kind := rank(x)
 	if c := cmp.Compare(kind, rank(y)); c != 0 {
 		return c
@@ -86,19 +103,19 @@ func compare(x, y *Reader) int {
 		return bytes.Compare(x.Bin(), y.Bin())
 	case rankArray:
 		n, m := x.ArrayLen(), y.ArrayLen()
-		return compareElements(x, y, n, m)
+		return compareElements(x, y, n, m, depth+1)
 	case rankMap:
 		n, m := x.MapLen(), y.MapLen()
-		return compareElements(x, y, 2*n, 2*m)
+		return compareElements(x, y, 2*n, 2*m, depth+1)
 	}
 	x.Skip()
 	y.Skip()
 	return 0
 }
 
-func compareElements(x, y *Reader, n, m int) int {
+func compareElements(x, y *Reader, n, m, depth int) int {
 	for range min(n, m) {
-		if c := compare(x, y); c != 0 {
+		if c := compare(x, y, depth); c != 0 {
 			return c
 		}
 	}
@@ -125,6 +142,17 @@ func (r *Reader) number() number {
 	return number{bits: n, neg: neg}
 }
 
+// append appends the canonical form of n.
+func (n number) append(dst []byte) ([]byte, error) {
+	switch {
+	case n.isFloat:
+		return appendNumber(dst, n.float)
+	case n.neg:
+		return AppendInt(dst, int64(n.bits)), nil
+	}
+	return AppendUint(dst, n.bits), nil
+}
+
 func compareNumbers(x, y *Reader) int {
 	a, b := x.number(), y.number()
 	switch {
@@ -143,17 +171,22 @@ func compareNumbers(x, y *Reader) int {
 	return cmp.Compare(a.bits, b.bits) // two's complement keeps the order within a sign
 }
 
-// compareIntFloat compares exactly: neither side is rounded.
+// compareIntFloat compares exactly: neither side is rounded. A NaN, which no
+// value holds, comes before all numbers.
 func compareIntFloat(i number, f float64) int {
 	switch {
-	case math.IsInf(f, 1):
+	case math.IsNaN(f) || f < -1<<63:
+		return 1
+	case f >= 1<<64:
 		return -1
-	case math.IsInf(f, -1):
+	case i.neg && f >= 0:
+		return -1
+	case !i.neg && f < 0:
 		return 1
 	}
-	n := new(big.Int).SetUint64(i.bits)
+	whole := math.Trunc(f) // within the range of the integers it is compared to
 	if i.neg {
-		n.SetInt64(int64(i.bits))
+		return cmp.Or(cmp.Compare(int64(i.bits), int64(whole)), cmp.Compare(whole, f))
 	}
-	return new(big.Float).SetPrec(128).SetInt(n).Cmp(big.NewFloat(f))
+	return cmp.Or(cmp.Compare(i.bits, uint64(whole)), cmp.Compare(whole, f))
 }

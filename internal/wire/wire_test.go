@@ -128,6 +128,17 @@ func TestABadValueSaysWhatIsAllowed(t *testing.T) {
 	f(json.RawMessage(`{"a":1,"a":2}`), "twice")
 	f(json.RawMessage(`1 2`), "follows")
 	f(json.RawMessage(`{`), "JSON")
+	f(json.Number("true"), "not a number")
+
+	type node struct{ Next *node }
+	loop := &node{}
+	loop.Next = loop
+	f(loop, "deeper than 32")
+	wide := any("0123456789abcdef")
+	for range 20 { // 2^20 copies of 16 bytes, described by 20 slices
+		wide = []any{wide, wide}
+	}
+	f(wide, "larger than 1048576")
 }
 
 func TestStructsUseTheirTags(t *testing.T) {
@@ -168,8 +179,22 @@ func TestNumbersCompareExactly(t *testing.T) {
 			}
 		}
 	}
-	if _, err := CompareNumber(encode(t, "1"), encode(t, 1)); err == nil {
-		t.Error("text compared as a number")
+	one := encode(t, 1)
+	for name, b := range map[string][]byte{
+		"text":              encode(t, "1"),
+		"nothing":           {},
+		"a number and more": {1, 1},
+		"a longer form":     {0xcd, 0, 1},
+		"a NaN":             {0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 1},
+		"a cut double":      {0xcb, 0x7f},
+		"the reserved byte": {0xc1},
+	} {
+		if _, err := CompareNumber(b, one); err == nil {
+			t.Errorf("%s compared as a number", name)
+		}
+		if _, err := CompareNumber(one, b); err == nil {
+			t.Errorf("%s compared as a number", name)
+		}
 	}
 }
 

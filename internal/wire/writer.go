@@ -85,15 +85,21 @@ func AppendNil(dst []byte) []byte { return append(dst, msgpcode.Nil) }
 
 // AppendBin appends b as a binary string.
 func AppendBin[T ~string | ~[]byte](dst []byte, b T) []byte {
-	return append(appendLength(dst, len(b), msgpcode.Bin8, msgpcode.Bin16, msgpcode.Bin32), b...)
+	return append(appendBinHeader(dst, len(b)), b...)
+}
+
+func appendBinHeader(dst []byte, n int) []byte {
+	return appendLength(dst, n, msgpcode.Bin8, msgpcode.Bin16, msgpcode.Bin32)
 }
 
 // AppendStr appends s as a text string.
 func AppendStr[T ~string | ~[]byte](dst []byte, s T) []byte {
-	if len(s) <= 31 {
-		dst = append(dst, msgpcode.FixedStrLow|byte(len(s)))
-	} else {
-		dst = appendLength(dst, len(s), msgpcode.Str8, msgpcode.Str16, msgpcode.Str32)
+	return append(appendStrHeader(dst, len(s)), s...)
+}
+
+func appendStrHeader(dst []byte, n int) []byte {
+	if n <= 31 {
+		return append(dst, msgpcode.FixedStrLow|byte(n))
 	}
-	return append(dst, s...)
+	return appendLength(dst, n, msgpcode.Str8, msgpcode.Str16, msgpcode.Str32)
 }
