@@ -116,8 +116,8 @@ type writer struct {
 func (s *Store) cellOf(key string) *cell {
 	c, ok := s.index.Load(key)
 	if !ok {
-		c = &cell{key: strings.Clone(key)}
-		s.index.Store(c.key, c)
+		c = newCell(key)
+		s.index.Store(c.key(), c)
 	}
 	return c
 }
@@ -153,7 +153,7 @@ func (w *writer) run(op *Op, kind Kind) {
 		w.patch(path, op.Value.bytes())
 	}
 	if w.cell.many() == nil && w.cell.view.Load() == nil {
-		w.s.index.Delete(w.cell.key) // nothing was written to a new key
+		w.s.index.Delete(w.cell.key()) // nothing was written to a new key
 	}
 }
 

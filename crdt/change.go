@@ -35,7 +35,7 @@ func (s *Store) Recycle(c []Change) {
 
 func (s *Store) changed(r *record, cause Cause, ord clock.Order, local bool) *Change {
 	s.changes = append(s.changes, Change{
-		Key:   r.cell.key,
+		Key:   r.cell.key(),
 		Kind:  kindOf(r.kind, r.path()),
 		Cause: cause,
 		Order: ord,

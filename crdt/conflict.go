@@ -28,7 +28,7 @@ func (s *Store) journal(winner, loser *record) {
 		rule = "equal stamps, greater actor"
 	}
 	s.conflicts[s.journaled%uint64(len(s.conflicts))] = Conflict{
-		Key:    winner.cell.key,
+		Key:    winner.cell.key(),
 		Path:   pointer(winner.path()),
 		Rule:   rule,
 		Winner: s.side(winner),

@@ -27,7 +27,7 @@ func (d Delta) Key() string {
 	if d.r == nil {
 		return ""
 	}
-	return d.r.cell.key
+	return d.r.cell.key()
 }
 
 // Stamp returns its time, 0 for a void.

@@ -101,7 +101,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 			dst = wire.AppendUint(dst, r.seq-next)
 		}
 		dst = s.appendRecord(dst, t, r, base, key)
-		key = r.cell.key
+		key = r.cell.key()
 		next = r.seq + 1
 	}
 	if next <= last {
@@ -131,7 +131,7 @@ func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Ti
 			n++
 		}
 	}
-	key, prefix := r.cell.key, 0
+	key, prefix := r.cell.key(), 0
 	for prefix < len(key) && prefix < len(before) && key[prefix] == before[prefix] {
 		prefix++
 	}
@@ -283,13 +283,13 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	}
 	c, ok := s.index.Load(unsafe.String(unsafe.SliceData(s.keyBuf), len(s.keyBuf)))
 	if !ok {
-		key := string(s.keyBuf)
+		key := unsafe.String(unsafe.SliceData(s.keyBuf), len(s.keyBuf))
 		if ValidateKey(key) != nil {
 			r.Fail("key")
 			return false
 		}
-		c = &cell{key: key}
-		s.index.Store(key, c)
+		c = newCell(key)
+		s.index.Store(c.key(), c)
 	}
 	rec := newRecord(body)
 	rec.cell, rec.kind, rec.tomb, rec.stamp, rec.seq, rec.actor = c, kind, head&flagTomb != 0, stamp, seq, st.index

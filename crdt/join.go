@@ -76,7 +76,7 @@ func (s *Store) lazy(r *record, old Value, cause Cause, ord clock.Order, local b
 	}
 	if n := len(s.changes); n > 0 && cause != CauseConflict {
 		last := &s.changes[n-1]
-		if last.Stamp == r.stamp && last.Dot.Actor == s.actors[r.actor].actor && last.Key == r.cell.key &&
+		if last.Stamp == r.stamp && last.Dot.Actor == s.actors[r.actor].actor && last.Key == r.cell.key() &&
 			(last.Cause == CausePut || last.Cause == CauseDelete) {
 			old, ord = last.Old, max(ord, last.Order)
 			s.changes = s.changes[:n-1]
@@ -99,7 +99,7 @@ func (s *Store) mergePlain(r *record, local bool) {
 	c := r.cell
 	cur := c.view.Load()
 	if cur == nil {
-		r.shard = shardOf(c.key)
+		r.shard = shardOf(c.key())
 		s.insert(r)
 		c.view.Store(r)
 		if r.tomb {

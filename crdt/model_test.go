@@ -112,7 +112,7 @@ func (n *naive) actual() []string {
 	for _, st := range n.store.actors {
 		for _, r := range st.live {
 			if r != nil && r.counts() {
-				lines = append(lines, line(clock.Dot{Actor: st.actor, Seq: r.seq}, r.cell.key, r.kind, r.path()))
+				lines = append(lines, line(clock.Dot{Actor: st.actor, Seq: r.seq}, r.cell.key(), r.kind, r.path()))
 			}
 		}
 	}

@@ -143,7 +143,7 @@ func (r *record) covers(actor uint32, seq uint64) bool {
 }
 
 // size is about what r costs on the wire and in memory.
-func (r *record) size() int { return len(r.cell.key) + len(r.val()) + len(r.path()) + 64 }
+func (r *record) size() int { return len(r.cell.key()) + len(r.val()) + len(r.path()) + 64 }
 
 // mergePast raises list by one entry.
 func mergePast(list []past, actor uint32, seq uint64) []past {

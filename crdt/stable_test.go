@@ -126,7 +126,7 @@ func checkBooks(t testing.TB, s *Store) {
 			}
 			if r.sums() {
 				sum += s.hash(r)
-				sums[shardOf(r.cell.key)] += s.hash(r)
+				sums[shardOf(r.cell.key())] += s.hash(r)
 			}
 		}
 	}
@@ -135,7 +135,7 @@ func checkBooks(t testing.TB, s *Store) {
 			keys++
 		}
 		if c.many() == nil && c.view.Load() == nil {
-			t.Fatalf("key %q is in the index with nothing", c.key)
+			t.Fatalf("key %q is in the index with nothing", c.key())
 		}
 		return true
 	})

@@ -46,7 +46,7 @@ func (s *Store) AppendState(dst []byte) []byte {
 	for _, r := range list {
 		dst = clock.AppendActor(dst, s.actors[r.actor].actor)
 		dst = wire.AppendUint(dst, r.seq)
-		dst = wire.AppendStr(dst, r.cell.key)
+		dst = wire.AppendStr(dst, r.cell.key())
 		dst = wire.AppendUint(dst, uint64(r.kind))
 		dst = wire.AppendBin(dst, r.path())
 		dst = wire.AppendUint(dst, uint64(r.stamp))

@@ -53,14 +53,6 @@ type Store struct {
 	scratch []byte
 }
 
-// cell is one key.
-type cell struct {
-	key string
-	// view is what readers see: the one register of a plain key; of another key a
-	// rendered record, or its stale one when it must be rendered anew.
-	view atomic.Pointer[record]
-}
-
 // many is the state of a key that is not one plain register.
 type many struct {
 	slots    map[string][]*record // by slotKey; live records, by dot
@@ -328,7 +320,7 @@ func (s *Store) promote(c *cell) *many {
 	if m := c.many(); m != nil {
 		return m
 	}
-	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key)}
+	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key())}
 	m.stale = &record{cell: c, ext: &ext{many: m}, pos: dead}
 	if r := c.view.Load(); r != nil {
 		m.slots[plainSlot] = []*record{r}
@@ -347,10 +339,10 @@ func (s *Store) settle(c *cell, visible bool) {
 	switch {
 	case m == nil:
 		if c.view.Load() == nil {
-			s.index.Delete(c.key)
+			s.index.Delete(c.key())
 		}
 	case len(m.slots) == 0 && len(m.clears) == 0:
-		s.index.Delete(c.key)
+		s.index.Delete(c.key())
 		c.view.Store(nil)
 	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[plainSlot]) == 1:
 		r := m.slots[plainSlot][0]
