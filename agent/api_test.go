@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,5 +358,42 @@ func TestABadConfigIsRefusedAtOnce(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), Config{Name: "n", Cluster: "c", Bind: "0.0.0.0:0"}); err == nil {
 		t.Error("plain text beyond loopback is accepted")
+	}
+}
+
+func TestOptimisticWritesOfOnePeerLoseNothing(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	const writers, each = 8, 200
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			var have crdt.Version // as the last write left it
+			n := int64(0)
+			for range each {
+				for {
+					v, err := a.PutIf(ctx, "n", n+1, have)
+					if err == nil {
+						n, have = n+1, v
+						break
+					}
+					var conflict *crdt.ConflictError
+					if !errors.As(err, &conflict) {
+						t.Error(err)
+						return
+					}
+					e, _ := a.Entry("n")
+					n, have = 0, e.Version()
+					if err := e.Value().Decode(&n); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if v, _ := a.Get("n"); v.String() != strconv.Itoa(writers*each) {
+		t.Errorf("%d increments made %v", writers*each, v)
 	}
 }

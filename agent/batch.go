@@ -14,6 +14,7 @@ import (
 type Batch struct {
 	a      *Agent
 	ops    []crdt.Op
+	how    manner
 	faults []error
 }
 
@@ -26,7 +27,10 @@ func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 		op.Value, err = crdt.ValueOf(value)
 	}
 	if err == nil {
-		_, err = prepare(&op, opts)
+		var how manner
+		how, err = prepare(&op, opts)
+		b.how.urgent = b.how.urgent || how.urgent
+		b.how.reports = append(b.how.reports, how.reports...)
 	}
 	if err != nil {
 		b.faults = append(b.faults, fmt.Errorf("operation %d, %q: %w", len(b.ops)+1, op.Key, err))
@@ -87,11 +91,11 @@ func (b *Batch) Len() int { return len(b.ops) }
 func (b *Batch) Commit(ctx context.Context) error {
 	err := errors.Join(b.faults...)
 	if err == nil && len(b.ops) > 0 {
-		err = b.a.write(ctx, false, b.ops...)
+		err = b.a.write(ctx, b.how, b.ops...)
 	}
 	if err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
-	b.ops, b.faults = nil, nil
+	b.ops, b.how, b.faults = nil, manner{}, nil
 	return nil
 }

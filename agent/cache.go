@@ -69,13 +69,22 @@ func (c *Cache) Invalidate(pattern string) (int, error) {
 	return n, nil
 }
 
-// changed drops what replication or a local write has made old.
-func (c *Cache) changed(changes []crdt.Change) {
+// changed drops what replication or a local write has made old; a value may have
+// been decoded since.
+func (c *Cache) changed(store *crdt.Store, changes []crdt.Change) {
 	if c.lru.Len() == 0 {
 		return
 	}
 	for i := range changes {
-		if c.lru.Remove(changes[i].Key) {
+		key := changes[i].Key
+		d, cached := c.lru.Peek(key)
+		if !cached {
+			continue
+		}
+		if e, ok, fresh := store.Load(key); ok && fresh && e.Same(d.entry) {
+			continue
+		}
+		if c.lru.Remove(key) {
 			c.invalidated.Add(1)
 		}
 	}
@@ -89,7 +98,6 @@ func GetAs[T any](a *Agent, key string) (T, error) {
 	if a.isClosed() {
 		return zero, ErrClosed
 	}
-	a.reads.Add(1)
 	e, ok := a.Entry(key)
 	if !ok {
 		return zero, fmt.Errorf("get %q: %w", key, ErrNotFound)

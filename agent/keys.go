@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,19 @@ type writeOptions struct {
 	ttl    time.Duration
 	kind   crdt.Kind
 	want   *crdt.Version
-	urgent bool
+	manner manner
+}
+
+// manner is how a unit of writes is made.
+type manner struct {
+	urgent  bool
+	reports []report
+}
+
+// report asks for the version of key right after the write.
+type report struct {
+	key  string
+	into *crdt.Version
 }
 
 // WithTTL makes what is written expire after d, on every peer.
@@ -32,30 +45,39 @@ func WithKind(k crdt.Kind) WriteOption { return func(o *writeOptions) { o.kind =
 func IfVersion(v crdt.Version) WriteOption { return func(o *writeOptions) { o.want = &v } }
 
 // Urgent sends the write at once and before others that wait.
-func Urgent() WriteOption { return func(o *writeOptions) { o.urgent = true } }
+func Urgent() WriteOption { return func(o *writeOptions) { o.manner.urgent = true } }
+
+// ReportVersion stores the version the key has right after the write in *v: what a
+// later IfVersion must name to fail if anything came in between.
+func ReportVersion(v *crdt.Version) WriteOption {
+	return func(o *writeOptions) { o.manner.reports = append(o.manner.reports, report{into: v}) }
+}
 
 // prepare applies options to op.
-func prepare(op *crdt.Op, opts []WriteOption) (urgent bool, err error) {
+func prepare(op *crdt.Op, opts []WriteOption) (manner, error) {
 	if len(opts) == 0 {
-		return false, nil
+		return manner{}, nil
 	}
 	var o writeOptions
 	for _, f := range opts {
 		f(&o)
 	}
 	if o.ttl < 0 {
-		return false, fmt.Errorf("key %q: ttl %v: want a positive duration", op.Key, o.ttl)
+		return manner{}, fmt.Errorf("key %q: ttl %v: want a positive duration", op.Key, o.ttl)
 	}
 	if o.ttl > 0 {
 		op.Expiry = uint64(time.Now().Add(o.ttl).UnixMilli())
 	}
 	op.Kind, op.If = o.kind, o.want
-	return o.urgent, nil
+	for i := range o.manner.reports {
+		o.manner.reports[i].key = op.Key
+	}
+	return o.manner, nil
 }
 
 // write makes ops one unit. It waits, within ctx, while the loop is too far
 // behind.
-func (a *Agent) write(ctx context.Context, urgent bool, ops ...crdt.Op) error {
+func (a *Agent) write(ctx context.Context, how manner, ops ...crdt.Op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -84,8 +106,15 @@ func (a *Agent) write(ctx context.Context, urgent bool, ops ...crdt.Op) error {
 		a.mu.Unlock()
 		return ErrClosed
 	}
-	_, err := a.replica.Write(time.Now(), urgent, ops...)
+	now := time.Now()
+	_, err := a.replica.Write(now, how.urgent, ops...)
 	if err == nil {
+		for _, r := range how.reports {
+			*r.into = 0
+			if e, ok := a.store.Render(r.key, uint64(now.UnixMilli())); ok {
+				*r.into = e.Version()
+			}
+		}
 		a.writes += uint64(len(ops))
 		a.backlog += size
 	}
@@ -105,9 +134,9 @@ func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOpt
 		return fmt.Errorf("put %q: %w", key, err)
 	}
 	op := crdt.Op{Verb: crdt.Put, Key: key, Value: v}
-	urgent, err := prepare(&op, opts)
+	how, err := prepare(&op, opts)
 	if err == nil {
-		err = a.write(ctx, urgent, op)
+		err = a.write(ctx, how, op)
 	}
 	if err != nil {
 		return fmt.Errorf("put %q: %w", key, err)
@@ -119,21 +148,17 @@ func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOpt
 // peer only: another may decide otherwise at the same moment, and then the merge
 // has the last word. For a decision all peers share take a lock.
 func (a *Agent) PutIf(ctx context.Context, key string, value any, want crdt.Version, opts ...WriteOption) (crdt.Version, error) {
-	if err := a.Put(ctx, key, value, append(slices.Clip(opts), IfVersion(want))...); err != nil {
-		return 0, err
-	}
-	if e, ok := a.Entry(key); ok {
-		return e.Version(), nil
-	}
-	return 0, nil
+	var made crdt.Version
+	err := a.Put(ctx, key, value, append(slices.Clip(opts), IfVersion(want), ReportVersion(&made))...)
+	return made, err
 }
 
 // Delete removes key by its type's own rule. Deleting what is absent is no error.
 func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) error {
 	op := crdt.Op{Verb: crdt.Delete, Key: key}
-	urgent, err := prepare(&op, opts)
+	how, err := prepare(&op, opts)
 	if err == nil {
-		err = a.write(ctx, urgent, op)
+		err = a.write(ctx, how, op)
 	}
 	if err != nil {
 		return fmt.Errorf("delete %q: %w", key, err)
@@ -141,11 +166,17 @@ func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) err
 	return nil
 }
 
+// readSample is how many calls of Get are counted by one of them: a counter that
+// all cores share costs more than the read it counts.
+const readSample = 64
+
 // Get returns the value of key on this peer: of a set a sorted array, of an object
 // a map, of a counter or max a number, of a custom key what its resolver makes of
 // it. It takes no lock, and for a plain register allocates nothing.
 func (a *Agent) Get(key string) (crdt.Value, bool) {
-	a.reads.Add(1)
+	if rand.Uint32()%readSample == 0 {
+		a.reads.Add(readSample)
+	}
 	e, ok, fresh := a.store.Load(key)
 	if fresh && ok && e.Expiry() == 0 && e.Kind() == crdt.Register {
 		return e.Value(), true
@@ -153,8 +184,7 @@ func (a *Agent) Get(key string) (crdt.Value, bool) {
 	if fresh && !ok {
 		return crdt.Value{}, false
 	}
-	e, ok = a.Entry(key)
-	if !ok {
+	if e, ok = a.current(key, e, ok, fresh); !ok {
 		return crdt.Value{}, false
 	}
 	v, err := a.resolve(key, e)
@@ -164,7 +194,17 @@ func (a *Agent) Get(key string) (crdt.Value, bool) {
 // Entry returns what key holds with its version, type, writer and expiry. Of a
 // custom key it has the siblings; Resolve gives their value.
 func (a *Agent) Entry(key string) (crdt.Entry, bool) {
+	a.reads.Add(1)
+	return a.entry(key)
+}
+
+func (a *Agent) entry(key string) (crdt.Entry, bool) {
 	e, ok, fresh := a.store.Load(key)
+	return a.current(key, e, ok, fresh)
+}
+
+// current returns what key holds now, given what Load returned.
+func (a *Agent) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, bool) {
 	if fresh && (!ok || e.Expiry() == 0) {
 		return e, ok
 	}

@@ -36,7 +36,7 @@ func (a *Agent) elements(ctx context.Context, verb crdt.Verb, key string, path [
 		}
 		op.Values = append(op.Values, v)
 	}
-	if err := a.write(ctx, false, op); err != nil {
+	if err := a.write(ctx, manner{}, op); err != nil {
 		return fmt.Errorf("set %q: %w", key, err)
 	}
 	return nil
@@ -80,7 +80,7 @@ func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 
 // Add adds n, which may be negative.
 func (c Counter) Add(ctx context.Context, n int64) error {
-	if err := c.a.write(ctx, false, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
+	if err := c.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
 		return fmt.Errorf("counter %q: %w", c.key, err)
 	}
 	return nil
@@ -113,7 +113,7 @@ func (a *Agent) Max(key string) Max { return Max{a, key} }
 func (m Max) Bump(ctx context.Context, n any) error {
 	v, err := crdt.ValueOf(n)
 	if err == nil {
-		err = m.a.write(ctx, false, crdt.Op{Verb: crdt.Bump, Key: m.key, Value: v})
+		err = m.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Bump, Key: m.key, Value: v})
 	}
 	if err != nil {
 		return fmt.Errorf("max %q: %w", m.key, err)
@@ -153,12 +153,12 @@ func (o Object) Put(ctx context.Context, value any, path ...string) error {
 func (o Object) write(ctx context.Context, op crdt.Op, value any, opts []WriteOption) error {
 	v, err := crdt.ValueOf(value)
 	op.Key, op.Value = o.key, v
-	var urgent bool
+	var how manner
 	if err == nil {
-		urgent, err = prepare(&op, opts)
+		how, err = prepare(&op, opts)
 	}
 	if err == nil {
-		err = o.a.write(ctx, urgent, op)
+		err = o.a.write(ctx, how, op)
 	}
 	if err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
@@ -178,7 +178,7 @@ func (o Object) Remove(ctx context.Context, path []string, values ...any) error 
 
 // Increment adds n to the counter at path.
 func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
-	if err := o.a.write(ctx, false, crdt.Op{Verb: crdt.Increment, Key: o.key, Path: path, Delta: n}); err != nil {
+	if err := o.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Increment, Key: o.key, Path: path, Delta: n}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
 	}
 	return nil
@@ -186,7 +186,7 @@ func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
 
 // Delete removes what is at and below path.
 func (o Object) Delete(ctx context.Context, path ...string) error {
-	if err := o.a.write(ctx, false, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
+	if err := o.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
 	}
 	return nil
@@ -212,7 +212,6 @@ func (a *Agent) typed(key string, kind crdt.Kind) (crdt.Value, error) {
 	if err := crdt.ValidateKey(key); err != nil {
 		return crdt.Value{}, err
 	}
-	a.reads.Add(1)
 	e, ok := a.Entry(key)
 	if !ok {
 		return crdt.Value{}, nil

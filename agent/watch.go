@@ -227,7 +227,7 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 func (s *Subscription) state(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
 	for _, key := range s.a.keys(s.pattern) {
-		e, ok := s.a.Entry(key)
+		e, ok := s.a.entry(key)
 		if !ok {
 			continue
 		}
@@ -299,7 +299,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	a.cache.changed(changes)
+	a.cache.changed(a.store, changes)
 	w := &a.watch
 	w.mu.Lock()
 	if len(w.subs) == 0 && w.history == nil && !a.bus.wanted() {
@@ -350,7 +350,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 
 // renderEvent fills in what a key of many parts holds now.
 func (a *Agent) renderEvent(e *Event) {
-	entry, ok := a.Entry(e.Key)
+	entry, ok := a.entry(e.Key)
 	if !ok {
 		if e.Cause == CausePut {
 			e.Cause = CauseDelete

@@ -25,8 +25,9 @@ func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Version: e.Version(), Body: v}, err
 }
 
-// options reads what a write may carry.
-func (r Request) options() (opts []agent.WriteOption, replicas int, err error) {
+// options reads what a write may carry; made gets the version it makes.
+func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas int, err error) {
+	opts = append(opts, agent.ReportVersion(made))
 	if s := r.Query.Get("ttl"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
@@ -68,7 +69,8 @@ func patch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 }
 
 func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, []agent.WriteOption) error) (Response, error) {
-	opts, replicas, err := r.options()
+	var made crdt.Version
+	opts, replicas, err := r.options(&made)
 	if err != nil {
 		return Response{}, err
 	}
@@ -80,32 +82,26 @@ func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, [
 	if err := do(v, opts); err != nil {
 		return Response{}, err
 	}
-	return written(ctx, a, r, !existed, replicas)
+	return Response{Empty: true, Created: !existed, Version: made}, wait(ctx, a, replicas)
 }
 
-// written waits for the replicas a write asked for, and tells the new version.
-func written(ctx context.Context, a *agent.Agent, r Request, created bool, replicas int) (Response, error) {
-	if replicas > 0 {
-		if err := a.WaitReplicated(ctx, replicas); err != nil {
-			return Response{}, err
-		}
+func wait(ctx context.Context, a *agent.Agent, replicas int) error {
+	if replicas == 0 {
+		return nil
 	}
-	res := Response{Empty: true, Created: created}
-	if e, ok := a.Entry(r.Key); ok {
-		res.Version = e.Version()
-	}
-	return res, nil
+	return a.WaitReplicated(ctx, replicas)
 }
 
 func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	opts, replicas, err := r.options()
+	var made crdt.Version
+	opts, replicas, err := r.options(&made)
 	if err == nil {
 		err = a.Delete(ctx, r.Key, opts...)
 	}
 	if err != nil {
 		return Response{}, err
 	}
-	return written(ctx, a, r, false, replicas)
+	return Response{Empty: true, Version: made}, wait(ctx, a, replicas)
 }
 
 // Key is one line of a listing.

@@ -48,7 +48,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var metrics = []metric{
-	counter("reads_total", "Reads of keys on this peer.", func(s *agent.Stats) uint64 { return s.Reads }),
+	counter("reads_total", "Reads of keys on this peer, Get sampled one call in 64.", func(s *agent.Stats) uint64 { return s.Reads }),
 	counter("writes_total", "Writes made on this peer.", func(s *agent.Stats) uint64 { return s.Writes }),
 	counter("conflicts_total", "Concurrent writes of which one lost.", func(s *agent.Stats) uint64 { return s.Conflicts }),
 	counter("cache_hits_total", "Decoded values found in the cache.", func(s *agent.Stats) uint64 { return s.CacheHits }),
