@@ -192,8 +192,11 @@ func (a *Agent) Members() []Member {
 }
 
 // Ready reports whether this peer has synced with one other since it started, or
-// was given nobody to sync with.
+// was given nobody to sync with; never after Close.
 func (a *Agent) Ready() bool {
+	if a.isClosed() {
+		return false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.replica.Engine().Synced() || len(a.cfg.Seeds) == 0 && len(a.replica.Engine().Living()) == 0

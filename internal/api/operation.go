@@ -11,9 +11,10 @@ import (
 
 // Operation is one thing a client can ask for.
 type Operation struct {
-	Name    string // stable: kv_get
-	Method  string // of HTTP
-	Path    string // of HTTP; {key} stands for the rest of the path
+	Name    string   // stable: kv_get
+	Method  string   // of HTTP
+	Path    string   // of HTTP; {key} stands for the rest of the path
+	Params  []string // of the query; others are refused
 	Summary string
 	// Run does it. The stream of events, which is no request and answer, has none.
 	Run func(ctx context.Context, a *agent.Agent, r Request) (Response, error)
@@ -44,19 +45,21 @@ func (e *BadRequest) Error() string { return e.Reason }
 
 func bad(format string, args ...any) error { return &BadRequest{fmt.Sprintf(format, args...)} }
 
+var writing = []string{"ttl", "type", "replicas"}
+
 // Operations is the table.
 var Operations = []Operation{
-	{"kv_get", "GET", "/v1/keys/{key}", "the value of a key, as JSON", get},
-	{"kv_put", "PUT", "/v1/keys/{key}", "assign a key: ?ttl=30s, ?type=set, ?replicas=2", put},
-	{"kv_delete", "DELETE", "/v1/keys/{key}", "delete a key", remove},
-	{"kv_list", "GET", "/v1/keys", "keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", list},
-	{"kv_patch", "PATCH", "/v1/keys/{key}", "merge fields into an object", patch},
-	{"set_update", "POST", "/v1/sets/{key}", `add to and remove from a set: {"add":[…],"remove":[…]}`, updateSet},
-	{"counter_add", "POST", "/v1/counters/{key}", `count, or raise a maximum: {"add":1} or {"max":7}`, count},
-	{"watch", "GET", "/v1/watch", "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil},
-	{"members", "GET", "/v1/members", "all known peers", members},
-	{"stats", "GET", "/v1/stats", "counters and gauges of this peer", stats},
-	{"digest", "GET", "/v1/digest", "checksum of the state: equal on peers that agree", digest},
-	{"conflicts", "GET", "/v1/conflicts", "concurrent writes that lost: ?match=, ?limit=", conflicts},
-	{"forget", "POST", "/v1/forget", `give up on a peer that is down: {"name":"n3"}`, forget},
+	{"kv_get", "GET", "/v1/keys/{key}", nil, "the value of a key, as JSON", get},
+	{"kv_put", "PUT", "/v1/keys/{key}", writing, "assign a key: ?ttl=30s, ?type=set, ?replicas=2", put},
+	{"kv_delete", "DELETE", "/v1/keys/{key}", []string{"replicas"}, "delete a key", remove},
+	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values"}, "keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", list},
+	{"kv_patch", "PATCH", "/v1/keys/{key}", writing, "merge fields into an object", patch},
+	{"set_update", "POST", "/v1/sets/{key}", nil, `add to and remove from a set: {"add":[…],"remove":[…]}`, updateSet},
+	{"counter_add", "POST", "/v1/counters/{key}", nil, `count, or raise a maximum: {"add":1} or {"max":7}`, count},
+	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil},
+	{"members", "GET", "/v1/members", nil, "all known peers", members},
+	{"stats", "GET", "/v1/stats", nil, "counters and gauges of this peer", stats},
+	{"digest", "GET", "/v1/digest", nil, "checksum of the state: equal on peers that agree", digest},
+	{"conflicts", "GET", "/v1/conflicts", []string{"match", "limit"}, "concurrent writes that lost: ?match=, ?limit=", conflicts},
+	{"forget", "POST", "/v1/forget", nil, `give up on a peer that is down: {"name":"n3"}`, forget},
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -127,12 +128,16 @@ func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	values, err := Flag(r.Query, "values")
+	if err != nil {
+		return Response{}, err
+	}
 	keys, err := a.Keys(cmp.Or(r.Query.Get("match"), "**"))
 	if err != nil {
 		return Response{}, bad("%v", err)
 	}
 	l := Listing{Keys: []Key{}, Count: len(keys)}
-	values, after := r.Query.Get("values") == "true", r.Query.Get("after")
+	after := r.Query.Get("after")
 	for _, key := range keys {
 		if key <= after && after != "" {
 			continue
@@ -154,6 +159,18 @@ func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		l.Keys = append(l.Keys, k)
 	}
 	return Response{Body: l}, nil
+}
+
+// Flag reads a parameter that is true or false, by default false.
+func Flag(q url.Values, name string) (bool, error) {
+	switch s := q.Get(name); s {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	default:
+		return false, bad("%s %q: want true or false", name, s)
+	}
 }
 
 func (r Request) limit() (int, error) {

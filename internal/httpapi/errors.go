@@ -24,6 +24,12 @@ type Problem struct {
 
 const problemBase = "https://github.com/sentinel-peer/sentinel-peer/blob/main/docs/http.md#"
 
+// bodyError is a body that did not come, or not in time.
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return "reading the body: " + e.err.Error() }
+func (e *bodyError) Unwrap() error { return e.err }
+
 // describe is the one place where an error becomes a status.
 func describe(err error) Problem {
 	var (
@@ -34,6 +40,7 @@ func describe(err error) Problem {
 		request  *api.BadRequest
 		copies   *agent.ReplicationError
 		large    *http.MaxBytesError
+		body     *bodyError
 	)
 	p := Problem{Status: http.StatusInternalServerError, Code: "internal"}
 	switch {
@@ -45,6 +52,8 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusBadRequest, "bad-request"
 	case errors.As(err, &large):
 		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too-large"
+	case errors.As(err, &body):
+		p.Status, p.Code = http.StatusRequestTimeout, "incomplete-body"
 	case errors.As(err, &kind):
 		p.Status, p.Code = http.StatusConflict, "wrong-type"
 	case errors.As(err, &conflict):

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +39,7 @@ type Server struct {
 	cfg    Config
 	http   *http.Server
 	served chan error
-	drain  context.CancelFunc
+	drain  context.CancelFunc // ends streams
 }
 
 // Listen serves on addr, loopback only, until Close.
@@ -49,20 +51,23 @@ func Listen(addr string, cfg Config) (*Server, net.Addr, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("http: %w", err)
 	}
+	return serve(l, cfg), l.Addr(), nil
+}
+
+func serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
 	s.http = &http.Server{
-		Handler:           Handler(cfg),
+		Handler:           handler{cfg, ctx}.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       callTimeout,
 		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	go func() { s.served <- s.http.Serve(l) }()
-	return s, l.Addr(), nil
+	return s
 }
 
 // Close stops taking requests, ends streams and waits for what runs, within ctx.
@@ -89,31 +94,51 @@ func loopback(addr string) error {
 	return fmt.Errorf("http address %q: without authentication only loopback is served; want 127.0.0.1:port", addr)
 }
 
-// Handler returns the routes.
-func Handler(cfg Config) http.Handler {
+type handler struct {
+	cfg      Config
+	draining context.Context // done when streams must end
+}
+
+func (h handler) routes() http.Handler {
 	mux := http.NewServeMux()
-	h := handler{cfg}
 	for _, op := range api.Operations {
 		path := strings.ReplaceAll(op.Path, "{key}", "{key...}")
 		if op.Run == nil {
-			mux.HandleFunc(op.Method+" "+path, h.watch)
+			mux.HandleFunc(op.Method+" "+path, h.watch(op))
 			continue
 		}
 		mux.HandleFunc(op.Method+" "+path, h.operation(op))
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", h.ready)
-	if cfg.Metrics != nil {
-		mux.Handle("GET /metrics", cfg.Metrics)
+	if h.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", h.cfg.Metrics)
 	}
-	if cfg.Faults {
+	if h.cfg.Faults {
 		mux.HandleFunc("POST /v1/dev/cut", h.cut)
 		mux.HandleFunc("POST /v1/dev/heal", h.heal)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, Problem{Status: http.StatusNotFound, Code: "no-such-route", Detail: "nothing is served at " + r.URL.Path})
-	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unrouted(w, r, mux) })
 	return guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// unrouted answers what no pattern of mux matches.
+func unrouted(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) {
+	var allowed []string
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if allowed == nil {
+		problem(w, Problem{Status: http.StatusNotFound, Code: "no-such-route", Detail: "nothing is served at " + r.URL.Path})
+		return
+	}
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	problem(w, Problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, list, r.Method)})
 }
 
 // guard refuses paths that the router would clean into others, and requests that
@@ -140,17 +165,15 @@ func guard(next http.Handler) http.Handler {
 	})
 }
 
-type handler struct{ cfg Config }
-
 // operation renders one operation of the table.
 func (h handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
 		req := api.Request{Key: r.PathValue("key"), Query: r.URL.Query()}
-		var err error
-		if r.Method != http.MethodGet {
-			req.Body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		err := known(req.Query, op.Params)
+		if err == nil && r.Method != http.MethodGet {
+			req.Body, err = body(w, r)
 		}
 		if err == nil {
 			err = preconditions(r, &req)
@@ -165,6 +188,30 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 		}
 		h.answer(w, r, res)
 	}
+}
+
+// body reads all of a request's body.
+func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if large := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &large) {
+		err = &bodyError{err}
+	}
+	return b, err
+}
+
+// known refuses parameters an operation does not have: a misspelt ttl must not keep
+// a key for ever.
+func known(query url.Values, params []string) error {
+	for name := range query {
+		if !slices.Contains(params, name) {
+			allowed := "none is allowed here"
+			if len(params) > 0 {
+				allowed = "allowed are " + strings.Join(params, ", ")
+			}
+			return &api.BadRequest{Reason: fmt.Sprintf("unknown parameter %q; %s", name, allowed)}
+		}
+	}
+	return nil
 }
 
 // preconditions reads If-Match and If-None-Match: *.
@@ -223,12 +270,15 @@ func (h handler) ready(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h handler) cut(w http.ResponseWriter, r *http.Request) {
-	var body struct{ Peers []string }
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxHeader)).Decode(&body)
-	if err != nil {
-		err = &api.BadRequest{Reason: `body: want {"peers":["n2",…]}: ` + err.Error()}
-	} else {
-		err = h.cfg.Agent.Cut(body.Peers...)
+	var want struct{ Peers []string }
+	raw, err := body(w, r)
+	if err == nil {
+		if err = json.Unmarshal(raw, &want); err != nil {
+			err = &api.BadRequest{Reason: `body: want {"peers":["n2",…]}: ` + err.Error()}
+		}
+	}
+	if err == nil {
+		err = h.cfg.Agent.Cut(want.Peers...)
 	}
 	if err != nil {
 		fail(w, err)

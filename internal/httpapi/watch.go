@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -29,26 +30,48 @@ const (
 	eventWrite = 10 * time.Second // a client that takes an event no faster is cut off
 )
 
-// watch streams events until the client or the server goes.
-func (h handler) watch(w http.ResponseWriter, r *http.Request) {
+// watch answers with events until the client or the server goes.
+func (h handler) watch(op api.Operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		sub, err := h.subscribe(r, op.Params)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		defer sub.Close()
+		h.stream(w, r, sub)
+	}
+}
+
+func (h handler) subscribe(r *http.Request, params []string) (*agent.Subscription, error) {
+	query := r.URL.Query()
+	if err := known(query, params); err != nil {
+		return nil, err
+	}
 	var opts []agent.WatchOption
-	if r.URL.Query().Get("snapshot") == "true" {
+	snapshot, err := api.Flag(query, "snapshot")
+	if err != nil {
+		return nil, err
+	}
+	if snapshot {
 		opts = append(opts, agent.WithSnapshot())
 	}
-	if id := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("last_event_id")); id != "" {
+	if id := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("last_event_id")); id != "" {
 		c, err := agent.ParseCursor(id)
 		if err != nil {
-			fail(w, &api.BadRequest{Reason: "Last-Event-ID: " + err.Error()})
-			return
+			return nil, &api.BadRequest{Reason: "Last-Event-ID: " + err.Error()}
 		}
 		opts = append(opts, agent.FromCursor(c))
 	}
-	sub, err := h.cfg.Agent.Watch(r.Context(), cmp.Or(r.URL.Query().Get("match"), "**"), opts...)
-	if err != nil {
-		fail(w, &api.BadRequest{Reason: err.Error()})
-		return
+	sub, err := h.cfg.Agent.Watch(r.Context(), cmp.Or(query.Get("match"), "**"), opts...)
+	if err != nil && !errors.Is(err, agent.ErrClosed) {
+		err = &api.BadRequest{Reason: err.Error()}
 	}
-	defer sub.Close()
+	return sub, err
+}
+
+// stream sends the events of sub for as long as the client takes them.
+func (h handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subscription) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
@@ -56,7 +79,7 @@ func (h handler) watch(w http.ResponseWriter, r *http.Request) {
 		if err := out.SetWriteDeadline(time.Now().Add(eventWrite)); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, format, args...); err != nil {
+		if _, err := fmt.Fprintf(w, format, args...); err != nil || len(sub.C()) > 0 {
 			return err
 		}
 		return out.Flush()
@@ -77,6 +100,8 @@ func (h handler) watch(w http.ResponseWriter, r *http.Request) {
 		case <-beat.C:
 			err = send(": hb\n\n")
 		case <-r.Context().Done():
+			return
+		case <-h.draining.Done():
 			return
 		}
 		if err != nil {
