@@ -27,7 +27,9 @@ type demo struct {
 	color    bool
 	verbose  bool
 	sabotage bool
+	self     string // the program to start as a peer
 	dir      string
+	batch    string // interval
 	began    time.Time
 	peers    []*process
 	steps    []step
@@ -47,7 +49,7 @@ type step struct {
 }
 
 func newDemo() *cobra.Command {
-	var d demo
+	d := demo{batch: "0"}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch three peers share, lose each other, die, and agree",
@@ -79,8 +81,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer os.RemoveAll(d.dir)
 	defer d.stop()
-	key := filepath.Join(d.dir, "key")
-	if err := os.WriteFile(key, []byte(newKey()+"\n"), 0o600); err != nil {
+	if d.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if err := d.seal(); err != nil {
 		return err
 	}
 	for _, do := range []func(context.Context) error{d.start, d.share, d.cut, d.heal, d.kill, d.revive} {
@@ -98,6 +102,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	return d.verdict(ctx)
 }
+
+func (d *demo) keyFile() string { return filepath.Join(d.dir, "key") }
+
+// seal makes the cluster's key.
+func (d *demo) seal() error { return os.WriteFile(d.keyFile(), []byte(newKey()+"\n"), 0o600) }
 
 // say prints one line of the account.
 func (d *demo) say(mark, format string, args ...any) {
@@ -161,21 +170,18 @@ func freeAddrs(n int) ([]string, error) {
 }
 
 func (d *demo) launch(p *process) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	argv := []string{"agent", "--cluster", "demo", "--name", p.name, "--bind", p.gossip, "--http", p.client.addr,
-		"--key-file", filepath.Join(d.dir, "key"), "--batch-interval", "0", "--dev-faults", "--log-level", "info"}
+		"--key-file", d.keyFile(), "--batch-interval", d.batch, "--dev-faults", "--log-level", "info"}
 	for _, q := range d.peers {
 		if q != p {
 			argv = append(argv, "--join", q.gossip)
 		}
 	}
+	var err error
 	if p.log, err = os.OpenFile(filepath.Join(d.dir, p.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
-	p.cmd = exec.Command(self, argv...)
+	p.cmd = exec.Command(d.self, argv...)
 	p.cmd.Env = append(os.Environ(), "SENTINEL_CONFIG=")
 	p.cmd.Stderr = p.log
 	if d.verbose {

@@ -26,7 +26,7 @@ func settle(cmd *cobra.Command, file string) error {
 			return
 		}
 		name := "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok {
+		if v := os.Getenv(name); v != "" {
 			if err := f.Value.Set(v); err != nil {
 				fault = usage(fmt.Errorf("%s: %w", name, err))
 			}
