@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -38,6 +39,88 @@ type naive struct {
 	store *Store
 	hlc   clock.HLC
 	has   map[clock.Dot]*mutation
+}
+
+// model is a cluster of them.
+type model struct {
+	replicas []*naive
+	log      []*mutation // what may be delivered
+	all      map[clock.Dot]*mutation
+}
+
+func newModel() *model {
+	m := &model{all: map[clock.Dot]*mutation{}}
+	for i := range 3 {
+		a := clock.Actor{Birth: 1, Rand: uint64(i + 1)}
+		m.replicas = append(m.replicas, &naive{store: New(Config{Actor: a}), has: map[clock.Dot]*mutation{}})
+	}
+	return m
+}
+
+// failer is *testing.T or *rapid.T.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+func (n *naive) check(t failer, format string, args ...any) {
+	t.Helper()
+	if want, got := n.content(), n.actual(); !slices.Equal(want, got) {
+		t.Fatalf("after %s: the model holds\n%s\nthe store\n%s", fmt.Sprintf(format, args...), strings.Join(want, "\n"), strings.Join(got, "\n"))
+	}
+}
+
+// write makes op at n; one of another type does nothing. It returns what it made
+// and must be delivered.
+func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutation) {
+	t.Helper()
+	seen := map[clock.Dot]bool{}
+	for d := range n.has {
+		seen[d] = true
+	}
+	stamp := n.hlc.Next(now)
+	deltas, err := n.store.Apply(stamp, 0, op)
+	if err != nil {
+		return nil
+	}
+	n.hlc.Now(now)
+	for _, d := range deltas {
+		var table ActorTable
+		b := n.store.AppendSection(nil, &table, d.Actor(), d.Seq(), d.Seq(), []Delta{d})
+		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
+		for x := range seen {
+			m.seen[x] = true
+			if o := n.has[x]; o.meets(m) {
+				for y := range o.seen {
+					m.seen[y] = m.seen[y] || c.all[y].dead(o)
+				}
+				if o.tomb {
+					m.removals = append(m.removals, o)
+				}
+				m.removals = append(m.removals, o.removals...)
+			}
+		}
+		seen[m.dot] = true
+		n.has[m.dot], c.all[m.dot] = m, m
+		if d.Live() { // else a later record of the same write replaced it
+			made = append(made, m)
+		}
+	}
+	c.log = append(c.log, made...)
+	n.check(t, "%+v", op)
+	return made
+}
+
+func (c *model) deliver(t failer, n *naive, m *mutation) {
+	t.Helper()
+	r := wire.NewReader(m.wire.bytes)
+	res, err := n.store.JoinSection(&r, m.wire.actors, clock.Timestamp(1<<63))
+	if err != nil {
+		t.Fatalf("join: %v", err)
+	}
+	n.hlc.Observe(time.UnixMilli(0), res.MaxStamp)
+	n.has[m.dot] = m
+	n.check(t, "receiving %v", m.dot)
 }
 
 func (m *mutation) later(o *mutation) bool {
@@ -166,72 +249,10 @@ func modelOp(t *rapid.T) Op {
 // that the model says are alive.
 func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var replicas []*naive
-		for i := range 3 {
-			a := clock.Actor{Birth: 1, Rand: uint64(i + 1)}
-			replicas = append(replicas, &naive{store: New(Config{Actor: a}), has: map[clock.Dot]*mutation{}})
-		}
-		var log []*mutation
-		all := map[clock.Dot]*mutation{}
-		check := func(n *naive, after string) {
-			if want, got := n.content(), n.actual(); !slices.Equal(want, got) {
-				t.Fatalf("after %s: the model holds\n%s\nthe store\n%s", after, strings.Join(want, "\n"), strings.Join(got, "\n"))
-			}
-		}
-		write := func(n *naive) {
-			op := modelOp(t)
-			seen := map[clock.Dot]bool{}
-			for d := range n.has {
-				seen[d] = true
-			}
-			now := time.UnixMilli(int64(rapid.IntRange(0, 3).Draw(t, "clock")))
-			stamp := n.hlc.Next(now)
-			deltas, err := n.store.Apply(stamp, 0, op)
-			if err != nil {
-				return // of another type
-			}
-			n.hlc.Now(now)
-			for _, d := range deltas {
-				var table ActorTable
-				b := n.store.AppendSection(nil, &table, d.Actor(), d.Seq(), d.Seq(), []Delta{d})
-				m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
-				for x := range seen {
-					m.seen[x] = true
-					if o := n.has[x]; o.meets(m) {
-						for y := range o.seen {
-							m.seen[y] = m.seen[y] || all[y].dead(o)
-						}
-						if o.tomb {
-							m.removals = append(m.removals, o)
-						}
-						m.removals = append(m.removals, o.removals...)
-					}
-				}
-				seen[m.dot] = true
-				n.has[m.dot], all[m.dot] = m, m
-				if d.Live() { // else a later record of the same write replaced it
-					log = append(log, m)
-				}
-			}
-			check(n, fmt.Sprintf("%+v", op))
-		}
-		deliver := func(n *naive) {
-			if len(log) == 0 {
-				return
-			}
-			m := log[rapid.IntRange(0, len(log)-1).Draw(t, "which")]
-			r := wire.NewReader(m.wire.bytes)
-			res, err := n.store.JoinSection(&r, m.wire.actors, clock.Timestamp(1<<63))
-			if err != nil {
-				t.Fatal(err)
-			}
-			n.hlc.Observe(time.UnixMilli(0), res.MaxStamp)
-			n.has[m.dot] = m
-			check(n, fmt.Sprintf("receiving %v", m.dot))
-		}
+		c := newModel()
 		collect := func(n *naive) {
 			stable := n.store.Context().Vector()
-			for _, o := range replicas {
+			for _, o := range c.replicas {
 				if !n.store.Context().Covers(o.store.Context()) {
 					return
 				}
@@ -245,18 +266,109 @@ func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 				}
 			}
 			n.store.Collect(stable, 0)
-			check(n, "collecting")
+			n.check(t, "collecting")
 		}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			n := replicas[rapid.IntRange(0, 2).Draw(t, "replica")]
+			n := c.replicas[rapid.IntRange(0, 2).Draw(t, "replica")]
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
-				write(n)
+				c.write(t, n, modelOp(t), time.UnixMilli(int64(rapid.IntRange(0, 3).Draw(t, "clock"))))
 			case 5:
 				collect(n)
 			default:
-				deliver(n)
+				if len(c.log) > 0 {
+					c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])
+				}
 			}
 		}
 	})
+}
+
+// Every history of four operations of one kind on one key by three replicas, with
+// every choice of which earlier ones each has seen, ends in one state, the model's,
+// whatever the order in which the rest arrives.
+func TestAllSmallHistoriesConverge(t *testing.T) {
+	object := func(fields map[string]any) Value {
+		v, err := ValueOf(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	alphabets := map[string][]Op{
+		"register": {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
+		"set":      {{Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Remove, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
+		"counter":  {{Verb: Increment, Key: "k", Delta: 1}, {Verb: Delete, Key: "k"}},
+		"max":      {{Verb: Bump, Key: "k", Value: num(1)}, {Verb: Bump, Key: "k", Value: num(2)}, {Verb: Delete, Key: "k"}},
+		"object":   {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": map[string]any{"b": 2}})}, {Verb: Delete, Key: "k"}},
+		"custom":   {{Verb: Put, Kind: Custom, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
+		"retyped":  {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
+	}
+	length := 4
+	if testing.Short() {
+		length = 3
+	}
+	for name, ops := range alphabets {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			histories := 0
+			var at, what [4]int // of each operation: its replica, and which of ops
+			var each func(i, used int)
+			each = func(i, used int) {
+				if i == length {
+					histories += allSights(t, at[:length], what[:length], ops)
+					return
+				}
+				for at[i] = range min(used+1, 3) { // replicas are alike until they act
+					for what[i] = range ops {
+						each(i+1, max(used, at[i]+1))
+					}
+				}
+			}
+			each(0, 0)
+			t.Logf("%d histories", histories)
+		})
+	}
+}
+
+// allSights runs operation what[i] of ops at replica at[i], for every choice of which
+// operations of others each had seen, and returns how many choices there are.
+func allSights(t *testing.T, at, what []int, ops []Op) int {
+	var pairs [][2]int // {i, j}: whether i has seen j
+	for i := range at {
+		for j := range i {
+			if at[i] != at[j] {
+				pairs = append(pairs, [2]int{i, j})
+			}
+		}
+	}
+	for sight := range 1 << len(pairs) {
+		c := newModel()
+		made := make([][]*mutation, len(at))
+		for i := range at {
+			for bit, p := range pairs {
+				if p[0] == i && sight>>bit&1 == 1 {
+					for _, m := range made[p[1]] {
+						c.deliver(t, c.replicas[at[i]], m)
+					}
+				}
+			}
+			made[i] = c.write(t, c.replicas[at[i]], ops[what[i]], time.UnixMilli(0))
+		}
+		for k, n := range c.replicas {
+			for i := range c.log {
+				m := c.log[(i+k)%len(c.log)]
+				if k == 1 {
+					m = c.log[len(c.log)-1-i]
+				}
+				if n.has[m.dot] == nil {
+					c.deliver(t, n, m)
+				}
+			}
+			if !bytes.Equal(n.store.AppendState(nil), c.replicas[0].store.AppendState(nil)) {
+				t.Fatalf("replicas 0 and %d differ after operations %v at %v, sight %b", k, what, at, sight)
+			}
+		}
+	}
+	return 1 << len(pairs)
 }
