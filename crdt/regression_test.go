@@ -194,3 +194,47 @@ func TestAClearWithGapsSparesWhatItsWriterNeverSaw(t *testing.T) {
 	syncAll(t, a, b)
 	reads(t, a, "s", "[1]")
 }
+
+// basho/riak_dt#78: comparing contexts of which neither covers the other said that
+// one did.
+func TestContextsWithDifferentActorsCoverNeitherWay(t *testing.T) {
+	a, b, c := newReplica(1), newReplica(2), newReplica(3)
+	must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
+	must(t, b.apply(t, Op{Verb: Put, Key: "k", Value: num(2)}))
+	if a.Context().Covers(b.Context()) || b.Context().Covers(a.Context()) {
+		t.Error("concurrent contexts cover each other")
+	}
+	c.receive(t, a.log[0])
+	if !c.Context().Covers(a.Context()) || a.Context().Covers(b.Context()) || c.Context().Covers(b.Context()) {
+		t.Error("a context covers what it lacks, or not what it has")
+	}
+	syncAll(t, a, b, c)
+	if !a.Context().Covers(b.Context()) || !b.Context().Covers(a.Context()) {
+		t.Error("equal contexts do not cover each other")
+	}
+}
+
+// basho/riak_dt#135: replicas with the same content differed by the order in which
+// it came.
+func TestTheStateHasNoMemoryOfTheOrderItCameIn(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	for i := range 20 {
+		must(t, a.apply(t, Op{Verb: Add, Key: "s", Values: []Value{num(i)}}))
+		must(t, b.apply(t, Op{Verb: Put, Key: string(rune('a' + i)), Value: num(i)}))
+	}
+	c, d := newReplica(3), newReplica(4)
+	for i := range 20 {
+		c.receive(t, a.log[i])
+		c.receive(t, b.log[i])
+		d.receive(t, b.log[19-i])
+		d.receive(t, a.log[19-i])
+	}
+	if !bytes.Equal(c.AppendState(nil), d.AppendState(nil)) || c.Sum() != d.Sum() {
+		t.Error("the same content, two states")
+	}
+	x, _ := c.Render("s", 1000)
+	y, _ := d.Render("s", 1000)
+	if x.Version() != y.Version() || x.Value() != y.Value() {
+		t.Error("the same content reads differently")
+	}
+}
