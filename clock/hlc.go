@@ -47,7 +47,6 @@ func (h *HLC) Now(now time.Time) Timestamp {
 }
 
 // Observe is the receive rule: what Now returns later exceeds remote. The caller
-// bounds how far remote may be ahead of its clock.
-func (h *HLC) Observe(now time.Time, remote Timestamp) {
-	h.last = max(h.last, remote, TimestampAt(now))
-}
+// bounds how far remote may be ahead of its clock. The wall clock itself leaves no
+// trace until something is written, so one that was wrong can be set right.
+func (h *HLC) Observe(remote Timestamp) { h.last = max(h.last, remote) }

@@ -152,7 +152,7 @@ func TestAnHLCRisesAndStaysNearTheWall(t *testing.T) {
 			if rapid.Bool().Draw(t, "receive") {
 				remote := TimestampAt(wall.Add(time.Duration(rapid.IntRange(-9, 9).Draw(t, "skew")) * time.Millisecond))
 				greatest = max(greatest, remote)
-				h.Observe(wall, remote)
+				h.Observe(remote)
 				last = max(last, remote)
 				continue
 			}
@@ -174,7 +174,7 @@ func TestAnHLCRisesAndStaysNearTheWall(t *testing.T) {
 func TestATimestampCarriesItsCounterIntoTheMilliseconds(t *testing.T) {
 	var h HLC
 	wall := time.UnixMilli(5)
-	h.Observe(wall, TimestampAt(wall)+math.MaxUint16)
+	h.Observe(TimestampAt(wall) + math.MaxUint16)
 	if got := h.Now(wall); got.Millis() != 6 || got.Counter() != 0 {
 		t.Fatalf("got %v", got)
 	}

@@ -47,7 +47,7 @@ func (r *replica) receive(t testing.TB, p packet) {
 	if err != nil {
 		t.Fatalf("join: %v", err)
 	}
-	r.hlc.Observe(time.UnixMilli(1000), res.MaxStamp)
+	r.hlc.Observe(res.MaxStamp)
 }
 
 func randomOp(rng *rand.Rand) Op {

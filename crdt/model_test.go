@@ -118,7 +118,7 @@ func (c *model) deliver(t failer, n *naive, m *mutation) {
 	if err != nil {
 		t.Fatalf("join: %v", err)
 	}
-	n.hlc.Observe(time.UnixMilli(0), res.MaxStamp)
+	n.hlc.Observe(res.MaxStamp)
 	n.has[m.dot] = m
 	n.check(t, "receiving %v", m.dot)
 }

@@ -78,6 +78,7 @@ func (in *incoming) digest(r *wire.Reader) {
 	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
 	p.hasOffset = true
 	p.rules = rules
+	e.setOffset()
 	e.hear(in.now, stamp)
 	if hash == e.stateHash() {
 		p.mismatches = 0
@@ -99,7 +100,7 @@ func (in *incoming) digest(r *wire.Reader) {
 // hear takes over a peer's latest stamp, so that what is written here from now on
 // is later even than writes whose removals have been forgotten.
 func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
-	if stamp <= e.limit(now) {
+	if stamp <= e.Limit(now) {
 		e.maxStamp = max(e.maxStamp, stamp)
 	}
 }
@@ -111,20 +112,23 @@ func (e *Engine) setSynced(p *peer) {
 	p.asked, p.askTries = time.Time{}, 0
 }
 
-// limit is the latest stamp that is merged now: this peer's clock, corrected if
-// most others disagree with it, and the skew allowed.
-func (e *Engine) limit(now time.Time) clock.Timestamp {
-	return clock.TimestampAt(now.Add(e.Offset() + e.cfg.MaxSkew))
+// Limit is the latest stamp that is merged now, here and by peers with good
+// clocks: this peer's clock, corrected if most others disagree with it, and the
+// skew allowed. A write stamped later must not be made.
+func (e *Engine) Limit(now time.Time) clock.Timestamp {
+	return clock.TimestampAt(now.Add(e.offset + e.cfg.MaxSkew))
 }
-
-// Limit is the latest stamp that peers with good clocks would accept now. A write
-// stamped later must not be made.
-func (e *Engine) Limit(now time.Time) clock.Timestamp { return e.limit(now) }
 
 // Offset is how far the cluster's time is ahead of this peer's clock: the lower
 // median of the peers' clocks and its own. Of two that disagree, the one ahead is
 // taken to be wrong.
-func (e *Engine) Offset() time.Duration {
+func (e *Engine) Offset() time.Duration { return e.offset }
+
+// Skewed reports whether this peer's clock is off by more than MaxSkew.
+func (e *Engine) Skewed() bool { return e.offset.Abs() > e.cfg.MaxSkew }
+
+// setOffset takes the median again, when a clock was heard or a peer came or went.
+func (e *Engine) setOffset() {
 	offsets := make([]time.Duration, 1, 8)
 	for _, p := range e.peers {
 		if p.Alive && p.hasOffset {
@@ -132,5 +136,5 @@ func (e *Engine) Offset() time.Duration {
 		}
 	}
 	slices.Sort(offsets)
-	return offsets[(len(offsets)-1)/2]
+	e.offset = offsets[(len(offsets)-1)/2]
 }

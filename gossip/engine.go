@@ -47,6 +47,7 @@ type Engine struct {
 	synced   bool
 	cloned   bool
 	maxStamp clock.Timestamp // the latest written or merged here, or said to exist
+	offset   time.Duration   // see Offset
 	stats    Stats
 }
 
@@ -239,6 +240,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 	e.byActor = known
 	clear(e.targets)
+	e.setOffset()
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now

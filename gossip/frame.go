@@ -295,7 +295,7 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 // join merges one section of deltas and looks for holes it shows.
 func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 	e := in.e
-	res, err := e.store.JoinSection(r, in.actors, e.limit(in.now))
+	res, err := e.store.JoinSection(r, in.actors, e.Limit(in.now))
 	if res.First == 0 {
 		return res, false
 	}

@@ -84,7 +84,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	if err := b.Receive(t0, frames["put"]); err != nil {
 		t.Fatal(err)
 	}
-	b.hlc.Observe(t0, b.MaxStamp())
+	b.hlc.Observe(b.MaxStamp())
 	frames["past"] = b.write(t, t0.Add(time.Millisecond), put("color", "blue"))[0].Frame
 
 	a.RequestAcks(t0)

@@ -56,14 +56,12 @@ type PeerStatus struct {
 // Peers returns the status of all peers, by actor.
 func (e *Engine) Peers() []PeerStatus {
 	list := make([]PeerStatus, 0, len(e.peers))
-	median := e.Offset()
 	for _, p := range e.peers {
-		skew := p.offset - median
 		list = append(list, PeerStatus{
 			Peer:        p.Peer,
 			Lag:         e.store.Last() - min(p.ackedOwn, e.store.Last()),
 			ClockOffset: p.offset,
-			ClockSkewed: p.hasOffset && (skew > e.cfg.MaxSkew || skew < -e.cfg.MaxSkew),
+			ClockSkewed: p.hasOffset && (p.offset-e.offset).Abs() > e.cfg.MaxSkew,
 			RulesDiffer: p.hasOffset && p.rules != e.cfg.Rules,
 			Contact:     p.contact,
 			Behind:      p.behind,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type world struct {
 	n     int
 	loss  float64
 	cut   func(from, to int) bool
+	ahead time.Duration // of peer 0's clock
 	bytes int
 	sent  int
 }
@@ -74,13 +76,21 @@ func newWorld(t testing.TB, n int, seed uint64, tune func(*Config)) *world {
 	return w
 }
 
+// clock is what peer i takes the time to be.
+func (w *world) clock(i int) time.Time {
+	if i == 0 {
+		return w.now.Add(w.ahead)
+	}
+	return w.now
+}
+
 func (w *world) view() {
 	var all []gossip.Peer
 	for i, p := range w.peers {
 		all = append(all, gossip.Peer{Actor: p.Actor(), Name: fmt.Sprintf("n%d", i), Alive: true})
 	}
 	for i, p := range w.peers {
-		p.SetMembers(w.now, all)
+		p.SetMembers(w.clock(i), all)
 		w.carry(i)
 	}
 }
@@ -104,6 +114,7 @@ func (w *world) carry(i int) {
 		w.push(event{at: w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond), from: i, to: to, frame: e.Frame})
 	}
 	if at := w.peers[i].Deadline(); !at.IsZero() {
+		at = at.Add(w.now.Sub(w.clock(i)))
 		if at.Before(w.now) {
 			at = w.now
 		}
@@ -129,14 +140,14 @@ func (w *world) run(d time.Duration) {
 			w.t.Fatalf("time stands still at %v, deadline of %d is %v", w.now, e.to, w.peers[e.to].Deadline())
 		}
 		w.now = e.at
-		p := w.peers[e.to]
+		p, now := w.peers[e.to], w.clock(e.to)
 		if e.from < 0 {
-			if p.Deadline().After(w.now) {
+			if p.Deadline().After(now) {
 				continue
 			}
-			p.Tick(w.now)
+			p.Tick(now)
 		} else {
-			if err := p.Receive(w.now, e.frame); err != nil {
+			if err := p.Receive(now, e.frame); err != nil {
 				w.t.Fatalf("receive: %v", err)
 			}
 			clear(e.frame) // nobody may keep it
@@ -152,7 +163,7 @@ func (w *world) put(i int, key string, v any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.peers[i].Write(w.now, false, crdt.Op{Verb: crdt.Put, Key: key, Value: val}); err != nil {
+	if _, err := w.peers[i].Write(w.clock(i), false, crdt.Op{Verb: crdt.Put, Key: key, Value: val}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.carry(i)
@@ -273,32 +284,42 @@ func TestRemovalsAreForgottenWhenAllHaveSeenThem(t *testing.T) {
 }
 
 // A peer whose clock is an hour ahead of the others refuses its own writes, rather
-// than have them set aside; the others go on.
+// than have them set aside. All name it, itself too, and the others go on.
 func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
 	w := newWorld(t, 3, 7, nil)
-	w.run(2 * time.Second)
-	ahead := w.now.Add(time.Hour)
-	p := w.peers[0]
 	op := crdt.Op{Verb: crdt.Increment, Key: "n", Delta: 1}
-	if _, err := p.Write(w.now, false, op); err != nil {
+	write := func(i int) error {
+		_, err := w.peers[i].Write(w.clock(i), false, op)
+		w.carry(i)
+		return err
+	}
+	if err := write(0); err != nil {
 		t.Fatalf("with a good clock: %v", err)
 	}
-	// Hear from both with the clock an hour ahead.
-	for _, q := range w.peers[1:] {
-		q.Engine().Lost(w.now, p.Actor())
-		for _, e := range q.Ready().Envelopes {
-			if err := p.Receive(ahead, e.Frame); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if _, err := p.Write(ahead, false, op); !errors.Is(err, ErrClockSkew) {
+	w.run(2 * time.Second)
+	w.ahead = time.Hour
+	w.carry(0)
+	w.run(2 * time.Minute)
+	if err := write(0); !errors.Is(err, ErrClockSkew) {
 		t.Errorf("an hour ahead: %v", err)
 	}
-	if got := p.Problems(); len(got) != 0 {
-		t.Errorf("the others are blamed: %v", got)
-	}
-	if _, err := w.peers[1].Write(w.now, false, op); err != nil {
+	if err := write(1); err != nil {
 		t.Errorf("a peer with a good clock: %v", err)
+	}
+	want := []Notice{{Problem: ClockSkew, Name: "n0"}}
+	for i, p := range w.peers {
+		if got := p.Problems(); !slices.Equal(got, want) {
+			t.Errorf("to n%d the problems are %v", i, got)
+		}
+	}
+	w.ahead = 0
+	w.run(2 * time.Minute)
+	if err := write(0); err != nil {
+		t.Errorf("set right again: %v", err)
+	}
+	for i, p := range w.peers[1:] { // n0's timers have no monotonic clock here
+		if got := p.Problems(); len(got) != 0 {
+			t.Errorf("set right, yet to n%d the problems are %v", i+1, got)
+		}
 	}
 }

@@ -80,7 +80,7 @@ type Written struct {
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
 	stamp := r.hlc.Next(now)
 	if limit := r.engine.Limit(now); stamp > limit {
-		return Written{}, fmt.Errorf("%w: by %v, allowed is %v", ErrClockSkew, -r.engine.Offset(), r.cfg.Gossip.MaxSkew)
+		return Written{}, fmt.Errorf("%w, which is %v", ErrClockSkew, now.Add(r.engine.Offset()).UTC().Format(time.RFC3339))
 	}
 	deltas, err := r.store.Apply(stamp, millis(now), ops...)
 	if err != nil {
@@ -99,7 +99,7 @@ func millis(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 0)) }
 // that is refused gives a *gossip.FrameError.
 func (r *Replica) Receive(now time.Time, frame []byte) error {
 	err := r.engine.Receive(now, frame)
-	r.hlc.Observe(now, r.engine.MaxStamp())
+	r.hlc.Observe(r.engine.MaxStamp())
 	if r.engine.Cloned() {
 		r.rotate(now)
 	}
@@ -148,10 +148,13 @@ func (r *Replica) Deadline() time.Time {
 	return at
 }
 
-// inspect notices problems of other peers, each when it begins.
+// inspect notices problems of the peers, this one among them, each when it begins.
 func (r *Replica) inspect() {
 	now := make(map[Notice]bool)
 	names := map[string]int{r.cfg.Name: 1}
+	if r.engine.Skewed() {
+		now[Notice{Problem: ClockSkew, Name: r.cfg.Name}] = true
+	}
 	for _, p := range r.engine.Peers() {
 		if !p.Alive {
 			continue
