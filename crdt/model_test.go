@@ -123,6 +123,27 @@ func (c *model) deliver(t failer, n *naive, m *mutation) {
 	n.check(t, "receiving %v", m.dot)
 }
 
+// collect forgets at n what all have seen.
+func (c *model) collect(t failer, n *naive) {
+	t.Helper()
+	stable := n.store.Context().Vector()
+	for _, o := range c.replicas {
+		if !n.store.Context().Covers(o.store.Context()) {
+			return
+		}
+		for a := range stable {
+			span := o.store.Context().Span(a)
+			if span == nil {
+				stable[a] = 0
+			} else {
+				stable[a] = min(stable[a], span.Base)
+			}
+		}
+	}
+	n.store.Collect(stable, 0)
+	n.check(t, "collecting")
+}
+
 func (m *mutation) later(o *mutation) bool {
 	return cmp.Or(cmp.Compare(m.stamp, o.stamp), m.dot.Compare(o.dot)) > 0
 }
@@ -250,31 +271,13 @@ func modelOp(t *rapid.T) Op {
 func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newModel()
-		collect := func(n *naive) {
-			stable := n.store.Context().Vector()
-			for _, o := range c.replicas {
-				if !n.store.Context().Covers(o.store.Context()) {
-					return
-				}
-				for a := range stable {
-					span := o.store.Context().Span(a)
-					if span == nil {
-						stable[a] = 0
-					} else {
-						stable[a] = min(stable[a], span.Base)
-					}
-				}
-			}
-			n.store.Collect(stable, 0)
-			n.check(t, "collecting")
-		}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			n := c.replicas[rapid.IntRange(0, 2).Draw(t, "replica")]
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
 				c.write(t, n, modelOp(t), time.UnixMilli(int64(rapid.IntRange(0, 3).Draw(t, "clock"))))
 			case 5:
-				collect(n)
+				c.collect(t, n)
 			default:
 				if len(c.log) > 0 {
 					c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])

@@ -17,6 +17,7 @@ type Config struct {
 	Rules      *Rules      // kinds by key; nil: none
 	Conflicts  int         // journal entries kept, 1,024 by default
 	MaxRemoves int         // removals kept until stable, 1 Mi by default; beyond, the oldest go early
+	Journal    bool        // keep what changed for Store.Journal to take
 }
 
 // Store is one replica's state: the live records and the causal context. It has
@@ -48,6 +49,10 @@ type Store struct {
 	maxRemoves int
 	stats      Stats
 
+	journals bool
+	dirty    []*record     // that came or went since Journal
+	heard    []*actorState // of whom dots were seen since Journal
+
 	deltas  []Delta // Apply's and JoinSection's result, reused
 	keyBuf  []byte
 	scratch []byte
@@ -74,6 +79,7 @@ type actorState struct {
 	holes   int
 	pending []*record // to look at when stable, by sequence number
 	stable  uint64    // collected up to here
+	heard   bool      // is in Store.heard
 }
 
 // New returns an empty Store.
@@ -92,6 +98,7 @@ func New(cfg Config) *Store {
 		seen:       make(map[*record][]past),
 		conflicts:  make([]Conflict, cfg.Conflicts),
 		maxRemoves: cfg.MaxRemoves,
+		journals:   cfg.Journal,
 	}
 	s.SetActor(cfg.Actor)
 	return s
@@ -127,6 +134,10 @@ func (s *Store) seenBy(st *actorState) *clock.Span {
 	if !st.known {
 		st.span, st.known = s.context.Ensure(st.actor), true
 	}
+	if s.journals && !st.heard {
+		st.heard = true
+		s.heard = append(s.heard, st)
+	}
 	return st.span
 }
 
@@ -148,6 +159,7 @@ func (r *record) sums() bool { return r.counts() && r.expiry() == 0 }
 func (s *Store) insert(r *record) {
 	st := s.actors[r.actor]
 	st.add(r)
+	s.dirtied(r)
 	s.count++
 	s.bytes += r.size()
 	h := s.hash(r)
@@ -192,6 +204,7 @@ func (st *actorState) await(r *record) {
 // remove makes r dead. It leaves the cell to the caller.
 func (s *Store) remove(r *record) {
 	s.actors[r.actor].drop(r)
+	s.dirtied(r)
 	s.count--
 	s.bytes -= r.size()
 	h := s.hash(r)

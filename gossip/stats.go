@@ -86,3 +86,6 @@ func (e *Engine) Blocking() []string {
 
 // MaxStamp returns the latest stamp written or merged here, or that a peer has.
 func (e *Engine) MaxStamp() clock.Timestamp { return e.maxStamp }
+
+// Restored tells the engine the latest stamp of an earlier life whose store this is.
+func (e *Engine) Restored(stamp clock.Timestamp) { e.maxStamp = max(e.maxStamp, stamp) }

@@ -26,8 +26,10 @@ type world struct {
 	loss  float64
 	cut   func(from, to int) bool
 	ahead time.Duration // of peer 0's clock
-	bytes int
-	sent  int
+
+	journal []crdt.Saved // of peer 0
+	bytes   int
+	sent    int
 }
 
 type event struct {
@@ -98,6 +100,9 @@ func (w *world) view() {
 // carry takes a replica's Ready to the network and schedules its next tick.
 func (w *world) carry(i int) {
 	rd := w.peers[i].Ready()
+	if i == 0 {
+		w.journal = append(w.journal, rd.Journal...)
+	}
 	for _, e := range rd.Envelopes {
 		w.bytes += len(e.Frame)
 		w.sent++
@@ -321,5 +326,49 @@ func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
 		if got := p.Problems(); len(got) != 0 {
 			t.Errorf("set right, yet to n%d the problems are %v", i+1, got)
 		}
+	}
+}
+
+// A replica that comes back from its disk has what it had told the others, writes
+// later than all it wrote before, and shares what nobody else had.
+func TestALifeGoesOnFromDisk(t *testing.T) {
+	w := newWorld(t, 3, 8, func(c *Config) { c.Journal = true })
+	disk := map[string][]byte{}
+	w.put(0, "color", "red")
+	w.run(time.Second)
+	w.cut = func(from, to int) bool { return from == 0 || to == 0 }
+	w.put(0, "only", "here")
+	w.now = w.now.Add(30 * time.Second)
+	late, err := w.peers[0].Write(w.now, false, crdt.Op{Verb: crdt.Delete, Key: "color"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(-30 * time.Second)
+	for _, e := range append(w.journal, w.peers[0].Ready().Journal...) {
+		disk[string(e.Key)] = e.Value
+		if e.Value == nil {
+			delete(disk, string(e.Key))
+		}
+	}
+	cfg := w.peers[0].cfg
+	cfg.Gossip.Self = clock.Actor{Birth: 2, Rand: 1}
+	back := New(w.now, cfg)
+	for k, v := range disk {
+		if err := back.Restore(crdt.Saved{Key: []byte(k), Value: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back.Store().Changes()
+	w.peers[0] = back
+	w.cut = nil
+	w.view()
+	again, err := back.Write(w.now, false, crdt.Op{Verb: crdt.Increment, Key: "n", Delta: 1})
+	if err != nil || again.Stamp <= late.Stamp {
+		t.Errorf("a write at %v after one at %v: %v", again.Stamp, late.Stamp, err)
+	}
+	w.carry(0)
+	w.run(30 * time.Second)
+	if _, ok := w.peers[1].Store().Render("only", 0); !ok || !w.agree() {
+		t.Error("what only the disk had did not spread")
 	}
 }

@@ -4,13 +4,17 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Ready is what must happen, in this order: subscribers hear of the changes, then
-// the envelopes go out.
+// Ready is what must happen, in this order: the journal is on disk, subscribers
+// hear of the changes, the envelopes go out. What others have heard from this peer,
+// acknowledgements too, it will know again.
 type Ready struct {
+	Journal   []crdt.Saved // one transaction; empty without Config.Journal
 	Changes   []crdt.Change
 	Envelopes []gossip.Envelope
 	Acked     bool     // an acknowledgement of this peer's writes arrived
@@ -22,6 +26,7 @@ type Ready struct {
 // back with Store().Recycle.
 func (r *Replica) Ready() Ready {
 	rd := Ready{
+		Journal:   r.journal(),
 		Changes:   r.store.Changes(),
 		Envelopes: r.engine.Envelopes(),
 		Acked:     r.engine.AckEpoch() != r.ackEpoch,
@@ -31,6 +36,30 @@ func (r *Replica) Ready() Ready {
 	r.ackEpoch = r.engine.AckEpoch()
 	r.rotated, r.notices = false, nil
 	return rd
+}
+
+// stampKey is where the image on disk holds the latest stamp: a write made after a
+// restart is later than all before it, those included that have been overwritten.
+const stampKey = "t"
+
+func (r *Replica) journal() []crdt.Saved {
+	list := r.store.Journal()
+	if len(list) > 0 {
+		list = append(list, crdt.Saved{Key: []byte(stampKey), Value: wire.AppendUint(nil, uint64(r.hlc.Last()))})
+	}
+	return list
+}
+
+// Restore adds an entry of an image on disk, in any order, before anything else is
+// asked of a new replica. Its actor is a new one all the same.
+func (r *Replica) Restore(e crdt.Saved) error {
+	if string(e.Key) == stampKey {
+		in := wire.NewReader(e.Value)
+		r.engine.Restored(clock.Timestamp(in.Uint()))
+		r.hlc.Observe(r.engine.MaxStamp())
+		return in.Err()
+	}
+	return r.store.Restore(e)
 }
 
 // Problem is what can be wrong with a peer.

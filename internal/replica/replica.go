@@ -23,7 +23,8 @@ type Config struct {
 	// NewActor makes the actor to go on with when this one turns out to be used by
 	// somebody else.
 	NewActor  func(now time.Time) clock.Actor
-	Conflicts int // journal entries, 1,024 by default
+	Conflicts int  // journal entries, 1,024 by default
+	Journal   bool // Ready carries what a disk must hold
 }
 
 // Replica is one peer's state machine.
@@ -47,7 +48,7 @@ const collectEvery = time.Second
 // New returns an empty replica that starts now.
 func New(now time.Time, cfg Config) *Replica {
 	cfg.Gossip.Rules = cfg.Rules.Fingerprint()
-	store := crdt.New(crdt.Config{Actor: cfg.Gossip.Self, Rules: cfg.Rules, Conflicts: cfg.Conflicts})
+	store := crdt.New(crdt.Config{Actor: cfg.Gossip.Self, Rules: cfg.Rules, Conflicts: cfg.Conflicts, Journal: cfg.Journal})
 	return &Replica{
 		cfg:    cfg,
 		store:  store,
