@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -75,8 +76,8 @@ func (s *Store) dirtied(r *record) {
 	}
 }
 
-// Restore adds an entry of an image to a store that nobody uses yet, in any order.
-// An error names the entry and what is wrong with it; the store is as before it.
+// Restore adds an entry of an image, in the order of the keys, to a store that
+// nobody uses yet. An error names the entry and what is wrong with it; the store is as before it.
 // What was restored shows as changes and is not journalled again.
 func (s *Store) Restore(e Saved) error {
 	journals := s.journals
@@ -110,6 +111,9 @@ func (s *Store) restore(e Saved) error {
 	for range r.ArrayLen() {
 		t.Index(clock.ReadActor(&r))
 	}
-	_, err := s.JoinSection(&r, t.Actors(), math.MaxUint64)
+	res, err := s.JoinSection(&r, t.Actors(), math.MaxUint64)
+	if err == nil && res.Duplicates > 0 {
+		err = errors.New("its dot is there already")
+	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -353,8 +354,8 @@ func TestALifeGoesOnFromDisk(t *testing.T) {
 	cfg := w.peers[0].cfg
 	cfg.Gossip.Self = clock.Actor{Birth: 2, Rand: 1}
 	back := New(w.now, cfg)
-	for k, v := range disk {
-		if err := back.Restore(crdt.Saved{Key: []byte(k), Value: v}); err != nil {
+	for _, k := range slices.Sorted(maps.Keys(disk)) {
+		if err := back.Restore(crdt.Saved{Key: []byte(k), Value: disk[k]}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,8 +50,8 @@ func (r *Replica) journal() []crdt.Saved {
 	return list
 }
 
-// Restore adds an entry of an image on disk, in any order, before anything else is
-// asked of a new replica. Its actor is a new one all the same.
+// Restore adds an entry of an image on disk, in the order of the keys, before
+// anything else is asked of a new replica. Its actor is a new one all the same.
 func (r *Replica) Restore(e crdt.Saved) error {
 	if string(e.Key) == stampKey {
 		in := wire.NewReader(e.Value)
