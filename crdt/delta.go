@@ -6,12 +6,13 @@ import "github.com/sentinel-peer/sentinel-peer/clock"
 // record is superseded; Live then says so and only the dot is worth sending.
 // Deltas belong to the store's owner.
 type Delta struct {
-	r   *record // nil for a void: a dot whose record another replica has superseded
-	st  *actorState
-	seq uint64
+	r    *record // nil for a void: a dot whose record another replica has superseded
+	st   *actorState
+	seq  uint64
+	with uint64 // a void's: the end of the section that holds what superseded it
 }
 
-func (s *Store) delta(r *record) Delta { return Delta{r, s.actors[r.actor], r.seq} }
+func (s *Store) delta(r *record) Delta { return Delta{r: r, st: s.actors[r.actor], seq: r.seq} }
 
 // Actor returns who wrote it.
 func (d Delta) Actor() clock.Actor { return d.st.actor }
@@ -41,6 +42,18 @@ func (d Delta) Stamp() clock.Timestamp {
 // Live reports whether the record is still part of the state.
 func (d Delta) Live() bool { return d.r != nil && d.r.live() }
 
+// Void reports whether a section that goes up to last need not spell d out: what
+// overwrote it is in the same section.
+func (d Delta) Void(last uint64) bool {
+	switch {
+	case d.r == nil:
+		return d.with <= last
+	case d.r.pos >= 0 || d.r.pos == dead:
+		return false
+	}
+	return d.seq+uint64(-d.r.pos) <= last
+}
+
 // Size returns about how many bytes it takes in a queue or frame.
 func (d Delta) Size() int {
 	if d.r == nil {
@@ -61,7 +74,7 @@ func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {
 		if r == nil {
 			continue
 		}
-		if r.seq > last || !f(Delta{r, st, r.seq}) {
+		if r.seq > last || !f(Delta{r: r, st: st, seq: r.seq}) {
 			return
 		}
 	}

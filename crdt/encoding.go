@@ -2,6 +2,8 @@ package crdt
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -55,58 +57,71 @@ const (
 //	[actor number, first seq, base stamp, [item, …]]
 //
 // An item is a record, or an integer n: the next n dots are void, their records
-// superseded by others. A record is
+// superseded by others of this section; or -n: nothing is said of the next n. A
+// record is
 //
 //	[kind<<4 | flags, shared key prefix, key suffix, stamp - base, body,
 //	 path?, past [actor number, seq, …]?, expiry?]
 //
 // with the optional parts as the flags say. The shared prefix is with the record
 // before it in the section. Nothing but the body depends on the kind.
+//
+// A void without what superseded it would be a hole in what is known: the receiver
+// would count the write as seen and show neither it nor a later one. So a record
+// that is overwritten from outside its section is sent all the same.
 
 // AppendSection appends a section of a's dots first..last. items are a's deltas
-// in that range, ascending; dots that are not among them, or whose record is no
-// longer live, are void: the store must have seen them.
+// in that range, ascending; of dots that are not among them nothing is said.
 func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, last uint64, items []Delta) []byte {
-	n, next := 0, first
-	var base clock.Timestamp
-	for _, d := range items {
-		if !d.Live() {
-			continue
-		}
-		if base == 0 {
-			base = d.r.stamp
-		}
-		if d.r.seq > next {
-			n++
-		}
-		n++
-		next = d.r.seq + 1
-	}
-	if next <= last {
-		n++
-	}
 	dst = wire.AppendArray(dst, 4)
 	dst = wire.AppendUint(dst, uint64(t.Index(a)))
 	dst = wire.AppendUint(dst, first)
+	var base clock.Timestamp
+	n := 0
+	next, run := first, int64(0) // run: dots since the last record, negated if nothing is said of them
+	each := func(record func(*record), number func(int64)) {
+		next, run = first, 0
+		note := func(to uint64, sign int64) {
+			if to > next && run*sign < 0 {
+				number(run)
+				run = 0
+			}
+			run += sign * int64(to-next)
+			next = to
+		}
+		for _, d := range items {
+			note(d.seq, -1)
+			switch {
+			case d.Void(last):
+				note(d.seq+1, 1)
+			case d.r == nil:
+				note(d.seq+1, -1)
+			default:
+				if run != 0 {
+					number(run)
+				}
+				record(d.r)
+				next, run = d.seq+1, 0
+			}
+		}
+		note(last+1, -1)
+		if run != 0 {
+			number(run)
+		}
+	}
+	each(func(r *record) {
+		if base == 0 {
+			base = r.stamp
+		}
+		n++
+	}, func(int64) { n++ })
 	dst = wire.AppendUint(dst, uint64(base))
 	dst = wire.AppendArray(dst, n)
-	next = first
 	key := ""
-	for _, d := range items {
-		r := d.r
-		if !d.Live() {
-			continue
-		}
-		if r.seq > next {
-			dst = wire.AppendUint(dst, r.seq-next)
-		}
+	each(func(r *record) {
 		dst = s.appendRecord(dst, t, r, base, key)
 		key = r.cell.key()
-		next = r.seq + 1
-	}
-	if next <= last {
-		dst = wire.AppendUint(dst, last-next+1)
-	}
+	}, func(n int64) { dst = wire.AppendInt(dst, n) })
 	return dst
 }
 
@@ -171,8 +186,9 @@ const maxSeq = 1 << 62
 
 // JoinSection decodes a section and merges it. A dot seen before costs no
 // allocation. A record stamped after limit is set aside: not merged, and its dot
-// not marked as seen, so that it is asked for again. An error leaves what came
-// before it merged and the rest unseen. Nothing of r's input is kept.
+// not marked as seen, so that it is asked for again; nor are voids beside it, whose
+// successor it may be. An error leaves the records before it merged and the rest
+// unseen. Nothing of r's input is kept.
 func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Timestamp) (SectionResult, error) {
 	s.deltas = s.deltas[:0]
 	var res SectionResult
@@ -192,15 +208,22 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	res.Actor, res.First = st.actor, first
 	seq := first
 	s.keyBuf = s.keyBuf[:0]
+	s.voids = s.voids[:0]
 	for range items {
 		if r.Peek() != wire.TypeArray {
-			n := r.Uint()
-			if r.Err() != nil || n == 0 || n > maxSeq-seq {
+			n := r.Int()
+			void := n > 0
+			if n < 0 {
+				n = -n
+			}
+			if r.Err() != nil || n <= 0 || uint64(n) > maxSeq-seq {
 				r.Fail("void")
 				break
 			}
-			s.void(st, seq, n, &res)
-			seq += n
+			if void {
+				s.voids = append(s.voids, clock.Range{First: seq, Last: seq + uint64(n) - 1})
+			}
+			seq += uint64(n)
 			continue
 		}
 		if !s.joinRecord(r, st, seq, base, actors, limit, &res) {
@@ -209,6 +232,9 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		seq++
 	}
 	res.Last = seq - 1
+	if r.Err() == nil && res.Quarantined == 0 {
+		s.void(st, &res)
+	}
 	s.truncate()
 	res.Joined = s.deltas
 	s.stats.Merged += uint64(len(s.deltas))
@@ -228,20 +254,30 @@ func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 	return s.intern(actors[i])
 }
 
-// void marks n dots as seen. Short runs are passed on one by one, so that the
-// peers behind this one do not find holes.
-func (s *Store) void(st *actorState, first, n uint64, res *SectionResult) {
-	span := s.seenBy(st)
-	if n > 64 {
-		span.AddRange(first, first+n-1)
+// void marks the voids of a section as seen. Short runs are passed on one by one, so
+// that the peers behind this one do not find holes.
+func (s *Store) void(st *actorState, res *SectionResult) {
+	if len(s.voids) == 0 {
 		return
 	}
-	for seq := first; seq < first+n; seq++ {
-		if !span.Add(seq) {
-			res.Duplicates++
+	span := s.seenBy(st)
+	passed := false
+	for _, v := range s.voids {
+		if v.Last-v.First >= 64 {
+			span.AddRange(v.First, v.Last)
 			continue
 		}
-		s.deltas = append(s.deltas, Delta{nil, st, seq})
+		for seq := v.First; seq <= v.Last; seq++ {
+			if !span.Add(seq) {
+				res.Duplicates++
+				continue
+			}
+			s.deltas = append(s.deltas, Delta{st: st, seq: seq, with: res.Last})
+			passed = true
+		}
+	}
+	if passed {
+		slices.SortFunc(s.deltas, func(a, b Delta) int { return cmp.Compare(a.seq, b.seq) })
 	}
 }
 
@@ -300,7 +336,7 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	s.seenBy(st).Add(seq)
 	s.merge(rec, false)
 	res.MaxStamp = max(res.MaxStamp, stamp)
-	s.deltas = append(s.deltas, Delta{rec, st, seq})
+	s.deltas = append(s.deltas, Delta{r: rec, st: st, seq: seq})
 	return true
 }
 

@@ -148,6 +148,7 @@ func (s *Store) replace(r, cur *record, ord clock.Order) {
 		}
 	}
 	s.remove(cur)
+	cur.overwrittenBy(r)
 	s.insert(r)
 	if seen != nil {
 		s.remember(r, seen)
@@ -215,6 +216,7 @@ func (s *Store) mergeDotted(m *many, r *record) bool {
 	for _, other := range slot {
 		if r.covers(other.actor, other.seq) {
 			s.remove(other)
+			other.overwrittenBy(r)
 		} else {
 			kept = append(kept, other)
 		}
@@ -250,6 +252,7 @@ func (s *Store) mergeClear(m *many, r *record) bool {
 		for _, other := range slot {
 			if s.clears(r, other) {
 				s.remove(other)
+				other.overwrittenBy(r)
 			} else {
 				kept = append(kept, other)
 			}
@@ -265,6 +268,7 @@ func (s *Store) mergeClear(m *many, r *record) bool {
 	for _, other := range m.clears {
 		if strings.HasPrefix(other.path(), r.path()) && r.covers(other.actor, other.seq) {
 			s.remove(other)
+			other.overwrittenBy(r)
 		} else {
 			kept = append(kept, other)
 		}
@@ -341,7 +345,10 @@ func (s *Store) Drop(d clock.Dot) bool {
 	return true
 }
 
-// MarkSeen marks first..last of a as seen: another replica has nothing live there.
-func (s *Store) MarkSeen(a clock.Actor, first, last uint64) {
-	s.seenBy(s.intern(a)).AddRange(first, last)
+// Adopt marks all that c has seen as seen: of a replica whose context it is, this
+// one has every live record.
+func (s *Store) Adopt(c *clock.CausalContext) {
+	for _, a := range c.Actors() {
+		s.seenBy(s.intern(a)).Join(c.Span(a))
+	}
 }

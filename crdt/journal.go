@@ -99,9 +99,7 @@ func (s *Store) restore(e Saved) error {
 		if err != nil {
 			return err
 		}
-		for _, a := range c.Actors() {
-			s.seenBy(s.intern(a)).Join(c.Span(a))
-		}
+		s.Adopt(c)
 		return nil
 	}
 	if r.ArrayLen() != 2 {

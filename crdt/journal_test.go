@@ -58,7 +58,9 @@ func TestTheImageOnDiskIsTheStore(t *testing.T) {
 					c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])
 				}
 			default:
-				n.store.MarkSeen(c.replicas[2].store.self.actor, 5, 7)
+				seen := clock.NewContext()
+				seen.AddRange(c.replicas[2].store.self.actor, 5, 7)
+				n.store.Adopt(seen)
 			}
 			if rapid.Bool().Draw(t, "write") {
 				continue

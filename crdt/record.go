@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"cmp"
+	"math"
 	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -36,7 +37,7 @@ type record struct {
 	ext   *ext // nil for most plain registers
 	actor uint32
 	len   uint32 // of the value, right behind the record; see val
-	pos   int32  // in the actor's live list, dead if none
+	pos   int32  // in the actor's live list; below 0 see dead
 	kind  slotKind
 	tomb  bool // a removal
 	shard uint8
@@ -54,7 +55,16 @@ func (r *record) val() string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), unsafe.Sizeof(*r))), r.len)
 }
 
-const dead = -1
+// dead is the pos of a record that is no part of the state. One that a later record of
+// its own actor overwrote has the distance to that one instead, negated.
+const dead = math.MinInt32
+
+// overwrittenBy notes what made r, which was just removed, no part of the state.
+func (r *record) overwrittenBy(o *record) {
+	if o.actor == r.actor && o.seq > r.seq && o.seq-r.seq < -(dead+1) {
+		r.pos = -int32(o.seq - r.seq)
+	}
+}
 
 // ext holds what plain registers rarely need.
 type ext struct {
@@ -113,7 +123,7 @@ func (r *record) expiry() uint64 {
 }
 
 // live reports whether r is part of the state.
-func (r *record) live() bool { return r.pos != dead }
+func (r *record) live() bool { return r.pos >= 0 }
 
 // counts reports whether r is content: neither a removal nor a clear.
 func (r *record) counts() bool { return !r.tomb && r.kind != slotClear }

@@ -53,7 +53,8 @@ type Store struct {
 	dirty    []*record     // that came or went since Journal
 	heard    []*actorState // of whom dots were seen since Journal
 
-	deltas  []Delta // Apply's and JoinSection's result, reused
+	deltas  []Delta       // Apply's and JoinSection's result, reused
+	voids   []clock.Range // JoinSection's, reused
 	keyBuf  []byte
 	scratch []byte
 }

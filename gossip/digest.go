@@ -60,24 +60,35 @@ func (e *Engine) sendDigest(now time.Time, p *peer) {
 }
 
 func (e *Engine) writeDigest(w *frameWriter, now time.Time, answer bool) {
-	w.section(secDigest, 5)
+	w.section(secDigest, 6)
 	w.bool(answer)
 	w.uint(e.stateHash())
 	w.uint(uint64(max(now.UnixMilli(), 0)))
 	w.uint(e.cfg.Rules)
 	w.uint(uint64(e.maxStamp))
+	w.uint(e.members)
+}
+
+// setMembers takes the hash of who counts for stability, this peer among them.
+func (e *Engine) setMembers() {
+	e.members = mix(e.cfg.Self, clock.Actor{})
+	for _, p := range e.peers {
+		if !e.replaced(p) {
+			e.members += mix(p.Actor, clock.Actor{})
+		}
+	}
 }
 
 // digest holds another's digest against this peer's state.
 func (in *incoming) digest(r *wire.Reader) {
 	e, p := in.e, in.from
-	answer, hash, wall, rules, stamp := r.Bool(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
+	answer, hash, wall, rules, stamp, members := r.Bool(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint()), r.Uint()
 	if r.Err() != nil || p == nil {
 		return
 	}
 	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
 	p.hasOffset = true
-	p.rules = rules
+	p.rules, p.members = rules, members
 	e.setOffset()
 	e.hear(in.now, stamp)
 	if hash == e.stateHash() {

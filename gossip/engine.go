@@ -48,6 +48,7 @@ type Engine struct {
 	cloned   bool
 	maxStamp clock.Timestamp // the latest written or merged here, or said to exist
 	offset   time.Duration   // see Offset
+	members  uint64          // who counts for stability
 	stats    Stats
 }
 
@@ -79,7 +80,9 @@ type peer struct {
 	offset    time.Duration
 	hasOffset bool
 	rules     uint64
+	members   uint64
 	contact   time.Time
+	joined    time.Time // when it last came up
 }
 
 type head struct {
@@ -192,6 +195,14 @@ func (e *Engine) Tick(now time.Time) {
 	}
 }
 
+// unsettle notes that a's dots from seq on are new.
+func (e *Engine) unsettle(now time.Time, a clock.Actor, seq uint64) {
+	if _, ok := e.marks[a]; !ok {
+		e.marks[a] = mark{settled: seq - 1, recent: seq - 1}
+	}
+	e.markAt = earlier(e.markAt, now.Add(markInterval))
+}
+
 // rotateMarks lets dots seen before the last interval count as settled.
 func (e *Engine) rotateMarks(now time.Time) {
 	e.markAt = time.Time{}
@@ -225,6 +236,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		}
 		if p.Alive && !old.Alive {
 			joined = true
+			old.joined = now
 			old.asked = time.Time{}
 			old.window = initialWindow
 		}
@@ -241,6 +253,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	e.byActor = known
 	clear(e.targets)
 	e.setOffset()
+	e.setMembers()
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now

@@ -224,9 +224,19 @@ func TestNothingIsStableWhileAKnownPeerIsAway(t *testing.T) {
 	}
 	m.peers[1].claimed = seen.Clone()
 	m.promote(m.peers[1])
+	if len(m.Stable()) != 0 {
+		t.Fatal("stable although nobody was asked yet whom else he knows")
+	}
+	m.synced = true
+	m.peers[0].members, m.peers[1].members = m.members, m.members
 	if m.Stable()[m.cfg.Self] != 1 {
 		t.Fatalf("not stable although all have it: %v", m.Stable())
 	}
+	m.peers[0].members++
+	if len(m.Stable()) != 0 {
+		t.Fatal("stable although one knows of others")
+	}
+	m.peers[0].members--
 	// What a peer has seen and this one has not must arrive first.
 	ahead := seen.Clone()
 	ahead.AddRange(m.peers[1].Actor, 1, 5)

@@ -32,10 +32,10 @@ const (
 	secHeads              // [kind, wants ack, actor, seq, …]
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
-	secDigest             // [kind, is answer, hash, wall ms, rules, latest stamp]
+	secDigest             // [kind, is answer, hash, wall ms, rules, latest stamp, members]
 	secSyncRequest        // [kind, sum, context]
 	secState              // [kind, section]: part of a sync, not passed on
-	secSyncReply          // [kind, more, have, total, latest stamp], behind its states
+	secSyncReply          // [kind, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
 	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]
@@ -44,6 +44,16 @@ const (
 	firstCritical = 64
 	lastCritical  = 127
 )
+
+var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks"}
+
+// SectionName returns what a kind of section is called, "" if it is not known.
+func SectionName(kind uint64) string {
+	if kind < uint64(len(sectionNames)) {
+		return sectionNames[kind]
+	}
+	return ""
+}
 
 // FrameError reports a frame that was refused.
 type FrameError struct {
@@ -251,6 +261,7 @@ type incoming struct {
 	now    time.Time
 	from   *peer // nil: not in the view yet, so no answer can be sent
 	actors []clock.Actor
+	early  bool // some of its records are from too far in the future
 }
 
 func (in *incoming) actor(r *wire.Reader) clock.Actor {
@@ -282,7 +293,7 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secState:
 		in.join(r)
 	case secSyncReply:
-		in.syncReply(r)
+		in.syncReply(r, n)
 	case secSums:
 		in.sums(r)
 	case secRanges:
@@ -304,11 +315,12 @@ func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 			e.cloned = true
 		}
 		e.touch(in.now)
-		e.markAt = earlier(e.markAt, in.now.Add(markInterval))
+		e.unsettle(in.now, res.Actor, res.First)
 		e.maxStamp = max(e.maxStamp, res.MaxStamp)
 	}
 	e.stats.DeltasReceived += uint64(len(res.Joined) + res.Duplicates + res.Quarantined)
 	e.stats.Duplicates += uint64(res.Duplicates)
+	in.early = in.early || res.Quarantined > 0
 	if err == nil {
 		e.noteGap(in.now, in.from, res.Actor, res.Last, res.Quarantined > 0)
 	}

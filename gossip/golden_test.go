@@ -104,10 +104,22 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	if err := b.Receive(t0, frames["gap-answer"]); err != nil {
 		t.Fatal(err)
 	}
+	// What was deleted meanwhile takes a sync to tell.
+	if err := a.Receive(t0, pick(t, b.Envelopes(), secSyncRequest)); err != nil {
+		t.Fatal(err)
+	}
+	frames["sync-reply-whole"] = pick(t, a.Envelopes(), secSyncReply)
+	if err := b.Receive(t0, frames["sync-reply-whole"]); err != nil {
+		t.Fatal(err)
+	}
 	frames["ack"] = pick(t, b.Envelopes(), secAcks)
 
 	c := newMachine(ann, func(c *Config) { c.Rules = 0xfeed })
 	c.write(t, t0, put("k", 1))
+	for i := range 4 { // until it is not on its way any more
+		c.Tick(t0.Add(time.Duration(i+1) * markInterval))
+	}
+	c.Envelopes()
 	c.sendDigest(t0.Add(time.Second), c.peers[0])
 	frames["digest"] = c.Envelopes()[0].Frame
 	d := newMachine(bob, nil)

@@ -35,7 +35,7 @@ func (e *Engine) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 		e.flushAt = now.Add(wait)
 	}
 	e.touch(now)
-	e.markAt = earlier(e.markAt, now.Add(markInterval))
+	e.unsettle(now, deltas[0].Actor(), deltas[0].Seq())
 }
 
 // spread queues deltas of one actor for the peers that get them from here.
@@ -166,8 +166,7 @@ func (e *Engine) flush(now time.Time) {
 }
 
 // sendDeltas makes one frame from the front of queue and returns how many deltas
-// it took. A delta whose record is superseded goes as a void: what superseded it
-// is behind it in the queue.
+// it took. A delta that a later one of its section supersedes goes as a void.
 func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
 	w := e.begin()
 	taken, bytes, live := 0, 0, 0
@@ -179,10 +178,14 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 			queue[taken].Seq() == next && queue[taken].Actor() == a {
 			if queue[taken].Live() {
 				bytes += queue[taken].Size()
-				live++
 			}
 			taken++
 			next++
+		}
+		for _, d := range queue[from:taken] {
+			if !d.Void(next - 1) {
+				live++
+			}
 		}
 		w.deltas(e.store, secDeltas, a, queue[from].Seq(), next-1, queue[from:taken])
 		p.sentHead(a, next-1)

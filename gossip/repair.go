@@ -118,7 +118,7 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 		return
 	}
 	w := e.begin()
-	records := 0
+	records, asked := 0, uint64(0)
 	for i := 0; i < n/3 && r.Err() == nil; i++ {
 		a, first, last := in.actor(r), r.Uint(), r.Uint()
 		if r.Err() != nil || in.from == nil {
@@ -128,8 +128,12 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 			if len(w.body) < repairBytes {
 				_, n := e.fill(w, secDeltas, a, have, repairBytes)
 				records += n
+				asked += have.Last - have.First + 1
 			}
 		}
+	}
+	if asked > uint64(records) {
+		e.writeDigest(w, in.now, false) // the rest is gone, which takes a sync to tell
 	}
 	if w.sections > 0 && r.Err() == nil {
 		e.stats.GapAnswers++
@@ -155,7 +159,7 @@ func contained(s *clock.Span, first, last uint64) []clock.Range {
 }
 
 // fill writes sections for a's dots in have until the body holds limit bytes: the
-// live records, and voids for the rest. It returns the first dot left out, 0 if
+// live records; of the rest nothing is said. It returns the first dot left out, 0 if
 // none, and how many records it wrote.
 func (e *Engine) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Range, limit int) (rest uint64, records int) {
 	for first := have.First; first <= have.Last; {

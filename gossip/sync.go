@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -87,13 +88,21 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	}
 	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
 	w := e.begin()
-	more, records := e.writeState(w, p, theirs)
+	whole := e.hides(in.now, p, theirs)
+	more, records := e.writeState(in.now, w, p, theirs, whole)
 	total := e.store.LiveCount()
-	w.section(secSyncReply, 4)
+	fields := 4
+	if whole && !more {
+		fields = 5
+	}
+	w.section(secSyncReply, fields)
 	w.bool(more)
 	w.uint(uint64(max(total-e.remaining(theirs), 0)))
 	w.uint(uint64(total))
 	w.uint(uint64(e.maxStamp))
+	if whole && !more {
+		w.body = e.boundedContext().AppendTo(w.body)
+	}
 	class := Packet
 	if records > 0 {
 		class = Bulk
@@ -115,8 +124,39 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	}
 }
 
-// writeState writes what theirs lacks, up to syncBytes.
-func (e *Engine) writeState(w *frameWriter, p *peer, theirs *clock.CausalContext) (more bool, records int) {
+// hides reports whether theirs lacks dots whose records are gone here, and that no
+// push will tell: they can only be told with everything that came after them.
+func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool {
+	mine := e.store.Context()
+	var none clock.Span
+	for _, a := range mine.Actors() {
+		span := theirs.Span(a)
+		if span == nil {
+			span = &none
+		}
+		gone := false
+		span.Missing(e.settled(now, p, a, span), func(lack clock.Range) bool {
+			for _, have := range contained(mine.Span(a), lack.First, lack.Last) {
+				next := have.First
+				e.store.Live(a, have.First, have.Last, func(d crdt.Delta) bool {
+					gone = gone || d.Seq() != next
+					next = d.Seq() + 1
+					return !gone
+				})
+				gone = gone || next <= have.Last
+			}
+			return !gone
+		})
+		if gone {
+			return true
+		}
+	}
+	return false
+}
+
+// writeState writes what theirs lacks, up to syncBytes; what is on its way to p
+// already only if the whole is wanted.
+func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
 	mine := e.store.Context()
 	var none clock.Span
 	for _, a := range mine.Actors() {
@@ -125,8 +165,8 @@ func (e *Engine) writeState(w *frameWriter, p *peer, theirs *clock.CausalContext
 			span = &none
 		}
 		upTo := mine.Span(a).Head()
-		if m, ok := e.marks[a]; ok && !p.behind && m.settled < upTo && e.pushes(a, p) && span.Head() > 0 {
-			upTo = max(m.settled, span.Base) // the rest is on its way to p
+		if !whole {
+			upTo = e.settled(now, p, a, span)
 		}
 		span.Missing(upTo, func(lack clock.Range) bool {
 			for _, have := range contained(mine.Span(a), lack.First, lack.Last) {
@@ -145,6 +185,17 @@ func (e *Engine) writeState(w *frameWriter, p *peer, theirs *clock.CausalContext
 		}
 	}
 	return false, records
+}
+
+// settled returns up to where a's dots are not on their way to p already, by a push
+// from here or down the tree: span is what p has of them. In the tree a dot that came
+// by a sync would not be passed on.
+func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, span *clock.Span) uint64 {
+	head := e.store.Context().Span(a).Head()
+	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.alive()) > e.cfg.Direct || e.pushes(a, p)) && now.Sub(p.joined) > 2*markInterval {
+		return max(m.settled, span.Base)
+	}
+	return head
 }
 
 // pushes reports whether this peer tells p what a writes.
@@ -170,12 +221,24 @@ func (e *Engine) remaining(theirs *clock.CausalContext) int {
 	return n
 }
 
-// syncReply ends an answer; its records have been merged.
-func (in *incoming) syncReply(r *wire.Reader) {
+// syncReply ends an answer; its records have been merged. If it was the last, this
+// peer now has all that lives there, and may take over what was seen there.
+func (in *incoming) syncReply(r *wire.Reader, n int) {
 	e, p := in.e, in.from
 	more, have, total, stamp := r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
+	var seen *clock.CausalContext
+	if n > 4 {
+		seen, _ = clock.ReadContext(r)
+	}
 	if r.Err() != nil || p == nil {
 		return
+	}
+	if seen != nil && !in.early {
+		if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
+			e.cloned = true
+			return
+		}
+		e.store.Adopt(seen)
 	}
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
 	p.askTries = 0
@@ -203,14 +266,19 @@ func (e *Engine) promote(p *peer) {
 
 // Stable returns, for each actor, up to where every known peer has acknowledged
 // its dots while this peer has seen all that they had. Dead peers count until they
-// are forgotten, unless another life of the same name is up.
+// are forgotten, unless another life of the same name is up. Nothing is stable while
+// somebody knows of other members: one that is cut off may not be known here yet, nor
+// for a peer that has not found anybody.
 func (e *Engine) Stable() clock.Vector {
+	if !e.synced {
+		return clock.Vector{}
+	}
 	v := e.store.Context().Vector()
 	for _, p := range e.peers {
 		if e.replaced(p) {
 			continue
 		}
-		if p.acked == nil {
+		if p.acked == nil || p.Alive && p.members != e.members {
 			return clock.Vector{}
 		}
 		for a := range v {

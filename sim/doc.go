@@ -1,27 +1,38 @@
 // Package sim runs replicas, the very machines that ship, in a seeded and hostile
-// world of virtual time, and judges the outcome.
+// world of virtual time, and judges the outcome. Nothing in it reads a clock, opens a
+// socket or starts a goroutine; one seed gives one run, on every machine.
 //
-//	r := sim.Run(sim.Config{Seed: 42})
+//	r := sim.Seed(42)
 //	fmt.Println(r.Hash, r.Violations)
 //
-// A run has two phases. In the first anything may happen: loss, duplication, delay,
-// cuts, members wrongly declared dead, crashes without disk, clocks that disagree,
-// and writes of every type to few keys. In the second the network heals, nobody
-// writes, and within a stated bound every replica must hold the same.
+// A seed draws a [Script]: the world it begins in (peers, clocks, disks, a network
+// that loses, doubles and delays) and steps at their times (writes of every type to
+// few keys, cuts, crashes, pauses). A script is a text that a person can read and
+// write. A [Cluster] plays one, or what a program of yours does to it, with your rules,
+// resolvers and workers. After the hostile part everything heals, and within a stated
+// bound all peers must agree.
 //
-// What happens to a message depends on what it is (sender, receiver, content,
-// attempt) and the seed, not on how many came before it, so that leaving one out
-// changes nothing else.
+// What becomes of a message follows from what it is (sender, receiver, content,
+// attempt) and the seed, not from how many came before it, so that leaving a step out
+// changes little else: [Shrink] finds the few steps that matter.
 //
 // Oracles:
 //
-//	O1  healed and quiet, all replicas converge within Settle: equal contexts, equal
+//	O1  healed and quiet, all replicas agree within the bound: equal contexts, equal
 //	    checksums, equal bytes
-//	O2  a write that was acknowledged on a replica that lived on is there in the end,
-//	    or a later one in its place
-//	O3  what was deleted after being seen does not return
+//	O2  a peer reads what the reference model makes of the writes it has seen, after
+//	    every step; and an acknowledged write that somebody who lived on had is seen
+//	    by all in the end
+//	O3  what was deleted does not return
 //	O4  no dot is used twice
 //	O5  queues are bounded
+//	O6  no peer refuses another's frame, nor its own disk
+//	O7  the changes told add up to what a peer holds, each key's in order
+//	O8  without faults every write is everywhere within the batch interval and 100 ms
+//	O9  time goes on
 //
-// One seed gives one Result, on every run and machine.
+// The reference model is a few lines for each type, over every acknowledged write and
+// what its writer had seen; it knows nothing of records, pasts or checksums. Where
+// the rules leave two answers open (a delete that its reader has only been told of),
+// it is not sure and says nothing.
 package sim

@@ -2,129 +2,342 @@ package sim
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // judge watches a run and holds it against the oracles.
 type judge struct {
-	w          *world
+	c          *Cluster
 	violations []string
-	dots       map[clock.Dot]string // who minted each, and where
-	acked      []acked
-	blind      map[clock.Dot]bool // written by a replica that had heard nobody yet
-	queue      int                // bytes that may wait on one replica
+	minted     map[clock.Dot]*deed
+	ledgers    map[string]*ledger
+	deeds      []*deed
+	queue      int  // bytes that may wait on one peer
+	hostile    bool // a fault happened: no latency is promised
+	ignorant   bool // see ticked
+	torn       bool // a disk has lied: what was said to be stable is not
+	settled    bool // everything must be as the model says
+	cloned     bool // dots may name two writes
 }
 
-// acked is a register write that returned.
-type acked struct {
-	key   string
-	stamp clock.Timestamp
-	life  clock.Actor
-	gone  bool // a delete of what was there
-	safe  bool // its replica lives on
+// deed is what one acknowledged write did to one key.
+type deed struct {
+	op       crdt.Op
+	peer     int
+	at       time.Duration
+	actor    clock.Actor
+	dots     []uint64
+	stamp    clock.Timestamp
+	had      map[int]bool    // the elements that its writer had
+	has      map[string]bool // the fields that its writer had
+	saw      uint64          // the deeds of its ledger that the writer had seen
+	promised bool            // somebody who lives, or whose disk does, has it
 }
 
-const maxViolations = 20
-
-func (j *judge) init(w *world) {
-	j.w = w
-	j.queue = 8 * (64<<10 + 1<<13) // of up to eight peers, one write beyond each bound
-	j.dots = map[clock.Dot]string{}
-	j.blind = map[clock.Dot]bool{}
+// seenIn reports whether c has all of the deed, and whether it has any of it.
+func (d *deed) seenIn(c *clock.CausalContext) (all, any bool) {
+	all = true
+	s := c.Span(d.actor)
+	for _, seq := range d.dots {
+		has := s != nil && s.Contains(seq)
+		all, any = all && has, any || has
+	}
+	return all, any
 }
 
-func (j *judge) violate(format string, args ...any) {
+const (
+	maxViolations = 20
+	latencyBound  = 100 * time.Millisecond // beyond the batch interval, without faults
+)
+
+func (j *judge) init(c *Cluster) {
+	j.c = c
+	j.minted = map[clock.Dot]*deed{}
+	j.ledgers = map[string]*ledger{}
+	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // a write beyond each bound
+	j.hostile = c.cfg.Loss > 0 || c.cfg.Late > 0 || c.cfg.Disk || len(c.cfg.Clocks) > 0 || c.cfg.Queue < 64<<10
+}
+
+func (j *judge) violate(peer int, format string, args ...any) {
 	if len(j.violations) < maxViolations {
-		j.violations = append(j.violations, fmt.Sprintf(format, args...))
+		v := fmt.Sprintf(format, args...)
+		j.violations = append(j.violations, v)
+		j.c.note(Violated, peer, "%s", v)
 	}
 }
 
-// write makes op on p and remembers what was promised.
-func (j *judge) write(p *peer, op crdt.Op) {
-	_, had := p.Store().Render(op.Key, uint64(p.wall(j.w.now).UnixMilli()))
-	before := p.Store().Last()
-	written, err := p.Write(p.wall(j.w.now), false, op)
+// write makes ops on p and remembers what was promised.
+func (j *judge) write(p *Peer, ops []crdt.Op) error {
+	s := p.r.Store()
+	before := s.Last()
+	written, err := p.r.Write(p.wall(), false, ops...)
 	if err != nil {
-		return // a type error, or a clock too far ahead: refused, not acknowledged
+		var conflict *crdt.ConflictError
+		switch {
+		case errors.Is(err, replica.ErrClockSkew):
+			j.c.reached("a clock was too far ahead to write")
+		case errors.As(err, &conflict):
+			j.c.reached("a conditional put came too late")
+		}
+		return err
+	}
+	j.c.trace("%s writes %s", p.name, opsText(ops))
+	j.c.hash = digest(j.c.hash^uint64(j.c.now), fmt.Append(nil, written))
+	if j.c.net.cutting > 0 {
+		j.c.reached("a write during a cut")
+	}
+	for i := range ops {
+		d := &deed{op: ops[i], peer: p.index, at: j.c.now, actor: p.r.Actor(), stamp: written.Stamp, promised: true}
+		s.Live(d.actor, before+1, written.Last, func(delta crdt.Delta) bool {
+			if delta.Key() == d.op.Key {
+				d.dots = append(d.dots, delta.Seq())
+				j.c.trace("   dot %s:%d of %s, stamp %v", j.c.nameOf(d.actor), delta.Seq(), delta.Key(), delta.Stamp().Counter())
+			}
+			return true
+		})
+		if len(d.dots) == 0 {
+			continue // nothing changed, or a later operation of the batch took it over
+		}
+		j.enter(p, d)
 	}
 	for seq := before + 1; seq <= written.Last; seq++ {
-		d := clock.Dot{Actor: p.Actor(), Seq: seq}
-		if who, twice := j.dots[d]; twice {
-			j.violate("O4: dot %v was used by %s and %s", d, who, p.name)
+		dot := clock.Dot{Actor: p.r.Actor(), Seq: seq}
+		if other, twice := j.minted[dot]; twice && !j.cloned {
+			j.violate(p.index, "O4: dot %s:%d was used on n%d and on %s", j.c.nameOf(dot.Actor), seq, other.peer+1, p.name)
 		}
-		j.dots[d] = p.name
-		j.blind[d] = !p.Engine().Synced()
+		j.minted[dot] = &deed{peer: p.index}
 	}
-	once := strings.HasPrefix(op.Key, "once/") || strings.HasPrefix(op.Key, "reg/")
-	if deletes := op.Verb == crdt.Delete; once && (!deletes || had) {
-		j.acked = append(j.acked, acked{op.Key, written.Stamp, p.Actor(), deletes, true})
+	return nil
+}
+
+// enter puts a deed into its key's ledger.
+func (j *judge) enter(p *Peer, d *deed) {
+	j.deeds = append(j.deeds, d)
+	l := j.ledgers[d.op.Key]
+	if l == nil {
+		l = &ledger{}
+		j.ledgers[d.op.Key] = l
+	}
+	l.enter(d, p.r.Store().Context())
+	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })
+	if slices.ContainsFunc(l.deeds[:len(l.deeds)-1], func(o *deed) bool { return o.stamp == d.stamp && o.actor != d.actor }) {
+		j.c.reached("two writes with one stamp")
+	}
+	if !j.hostile {
+		j.c.agenda.add(j.c.now+j.c.cfg.Batch+latencyBound, func() { j.arrived(d) })
 	}
 }
 
-// died notes that what only p had is gone.
-func (j *judge) died(p *peer) {
-	for i := range j.acked {
-		if j.acked[i].life == p.Actor() {
-			j.acked[i].safe = false
+// arrived demands that without faults a deed is everywhere in time.
+func (j *judge) arrived(d *deed) {
+	if j.hostile {
+		return
+	}
+	for _, p := range j.c.peers {
+		if all, _ := d.seenIn(p.r.Store().Context()); !all {
+			j.violate(p.index, "O8: %s of n%d is not on %s after %v", opsText([]crdt.Op{d.op}), d.peer+1, p.name, j.c.now-d.at)
 		}
 	}
 }
 
-// changed watches the queues while things go on.
-func (j *judge) changed(p *peer) {
-	if q := p.Engine().Stats().QueuedBytes; q > j.queue {
-		j.violate("O5: %d bytes wait on %s", q, p.name)
+// faulted notes that from here on nothing is promised about latency.
+func (j *judge) faulted() { j.hostile = true }
+
+// saw holds the changes a peer tells against what it held and holds.
+func (j *judge) saw(p *Peer, changes []crdt.Change) {
+	if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
+		j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
+	}
+	for i, ch := range changes {
+		if ch.Cause == crdt.CauseExpired && j.c.net.cutting > 0 {
+			j.c.reached("an entry expired during a cut")
+		}
+		last := !slices.ContainsFunc(changes[i+1:], func(o crdt.Change) bool { return o.Key == ch.Key })
+		told, _ := p.shadow[ch.Key]
+		if !ch.Lazy {
+			if old := text(ch.Old); old != told && ch.Cause != crdt.CauseExpired {
+				j.violate(p.index, "O7: %s tells that %s was %q, told before was %q", p.name, ch.Key, old, told)
+			}
+			told = text(ch.New)
+		} else if last {
+			told, _ = p.read(ch.Key)
+		}
+		if told == "" {
+			delete(p.shadow, ch.Key)
+		} else {
+			p.shadow[ch.Key] = told
+		}
+		j.c.trace("%s tells %s %s: %s", p.name, ch.Cause, ch.Key, told)
+		if last {
+			j.check(p, ch.Key)
+		}
 	}
 }
 
-// converged reports whether all replicas hold the same.
-func (j *judge) converged() bool {
-	first := j.w.peers[0]
-	for _, p := range j.w.peers[1:] {
-		if !p.Store().Context().Equal(first.Store().Context()) || p.Store().Sum() != first.Store().Sum() {
+func text(v crdt.Value) string {
+	if v.IsZero() {
+		return ""
+	}
+	b, err := v.AppendJSON(nil)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// check holds what p reads at key against the reference model.
+func (j *judge) check(p *Peer, key string) {
+	l := j.ledgers[key]
+	if l == nil || j.cloned || j.torn && !j.settled {
+		return
+	}
+	want, sure := l.read(key, p.r.Store().Context(), p.millis())
+	if !sure {
+		return
+	}
+	if got, _ := p.read(key); got != want && !j.ignorant && (j.settled || !j.forgotten(p, l)) {
+		oracle := "O2"
+		if want == "" {
+			oracle = "O3"
+		}
+		j.violate(p.index, "%s: %s reads %s as %q; of what it has seen the model makes %q", oracle, p.name, key, got, want)
+	}
+}
+
+// forgotten reports whether p may have been told of a removal only that it happened,
+// by a peer that has forgotten the rest, because it never knew p: then p takes until
+// the checksums are compared.
+func (j *judge) forgotten(p *Peer, l *ledger) bool {
+	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
+		removes := d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.op.Kind == crdt.Object
+		all, _ := d.seenIn(p.r.Store().Context())
+		if d.op.Kind == crdt.Object {
+			cleared := *d
+			cleared.dots = d.dots[:len(d.dots)-1] // the last is a field
+			d = &cleared
+		}
+		return removes && all && !p.holds(d) && slices.ContainsFunc(j.c.peers, func(q *Peer) bool {
+			if q == p || !q.up {
+				return false
+			}
+			had, _ := d.seenIn(q.r.Store().Context())
+			return had && !q.holds(d)
+		})
+	})
+}
+
+// holds reports whether all of the deed's records are live on p.
+func (p *Peer) holds(d *deed) bool {
+	held := 0
+	for _, seq := range d.dots {
+		p.r.Store().Live(d.actor, seq, seq, func(crdt.Delta) bool {
+			held++
 			return false
-		}
+		})
 	}
-	return true
+	return held == len(d.dots)
 }
 
-// final is the judgement.
+// ticked notes that p may have forgotten removals although it does not know somebody:
+// it and all whom it knows have started since, and had no disk to remember him. Then
+// a removal that it forgot may lose against an earlier write of a third.
+func (j *judge) ticked(p *Peer) {
+	if j.ignorant {
+		return
+	}
+	for i, s := range p.sees {
+		if i != p.index && s.lives == 0 && len(p.r.Engine().Stable()) > 0 {
+			j.ignorant = true
+			j.c.reached("a removal was forgotten in ignorance of a peer")
+		}
+	}
+}
+
+// died notes which deeds nobody has any more.
+func (j *judge) died(dead *Peer) {
+	var disks []*clock.CausalContext
+	for _, p := range j.c.peers {
+		if !p.up && p.disk != nil {
+			disks = append(disks, p.disk.context())
+		}
+	}
+	for _, d := range j.deeds {
+		d.promised = d.promised && (slices.ContainsFunc(j.c.peers, func(p *Peer) bool {
+			if !p.up {
+				return false
+			}
+			all, _ := d.seenIn(p.r.Store().Context())
+			return all
+		}) || slices.ContainsFunc(disks, func(c *clock.CausalContext) bool {
+			all, _ := d.seenIn(c)
+			return all
+		}))
+	}
+}
+
+// final is the judgement of a run that has settled.
 func (j *judge) final() {
-	first := j.w.peers[0]
-	state := first.Store().AppendState(nil)
-	for _, p := range j.w.peers[1:] {
+	first := j.c.peers[0]
+	state := first.r.Store().AppendState(nil)
+	for _, p := range j.c.peers[1:] {
 		switch {
-		case !p.Store().Context().Equal(first.Store().Context()):
-			j.violate("O1: %s and %s have not seen the same after %v", first.name, p.name, Settle)
-		case p.Store().Sum() != first.Store().Sum() || !bytes.Equal(p.Store().AppendState(nil), state):
-			j.violate("O1: %s and %s have seen the same and hold different states", first.name, p.name)
+		case !p.r.Store().Context().Equal(first.r.Store().Context()):
+			j.violate(p.index, "O1: %s and %s have not seen the same after %v", first.name, p.name, j.c.bound())
+		case p.r.Store().Sum() != first.r.Store().Sum() || !bytes.Equal(p.r.Store().AppendState(nil), state):
+			j.violate(p.index, "O1: %s and %s have seen the same and hold different states", first.name, p.name)
 		}
 	}
-	now := uint64(j.w.now.UnixMilli())
-	for _, a := range j.acked {
-		if !a.safe {
-			continue
+	for _, d := range j.deeds {
+		if all, _ := d.seenIn(first.r.Store().Context()); d.promised && !all && !j.cloned {
+			j.violate(d.peer, "O2: %s of n%d at %v is gone", opsText([]crdt.Op{d.op}), d.peer+1, d.at)
 		}
-		e, ok := first.Store().Render(a.key, now)
-		switch {
-		case ok && j.blind[e.Dot()]: // its writer had no way to know better
-		case ok && a.gone && strings.HasPrefix(a.key, "once/"):
-			j.violate("O3: %s was deleted and is back as of %v", a.key, e.Stamp())
-		case ok && e.Stamp() < a.stamp:
-			j.violate("O2: %s is as of %v, a write of %v is gone", a.key, e.Stamp(), a.stamp)
-		case !ok && !j.removedLater(a):
-			j.violate("O2: %s, written at %v, is gone and nobody deleted it", a.key, a.stamp)
+	}
+	j.settled = true
+	for _, p := range j.c.peers {
+		for _, key := range sortedKeys(j.ledgers) {
+			j.check(p, key)
 		}
+		p.r.Tick(p.wall()) // what expired is told
+		p.carry()
+		content := p.content()
+		for _, key := range sortedKeys(content) {
+			if p.shadow[key] != content[key] && !p.held() {
+				j.violate(p.index, "O7: %s holds %s = %s, its subscribers heard %q", p.name, key, content[key], p.shadow[key])
+			}
+		}
+		if len(p.shadow) > len(content) && !p.held() {
+			j.violate(p.index, "O7: %s told %d keys and holds %d", p.name, len(p.shadow), len(content))
+		}
+		j.cover(p)
 	}
 }
 
-// removedLater reports whether a delete of the key at or after a was acknowledged,
-// by anyone.
-func (j *judge) removedLater(a acked) bool {
-	return slices.ContainsFunc(j.acked, func(b acked) bool { return b.key == a.key && b.gone && b.stamp >= a.stamp })
+// cover notes the rare states that the counters of p show.
+func (j *judge) cover(p *Peer) {
+	e, s := p.r.Engine().Stats(), p.r.Store().Stats()
+	for state, n := range map[string]uint64{ // each for itself: no order
+		"a hole was asked for":              e.GapRequests,
+		"ranges were reconciled":            e.Reconciliations,
+		"a queue overflowed":                e.Overflows,
+		"a stream broke":                    e.Lost,
+		"a removal was forgotten":           s.Collected,
+		"a write was set aside":             s.Quarantined,
+		"a concurrent write lost":           s.Conflicts,
+		"a record was dropped after others": s.Dropped,
+		"a record came after its successor": s.Superseded,
+		"an entry expired":                  s.Expired,
+		"a void was sent":                   e.VoidsSent,
+		"a delta came twice":                s.Duplicates,
+	} {
+		if n > 0 {
+			j.c.reached(state)
+		}
+	}
 }

@@ -1,0 +1,57 @@
+package sim
+
+import "time"
+
+// agenda holds what will happen, by time and then in the order it was planned.
+type agenda struct {
+	list   []event
+	serial uint64
+}
+
+type event struct {
+	at     time.Duration
+	serial uint64
+	do     func()
+}
+
+func (e event) before(o event) bool {
+	return e.at < o.at || e.at == o.at && e.serial < o.serial
+}
+
+// add plans do for a time.
+func (a *agenda) add(at time.Duration, do func()) {
+	a.serial++
+	a.list = append(a.list, event{at, a.serial, do})
+	for i := len(a.list) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !a.list[i].before(a.list[up]) {
+			break
+		}
+		a.list[i], a.list[up] = a.list[up], a.list[i]
+		i = up
+	}
+}
+
+// next takes the first event, if it is due by until.
+func (a *agenda) next(until time.Duration) (event, bool) {
+	if len(a.list) == 0 || a.list[0].at > until {
+		return event{}, false
+	}
+	first := a.list[0]
+	n := len(a.list) - 1
+	a.list[0], a.list[n] = a.list[n], event{}
+	a.list = a.list[:n]
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < n; child++ {
+			if a.list[child].before(a.list[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return first, true
+		}
+		a.list[i], a.list[least] = a.list[least], a.list[i]
+		i = least
+	}
+}

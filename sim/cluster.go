@@ -1,0 +1,269 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+)
+
+// Config is the world a run begins in.
+type Config struct {
+	Seed   uint64
+	Peers  int           // 3
+	Batch  time.Duration // gossip's batch interval; 0 is at once
+	Disk   bool          // peers keep their state on a disk each
+	Loss   float64       // share of packets that are lost
+	Double float64       // share of messages that come twice
+	Late   time.Duration // how late one message of twenty may come, at most
+	Clocks []Clock       // of the peers in order; who is left out has a good one
+	Queue  int           // bytes that may wait for one peer: 64 KiB
+	Rules  []crdt.Rule   // before the default ones
+}
+
+// Clock is what is wrong with a peer's clock.
+type Clock struct {
+	Skew  time.Duration
+	Drift float64 // microseconds gained in a second
+}
+
+// epoch is when every run begins.
+var epoch = time.UnixMilli(1_700_000_000_000)
+
+// maxSkew is the default of gossip.Config.
+const maxSkew = time.Minute
+
+// Cluster is a run: peers, their network and their disks in virtual time. It
+// belongs to one goroutine.
+type Cluster struct {
+	cfg    Config
+	rules  *crdt.Rules
+	now    time.Duration
+	agenda agenda
+	peers  []*Peer
+	owners map[clock.Actor]*Peer
+	net    network
+	judge  judge
+	met    map[string]int
+	hash   uint64
+	spins  int // events of this instant
+	next   nextVersion
+
+	moments []Moment
+	samples []Sample
+	watch   bool // keep moments and samples
+	tracer  func(line string)
+}
+
+// New returns a cluster whose peers are up and know each other. It fails if the
+// rules are faulty.
+func New(cfg Config) (*Cluster, error) {
+	rules, err := crdt.NewRules(cfg.Rules...)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Peers == 0 {
+		cfg.Peers = 3
+	}
+	if cfg.Peers < 1 || cfg.Peers > MaxPeers {
+		return nil, fmt.Errorf("%d peers; 1 to %d are allowed", cfg.Peers, MaxPeers)
+	}
+	if cfg.Queue == 0 {
+		cfg.Queue = 64 << 10
+	}
+	c := &Cluster{cfg: cfg, rules: rules, owners: map[clock.Actor]*Peer{}, met: map[string]int{}}
+	c.net.init(c)
+	c.judge.init(c)
+	for i := range cfg.Peers {
+		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers)}
+		if i < len(cfg.Clocks) {
+			p.clock = cfg.Clocks[i]
+		}
+		if cfg.Disk {
+			p.disk = newDisk()
+		}
+		c.peers = append(c.peers, p)
+	}
+	for _, p := range c.peers {
+		p.live(c.actor(p), nil)
+	}
+	for _, p := range c.peers {
+		for j, q := range c.peers {
+			p.sees[j] = sight{lives: 1, alive: true, target: true}
+			_ = q
+		}
+		p.look()
+	}
+	return c, nil
+}
+
+// MaxPeers bounds a cluster.
+const MaxPeers = 2000
+
+// maxSpins is how much may happen in one instant.
+const maxSpins = 100_000
+
+// actor makes the next identity of a peer. It is a new one at each start.
+func (c *Cluster) actor(p *Peer) clock.Actor {
+	p.births++
+	return clock.NewActor(p.wall(), uint64(p.index+1)<<32|p.births)
+}
+
+// Now returns how much virtual time has passed.
+func (c *Cluster) Now() time.Duration { return c.now }
+
+// Peer returns the i-th peer, from 1 on as in scripts.
+func (c *Cluster) Peer(i int) *Peer { return c.peers[i-1] }
+
+// Peers returns how many there are.
+func (c *Cluster) Peers() int { return len(c.peers) }
+
+// At plans f for a time, at once if that has passed.
+func (c *Cluster) At(t time.Duration, f func()) { c.agenda.add(max(t, c.now), f) }
+
+// Run lets d of virtual time pass.
+func (c *Cluster) Run(d time.Duration) {
+	until := c.now + d
+	for {
+		e, ok := c.agenda.next(until)
+		if !ok {
+			break
+		}
+		if e.at > c.now {
+			c.spins = 0
+		}
+		if c.spins++; c.spins > maxSpins {
+			c.judge.violate(0, "O9: time stands still at %v", c.now)
+			break
+		}
+		c.now = e.at
+		e.do()
+	}
+	c.now = until
+}
+
+// Violations returns what the oracles have found, at most 20.
+func (c *Cluster) Violations() []string { return c.judge.violations }
+
+// Settle heals everything, starts who is down, and runs until all peers agree, for
+// at most the bound that the run's clocks and delays allow. Then the oracles judge
+// the outcome. It returns how long agreement took.
+func (c *Cluster) Settle() time.Duration {
+	began := c.now
+	c.calm()
+	for until := began + c.bound(); c.now < until && !c.Converged(); {
+		c.Run(min(100*time.Millisecond, until-c.now))
+	}
+	took := c.now - began
+	if c.Converged() {
+		c.note(Agreed, 0, "all agree, %v after the last fault", took.Round(time.Millisecond))
+	}
+	c.judge.final()
+	return took
+}
+
+// calm ends every fault.
+func (c *Cluster) calm() {
+	c.cfg.Loss, c.cfg.Double, c.cfg.Late = 0, 0, 0
+	c.net.heal()
+	for _, p := range c.peers {
+		p.suspects = nil
+		p.resume()
+		if !p.up {
+			p.start()
+		}
+	}
+	c.changed()
+}
+
+// bound is how long agreement may take: a minute, and until the stamps of the clock
+// that is most ahead lie within the skew that the one most behind allows.
+func (c *Cluster) bound() time.Duration {
+	least, most := c.peers[0].wall(), c.peers[0].wall()
+	for _, p := range c.peers {
+		if w := p.wall(); w.Before(least) {
+			least = w
+		} else if w.After(most) {
+			most = w
+		}
+	}
+	return time.Minute + max(most.Sub(least)-maxSkew, 0)
+}
+
+// Converged reports whether all peers that are up have seen and hold the same.
+func (c *Cluster) Converged() bool {
+	var first *Peer
+	for _, p := range c.peers {
+		switch {
+		case !p.up:
+		case first == nil:
+			first = p
+		case !p.agrees(first):
+			return false
+		}
+	}
+	return true
+}
+
+// Hash identifies the run so far: everything sent and written, and when.
+func (c *Cluster) Hash() uint64 { return c.hash }
+
+// Covered counts the rare states that were reached, by name.
+func (c *Cluster) Covered() map[string]int { return c.met }
+
+func (c *Cluster) reached(state string) { c.met[state]++ }
+
+// nameOf returns a peer's name, with a number for lives after the first.
+func (c *Cluster) nameOf(a clock.Actor) string {
+	p := c.owners[a]
+	if p == nil {
+		return a.String()
+	}
+	for i, life := range p.lives {
+		if life == a && i > 0 {
+			return fmt.Sprintf("%s.%d", p.name, i+1)
+		}
+	}
+	return p.name
+}
+
+// Bytes returns how many bytes all peers have sent, frames without the headers of
+// their packets.
+func (c *Cluster) Bytes() (n uint64) {
+	for _, p := range c.peers {
+		n += p.sent
+	}
+	return n
+}
+
+// Show says what the peers that are up hold at keys that match, alike ones together.
+func (c *Cluster) Show(match func(key string) bool) string {
+	var order []string
+	groups := map[string][]string{}
+	for _, p := range c.peers {
+		state := "down"
+		if p.up {
+			state = p.show(match)
+		}
+		if groups[state] == nil {
+			order = append(order, state)
+		}
+		groups[state] = append(groups[state], strings.TrimPrefix(p.name, "n"))
+	}
+	var b strings.Builder
+	for _, state := range order {
+		fmt.Fprintf(&b, "%s: %s\n", strings.Join(groups[state], " "), state)
+	}
+	return b.String()
+}
+
+// batch is the interval as gossip takes it.
+func (c *Cluster) batch() time.Duration {
+	if c.cfg.Batch == 0 {
+		return gossip.AtOnce
+	}
+	return c.cfg.Batch
+}

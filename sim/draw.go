@@ -1,0 +1,266 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Draw returns the script of a seed: a world with its own subset of faults, and a
+// workload made to hurt: few keys, few values, many writes in one millisecond.
+func Draw(seed uint64) Script {
+	d := drawer{rng: rand.New(rand.NewPCG(seed, 0x51))}
+	d.script.Config.Seed = seed
+	d.world()
+	d.writes()
+	if d.one(8) {
+		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // all is well
+	} else {
+		d.faults()
+	}
+	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
+	return d.script
+}
+
+type drawer struct {
+	rng    *rand.Rand
+	script Script
+	peers  int
+}
+
+// one is true once in n.
+func (d *drawer) one(n int) bool { return d.rng.IntN(n) == 0 }
+
+func (d *drawer) up(to time.Duration) time.Duration {
+	return time.Duration(d.rng.Int64N(int64(to))).Round(time.Millisecond)
+}
+
+func (d *drawer) peer() int { return 1 + d.rng.IntN(d.peers) }
+
+func (d *drawer) step(at time.Duration, format string, args ...any) {
+	d.script.Steps = append(d.script.Steps, Step{at, fmt.Sprintf(format, args...)})
+}
+
+func (d *drawer) world() {
+	c := &d.script.Config
+	d.peers = 2 + d.rng.IntN(4)
+	if d.one(16) {
+		d.peers = 9 + d.rng.IntN(4) // a tree
+	}
+	c.Peers = d.peers
+	d.script.Ends = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 2 * time.Minute}[d.rng.IntN(4)]
+	if d.one(2) {
+		c.Batch = 20 * time.Millisecond
+	}
+	if d.one(2) {
+		c.Loss = float64(1+d.rng.IntN(40)) / 100
+	}
+	if d.one(2) {
+		c.Double = float64(1+d.rng.IntN(30)) / 100
+	}
+	if d.one(3) {
+		c.Late = []time.Duration{100 * time.Millisecond, 3 * time.Second, 3 * time.Minute}[d.rng.IntN(3)]
+	}
+	if d.one(8) {
+		c.Queue = 1 << 10
+	}
+	c.Disk = d.one(3)
+	if d.one(3) {
+		for range d.peers {
+			c.Clocks = append(c.Clocks, d.clock())
+		}
+	}
+}
+
+// clock draws what is wrong with one: seldom more than the cluster allows.
+func (d *drawer) clock() Clock {
+	var k Clock
+	switch d.rng.IntN(12) {
+	case 0, 1, 2, 3:
+		k.Skew = d.up(20*time.Second) - 10*time.Second
+	case 4:
+		k.Skew = d.up(2*time.Minute) - time.Minute
+	case 5:
+		if d.one(4) {
+			k.Skew = d.up(2*time.Hour) - time.Hour
+		}
+	}
+	if d.one(3) {
+		k.Drift = float64(d.rng.IntN(2001) - 1000)
+	}
+	return k
+}
+
+func (d *drawer) faults() {
+	ends := d.script.Ends
+	some := func(oneIn int, fault func(at, lasts time.Duration)) {
+		if !d.one(oneIn) {
+			return
+		}
+		for range 1 + d.rng.IntN(3) {
+			lasts := d.up(5 * time.Second)
+			if d.one(3) {
+				lasts = d.up(ends)
+			}
+			fault(d.up(ends), lasts)
+		}
+	}
+	some(2, d.split)
+	some(4, d.oneWay)
+	some(6, d.bridge)
+	some(6, d.flap)
+	some(4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
+	some(3, func(at, lasts time.Duration) {
+		p := d.peer()
+		d.step(at, "kill %d", p)
+		if d.script.Config.Disk && d.one(3) {
+			d.step(at, "tear %d %d", p, 1+d.rng.IntN(3))
+		}
+		d.step(at+lasts, "start %d", p)
+	})
+	some(4, func(at, lasts time.Duration) {
+		p := d.peer()
+		d.step(at, "pause %d", p)
+		d.step(at+lasts, "resume %d", p)
+	})
+	some(6, func(at, _ time.Duration) { d.step(at, "next %d next/k%d", d.peer(), d.rng.IntN(3)) })
+	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > ends })
+}
+
+// sides divides the peers in two.
+func (d *drawer) sides() (a, b string) {
+	order := d.rng.Perm(d.peers)
+	at := 1 + d.rng.IntN(d.peers-1)
+	return list(order[:at]), list(order[at:])
+}
+
+func list(peers []int) string {
+	slices.Sort(peers)
+	var names []string
+	for _, p := range peers {
+		names = append(names, fmt.Sprint(p+1))
+	}
+	return strings.Join(names, ",")
+}
+
+func (d *drawer) split(at, lasts time.Duration) {
+	a, b := d.sides()
+	d.step(at, "cut %s | %s", a, b)
+	d.step(at+lasts, "heal %s | %s", a, b)
+}
+
+func (d *drawer) oneWay(at, lasts time.Duration) {
+	a, b := d.sides()
+	d.step(at, "cut %s > %s", a, b)
+	d.step(at+lasts, "heal %s > %s", a, b)
+}
+
+// bridge leaves two sides that only one peer connects.
+func (d *drawer) bridge(at, lasts time.Duration) {
+	if d.peers < 3 {
+		return
+	}
+	order := d.rng.Perm(d.peers)[1:]
+	m := 1 + d.rng.IntN(len(order)-1)
+	a, b := list(order[:m]), list(order[m:])
+	d.step(at, "cut %s | %s", a, b)
+	d.step(at+lasts, "heal %s | %s", a, b)
+}
+
+func (d *drawer) flap(at, _ time.Duration) {
+	a, b := d.sides()
+	for range 3 + d.rng.IntN(5) {
+		d.step(at, "cut %s | %s", a, b)
+		at += d.up(3 * time.Second)
+		d.step(at, "heal %s | %s", a, b)
+		at += d.up(3 * time.Second)
+	}
+}
+
+func (d *drawer) writes() {
+	n := 20 + d.rng.IntN(150)
+	keys := 1 + d.rng.IntN(3)
+	at := time.Duration(0)
+	for i := range n {
+		switch {
+		case d.one(3):
+			at = d.up(d.script.Ends)
+		case d.one(2):
+			at += d.up(20 * time.Millisecond)
+		}
+		do := d.write(i, keys)
+		if d.one(12) {
+			do += " ; " + d.write(i+n, keys)
+		}
+		d.step(at, "%d %s", d.peer(), do)
+		if d.one(40) {
+			d.crowd(at)
+		}
+	}
+}
+
+// crowd is a burst of one peer: a big set, or many registers.
+func (d *drawer) crowd(at time.Duration) {
+	p := d.peer()
+	if d.one(2) {
+		var values []string
+		for i := range 30 + d.rng.IntN(200) {
+			values = append(values, fmt.Sprint(i))
+		}
+		d.step(at, "%d add crowd/set %s", p, strings.Join(values, " "))
+		return
+	}
+	for i := range 20 + d.rng.IntN(100) {
+		d.step(at, "%d put crowd/%d %s", p, d.rng.IntN(50), quote(strings.Repeat("x", i)))
+	}
+}
+
+// write draws the i-th write: like anything, or like a fleet's of task workers.
+func (d *drawer) write(i, keys int) string {
+	key := func(family string) string { return fmt.Sprintf("%s/k%d", family, d.rng.IntN(keys)) }
+	small := func() int { return d.rng.IntN(3) }
+	field := string(rune('a' + d.rng.IntN(3)))
+	switch d.rng.IntN(24) {
+	case 0, 1, 2:
+		return fmt.Sprintf("put %s %d", key("reg"), small())
+	case 3:
+		return fmt.Sprintf("delete %s", key("reg"))
+	case 4:
+		return fmt.Sprintf("put %s %d ttl=%v", key("reg"), small(), max(d.up(5*time.Second), time.Millisecond))
+	case 5, 6:
+		return fmt.Sprintf("add %s %d %d", key("set"), small(), small())
+	case 7:
+		return fmt.Sprintf("remove %s %d", key("set"), small())
+	case 8:
+		return fmt.Sprintf("delete %s", key("set"))
+	case 9, 10:
+		return fmt.Sprintf("incr %s %d", key("count"), d.rng.IntN(7)-3)
+	case 11:
+		return fmt.Sprintf("delete %s", key("count"))
+	case 12:
+		return fmt.Sprintf("max %s %d", key("max"), d.rng.IntN(9))
+	case 13:
+		return fmt.Sprintf("patch %s %s", key("obj"), quote(map[string]int{field: small()}))
+	case 14:
+		return fmt.Sprintf("replace %s %s", key("obj"), quote(map[string]int{field: small()}))
+	case 15:
+		return fmt.Sprintf("delete %s", key([]string{"obj", "max"}[d.rng.IntN(2)]))
+	case 16:
+		return fmt.Sprintf("patch %s %s", key("deep"), quote(map[string]any{field: map[string]any{"n": []int{small()}}, "m": []any{nil, 1, map[string]int{}}[small()]}))
+	case 17:
+		return []string{"delete " + key("deep"), fmt.Sprintf("replace %s %s", key("deep"), quote(map[string]any{field: []int{small()}}))}[d.rng.IntN(2)]
+	case 18:
+		return fmt.Sprintf("%s %s %d", []string{"put", "sibling", "max", "add", "incr"}[d.rng.IntN(5)], key("any"), small())
+	case 19:
+		return fmt.Sprintf("putif %s %d", key("reg"), small())
+	case 20:
+		return fmt.Sprintf("put once/%d %d", i, i)
+	case 21:
+		return fmt.Sprintf("delete once/%d", d.rng.IntN(i+1))
+	case 22:
+		return fmt.Sprintf("patch task-sentinel/tasks/%d %s", small(), quote(map[string]any{"state": []string{"pending", "running", "done"}[small()], "worker": d.peer()}))
+	}
+	return fmt.Sprintf("put task-sentinel/workers/w%d/beat %d ttl=2s", d.peer(), i)
+}

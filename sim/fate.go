@@ -1,0 +1,58 @@
+package sim
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// fate is a small generator of random numbers whose seed says what is decided: a
+// message, a detection. What happens to one thing does not depend on how many
+// others came before it, so leaving one out changes nothing else.
+type fate uint64
+
+func newFate(seed uint64, what ...uint64) fate {
+	f := fate(seed)
+	for _, w := range what {
+		f = fate(uint64(f) ^ w)
+		f.next()
+	}
+	return f
+}
+
+// next is one step of SplitMix64 (Steele, Lea, Flood 2014).
+func (f *fate) next() uint64 {
+	*f += 0x9e3779b97f4a7c15
+	x := uint64(*f)
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	*f ^= fate(x)
+	return x
+}
+
+// chance is true with probability p.
+func (f *fate) chance(p float64) bool { return float64(f.next()>>11)/(1<<53) < p }
+
+// below returns a number from 0 to n-1.
+func (f *fate) below(n int) int { return int(f.next() % uint64(n)) }
+
+// between returns a duration from a up to b.
+func (f *fate) between(a, b time.Duration) time.Duration {
+	if b <= a {
+		return a
+	}
+	return a + time.Duration(f.next()%uint64(b-a))
+}
+
+// digest returns a hash of b, continued from h.
+func digest(h uint64, b []byte) uint64 {
+	for len(b) >= 8 {
+		h = (h ^ binary.LittleEndian.Uint64(b)) * 0x9e3779b97f4a7c15
+		h ^= h >> 29
+		b = b[8:]
+	}
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 0x100000001b3
+	}
+	return (h ^ h>>32) * 0xd6e8feb86659fd93
+}

@@ -1,0 +1,310 @@
+package sim
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// ledger is the reference model of one key: every acknowledged write of it with
+// what its writer had seen, kept for ever. What a peer must read follows from which
+// of them it has seen, by the plain definition of each type, and from nothing that
+// the store remembers.
+type ledger struct {
+	deeds []*deed
+	vague bool // what a writer had seen cannot be told by whole writes
+}
+
+// modelled bounds a ledger: who saw what is a bit each.
+const modelled = 64
+
+func (l *ledger) enter(d *deed, c *clock.CausalContext) {
+	var in []int
+	for i, o := range l.deeds[:min(len(l.deeds), modelled)] {
+		all, any := o.seenIn(c)
+		if all {
+			d.saw |= 1 << i
+			in = append(in, i)
+		}
+		l.vague = l.vague || any && !all
+	}
+	switch family, _, _ := strings.Cut(d.op.Key, "/"); {
+	case family == "set":
+		d.had = l.elements(in, false)
+	case family == "obj":
+		d.has = map[string]bool{}
+		for field := range l.fields(in, false) {
+			d.has[field] = true
+		}
+		_, sure := l.object(in)
+		l.vague = l.vague || !sure
+	}
+	l.deeds = append(l.deeds, d)
+}
+
+// read returns the JSON that key holds for a reader who has seen c, "" for nothing.
+// It is not sure of keys that change their type or have too many writes.
+func (l *ledger) read(key string, c *clock.CausalContext, millis uint64) (want string, sure bool) {
+	if len(l.deeds) > modelled || l.vague {
+		return "", false
+	}
+	var in []int
+	for i, d := range l.deeds {
+		all, any := d.seenIn(c)
+		switch {
+		case all:
+			in = append(in, i)
+		case any:
+			return "", false // half of a write of several records
+		}
+	}
+	family, _, _ := strings.Cut(key, "/")
+	switch family {
+	case "reg", "once":
+		return l.register(in, millis), true
+	case "set":
+		return l.set(in)
+	case "count":
+		return l.counter(in)
+	case "max":
+		return l.max(in), true
+	case "obj":
+		return l.object(in)
+	}
+	return "", false
+}
+
+// before is the order of writes: by stamp, then by dot.
+func (d *deed) before(o *deed) bool {
+	return cmp.Or(cmp.Compare(d.stamp, o.stamp), d.actor.Compare(o.actor), cmp.Compare(d.dots[0], o.dots[0])) < 0
+}
+
+// saw reports whether the writer of deed i had seen deed k.
+func (l *ledger) saw(i, k int) bool { return l.deeds[i].saw>>k&1 == 1 }
+
+// known returns the deletes that the writers of a list had seen, or were told of by
+// what they had seen at the slot, those in the list among them.
+func (l *ledger) known(in []int) []int {
+	var deletes []int
+	told := map[int]bool{}
+	var ask func(i int)
+	ask = func(i int) {
+		if told[i] {
+			return
+		}
+		told[i] = true
+		if l.deeds[i].op.Verb == crdt.Delete {
+			deletes = append(deletes, i)
+		}
+		for _, m := range l.seen(i) {
+			ask(m)
+		}
+	}
+	for _, i := range in {
+		ask(i)
+	}
+	return deletes
+}
+
+// overwrites reports whether o removes a, where every write of the slot overwrites
+// all that was seen of it. at says which deeds are writes of the slot.
+func (l *ledger) overwrites(o, a int, at func(int) bool) bool {
+	if o == a || !at(o) {
+		return false
+	}
+	if l.saw(o, a) {
+		return true
+	}
+	for m := a + 1; m < o; m++ { // deeds are in the order of time
+		if l.saw(o, m) && l.overwrites(m, a, at) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *ledger) register(in []int, millis uint64) string {
+	var last *deed
+	for _, i := range in {
+		if d := l.deeds[i]; last == nil || last.before(d) {
+			last = d
+		}
+	}
+	if last == nil || last.op.Verb == crdt.Delete || last.op.Expiry != 0 && last.op.Expiry <= millis {
+		return ""
+	}
+	return text(last.op.Value)
+}
+
+// set is add-wins: an element is in if someone added it and nobody who saw that
+// removed it.
+func (l *ledger) set(in []int) (want string, sure bool) {
+	alive := l.elements(in, false)
+	if !maps.Equal(alive, l.elements(in, true)) {
+		return "", false
+	}
+	if len(alive) == 0 {
+		return "", true
+	}
+	b, _ := json.Marshal(slices.Sorted(maps.Keys(alive)))
+	return string(b), true
+}
+
+// elements is the set. A delete of what its writer did not have any more may remove
+// it elsewhere too, or leave that to the removal that its writer had seen.
+func (l *ledger) elements(in []int, more bool) map[int]bool {
+	alive := map[int]bool{}
+	for _, a := range in {
+		if l.deeds[a].op.Verb != crdt.Add {
+			continue
+		}
+		for _, v := range l.deeds[a].op.Values {
+			at := func(i int) bool {
+				d := l.deeds[i]
+				return (more || d.op.Verb == crdt.Add || d.had[number(v)]) && (d.op.Verb == crdt.Delete || slices.Contains(d.op.Values, v))
+			}
+			if !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, a, at) }) {
+				alive[number(v)] = true
+			}
+		}
+	}
+	return alive
+}
+
+func number(v crdt.Value) int {
+	n, _ := strconv.Atoi(text(v))
+	return n
+}
+
+// counter adds up each actor's increments. A delete takes away the whole count of
+// an actor as the deleter had seen it, and nothing if the actor went on meanwhile.
+// A count is a total: who has seen an actor's latest has seen all.
+func (l *ledger) counter(in []int) (want string, sure bool) {
+	few, some := l.count(in, l.deletes)
+	more, all := l.count(in, l.known)
+	if few != more || some != all {
+		return "", false // a delete that others had seen may count already, or not yet
+	}
+	if !some {
+		return "", true
+	}
+	return strconv.FormatInt(few, 10), true
+}
+
+// count adds up, where known returns the deletes that the writers of a list went by.
+func (l *ledger) count(in []int, known func([]int) []int) (sum int64, present bool) {
+	latest := map[clock.Actor]int{}
+	for _, i := range in {
+		if l.deeds[i].op.Verb == crdt.Increment {
+			latest[l.deeds[i].actor] = i
+		}
+	}
+	deletes := known(in)
+	for actor, last := range latest { // a sum: no order
+		if l.removed(last, deletes) {
+			continue
+		}
+		total, before := int64(0), -1
+		for i, d := range l.deeds[:last+1] {
+			if d.actor != actor || d.op.Verb != crdt.Increment {
+				continue
+			}
+			if before >= 0 && l.removed(before, known(append(l.seen(i), i))) {
+				total = 0
+			}
+			total, before = total+d.op.Delta, i
+		}
+		sum, present = sum+total, true
+	}
+	return sum, present
+}
+
+// seen lists what the writer of i had seen.
+func (l *ledger) seen(i int) (list []int) {
+	for m := range l.deeds[:i] {
+		if l.saw(i, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// deletes returns those of a list.
+func (l *ledger) deletes(list []int) []int {
+	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return l.deeds[i].op.Verb != crdt.Delete })
+}
+
+// removed reports whether one of the deletes had seen k.
+func (l *ledger) removed(k int, deletes []int) bool {
+	return slices.ContainsFunc(deletes, func(r int) bool { return l.saw(r, k) })
+}
+
+func (l *ledger) max(in []int) string {
+	best, present := 0, false
+	at := func(int) bool { return true }
+	for _, i := range in {
+		if l.deeds[i].op.Verb == crdt.Bump && !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, i, at) }) {
+			if n := number(l.deeds[i].op.Value); !present || n > best {
+				best, present = n, true
+			}
+		}
+	}
+	if !present {
+		return ""
+	}
+	return strconv.Itoa(best)
+}
+
+// object is last-write-wins for each field; replacing and deleting clear the fields
+// that their writer had. Another field written before, that it did not have, may go
+// or stay, and then the model is not sure.
+func (l *ledger) object(in []int) (want string, sure bool) {
+	few, more := l.fields(in, false), l.fields(in, true)
+	if len(few) != len(more) {
+		return "", false
+	}
+	if len(few) == 0 {
+		return "", true
+	}
+	b, _ := json.Marshal(few)
+	return string(b), true
+}
+
+func (l *ledger) fields(in []int, more bool) map[string]json.RawMessage {
+	puts := map[string]*deed{}
+	for _, i := range in {
+		d := l.deeds[i]
+		for field := range d.fields() {
+			if o := puts[field]; o == nil || o.before(d) {
+				puts[field] = d
+			}
+		}
+	}
+	maps.DeleteFunc(puts, func(field string, d *deed) bool {
+		return slices.ContainsFunc(in, func(i int) bool {
+			c := l.deeds[i]
+			return c.op.Verb != crdt.Patch && d.before(c) && (c.has[field] || more && len(c.has) > 0)
+		})
+	})
+	out := map[string]json.RawMessage{}
+	for field, d := range puts {
+		out[field] = json.RawMessage(text(d.op.Value.Field(field)))
+	}
+	return out
+}
+
+// fields returns what a put or patch of an object writes.
+func (d *deed) fields() (m map[string]any) {
+	if d.op.Verb != crdt.Delete && d.op.Value.Decode(&m) != nil {
+		m = map[string]any{"undecodable": 1}
+	}
+	return m
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

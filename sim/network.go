@@ -1,0 +1,271 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+)
+
+// network decides what becomes of frames, and who takes whom for alive: the part of
+// memberlist, which may lie.
+type network struct {
+	c       *Cluster
+	cuts    []bool            // from*peers+to
+	cutting int               // how many are set
+	tries   map[uint64]uint64 // attempts of each message
+	changes uint64
+	twin    clock.Actor // an actor that two peers write as
+	twins   *Peer       // the second of them
+}
+
+// What memberlist takes, at its default settings.
+const (
+	detectAtLeast = 5 * time.Second
+	detectAtMost  = 15 * time.Second
+	helpers       = 8 // through whom a peer may be reached indirectly
+	window        = 1 << 20
+)
+
+func (n *network) init(c *Cluster) {
+	n.c = c
+	n.cuts = make([]bool, c.cfg.Peers*c.cfg.Peers)
+	n.tries = map[uint64]uint64{}
+}
+
+// cut sets or ends a cut of one direction.
+func (n *network) cut(from, to *Peer, cut bool) {
+	at := &n.cuts[from.index*len(n.c.peers)+to.index]
+	switch {
+	case from == to || *at == cut:
+		return
+	case cut:
+		n.cutting++
+	default:
+		n.cutting--
+	}
+	*at = cut
+}
+
+func (n *network) heal() {
+	clear(n.cuts)
+	n.cutting = 0
+}
+
+func (n *network) open(from, to *Peer) bool {
+	return n.cutting == 0 || !n.cuts[from.index*len(n.c.peers)+to.index]
+}
+
+func (n *network) linked(a, b *Peer) bool { return n.open(a, b) && n.open(b, a) }
+
+// reaches reports whether p would find q alive: directly, or through others.
+func (n *network) reaches(p, q *Peer) bool {
+	if !q.up || q.paused {
+		return false
+	}
+	if n.linked(p, q) {
+		return true
+	}
+	peers := n.c.peers
+	for i := range min(helpers, len(peers)) {
+		h := peers[(p.index+1+i)%len(peers)]
+		if h != p && h != q && h.up && !h.paused && n.linked(p, h) && n.linked(h, q) {
+			return true
+		}
+	}
+	return false
+}
+
+// sight is what one peer believes of another: which of its lives it has heard of,
+// and whether the last of those is up.
+type sight struct {
+	from, lives   int
+	alive, target bool
+}
+
+// changed has every peer find out in its time what is different now.
+func (c *Cluster) changed() {
+	n := &c.net
+	n.changes++
+	for _, p := range c.peers {
+		if !p.up {
+			continue
+		}
+		var gone, back bool
+		for j, q := range c.peers {
+			if q == p {
+				continue
+			}
+			s := &p.sees[j]
+			reached := n.reaches(p, q)
+			gone = gone || s.alive && !reached
+			back = back || reached && (!s.alive || s.lives < len(q.lives))
+		}
+		f := newFate(c.cfg.Seed, n.changes, uint64(p.index))
+		life := p.r
+		if gone {
+			c.agenda.add(c.now+f.between(detectAtLeast, detectAtMost), func() { p.notice(life, false) })
+		}
+		if back {
+			delay := f.between(10*time.Millisecond, 1500*time.Millisecond)
+			if f.chance(0.1) {
+				c.reached("a peer missed a join")
+				delay = f.between(1500*time.Millisecond, 10*time.Second)
+			}
+			c.agenda.add(c.now+delay, func() { p.notice(life, true) })
+		}
+	}
+}
+
+// notice updates what p believes: who has come back, or who is gone.
+func (p *Peer) notice(life any, back bool) {
+	if life != any(p.r) || !p.up {
+		return
+	}
+	different := false
+	for j, q := range p.c.peers {
+		if q == p {
+			continue
+		}
+		s := &p.sees[j]
+		reached := p.c.net.reaches(p, q)
+		switch {
+		case back && reached && (!s.alive || s.lives < len(q.lives)):
+			if s.lives == 0 {
+				s.from = len(q.lives) - 1
+			}
+			s.alive, s.lives = true, len(q.lives)
+			different = true
+		case !back && !reached && s.alive:
+			s.alive = false
+			different = true
+		}
+	}
+	if different {
+		p.look()
+	}
+}
+
+// look gives the replica what its peer believes.
+func (p *Peer) look() {
+	if !p.up {
+		return
+	}
+	view := make([]gossip.Peer, 0, len(p.sees))
+	for j, q := range p.c.peers {
+		if q == p {
+			continue
+		}
+		s := p.sees[j]
+		for k := s.from; k < s.lives; k++ {
+			view = append(view, gossip.Peer{Actor: q.lives[k], Name: q.name, Alive: k == s.lives-1 && s.alive && !p.suspects[j]})
+		}
+	}
+	p.r.SetMembers(p.wall(), view)
+	if !p.held() {
+		p.carry()
+	}
+}
+
+// suspect makes p take q for dead for a while, although it is not.
+func (p *Peer) suspect(q *Peer, lasts time.Duration) {
+	c := p.c
+	if p.suspects == nil {
+		p.suspects = map[int]bool{}
+	}
+	p.suspects[q.index] = true
+	c.reached("a suspicion was false")
+	c.note(Suspected, p.index, "takes %s for dead", q.name)
+	p.look()
+	c.agenda.add(c.now+lasts, func() {
+		if p.suspects[q.index] {
+			delete(p.suspects, q.index)
+			p.look()
+		}
+	})
+}
+
+// send decides what becomes of one frame, from what it is.
+func (n *network) send(p *Peer, e gossip.Envelope) {
+	c := n.c
+	q := c.owners[e.To]
+	if q == nil {
+		return
+	}
+	id := digest(uint64(p.index)<<32|uint64(q.index), e.Frame)
+	c.hash = (c.hash ^ id ^ uint64(c.now)) * 0x9e3779b97f4a7c15
+	n.tries[id]++
+	f := newFate(c.cfg.Seed, id, n.tries[id])
+	lost := e.Class == gossip.Packet && f.chance(c.cfg.Loss)
+	if e.To == n.twin && n.twins.r.Actor() == n.twin && n.twins != p && f.chance(0.5) {
+		q = n.twins
+	}
+	cut := !n.open(p, q)
+	gone := !q.up || q.r.Actor() != e.To
+	if c.tracer != nil {
+		fate := ""
+		switch {
+		case cut:
+			fate = ", cut off"
+		case gone:
+			fate = ", nobody there"
+		case lost:
+			fate = ", lost"
+		}
+		c.trace("%s to %s %v %d B: %s%s", p.name, q.name, e.Class, len(e.Frame), describe(e.Frame), fate)
+	}
+	delay := f.between(200*time.Microsecond, 2200*time.Microsecond)
+	if e.Class == gossip.Bulk {
+		p.reopen(e, delay)
+	}
+	if lost || cut || gone {
+		if e.Class != gossip.Packet && f.chance(0.5) {
+			p.hearLost(e, f.between(0, 5*time.Second))
+		}
+		return
+	}
+	copies := 1
+	if f.chance(c.cfg.Double) {
+		copies = 2
+	}
+	for range copies {
+		if c.cfg.Late > 0 && f.below(20) == 0 {
+			delay += f.between(0, c.cfg.Late)
+			if delay > time.Minute {
+				c.reached("a message came minutes late")
+			}
+		}
+		frame := append([]byte(nil), e.Frame...)
+		life := q.r
+		c.agenda.add(c.now+delay, func() {
+			if q.r == life && q.up {
+				q.receive(frame)
+			}
+		})
+		delay = f.between(200*time.Microsecond, 20*time.Millisecond)
+	}
+}
+
+// reopen tells the engine, once a bulk frame is through, that more may go.
+func (p *Peer) reopen(e gossip.Envelope, delay time.Duration) {
+	life := p.r
+	p.c.agenda.add(p.c.now+delay, func() {
+		if p.r == life && p.up {
+			p.r.Engine().Window(e.To, window)
+			p.schedule()
+		}
+	})
+}
+
+// hearLost tells the engine that a stream broke.
+func (p *Peer) hearLost(e gossip.Envelope, delay time.Duration) {
+	life := p.r
+	p.c.agenda.add(p.c.now+delay, func() {
+		if p.r == life && p.up {
+			p.r.Engine().Lost(p.wall(), e.To)
+			if !p.held() {
+				p.carry()
+			}
+		}
+	})
+}

@@ -1,0 +1,378 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+// Peer is one replica with its clock, its disk and its loop: the loop does one thing
+// at a time, and while the disk writes or the process is stopped, frames wait.
+type Peer struct {
+	c      *Cluster
+	index  int
+	name   string
+	clock  Clock
+	births uint64
+	lives  []clock.Actor
+
+	r       *replica.Replica // of this life
+	up      bool
+	disk    *disk
+	txn     []crdt.Saved // being written
+	paused  bool
+	inbox   [][]byte // frames that came while the loop was held up
+	ticking time.Duration
+	sent    uint64
+
+	sees     []sight // of each peer
+	suspects map[int]bool
+	shadow   map[string]string // what the changes told so far
+
+	// OnChange, if set, hears each change of a key as a subscriber would. It may
+	// write. A lazy change's value is to be read with Get.
+	OnChange func(crdt.Change)
+}
+
+// inboxFrames bounds what waits for a stopped process.
+const inboxFrames = 10_000
+
+// Name returns n1, n2, …
+func (p *Peer) Name() string { return p.name }
+
+// Up reports whether the process runs.
+func (p *Peer) Up() bool { return p.up }
+
+// wall is what the peer takes for the time.
+func (p *Peer) wall() time.Time {
+	drift := time.Duration(float64(p.c.now) * p.clock.Drift / 1e6)
+	return epoch.Add(p.c.now + drift + p.clock.Skew)
+}
+
+func (p *Peer) millis() uint64 { return uint64(p.wall().UnixMilli()) }
+
+// when turns the peer's time into the world's.
+func (p *Peer) when(t time.Time) time.Duration {
+	d := t.Sub(epoch) - p.clock.Skew
+	if p.clock.Drift == 0 {
+		return d
+	}
+	return time.Duration(float64(d)/(1+p.clock.Drift/1e6)) + time.Microsecond // not before it
+}
+
+// live begins a life as actor a, with what image holds.
+func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
+	c := p.c
+	p.lives = append(p.lives, a)
+	c.owners[a] = p
+	p.r = replica.New(p.wall(), replica.Config{
+		Name: p.name, Rules: c.rules, Journal: c.cfg.Disk, Conflicts: 16,
+		Gossip: gossip.Config{
+			Self: a, Cluster: "sim", Seed: c.cfg.Seed ^ uint64(p.index)<<8 ^ p.births,
+			BatchInterval: c.batch(), QueueBytes: c.cfg.Queue,
+		},
+		NewActor: func(time.Time) clock.Actor {
+			next := c.actor(p)
+			p.lives = append(p.lives, next)
+			c.owners[next] = p
+			return next
+		},
+	})
+	for _, e := range image {
+		if err := p.r.Restore(e); err != nil {
+			c.judge.violate(p.index, "O6: %s cannot come back from disk: %v", p.name, err)
+		}
+	}
+	p.r.Store().Changes() // what was restored is no news
+	p.up, p.ticking, p.inbox, p.txn = true, -1, nil, nil
+	p.shadow = map[string]string{}
+	for key, value := range p.content() {
+		p.shadow[key] = value
+	}
+}
+
+// start begins another life, from disk if there is one.
+func (p *Peer) start() {
+	if p.up {
+		return
+	}
+	var image []crdt.Saved
+	if p.disk != nil {
+		image = p.disk.entries()
+		if len(image) > 0 {
+			p.c.reached("a peer came back from disk")
+		}
+	}
+	p.live(p.c.actor(p), image)
+	p.c.note(Started, p.index, "starts, with %d keys", p.r.Store().Len())
+	for i := range p.sees {
+		if p.disk == nil {
+			p.sees[i] = sight{}
+		}
+		p.sees[i].alive = false // the disk remembers who there was
+	}
+	p.c.changed()
+	p.look()
+}
+
+// kill ends the process. A transaction on its way to the disk may have arrived.
+func (p *Peer) kill() {
+	if !p.up {
+		return
+	}
+	if p.txn != nil {
+		p.c.reached("a peer was killed while its disk wrote")
+		if f := newFate(p.c.cfg.Seed, uint64(p.index), p.births, uint64(p.c.now)); f.chance(0.5) {
+			p.disk.commit(p.txn)
+		}
+	}
+	if len(p.inbox) > 0 {
+		p.c.reached("a peer was killed with frames unread")
+	}
+	p.up, p.paused, p.inbox, p.txn = false, false, nil, nil
+	p.c.note(Killed, p.index, "is killed")
+	p.c.judge.died(p)
+	p.c.changed()
+}
+
+// pause stops the process, as SIGSTOP does.
+func (p *Peer) pause() {
+	p.paused = true
+	p.c.note(Paused, p.index, "stops")
+	p.c.changed()
+}
+
+// resume lets it go on.
+func (p *Peer) resume() {
+	if !p.paused {
+		return
+	}
+	p.paused = false
+	p.c.note(Resumed, p.index, "goes on")
+	p.c.changed()
+	if p.up {
+		p.unblock()
+	}
+}
+
+func (p *Peer) held() bool { return p.paused || p.txn != nil }
+
+// Write makes ops on this peer as one unit, at once. The errors are those of
+// agent.Put, and one for a process that does not run.
+func (p *Peer) Write(ops ...crdt.Op) error {
+	if !p.up || p.paused {
+		return fmt.Errorf("%s does not run", p.name)
+	}
+	err := p.c.judge.write(p, ops)
+	if err == nil && !p.held() {
+		p.carry()
+	}
+	return err
+}
+
+// Get returns what key holds here.
+func (p *Peer) Get(key string) (crdt.Entry, bool) { return p.r.Store().Render(key, p.millis()) }
+
+// receive takes a frame from the network.
+func (p *Peer) receive(frame []byte) {
+	if p.held() {
+		if len(p.inbox) < inboxFrames {
+			p.inbox = append(p.inbox, frame)
+		}
+		return
+	}
+	p.merge(frame)
+	p.carry()
+}
+
+func (p *Peer) merge(frame []byte) {
+	if p.c.tracer != nil {
+		p.c.trace("%s takes %d B: %s", p.name, len(frame), describe(frame))
+	}
+	if err := p.r.Receive(p.wall(), frame); err != nil {
+		var bad *gossip.FrameError
+		if errors.As(err, &bad) && bad.Reason == "critical-section" {
+			p.c.reached("a frame of a later version was refused")
+		} else {
+			p.c.judge.violate(p.index, "O6: %s refused a frame of its own kind: %v", p.name, err)
+		}
+	}
+	clear(frame) // nobody may keep it
+}
+
+// unblock does what waited for the loop.
+func (p *Peer) unblock() {
+	if p.held() {
+		return
+	}
+	inbox := p.inbox
+	p.inbox = nil
+	for _, frame := range inbox {
+		p.merge(frame)
+	}
+	p.carry()
+}
+
+// carry carries out what the replica asks for: first the disk, then subscribers and
+// the network, as the agent's loop does.
+func (p *Peer) carry() {
+	rd := p.r.Ready()
+	if rd.Rotated {
+		p.c.reached("a clone was noticed")
+		p.c.note(Rotated, p.index, "goes on as %s", p.c.nameOf(p.r.Actor()))
+		p.c.changed()
+	}
+	if len(rd.Journal) > 0 {
+		p.txn = rd.Journal
+		life := p.r
+		f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now), uint64(len(rd.Journal)))
+		delay := f.between(100*time.Microsecond, 4*time.Millisecond)
+		if f.chance(0.02) {
+			delay += f.between(0, 500*time.Millisecond)
+		}
+		p.c.At(p.c.now+delay, func() {
+			if p.r != life || !p.up {
+				return
+			}
+			p.disk.commit(p.txn)
+			p.txn = nil
+			p.carryOut(rd)
+			p.unblock()
+		})
+		return
+	}
+	p.carryOut(rd)
+}
+
+func (p *Peer) carryOut(rd replica.Ready) {
+	p.c.judge.saw(p, rd.Changes)
+	for _, e := range rd.Envelopes {
+		p.sent += uint64(len(e.Frame))
+		p.c.net.send(p, e)
+	}
+	if p.OnChange != nil {
+		for _, ch := range rd.Changes {
+			p.OnChange(ch)
+		}
+	}
+	p.schedule()
+}
+
+// schedule plans the next tick, unless an earlier one is planned.
+func (p *Peer) schedule() {
+	at := max(p.when(p.r.Deadline()), p.c.now)
+	if p.ticking >= 0 && p.ticking <= at {
+		return
+	}
+	p.ticking = at
+	life := p.r
+	p.c.agenda.add(at, func() {
+		if p.r != life || !p.up || p.ticking != at {
+			return
+		}
+		p.ticking = -1
+		if p.held() {
+			p.ticking = -1
+			return // unblock comes by
+		}
+		p.r.Tick(p.wall())
+		p.c.judge.ticked(p)
+		p.carry()
+	})
+}
+
+// agrees reports whether both have seen and hold the same.
+func (p *Peer) agrees(o *Peer) bool {
+	a, b := p.r.Store(), o.r.Store()
+	return a.Sum() == b.Sum() && a.Context().Equal(b.Context())
+}
+
+// content renders every key.
+func (p *Peer) content() map[string]string {
+	s := p.r.Store()
+	var keys []string
+	s.Keys(func(key string, _ crdt.Entry, _ bool) bool {
+		keys = append(keys, key)
+		return true
+	})
+	all := make(map[string]string, len(keys))
+	for _, key := range keys {
+		if v, ok := p.read(key); ok {
+			all[key] = v
+		}
+	}
+	return all
+}
+
+// read renders one key as JSON; of a custom key its siblings.
+func (p *Peer) read(key string) (string, bool) {
+	e, ok := p.Get(key)
+	if !ok {
+		return "", false
+	}
+	if e.Kind() == crdt.Custom {
+		var list []string
+		for _, s := range e.Siblings() {
+			list = append(list, s.Value.String())
+		}
+		return strings.Join(list, "|"), true
+	}
+	b, err := e.Value().AppendJSON(nil)
+	if err != nil {
+		return err.Error(), true
+	}
+	return string(b), true
+}
+
+func (p *Peer) show(match func(string) bool) string {
+	var list []string
+	for key, value := range p.content() {
+		if match == nil || match(key) {
+			list = append(list, key+"="+value)
+		}
+	}
+	if len(list) == 0 {
+		return "nothing"
+	}
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+// tear makes a disk that lied lose its last n transactions, while the process is down.
+func (p *Peer) tear(n int) {
+	if p.up || p.disk == nil || len(p.disk.undo) == 0 {
+		return
+	}
+	p.disk.tear(n)
+	p.c.judge.torn = true
+	p.c.reached("a disk lost its last transactions")
+	p.c.note(Torn, p.index, "its disk has lost its last transactions")
+	p.c.judge.died(p)
+}
+
+// clone makes q go on as a copy of p: as a machine's snapshot that is started twice,
+// with p's disk and its identity.
+func (p *Peer) clone(q *Peer) {
+	if !p.up || p == q || p.disk == nil {
+		return
+	}
+	c := p.c
+	c.judge.cloned = true
+	q.live(p.r.Actor(), p.disk.entries())
+	q.lives = q.lives[:len(q.lives)-1] // the identity stays its owner's
+	c.owners[p.r.Actor()] = p
+	c.net.twin, c.net.twins = p.r.Actor(), q
+	c.note(Started, q.index, "goes on as a copy of %s", p.name)
+	for i := range q.sees {
+		q.sees[i] = sight{}
+	}
+	c.changed()
+	q.look()
+}

@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Script is a run written down: the world it begins in, and steps at their times.
+// As text it is one line each, "#" begins a comment:
+//
+//	seed 42
+//	peers 5
+//	batch 20ms
+//	disk
+//	loss 0.2
+//	double 0.1
+//	late 3m
+//	queue 65536
+//	clock 2 skew=1h drift=200
+//	1.25s  2 put color red
+//	3s     cut 1,2 | 3,4,5
+//
+// A step without a time comes at that of the step before; "run 5s" moves it on.
+type Script struct {
+	Config Config
+	Steps  []Step
+	Ends   time.Duration // how long the hostile part lasts
+}
+
+// Step is what happens at one time: see [Cluster.Do].
+type Step struct {
+	At time.Duration
+	Do string
+}
+
+// String returns the script as text that ParseScript reads.
+func (s Script) String() string {
+	var b strings.Builder
+	c := s.Config
+	fmt.Fprintf(&b, "seed %d\npeers %d\n", c.Seed, c.Peers)
+	if c.Batch > 0 {
+		fmt.Fprintf(&b, "batch %v\n", c.Batch)
+	}
+	if c.Disk {
+		b.WriteString("disk\n")
+	}
+	if c.Loss > 0 {
+		fmt.Fprintf(&b, "loss %g\n", c.Loss)
+	}
+	if c.Double > 0 {
+		fmt.Fprintf(&b, "double %g\n", c.Double)
+	}
+	if c.Late > 0 {
+		fmt.Fprintf(&b, "late %v\n", c.Late)
+	}
+	if c.Queue > 0 {
+		fmt.Fprintf(&b, "queue %d\n", c.Queue)
+	}
+	for i, k := range c.Clocks {
+		if k != (Clock{}) {
+			fmt.Fprintf(&b, "clock %d skew=%v drift=%g\n", i+1, k.Skew, k.Drift)
+		}
+	}
+	for _, step := range s.Steps {
+		fmt.Fprintf(&b, "%-12v %s\n", step.At, step.Do)
+	}
+	if len(s.Steps) == 0 || s.Ends > s.Steps[len(s.Steps)-1].At {
+		fmt.Fprintf(&b, "%-12v end\n", s.Ends)
+	}
+	return b.String()
+}
+
+// ParseScript reads a script. The error names every line that is wrong.
+func ParseScript(text string) (Script, error) {
+	var s Script
+	var errs []error
+	at := time.Duration(0)
+	for i, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		header, err := s.header(words)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("line %d: %w", i+1, err))
+			continue
+		}
+		if header {
+			continue
+		}
+		if d, err := time.ParseDuration(words[0]); err == nil && len(words) > 1 && words[0] != "0" {
+			at, words = d, words[1:]
+		}
+		switch {
+		case words[0] == "end":
+		case words[0] == "run":
+			d, err := duration(words, 1)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("line %d: %w", i+1, err))
+			}
+			at += d
+		default:
+			s.Steps = append(s.Steps, Step{at, strings.Join(words, " ")})
+		}
+		s.Ends = max(s.Ends, at)
+	}
+	slices.SortStableFunc(s.Steps, func(a, b Step) int { return int(a.At - b.At) })
+	if len(errs) == 0 {
+		errs = append(errs, s.check())
+	}
+	return s, errors.Join(errs...)
+}
+
+// header reads a line about the world, if it is one.
+func (s *Script) header(words []string) (bool, error) {
+	c := &s.Config
+	value := arg(words, 1)
+	var err error
+	switch words[0] {
+	case "seed":
+		c.Seed, err = strconv.ParseUint(value, 10, 64)
+	case "peers":
+		c.Peers, err = strconv.Atoi(value)
+	case "queue":
+		c.Queue, err = strconv.Atoi(value)
+	case "batch":
+		c.Batch, err = duration(words, 1)
+	case "late":
+		c.Late, err = duration(words, 1)
+	case "loss":
+		c.Loss, err = strconv.ParseFloat(value, 64)
+	case "double":
+		c.Double, err = strconv.ParseFloat(value, 64)
+	case "disk":
+		c.Disk = true
+	case "clock":
+		err = s.clock(words[1:])
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func (s *Script) clock(words []string) error {
+	n, err := strconv.Atoi(arg(words, 0))
+	if err != nil || n < 1 || n > MaxPeers {
+		return fmt.Errorf("clock: a peer from 1 to %d is wanted", MaxPeers)
+	}
+	for len(s.Config.Clocks) < n {
+		s.Config.Clocks = append(s.Config.Clocks, Clock{})
+	}
+	k := &s.Config.Clocks[n-1]
+	for _, w := range words[1:] {
+		name, value, _ := strings.Cut(w, "=")
+		switch name {
+		case "skew":
+			k.Skew, err = time.ParseDuration(value)
+		case "drift":
+			k.Drift, err = strconv.ParseFloat(value, 64)
+		default:
+			err = fmt.Errorf("clock: skew= or drift= is wanted, not %q", w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check compiles every step without doing it.
+func (s Script) check() error {
+	c, err := New(s.Config)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, step := range s.Steps {
+		if _, err := c.compile(step.Do); err != nil {
+			errs = append(errs, fmt.Errorf("%v %s: %w", step.At, step.Do, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,379 @@
+package sim
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Do carries out one step of a script, a fault or a write:
+//
+//	2 put KEY VALUE [ttl=3s]   2 delete KEY          2 putif KEY VALUE
+//	2 add KEY VALUE…           2 remove KEY VALUE…
+//	2 incr KEY N               2 max KEY N
+//	2 patch KEY OBJECT         2 replace KEY OBJECT   2 sibling KEY VALUE
+//	2 put a 1 ; add b 2        one batch
+//	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
+//	heal                       all cuts       heal 1,2 | 3  these
+//	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
+//	pause 2  resume 2          SIGSTOP and SIGCONT
+//	suspect 1 2 5s             peer 1 takes peer 2 for dead
+//	clone 1 2                  peer 2 goes on as a copy of peer 1, identity and all
+//	next 2 KEY                 peer 2 hears from a peer of a later version
+//	lose 0.2   calm            share of packets lost from here on; no faults
+//	run 5s
+//
+// A value is JSON, else a string. A write that a peer refuses is an error of the run
+// only if the script itself is wrong; a peer that is down writes nothing.
+func (c *Cluster) Do(step string) error {
+	do, err := c.compile(step)
+	if err != nil {
+		return fmt.Errorf("step %q: %w", step, err)
+	}
+	do()
+	return nil
+}
+
+// compile checks a step and returns what it does.
+func (c *Cluster) compile(step string) (func(), error) {
+	words := strings.Fields(step)
+	if len(words) == 0 {
+		return nil, fmt.Errorf("is empty")
+	}
+	if _, err := strconv.Atoi(words[0]); err == nil {
+		return c.compileWrite(words)
+	}
+	verb, args := words[0], words[1:]
+	switch verb {
+	case "cut", "heal":
+		if verb == "heal" && len(args) == 0 {
+			return c.healAll, nil
+		}
+		return c.compileCut(verb == "cut", args)
+	case "calm":
+		return c.calm, nil
+	case "run":
+		d, err := duration(args, 0)
+		return func() { c.Run(d) }, err
+	case "lose":
+		share, err := strconv.ParseFloat(strings.Join(args, ""), 64)
+		if err != nil || share < 0 || share > 1 {
+			return nil, fmt.Errorf("a share from 0 to 1 is wanted")
+		}
+		return func() { c.cfg.Loss = share; c.judge.faulted() }, nil
+	}
+	return c.compileFault(verb, args)
+}
+
+func (c *Cluster) healAll() {
+	c.net.heal()
+	c.note(Healed, 0, "every cut is healed")
+	c.changed()
+}
+
+func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
+	p, err := c.peerArg(args, 0)
+	if err != nil {
+		return nil, err
+	}
+	var do func()
+	switch verb {
+	case "kill":
+		do = p.kill
+	case "start":
+		do = p.start
+	case "pause":
+		do = func() {
+			if p.up && !p.paused {
+				p.pause()
+			}
+		}
+	case "resume":
+		do = p.resume
+	case "tear":
+		n, err := strconv.Atoi(arg(args, 1))
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("a number of transactions is wanted")
+		}
+		do = func() { p.tear(n) }
+	case "suspect":
+		q, err := c.peerArg(args, 1)
+		if err != nil {
+			return nil, err
+		}
+		lasts, err := duration(args, 2)
+		if err != nil {
+			return nil, err
+		}
+		do = func() {
+			if p.up && q != p {
+				p.suspect(q, lasts)
+			}
+		}
+	case "clone":
+		q, err := c.peerArg(args, 1)
+		if err != nil {
+			return nil, err
+		}
+		do = func() { p.clone(q) }
+	case "next":
+		if err := crdt.ValidateKey(arg(args, 1)); err != nil {
+			return nil, err
+		}
+		do = func() { c.next.speak(p, args[1]) }
+	default:
+		return nil, fmt.Errorf("no such step")
+	}
+	return func() { c.judge.faulted(); do() }, nil
+}
+
+func arg(args []string, i int) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return ""
+}
+
+func duration(args []string, i int) (time.Duration, error) {
+	d, err := time.ParseDuration(arg(args, i))
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("a duration like 5s is wanted, not %q", arg(args, i))
+	}
+	return d, nil
+}
+
+func (c *Cluster) peerArg(args []string, i int) (*Peer, error) {
+	n, err := strconv.Atoi(arg(args, i))
+	if err != nil || n < 1 || n > len(c.peers) {
+		return nil, fmt.Errorf("a peer from 1 to %d is wanted, not %q", len(c.peers), arg(args, i))
+	}
+	return c.peers[n-1], nil
+}
+
+func (c *Cluster) peersArg(list string) ([]*Peer, error) {
+	var peers []*Peer
+	for _, s := range strings.Split(strings.ReplaceAll(list, " ", ""), ",") {
+		lo, hi, isRange := strings.Cut(s, "-")
+		if !isRange {
+			hi = lo
+		}
+		first, err := c.peerArg([]string{lo}, 0)
+		if err != nil {
+			return nil, err
+		}
+		last, err := c.peerArg([]string{hi}, 0)
+		if err != nil {
+			return nil, err
+		}
+		for i := first.index; i <= last.index; i++ {
+			peers = append(peers, c.peers[i])
+		}
+	}
+	return peers, nil
+}
+
+func (c *Cluster) compileCut(cut bool, args []string) (func(), error) {
+	text := strings.Join(args, " ")
+	sides, oneWay := strings.Split(text, "|"), false
+	if strings.Contains(text, ">") {
+		sides, oneWay = strings.Split(text, ">"), true
+	}
+	if len(sides) < 2 || oneWay && len(sides) != 2 {
+		return nil, fmt.Errorf("sides are wanted, like 1,2 | 3 or 1 > 2,3")
+	}
+	groups := make([][]*Peer, len(sides))
+	for i, side := range sides {
+		var err error
+		if groups[i], err = c.peersArg(side); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		c.judge.faulted()
+		for i, from := range groups {
+			for k, to := range groups {
+				if i == k || oneWay && i > k {
+					continue
+				}
+				for _, p := range from {
+					for _, q := range to {
+						c.net.cut(p, q, cut)
+					}
+				}
+			}
+		}
+		switch {
+		case cut && oneWay:
+			c.reached("a cut in one direction")
+			c.note(Cut, 0, "cut one way: %s", text)
+		case cut:
+			c.note(Cut, 0, "cut: %s", text)
+		default:
+			c.note(Healed, 0, "healed: %s", text)
+		}
+		c.changed()
+	}, nil
+}
+
+// compileWrite reads "2 put a 1 ; add b 2".
+func (c *Cluster) compileWrite(words []string) (func(), error) {
+	p, err := c.peerArg(words, 0)
+	if err != nil {
+		return nil, err
+	}
+	var ops []crdt.Op
+	var ttls []time.Duration
+	conditional := false
+	for _, part := range split(words[1:], ";") {
+		op, ttl, err := parseOp(part)
+		if err != nil {
+			return nil, err
+		}
+		conditional = conditional || part[0] == "putif"
+		ops, ttls = append(ops, op), append(ttls, ttl)
+	}
+	return func() {
+		if !p.up {
+			return
+		}
+		ops := slices.Clone(ops)
+		for i, ttl := range ttls {
+			if ttl > 0 {
+				ops[i].Expiry = p.millis() + uint64(ttl.Milliseconds())
+			}
+			if conditional {
+				version := new(crdt.Version)
+				if e, ok := p.Get(ops[i].Key); ok {
+					*version = e.Version()
+				}
+				if c.hash%4 == 0 {
+					*version++ // as if somebody had written in between
+				}
+				ops[i].If = version
+			}
+		}
+		_ = p.Write(ops...) // refused is refused: nothing was promised
+	}, nil
+}
+
+func split(words []string, at string) [][]string {
+	var parts [][]string
+	for len(words) > 0 {
+		i := slices.Index(words, at)
+		if i < 0 {
+			i = len(words)
+		}
+		parts = append(parts, words[:i])
+		words = words[min(i+1, len(words)):]
+	}
+	return parts
+}
+
+func parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
+	if len(words) < 2 {
+		return op, 0, fmt.Errorf("a verb and a key are wanted")
+	}
+	verb, args := words[0], words[2:]
+	op.Key = words[1]
+	if n := len(args); n > 0 && strings.HasPrefix(args[n-1], "ttl=") {
+		if ttl, err = duration([]string{args[n-1][4:]}, 0); err != nil {
+			return op, 0, err
+		}
+		args = args[:n-1]
+	}
+	values, err := parseValues(args)
+	if err != nil {
+		return op, 0, err
+	}
+	want := 1
+	switch verb {
+	case "put", "putif":
+		op.Verb = crdt.Put
+	case "sibling":
+		op.Verb, op.Kind = crdt.Put, crdt.Custom
+	case "replace":
+		op.Verb, op.Kind = crdt.Put, crdt.Object
+	case "patch":
+		op.Verb = crdt.Patch
+	case "max":
+		op.Verb = crdt.Bump
+	case "delete":
+		op.Verb, want = crdt.Delete, 0
+	case "add":
+		op.Verb, op.Values, want = crdt.Add, values, max(len(values), 1)
+	case "remove":
+		op.Verb, op.Values, want = crdt.Remove, values, max(len(values), 1)
+	case "incr":
+		op.Verb = crdt.Increment
+		if op.Delta, err = strconv.ParseInt(arg(args, 0), 10, 64); err != nil {
+			return op, 0, fmt.Errorf("a whole number is wanted, not %q", arg(args, 0))
+		}
+	default:
+		return op, 0, fmt.Errorf("no verb %q", verb)
+	}
+	if len(values) != want {
+		return op, 0, fmt.Errorf("%s takes %d values, not %d", verb, want, len(values))
+	}
+	if op.Values == nil && want == 1 && op.Verb != crdt.Increment {
+		op.Value = values[0]
+	}
+	return op, ttl, nil
+}
+
+func parseValues(args []string) ([]crdt.Value, error) {
+	var list []crdt.Value
+	for _, a := range args {
+		v, err := crdt.JSONValue([]byte(a))
+		if err != nil {
+			if v, err = crdt.ValueOf(a); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// opsText writes operations as a script does.
+func opsText(ops []crdt.Op) string {
+	var parts []string
+	for _, op := range ops {
+		words := []string{op.Verb.String()}
+		switch {
+		case op.Verb == crdt.Put && op.Kind == crdt.Custom:
+			words[0] = "sibling"
+		case op.Verb == crdt.Put && op.Kind == crdt.Object:
+			words[0] = "replace"
+		case op.Verb == crdt.Bump:
+			words[0] = "max"
+		case op.Verb == crdt.Increment:
+			words = []string{"incr"}
+		}
+		words = append(words, op.Key)
+		if op.Verb == crdt.Increment {
+			words = append(words, strconv.FormatInt(op.Delta, 10))
+		}
+		if !op.Value.IsZero() {
+			words = append(words, text(op.Value))
+		}
+		for _, v := range op.Values {
+			words = append(words, text(v))
+		}
+		parts = append(parts, strings.Join(words, " "))
+	}
+	return strings.Join(parts, " ; ")
+}
+
+// quote writes a value for a script: JSON without spaces.
+func quote(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // the workload's values are all good
+	}
+	return string(b)
+}

@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Kind is what a moment is about.
+type Kind string
+
+// The kinds of moments.
+const (
+	Cut       Kind = "cut"
+	Healed    Kind = "healed"
+	Killed    Kind = "killed"
+	Started   Kind = "started"
+	Paused    Kind = "paused"
+	Resumed   Kind = "resumed"
+	Torn      Kind = "torn"
+	Suspected Kind = "suspected"
+	Rotated   Kind = "rotated"
+	Diverged  Kind = "diverged"
+	Agreed    Kind = "agreed"
+	Violated  Kind = "violated"
+)
+
+// Moment is something worth telling of a run.
+type Moment struct {
+	At   time.Duration
+	Kind Kind
+	Peer int // from 1 on, 0 if it is about all
+	Text string
+}
+
+func (m Moment) String() string {
+	who := ""
+	if m.Peer > 0 {
+		who = fmt.Sprintf("n%d ", m.Peer)
+	}
+	return fmt.Sprintf("%10v  %s%s", m.At.Round(time.Millisecond), who, m.Text)
+}
+
+// Sample is the state of a run at one time.
+type Sample struct {
+	At     time.Duration
+	States []int // of each peer: equal numbers agree, 0 is down
+	Bytes  uint64
+}
+
+// Groups counts the different states.
+func (s Sample) Groups() int {
+	n := 0
+	for _, g := range s.States {
+		n = max(n, g)
+	}
+	return n
+}
+
+const sampleEvery = 50 * time.Millisecond
+
+// sample looks at the run from time to time.
+func (c *Cluster) sample(until time.Duration) {
+	c.look()
+	every := max(sampleEvery, until/2000)
+	c.agenda.add(c.now+every, func() { c.sample(until) })
+}
+
+func (c *Cluster) look() {
+	s := Sample{At: c.now, States: make([]int, len(c.peers)), Bytes: c.Bytes()}
+	var firsts []*Peer
+	for i, p := range c.peers {
+		if !p.up {
+			continue
+		}
+		for g, first := range firsts {
+			if p.agrees(first) {
+				s.States[i] = g + 1
+			}
+		}
+		if s.States[i] == 0 {
+			firsts = append(firsts, p)
+			s.States[i] = len(firsts)
+		}
+	}
+	c.samples = append(c.samples, s)
+}
+
+// note keeps a moment.
+func (c *Cluster) note(kind Kind, peer int, format string, args ...any) {
+	if !c.watch && c.tracer == nil {
+		return
+	}
+	m := Moment{c.now, kind, 0, fmt.Sprintf(format, args...)}
+	if kind != Cut && kind != Healed && kind != Agreed && kind != Diverged {
+		m.Peer = peer + 1
+	}
+	if c.watch {
+		c.moments = append(c.moments, m)
+	}
+	c.trace("%s", strings.TrimSpace(strings.TrimPrefix(m.String(), fmt.Sprintf("%10v", m.At.Round(time.Millisecond)))))
+}
+
+// trace tells a line of what happens.
+func (c *Cluster) trace(format string, args ...any) {
+	if c.tracer != nil {
+		c.tracer(fmt.Sprintf("%10v  ", c.now.Round(time.Microsecond)) + fmt.Sprintf(format, args...))
+	}
+}
+
+// describe says what is in a frame: its sections by name.
+func describe(frame []byte) string {
+	r := wire.NewReader(frame)
+	r.ArrayLen()
+	version, flags, _ := r.Uint(), r.Uint(), r.Uint()
+	if r.Err() != nil || version != gossip.Version {
+		return "of another version"
+	}
+	if flags != 0 {
+		return "compressed"
+	}
+	var names []string
+	for range r.ArrayLen() {
+		section := r.Raw()
+		s := wire.NewReader(section)
+		n := s.ArrayLen()
+		kind := s.Uint()
+		if r.Err() != nil || s.Err() != nil {
+			return "malformed"
+		}
+		if name := gossip.SectionName(kind); name != "" {
+			names = append(names, fmt.Sprintf("%s(%d)", name, n-1))
+		}
+	}
+	return strings.Join(names, " ")
+}
