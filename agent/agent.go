@@ -4,7 +4,6 @@ import (
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,9 +87,9 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	a.routes.Store(new(map[clock.Actor]string))
 	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): cfg.Name})
 
-	var id [16]byte
+	var id [10]byte
 	cryptorand.Read(id[:])
-	a.id = hex.EncodeToString(id[:])
+	a.id = fmt.Sprintf("%012x%x", now.UnixMilli(), id)
 	a.net, err = transport.Open(ctx, transport.Config{
 		Cluster: cfg.Cluster, ID: a.id, Meta: a.meta(),
 		Bind: cfg.Bind, Advertise: cfg.Advertise, Seeds: cfg.Seeds, Keys: cfg.Keys,

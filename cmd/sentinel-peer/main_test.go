@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,9 @@ func TestProcessesLoseNothing(t *testing.T) {
 	check(d.together(ctx, d.peers))
 	write(n2, 100, 200)
 	check(d.agree(ctx, d.peers))
+	if log, _ := os.ReadFile(n2.log.Name()); bytes.Contains(log, []byte("clone")) {
+		t.Errorf("restarted at its address, n2 takes itself for a clone:\n%s", log)
+	}
 
 	// A peaceful stop right after writes that wait for company.
 	write(n3, 200, 300)

@@ -70,7 +70,7 @@ func (p Path) String() string {
 // and Inbox are mandatory; everything else works at its zero value.
 type Config struct {
 	Cluster   string   // name of the cluster, 1..64 bytes; a peer of another cluster is refused
-	ID        string   // our member id, 1..64 bytes, unique and new at each start
+	ID        string   // our member id, 1..64 bytes, unique, new at each start and greater than before
 	Meta      []byte   // up to 400 bytes that every member learns about us
 	Bind      string   // host:port to listen on; port 0 takes any free one; default 127.0.0.1:7946
 	Advertise string   // host:port others reach us at; default: what we listen on

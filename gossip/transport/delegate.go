@@ -60,6 +60,7 @@ type roster struct {
 
 	mu       sync.RWMutex // guards what follows
 	members  map[string]Member
+	holder   map[string]string    // whose each address is: see settle
 	byes     map[string]time.Time // ids that said goodbye before memberlist told
 	conflict map[string]time.Time // last time another address claimed the id
 }
@@ -69,6 +70,7 @@ func newRoster(self string) *roster {
 		self:     self,
 		changed:  make(chan struct{}, 1),
 		members:  make(map[string]Member),
+		holder:   make(map[string]string),
 		byes:     make(map[string]time.Time),
 		conflict: make(map[string]time.Time),
 	}
@@ -86,13 +88,33 @@ func (r *roster) alive(id string) (addr string, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	m, ok := r.members[id]
-	return m.Addr, ok && m.State == Alive && id != r.self
+	return m.Addr, ok && m.State == Alive && r.holder[m.Addr] == id && id != r.self
+}
+
+// settle decides whose an address is. Who restarts at once is there again while
+// memberlist still takes the life before for alive, and would send it what now comes
+// to the new one: at one address only this process, or else the greatest id, lives.
+func (r *roster) settle(addr string) {
+	holder := ""
+	for id, m := range r.members {
+		if m.Addr == addr && m.State == Alive && holder != r.self && (id == r.self || id > holder) {
+			holder = id
+		}
+	}
+	if holder == "" {
+		delete(r.holder, addr)
+	} else {
+		r.holder[addr] = holder
+	}
 }
 
 func (r *roster) list() []Member {
 	r.mu.RLock()
 	all := make([]Member, 0, len(r.members))
-	for _, m := range r.members {
+	for id, m := range r.members {
+		if m.State == Alive && r.holder[m.Addr] != id {
+			m.State = Dead
+		}
 		all = append(all, m)
 	}
 	r.mu.RUnlock()
@@ -106,13 +128,19 @@ func (r *roster) NotifyUpdate(n *memberlist.Node) { r.up(n, time.Now()) }
 func (r *roster) up(n *memberlist.Node, now time.Time) {
 	m := Member{ID: n.Name, Addr: addrOf(n), Meta: slices.Clone(n.Meta), State: Alive, Since: now}
 	r.mu.Lock()
-	if old, ok := r.members[m.ID]; ok && old.State == Alive {
+	old := r.members[m.ID]
+	if old.State == Alive {
 		m.Since, m.Conflict = old.Since, old.Conflict
 	}
 	r.members[m.ID] = m
+	r.settle(m.Addr)
+	if old.Addr != m.Addr {
+		r.settle(old.Addr)
+	}
+	lives := r.holder[m.Addr] == m.ID
 	delete(r.byes, m.ID)
 	r.mu.Unlock()
-	if m.ID != r.self {
+	if m.ID != r.self && lives {
 		r.seen(m)
 	}
 	r.touch()
@@ -128,6 +156,7 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 		delete(r.byes, m.ID)
 	}
 	r.members[m.ID] = m
+	r.settle(m.Addr)
 	r.mu.Unlock()
 	if m.ID == r.self {
 		return

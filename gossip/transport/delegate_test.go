@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,4 +94,34 @@ func TestAConflictIsForgottenWhenItStops(t *testing.T) {
 	if r.list()[0].Conflict {
 		t.Error("it stays for ever")
 	}
+}
+
+// Until memberlist has noticed that a life ended, the next one at its address, ours
+// too, gets what is sent to it: nobody sends to it any more.
+func TestTheLifeBeforeAtOneAddressIsDead(t *testing.T) {
+	r := newTestRoster()
+	r.NotifyJoin(node("b1", 1))
+	r.NotifyJoin(node("b2", 1))
+	r.NotifyJoin(node("a2", 2))
+	r.NotifyJoin(node("a1", 2)) // heard of later
+	r.NotifyJoin(node("self", 3))
+	r.NotifyJoin(node("z", 3)) // our own life before, whatever its id
+	f := func(want ...string) {
+		t.Helper()
+		var alive []string
+		for _, m := range r.list() {
+			if _, ok := r.alive(m.ID); ok != (m.State == Alive && m.ID != "self") {
+				t.Errorf("%s is listed as %v, and would be sent to: %t", m.ID, m.State, ok)
+			}
+			if m.State == Alive {
+				alive = append(alive, m.ID)
+			}
+		}
+		if !slices.Equal(alive, want) {
+			t.Errorf("alive are %v, want %v", alive, want)
+		}
+	}
+	f("a2", "b2", "self")
+	r.NotifyLeave(node("a2", 2))
+	f("a1", "b2", "self")
 }
