@@ -12,6 +12,11 @@ import (
 // Collected counts what Collect forgot.
 type Collected struct{ Removals, Expired, Pasts int }
 
+// Collectable reports whether there is anything that Collect might forget.
+func (s *Store) Collectable() bool {
+	return len(s.expiries) > 0 || slices.ContainsFunc(s.actors, func(st *actorState) bool { return len(st.pending) > 0 })
+}
+
 // Collect forgets what no peer needs any more: removals, expired records and the
 // pasts of records whose dots are at or below stable. A dot is stable when every
 // peer has acknowledged it and this replica has seen everything each of them had

@@ -28,9 +28,10 @@ type Store struct {
 	index *xsync.Map[string, *cell]
 	keys  atomic.Int64 // visible keys
 
-	context *clock.CausalContext
-	actors  []*actorState
-	number  map[clock.Actor]uint32
+	context   *clock.CausalContext
+	additions uint64 // to context
+	actors    []*actorState
+	number    map[clock.Actor]uint32
 	// published is actors for readers, who use only what never changes of each.
 	published atomic.Pointer[[]*actorState]
 	self      *actorState
@@ -111,6 +112,9 @@ func (s *Store) SetActor(a clock.Actor) { s.self = s.intern(a) }
 // Context returns the live causal context. The caller must not change it.
 func (s *Store) Context() *clock.CausalContext { return s.context }
 
+// Seen counts additions to the context: while it stays, the context does.
+func (s *Store) Seen() uint64 { return s.additions }
+
 func (s *Store) intern(a clock.Actor) *actorState {
 	if i, ok := s.number[a]; ok {
 		return s.actors[i]
@@ -135,6 +139,7 @@ func (s *Store) seenBy(st *actorState) *clock.Span {
 	if !st.known {
 		st.span, st.known = s.context.Ensure(st.actor), true
 	}
+	s.additions++
 	if s.journals && !st.heard {
 		st.heard = true
 		s.heard = append(s.heard, st)

@@ -30,7 +30,7 @@ func (e *Engine) chaseAcks(now time.Time) {
 		return
 	}
 	waiting := false
-	for _, p := range e.alive() {
+	for _, p := range e.living {
 		if p.ackedOwn < e.ackTarget {
 			waiting = true
 			w := e.begin()

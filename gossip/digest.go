@@ -18,22 +18,32 @@ const (
 
 // contextHash identifies what this peer has seen.
 func (e *Engine) contextHash() uint64 {
-	e.hashBuf = e.store.Context().AppendTo(e.hashBuf[:0])
-	sum := sha256.Sum256(e.hashBuf)
-	return binary.BigEndian.Uint64(sum[:])
+	if seen := e.store.Seen(); e.hashedAt != seen || e.hashed == 0 {
+		e.hashBuf = e.store.Context().AppendTo(e.hashBuf[:0])
+		sum := sha256.Sum256(e.hashBuf)
+		e.hashed, e.hashedAt = binary.BigEndian.Uint64(sum[:]), seen
+	}
+	return e.hashed
 }
 
 // stateHash identifies what this peer has seen and holds: tier 0 of
 // anti-entropy.
 func (e *Engine) stateHash() uint64 { return e.contextHash() ^ e.store.Sum()*0x9e3779b97f4a7c15 }
 
+// snapshot returns the context as it is now, not to be changed.
+func (e *Engine) snapshot() *clock.CausalContext {
+	if seen := e.store.Seen(); e.snap == nil || e.snapAt != seen {
+		e.snap, e.snapAt = e.store.Context().Clone(), seen
+	}
+	return e.snap
+}
+
 // StateHash identifies the state for comparing peers: equal on peers that agree.
 func (e *Engine) StateHash() uint64 { return e.stateHash() }
 
 // digest compares notes with one peer chosen at random.
 func (e *Engine) digest(now time.Time) {
-	alive := e.alive()
-	if len(alive) == 0 {
+	if len(e.living) == 0 {
 		e.digestAt = time.Time{}
 		return
 	}
@@ -49,7 +59,7 @@ func (e *Engine) digest(now time.Time) {
 		e.digestEvery = min(2*e.digestEvery, e.cfg.DigestMax)
 	}
 	e.digestAt = now.Add(e.digestEvery)
-	e.sendDigest(now, alive[e.rng.IntN(len(alive))])
+	e.sendDigest(now, e.living[e.rng.IntN(len(e.living))])
 }
 
 func (e *Engine) sendDigest(now time.Time, p *peer) {
@@ -87,14 +97,16 @@ func (in *incoming) digest(r *wire.Reader) {
 		return
 	}
 	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
-	p.hasOffset = true
 	p.rules, p.members = rules, members
-	e.setOffset()
+	fresh := !p.hasOffset && len(e.living) <= offsetSoon
+	p.hasOffset = true
+	if fresh || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
+		e.setOffset(in.now)
+	}
 	e.hear(in.now, stamp)
 	if hash == e.stateHash() {
 		p.mismatches = 0
-		p.claimed = e.store.Context().Clone()
-		e.promote(p)
+		e.claim(p, e.snapshot())
 		e.setSynced(p)
 		if !answer {
 			w := e.begin()
@@ -138,11 +150,19 @@ func (e *Engine) Offset() time.Duration { return e.offset }
 // Skewed reports whether this peer's clock is off by more than MaxSkew.
 func (e *Engine) Skewed() bool { return e.offset.Abs() > e.cfg.MaxSkew }
 
+// offsetEvery is how long the median of known clocks stands; among few, another
+// clock counts at once.
+const (
+	offsetEvery = time.Second
+	offsetSoon  = 32
+)
+
 // setOffset takes the median again, when a clock was heard or a peer came or went.
-func (e *Engine) setOffset() {
+func (e *Engine) setOffset(now time.Time) {
+	e.offsetAt = now
 	offsets := make([]time.Duration, 1, 8)
-	for _, p := range e.peers {
-		if p.Alive && p.hasOffset {
+	for _, p := range e.living {
+		if p.hasOffset {
 			offsets = append(offsets, p.offset)
 		}
 	}

@@ -18,13 +18,15 @@ type Engine struct {
 	store   *crdt.Store
 	rng     *rand.Rand
 
-	peers   []*peer // by actor
-	byActor map[clock.Actor]*peer
-	targets map[clock.Actor][]*peer // of each origin, until the view changes
-	out     []Envelope
-	frame   frameWriter
-	codec   codec
-	hashBuf []byte
+	peers    []*peer // by actor
+	byActor  map[clock.Actor]*peer
+	targets  map[clock.Actor][]*peer // of each origin, until the view changes
+	out      []Envelope
+	frame    frameWriter
+	codec    codec
+	hashBuf  []byte
+	hashed   uint64 // the context's, when hashedAt additions had been made to it
+	hashedAt uint64
 
 	flushAt time.Time // zero: nothing waits
 
@@ -44,12 +46,18 @@ type Engine struct {
 	ackEpoch  uint64
 	wanted    bool // somebody waits for this peer's acknowledgement
 
-	synced   bool
-	cloned   bool
-	maxStamp clock.Timestamp // the latest written or merged here, or said to exist
-	offset   time.Duration   // see Offset
-	members  uint64          // who counts for stability
-	stats    Stats
+	synced    bool
+	cloned    bool
+	maxStamp  clock.Timestamp      // the latest written or merged here, or said to exist
+	living    []*peer              // those of peers that are up
+	peersAt   time.Time            // not after anything is due for one of them
+	claimants []*peer              // whose claims are not promoted yet
+	snap      *clock.CausalContext // see snapshot
+	snapAt    uint64
+	offset    time.Duration // see Offset
+	offsetAt  time.Time     // when it was taken
+	members   uint64        // who counts for stability
+	stats     Stats
 }
 
 // peer is what the engine knows of one other member.
@@ -164,12 +172,15 @@ func (e *Engine) Deadline() time.Time {
 	for _, g := range e.gaps { // a minimum: no order shows
 		at = earlier(at, g.at)
 	}
-	for _, p := range e.peers {
-		if p.Alive {
-			at = earlier(at, p.headAt)
-			if !p.asked.IsZero() {
-				at = earlier(at, p.asked.Add(p.askTimeout()))
-			}
+	return earlier(at, e.peersAt)
+}
+
+// peersDue returns when there is something to do for a peer.
+func (e *Engine) peersDue() (at time.Time) {
+	for _, p := range e.living {
+		at = earlier(at, p.headAt)
+		if !p.asked.IsZero() {
+			at = earlier(at, p.asked.Add(p.askTimeout()))
 		}
 	}
 	return at
@@ -184,15 +195,19 @@ func (e *Engine) Tick(now time.Time) {
 		e.rotateMarks(now)
 	}
 	e.repair(now)
-	e.announceHeads(now)
-	e.retrySyncs(now)
+	if due(e.peersAt, now) {
+		e.announceHeads(now)
+		e.retrySyncs(now)
+		e.peersAt = e.peersDue()
+	}
 	e.chaseAcks(now)
 	if due(e.digestAt, now) {
 		e.digest(now)
 	}
-	for _, p := range e.peers {
+	e.claimants = slices.DeleteFunc(e.claimants, func(p *peer) bool {
 		e.promote(p)
-	}
+		return p.claimed == nil
+	})
 }
 
 // unsettle notes that a's dots from seq on are new.
@@ -207,10 +222,13 @@ func (e *Engine) unsettle(now time.Time, a clock.Actor, seq uint64) {
 func (e *Engine) rotateMarks(now time.Time) {
 	e.markAt = time.Time{}
 	busy := false
-	for _, a := range e.store.Context().Actors() {
-		head := e.store.Context().Span(a).Head()
-		m := e.marks[a]
+	for a, m := range e.marks { // each for itself: no order
+		head := m.recent
+		if s := e.store.Context().Span(a); s != nil {
+			head = s.Head()
+		}
 		if m.settled == head && m.recent == head {
+			delete(e.marks, a)
 			continue
 		}
 		busy = true
@@ -251,24 +269,19 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	}
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 	e.byActor = known
+	e.living = e.living[:0:0]
+	for _, p := range e.peers {
+		if p.Alive {
+			e.living = append(e.living, p)
+		}
+	}
 	clear(e.targets)
-	e.setOffset()
+	e.setOffset(now)
 	e.setMembers()
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now
 	}
-}
-
-// alive returns the peers that are up.
-func (e *Engine) alive() []*peer {
-	var list []*peer
-	for _, p := range e.peers {
-		if p.Alive {
-			list = append(list, p)
-		}
-	}
-	return list
 }
 
 // Synced reports whether this peer has completed an exchange with another since
@@ -278,7 +291,7 @@ func (e *Engine) Synced() bool { return e.synced }
 // Living returns the names of the peers that are up.
 func (e *Engine) Living() []string {
 	var names []string
-	for _, p := range e.alive() {
+	for _, p := range e.living {
 		names = append(names, p.Name)
 	}
 	return names

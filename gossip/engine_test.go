@@ -181,7 +181,7 @@ func TestTheClusterTimeIsTheLowerMedian(t *testing.T) {
 		for i, o := range offsets {
 			m.peers[i].offset, m.peers[i].hasOffset = o, true
 		}
-		m.setOffset()
+		m.setOffset(t0)
 		if got := m.Offset(); got != want {
 			t.Errorf("%v: %v, want %v", offsets, got, want)
 		}

@@ -73,53 +73,51 @@ func (e *Engine) targetsOf(origin clock.Actor) []*peer {
 	if t, ok := e.targets[origin]; ok {
 		return t
 	}
-	alive := e.alive()
 	var t []*peer
 	switch {
-	case len(alive) <= e.cfg.Direct:
-		if origin == e.cfg.Self {
-			t = alive
-		}
-	default:
-		t = e.children(origin, alive)
+	case len(e.living) > e.cfg.Direct:
+		t = e.children(origin)
+	case origin == e.cfg.Self:
+		t = e.living
 	}
 	e.targets[origin] = t
 	return t
 }
 
 // children ranks the members by a hash with the origin, the origin first, and
-// returns those below this peer in the tree of that order.
-func (e *Engine) children(origin clock.Actor, alive []*peer) []*peer {
-	type ranked struct {
-		p    *peer // nil: this peer
-		rank uint64
-	}
-	list := make([]ranked, 0, len(alive)+1)
-	add := func(a clock.Actor, p *peer) {
-		if a != origin {
-			list = append(list, ranked{p, mix(origin, a)})
-		}
-	}
-	add(e.cfg.Self, nil)
-	for _, p := range alive {
-		add(p.Actor, p)
-	}
-	slices.SortFunc(list, func(a, b ranked) int {
-		if a.rank < b.rank {
-			return -1
-		}
-		return 1
-	})
-	at := -1 // the origin's own place is before the list
+// returns those below this peer in the tree of that order: fanout at each level.
+func (e *Engine) children(origin clock.Actor) []*peer {
+	at, size := 0, 1 // the origin's own place is before the others
+	own := mix(origin, e.cfg.Self)
+	ranks := make([]uint64, 0, len(e.living)+1)
 	if origin != e.cfg.Self {
-		at = slices.IndexFunc(list, func(r ranked) bool { return r.p == nil })
+		at = 1
+		ranks = append(ranks, own)
 	}
-	var t []*peer
-	first := (at + 1) * e.cfg.Fanout
-	for i := first; i < min(first+e.cfg.Fanout, len(list)); i++ {
-		t = append(t, list[i].p)
+	for _, p := range e.living {
+		if p.Actor == origin {
+			continue
+		}
+		r := mix(origin, p.Actor)
+		ranks = append(ranks, r)
+		if origin != e.cfg.Self && r < own {
+			at++
+		}
 	}
-	return t
+	size = len(ranks)
+	first := at * e.cfg.Fanout
+	if first >= size {
+		return nil
+	}
+	slices.Sort(ranks)
+	ranks = ranks[first:min(first+e.cfg.Fanout, size)]
+	t := make([]*peer, len(ranks))
+	for _, p := range e.living {
+		if i := slices.Index(ranks, mix(origin, p.Actor)); i >= 0 && p.Actor != origin {
+			t[i] = p
+		}
+	}
+	return slices.DeleteFunc(t, func(p *peer) bool { return p == nil })
 }
 
 // mix is a fixed hash of two actors: every peer must compute the same tree.
@@ -204,6 +202,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 		p.queued -= d.Size()
 	}
 	p.headStep, p.headAt = 0, now.Add(headDelay)
+	e.peersAt = earlier(e.peersAt, p.headAt)
 	e.send(p, class, frame)
 	return taken
 }

@@ -103,11 +103,10 @@ func (e *Engine) askable(g *gap) *peer {
 	if g.tries < 2 && g.from != nil && g.from.Alive && e.byActor[g.from.Actor] == g.from {
 		return g.from
 	}
-	alive := e.alive()
-	if len(alive) == 0 {
+	if len(e.living) == 0 {
 		return nil
 	}
-	return alive[e.rng.IntN(len(alive))]
+	return e.living[e.rng.IntN(len(e.living))]
 }
 
 // gapRequest answers with what this peer has of the ranges.

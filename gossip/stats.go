@@ -61,8 +61,8 @@ func (e *Engine) Peers() []PeerStatus {
 			Peer:        p.Peer,
 			Lag:         e.store.Last() - min(p.ackedOwn, e.store.Last()),
 			ClockOffset: p.offset,
-			ClockSkewed: p.hasOffset && (p.offset-e.offset).Abs() > e.cfg.MaxSkew,
-			RulesDiffer: p.hasOffset && p.rules != e.cfg.Rules,
+			ClockSkewed: e.skewed(p),
+			RulesDiffer: e.differs(p),
 			Contact:     p.contact,
 			Behind:      p.behind,
 			Have:        p.have,
@@ -71,6 +71,21 @@ func (e *Engine) Peers() []PeerStatus {
 	}
 	return list
 }
+
+// Odd calls f for each living peer whose clock or rules are not as they should be.
+func (e *Engine) Odd(f func(name string, clockSkewed, rulesDiffer bool)) {
+	for _, p := range e.living {
+		if skewed, differ := e.skewed(p), e.differs(p); skewed || differ {
+			f(p.Name, skewed, differ)
+		}
+	}
+}
+
+func (e *Engine) skewed(p *peer) bool {
+	return p.hasOffset && (p.offset-e.offset).Abs() > e.cfg.MaxSkew
+}
+
+func (e *Engine) differs(p *peer) bool { return p.hasOffset && p.rules != e.cfg.Rules }
 
 // Blocking returns the names of peers that keep removals from being forgotten:
 // down, and not forgotten themselves.

@@ -29,6 +29,7 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 
 func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
+	e.peersAt = earlier(e.peersAt, now.Add(p.askTimeout()))
 	w := e.begin()
 	w.section(secSyncRequest, 2)
 	w.uint(e.store.Sum())
@@ -66,8 +67,8 @@ func (e *Engine) retrySyncs(now time.Time) {
 			continue
 		}
 		p.asked, p.askTries = time.Time{}, 0
-		if alive := e.alive(); len(alive) > 1 {
-			e.requestSync(now, alive[e.rng.IntN(len(alive))])
+		if n := len(e.living); n > 1 {
+			e.requestSync(now, e.living[e.rng.IntN(n)])
 		}
 	}
 }
@@ -81,8 +82,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		return
 	}
 	mine := e.store.Context()
-	p.claimed = theirs
-	e.promote(p)
+	e.claim(p, theirs)
 	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true
 	}
@@ -192,7 +192,7 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 // by a sync would not be passed on.
 func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, span *clock.Span) uint64 {
 	head := e.store.Context().Span(a).Head()
-	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.alive()) > e.cfg.Direct || e.pushes(a, p)) && now.Sub(p.joined) > 2*markInterval {
+	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.living) > e.cfg.Direct || e.pushes(a, p)) && now.Sub(p.joined) > 2*markInterval {
 		return max(m.settled, span.Base)
 	}
 	return head
@@ -249,6 +249,15 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	}
 	p.asked = time.Time{}
 	e.synced = true
+}
+
+// claim notes what a peer says it has seen.
+func (e *Engine) claim(p *peer, seen *clock.CausalContext) {
+	if p.claimed == nil {
+		e.claimants = append(e.claimants, p)
+	}
+	p.claimed = seen
+	e.promote(p)
 }
 
 // promote takes over what a peer said it has seen, once this peer has seen it

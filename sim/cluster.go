@@ -211,11 +211,6 @@ func (c *Cluster) Converged() bool {
 // Hash identifies the run so far: everything sent and written, and when.
 func (c *Cluster) Hash() uint64 { return c.hash }
 
-// Covered counts the rare states that were reached, by name.
-func (c *Cluster) Covered() map[string]int { return c.met }
-
-func (c *Cluster) reached(state string) { c.met[state]++ }
-
 // nameOf returns a peer's name, with a number for lives after the first.
 func (c *Cluster) nameOf(a clock.Actor) string {
 	p := c.owners[a]

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,10 +9,36 @@ import (
 	"time"
 )
 
+// Bounds narrow what a seed may draw; the zero Bounds leave it free.
+type Bounds struct {
+	Peers    int           // how many; 2 to 5, or seldom 9 to 12
+	Duration time.Duration // of the hostile part; 5 s to 2 min
+	Faults   []string      // of Faults; nil allows all
+}
+
+// Faults are the names of what may go wrong.
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "bridge", "flap", "suspect", "kill", "pause", "next"}
+
+// Check reports what is wrong with b.
+func (b Bounds) Check() error {
+	if b.Peers < 0 || b.Peers == 1 || b.Peers > MaxPeers {
+		return fmt.Errorf("%d peers; 2 to %d are allowed", b.Peers, MaxPeers)
+	}
+	if b.Duration < 0 || b.Duration > 0 && b.Duration < time.Millisecond {
+		return fmt.Errorf("a duration of %v; at least 1ms is allowed", b.Duration)
+	}
+	for _, f := range b.Faults {
+		if !slices.Contains(Faults, f) {
+			return fmt.Errorf("no fault %q; there are %s", f, strings.Join(Faults, ", "))
+		}
+	}
+	return nil
+}
+
 // Draw returns the script of a seed: a world with its own subset of faults, and a
 // workload made to hurt: few keys, few values, many writes in one millisecond.
-func Draw(seed uint64) Script {
-	d := drawer{rng: rand.New(rand.NewPCG(seed, 0x51))}
+func Draw(seed uint64, bounds Bounds) Script {
+	d := drawer{rng: rand.New(rand.NewPCG(seed, 0x51)), bounds: bounds}
 	d.script.Config.Seed = seed
 	d.world()
 	d.writes()
@@ -26,8 +53,14 @@ func Draw(seed uint64) Script {
 
 type drawer struct {
 	rng    *rand.Rand
+	bounds Bounds
 	script Script
 	peers  int
+}
+
+// may reports whether a fault is allowed.
+func (d *drawer) may(fault string) bool {
+	return d.bounds.Faults == nil || slices.Contains(d.bounds.Faults, fault)
 }
 
 // one is true once in n.
@@ -49,25 +82,27 @@ func (d *drawer) world() {
 	if d.one(16) {
 		d.peers = 9 + d.rng.IntN(4) // a tree
 	}
+	d.peers = cmp.Or(d.bounds.Peers, d.peers)
 	c.Peers = d.peers
 	d.script.Ends = []time.Duration{5 * time.Second, 20 * time.Second, time.Minute, 2 * time.Minute}[d.rng.IntN(4)]
+	d.script.Ends = cmp.Or(d.bounds.Duration, d.script.Ends)
 	if d.one(2) {
 		c.Batch = 20 * time.Millisecond
 	}
-	if d.one(2) {
+	if d.one(2) && d.may("loss") {
 		c.Loss = float64(1+d.rng.IntN(40)) / 100
 	}
-	if d.one(2) {
+	if d.one(2) && d.may("double") {
 		c.Double = float64(1+d.rng.IntN(30)) / 100
 	}
-	if d.one(3) {
+	if d.one(3) && d.may("late") {
 		c.Late = []time.Duration{100 * time.Millisecond, 3 * time.Second, 3 * time.Minute}[d.rng.IntN(3)]
 	}
-	if d.one(8) {
+	if d.one(8) && d.may("queue") {
 		c.Queue = 1 << 10
 	}
-	c.Disk = d.one(3)
-	if d.one(3) {
+	c.Disk = d.one(3) && d.may("disk")
+	if d.one(3) && d.may("clock") {
 		for range d.peers {
 			c.Clocks = append(c.Clocks, d.clock())
 		}
@@ -95,8 +130,8 @@ func (d *drawer) clock() Clock {
 
 func (d *drawer) faults() {
 	ends := d.script.Ends
-	some := func(oneIn int, fault func(at, lasts time.Duration)) {
-		if !d.one(oneIn) {
+	some := func(name string, oneIn int, fault func(at, lasts time.Duration)) {
+		if !d.one(oneIn) || !d.may(name) {
 			return
 		}
 		for range 1 + d.rng.IntN(3) {
@@ -107,25 +142,25 @@ func (d *drawer) faults() {
 			fault(d.up(ends), lasts)
 		}
 	}
-	some(2, d.split)
-	some(4, d.oneWay)
-	some(6, d.bridge)
-	some(6, d.flap)
-	some(4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
-	some(3, func(at, lasts time.Duration) {
+	some("cut", 2, d.split)
+	some("one-way", 4, d.oneWay)
+	some("bridge", 6, d.bridge)
+	some("flap", 6, d.flap)
+	some("suspect", 4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
+	some("kill", 3, func(at, lasts time.Duration) {
 		p := d.peer()
 		d.step(at, "kill %d", p)
-		if d.script.Config.Disk && d.one(3) {
+		if d.script.Config.Disk && d.one(3) && d.may("tear") {
 			d.step(at, "tear %d %d", p, 1+d.rng.IntN(3))
 		}
 		d.step(at+lasts, "start %d", p)
 	})
-	some(4, func(at, lasts time.Duration) {
+	some("pause", 4, func(at, lasts time.Duration) {
 		p := d.peer()
 		d.step(at, "pause %d", p)
 		d.step(at+lasts, "resume %d", p)
 	})
-	some(6, func(at, _ time.Duration) { d.step(at, "next %d next/k%d", d.peer(), d.rng.IntN(3)) })
+	some("next", 6, func(at, _ time.Duration) { d.step(at, "next %d next/k%d", d.peer(), d.rng.IntN(3)) })
 	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > ends })
 }
 

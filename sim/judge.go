@@ -152,6 +152,9 @@ func (j *judge) faulted() { j.hostile = true }
 
 // saw holds the changes a peer tells against what it held and holds.
 func (j *judge) saw(p *Peer, changes []crdt.Change) {
+	if len(changes) == 0 {
+		return
+	}
 	if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
 		j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
 	}
@@ -249,7 +252,7 @@ func (p *Peer) holds(d *deed) bool {
 // it and all whom it knows have started since, and had no disk to remember him. Then
 // a removal that it forgot may lose against an earlier write of a third.
 func (j *judge) ticked(p *Peer) {
-	if j.ignorant {
+	if j.ignorant || !p.ignorant {
 		return
 	}
 	for i, s := range p.sees {

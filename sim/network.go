@@ -152,11 +152,13 @@ func (p *Peer) look() {
 		return
 	}
 	view := make([]gossip.Peer, 0, len(p.sees))
+	p.ignorant = false
 	for j, q := range p.c.peers {
 		if q == p {
 			continue
 		}
 		s := p.sees[j]
+		p.ignorant = p.ignorant || s.lives == 0
 		for k := s.from; k < s.lives; k++ {
 			view = append(view, gossip.Peer{Actor: q.lives[k], Name: q.name, Alive: k == s.lives-1 && s.alive && !p.suspects[j]})
 		}

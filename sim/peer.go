@@ -33,6 +33,7 @@ type Peer struct {
 	sent    uint64
 
 	sees     []sight // of each peer
+	ignorant bool    // somebody was never heard of in this life
 	suspects map[int]bool
 	shadow   map[string]string // what the changes told so far
 

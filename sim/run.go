@@ -63,7 +63,7 @@ func (c *Cluster) finalState(wanted bool) string {
 
 // Seed draws what a seed does and plays it.
 func Seed(seed uint64) Result {
-	r, err := Draw(seed).Run(Options{})
+	r, err := Draw(seed, Bounds{}).Run(Options{})
 	if err != nil {
 		r.Violations = append(r.Violations, "the drawn script is wrong: "+err.Error())
 	}

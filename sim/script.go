@@ -111,7 +111,7 @@ func ParseScript(text string) (Script, error) {
 	}
 	slices.SortStableFunc(s.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	if len(errs) == 0 {
-		errs = append(errs, s.check())
+		errs = append(errs, s.Check())
 	}
 	return s, errors.Join(errs...)
 }
@@ -172,13 +172,16 @@ func (s *Script) clock(words []string) error {
 	return nil
 }
 
-// check compiles every step without doing it.
-func (s Script) check() error {
+// Check compiles every step without doing it.
+func (s Script) Check() error {
 	c, err := New(s.Config)
 	if err != nil {
 		return err
 	}
 	var errs []error
+	if n := len(s.Config.Clocks); n > c.Peers() {
+		errs = append(errs, fmt.Errorf("clock %d: there are %d peers", n, c.Peers()))
+	}
 	for _, step := range s.Steps {
 		if _, err := c.compile(step.Do); err != nil {
 			errs = append(errs, fmt.Errorf("%v %s: %w", step.At, step.Do, err))

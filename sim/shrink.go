@@ -63,7 +63,7 @@ func shrinkWorld(s Script, fails func(Script) bool) Script {
 		t := s
 		t.Config.Clocks = append([]Clock(nil), s.Config.Clocks...)
 		change(&t)
-		if t.check() == nil && fails(t) {
+		if t.Check() == nil && fails(t) {
 			s = t
 		}
 	}

@@ -1,38 +1,305 @@
 package sim
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// seeds of a sweep in the normal test run.
-const seeds = 3000
+var (
+	update = flag.Bool("update", false, "rewrite the golden hashes")
+	sweep  = flag.Uint64("sweep", 1000, "seeds to play")
+	first  = flag.Uint64("first", 0, "the first of them")
+)
 
+// No seed violates a promise, and together they reach the rare states.
 func TestNoSeedViolatesAPromise(t *testing.T) {
-	n := uint64(seeds)
+	n := *sweep
 	if testing.Short() {
-		n = 60
+		n = min(n, 100)
 	}
-	bad := 0
-	met := map[string]int{}
-	for seed := range n {
-		println(seed)
-		r := Seed(seed)
-		for k, v := range r.Covered {
-			met[k] += v
+	var mu sync.Mutex // guards what follows
+	covered := map[string]int{}
+	next := *first
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				mu.Unlock()
+				if seed >= *first+n || t.Failed() {
+					return
+				}
+				r := Seed(seed)
+				for _, v := range r.Violations {
+					t.Errorf("seed %d: %s\nreplay: go run ./cmd/sentinel-peer sim --seed %d --shrink", seed, v, seed)
+				}
+				mu.Lock()
+				for state, n := range r.Covered {
+					covered[state] += n
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for _, state := range States() {
+		if n >= 1000 && covered[state] == 0 {
+			t.Errorf("no seed reached: %s", state)
 		}
-		if len(r.Violations) > 0 {
-			bad++
-			if bad <= 12 {
-				t.Errorf("seed %d: %d: %s", seed, len(r.Violations), r.Violations[0])
+	}
+}
+
+// hashesFile holds the hashes of the first seeds' traces, one a line.
+const hashesFile = "testdata/hashes.txt"
+
+// A seed plays alike in every process, on any number of processors, with the race
+// detector and without. A change of what is sent, or when, changes the hashes: look
+// whether it was meant, and run make golden.
+func TestASeedPlaysAlwaysAlike(t *testing.T) {
+	var b strings.Builder
+	for seed := range uint64(20) {
+		r := Seed(seed)
+		fmt.Fprintf(&b, "%d %016x %v\n", seed, r.Hash, r.Virtual)
+	}
+	if *update {
+		if err := os.WriteFile(hashesFile, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(hashesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(golden) {
+		t.Errorf("the traces have changed:\n%s", b.String())
+	}
+	if testing.Short() || os.Getenv("SIM_CHILD") != "" {
+		return
+	}
+	for _, processors := range []string{"1", "2", "3", "8"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestASeedPlaysAlwaysAlike$")
+		cmd.Env = append(os.Environ(), "SIM_CHILD=1", "GOMAXPROCS="+processors, "GOGC="+processors+"0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("another process with GOMAXPROCS=%s: %v\n%s", processors, err, out)
+		}
+	}
+}
+
+// Each oracle complains about what it is there for.
+func TestTheOraclesComplain(t *testing.T) {
+	put := func(key string, v any) crdt.Op {
+		value, err := crdt.ValueOf(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return crdt.Op{Verb: crdt.Put, Key: key, Value: value}
+	}
+	dot := func(c *Cluster) clock.Dot {
+		e, ok := c.Peer(1).Get("reg/a")
+		if !ok {
+			t.Fatal("nothing to spoil")
+		}
+		return e.Dot()
+	}
+	f := func(oracle string, spoil func(c *Cluster)) {
+		t.Helper()
+		c, err := New(Config{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Peer(1).Write(put("reg/a", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if c.Settle(); len(c.Violations()) > 0 {
+			t.Fatalf("unspoilt: %v", c.Violations())
+		}
+		spoil(c)
+		c.judge.final()
+		for _, v := range c.Violations() {
+			if strings.HasPrefix(v, oracle) {
+				return
 			}
 		}
+		t.Errorf("%s did not complain: %v", oracle, c.Violations())
 	}
-	t.Log(bad, met)
+	f("O1", func(c *Cluster) { c.Peer(1).r.Store().Drop(dot(c)) })
+	f("O2", func(c *Cluster) {
+		d := dot(c)
+		for _, p := range c.peers {
+			p.r.Store().Drop(d)
+		}
+	})
+	f("O3", func(c *Cluster) {
+		if err := c.Do("1 delete reg/a"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Peer(1).r.Write(c.Peer(1).wall().Add(time.Second), false, put("reg/a", 1)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	f("O4", func(c *Cluster) {
+		p := c.Peer(1)
+		c.judge.minted[clock.Dot{Actor: p.r.Actor(), Seq: p.r.Store().Last() + 1}] = &deed{}
+		if err := p.Write(put("reg/a", 2)); err != nil {
+			t.Fatal(err)
+		}
+		c.Settle()
+	})
+	f("O5", func(c *Cluster) {
+		c.judge.queue = -1
+		c.judge.saw(c.Peer(1), make([]crdt.Change, 1))
+	})
+	f("O6", func(c *Cluster) { c.Peer(1).merge([]byte{1, 2, 3}) })
+	f("O7", func(c *Cluster) { c.Peer(1).shadow["reg/a"] = "2" })
+	f("O8", func(c *Cluster) {
+		c.cfg.Loss = 1
+		if err := c.Peer(1).Write(put("reg/a", 2)); err != nil {
+			t.Fatal(err)
+		}
+		c.Run(time.Second)
+	})
+	f("O9", func(c *Cluster) {
+		var again func()
+		again = func() { c.At(c.Now(), again) }
+		again()
+		c.Run(time.Second)
+	})
+}
+
+// What heals a cut costs little more than what was missing.
+func TestHealingSendsWhatWasMissing(t *testing.T) {
+	const entries = 200
+	c, err := New(Config{Seed: 3, Peers: 4, Batch: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(format string, args ...any) {
+		t.Helper()
+		if err := c.Do(fmt.Sprintf(format, args...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("1 put first 1")
+	do("3 put second 1")
+	c.Run(time.Second)
+	do("cut 1,2 | 3,4")
+	c.Run(30 * time.Second)
+	f := newFate(1)
+	noise := func() (s string) { // does not compress
+		for range 10 {
+			s += fmt.Sprintf("%016x", f.next())
+		}
+		return s
+	}
+	for i := range entries {
+		do("1 put left/%d %q", i, noise())
+		do("3 put right/%d %q", i, noise())
+		c.Run(10 * time.Millisecond)
+	}
+	c.Run(5 * time.Second)
+	var table crdt.ActorTable
+	missing := 0
+	for _, p := range []*Peer{c.Peer(1), c.Peer(3)} {
+		s := p.r.Store()
+		var all []crdt.Delta
+		s.Live(p.r.Actor(), 2, s.Last(), func(d crdt.Delta) bool { all = append(all, d); return true })
+		missing += 2 * len(s.AppendSection(nil, &table, p.r.Actor(), 2, s.Last(), all)) // each side's for both of the other
+	}
+	do("heal")
+	before := c.Bytes()
+	for !c.Converged() {
+		c.Run(10 * time.Millisecond)
+	}
+	sent := int(c.Bytes() - before)
+	t.Logf("%d B sent for %d B that were missing: %.3f", sent, missing, float64(sent)/float64(missing))
+	if float64(sent) > 1.10*float64(missing) {
+		t.Errorf("healing sent %d B for %d B that were missing", sent, missing)
+	}
+	if c.Settle(); len(c.Violations()) > 0 {
+		t.Error(c.Violations())
+	}
+}
+
+// A script says the same when written down and read again.
+func TestAScriptIsItsText(t *testing.T) {
+	for seed := range uint64(200) {
+		s := Draw(seed, Bounds{})
+		back, err := ParseScript(s.String())
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if s.String() != back.String() {
+			t.Fatalf("seed %d comes back as another:\n%s\n%s", seed, s, back)
+		}
+	}
+}
+
+func TestAWrongScriptIsRefusedByLine(t *testing.T) {
+	_, err := ParseScript("peers 3\n1s 4 put a 1\nclock 0\n2s jump 1\nloss x\n")
+	for _, want := range []string{"line 3: clock", "line 5:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	_, err = ParseScript("peers 3\n1s 4 put a 1\n2s jump 1\n3s 1 put\n4s cut 1\n5s 1 incr n x\n6s pause 9\n7s tear 1 x\n")
+	for _, want := range []string{"a peer from 1 to 3", "no such step", "a verb and a key", "sides are wanted", "a whole number", "not \"9\"", "a number of transactions"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}
+
+// A run that fails is reduced to the steps that matter.
+func TestShrinkKeepsWhatMatters(t *testing.T) {
+	s := Draw(3, Bounds{Faults: []string{"cut"}})
+	s.Steps = append([]Step{{0, "cut 1 | 2"}}, append(s.Steps, Step{s.Ends, "1 spoil"})...)
+	spoilt := func(t Script) bool {
+		cut, spoil := false, false
+		for _, step := range t.Steps {
+			cut = cut || strings.HasPrefix(step.Do, "cut")
+			spoil = spoil || cut && strings.HasSuffix(step.Do, "spoil")
+		}
+		return spoil
+	}
+	small := shrinkSteps(s, spoilt)
+	if len(small.Steps) != 2 || !spoilt(small) {
+		t.Errorf("of %d steps these are left:\n%s", len(s.Steps), small)
+	}
 }
 
 func BenchmarkSeed(b *testing.B) {
+	five := Bounds{Peers: 5, Duration: 2 * time.Minute}
 	for i := uint64(0); b.Loop(); i++ {
-		Seed(i)
+		if _, err := Draw(i, five).Run(Options{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "seeds/s")
+}
+
+func BenchmarkThousandPeers(b *testing.B) {
+	for b.Loop() {
+		c, err := New(Config{Seed: 1, Peers: 1000, Batch: 20 * time.Millisecond})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range 60 {
+			if err := c.Do(fmt.Sprintf("%d put k%d %d", 1+i*16, i%7, i)); err != nil {
+				b.Fatal(err)
+			}
+			c.Run(time.Second)
+		}
+		b.ReportMetric(c.Now().Seconds()*float64(b.N)/b.Elapsed().Seconds(), "x-real-time")
+	}
 }

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +63,28 @@ func (s Sample) Groups() int {
 }
 
 const sampleEvery = 50 * time.Millisecond
+
+// Timeline returns the moments of a run, with those when its peers began to differ
+// and when they agreed again.
+func Timeline(r Result) []Moment {
+	list := slices.Clone(r.Moments)
+	groups, since := 1, time.Duration(0)
+	for _, s := range r.Samples {
+		now := max(s.Groups(), 1)
+		switch {
+		case groups == 1 && now > 1:
+			since = s.At
+		case groups > 1 && now == 1 && s.At-since >= worthTelling:
+			list = append(list, Moment{since, Diverged, 0, "peers differ"}, Moment{s.At, Agreed, 0, fmt.Sprintf("all that are up agree again, after %v", (s.At - since).Round(time.Millisecond))})
+		}
+		groups = now
+	}
+	slices.SortStableFunc(list, func(a, b Moment) int { return cmp.Compare(a.At, b.At) })
+	return list
+}
+
+// worthTelling is how long peers must differ for a timeline to say so.
+const worthTelling = time.Second
 
 // sample looks at the run from time to time.
 func (c *Cluster) sample(until time.Duration) {

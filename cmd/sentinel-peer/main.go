@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newAgent(), newDemo(), newKeygen(), newVersion())
+	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion())
 	root.AddCommand(clientCommands()...)
 	return root
 }

@@ -36,14 +36,20 @@ type Replica struct {
 	actor  clock.Actor
 
 	collectAt time.Time
+	inspected int
+	doubles   []string // names of more than one living peer
 	ackEpoch  uint64
 	rotated   bool
 	notices   []Notice
 	named     map[Notice]bool // problems of now, so that each is told once
 }
 
-// collectEvery is how often removals are looked at for being stable.
-const collectEvery = time.Second
+// collectEvery is how often removals are looked at for being stable; one time of so
+// many the peers are inspected.
+const (
+	collectEvery = time.Second
+	inspectEvery = 4
+)
 
 // New returns an empty replica that starts now.
 func New(now time.Time, cfg Config) *Replica {
@@ -121,6 +127,15 @@ func (r *Replica) rotate(now time.Time) {
 // SetMembers tells the replica who the others are.
 func (r *Replica) SetMembers(now time.Time, peers []gossip.Peer) {
 	r.engine.SetView(now, peers)
+	names := map[string]int{r.cfg.Name: 1}
+	r.doubles = nil
+	for _, p := range peers {
+		if p.Alive && p.Actor != r.actor {
+			if names[p.Name]++; names[p.Name] == 2 {
+				r.doubles = append(r.doubles, p.Name)
+			}
+		}
+	}
 	r.inspect()
 }
 
@@ -132,8 +147,12 @@ func (r *Replica) Tick(now time.Time) {
 	}
 	if !now.Before(r.collectAt) {
 		r.collectAt = now.Add(collectEvery)
-		r.store.Collect(r.engine.Stable(), millis(now))
-		r.inspect()
+		if r.store.Collectable() {
+			r.store.Collect(r.engine.Stable(), millis(now))
+		}
+		if r.inspected++; r.inspected%inspectEvery == 0 {
+			r.inspect()
+		}
 	}
 }
 
@@ -152,24 +171,20 @@ func (r *Replica) Deadline() time.Time {
 // inspect notices problems of the peers, this one among them, each when it begins.
 func (r *Replica) inspect() {
 	now := make(map[Notice]bool)
-	names := map[string]int{r.cfg.Name: 1}
+	for _, name := range r.doubles {
+		now[Notice{Problem: DuplicateName, Name: name}] = true
+	}
 	if r.engine.Skewed() {
 		now[Notice{Problem: ClockSkew, Name: r.cfg.Name}] = true
 	}
-	for _, p := range r.engine.Peers() {
-		if !p.Alive {
-			continue
+	r.engine.Odd(func(name string, clockSkewed, rulesDiffer bool) {
+		if clockSkewed {
+			now[Notice{Problem: ClockSkew, Name: name}] = true
 		}
-		if names[p.Name]++; names[p.Name] == 2 {
-			now[Notice{Problem: DuplicateName, Name: p.Name}] = true
+		if rulesDiffer {
+			now[Notice{Problem: RulesDiffer, Name: name}] = true
 		}
-		if p.ClockSkewed {
-			now[Notice{Problem: ClockSkew, Name: p.Name}] = true
-		}
-		if p.RulesDiffer {
-			now[Notice{Problem: RulesDiffer, Name: p.Name}] = true
-		}
-	}
+	})
 	var fresh []Notice
 	for n := range now {
 		if !r.named[n] {

@@ -1,0 +1,44 @@
+package sim
+
+import "slices"
+
+// states are the rare states that a sweep must reach: a fault that never meets
+// anything proves nothing.
+var states = []string{
+	"a clock was too far ahead to write",
+	"a concurrent write lost",
+	"a conditional put came too late",
+	"a cut in one direction",
+	"a delta came twice",
+	"a disk lost its last transactions",
+	"a frame of a later version was refused",
+	"a hole was asked for",
+	"a message came minutes late",
+	"a peer came back from disk",
+	"a peer missed a join",
+	"a peer was killed while its disk wrote",
+	"a peer was killed with frames unread",
+	"a queue overflowed",
+	"a record came after its successor",
+	"a record of a later version arrived",
+	"a record was dropped after others",
+	"a removal was forgotten",
+	"a removal was forgotten in ignorance of a peer",
+	"a stream broke",
+	"a suspicion was false",
+	"a void was sent",
+	"a write during a cut",
+	"a write was set aside",
+	"an entry expired",
+	"an entry expired during a cut",
+	"ranges were reconciled",
+	"two writes with one stamp",
+}
+
+// States returns the rare states that a sweep of some thousand seeds reaches.
+func States() []string { return slices.Clone(states) }
+
+// Covered counts the rare states that were reached, by name.
+func (c *Cluster) Covered() map[string]int { return c.met }
+
+func (c *Cluster) reached(state string) { c.met[state]++ }
