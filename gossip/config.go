@@ -49,6 +49,16 @@ type Peer struct {
 // Class is how an Envelope travels.
 type Class uint8
 
+var classNames = [...]string{"packet", "urgent", "bulk"}
+
+// String returns packet, urgent or bulk.
+func (c Class) String() string {
+	if int(c) < len(classNames) {
+		return classNames[c]
+	}
+	return "unknown"
+}
+
 // The classes of an Envelope.
 const (
 	Packet Class = iota // one datagram; may be lost

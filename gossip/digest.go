@@ -64,14 +64,16 @@ func (e *Engine) digest(now time.Time) {
 
 func (e *Engine) sendDigest(now time.Time, p *peer) {
 	w := e.begin()
-	e.writeDigest(w, now, false)
+	e.writeDigest(w, now, 0)
 	e.send(p, Packet, e.finish(w, 0, false))
 	e.stats.Digests++
 }
 
-func (e *Engine) writeDigest(w *frameWriter, now time.Time, answer bool) {
+// writeDigest writes a digest, as an answer to one that was sent at the other's time
+// echo if that is not 0.
+func (e *Engine) writeDigest(w *frameWriter, now time.Time, echo uint64) {
 	w.section(secDigest, 6)
-	w.bool(answer)
+	w.uint(echo)
 	w.uint(e.stateHash())
 	w.uint(uint64(max(now.UnixMilli(), 0)))
 	w.uint(e.cfg.Rules)
@@ -92,11 +94,12 @@ func (e *Engine) setMembers() {
 // digest holds another's digest against this peer's state.
 func (in *incoming) digest(r *wire.Reader) {
 	e, p := in.e, in.from
-	answer, hash, wall, rules, stamp, members := r.Bool(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint()), r.Uint()
+	echo, hash, wall, rules, stamp, members := r.Uint(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint()), r.Uint()
 	if r.Err() != nil || p == nil {
 		return
 	}
-	p.offset = time.UnixMilli(int64(min(wall, 1<<48))).Sub(in.now)
+	answer := echo != 0
+	p.compareClocks(in.now, wall, echo)
 	p.rules, p.members = rules, members
 	fresh := !p.hasOffset && len(e.living) <= offsetSoon
 	p.hasOffset = true
@@ -110,13 +113,30 @@ func (in *incoming) digest(r *wire.Reader) {
 		e.setSynced(p)
 		if !answer {
 			w := e.begin()
-			e.writeDigest(w, in.now, true)
+			e.writeDigest(w, in.now, max(wall, 1))
 			e.send(p, Packet, e.finish(w, 0, false))
 		}
 		return
 	}
 	if !answer || in.now.Sub(e.active) >= quiet {
 		e.requestSync(in.now, p)
+	}
+}
+
+// maxRoundTrip is how long a digest and its answer may take together to tell the time.
+const maxRoundTrip = 2 * time.Second
+
+// compareClocks takes a sample of the peer's clock. What is late makes the clock look
+// slow, so only the answer to a digest, which says when that was sent, may set it back
+// (Cristian 1989).
+func (p *peer) compareClocks(now time.Time, wall, echo uint64) {
+	sample := time.UnixMilli(int64(min(wall, 1<<48))).Sub(now)
+	trip := now.Sub(time.UnixMilli(int64(min(echo, 1<<48))))
+	switch {
+	case echo != 0 && trip >= 0 && trip <= maxRoundTrip:
+		p.offset = sample + trip/2
+	case !p.hasOffset || sample > p.offset:
+		p.offset = sample
 	}
 }
 

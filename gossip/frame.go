@@ -32,7 +32,7 @@ const (
 	secHeads              // [kind, wants ack, actor, seq, …]
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
-	secDigest             // [kind, is answer, hash, wall ms, rules, latest stamp, members]
+	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
 	secSyncRequest        // [kind, sum, context]
 	secState              // [kind, section]: part of a sync, not passed on
 	secSyncReply          // [kind, more, have, total, latest stamp, context?], behind its states

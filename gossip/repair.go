@@ -132,7 +132,7 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 		}
 	}
 	if asked > uint64(records) {
-		e.writeDigest(w, in.now, false) // the rest is gone, which takes a sync to tell
+		e.writeDigest(w, in.now, 0) // the rest is gone, which takes a sync to tell
 	}
 	if w.sections > 0 && r.Err() == nil {
 		e.stats.GapAnswers++

@@ -172,7 +172,9 @@ func (c *Cluster) calm() {
 	for _, p := range c.peers {
 		p.suspects = nil
 		p.resume()
-		if !p.up {
+		if p.up {
+			p.look()
+		} else {
 			p.start()
 		}
 	}
@@ -181,7 +183,10 @@ func (c *Cluster) calm() {
 
 // bound is how long agreement may take: a minute, and until the stamps of the clock
 // that is most ahead lie within the skew that the one most behind allows.
-func (c *Cluster) bound() time.Duration {
+func (c *Cluster) bound() time.Duration { return time.Minute + max(c.spread()-maxSkew, 0) }
+
+// spread is how far the clocks are apart.
+func (c *Cluster) spread() time.Duration {
 	least, most := c.peers[0].wall(), c.peers[0].wall()
 	for _, p := range c.peers {
 		if w := p.wall(); w.Before(least) {
@@ -190,7 +195,7 @@ func (c *Cluster) bound() time.Duration {
 			most = w
 		}
 	}
-	return time.Minute + max(most.Sub(least)-maxSkew, 0)
+	return most.Sub(least)
 }
 
 // Converged reports whether all peers that are up have seen and hold the same.

@@ -30,6 +30,10 @@
 //	O7  the changes told add up to what a peer holds, each key's in order
 //	O8  without faults every write is everywhere within the batch interval and 100 ms
 //	O9  time goes on
+//	O10 a peer whose clock is right may write, whatever other clocks are ahead
+//	O11 what a peer with a disk has acknowledged is on its disk when it dies
+//	O12 a run plays alike
+//	O13 a write is later than what its writer had seen
 //
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where

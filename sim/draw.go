@@ -149,6 +149,9 @@ func (d *drawer) faults() {
 	some("suspect", 4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
 	some("kill", 3, func(at, lasts time.Duration) {
 		p := d.peer()
+		if d.one(2) { // right after a write, while things are under way
+			at = d.script.Steps[d.rng.IntN(len(d.script.Steps))].At + d.up(30*time.Millisecond)
+		}
 		d.step(at, "kill %d", p)
 		if d.script.Config.Disk && d.one(3) && d.may("tear") {
 			d.step(at, "tear %d %d", p, 1+d.rng.IntN(3))
@@ -232,6 +235,9 @@ func (d *drawer) writes() {
 		d.step(at, "%d %s", d.peer(), do)
 		if d.one(40) {
 			d.crowd(at)
+		}
+		if d.one(12) {
+			d.step(at, "%d wait", d.peer())
 		}
 	}
 }

@@ -83,6 +83,9 @@ func (j *judge) write(p *Peer, ops []crdt.Op) error {
 		switch {
 		case errors.Is(err, replica.ErrClockSkew):
 			j.c.reached("a clock was too far ahead to write")
+			if j.c.right(p) {
+				j.violate(p.index, "O10: %s may not write although its clock is right: %v", p.name, err)
+			}
 		case errors.As(err, &conflict):
 			j.c.reached("a conditional put came too late")
 		}
@@ -98,7 +101,7 @@ func (j *judge) write(p *Peer, ops []crdt.Op) error {
 		s.Live(d.actor, before+1, written.Last, func(delta crdt.Delta) bool {
 			if delta.Key() == d.op.Key {
 				d.dots = append(d.dots, delta.Seq())
-				j.c.trace("   dot %s:%d of %s, stamp %v", j.c.nameOf(d.actor), delta.Seq(), delta.Key(), delta.Stamp().Counter())
+				j.c.trace("   dot %s:%d, stamp %v+%d, key %s", j.c.nameOf(d.actor), delta.Seq(), delta.Stamp().Time().Sub(epoch), delta.Stamp().Counter(), delta.Key())
 			}
 			return true
 		})
@@ -126,7 +129,15 @@ func (j *judge) enter(p *Peer, d *deed) {
 		j.ledgers[d.op.Key] = l
 	}
 	l.enter(d, p.r.Store().Context())
+	if len(p.lives) > 1 && !p.r.Engine().Synced() {
+		l.vague = true // an earlier stamp than that of a delete which all who were there have forgotten
+	}
 	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })
+	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
+		if d.saw>>i&1 == 1 && d.stamp <= o.stamp && d.actor != o.actor && !j.cloned {
+			j.violate(p.index, "O13: %s writes %s at %v, and had seen a write of it at %v", p.name, d.op.Key, d.stamp, o.stamp)
+		}
+	}
 	if slices.ContainsFunc(l.deeds[:len(l.deeds)-1], func(o *deed) bool { return o.stamp == d.stamp && o.actor != d.actor }) {
 		j.c.reached("two writes with one stamp")
 	}
@@ -201,7 +212,7 @@ func (j *judge) check(p *Peer, key string) {
 	if l == nil || j.cloned || j.torn && !j.settled {
 		return
 	}
-	want, sure := l.read(key, p.r.Store().Context(), p.millis())
+	want, sure := l.read(key, p.r.Store().Context(), p.millis(), uint64(j.c.spread().Milliseconds()))
 	if !sure {
 		return
 	}
@@ -265,6 +276,7 @@ func (j *judge) ticked(p *Peer) {
 
 // died notes which deeds nobody has any more.
 func (j *judge) died(dead *Peer) {
+	j.remembers(dead)
 	var disks []*clock.CausalContext
 	for _, p := range j.c.peers {
 		if !p.up && p.disk != nil {
@@ -285,6 +297,42 @@ func (j *judge) died(dead *Peer) {
 	}
 }
 
+// remembers holds the disk of a peer that died against what the others believe it
+// has of theirs.
+func (j *judge) remembers(dead *Peer) {
+	if dead.disk == nil || j.torn || j.cloned || len(dead.lives) == 0 {
+		return
+	}
+	durable := dead.disk.context()
+	for _, p := range j.c.peers {
+		if p == dead || !p.up {
+			continue
+		}
+		for _, status := range p.r.Engine().Peers() {
+			acked := p.r.Store().Last() - status.Lag
+			if status.Actor != dead.lives[len(dead.lives)-1] || acked == 0 {
+				continue
+			}
+			if s := durable.Span(p.r.Actor()); s == nil || s.Base < acked {
+				j.violate(dead.index, "O11: %s acknowledged %d writes of %s, and its disk has not all of them", dead.name, acked, p.name)
+			}
+		}
+	}
+}
+
+// right reports whether p's clock is, and no other is wrong but by being ahead.
+func (c *Cluster) right(p *Peer) bool {
+	for _, q := range c.peers {
+		switch off := q.wall().Sub(epoch.Add(c.now)); {
+		case off < -maxSkew/4:
+			return false
+		case off > maxSkew/4 && q == p:
+			return false
+		}
+	}
+	return true
+}
+
 // final is the judgement of a run that has settled.
 func (j *judge) final() {
 	first := j.c.peers[0]
@@ -293,6 +341,7 @@ func (j *judge) final() {
 		switch {
 		case !p.r.Store().Context().Equal(first.r.Store().Context()):
 			j.violate(p.index, "O1: %s and %s have not seen the same after %v", first.name, p.name, j.c.bound())
+		case j.cloned: // one dot may name two writes, and no comparison tells them apart
 		case p.r.Store().Sum() != first.r.Store().Sum() || !bytes.Equal(p.r.Store().AppendState(nil), state):
 			j.violate(p.index, "O1: %s and %s have seen the same and hold different states", first.name, p.name)
 		}

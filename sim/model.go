@@ -49,8 +49,9 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext) {
 }
 
 // read returns the JSON that key holds for a reader who has seen c, "" for nothing.
-// It is not sure of keys that change their type or have too many writes.
-func (l *ledger) read(key string, c *clock.CausalContext, millis uint64) (want string, sure bool) {
+// It is not sure of what expires within skew milliseconds, for a peer whose clock is
+// ahead by that may have forgotten it, nor of keys that change their type or have too many writes.
+func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (want string, sure bool) {
 	if len(l.deeds) > modelled || l.vague {
 		return "", false
 	}
@@ -67,7 +68,8 @@ func (l *ledger) read(key string, c *clock.CausalContext, millis uint64) (want s
 	family, _, _ := strings.Cut(key, "/")
 	switch family {
 	case "reg", "once":
-		return l.register(in, millis), true
+		want = l.register(in, millis)
+		return want, want == l.register(in, millis+skew)
 	case "set":
 		return l.set(in)
 	case "count":

@@ -178,6 +178,14 @@ func (p *Peer) Write(ops ...crdt.Op) error {
 	return err
 }
 
+// wait asks the others to say when they have all of this peer's writes.
+func (p *Peer) wait() {
+	if p.up && !p.paused {
+		p.r.Engine().RequestAcks(p.wall())
+		p.schedule()
+	}
+}
+
 // Get returns what key holds here.
 func (p *Peer) Get(key string) (crdt.Entry, bool) { return p.r.Store().Render(key, p.millis()) }
 
@@ -235,7 +243,7 @@ func (p *Peer) carry() {
 		life := p.r
 		f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now), uint64(len(rd.Journal)))
 		delay := f.between(100*time.Microsecond, 4*time.Millisecond)
-		if f.chance(0.02) {
+		if f.chance(0.05) {
 			delay += f.between(0, 500*time.Millisecond)
 		}
 		p.c.At(p.c.now+delay, func() {

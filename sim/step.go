@@ -18,6 +18,7 @@ import (
 //	2 incr KEY N               2 max KEY N
 //	2 patch KEY OBJECT         2 replace KEY OBJECT   2 sibling KEY VALUE
 //	2 put a 1 ; add b 2        one batch
+//	2 wait                     asks the others to acknowledge its writes
 //	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
 //	heal                       all cuts       heal 1,2 | 3  these
 //	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
@@ -225,6 +226,9 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 	p, err := c.peerArg(words, 0)
 	if err != nil {
 		return nil, err
+	}
+	if len(words) == 2 && words[1] == "wait" {
+		return p.wait, nil
 	}
 	var ops []crdt.Op
 	var ttls []time.Duration
