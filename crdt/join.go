@@ -244,7 +244,8 @@ func (s *Store) mergeClear(m *many, r *record) bool {
 			return false
 		}
 	}
-	for key, slot := range m.slots { // no order reaches an output: sums and lists are by dot
+	for _, key := range sortedSlots(m) { // the order of removals shows in where lists have holes
+		slot := m.slots[key]
 		if !strings.HasPrefix(key[2:], r.path()) {
 			continue
 		}

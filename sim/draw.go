@@ -44,6 +44,9 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.writes()
 	if d.one(8) {
 		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // all is well
+		if bounds.Peers == 0 && d.one(2) {
+			d.script.Config.Peers = 9 + d.rng.IntN(4)
+		}
 	} else {
 		d.faults()
 	}
@@ -149,8 +152,11 @@ func (d *drawer) faults() {
 	some("suspect", 4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
 	some("kill", 3, func(at, lasts time.Duration) {
 		p := d.peer()
-		if d.one(2) { // right after a write, while things are under way
-			at = d.script.Steps[d.rng.IntN(len(d.script.Steps))].At + d.up(30*time.Millisecond)
+		if d.one(2) { // right after a write that somebody waits for, while things are under way
+			write := d.script.Steps[d.rng.IntN(len(d.script.Steps))]
+			writer, _, _ := strings.Cut(write.Do, " ")
+			d.step(write.At, "%s wait", writer)
+			at = write.At + d.up(10*time.Millisecond)
 		}
 		d.step(at, "kill %d", p)
 		if d.script.Config.Disk && d.one(3) && d.may("tear") {

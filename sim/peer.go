@@ -243,7 +243,7 @@ func (p *Peer) carry() {
 		life := p.r
 		f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now), uint64(len(rd.Journal)))
 		delay := f.between(100*time.Microsecond, 4*time.Millisecond)
-		if f.chance(0.05) {
+		if f.chance(0.1) {
 			delay += f.between(0, 500*time.Millisecond)
 		}
 		p.c.At(p.c.now+delay, func() {
