@@ -2,12 +2,13 @@
 
 GO      ?= go
 T       ?= 30s
+N       ?= 10000
 RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
 FUZZ    := internal/wire crdt gossip gossip/transport
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint mutants fuzz golden bench check clean
+.PHONY: help build demo test race lint mutants fuzz sim golden bench check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ lint: ## gofmt, vet, staticcheck
 mutants: ## break each rule of the core and see a test complain
 	$(GO) test ./internal/mutants -mutants -timeout 8m
 
+sim: build ## N seeds of the simulator (N=10000)
+	./bin/sentinel-peer sim --seeds $(N)
+
 fuzz: ## each fuzz target for T (T=30s)
 	@for p in $(FUZZ); do \
 	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
@@ -41,6 +45,7 @@ fuzz: ## each fuzz target for T (T=30s)
 
 golden: ## rewrite the golden files and show what changed
 	$(GO) test ./gossip -run Golden -update
+	$(GO) test ./sim -run 'Alike|Scripts' -update -rewrite
 	git --no-pager diff --stat -- '*testdata*'
 
 bench: ## the goals of this project beside its rivals, in one run

@@ -263,7 +263,7 @@ func (s *Store) void(st *actorState, res *SectionResult) {
 	span := s.seenBy(st)
 	passed := false
 	for _, v := range s.voids {
-		if v.Last-v.First >= 64 {
+		if v.Last-v.First >= wire.MaxFrameDeltas { // not from a peer of ours
 			span.AddRange(v.First, v.Last)
 			continue
 		}

@@ -28,7 +28,8 @@
 //	O5  queues are bounded
 //	O6  no peer refuses another's frame, nor its own disk
 //	O7  the changes told add up to what a peer holds, each key's in order
-//	O8  without faults every write is everywhere within the batch interval and 100 ms
+//	O8  without faults every write is everywhere within the batch interval and 100 ms,
+//	    once the peers know each other
 //	O9  time goes on
 //	O10 a peer whose clock is right may write, whatever other clocks are ahead
 //	O11 what a peer with a disk has acknowledged is on its disk when it dies

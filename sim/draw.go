@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -45,7 +46,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	if d.one(8) {
 		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // all is well
 		if bounds.Peers == 0 && d.one(2) {
-			d.script.Config.Peers = 9 + d.rng.IntN(4)
+			d.script.Config.Peers = max(d.peers, 9+d.rng.IntN(4))
 		}
 	} else {
 		d.faults()
@@ -155,7 +156,9 @@ func (d *drawer) faults() {
 		if d.one(2) { // right after a write that somebody waits for, while things are under way
 			write := d.script.Steps[d.rng.IntN(len(d.script.Steps))]
 			writer, _, _ := strings.Cut(write.Do, " ")
-			d.step(write.At, "%s wait", writer)
+			if _, err := strconv.Atoi(writer); err == nil {
+				d.step(write.At, "%s wait", writer)
+			}
 			at = write.At + d.up(10*time.Millisecond)
 		}
 		d.step(at, "kill %d", p)

@@ -55,6 +55,7 @@ func (d *deed) seenIn(c *clock.CausalContext) (all, any bool) {
 const (
 	maxViolations = 20
 	latencyBound  = 100 * time.Millisecond // beyond the batch interval, without faults
+	acquainted    = 500 * time.Millisecond // when peers know each other well enough for that
 )
 
 func (j *judge) init(c *Cluster) {
@@ -141,7 +142,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 	if slices.ContainsFunc(l.deeds[:len(l.deeds)-1], func(o *deed) bool { return o.stamp == d.stamp && o.actor != d.actor }) {
 		j.c.reached("two writes with one stamp")
 	}
-	if !j.hostile {
+	if !j.hostile && j.c.now >= acquainted {
 		j.c.agenda.add(j.c.now+j.c.cfg.Batch+latencyBound, func() { j.arrived(d) })
 	}
 }

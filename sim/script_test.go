@@ -45,9 +45,7 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			c.tracer = nil
-			for _, v := range c.Violations() {
-				told = append(told, v)
-			}
+			told = append(told, c.Violations()...)
 			if d.Cmd == "trace" {
 				return strings.Join(told, "\n")
 			}

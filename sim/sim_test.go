@@ -163,6 +163,7 @@ func TestTheOraclesComplain(t *testing.T) {
 	f("O6", func(c *Cluster) { c.Peer(1).merge([]byte{1, 2, 3}) })
 	f("O7", func(c *Cluster) { c.Peer(1).shadow["reg/a"] = "2" })
 	f("O8", func(c *Cluster) {
+		c.Run(time.Second)
 		c.cfg.Loss = 1
 		if err := c.Peer(1).Write(put("reg/a", 2)); err != nil {
 			t.Fatal(err)
