@@ -198,7 +198,7 @@ func TestFalseJoinsAreFound(t *testing.T) {
 	})
 	f("leaves ties to the order of arguments", "not commutative", func(t crdttest.TB) {
 		writes := rapid.Custom(func(t *rapid.T) stamped {
-			return stamped{rapid.IntRange(0, 3).Draw(t, "at"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "value")}
+			return stamped{rapid.IntRange(0, 1).Draw(t, "at"), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "value")}
 		})
 		crdttest.CheckJoin(t, writes, func(a, b stamped) stamped {
 			if cmp.Compare(a.at, b.at) >= 0 {
