@@ -8,6 +8,7 @@
 //
 //	SendPacket   one datagram, up to 1,100 B, best effort, sealed by memberlist
 //	SendStream   a pooled, long-lived TCP stream per peer, up to 8 MiB, two lanes
+//	SendLock     the same stream, a lane before both, and an inbox of its own
 //
 //	          SendPacket ──► memberlist ──┐                    ┌──► memberlist ──► Inbox
 //	                                      mux ══ UDP, TCP ══ mux

@@ -65,7 +65,7 @@ func FuzzRecords(f *testing.F) {
 		const limit = 1 << 20
 		total := 0
 		n := allocated(func() {
-			readRecords(bufio.NewReaderSize(bytes.NewReader(in), 4096), limit, func(frame []byte) {
+			readRecords(bufio.NewReaderSize(bytes.NewReader(in), 4096), limit, func(_ lane, frame []byte) {
 				if len(frame) == 0 || len(frame) > limit {
 					t.Errorf("a frame of %d bytes", len(frame))
 				}
@@ -96,7 +96,7 @@ func FuzzSealed(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		n := allocated(func() {
 			r := bufio.NewReaderSize(&opener{r: bytes.NewReader(in), cs: cipher()}, 4096)
-			readRecords(r, 1<<20, func(frame []byte) {
+			readRecords(r, 1<<20, func(_ lane, frame []byte) {
 				if !bytes.HasPrefix(in, good) || string(frame) != "a frame" {
 					t.Errorf("%x was forged from %x", frame, in)
 				}
@@ -114,7 +114,7 @@ func TestRecordsOfBothLanesArePutTogetherApart(t *testing.T) {
 	b.add(urgent, []byte("in between"), true)
 	b.add(bulk, []byte("second half"), true)
 	var frames []string
-	err := readRecords(bufio.NewReader(bytes.NewReader(b.buf)), 100, func(f []byte) { frames = append(frames, string(f)) })
+	err := readRecords(bufio.NewReader(bytes.NewReader(b.buf)), 100, func(_ lane, f []byte) { frames = append(frames, string(f)) })
 	if err != io.EOF || len(frames) != 2 || frames[0] != "in between" || frames[1] != "first half, second half" {
 		t.Errorf("read %q, %v", frames, err)
 	}

@@ -52,10 +52,17 @@ func (m *Memberlist) servePeer(c *muxConn) {
 	if s.recv != nil {
 		src = &opener{r: bufio.NewReaderSize(src, 16<<10), cs: s.recv}
 	}
-	err = readRecords(bufio.NewReaderSize(&prover{src, wait}, 16<<10), MaxFrameBytes, func(frame []byte) {
+	err = readRecords(bufio.NewReaderSize(&prover{src, wait}, 16<<10), MaxFrameBytes, func(l lane, frame []byte) {
 		m.stats.streams.in.Add(1)
 		m.stats.streams.bytesIn.Add(uint64(len(frame)))
-		m.cfg.Inbox(frame, Stream)
+		switch {
+		case l != locks:
+			m.cfg.Inbox(frame, Stream)
+		case m.cfg.Locks != nil:
+			m.cfg.Locks(s.peer, frame)
+		default:
+			m.stats.count(dropKind, 1)
+		}
 	})
 	if _, ok := errors.AsType[*refusal](err); ok {
 		m.countRefusal(err)

@@ -13,9 +13,9 @@ import (
 // After the handshake a peer stream is a sequence of records, one direction
 // only. A record is a piece of a frame:
 //
-//	1 B flags (bit 0: bulk lane, bit 1: last piece), 3 B length, the piece
+//	1 B flags (bit 0: bulk lane, bit 1: last piece, bit 2: lock lane), 3 B length, the piece
 //
-// The two lanes are put together apart, so an urgent frame overtakes a bulk
+// The lanes are put together apart, so an urgent frame overtakes a bulk
 // one between any two records: it waits for 64 KiB at most, not for 8 MiB.
 // With a key the records travel in noise messages; as many as fit share one,
 // so a burst of small frames costs one seal and one system call.
@@ -23,17 +23,23 @@ const (
 	recordHeader = 4
 	flagBulk     = 1 << 0
 	flagLast     = 1 << 1
+	flagLocks    = 1 << 2
 
 	maxBatch  = maxSealed // bytes of records written at once
 	maxRecord = maxBatch - recordHeader
 )
 
+// lane is one of the queues of a stream. A lower one goes first.
 type lane uint8
 
 const (
-	urgent lane = iota
+	locks lane = iota // messages of SendLock, for another inbox
+	urgent
 	bulk
+	lanes
 )
+
+var laneFlags = [lanes]byte{locks: flagLocks, urgent: 0, bulk: flagBulk}
 
 // batch gathers records until they are written in one go.
 type batch struct {
@@ -47,10 +53,7 @@ type batch struct {
 func (b *batch) room() int { return maxBatch - len(b.buf) - recordHeader }
 
 func (b *batch) add(l lane, piece []byte, last bool) {
-	head := uint32(len(piece))
-	if l == bulk {
-		head |= flagBulk << 24
-	}
+	head := uint32(len(piece)) | uint32(laneFlags[l])<<24
 	if last {
 		head |= flagLast << 24
 	}
@@ -75,8 +78,8 @@ func (b *batch) reset() { b.buf, b.frames, b.bytes = b.buf[:0], 0, 0 }
 
 // readRecords puts frames together and delivers them, until r ends. It holds
 // no more memory than has arrived, twice over while growing, and one record.
-func readRecords(r *bufio.Reader, limit int, deliver func([]byte)) error {
-	var parts [2][]byte
+func readRecords(r *bufio.Reader, limit int, deliver func(lane, []byte)) error {
+	var parts [lanes][]byte
 	malformed := func(format string, args ...any) error {
 		return &refusal{why: refuseMalformed, local: true, detail: fmt.Sprintf(format, args...)}
 	}
@@ -87,13 +90,14 @@ func readRecords(r *bufio.Reader, limit int, deliver func([]byte)) error {
 		}
 		flags := head[0]
 		size := int(binary.BigEndian.Uint32(head[:]) & 0xFFFFFF)
-		if flags&^(flagBulk|flagLast) != 0 {
+		l := slices.Index(laneFlags[:], flags&^flagLast)
+		if l < 0 {
 			return malformed("a record with flags %#x", flags)
 		}
 		if size == 0 || size > maxRecord {
 			return malformed("a record of %d bytes; allowed are 1 to %d", size, maxRecord)
 		}
-		part := &parts[flags&flagBulk]
+		part := &parts[l]
 		had := len(*part)
 		if had+size > limit {
 			return malformed("a frame of over %d bytes", limit)
@@ -106,7 +110,7 @@ func readRecords(r *bufio.Reader, limit int, deliver func([]byte)) error {
 			return err
 		}
 		if flags&flagLast != 0 {
-			deliver(*part)
+			deliver(lane(l), *part)
 			*part = nil
 		}
 	}

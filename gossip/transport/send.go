@@ -55,12 +55,21 @@ func (m *Memberlist) sendKind(addr, id string, kind byte, body []byte) error {
 // one lane arrive in order while the stream lives; when it breaks, what was being
 // written is lost and counted, and what was still queued goes with the next.
 func (m *Memberlist) SendStream(id string, frame []byte, isUrgent bool) error {
+	if isUrgent {
+		return m.enqueue(id, frame, urgent)
+	}
+	return m.enqueue(id, frame, bulk)
+}
+
+// SendLock queues a message for a member's Config.Locks, before all else that waits
+// for it. Otherwise it is as SendStream.
+func (m *Memberlist) SendLock(id string, message []byte) error {
+	return m.enqueue(id, message, locks)
+}
+
+func (m *Memberlist) enqueue(id string, frame []byte, l lane) error {
 	if len(frame) == 0 || len(frame) > MaxFrameBytes {
 		return fmt.Errorf("a frame of %d bytes; allowed are 1 to %d: %w", len(frame), MaxFrameBytes, ErrTooLarge)
-	}
-	l := bulk
-	if isUrgent {
-		l = urgent
 	}
 	o, err := m.outbound(id)
 	if err == nil {

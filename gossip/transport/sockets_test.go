@@ -1,11 +1,13 @@
 package transport
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -462,6 +464,47 @@ func TestUrgentFramesOvertakeBulk(t *testing.T) {
 	if want := recordHeader + 3; string(sent.buf[recordHeader:want]) != "now" || len(sent.buf) != maxBatch {
 		t.Error("the urgent frame does not come first, with bulk to fill up")
 	}
+}
+
+func TestLockMessagesGoFirstToTheirOwnInbox(t *testing.T) {
+	type message struct{ from, body string }
+	got := make(chan message, 10)
+	all := cluster(t, 2, func(c *Config) {
+		withKey(c)
+		if c.ID == "p1" {
+			c.Locks = func(from string, b []byte) { got <- message{from, string(b)} }
+		}
+	})
+	a := all[0]
+	o := &outbound{m: a.Memberlist, id: "p1", addr: all[1].LocalAddr(), wake: make(chan struct{}, 1), cancel: func() {}}
+	for l, body := range map[lane]string{bulk: "slow", urgent: "soon", locks: "now"} {
+		if err := o.enqueue([]byte(body), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sent batch
+	o.fill(&sent)
+	var order []string
+	readRecords(bufio.NewReader(bytes.NewReader(sent.buf)), 100, func(_ lane, f []byte) { order = append(order, string(f)) })
+	if want := []string{"now", "soon", "slow"}; !slices.Equal(order, want) {
+		t.Errorf("the stream carries %q, want %q", order, want)
+	}
+
+	if err := a.SendLock("p1", []byte("mine")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-got:
+		if m != (message{"p0", "mine"}) {
+			t.Errorf("got %q from %q", m.body, m.from)
+		}
+	case <-time.After(patienceFor):
+		t.Fatal("the message did not come")
+	}
+	if err := all[1].SendLock("p0", []byte("what for?")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the message nobody wants to be counted", func() bool { return a.Stats().Drops["unknown_kind"] == 1 })
 }
 
 func TestAnIdleStreamClosesAndOpensAgain(t *testing.T) {

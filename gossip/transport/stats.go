@@ -42,7 +42,7 @@ const (
 	dropBroken                   // taken from the queue when its stream broke
 	dropGone                     // queued for a peer that went away
 	dropHandler                  // memberlist's hand-off queue was full
-	dropKind                     // a packet of a kind this version does not know
+	dropKind                     // of a kind this version does not know, or has no use for
 	dropCut                      // a fault of Cut ate it
 	refuseCluster                // of another cluster
 	refuseKey                    // sealed with a key we do not have, or with none

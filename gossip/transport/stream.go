@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// outbound is the one stream we keep towards a peer: two queues, and a
+// outbound is the one stream we keep towards a peer: a queue a lane, and a
 // goroutine that dials when there is something to send, writes, and goes away
 // when idle. At most one exists per member id, in Memberlist.out.
 type outbound struct {
@@ -21,7 +21,7 @@ type outbound struct {
 	wake     chan struct{} // capacity 1: a full one already says "look again"
 
 	mu     sync.Mutex // guards what follows
-	lanes  [2]queue
+	queues [lanes]queue
 	closed bool // nothing is taken any more
 }
 
@@ -62,7 +62,7 @@ func (o *outbound) enqueue(frame []byte, l lane) error {
 	if o.closed {
 		return ErrUnknownPeer
 	}
-	q := &o.lanes[l]
+	q := &o.queues[l]
 	if q.bytes > 0 && q.bytes+len(frame) > o.m.cfg.QueueBytes {
 		o.m.stats.count(dropQueueFull, 1)
 		return ErrQueueFull
@@ -75,21 +75,21 @@ func (o *outbound) enqueue(frame []byte, l lane) error {
 	return nil
 }
 
-// fill moves what fits into a batch, urgent frames first, and reports whether
+// fill moves what fits into a batch, lane by lane, and reports whether
 // there was anything.
 func (o *outbound) fill(b *batch) bool {
 	b.reset()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for b.room() > 0 {
-		l := urgent
-		if o.lanes[l].empty() {
-			l = bulk
+		l := locks
+		for l < lanes && o.queues[l].empty() {
+			l++
 		}
-		q := &o.lanes[l]
-		if q.empty() {
+		if l == lanes {
 			break
 		}
+		q := &o.queues[l]
 		f := q.frames[q.head]
 		n := min(len(f)-q.sent, b.room())
 		last := q.sent+n == len(f)
@@ -198,8 +198,8 @@ func (o *outbound) dropPartial() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
-	for i := range o.lanes {
-		if q := &o.lanes[i]; q.sent > 0 {
+	for i := range o.queues {
+		if q := &o.queues[i]; q.sent > 0 {
 			q.pop()
 			n++
 		}
@@ -213,8 +213,10 @@ func (o *outbound) retire() bool {
 	defer o.m.outMu.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.lanes[urgent].empty() || !o.lanes[bulk].empty() {
-		return false
+	for i := range o.queues {
+		if !o.queues[i].empty() {
+			return false
+		}
 	}
 	o.closed = true
 	if o.m.out[o.id] == o {
@@ -234,8 +236,8 @@ func (o *outbound) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	for i := range o.lanes {
-		q := &o.lanes[i]
+	for i := range o.queues {
+		q := &o.queues[i]
 		o.m.stats.count(dropGone, len(q.frames)-q.head)
 		*q = queue{}
 	}
