@@ -24,6 +24,7 @@ type Config struct {
 	Direct         int           // up to so many peers, writes go straight to all: 8
 	Fanout         int           // beyond, children in the tree: 3
 	QueueBytes     int           // waiting for one peer, before it must sync instead: 8 MiB
+	BeatInterval   time.Duration // between heartbeats of the workers here: 5 s
 	MaxSkew        time.Duration // how far ahead of this peer's clock a write may be: 60 s
 }
 
@@ -35,6 +36,7 @@ func (c Config) withDefaults() Config {
 	c.Direct = cmp.Or(c.Direct, 8)
 	c.Fanout = cmp.Or(c.Fanout, 3)
 	c.QueueBytes = cmp.Or(c.QueueBytes, 8<<20)
+	c.BeatInterval = cmp.Or(c.BeatInterval, 5*time.Second)
 	c.MaxSkew = cmp.Or(c.MaxSkew, time.Minute)
 	return c
 }

@@ -30,6 +30,12 @@ type Engine struct {
 
 	flushAt time.Time // zero: nothing waits
 
+	hosted   map[string]hosted // workers that beat through this peer
+	leases   map[string]lease  // and through others
+	beatAt   time.Time         // when all of hosted are told
+	newsAt   time.Time         // and the new ones
+	prunedAt time.Time
+
 	gaps    map[clock.Actor]*gap
 	marks   map[clock.Actor]mark
 	markAt  time.Time
@@ -91,6 +97,7 @@ type peer struct {
 	members   uint64
 	contact   time.Time
 	joined    time.Time // when it last came up
+	greetAt   time.Time // when it is told of the workers here
 }
 
 type head struct {
@@ -120,6 +127,8 @@ func New(cfg Config, store *crdt.Store) *Engine {
 		targets:     make(map[clock.Actor][]*peer),
 		gaps:        make(map[clock.Actor]*gap),
 		marks:       make(map[clock.Actor]mark),
+		hosted:      make(map[string]hosted),
+		leases:      make(map[string]lease),
 		digestEvery: cfg.DigestInterval,
 	}
 }
@@ -166,6 +175,7 @@ func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 func (e *Engine) Deadline() time.Time {
 	at := earlier(e.flushAt, e.digestAt)
 	at = earlier(at, e.ackAt)
+	at = earlier(earlier(at, e.beatAt), e.newsAt)
 	if e.changed {
 		at = earlier(at, e.markAt)
 	}
@@ -178,7 +188,7 @@ func (e *Engine) Deadline() time.Time {
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
 	for _, p := range e.living {
-		at = earlier(at, p.headAt)
+		at = earlier(earlier(at, p.headAt), p.greetAt)
 		if !p.asked.IsZero() {
 			at = earlier(at, p.asked.Add(p.askTimeout()))
 		}
@@ -188,6 +198,9 @@ func (e *Engine) peersDue() (at time.Time) {
 
 // Tick does what is due.
 func (e *Engine) Tick(now time.Time) {
+	if due(e.beatAt, now) || due(e.newsAt, now) {
+		e.beats(now)
+	}
 	if due(e.flushAt, now) {
 		e.flush(now)
 	}
@@ -198,6 +211,7 @@ func (e *Engine) Tick(now time.Time) {
 	if due(e.peersAt, now) {
 		e.announceHeads(now)
 		e.retrySyncs(now)
+		e.greet(now)
 		e.peersAt = e.peersDue()
 	}
 	e.chaseAcks(now)
@@ -257,11 +271,15 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.joined = now
 			old.asked = time.Time{}
 			old.window = initialWindow
+			if len(e.hosted) > 0 {
+				old.greetAt = now.Add(greeting)
+				e.peersAt = earlier(e.peersAt, old.greetAt)
+			}
 		}
 		if !p.Alive {
 			old.dropQueue()
 			old.behind = false
-			old.sent, old.headAt, old.asked = nil, time.Time{}, time.Time{}
+			old.sent, old.headAt, old.asked, old.greetAt = nil, time.Time{}, time.Time{}, time.Time{}
 		}
 		old.Peer = p
 		known[p.Actor] = old

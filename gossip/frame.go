@@ -40,12 +40,13 @@ const (
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
 	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]
 	secLocks              // reserved for the lock service
+	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
 
 	firstCritical = 64
 	lastCritical  = 127
 )
 
-var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks"}
+var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats"}
 
 // SectionName returns what a kind of section is called, "" if it is not known.
 func SectionName(kind uint64) string {
@@ -300,6 +301,8 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 		in.ranges(r, n)
 	case secLists:
 		in.lists(r, n)
+	case secBeats:
+		in.beats(r, n)
 	}
 }
 

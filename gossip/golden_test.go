@@ -147,6 +147,17 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	}
 	frames["lists"] = c.Envelopes()[0].Frame
 
+	h := newMachine(ann, nil)
+	for _, w := range []string{"worker-1", "worker-2"} {
+		if err := h.Host(t0, w, 30*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Tick(t0)
+	frames["beats"] = h.Envelopes()[0].Frame
+	h.Release(t0, "worker-1")
+	frames["beats-release"] = h.Envelopes()[0].Frame
+
 	var many []crdt.Op
 	for i := range 40 {
 		many = append(many, put(fmt.Sprintf("task-sentinel/tasks/%03d/title", i), "a value that many share"))

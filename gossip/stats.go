@@ -15,6 +15,7 @@ type Stats struct {
 	Flushes, Overflows, Lost               uint64
 	GapRequests, GapAnswers                uint64
 	Digests, SyncRequests, Reconciliations uint64
+	BeatsSent, BeatsReceived               uint64            // leases of workers, not frames
 	Refused                                map[string]uint64 // frames, by reason
 	Pending, QueuedBytes, Gaps             int
 }

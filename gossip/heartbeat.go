@@ -1,0 +1,302 @@
+package gossip
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// A worker is alive for as long as the peer it runs beside, its host, renews a
+// lease for it: (worker, remaining time), told by the host to every peer. That is
+// no write: it has no dot, is not kept, not repaired and not passed on. One that is
+// lost is made good by the next.
+
+// Limits of heartbeats.
+const (
+	MaxWorkers      = 65_536    // known at once; more are not noted
+	MaxHeartbeatTTL = time.Hour // a longer one is cut
+	MaxWorkerID     = 128       // bytes
+	beatsAFrame     = 2048
+	greeting        = 250 * time.Millisecond // after which a peer that joined knows us too
+)
+
+// Liveness is what a heartbeat says about its worker.
+type Liveness uint8
+
+const (
+	// Active workers have a lease that runs, from a host that is up.
+	Active Liveness = iota + 1
+	// Unreachable workers are out of sight: their host did not say goodbye, and
+	// is down or cut off. They may be well, on the other side.
+	Unreachable
+)
+
+var livenessNames = [...]string{"", "active", "unreachable"}
+
+// String returns active or unreachable.
+func (l Liveness) String() string {
+	if int(l) < len(livenessNames) {
+		return livenessNames[l]
+	}
+	return "unknown"
+}
+
+// Heartbeat is what an Engine knows of one worker's life.
+type Heartbeat struct {
+	Worker    string
+	Host      clock.Actor // the peer it beats through
+	State     Liveness
+	Remaining time.Duration // of its lease, 0 when that has run out
+}
+
+// hosted is a worker that beats through this peer.
+type hosted struct {
+	ttl   time.Duration
+	until time.Time // zero: it lives as long as this peer
+	told  bool
+}
+
+func (h hosted) remaining(now time.Time) time.Duration {
+	if h.until.IsZero() {
+		return h.ttl
+	}
+	return max(h.until.Sub(now), 0)
+}
+
+// lease is a worker that beats through another peer.
+type lease struct {
+	host  clock.Actor
+	until time.Time // by this peer's clock
+}
+
+// beat is one entry of a section.
+type beat struct {
+	worker    string
+	remaining time.Duration
+}
+
+// ValidateWorkerID says what is wrong with the name of a worker: it is one segment
+// of a key, of up to MaxWorkerID bytes.
+func ValidateWorkerID(id string) error {
+	if len(id) > MaxWorkerID || strings.Contains(id, "/") {
+		return &crdt.KeyError{Key: id, Reason: fmt.Sprintf("is no worker's name: want up to %d bytes without '/'", MaxWorkerID)}
+	}
+	return crdt.ValidateKey(id)
+}
+
+// Host makes worker live as long as this peer does: its lease of ttl is renewed
+// with every heartbeat until Release.
+func (e *Engine) Host(now time.Time, worker string, ttl time.Duration) error {
+	return e.hold(now, worker, hosted{ttl: ttl})
+}
+
+// Beat makes worker live for ttl from now on, through this peer.
+func (e *Engine) Beat(now time.Time, worker string, ttl time.Duration) error {
+	return e.hold(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
+}
+
+func (e *Engine) hold(now time.Time, worker string, h hosted) error {
+	if err := ValidateWorkerID(worker); err != nil {
+		return err
+	}
+	if h.ttl <= 0 {
+		return fmt.Errorf("worker %q: a heartbeat of %v: want a positive duration", worker, h.ttl)
+	}
+	h.ttl = min(h.ttl, MaxHeartbeatTTL)
+	old, known := e.hosted[worker]
+	if !known && len(e.hosted) >= MaxWorkers {
+		return fmt.Errorf("worker %q: this peer hosts %d workers, and no more are allowed", worker, MaxWorkers)
+	}
+	h.told = old.told
+	if old.ttl != 0 && old.until.IsZero() && !h.until.IsZero() {
+		h = old // it lives longer already
+	}
+	e.hosted[worker] = h
+	if !h.told {
+		e.newsAt = earlier(e.newsAt, now)
+	}
+	if e.beatAt.IsZero() { // at a moment of its own, for all started together
+		e.beatAt = now.Add(e.cfg.BeatInterval/2 + time.Duration(e.rng.Int64N(int64(e.cfg.BeatInterval/2)+1)))
+	}
+	return nil
+}
+
+// Release ends a worker's life here, and tells the others at once.
+func (e *Engine) Release(now time.Time, worker string) {
+	if _, ok := e.hosted[worker]; !ok {
+		return
+	}
+	delete(e.hosted, worker)
+	e.sendBeats(e.living, []beat{{worker, 0}})
+}
+
+// Hosted returns the workers that beat through this peer, sorted.
+func (e *Engine) Hosted(now time.Time) []string {
+	var list []string
+	for _, worker := range slices.Sorted(maps.Keys(e.hosted)) {
+		if e.hosted[worker].remaining(now) > 0 {
+			list = append(list, worker)
+		}
+	}
+	return list
+}
+
+// beats tells the others what is due: all workers each BeatInterval, new ones at
+// once, and all to a peer that joined.
+func (e *Engine) beats(now time.Time) {
+	all := due(e.beatAt, now)
+	if all {
+		e.beatAt = now.Add(e.cfg.BeatInterval)
+	}
+	if all || due(e.newsAt, now) {
+		e.newsAt = time.Time{}
+		e.sendBeats(e.living, e.leasesDue(now, all))
+	}
+	if len(e.hosted) == 0 {
+		e.beatAt = time.Time{}
+	}
+}
+
+// greet tells a peer that joined about the workers here.
+func (e *Engine) greet(now time.Time) {
+	for _, p := range e.living {
+		if due(p.greetAt, now) {
+			p.greetAt = time.Time{}
+			e.sendBeats([]*peer{p}, e.leasesDue(now, true))
+		}
+	}
+}
+
+// leasesDue returns what is to be told, in order; those that ran out leave.
+func (e *Engine) leasesDue(now time.Time, all bool) []beat {
+	list := make([]beat, 0, len(e.hosted))
+	for _, worker := range slices.Sorted(maps.Keys(e.hosted)) {
+		h := e.hosted[worker]
+		left := h.remaining(now)
+		if left == 0 {
+			delete(e.hosted, worker) // as it does at the others
+			continue
+		}
+		if all || !h.told {
+			list = append(list, beat{worker, left})
+			h.told = true
+			e.hosted[worker] = h
+		}
+	}
+	return list
+}
+
+// sendBeats goes before all bulk: as a packet if it fits in one.
+func (e *Engine) sendBeats(to []*peer, list []beat) {
+	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsAFrame):] {
+		part := list[:min(len(list), beatsAFrame)]
+		w := e.begin()
+		w.section(secBeats, 2*len(part))
+		for _, b := range part {
+			w.body = wire.AppendStr(w.body, b.worker)
+			w.uint(uint64(b.remaining.Milliseconds()))
+		}
+		frame := e.finish(w, len(part), false)
+		class := Urgent
+		if len(frame) <= wire.MaxPacketBytes {
+			class = Packet
+		}
+		for _, p := range to {
+			e.send(p, class, slices.Clone(frame)) // each receiver owns its own
+		}
+		e.stats.BeatsSent += uint64(len(part) * len(to))
+	}
+}
+
+// beats notes the leases that their host renews. A host that is no member yet, or
+// none any more, is not believed.
+func (in *incoming) beats(r *wire.Reader, n int) {
+	e := in.e
+	for range n / 2 {
+		id, ms := r.Str(), r.Uint()
+		if r.Err() != nil || in.from == nil {
+			return
+		}
+		if err := ValidateWorkerID(string(id)); err != nil {
+			r.Fail("worker id")
+			return
+		}
+		e.stats.BeatsReceived++
+		l, known := e.leases[string(id)]
+		remaining := time.Duration(min(ms, uint64(MaxHeartbeatTTL/time.Millisecond))) * time.Millisecond
+		switch {
+		case remaining > 0 && (known || e.roomForLease(in.now)):
+			e.leases[string(id)] = lease{in.from.Actor, in.now.Add(remaining)}
+		case remaining == 0 && known && l.host == in.from.Actor:
+			delete(e.leases, string(id))
+		}
+	}
+}
+
+// roomForLease forgets who is gone, now and then, and reports whether another
+// worker may be noted.
+func (e *Engine) roomForLease(now time.Time) bool {
+	if now.Sub(e.prunedAt) >= e.cfg.BeatInterval {
+		e.prunedAt = now
+		maps.DeleteFunc(e.leases, func(_ string, l lease) bool { return e.liveness(now, l) == 0 })
+	}
+	return len(e.leases) < MaxWorkers
+}
+
+// liveness judges a lease; 0 is gone: its host left, came back as another, or went
+// on without renewing it.
+func (e *Engine) liveness(now time.Time, l lease) Liveness {
+	p := e.byActor[l.host]
+	switch {
+	case p == nil || e.replaced(p):
+		return 0
+	case !p.Alive:
+		return Unreachable
+	case now.Before(l.until):
+		return Active
+	case p.contact.After(l.until):
+		return 0
+	}
+	return Unreachable
+}
+
+// Heartbeat returns what is known of one worker at now; ok is false if it is not
+// known, or gone.
+func (e *Engine) Heartbeat(now time.Time, worker string) (h Heartbeat, ok bool) {
+	if own, here := e.hosted[worker]; here && own.remaining(now) > 0 {
+		return Heartbeat{worker, e.cfg.Self, Active, own.remaining(now)}, true
+	}
+	l, known := e.leases[worker]
+	if !known {
+		return Heartbeat{}, false
+	}
+	state := e.liveness(now, l)
+	return Heartbeat{worker, l.host, state, max(l.until.Sub(now), 0)}, state != 0
+}
+
+// Heartbeats returns the workers that are active or out of sight at now, by name.
+func (e *Engine) Heartbeats(now time.Time) []Heartbeat {
+	list := make([]Heartbeat, 0, len(e.hosted)+len(e.leases))
+	for worker := range e.hosted {
+		if h, ok := e.Heartbeat(now, worker); ok {
+			list = append(list, h)
+		}
+	}
+	for worker := range e.leases {
+		if _, here := e.hosted[worker]; here {
+			continue
+		}
+		if h, ok := e.Heartbeat(now, worker); ok {
+			list = append(list, h)
+		}
+	}
+	slices.SortFunc(list, func(a, b Heartbeat) int { return cmp.Compare(a.Worker, b.Worker) })
+	return list
+}

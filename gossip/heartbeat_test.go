@@ -1,0 +1,281 @@
+package gossip
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// fleet runs machines that hear each other, in steps of 50 ms.
+type fleet struct {
+	t    testing.TB
+	now  time.Time
+	list []*machine
+	deaf map[clock.Actor]bool // of the dead
+}
+
+func newFleet(t testing.TB, n int) *fleet {
+	return &fleet{t, t0, cluster(n), map[clock.Actor]bool{}}
+}
+
+func (f *fleet) run(d time.Duration) {
+	f.t.Helper()
+	for until := f.now.Add(d); f.now.Before(until); f.now = f.now.Add(50 * time.Millisecond) {
+		for _, m := range f.list {
+			if f.deaf[m.cfg.Self] {
+				continue
+			}
+			m.Tick(f.now)
+			for _, e := range m.Envelopes() {
+				if i := int(e.To.Rand) - 1; !f.deaf[e.To] {
+					if err := f.list[i].Receive(f.now, e.Frame); err != nil {
+						f.t.Fatal(err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// view tells m that the first peer is as given; a nil one is not listed.
+func (f *fleet) view(m *machine, first *Peer) {
+	peers := []Peer{{Actor: m.cfg.Self, Name: "self", Alive: true}}
+	for i, o := range f.list {
+		switch {
+		case i == 0 && first != nil:
+			peers = append(peers, *first)
+		case i > 0 && o != m:
+			peers = append(peers, Peer{Actor: o.cfg.Self, Name: fmt.Sprint("n", i), Alive: true})
+		}
+	}
+	m.SetView(f.now, peers)
+}
+
+// sees is what a machine says of a worker.
+func (f *fleet) sees(i int, worker string) Liveness {
+	h, _ := f.list[i].Heartbeat(f.now, worker)
+	return h.State
+}
+
+func (f *fleet) want(i int, worker string, want Liveness, why string) {
+	f.t.Helper()
+	if got := f.sees(i, worker); got != want {
+		f.t.Errorf("%s: n%d says %s is %q, want %q", why, i, worker, got, want)
+	}
+}
+
+func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
+	const ttl = 30 * time.Second
+	f := newFleet(t, 3)
+	host := f.list[0]
+	for id, err := range map[string]error{
+		"a": host.Host(f.now, "a", ttl), "b": host.Beat(f.now, "b", ttl), "c": host.Beat(f.now, "c", ttl),
+	} {
+		if err != nil {
+			t.Fatal(id, err)
+		}
+	}
+	f.run(100 * time.Millisecond)
+	for _, w := range []string{"a", "b", "c"} {
+		f.want(1, w, Active, "at once")
+		f.want(0, w, Active, "on its host")
+	}
+	f.run(ttl + 6*time.Second) // and until the host is heard once more
+	f.want(1, "a", Active, "renewed by its host")
+	f.want(1, "b", 0, "its worker fell silent while the host went on")
+	if got := f.list[0].Hosted(f.now); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("the host still renews %v", got)
+	}
+	host.Release(f.now, "a")
+	f.run(100 * time.Millisecond)
+	f.want(1, "a", 0, "released")
+	f.want(0, "a", 0, "released")
+
+	// It moves to another host: the old one's goodbye says nothing any more.
+	_ = host.Host(f.now, "m", ttl)
+	f.run(time.Second)
+	_ = f.list[1].Host(f.now, "m", ttl)
+	f.run(time.Second)
+	host.Release(f.now, "m")
+	f.run(100 * time.Millisecond)
+	f.want(2, "m", Active, "moved")
+}
+
+func TestWhoIsOutOfSightIsNotGone(t *testing.T) {
+	const ttl = 30 * time.Second
+	f := newFleet(t, 3)
+	first := Peer{Actor: f.list[0].cfg.Self, Name: "n0", Alive: true}
+	_ = f.list[0].Host(f.now, "w", ttl)
+	f.run(time.Second)
+
+	f.deaf[first.Actor] = true // cut off, or killed: nobody can tell
+	f.run(10 * time.Second)
+	f.want(1, "w", Active, "its lease runs")
+	f.run(ttl)
+	f.want(1, "w", Unreachable, "its lease ran out, and its host was not heard since")
+	dead := first
+	dead.Alive = false
+	f.view(f.list[1], &dead)
+	f.want(1, "w", Unreachable, "its host is down")
+
+	f.deaf[first.Actor] = false
+	f.view(f.list[1], &first)
+	f.run(5 * time.Second)
+	f.want(1, "w", Active, "healed")
+
+	dead.Alive = false
+	f.view(f.list[1], &dead)
+	f.want(1, "w", Unreachable, "its host is down, though the lease runs")
+	f.view(f.list[1], nil)
+	f.want(1, "w", 0, "its host left")
+	f.view(f.list[2], &dead)
+	again := append([]Peer{dead, {Actor: clock.Actor{Birth: 2, Rand: 1}, Name: "n0", Alive: true}}, both...)
+	f.list[2].SetView(f.now, again)
+	f.want(2, "w", 0, "its host came back as another life")
+}
+
+func TestAPeerThatJoinsIsToldOfTheWorkers(t *testing.T) {
+	f := newFleet(t, 3)
+	host, late := f.list[0], f.list[2]
+	f.deaf[late.cfg.Self] = true
+	_ = host.Host(f.now, "w", 30*time.Second)
+	f.run(time.Second)
+	f.want(2, "w", 0, "not there yet")
+	f.deaf[late.cfg.Self] = false
+	peers := []Peer{{Actor: f.list[1].cfg.Self, Name: "n1", Alive: true}, {Actor: late.cfg.Self, Name: "n2", Alive: false}}
+	host.SetView(f.now, peers)
+	peers[1].Alive = true
+	host.SetView(f.now, peers)
+	f.run(2 * greeting)
+	f.want(2, "w", Active, "greeted before the next heartbeat")
+}
+
+func TestHeartbeatsAreBounded(t *testing.T) {
+	a := newMachine(ann, nil)
+	var key *crdt.KeyError
+	for _, id := range []string{"", "a/b", "\xff", "a\nb", "..", strings.Repeat("w", MaxWorkerID+1)} {
+		if err := a.Host(t0, id, time.Second); !errors.As(err, &key) {
+			t.Errorf("worker %.10q: %v", id, err)
+		}
+	}
+	if err := a.Beat(t0, "w", 0); err == nil {
+		t.Error("a heartbeat of no duration is accepted")
+	}
+	for i := range MaxWorkers {
+		if err := a.Host(t0, fmt.Sprint(i), 1000*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Host(t0, "one more", time.Second); err == nil {
+		t.Error("one worker too many is accepted")
+	}
+	a.Tick(t0)
+	b := newMachine(bob, nil)
+	for _, e := range a.Envelopes() {
+		if e.Class == Bulk {
+			t.Fatal("heartbeats wait behind bulk")
+		}
+		if err := b.Receive(t0, e.Frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.Heartbeats(t0)); n != MaxWorkers {
+		t.Errorf("%d workers arrived", n)
+	}
+	if h, _ := b.Heartbeat(t0, "7"); h.Remaining != MaxHeartbeatTTL {
+		t.Errorf("a lease of %v", h.Remaining)
+	}
+	w := a.begin()
+	w.section(secBeats, 2)
+	w.body = append(w.body, 0xa3, 'a', '/', 'b', 5)
+	var bad *FrameError
+	if err := b.Receive(t0, a.finish(w, 0, false)); !errors.As(err, &bad) || bad.Reason != "malformed" {
+		t.Errorf("a foreign name: %v", err)
+	}
+	// What no member says is not believed.
+	stranger := newMachine(clock.Actor{Birth: 9, Rand: 9}, nil)
+	_ = stranger.Host(t0, "spy", time.Minute)
+	stranger.Tick(t0)
+	for _, e := range stranger.Envelopes() {
+		if e.To == bob {
+			if err := b.Receive(t0, e.Frame); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, ok := b.Heartbeat(t0, "spy"); ok {
+		t.Error("a stranger's worker is believed")
+	}
+}
+
+// A peer of a version that does not know the section skips it, and only it.
+func TestABeatIsSkippedByWhoDoesNotKnowIt(t *testing.T) {
+	for _, kind := range []uint64{secBeats + 7, 63, 128} {
+		a, b := newMachine(ann, nil), newMachine(bob, nil)
+		w := a.begin()
+		w.section(kind, 2)
+		w.body = wire.AppendStr(w.body, "worker-1")
+		w.uint(30_000)
+		w.section(secBeats, 2)
+		w.body = wire.AppendStr(w.body, "worker-2")
+		w.uint(30_000)
+		if err := b.Receive(t0, a.finish(w, 0, false)); err != nil {
+			t.Errorf("kind %d: %v", kind, err)
+		}
+		if _, ok := b.Heartbeat(t0, "worker-2"); !ok {
+			t.Errorf("kind %d: what stood behind it was not read", kind)
+		}
+	}
+}
+
+// A thousand workers that beat every five seconds cost a peer less than 20 KB/s, sent
+// and received together, however many peers host them.
+func TestAThousandWorkersCostLittle(t *testing.T) {
+	const workers, seconds = 1000, 10
+	for _, n := range []int{2, 3, 10, 50, 1000} {
+		list := cluster(n)
+		now := t0
+		for i := range workers {
+			if err := list[i%n].Host(now, fmt.Sprintf("worker-%04d", i), 30*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What the first peer sends, and what the others send it: of as many as
+		// it takes to know the rest.
+		asked := list[:min(n, 20)]
+		for range 5*20 + 1 { // the announcements do not count
+			for _, m := range asked {
+				m.Tick(now)
+				m.Envelopes()
+			}
+			now = now.Add(50 * time.Millisecond)
+		}
+		sent, received, packets := 0, 0, 0
+		for range seconds * 20 {
+			for i, m := range asked {
+				m.Tick(now)
+				for _, e := range m.Envelopes() {
+					if i == 0 {
+						sent += len(e.Frame)
+						packets++
+					} else if e.To == list[0].cfg.Self {
+						received += len(e.Frame)
+					}
+				}
+			}
+			now = now.Add(50 * time.Millisecond)
+		}
+		received = received * (n - 1) / (len(asked) - 1)
+		t.Logf("%4d peers: %5.2f KB/s sent in %4.1f frames/s, %5.2f KB/s received", n, float64(sent)/1000/seconds, float64(packets)/seconds, float64(received)/1000/seconds)
+		if cost := (sent + received) / seconds; cost > 20_000 || sent == 0 || received == 0 {
+			t.Errorf("%d peers: %d B/s, want at most 20,000", n, cost)
+		}
+	}
+}
