@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	quiet      = 100 * time.Millisecond // after which nothing should be under way
-	underLoad  = time.Second            // between digests when it is never quiet
-	askSpacing = 50 * time.Millisecond  // between sync requests to one peer
+	quiet     = 100 * time.Millisecond // after which nothing should be under way
+	underLoad = time.Second            // between digests when it is never quiet
 )
 
 // contextHash identifies what this peer has seen.

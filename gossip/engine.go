@@ -86,6 +86,8 @@ type peer struct {
 	wants    map[clock.Actor]uint64
 
 	asked      time.Time // our sync request to it that is not answered yet
+	request    uint64    // its number
+	answered   uint64    // requests up to this one have been followed
 	askTries   int
 	have       int // progress of a sync from it
 	total      int

@@ -154,6 +154,50 @@ func TestAPeerThatTakesNothingCostsABoundedQueue(t *testing.T) {
 	}
 }
 
+// Under load answers take longer than a digest, or than a request waits for them.
+// There is one sync all the same: no answer is followed twice.
+func TestASlowSyncStaysOne(t *testing.T) {
+	a, b := newMachine(ann, nil), newMachine(bob, nil)
+	for i := range 20_000 {
+		a.write(t, t0, put(t, fmt.Sprint("key-", i), strings.Repeat("v", 200)))
+	}
+	now := t0
+	var late [][]byte // frames under way to b
+	for round := 0; b.store.Sum() != a.store.Sum(); round++ {
+		if round == 100 {
+			t.Fatalf("%d of 20000 keys after %d rounds", b.store.Len(), round)
+		}
+		for range 5 {
+			now = now.Add(300 * time.Millisecond)
+			a.Tick(now)
+			a.sendDigest(now, a.peers[0])
+			late = append(late, frames(a.Envelopes())...)
+			b.Tick(now)
+			for _, f := range frames(b.Envelopes()) {
+				if err := a.Receive(now, f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, f := range append(late, frames(a.Envelopes())...) {
+			if err := b.Receive(now, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late = late[:0]
+	}
+	if received := b.Stats().DeltasReceived; received > 60_000 {
+		t.Errorf("20,000 records took %d, in %d requests", received, b.Stats().SyncRequests)
+	}
+}
+
+func frames(list []Envelope) (all [][]byte) {
+	for _, e := range list {
+		all = append(all, e.Frame)
+	}
+	return all
+}
+
 func TestAWriteFromTheFutureWaitsForItsTime(t *testing.T) {
 	a, b := newMachine(ann, nil), newMachine(bob, nil)
 	ahead := t0.Add(time.Hour)

@@ -33,9 +33,9 @@ const (
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
-	secSyncRequest        // [kind, sum, context]
+	secSyncRequest        // [kind, request, sum, context]
 	secState              // [kind, section]: part of a sync, not passed on
-	secSyncReply          // [kind, more, have, total, latest stamp, context?], behind its states
+	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
 	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]

@@ -12,6 +12,7 @@ const (
 	syncBytes   = 512 << 10 // of one answer
 	askTimeout  = 500 * time.Millisecond
 	askAttempts = 2 // before another peer is tried
+	maxSyncs    = 2 // under way at once: each peer asked sends much the same
 )
 
 func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries, 5) }
@@ -19,19 +20,32 @@ func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries,
 // requestSync sends this peer's context to p: tier 1. What p has above it comes
 // back, in as many answers as it takes, each asked for with what has been seen by
 // then. So a sync survives loss, goes on where it stopped, and never outruns the
-// receiver.
+// receiver. Of a request and its repeats the first answer is followed by another request:
+// under load each would start a sync of its own.
 func (e *Engine) requestSync(now time.Time, p *peer) {
-	if !p.asked.IsZero() && now.Sub(p.asked) < askSpacing {
-		return
+	if p.asked.IsZero() && e.syncs() < maxSyncs {
+		e.sendSyncRequest(now, p)
 	}
-	e.sendSyncRequest(now, p)
+}
+
+// syncs counts the peers that owe this one an answer.
+func (e *Engine) syncs() int {
+	n := 0
+	for _, p := range e.living {
+		if !p.asked.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
+	p.request++
 	e.peersAt = earlier(e.peersAt, now.Add(p.askTimeout()))
 	w := e.begin()
-	w.section(secSyncRequest, 2)
+	w.section(secSyncRequest, 3)
+	w.uint(p.request)
 	w.uint(e.store.Sum())
 	w.body = e.boundedContext().AppendTo(w.body)
 	e.send(p, Packet, e.finish(w, 0, false))
@@ -76,7 +90,7 @@ func (e *Engine) retrySyncs(now time.Time) {
 // syncRequest answers with the live records above the other's context.
 func (in *incoming) syncRequest(r *wire.Reader) {
 	e, p := in.e, in.from
-	sum := r.Uint()
+	request, sum := r.Uint(), r.Uint()
 	theirs, err := clock.ReadContext(r)
 	if err != nil || p == nil {
 		return
@@ -88,14 +102,19 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	}
 	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
 	w := e.begin()
-	whole := e.hides(in.now, p, theirs)
-	more, records := e.writeState(in.now, w, p, theirs, whole)
+	more, records := e.writeState(in.now, w, p, theirs, false)
+	whole := !more && e.hides(in.now, p, theirs)
+	if whole {
+		w = e.begin()
+		more, records = e.writeState(in.now, w, p, theirs, true)
+	}
 	total := e.store.LiveCount()
-	fields := 4
+	fields := 5
 	if whole && !more {
-		fields = 5
+		fields = 6
 	}
 	w.section(secSyncReply, fields)
+	w.uint(request)
 	w.bool(more)
 	w.uint(uint64(max(total-e.remaining(theirs), 0)))
 	w.uint(uint64(total))
@@ -225,9 +244,9 @@ func (e *Engine) remaining(theirs *clock.CausalContext) int {
 // peer now has all that lives there, and may take over what was seen there.
 func (in *incoming) syncReply(r *wire.Reader, n int) {
 	e, p := in.e, in.from
-	more, have, total, stamp := r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
+	request, more, have, total, stamp := r.Uint(), r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
 	var seen *clock.CausalContext
-	if n > 4 {
+	if n > 5 {
 		seen, _ = clock.ReadContext(r)
 	}
 	if r.Err() != nil || p == nil {
@@ -244,7 +263,10 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	p.askTries = 0
 	e.hear(in.now, stamp)
 	if more {
-		e.sendSyncRequest(in.now, p)
+		if request > p.answered && !p.asked.IsZero() {
+			p.answered = p.request
+			e.sendSyncRequest(in.now, p)
+		}
 		return
 	}
 	p.asked = time.Time{}
