@@ -46,6 +46,15 @@ func ParseActor(s string) (Actor, error) {
 	return Actor{}, fmt.Errorf("actor %q: want 12 hex digits, a dash and 16 hex digits", s)
 }
 
+// MarshalText is [Actor.String], for JSON and its map keys.
+func (a Actor) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText is [ParseActor].
+func (a *Actor) UnmarshalText(b []byte) (err error) {
+	*a, err = ParseActor(string(b))
+	return err
+}
+
 // Dot is the identity of one write: the Seq-th of its Actor, counted from 1.
 type Dot struct {
 	Actor Actor

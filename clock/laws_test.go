@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"encoding/json"
 	"math"
 	"testing"
 	"time"
@@ -215,6 +216,14 @@ func TestEncodingsRoundTrip(t *testing.T) {
 		a := Actor{rapid.Uint64Range(0, maxMillis).Draw(t, "birth"), rapid.Uint64Min(1).Draw(t, "rand")}
 		if p, err := ParseActor(a.String()); err != nil || p != a {
 			t.Fatalf("%v: %v, %v", a, p, err)
+		}
+		var byActor map[Actor]int
+		j, err := json.Marshal(map[Actor]int{a: 1})
+		if err == nil {
+			err = json.Unmarshal(j, &byActor)
+		}
+		if err != nil || byActor[a] != 1 {
+			t.Fatalf("%v as a key of JSON: %s, %v", a, j, err)
 		}
 		r = wire.NewReader(AppendActor(nil, a))
 		if p := ReadActor(&r); p != a {

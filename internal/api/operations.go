@@ -258,15 +258,7 @@ func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
 }
 
 func stats(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
-	s := a.Stats()
-	vector := make(map[string]uint64, len(s.Vector))
-	for actor, n := range s.Vector {
-		vector[actor.String()] = n
-	}
-	return Response{Body: struct {
-		agent.Stats
-		Vector map[string]uint64
-	}{s, vector}}, nil
+	return Response{Body: a.Stats()}, nil
 }
 
 // Digest is the checksum of a peer's state.
