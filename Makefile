@@ -46,6 +46,7 @@ fuzz: ## each fuzz target for T (T=30s)
 golden: ## rewrite the golden files and show what changed
 	$(GO) test ./gossip -run Golden -update
 	$(GO) test ./sim -run 'Alike|Scripts' -update -rewrite
+	$(GO) test ./internal/mutants -record -run Simulator -timeout 30m
 	git --no-pager diff --stat -- '*testdata*'
 
 bench: ## the goals of this project beside its rivals, in one run
