@@ -50,7 +50,7 @@ var simulated = []mutant{
 	{"subscribers hear of every change", "crdt/join.go",
 		"	ch := s.changed(r, cause, ord, local)\n	ch.Old, ch.New = content(cur), content(r)\n", "	if ord != clock.Concurrent {\n		ch := s.changed(r, cause, ord, local)\n		ch.Old, ch.New = content(cur), content(r)\n	}\n", "", ""},
 	{"a context comes with all that it covers", "gossip/sync.go",
-		"e.writeState(in.now, w, p, theirs, whole)", "e.writeState(in.now, w, p, theirs, false)", "", ""},
+		"e.writeState(in.now, w, p, theirs, true)", "e.writeState(in.now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
 		"if seen != nil && !in.early {", "if seen != nil {", "", ""},
 }
