@@ -31,16 +31,18 @@ type Agent struct {
 	net   *transport.Memberlist
 	inbox inbox
 
-	routes atomic.Pointer[map[clock.Actor]string] // member ids
-	names  atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
-	reads  atomic.Uint64
-	wake   chan struct{} // the loop has something to do
-	closed chan struct{} // no more calls
-	ended  chan struct{} // Close is done
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
-	once   sync.Once
-	err    error // of Close
+	routes  atomic.Pointer[map[clock.Actor]string] // member ids
+	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
+	ticked  atomic.Int64                           // Unix milliseconds when the loop last ran, at most a second ago
+	reads   atomic.Uint64
+	wake    chan struct{} // the loop has something to do
+	closing chan struct{} // no more calls
+	closed  chan struct{} // no more work
+	ended   chan struct{} // Close is done
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+	once    sync.Once
+	err     error // of Close
 
 	mu       sync.Mutex // guards what follows
 	replica  *replica.Replica
@@ -51,6 +53,8 @@ type Agent struct {
 	waiters  []chan struct{} // of ForceSync
 	writes   uint64
 	refusals map[string]time.Time // when each reason was last logged
+	signs    map[string]string    // keys of signs of life that are renewed here: their worker
+	signsAt  time.Time            // when they are looked at
 }
 
 // Open starts a peer. It does not wait for others: WaitReady does. All faults of
@@ -68,8 +72,9 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	run, stop := context.WithCancel(context.Background())
 	a := &Agent{
 		cfg: cfg, log: cfg.Logger.With("peer", cfg.Name), rules: rules, cache: cache, stop: stop,
-		wake: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}),
 		drained: make(chan struct{}), acked: make(chan struct{}),
+		signs: make(map[string]string),
 	}
 	cache.onChange = a.emitCache
 	now := time.Now()
@@ -78,10 +83,11 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		Rules: rules,
 		Gossip: gossip.Config{
 			Self: newActor(now), Cluster: cfg.Cluster, Seed: random(),
-			BatchInterval: cfg.BatchInterval, MaxSkew: cfg.MaxSkew,
+			BatchInterval: cfg.BatchInterval, MaxSkew: cfg.MaxSkew, BeatInterval: max(cfg.HeartbeatInterval, 0),
 		},
 		NewActor: newActor,
 	})
+	a.ticked.Store(now.UnixMilli())
 	a.store = a.replica.Store()
 	a.watch.open(a, cfg.History)
 	a.routes.Store(new(map[clock.Actor]string))
@@ -100,6 +106,13 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if cfg.HeartbeatInterval != Manual {
+		err = a.replica.Engine().Host(now, cfg.Name, cfg.HeartbeatTTL)
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("agent: %w", errors.Join(err, a.net.Close()))
 	}
 	a.wg.Go(func() { a.run(run) })
 	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
@@ -130,12 +143,15 @@ func (a *Agent) Actor() clock.Actor {
 // Rules returns the rules in force.
 func (a *Agent) Rules() *crdt.Rules { return a.rules }
 
-// Close waits, up to three seconds and within ctx, until the peers that are up have
+// Close takes no more calls, takes back what this peer's worker said of itself, and
+// waits, up to three seconds and within ctx, until the peers that are up have
 // acknowledged what was written here; then it says goodbye and stops: no goroutine
 // is left. The error says who had not. Later calls return the same.
 func (a *Agent) Close(ctx context.Context) error {
 	a.once.Do(func() {
 		a.emit(LifecycleEvent{Type: Shutdown})
+		close(a.closing)
+		a.retire()
 		a.err = a.flushOut(ctx)
 		close(a.closed)
 		if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
@@ -153,6 +169,24 @@ func (a *Agent) Close(ctx context.Context) error {
 	return a.err
 }
 
+// retire ends the heartbeats of the workers here and takes back what this peer's
+// own said of itself.
+func (a *Agent) retire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for _, id := range a.replica.Engine().Hosted(now) {
+		a.replica.Engine().Release(now, id)
+	}
+	clear(a.signs)
+	if ops := a.removal(now, a.cfg.Name); len(ops) > 0 {
+		if _, err := a.replica.Write(now, true, ops...); err != nil {
+			a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
+		}
+	}
+	a.signal()
+}
+
 // flushOut waits until every live peer has acknowledged all writes.
 func (a *Agent) flushOut(ctx context.Context) error {
 	a.mu.Lock()
@@ -164,12 +198,12 @@ func (a *Agent) flushOut(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	return a.WaitReplicated(ctx, allLiving)
+	return a.waitReplicated(ctx, allLiving, nil)
 }
 
 func (a *Agent) isClosed() bool {
 	select {
-	case <-a.closed:
+	case <-a.closing:
 		return true
 	default:
 		return false

@@ -44,6 +44,40 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
+// BenchmarkTypedRead is a read of a record that was decoded before.
+func BenchmarkTypedRead(b *testing.B) {
+	a := open(b, Config{Name: "n1"})
+	ctx := b.Context()
+	for i := range 1000 {
+		id := fmt.Sprintf("task-%04d", i)
+		for _, err := range []error{
+			a.Tasks().SetState(ctx, id, TaskState{Status: "running", Worker: "n1", Labels: []string{"gpu", "eu"}}),
+			a.Workers().SetStatus(ctx, id, WorkerStatus{Status: "busy", Running: 1}),
+			a.Agents().SetCoordination(ctx, id, "coder", AgentInfo{Role: "coder"}),
+		} {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	bench := func(name string, read func() error) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := read(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	id := "task-0777"
+	bench("task", func() error { _, err := a.Tasks().State(id); return err })
+	bench("worker", func() error { _, err := a.Workers().Status(id); return err })
+	bench("agent", func() error { _, err := a.Agents().Coordination(id, "coder"); return err })
+	key := TaskStateKey(id)
+	bench("get-as", func() error { _, err := GetAs[TaskState](a, key); return err })
+}
+
 func BenchmarkPut(b *testing.B) {
 	keys := benchKeys(10_000)
 	value := strings.Repeat("v", 200)

@@ -15,7 +15,7 @@ import (
 // in the very state it was decoded from, so a reader never gets a stale one; age
 // and size only bound the memory.
 type Cache struct {
-	lru         *lru.Cache[string, decoded]
+	lru         *lru.Cache[string, *decoded]
 	ttl         time.Duration
 	size        int
 	hits        atomic.Uint64
@@ -25,14 +25,15 @@ type Cache struct {
 }
 
 type decoded struct {
+	key   string
 	entry crdt.Entry
 	kind  reflect.Type
 	value any
-	until time.Time
+	until int64 // Unix milliseconds
 }
 
 func newCache(size int, ttl time.Duration) (*Cache, error) {
-	l, err := lru.New[string, decoded](size)
+	l, err := lru.New[string, *decoded](size)
 	if err != nil {
 		return nil, fmt.Errorf("cache size %d: %w", size, err)
 	}
@@ -94,32 +95,43 @@ func (c *Cache) changed(store *crdt.Store, changes []crdt.Change) {
 // other callers: do not change what its pointers, slices and maps refer to.
 // An absent key gives ErrNotFound.
 func GetAs[T any](a *Agent, key string) (T, error) {
-	var zero T
+	if v, ok := cached[T](a, key); ok {
+		return v, nil
+	}
+	var value T
 	if a.isClosed() {
-		return zero, ErrClosed
+		return value, ErrClosed
 	}
 	e, ok := a.Entry(key)
 	if !ok {
-		return zero, fmt.Errorf("get %q: %w", key, ErrNotFound)
+		return value, fmt.Errorf("get %q: %w", key, ErrNotFound)
 	}
-	kind := reflect.TypeFor[T]()
-	now := time.Now()
-	c := a.cache
-	if d, ok := c.lru.Get(key); ok && d.kind == kind && d.entry.Same(e) && now.Before(d.until) {
-		c.hits.Add(1)
-		return d.value.(T), nil
-	}
-	c.misses.Add(1)
+	a.cache.misses.Add(1)
 	v, err := a.resolve(key, e)
 	if err != nil {
-		return zero, err
+		return value, err
 	}
-	var value T
 	if err := v.Decode(&value); err != nil {
-		return zero, fmt.Errorf("get %q: %w", key, err)
+		return value, fmt.Errorf("get %q: %w", key, err)
 	}
 	if any(value) != nil {
-		c.lru.Add(key, decoded{e, kind, value, now.Add(c.ttl)})
+		a.cache.lru.Add(key, &decoded{key, e, reflect.TypeFor[T](), value, time.Now().Add(a.cache.ttl).UnixMilli()})
 	}
 	return value, nil
+}
+
+// cached returns the value of key if it was decoded into T before and the key is
+// still in that state. It neither keeps key nor allocates.
+func cached[T any](a *Agent, key string) (value T, ok bool) {
+	c := a.cache
+	d, ok := c.lru.Get(key)
+	if !ok || d.kind != reflect.TypeFor[T]() || a.ticked.Load() >= d.until || a.isClosed() {
+		return value, false
+	}
+	if e, ok := a.entry(d.key); !ok || !e.Same(d.entry) {
+		return value, false
+	}
+	a.sampleRead()
+	c.hits.Add(1)
+	return d.value.(T), true
 }

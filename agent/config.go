@@ -16,6 +16,13 @@ import (
 // AtOnce as Config.BatchInterval hands every write to the network without waiting.
 const AtOnce = gossip.AtOnce
 
+// Manual as Config.HeartbeatInterval makes this peer's worker live only by
+// Workers.Heartbeat: for peers that are no worker themselves.
+const Manual time.Duration = -1
+
+// Never as Config.DefaultTTL lets signs of life stay.
+const Never time.Duration = -1
+
 // Config configures an Agent. Name and Cluster are mandatory, the rest works at
 // its zero value.
 type Config struct {
@@ -31,12 +38,17 @@ type Config struct {
 	Resolvers map[string]crdt.Resolver // of custom types, by Rule.Resolver
 
 	BatchInterval time.Duration // how long a write may wait for company: 100 ms, or AtOnce
+	DefaultTTL    time.Duration // of what workers say of themselves: one hour, or Never; other writes stay
 	CacheSize     int           // decoded values kept for GetAs: 1,000
 	CacheTTL      time.Duration // and how long: one hour
-	WatchBuffer   int           // events a subscriber may be behind: 1,024
-	History       int           // events kept for resuming: 8,192, and at most 16 MiB of values
-	MaxSkew       time.Duration // how far clocks may differ: 60 s
-	MaxBacklog    int           // bytes written and not yet carried out, before writes wait: 64 MiB
+
+	HeartbeatInterval time.Duration // of the workers of this peer: 5 s, or Manual
+	HeartbeatTTL      time.Duration // how long one is good: six intervals, 30 s
+
+	WatchBuffer int           // events a subscriber may be behind: 1,024
+	History     int           // events kept for resuming: 8,192, and at most 16 MiB of values
+	MaxSkew     time.Duration // how far clocks may differ: 60 s
+	MaxBacklog  int           // bytes written and not yet carried out, before writes wait: 64 MiB
 
 	Logger *slog.Logger // discards by default
 	Faults bool         // allow Cut, for development; loopback only
@@ -47,6 +59,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Bind = cmp.Or(c.Bind, "127.0.0.1:0")
+	c.DefaultTTL = cmp.Or(c.DefaultTTL, time.Hour)
+	c.HeartbeatInterval = cmp.Or(c.HeartbeatInterval, 5*time.Second)
+	c.HeartbeatTTL = cmp.Or(c.HeartbeatTTL, 6*max(c.HeartbeatInterval, 5*time.Second))
 	c.CacheSize = cmp.Or(c.CacheSize, 1000)
 	c.CacheTTL = cmp.Or(c.CacheTTL, time.Hour)
 	c.WatchBuffer = cmp.Or(c.WatchBuffer, 1024)
@@ -72,6 +87,10 @@ func (c Config) validate() error {
 	complain(c.Cluster == "" || len(c.Cluster) > 64, "cluster %q: want 1 to 64 bytes", c.Cluster)
 	complain(c.CacheSize < 0 || c.WatchBuffer < 0 || c.History < 0 || c.MaxBacklog < 0, "sizes may not be negative")
 	complain(c.BatchInterval < 0 && c.BatchInterval != AtOnce, "batch interval %v: want a positive duration, or AtOnce", c.BatchInterval)
+	complain(c.DefaultTTL < 0 && c.DefaultTTL != Never, "default TTL %v: want a positive duration, or Never", c.DefaultTTL)
+	complain(c.HeartbeatInterval < 100*time.Millisecond && c.HeartbeatInterval != Manual, "heartbeat interval %v: want 100 ms or more, or Manual", c.HeartbeatInterval)
+	complain(c.HeartbeatTTL < 2*c.HeartbeatInterval || c.HeartbeatTTL <= 0 || c.HeartbeatTTL > gossip.MaxHeartbeatTTL,
+		"heartbeat TTL %v: want at least two intervals, for one heartbeat may be lost, and at most %v", c.HeartbeatTTL, gossip.MaxHeartbeatTTL)
 	for _, r := range c.Rules {
 		complain(r.Kind == crdt.Custom && c.Resolvers[r.Resolver] == nil,
 			"rule %q: there is no resolver %q in Resolvers", r.Pattern, r.Resolver)

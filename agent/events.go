@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,13 +26,19 @@ const (
 	PeerJoined       EventType = "peer-joined"
 	PeerLeft         EventType = "peer-left"
 	Lagged           EventType = "lagged"
-	Shutdown         EventType = "shutdown"
+
+	TaskStateSynced    EventType = "task-state-synced"    // of a task, here or by a merge
+	WorkerStatusSynced EventType = "worker-status-synced" // of a worker
+	AgentCoordinated   EventType = "agent-coordinated"    // in a task, by an agent: task/agent
+	QueueSynced        EventType = "queue-synced"         // queue, assignments or metrics
+
+	Shutdown EventType = "shutdown"
 )
 
 // LifecycleEvent is one thing that happened to this peer.
 type LifecycleEvent struct {
 	Type   EventType
-	Name   string // a key, a pattern or a peer, by Type
+	Name   string // a key, an id, a pattern or a peer, by Type
 	Count  int    // frames of a batch, entries of a cache, by Type
 	Change *Event // of a write, delete, expiry or conflict
 }
@@ -123,8 +130,24 @@ func (a *Agent) emit(e LifecycleEvent) {
 func (a *Agent) emitChange(e Event) {
 	kind := map[Cause]EventType{CausePut: Wrote, CauseDelete: Deleted, CauseExpired: Expired, CauseConflict: ConflictResolved}[e.Cause]
 	a.emit(LifecycleEvent{Type: kind, Name: e.Key, Change: &e})
+	if e.Cause == CausePut {
+		a.emitRecord(&e)
+	}
 	if e.Order == clock.Concurrent && e.Cause != CauseConflict {
 		a.emit(LifecycleEvent{Type: ConflictResolved, Name: e.Key, Change: &e})
+	}
+}
+
+// emitRecord tells of a typed record, whoever wrote it.
+func (a *Agent) emitRecord(e *Event) {
+	for _, r := range []struct {
+		form
+		tells EventType
+	}{{taskState, TaskStateSynced}, {workerStatus, WorkerStatusSynced}, {taskAgent, AgentCoordinated}, {coordination, QueueSynced}} {
+		if ids := r.match(e.Key); ids != nil {
+			a.emit(LifecycleEvent{Type: r.tells, Name: strings.Join(ids, "/"), Change: e})
+			return
+		}
 	}
 }
 

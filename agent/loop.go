@@ -80,6 +80,7 @@ func (a *Agent) run(ctx context.Context) {
 func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 	a.mu.Lock()
 	now := time.Now()
+	a.ticked.Store(now.UnixMilli())
 	for _, f := range frames {
 		if err := a.replica.Receive(now, f); err != nil {
 			a.refused(err)
@@ -88,6 +89,7 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 	if !a.replica.Deadline().After(now) {
 		a.replica.Tick(now)
 	}
+	a.renewSigns(now)
 	rd := a.replica.Ready()
 	deadline = a.replica.Deadline()
 	if a.backlog > 0 {

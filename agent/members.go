@@ -210,7 +210,7 @@ func (a *Agent) WaitReady(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not synced with any peer yet: %w", ctx.Err())
-		case <-a.closed:
+		case <-a.closing:
 			return ErrClosed
 		case <-tick.C:
 		}
@@ -265,6 +265,9 @@ func (a *Agent) Cut(peers ...string) error {
 
 // Heal ends every Cut.
 func (a *Agent) Heal() error {
+	if a.isClosed() {
+		return ErrClosed
+	}
 	if !a.cfg.Faults {
 		return ErrFaultsDisabled
 	}

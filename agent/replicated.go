@@ -13,6 +13,14 @@ const allLiving = -1
 // here before the call. If ctx ends first, it returns a *ReplicationError; the
 // writes go on spreading.
 func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
+	if a.isClosed() {
+		return ErrClosed
+	}
+	return a.waitReplicated(ctx, n, a.closing)
+}
+
+// waitReplicated gives up when closing is.
+func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct{}) error {
 	a.mu.Lock()
 	last := a.store.Last()
 	a.mu.Unlock()
@@ -37,7 +45,7 @@ func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 		select {
 		case <-acked:
 		case <-retry.C:
-		case <-a.closed:
+		case <-closing:
 			return ErrClosed
 		case <-ctx.Done():
 			if n == allLiving {
@@ -67,7 +75,7 @@ func (a *Agent) ForceSync(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("force sync: %w", ctx.Err())
-	case <-a.closed:
+	case <-a.closing:
 		return ErrClosed
 	}
 }

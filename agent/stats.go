@@ -81,6 +81,9 @@ func (a *Agent) Conflicts(pattern string, limit int) ([]crdt.Conflict, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.isClosed() {
+		return nil, ErrClosed
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.store.Conflicts(p.Match, limit), nil

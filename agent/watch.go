@@ -112,7 +112,8 @@ type watchers struct {
 	epoch clock.Actor
 
 	mu      sync.Mutex // orders publishing and subscribing
-	subs    map[*Subscription]struct{}
+	subs    subscriptions
+	closed  bool
 	seq     uint64
 	history []Event // ring, by seq, once somebody listened
 	first   uint64  // oldest event in it
@@ -124,7 +125,6 @@ const historyBytes = 16 << 20
 
 func (w *watchers) open(a *Agent, limit int) {
 	w.a, w.epoch, w.limit = a, a.replica.Actor(), limit
-	w.subs = make(map[*Subscription]struct{})
 	w.first = 1
 }
 
@@ -142,7 +142,7 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 	}
 	w := &a.watch
 	w.mu.Lock()
-	if w.subs == nil || a.isClosed() {
+	if w.closed || a.isClosed() {
 		w.mu.Unlock()
 		stop()
 		return nil, ErrClosed
@@ -154,7 +154,7 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 		w.history = make([]Event, w.limit)
 		w.first = w.seq + 1
 	}
-	w.subs[s] = struct{}{}
+	w.subs.add(s)
 	w.mu.Unlock()
 	a.wg.Go(func() { s.run(ctx) })
 	a.emit(LifecycleEvent{Type: Subscribed, Name: pattern})
@@ -226,7 +226,7 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 // it, so that what the subscriber knows in the end is current.
 func (s *Subscription) state(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
-	for _, key := range s.a.keys(s.pattern) {
+	for _, key := range s.a.keys(s.pattern.Match) {
 		e, ok := s.a.entry(key)
 		if !ok {
 			continue
@@ -248,7 +248,7 @@ func (s *Subscription) state(ctx context.Context) bool {
 func (s *Subscription) leave() {
 	w := &s.a.watch
 	w.mu.Lock()
-	delete(w.subs, s)
+	w.subs.remove(s)
 	w.mu.Unlock()
 	s.a.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
 }
@@ -281,16 +281,14 @@ func (w *watchers) cursor() Cursor {
 func (w *watchers) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.subs)
+	return w.subs.count
 }
 
 func (w *watchers) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for s := range w.subs {
-		s.stop()
-	}
-	w.subs = nil
+	w.subs.each((*Subscription).Close)
+	w.closed = true
 }
 
 // publish tells subscribers what changed. Keys that are not plain registers are
@@ -302,7 +300,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 	a.cache.changed(a.store, changes)
 	w := &a.watch
 	w.mu.Lock()
-	if len(w.subs) == 0 && w.history == nil && !a.bus.wanted() {
+	if w.subs.count == 0 && w.history == nil && !a.bus.wanted() {
 		w.seq += uint64(len(changes))
 		w.mu.Unlock()
 		return
@@ -333,11 +331,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 		w.seq++
 		e.Cursor = Cursor{w.epoch, w.seq}
 		w.keep(e)
-		for s := range w.subs {
-			if s.pattern.Match(e.Key) {
-				s.offer(e)
-			}
-		}
+		w.subs.of(e.Key, func(s *Subscription) { s.offer(e) })
 		events = append(events, e)
 	}
 	w.mu.Unlock()

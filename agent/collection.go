@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// form is what stands around the ids in the keys of one kind of record: before the
+// first, between, and behind the last.
+type form []string
+
+// The keys of all typed records. They are fixed, so that a worker in any language
+// finds the same data; crdt.DefaultRules gives them their kinds.
+var (
+	taskState      = form{"task-sentinel/tasks/", "/state"}
+	taskProgress   = form{"task-sentinel/tasks/", "/progress"}
+	taskAgent      = form{"task-sentinel/tasks/", "/agents/", ""}
+	workerStatus   = form{"task-sentinel/workers/", "/status"}
+	workerCapacity = form{"task-sentinel/workers/", "/capacity"}
+	coordination   = form{"task-sentinel/coordination/", ""} // queue, assignments and metrics
+)
+
+func (f form) append(dst []byte, ids ...string) []byte {
+	for i, id := range ids {
+		dst = append(append(dst, f[i]...), id...)
+	}
+	return append(dst, f[len(ids)]...)
+}
+
+func (f form) key(ids ...string) string { return string(f.append(nil, ids...)) }
+
+// check refuses ids that are not one segment of a key each.
+func (f form) check(ids ...string) error {
+	for _, id := range ids {
+		if id == "" || strings.Contains(id, "/") {
+			return &crdt.KeyError{Key: id, Reason: "is no id here: want one segment of a key, without '/'"}
+		}
+	}
+	return crdt.ValidateKey(f.key(ids...))
+}
+
+// match returns the ids in key, nil if it is not of the form.
+func (f form) match(key string) []string {
+	rest, ok := strings.CutPrefix(key, f[0])
+	if !ok {
+		return nil
+	}
+	var ids []string
+	for _, next := range f[1:] {
+		end := strings.IndexByte(rest, '/')
+		if end < 0 {
+			end = len(rest)
+		}
+		ids = append(ids, rest[:end])
+		if rest, ok = strings.CutPrefix(rest[end:], next); !ok || next == "" && rest != "" {
+			return nil
+		}
+	}
+	if rest != "" {
+		return nil
+	}
+	return ids
+}
+
+// collection is the records of one form, each decoded into T.
+type collection[T any] struct {
+	a *Agent
+	form
+}
+
+// get returns a record. One that was decoded before costs no allocation; what its
+// pointers, slices and maps refer to is shared.
+func (c collection[T]) get(ids ...string) (T, error) {
+	var scratch [192]byte
+	key := c.form.append(scratch[:0], ids...)
+	if v, ok := cached[T](c.a, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
+		return v, nil
+	}
+	if err := c.check(ids...); err != nil {
+		var zero T
+		return zero, err
+	}
+	return GetAs[T](c.a, string(key))
+}
+
+// patch merges fields into a record that is an object; put assigns one that is a
+// register.
+func (c collection[T]) patch(ctx context.Context, fields any, opts []WriteOption, ids ...string) error {
+	return c.write(ctx, crdt.Op{Verb: crdt.Patch}, fields, opts, ids)
+}
+
+func (c collection[T]) put(ctx context.Context, value any, opts []WriteOption, ids ...string) error {
+	return c.write(ctx, crdt.Op{Verb: crdt.Put}, value, opts, ids)
+}
+
+func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []WriteOption, ids []string) (err error) {
+	if err = c.check(ids...); err != nil {
+		return err
+	}
+	op.Key = c.key(ids...)
+	var how manner
+	if op.Value, err = crdt.ValueOf(value); err == nil {
+		how, err = prepare(&op, opts)
+	}
+	if err == nil {
+		err = c.a.write(ctx, how, op)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", op.Verb, op.Key, err)
+	}
+	return nil
+}
+
+// each calls f for the ids of every record, in the order of the keys.
+func (f form) each(a *Agent, visit func(ids []string)) error {
+	if a.isClosed() {
+		return ErrClosed
+	}
+	for _, key := range a.keys(func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil }) {
+		visit(f.match(key))
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Whatever a scheduler does to the list, it reads back what it wrote, and what kept
+// its place was not written again.
+func TestAQueueIsWhatWasWritten(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	rng := rand.New(rand.NewPCG(1, 2))
+	next := 0
+	fresh := func() string {
+		next++
+		return string(rune('a'+next%26)) + string(rune('a'+next/26%26)) + string(rune('a'+next/676))
+	}
+	for range 400 {
+		s, err := a.Queue().State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := s.Pending
+		at := func() int { return rng.IntN(len(list) + 1) }
+		switch op := rng.IntN(6); {
+		case op == 0 && len(list) > 1:
+			i := rng.IntN(len(list))
+			task := list[i]
+			list = slices.Delete(list, i, i+1)
+			list = slices.Insert(list, at(), task)
+		case op == 1 && len(list) > 20:
+			list = slices.Delete(list, 3, 9)
+		case op == 2:
+			list = slices.Insert(list, 0, fresh(), fresh())
+		case op == 3:
+			list = slices.Insert(list, min(5, len(list)), fresh()) // always the same place
+		case op == 4:
+			list = append(list, fresh(), fresh(), fresh())
+		default:
+			list = slices.Insert(list, at(), fresh())
+		}
+		s.Pending = list
+		if err := a.Queue().SetState(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		got, err := a.Queue().State()
+		if err != nil || !slices.Equal(got.Pending, list) {
+			t.Fatalf("%v, wrote\n%v, read\n%v", err, list, got.Pending)
+		}
+	}
+	s, _ := a.Queue().State()
+	before := a.Stats().Store.Live
+	s.Pending = append(s.Pending, "last")
+	ops, err := reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], s.Pending, 1<<52)
+	if err != nil || len(ops) != 1 || len(ops[0].Values) != 1 || ops[0].Verb != crdt.Add {
+		t.Errorf("one more among %d takes %v (%v)", before, ops, err)
+	}
+	moved := append([]string{s.Pending[len(s.Pending)-2]}, s.Pending[:len(s.Pending)-2]...)
+	ops, err = reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], moved, 1<<52)
+	if err != nil || len(ops) != 2 || len(ops[0].Values) != 1 || len(ops[1].Values) != 1 {
+		t.Errorf("one move takes %v (%v)", ops, err)
+	}
+}
+
+// A state that was read a while ago does not undo what others did since.
+func TestAnOldStateOfTheQueueUndoesNothing(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx, q := t.Context(), a.Queue()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(q.SetState(ctx, QueueState{Pending: []string{"a", "b", "c", "a"}}))
+	old, err := q.State()
+	check(err)
+	other, err := q.State()
+	check(err)
+	other.Pending, other.Processing = []string{"new", "c", "b"}, []string{"a"}
+	check(q.SetState(ctx, other))
+	old.Pending = []string{"a", "b", "c", "mine"}
+	check(q.SetState(ctx, old))
+	got, err := q.State()
+	check(err)
+	if !slices.Equal(got.Pending, []string{"new", "c", "b", "mine"}) || !slices.Equal(got.Processing, []string{"a"}) {
+		t.Errorf("pending %v, processing %v", got.Pending, got.Processing)
+	}
+	check(q.SetState(ctx, QueueState{Pending: []string{"only"}, Fields: map[string]any{"x": 1}}))
+	check(q.SetState(ctx, QueueState{Pending: []string{"only"}}))
+	got, err = q.State()
+	check(err)
+	if !slices.Equal(got.Pending, []string{"only"}) || got.Processing != nil || len(got.Fields) != 0 {
+		t.Errorf("made anew: %+v", got)
+	}
+	// Another language that knows of no order.
+	check(a.Object(queueKey).Add(ctx, []string{"pending"}, "plain", []any{"odd"}))
+	got, err = q.State()
+	check(err)
+	if !slices.Contains(got.Pending, "plain") || len(got.Pending) != 3 {
+		t.Errorf("beside a bare task: %v", got.Pending)
+	}
+	if err := q.SetState(ctx, QueueState{Fields: map[string]any{"pending": 1}}); err == nil {
+		t.Error("a field in the place of a list is accepted")
+	}
+}
