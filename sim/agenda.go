@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
 
 // agenda holds what will happen, by time and then in the order it was planned.
 type agenda struct {
@@ -8,10 +12,28 @@ type agenda struct {
 	serial uint64
 }
 
+// event is a call, or what there are most of: a frame that arrives at a life of a
+// peer, or without a frame its tick.
 type event struct {
 	at     time.Duration
 	serial uint64
 	do     func()
+	to     *Peer
+	life   *replica.Replica
+	frame  []byte
+}
+
+// happen does what e is about, if the life it is meant for still goes on.
+func (e event) happen() {
+	switch {
+	case e.do != nil:
+		e.do()
+	case e.to.r != e.life || !e.to.up:
+	case e.frame != nil:
+		e.to.receive(e.frame)
+	default:
+		e.to.tick(e.at)
+	}
 }
 
 func (e event) before(o event) bool {
@@ -19,9 +41,13 @@ func (e event) before(o event) bool {
 }
 
 // add plans do for a time.
-func (a *agenda) add(at time.Duration, do func()) {
+func (a *agenda) add(at time.Duration, do func()) { a.plan(event{at: at, do: do}) }
+
+// plan enters an event.
+func (a *agenda) plan(e event) {
 	a.serial++
-	a.list = append(a.list, event{at, a.serial, do})
+	e.serial = a.serial
+	a.list = append(a.list, e)
 	for i := len(a.list) - 1; i > 0; {
 		up := (i - 1) / 2
 		if !a.list[i].before(a.list[up]) {

@@ -51,6 +51,8 @@ type Cluster struct {
 	hash   uint64
 	spins  int // events of this instant
 	next   nextVersion
+	spare  [][]byte // buffers of frames that were taken
+	memo   memo
 
 	moments []Moment
 	samples []Sample
@@ -74,7 +76,7 @@ func New(cfg Config) (*Cluster, error) {
 	if cfg.Queue == 0 {
 		cfg.Queue = 64 << 10
 	}
-	c := &Cluster{cfg: cfg, rules: rules, owners: map[clock.Actor]*Peer{}, met: map[string]int{}}
+	c := &Cluster{cfg: cfg, rules: rules, owners: map[clock.Actor]*Peer{}, met: map[string]int{}, memo: newMemo()}
 	c.net.init(c)
 	c.judge.init(c)
 	for i := range cfg.Peers {
@@ -140,7 +142,7 @@ func (c *Cluster) Run(d time.Duration) {
 			break
 		}
 		c.now = e.at
-		e.do()
+		e.happen()
 	}
 	c.now = until
 }

@@ -44,11 +44,16 @@ func (f *fate) between(a, b time.Duration) time.Duration {
 	return a + time.Duration(f.next()%uint64(b-a))
 }
 
+// mix returns a hash of x, continued from h.
+func mix(h, x uint64) uint64 {
+	h = (h ^ x) * 0x9e3779b97f4a7c15
+	return h ^ h>>29
+}
+
 // digest returns a hash of b, continued from h.
 func digest(h uint64, b []byte) uint64 {
 	for len(b) >= 8 {
-		h = (h ^ binary.LittleEndian.Uint64(b)) * 0x9e3779b97f4a7c15
-		h ^= h >> 29
+		h = mix(h, binary.LittleEndian.Uint64(b))
 		b = b[8:]
 	}
 	for _, c := range b {

@@ -16,7 +16,7 @@ import (
 type judge struct {
 	c          *Cluster
 	violations []string
-	minted     map[clock.Dot]*deed
+	minted     map[clock.Dot]*Peer
 	ledgers    map[string]*ledger
 	deeds      []*deed
 	queue      int  // bytes that may wait on one peer
@@ -35,10 +35,12 @@ type deed struct {
 	actor    clock.Actor
 	dots     []uint64
 	stamp    clock.Timestamp
-	had      map[int]bool    // the elements that its writer had
-	has      map[string]bool // the fields that its writer had
-	saw      uint64          // the deeds of its ledger that the writer had seen
-	promised bool            // somebody who lives, or whose disk does, has it
+	text     string       // the value in JSON
+	fields   []field      // of the object it writes
+	had      []crdt.Value // the elements that its writer had
+	has      []field      // the fields that its writer had
+	saw      uint64       // the deeds of its ledger that the writer had seen
+	promised bool         // somebody who lives, or whose disk does, has it
 }
 
 // seenIn reports whether c has all of the deed, and whether it has any of it.
@@ -60,7 +62,7 @@ const (
 
 func (j *judge) init(c *Cluster) {
 	j.c = c
-	j.minted = map[clock.Dot]*deed{}
+	j.minted = map[clock.Dot]*Peer{}
 	j.ledgers = map[string]*ledger{}
 	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // a write beyond each bound
 	j.hostile = c.cfg.Loss > 0 || c.cfg.Late > 0 || c.cfg.Disk || len(c.cfg.Clocks) > 0 || c.cfg.Queue < 64<<10
@@ -92,8 +94,10 @@ func (j *judge) write(p *Peer, ops []crdt.Op) error {
 		}
 		return err
 	}
-	j.c.trace("%s writes %s", p.name, opsText(ops))
-	j.c.hash = digest(j.c.hash^uint64(j.c.now), fmt.Append(nil, written))
+	if j.c.tracer != nil {
+		j.c.trace("%s writes %s", p.name, opsText(ops))
+	}
+	j.c.hash = mix(mix(j.c.hash^uint64(j.c.now), written.Last), uint64(written.Stamp))
 	if j.c.net.cutting > 0 {
 		j.c.reached("a write during a cut")
 	}
@@ -102,6 +106,9 @@ func (j *judge) write(p *Peer, ops []crdt.Op) error {
 		s.Live(d.actor, before+1, written.Last, func(delta crdt.Delta) bool {
 			if delta.Key() == d.op.Key {
 				d.dots = append(d.dots, delta.Seq())
+				if j.c.tracer == nil {
+					return true
+				}
 				j.c.trace("   dot %s:%d, stamp %v+%d, key %s", j.c.nameOf(d.actor), delta.Seq(), delta.Stamp().Time().Sub(epoch), delta.Stamp().Counter(), delta.Key())
 			}
 			return true
@@ -114,9 +121,9 @@ func (j *judge) write(p *Peer, ops []crdt.Op) error {
 	for seq := before + 1; seq <= written.Last; seq++ {
 		dot := clock.Dot{Actor: p.r.Actor(), Seq: seq}
 		if other, twice := j.minted[dot]; twice && !j.cloned {
-			j.violate(p.index, "O4: dot %s:%d was used on n%d and on %s", j.c.nameOf(dot.Actor), seq, other.peer+1, p.name)
+			j.violate(p.index, "O4: dot %s:%d was used on %s and on %s", j.c.nameOf(dot.Actor), seq, other.name, p.name)
 		}
-		j.minted[dot] = &deed{peer: p.index}
+		j.minted[dot] = p
 	}
 	return nil
 }
@@ -129,7 +136,10 @@ func (j *judge) enter(p *Peer, d *deed) {
 		l = &ledger{}
 		j.ledgers[d.op.Key] = l
 	}
-	l.enter(d, p.r.Store().Context())
+	if _, ruled := j.c.rules.Match(d.op.Key); ruled {
+		l.vague = true // it may be of another kind than its family
+	}
+	l.enter(d, p.r.Store().Context(), &j.c.memo)
 	if len(p.lives) > 1 && !p.r.Engine().Synced() {
 		l.vague = true // an earlier stamp than that of a delete which all who were there have forgotten
 	}
@@ -175,36 +185,31 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 			j.c.reached("an entry expired during a cut")
 		}
 		last := !slices.ContainsFunc(changes[i+1:], func(o crdt.Change) bool { return o.Key == ch.Key })
-		told, _ := p.shadow[ch.Key]
+		told := p.shadow[ch.Key]
 		if !ch.Lazy {
-			if old := text(ch.Old); old != told && ch.Cause != crdt.CauseExpired {
-				j.violate(p.index, "O7: %s tells that %s was %q, told before was %q", p.name, ch.Key, old, told)
+			if old := ch.Old.Raw(); old != told && ch.Cause != crdt.CauseExpired {
+				j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, told)
 			}
-			told = text(ch.New)
+			told = ch.New.Raw()
 		} else if last {
-			told, _ = p.read(ch.Key)
+			told = ""
+			if e, ok := p.Get(ch.Key); ok {
+				told = shown(e)
+			}
 		}
 		if told == "" {
 			delete(p.shadow, ch.Key)
 		} else {
 			p.shadow[ch.Key] = told
 		}
-		j.c.trace("%s tells %s %s: %s", p.name, ch.Cause, ch.Key, told)
+		if j.c.tracer != nil {
+			now, _ := p.read(ch.Key)
+			j.c.trace("%s tells %s %s: %s", p.name, ch.Cause, ch.Key, now)
+		}
 		if last {
 			j.check(p, ch.Key)
 		}
 	}
-}
-
-func text(v crdt.Value) string {
-	if v.IsZero() {
-		return ""
-	}
-	b, err := v.AppendJSON(nil)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }
 
 // check holds what p reads at key against the reference model.
@@ -362,7 +367,7 @@ func (j *judge) final() {
 		content := p.content()
 		for _, key := range sortedKeys(content) {
 			if p.shadow[key] != content[key] && !p.held() {
-				j.violate(p.index, "O7: %s holds %s = %s, its subscribers heard %q", p.name, key, content[key], p.shadow[key])
+				j.violate(p.index, "O7: %s holds %s = %x, its subscribers heard %x", p.name, key, content[key], p.shadow[key])
 			}
 		}
 		if len(p.shadow) > len(content) && !p.held() {

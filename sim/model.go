@@ -2,7 +2,6 @@ package sim
 
 import (
 	"cmp"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -24,7 +23,7 @@ type ledger struct {
 // modelled bounds a ledger: who saw what is a bit each.
 const modelled = 64
 
-func (l *ledger) enter(d *deed, c *clock.CausalContext) {
+func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	var in []int
 	for i, o := range l.deeds[:min(len(l.deeds), modelled)] {
 		all, any := o.seenIn(c)
@@ -34,18 +33,34 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext) {
 		}
 		l.vague = l.vague || any && !all
 	}
-	switch family, _, _ := strings.Cut(d.op.Key, "/"); {
-	case family == "set":
+	verbs := families[d.family()]
+	l.vague = l.vague || verbs != nil && !slices.Contains(verbs, d.op.Verb)
+	switch d.family() {
+	case "set":
 		d.had = l.elements(in, false)
-	case family == "obj":
-		d.has = map[string]bool{}
-		for field := range l.fields(in, false) {
-			d.has[field] = true
-		}
-		_, sure := l.object(in)
-		l.vague = l.vague || !sure
+	case "obj":
+		d.fields = fieldsOf(d.op, m)
+		d.has = l.fields(in, false)
+		l.vague = l.vague || len(d.has) != len(l.fields(in, true))
 	}
+	d.text = m.text(d.op.Value)
 	l.deeds = append(l.deeds, d)
+}
+
+// families are the kinds of keys that are modelled, by the first part of their names,
+// and what may be done to them.
+var families = map[string][]crdt.Verb{
+	"reg":   {crdt.Put, crdt.Delete},
+	"once":  {crdt.Put, crdt.Delete},
+	"set":   {crdt.Add, crdt.Remove, crdt.Delete},
+	"count": {crdt.Increment, crdt.Delete},
+	"max":   {crdt.Bump, crdt.Delete},
+	"obj":   {crdt.Put, crdt.Patch, crdt.Delete},
+}
+
+func (d *deed) family() string {
+	family, _, _ := strings.Cut(d.op.Key, "/")
+	return family
 }
 
 // read returns the JSON that key holds for a reader who has seen c, "" for nothing.
@@ -65,8 +80,7 @@ func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (
 			return "", false // half of a write of several records
 		}
 	}
-	family, _, _ := strings.Cut(key, "/")
-	switch family {
+	switch family, _, _ := strings.Cut(key, "/"); family {
 	case "reg", "once":
 		want = l.register(in, millis)
 		return want, want == l.register(in, millis+skew)
@@ -141,27 +155,30 @@ func (l *ledger) register(in []int, millis uint64) string {
 	if last == nil || last.op.Verb == crdt.Delete || last.op.Expiry != 0 && last.op.Expiry <= millis {
 		return ""
 	}
-	return text(last.op.Value)
+	return last.text
 }
 
 // set is add-wins: an element is in if someone added it and nobody who saw that
 // removed it.
 func (l *ledger) set(in []int) (want string, sure bool) {
 	alive := l.elements(in, false)
-	if !maps.Equal(alive, l.elements(in, true)) {
+	if len(alive) != len(l.elements(in, true)) {
 		return "", false
 	}
 	if len(alive) == 0 {
 		return "", true
 	}
-	b, _ := json.Marshal(slices.Sorted(maps.Keys(alive)))
-	return string(b), true
+	var texts []string
+	for _, v := range alive {
+		texts = append(texts, v.String())
+	}
+	return "[" + strings.Join(texts, ",") + "]", true
 }
 
 // elements is the set. A delete of what its writer did not have any more may remove
-// it elsewhere too, or leave that to the removal that its writer had seen.
-func (l *ledger) elements(in []int, more bool) map[int]bool {
-	alive := map[int]bool{}
+// it elsewhere too, or leave that to the removal that its writer had seen: with more,
+// it does.
+func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
 	for _, a := range in {
 		if l.deeds[a].op.Verb != crdt.Add {
 			continue
@@ -169,19 +186,15 @@ func (l *ledger) elements(in []int, more bool) map[int]bool {
 		for _, v := range l.deeds[a].op.Values {
 			at := func(i int) bool {
 				d := l.deeds[i]
-				return (more || d.op.Verb == crdt.Add || d.had[number(v)]) && (d.op.Verb == crdt.Delete || slices.Contains(d.op.Values, v))
+				return (more || d.op.Verb == crdt.Add || slices.Contains(d.had, v)) && (d.op.Verb == crdt.Delete || slices.Contains(d.op.Values, v))
 			}
-			if !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, a, at) }) {
-				alive[number(v)] = true
+			if !slices.Contains(alive, v) && !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, a, at) }) {
+				alive = append(alive, v)
 			}
 		}
 	}
+	slices.SortFunc(alive, crdt.Value.Compare)
 	return alive
-}
-
-func number(v crdt.Value) int {
-	n, _ := strconv.Atoi(text(v))
-	return n
 }
 
 // counter adds up each actor's increments. A delete takes away the whole count of
@@ -248,65 +261,79 @@ func (l *ledger) removed(k int, deletes []int) bool {
 }
 
 func (l *ledger) max(in []int) string {
-	best, present := 0, false
+	var best *deed
 	at := func(int) bool { return true }
 	for _, i := range in {
-		if l.deeds[i].op.Verb == crdt.Bump && !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, i, at) }) {
-			if n := number(l.deeds[i].op.Value); !present || n > best {
-				best, present = n, true
-			}
+		d := l.deeds[i]
+		if d.op.Verb == crdt.Bump && (best == nil || d.op.Value.Compare(best.op.Value) > 0) &&
+			!slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, i, at) }) {
+			best = d
 		}
 	}
-	if !present {
+	if best == nil {
 		return ""
 	}
-	return strconv.Itoa(best)
+	return best.text
 }
+
+// field is one of an object, and how JSON writes it.
+type field struct{ name, text string }
 
 // object is last-write-wins for each field; replacing and deleting clear the fields
 // that their writer had. Another field written before, that it did not have, may go
 // or stay, and then the model is not sure.
 func (l *ledger) object(in []int) (want string, sure bool) {
-	few, more := l.fields(in, false), l.fields(in, true)
-	if len(few) != len(more) {
+	few := l.fields(in, false)
+	if len(few) != len(l.fields(in, true)) {
 		return "", false
 	}
 	if len(few) == 0 {
 		return "", true
 	}
-	b, _ := json.Marshal(few)
-	return string(b), true
+	var parts []string
+	for _, f := range few {
+		parts = append(parts, f.text)
+	}
+	return "{" + strings.Join(parts, ",") + "}", true
 }
 
-func (l *ledger) fields(in []int, more bool) map[string]json.RawMessage {
-	puts := map[string]*deed{}
+// fields returns those of the object by name.
+func (l *ledger) fields(in []int, more bool) (list []field) {
 	for _, i := range in {
 		d := l.deeds[i]
-		for field := range d.fields() {
-			if o := puts[field]; o == nil || o.before(d) {
-				puts[field] = d
+		for _, f := range d.fields {
+			lost := slices.ContainsFunc(in, func(n int) bool {
+				o := l.deeds[n]
+				clears := o.op.Verb != crdt.Patch && (named(o.has, f.name) || more && len(o.has) > 0)
+				return d.before(o) && (clears || named(o.fields, f.name))
+			})
+			if !lost {
+				list = append(list, f)
 			}
 		}
 	}
-	maps.DeleteFunc(puts, func(field string, d *deed) bool {
-		return slices.ContainsFunc(in, func(i int) bool {
-			c := l.deeds[i]
-			return c.op.Verb != crdt.Patch && d.before(c) && (c.has[field] || more && len(c.has) > 0)
-		})
-	})
-	out := map[string]json.RawMessage{}
-	for field, d := range puts {
-		out[field] = json.RawMessage(text(d.op.Value.Field(field)))
-	}
-	return out
+	slices.SortFunc(list, func(a, b field) int { return strings.Compare(a.name, b.name) })
+	return list
 }
 
-// fields returns what a put or patch of an object writes.
-func (d *deed) fields() (m map[string]any) {
-	if d.op.Verb != crdt.Delete && d.op.Value.Decode(&m) != nil {
-		m = map[string]any{"undecodable": 1}
+func named(list []field, name string) bool {
+	return slices.ContainsFunc(list, func(f field) bool { return f.name == name })
+}
+
+// fieldsOf returns what a put or patch of an object writes.
+func fieldsOf(op crdt.Op, m *memo) (list []field) {
+	var value map[string]crdt.Value
+	if op.Verb == crdt.Delete || op.Value.Decode(&value) != nil {
+		return nil
 	}
-	return m
+	for _, name := range sortedKeys(value) {
+		quoted, err := crdt.ValueOf(name)
+		if err != nil {
+			continue
+		}
+		list = append(list, field{name, m.text(quoted) + ":" + m.text(value[name])})
+	}
+	return list
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

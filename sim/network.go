@@ -237,15 +237,27 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 				c.reached("a message came minutes late")
 			}
 		}
-		frame := append([]byte(nil), e.Frame...)
-		life := q.r
-		c.agenda.add(c.now+delay, func() {
-			if q.r == life && q.up {
-				q.receive(frame)
-			}
-		})
+		c.agenda.plan(event{at: c.now + delay, to: q, life: q.r, frame: append(c.buffer(), e.Frame...)})
 		delay = f.between(200*time.Microsecond, 20*time.Millisecond)
 	}
+}
+
+// buffer returns an empty one. Frames lie in buffers that are used again, so that who
+// keeps a part of one is found out.
+func (c *Cluster) buffer() []byte {
+	n := len(c.spare)
+	if n == 0 {
+		return make([]byte, 0, 256)
+	}
+	b := c.spare[n-1]
+	c.spare = c.spare[:n-1]
+	return b
+}
+
+// recycle takes a buffer back.
+func (c *Cluster) recycle(frame []byte) {
+	clear(frame)
+	c.spare = append(c.spare, frame[:0])
 }
 
 // reopen tells the engine, once a bulk frame is through, that more may go.

@@ -35,7 +35,7 @@ type Peer struct {
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life
 	suspects map[int]bool
-	shadow   map[string]string // what the changes told so far
+	shadow   map[string]string // what the changes told so far, as shown says it
 
 	// OnChange, if set, hears each change of a key as a subscriber would. It may
 	// write. A lazy change's value is to be read with Get.
@@ -213,7 +213,7 @@ func (p *Peer) merge(frame []byte) {
 			p.c.judge.violate(p.index, "O6: %s refused a frame of its own kind: %v", p.name, err)
 		}
 	}
-	clear(frame) // nobody may keep it
+	p.c.recycle(frame)
 }
 
 // unblock does what waited for the loop.
@@ -281,20 +281,21 @@ func (p *Peer) schedule() {
 		return
 	}
 	p.ticking = at
-	life := p.r
-	p.c.agenda.add(at, func() {
-		if p.r != life || !p.up || p.ticking != at {
-			return
-		}
-		p.ticking = -1
-		if p.held() {
-			p.ticking = -1
-			return // unblock comes by
-		}
-		p.r.Tick(p.wall())
-		p.c.judge.ticked(p)
-		p.carry()
-	})
+	p.c.agenda.plan(event{at: at, to: p, life: p.r})
+}
+
+// tick does what was due at a time, unless it was planned anew since.
+func (p *Peer) tick(at time.Duration) {
+	if p.ticking != at {
+		return
+	}
+	p.ticking = -1
+	if p.held() {
+		return // unblock comes by
+	}
+	p.r.Tick(p.wall())
+	p.c.judge.ticked(p)
+	p.carry()
 }
 
 // agrees reports whether both have seen and hold the same.
@@ -303,7 +304,7 @@ func (p *Peer) agrees(o *Peer) bool {
 	return a.Sum() == b.Sum() && a.Context().Equal(b.Context())
 }
 
-// content renders every key.
+// content returns what each key shows.
 func (p *Peer) content() map[string]string {
 	s := p.r.Store()
 	var keys []string
@@ -313,11 +314,23 @@ func (p *Peer) content() map[string]string {
 	})
 	all := make(map[string]string, len(keys))
 	for _, key := range keys {
-		if v, ok := p.read(key); ok {
-			all[key] = v
+		if e, ok := p.Get(key); ok {
+			all[key] = shown(e)
 		}
 	}
 	return all
+}
+
+// shown is what an entry shows, to compare: its value's bytes, or its siblings'.
+func shown(e crdt.Entry) string {
+	if e.Kind() != crdt.Custom {
+		return e.Value().Raw()
+	}
+	raw := ""
+	for _, s := range e.Siblings() {
+		raw += s.Value.Raw()
+	}
+	return raw
 }
 
 // read renders one key as JSON; of a custom key its siblings.
@@ -333,17 +346,14 @@ func (p *Peer) read(key string) (string, bool) {
 		}
 		return strings.Join(list, "|"), true
 	}
-	b, err := e.Value().AppendJSON(nil)
-	if err != nil {
-		return err.Error(), true
-	}
-	return string(b), true
+	return p.c.memo.text(e.Value()), true
 }
 
 func (p *Peer) show(match func(string) bool) string {
 	var list []string
-	for key, value := range p.content() {
+	for key := range p.content() {
 		if match == nil || match(key) {
+			value, _ := p.read(key)
 			list = append(list, key+"="+value)
 		}
 	}

@@ -234,7 +234,7 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 	var ttls []time.Duration
 	conditional := false
 	for _, part := range split(words[1:], ";") {
-		op, ttl, err := parseOp(part)
+		op, ttl, err := c.memo.parseOp(part)
 		if err != nil {
 			return nil, err
 		}
@@ -278,7 +278,7 @@ func split(words []string, at string) [][]string {
 	return parts
 }
 
-func parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
+func (m *memo) parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
 	if len(words) < 2 {
 		return op, 0, fmt.Errorf("a verb and a key are wanted")
 	}
@@ -290,7 +290,7 @@ func parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
 		}
 		args = args[:n-1]
 	}
-	values, err := parseValues(args)
+	values, err := m.parse(args)
 	if err != nil {
 		return op, 0, err
 	}
@@ -329,14 +329,11 @@ func parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
 	return op, ttl, nil
 }
 
-func parseValues(args []string) ([]crdt.Value, error) {
-	var list []crdt.Value
+func (m *memo) parse(args []string) (list []crdt.Value, err error) {
 	for _, a := range args {
-		v, err := crdt.JSONValue([]byte(a))
+		v, err := m.value(a)
 		if err != nil {
-			if v, err = crdt.ValueOf(a); err != nil {
-				return nil, err
-			}
+			return nil, err
 		}
 		list = append(list, v)
 	}
@@ -363,10 +360,10 @@ func opsText(ops []crdt.Op) string {
 			words = append(words, strconv.FormatInt(op.Delta, 10))
 		}
 		if !op.Value.IsZero() {
-			words = append(words, text(op.Value))
+			words = append(words, op.Value.String())
 		}
 		for _, v := range op.Values {
-			words = append(words, text(v))
+			words = append(words, v.String())
 		}
 		parts = append(parts, strings.Join(words, " "))
 	}
