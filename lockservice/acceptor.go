@@ -1,0 +1,218 @@
+package lockservice
+
+import (
+	"slices"
+	"time"
+)
+
+// acceptor is the role that safety rests on: it certifies an instance for a time,
+// and refuses every other instance that conflicts until then. It trusts no owner:
+// what an owner believes may delay a grant, and never make one.
+type acceptor struct {
+	cfg    Config
+	epoch  uint64
+	hash   uint64
+	live   map[string][]record
+	floors [shards]floors
+
+	quarantineUntil time.Duration
+	reserved        uint64 // tokens up to it may be acknowledged; see reserve
+	requested       uint64
+	highest         uint64 // token proposed here so far
+	stats           *Stats
+}
+
+// floors are the highest tokens acknowledged for the locks of a shard.
+type floors struct {
+	of   map[string]uint64
+	base uint64 // what floors that were folded reached, and earlier lives
+	most int    // floors kept before the idle ones become one
+}
+
+// record is one instance certified for one lock.
+type record struct {
+	inst  Inst
+	mode  Mode
+	round uint64
+	token uint64
+	prev  uint64 // the highest token of another instance when this one came
+	until time.Duration
+}
+
+// foldAt is how many floors a shard keeps at least before the idle ones become one.
+const foldAt = 1024
+
+func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
+	a := &acceptor{cfg: cfg, live: make(map[string][]record), stats: stats}
+	if !cfg.FirstBoot {
+		a.quarantineUntil = now + cfg.Quarantine
+	}
+	for i := range a.floors {
+		a.floors[i] = floors{of: make(map[string]uint64), base: cfg.State.TokenBound, most: foldAt}
+	}
+	a.reserved, a.highest = cfg.State.TokenBound, cfg.State.TokenBound
+	if !cfg.Durable {
+		a.reserved = MaxToken
+	}
+	return a
+}
+
+// accept answers an Accept.
+func (a *acceptor) accept(t Time, m *Message) Message {
+	if left := a.quarantineUntil - t.Mono; left > 0 { // A0
+		return a.nack(m, Message{Reason: Quarantined, Left: left})
+	}
+	if m.TTL > a.cfg.MaxTTL || m.TTL <= 0 {
+		return a.nack(m, Message{Reason: TooLong, Left: a.cfg.MaxTTL})
+	}
+	if m.Epoch != a.epoch { // R1; a newer one must be adopted here first
+		return a.nack(m, Message{Reason: WrongEpoch})
+	}
+	if m.Hash != a.hash { // R6
+		return a.nack(m, Message{Reason: WrongConfig})
+	}
+	list := a.current(t.Mono, m.Lock)
+	own := slices.IndexFunc(list, func(r record) bool { return r.inst == m.Inst })
+	for _, r := range list { // A1
+		if r.inst != m.Inst && r.mode.conflicts(m.Mode) && !slices.Contains(m.Supersedes, r.inst) && !a.outranked(r, m) {
+			return a.nack(m, Message{Reason: Held, Holder: r.inst, Mode: r.mode, Left: r.until - t.Mono})
+		}
+	}
+	floor := a.floor(m.Lock)
+	least := floor
+	if own >= 0 {
+		least = list[own].prev
+	}
+	if m.Token <= least { // A2
+		return a.nack(m, Message{Reason: TokenLow, Floor: floor})
+	}
+	if a.highest = max(a.highest, m.Token); m.Token > a.reserved {
+		return Message{} // silent until the bound is on disk
+	}
+	if own < 0 && (len(list) == 0 && len(a.live) >= a.cfg.MaxLocks || len(list) >= maxHolders) {
+		return a.nack(m, Message{Reason: Full})
+	}
+	a.raise(m.Lock, m.Token)
+	if own < 0 || m.Round > list[own].round { // A3, A5
+		r := record{inst: m.Inst, mode: m.Mode, round: m.Round, token: m.Token, prev: least,
+			until: t.Mono + stretch(m.TTL, a.cfg.Drift)}
+		list = slices.DeleteFunc(list, func(o record) bool { return o.inst == m.Inst || o.mode.conflicts(m.Mode) })
+		a.live[m.Lock] = append(list, r)
+	}
+	return Message{Kind: Ack, Lock: m.Lock, Inst: m.Inst, Round: m.Round, Token: m.Token, Epoch: m.Epoch}
+}
+
+// outranked reports whether m may replace r by rank alone: only in best-effort
+// mode, where two sides of a partition may have granted one lock, and the lease
+// with the higher token survives the heal.
+func (a *acceptor) outranked(r record, m *Message) bool {
+	return a.cfg.Voters.BestEffort && m.Flags&flagRenew != 0 && m.Token > r.token
+}
+
+func (a *acceptor) nack(m *Message, why Message) Message {
+	a.stats.Refused++
+	why.Kind, why.Lock, why.Inst, why.Round, why.Token, why.Epoch = Nack, m.Lock, m.Inst, m.Round, m.Token, a.epoch
+	return why
+}
+
+// clear takes exactly one instance off the record (A4).
+func (a *acceptor) clear(t Time, m *Message) Message {
+	if a.quarantineUntil > t.Mono { // A0
+		return Message{}
+	}
+	list := a.current(t.Mono, m.Lock)
+	list = slices.DeleteFunc(list, func(r record) bool { return r.inst == m.Inst })
+	a.keep(m.Lock, list)
+	return Message{Kind: Cleared, Inst: m.Inst}
+}
+
+// status answers an inspection. In quarantine it says only that: it must not count
+// towards a quorum (A0).
+func (a *acceptor) status(t Time, m *Message) Message {
+	reply := Message{Kind: StatusReply, Lock: m.Lock, Round: m.Round, Floor: a.highest}
+	if left := a.quarantineUntil - t.Mono; left > 0 {
+		reply.Reason, reply.Left = Quarantined, left
+		return reply
+	}
+	for _, r := range a.current(t.Mono, m.Lock) {
+		reply.Holders = append(reply.Holders, Holder{Inst: r.inst, Mode: r.mode, Token: r.token, Left: r.until - t.Mono})
+	}
+	return reply
+}
+
+// current returns the records of a lock that have not expired (A7).
+func (a *acceptor) current(now time.Duration, lock string) []record {
+	list, ok := a.live[lock]
+	if !ok {
+		return nil
+	}
+	kept := slices.DeleteFunc(list, func(r record) bool { return r.until <= now })
+	if len(kept) < len(list) {
+		a.keep(lock, kept)
+	}
+	return kept
+}
+
+func (a *acceptor) keep(lock string, list []record) {
+	if len(list) == 0 {
+		delete(a.live, lock)
+		return
+	}
+	a.live[lock] = list
+}
+
+// sweep drops what has expired.
+func (a *acceptor) sweep(now time.Duration) {
+	for lock := range a.live { // each for itself: no order
+		a.current(now, lock)
+	}
+}
+
+func (a *acceptor) floor(lock string) uint64 {
+	f := &a.floors[shardOf(lock)]
+	return max(f.of[lock], f.base)
+}
+
+// raise notes that a token was acknowledged.
+func (a *acceptor) raise(lock string, token uint64) {
+	f := &a.floors[shardOf(lock)]
+	if f.of[lock] < token {
+		f.of[lock] = token
+	}
+	if len(f.of) > f.most {
+		a.fold(f)
+	}
+}
+
+// raiseAll makes token a floor of every lock.
+func (a *acceptor) raiseAll(token uint64) {
+	a.highest = max(a.highest, token)
+	for i := range a.floors {
+		a.floors[i].base = max(a.floors[i].base, token)
+	}
+}
+
+// fold turns the floors of a shard's idle locks into one. That floor is higher
+// than some of them were, which costs their next round one more trip.
+func (a *acceptor) fold(f *floors) {
+	for lock, floor := range f.of { // a maximum: no order shows
+		if _, live := a.live[lock]; !live {
+			f.base = max(f.base, floor)
+			delete(f.of, lock)
+		}
+	}
+	f.most = max(foldAt, 2*len(f.of))
+}
+
+// reserve returns a bound to be made durable, 0 if none is needed. What is on disk
+// must exceed every token acknowledged, so that the next life, which remembers
+// nothing else, refuses them all; it is asked for long before it is needed.
+func (a *acceptor) reserve(t Time) uint64 {
+	const ahead = 10_000_000 // µs
+	want := max(t.Wall, a.highest)
+	if !a.cfg.Durable || want+ahead/2 <= max(a.reserved, a.requested) {
+		return 0
+	}
+	a.requested = min(want+ahead, MaxToken)
+	return a.requested
+}

@@ -1,0 +1,387 @@
+package lockservice
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// client is the role of those who want locks. It makes instances, keeps them alive
+// by rounds, and ends them.
+type client struct {
+	n           *Node
+	calls       map[uint64]*request    // by call
+	current     map[uint64]*request    // by instance, but those that rest
+	departing   map[uint64]*departure  // by instance
+	inspections map[uint64]*inspection // by call
+	instances   uint64
+	ids         uint64
+}
+
+// Call says what to acquire.
+type Call struct {
+	Lock   string
+	Mode   Mode
+	TTL    time.Duration
+	Try    bool          // refuse at once when it is held
+	Waited time.Duration // since the caller first asked, if that was before this call
+}
+
+type phase uint8
+
+const (
+	waiting phase = iota
+	resting       // between instances, after a split vote
+	holding
+)
+
+// request is one call that waits or holds.
+type request struct {
+	Call
+	id        uint64
+	phase     phase
+	inst      Inst
+	round     uint64
+	anchors   [4]anchor // of the latest rounds
+	asked     time.Duration
+	nextRound time.Duration
+	resend    time.Duration
+	tries     int    // sends of this round
+	via       string // the voter to ask, if not the one the view names
+	insist    bool
+	answered  bool // this round was
+	heard     bool // some round was
+	splits    int
+	token     uint64
+	deadline  time.Duration
+	status    Message // the last answer
+	alarm     alarm
+}
+
+// anchor is when a round was first sent: what it grants counts from then (C1).
+type anchor struct {
+	round uint64
+	at    time.Duration
+}
+
+// departure is a dead instance whose release is not confirmed yet (C4).
+type departure struct {
+	lock  string
+	inst  Inst
+	id    uint64 // the call to report to, 0 for none
+	until time.Duration
+	tries int
+	alarm alarm
+}
+
+func newClient(n *Node) client {
+	return client{n: n, calls: make(map[uint64]*request), current: make(map[uint64]*request),
+		departing: make(map[uint64]*departure), inspections: make(map[uint64]*inspection)}
+}
+
+func (c *client) acquire(t Time, call Call) uint64 {
+	c.ids++
+	r := &request{Call: call, id: c.ids, asked: t.Mono - call.Waited}
+	r.alarm.run = func(t Time) { c.wake(t, r) }
+	c.calls[r.id] = r
+	c.begin(t, r)
+	return r.id
+}
+
+// begin gives a call a new instance.
+func (c *client) begin(t Time, r *request) {
+	c.instances++
+	r.phase, r.round = waiting, 0
+	r.inst = Inst{Node: c.n.cfg.Self, Boot: c.n.cfg.Boot, N: c.instances}
+	c.current[r.inst.N] = r
+	c.newRound(t, r)
+}
+
+// newRound proves that the instance is alive and anchors what it may be granted
+// (C3). Rounds of many leases fall on common moments, so that they share packets.
+func (c *client) newRound(t Time, r *request) {
+	r.round++
+	r.anchors[r.round%uint64(len(r.anchors))] = anchor{r.round, t.Mono}
+	r.tries, r.answered = 0, false
+	step := min(r.TTL/60, 50*time.Millisecond)
+	next := t.Mono + r.TTL/3 - time.Duration(c.n.rng.Int64N(int64(r.TTL/12)))
+	r.nextRound = next - next%step + step
+	c.post(t, r)
+}
+
+// post sends the round to the owner; again, unchanged, until that answers.
+func (c *client) post(t Time, r *request) {
+	to := r.via
+	if to == "" {
+		to = c.n.owners[shardOf(r.Lock)]
+	}
+	if to != "" {
+		m := Message{Kind: Acquire, Lock: r.Lock, Inst: r.inst, Round: r.round, TTL: r.TTL, Mode: r.Mode, Waited: t.Mono - r.asked}
+		if r.phase == holding {
+			m.Kind, m.Token = Renew, r.token
+		}
+		if r.Try {
+			m.Flags |= flagTry
+		}
+		if r.insist {
+			m.Flags |= flagInsist
+		}
+		c.n.send(to, m)
+	}
+	r.resend = t.Mono + c.n.retry(r.tries)
+	r.tries++
+	c.schedule(r)
+}
+
+func (c *client) schedule(r *request) {
+	at := r.nextRound
+	if !r.answered {
+		at = min(at, r.resend)
+	}
+	if r.phase == holding {
+		at = min(at, r.deadline)
+	}
+	c.n.alarms.set(&r.alarm, at)
+}
+
+func (c *client) wake(t Time, r *request) {
+	switch {
+	case r.phase == resting:
+		c.begin(t, r)
+	case r.phase == holding && t.Mono >= r.deadline:
+		c.lose(t, r, ErrExpired)
+	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
+		c.refuse(t, r, c.undecided(r))
+	case t.Mono >= r.nextRound:
+		c.newRound(t, r)
+	case !r.answered && t.Mono >= r.resend:
+		if r.tries%4 == 0 {
+			r.detour(c.n)
+		}
+		c.post(t, r)
+	default:
+		c.schedule(r)
+	}
+}
+
+// detour asks the next voter in the order of the shard: the owner may be dead and
+// nobody has noticed yet. Any voter can serve.
+func (r *request) detour(n *Node) {
+	ranked := ranking(shardOf(r.Lock), n.liveVoters)
+	if len(ranked) == 0 {
+		return
+	}
+	at := max(slices.Index(ranked, r.via), 0)
+	r.via, r.insist = ranked[(at+1)%len(ranked)], true
+}
+
+// reroute follows a change of the view.
+func (c *client) reroute(t Time) {
+	for _, id := range sortedKeys(c.calls) {
+		r := c.calls[id]
+		r.via, r.insist = "", false
+		if r.phase == waiting || r.phase == holding && !r.answered {
+			r.tries = 0
+			c.post(t, r)
+		}
+	}
+	for _, n := range sortedKeys(c.departing) {
+		c.sendRelease(t, c.departing[n])
+	}
+}
+
+// granted takes a Granted (C1). What counts is when exactly that round was sent.
+func (c *client) granted(t Time, from string, m *Message) {
+	r := c.current[m.Inst.N]
+	if r == nil { // C5
+		if c.departing[m.Inst.N] == nil {
+			c.n.send(from, Message{Kind: Release, Lock: m.Lock, Inst: m.Inst})
+		}
+		return
+	}
+	if r.phase == holding && t.Mono >= r.deadline { // C2
+		c.lose(t, r, ErrExpired)
+		return
+	}
+	sent := r.anchors[m.Round%uint64(len(r.anchors))]
+	deadline := sent.at + r.TTL
+	if sent.round != m.Round || deadline <= t.Mono {
+		return
+	}
+	r.answered = r.answered || m.Round == r.round
+	r.heard = true
+	if r.phase == holding {
+		r.deadline = max(r.deadline, deadline)
+		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, Deadline: r.deadline})
+	} else {
+		r.phase, r.token, r.deadline = holding, m.Token, deadline
+		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, Deadline: r.deadline})
+	}
+	c.schedule(r)
+}
+
+// answer takes what an owner says to a round that is not granted.
+func (c *client) answer(t Time, m *Message) {
+	r := c.current[m.Inst.N]
+	if r == nil || m.Round != r.round {
+		return
+	}
+	r.answered, r.heard = true, true
+	r.status = *m
+	switch {
+	case m.Kind == Redirect:
+		r.answered, r.via, r.insist = false, m.Hint, true
+		c.post(t, r)
+		return
+	case m.Kind == Queued:
+	case r.phase == holding && m.Reason == Overtaken:
+		c.lose(t, r, ErrConflict)
+		return
+	case r.phase == holding: // its deadline decides
+	case m.Reason == Split && r.Try && t.Mono-r.asked > r.TTL/3:
+		c.refuse(t, r, c.undecided(r))
+		return
+	case m.Reason == Split || m.Reason == WrongEpoch:
+		c.rest(t, r)
+		return
+	default:
+		c.refuse(t, r, c.refusal(r, m))
+		return
+	}
+	c.schedule(r)
+}
+
+// rest ends the instance and makes another after a while (C6). The call keeps its
+// place: queues are ordered by who asked first.
+func (c *client) rest(t Time, r *request) {
+	c.depart(t, r, 0)
+	r.phase = resting
+	most := min(c.n.retry(min(r.splits, 8)), r.TTL/4)
+	r.splits++
+	c.n.alarms.set(&r.alarm, t.Mono+most/4+time.Duration(c.n.rng.Int64N(int64(most))))
+}
+
+func (c *client) refusal(r *request, m *Message) error {
+	switch m.Reason {
+	case TooLong:
+		return &TTLError{TTL: r.TTL, Least: LeastTTL, Most: m.Left}
+	case WrongConfig:
+		return &MismatchError{Lock: r.Lock, Epoch: c.n.voters.Epoch, TheirEpoch: m.Epoch,
+			Explanation: "the lists of voters or their limits differ; are two clusters mixed?"}
+	case Full:
+		return ErrFull
+	}
+	return &HeldError{Lock: r.Lock, Holder: m.Holder.Node, Left: m.Left}
+}
+
+// undecided is the error of a Try that got no decision.
+func (c *client) undecided(r *request) error {
+	if err := c.obstacle(r); err != nil {
+		return err
+	}
+	return &HeldError{Lock: r.Lock, Holder: r.status.Holder.Node, Left: r.status.Left}
+}
+
+// obstacle returns what keeps a call from its lock, nil if it is others that hold
+// it or wait before it.
+func (c *client) obstacle(r *request) error {
+	v := c.n.voters
+	e := &UnavailableError{Lock: r.Lock, Reachable: len(c.n.liveVoters), Needed: v.majority()}
+	switch {
+	case e.Reachable < e.Needed:
+	case !r.heard || !r.answered && r.tries > 4:
+	case r.status.Reason == NoQuorum:
+		e.Reachable, e.Needed, e.Quarantine = r.status.Reachable, r.status.Needed, r.status.Left
+	case r.status.Reason == WrongEpoch:
+		return &MismatchError{Lock: r.Lock, Epoch: v.Epoch, TheirEpoch: r.status.Epoch, Explanation: "a change of voters has not reached everybody"}
+	default:
+		return nil
+	}
+	return e
+}
+
+func (c *client) refuse(t Time, r *request, err error) {
+	c.depart(t, r, 0)
+	c.forget(r)
+	c.n.report(Result{ID: r.id, Event: Refused, Err: err})
+}
+
+// lose ends a lease that its holder did not release.
+func (c *client) lose(t Time, r *request, cause error) {
+	c.depart(t, r, 0)
+	c.forget(r)
+	c.n.report(Result{ID: r.id, Event: Lost, Token: r.token, Err: &LostError{Lock: r.Lock, Token: r.token, Cause: cause}})
+}
+
+func (c *client) forget(r *request) {
+	c.n.alarms.stop(&r.alarm)
+	delete(c.calls, r.id)
+}
+
+// release ends a call: a waiter gives up, a holder unlocks.
+func (c *client) release(t Time, id uint64) error {
+	if q := c.inspections[id]; q != nil {
+		c.endInspection(q)
+		return nil
+	}
+	r := c.calls[id]
+	if r == nil {
+		return ErrNotHolder
+	}
+	c.forget(r)
+	switch r.phase {
+	case holding:
+		c.depart(t, r, r.id)
+	case waiting:
+		c.depart(t, r, 0)
+	}
+	return nil
+}
+
+// renew starts a round of a lease now.
+func (c *client) renew(t Time, id uint64) error {
+	r := c.calls[id]
+	if r == nil || r.phase != holding || t.Mono >= r.deadline {
+		return ErrNotHolder
+	}
+	c.newRound(t, r)
+	return nil
+}
+
+// depart marks the instance of r dead for good, and tells until it is heard (C4).
+func (c *client) depart(t Time, r *request, id uint64) {
+	delete(c.current, r.inst.N)
+	d := &departure{lock: r.Lock, inst: r.inst, id: id, until: t.Mono + r.TTL}
+	d.alarm.run = func(t Time) {
+		if t.Mono >= d.until {
+			c.departed(d, &UnavailableError{Lock: d.lock, Reachable: len(c.n.liveVoters), Needed: c.n.voters.majority(),
+				Cause: errors.New("the release was not confirmed; its record expires by itself")})
+			return
+		}
+		c.sendRelease(t, d)
+	}
+	c.departing[r.inst.N] = d
+	c.sendRelease(t, d)
+}
+
+func (c *client) sendRelease(t Time, d *departure) {
+	if to := c.n.owners[shardOf(d.lock)]; to != "" {
+		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst})
+	}
+	c.n.alarms.set(&d.alarm, min(t.Mono+c.n.retry(d.tries), d.until))
+	d.tries++
+}
+
+func (c *client) released(m *Message) {
+	if d := c.departing[m.Inst.N]; d != nil {
+		c.departed(d, nil)
+	}
+}
+
+func (c *client) departed(d *departure, err error) {
+	c.n.alarms.stop(&d.alarm)
+	delete(c.departing, d.inst.N)
+	if d.id != 0 {
+		c.n.report(Result{ID: d.id, Event: Left, Err: err})
+	}
+}

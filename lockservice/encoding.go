@@ -1,0 +1,340 @@
+package lockservice
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Version is the wire version of packets. A packet is
+//
+//	[version, epoch, hash, [message, …]]
+//
+// with the sender's configuration, and a message is an array of its kind and the
+// fields of fieldsOf in that order.
+const Version = 1
+
+// Limits of wire version 1.
+const (
+	maxPacketBytes    = 1 << 20
+	maxPacketMessages = 4096
+	splitBytes        = 128 << 10 // where a batch goes on in the next packet
+	maxLockBytes      = MaxNameBytes + 4
+	maxNodeBytes      = 128
+	maxSupersedes     = 8
+	maxHolders        = 256
+)
+
+type field uint8
+
+const (
+	fLock field = iota
+	fInst
+	fRound
+	fToken
+	fFloor
+	fTTL
+	fMode
+	fFlags
+	fWaited
+	fReason
+	fLeft
+	fEpoch
+	fHint
+	fHolder
+	fSupersedes
+	fReachable
+	fNeeded
+	fWaiting
+	fHolders
+)
+
+// fieldsOf says what each kind carries. It is the wire format: append a kind, never
+// change one.
+var fieldsOf = [kinds][]field{
+	Acquire:     {fLock, fInst, fRound, fTTL, fMode, fFlags, fWaited},
+	Renew:       {fLock, fInst, fRound, fTTL, fMode, fFlags, fToken},
+	Granted:     {fLock, fInst, fRound, fToken},
+	Queued:      {fInst, fRound, fReason, fLeft, fHolder, fReachable, fNeeded},
+	Contended:   {fInst, fRound, fReason, fLeft, fHolder, fEpoch},
+	Redirect:    {fInst, fRound, fHint},
+	Release:     {fLock, fInst},
+	Released:    {fInst},
+	Accept:      {fLock, fInst, fRound, fToken, fTTL, fMode, fFlags, fSupersedes, fEpoch},
+	Ack:         {fLock, fInst, fRound, fToken, fEpoch},
+	Nack:        {fLock, fInst, fRound, fToken, fFloor, fEpoch, fReason, fLeft, fHolder, fMode},
+	Clear:       {fLock, fInst},
+	Cleared:     {fInst},
+	Status:      {fLock, fRound},
+	StatusReply: {fLock, fRound, fReason, fLeft, fFloor, fWaiting, fHolders},
+}
+
+// appendMessage appends m. It aliases nothing.
+func appendMessage(dst []byte, m *Message) []byte {
+	list := fieldsOf[m.Kind]
+	dst = wire.AppendArray(dst, 1+len(list))
+	dst = wire.AppendUint(dst, uint64(m.Kind))
+	for _, f := range list {
+		switch f {
+		case fLock:
+			dst = wire.AppendStr(dst, m.Lock)
+		case fInst:
+			dst = appendInst(dst, m.Inst)
+		case fRound:
+			dst = wire.AppendUint(dst, m.Round)
+		case fToken:
+			dst = wire.AppendUint(dst, m.Token)
+		case fFloor:
+			dst = wire.AppendUint(dst, m.Floor)
+		case fTTL:
+			dst = appendDuration(dst, m.TTL)
+		case fMode:
+			dst = wire.AppendUint(dst, uint64(m.Mode))
+		case fFlags:
+			dst = wire.AppendUint(dst, uint64(m.Flags))
+		case fWaited:
+			dst = appendDuration(dst, m.Waited)
+		case fReason:
+			dst = wire.AppendUint(dst, uint64(m.Reason))
+		case fLeft:
+			dst = appendDuration(dst, m.Left)
+		case fEpoch:
+			dst = wire.AppendUint(dst, m.Epoch)
+		case fHint:
+			dst = wire.AppendStr(dst, m.Hint)
+		case fHolder:
+			dst = appendInst(dst, m.Holder)
+		case fSupersedes:
+			dst = wire.AppendArray(dst, len(m.Supersedes))
+			for _, i := range m.Supersedes {
+				dst = appendInst(dst, i)
+			}
+		case fReachable:
+			dst = wire.AppendUint(dst, uint64(m.Reachable))
+		case fNeeded:
+			dst = wire.AppendUint(dst, uint64(m.Needed))
+		case fWaiting:
+			dst = wire.AppendUint(dst, uint64(m.Waiting))
+		case fHolders:
+			dst = appendHolders(dst, m.Holders)
+		}
+	}
+	return dst
+}
+
+func appendDuration(dst []byte, d time.Duration) []byte {
+	return wire.AppendUint(dst, uint64(max(d, 0)))
+}
+
+// appendInst appends [node, boot, n], or nil for the zero instance.
+func appendInst(dst []byte, i Inst) []byte {
+	if i == (Inst{}) {
+		return wire.AppendNil(dst)
+	}
+	dst = wire.AppendArray(dst, 3)
+	dst = wire.AppendStr(dst, i.Node)
+	dst = wire.AppendBin(dst, i.Boot[:])
+	return wire.AppendUint(dst, i.N)
+}
+
+func appendHolders(dst []byte, list []Holder) []byte {
+	list = list[:min(len(list), maxHolders)]
+	dst = wire.AppendArray(dst, 4*len(list))
+	for _, h := range list {
+		dst = appendInst(dst, h.Inst)
+		dst = wire.AppendUint(dst, uint64(h.Mode))
+		dst = wire.AppendUint(dst, h.Token)
+		dst = appendDuration(dst, h.Left)
+	}
+	return dst
+}
+
+func appendHeader(dst []byte, epoch, hash uint64, count int) []byte {
+	dst = wire.AppendArray(dst, 4)
+	dst = wire.AppendUint(dst, Version)
+	dst = wire.AppendUint(dst, epoch)
+	dst = wire.AppendUint(dst, hash)
+	return wire.AppendArray(dst, count)
+}
+
+// PacketError reports a packet that was refused. None of its messages had effect.
+type PacketError struct {
+	From string
+	Err  error
+}
+
+// Error names the sender and what was wrong.
+func (e *PacketError) Error() string {
+	return fmt.Sprintf("lock packet from %q refused: %v", e.From, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *PacketError) Unwrap() error { return e.Err }
+
+// ReadPacket decodes a packet, for those who look on: traces and simulators.
+func ReadPacket(b []byte) (epoch, hash uint64, messages []Message, err error) {
+	return readPacket(b, func(b []byte) string { return string(b) }, nil)
+}
+
+// readPacket decodes b into dst. Texts become strings by name, so that those known
+// already cost no memory; nothing aliases b.
+func readPacket(b []byte, name func([]byte) string, dst []Message) (epoch, hash uint64, messages []Message, err error) {
+	if len(b) > maxPacketBytes {
+		return 0, 0, dst, fmt.Errorf("%d bytes; allowed are %d", len(b), maxPacketBytes)
+	}
+	if n, err := wire.Check(b, wire.Limits{Bytes: maxPacketBytes, Depth: 5}); err != nil {
+		return 0, 0, dst, err
+	} else if n != len(b) {
+		return 0, 0, dst, &wire.Error{Reason: "trailing", Offset: n}
+	}
+	r := decoder{wire.NewReader(b), name}
+	if r.ArrayLen() != 4 {
+		r.Fail("packet")
+	}
+	if v := r.Uint(); r.Err() == nil && v != Version {
+		return 0, 0, dst, fmt.Errorf("wire version %d; this peer speaks %d", v, Version)
+	}
+	epoch, hash = r.Uint(), r.Uint()
+	n := r.ArrayLen()
+	if n > maxPacketMessages {
+		r.Fail("messages")
+	}
+	for i := 0; i < n && r.Err() == nil; i++ {
+		dst = append(dst, Message{Epoch: epoch, Hash: hash}) // the packet's, unless it carries its own
+		r.message(&dst[len(dst)-1])
+	}
+	return epoch, hash, dst, r.Err()
+}
+
+type decoder struct {
+	wire.Reader
+	name func([]byte) string
+}
+
+func (r *decoder) message(m *Message) {
+	n := r.ArrayLen()
+	kind := r.below(uint64(kinds), "kind")
+	m.Kind = Kind(kind)
+	if list := fieldsOf[kind]; kind == 0 || n != 1+len(list) {
+		r.Fail("message")
+	}
+	for _, f := range fieldsOf[kind] {
+		if r.Err() != nil {
+			return
+		}
+		r.field(f, m)
+	}
+}
+
+func (r *decoder) field(f field, m *Message) {
+	switch f {
+	case fLock:
+		m.Lock = r.text(maxLockBytes, "lock")
+	case fInst:
+		if m.Inst = r.inst(); m.Inst.N == 0 {
+			r.Fail("instance")
+		}
+	case fRound:
+		m.Round = r.Uint()
+	case fToken:
+		m.Token = r.below(MaxToken+1, "token")
+	case fFloor:
+		m.Floor = r.below(MaxToken+1, "floor")
+	case fTTL:
+		m.TTL = r.duration()
+	case fMode:
+		m.Mode = Mode(r.below(uint64(Shared)+1, "mode"))
+	case fFlags:
+		m.Flags = uint8(r.below(1<<flags, "flags"))
+	case fWaited:
+		m.Waited = r.duration()
+	case fReason:
+		m.Reason = Reason(r.below(uint64(reasons), "reason"))
+	case fLeft:
+		m.Left = r.duration()
+	case fEpoch:
+		m.Epoch = r.Uint()
+	case fHint:
+		m.Hint = r.text(maxNodeBytes, "hint")
+	case fHolder:
+		m.Holder = r.inst()
+	case fSupersedes:
+		n := r.ArrayLen()
+		if n > maxSupersedes {
+			r.Fail("supersedes")
+		}
+		for i := 0; i < n && r.Err() == nil; i++ {
+			m.Supersedes = append(m.Supersedes, r.inst())
+		}
+	case fReachable:
+		m.Reachable = int(r.below(MaxVoters+1, "reachable"))
+	case fNeeded:
+		m.Needed = int(r.below(MaxVoters+1, "needed"))
+	case fWaiting:
+		m.Waiting = int(r.below(math.MaxInt32, "waiting"))
+	case fHolders:
+		r.holders(m)
+	}
+}
+
+func (r *decoder) holders(m *Message) {
+	n := r.ArrayLen()
+	if n%4 != 0 || n/4 > maxHolders {
+		r.Fail("holders")
+	}
+	for i := 0; i < n/4 && r.Err() == nil; i++ {
+		m.Holders = append(m.Holders, Holder{
+			Inst:  r.inst(),
+			Mode:  Mode(r.below(uint64(Shared)+1, "mode")),
+			Token: r.below(MaxToken+1, "token"),
+			Left:  r.duration(),
+		})
+	}
+}
+
+func (r *decoder) inst() (i Inst) {
+	if r.Nil() {
+		return i
+	}
+	if r.ArrayLen() != 3 {
+		r.Fail("instance")
+	}
+	i.Node = r.text(maxNodeBytes, "node")
+	if b := r.Bin(); len(b) == len(i.Boot) {
+		copy(i.Boot[:], b)
+	} else {
+		r.Fail("boot")
+	}
+	if i.N = r.Uint(); i.N == 0 || i.Node == "" {
+		r.Fail("instance")
+	}
+	return i
+}
+
+func (r *decoder) text(most int, what string) string {
+	b := r.Str()
+	if len(b) > most {
+		r.Fail(what)
+		return ""
+	}
+	return r.name(b)
+}
+
+// maxDuration is far above every limit of a configuration, and below what sums
+// could overflow.
+const maxDuration = 366 * 24 * time.Hour
+
+func (r *decoder) duration() time.Duration {
+	return time.Duration(r.below(uint64(maxDuration)+1, "duration"))
+}
+
+func (r *decoder) below(limit uint64, what string) uint64 {
+	n := r.Uint()
+	if n >= limit {
+		r.Fail(what)
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,120 @@
+package lockservice
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Info is what a majority of voters has on record for a lock.
+type Info struct {
+	Lock    string
+	Holders []Holder // by token; who holds it, or may
+	Waiting int      // in the queue of its owner, as far as the voters that answered know
+	Owner   string   // who orders the queue, as this peer sees it
+	Replies int      // voters that answered
+	Certain bool     // a majority agrees on the holders
+}
+
+// inspection is a quorum read that is under way.
+type inspection struct {
+	id      uint64
+	lock    string
+	replies [MaxVoters]*Message
+	tries   int
+	alarm   alarm
+}
+
+func (c *client) inspect(t Time, lock string) uint64 {
+	c.ids++
+	q := &inspection{id: c.ids, lock: lock}
+	q.alarm.run = func(t Time) {
+		if info := c.read(q, true); info != nil {
+			c.inspected(q, info)
+			return
+		}
+		c.ask(t, q)
+	}
+	c.inspections[q.id] = q
+	c.ask(t, q)
+	return q.id
+}
+
+// ask sends Status to the voters that have not answered.
+func (c *client) ask(t Time, q *inspection) {
+	for i, name := range c.n.voters.Names {
+		if q.replies[i] == nil {
+			c.n.send(name, Message{Kind: Status, Lock: q.lock, Round: q.id})
+		}
+	}
+	c.n.alarms.set(&q.alarm, t.Mono+c.n.retry(q.tries))
+	q.tries++
+}
+
+func (c *client) statusReply(from string, m *Message) {
+	q := c.inspections[m.Round]
+	i := c.n.voters.index(from)
+	if q == nil || i < 0 || m.Reason != NoReason || m.Lock != q.lock {
+		return
+	}
+	kept := *m
+	q.replies[i] = &kept
+	if info := c.read(q, false); info != nil {
+		c.inspected(q, info)
+	}
+}
+
+// read returns what the replies say, nil if they are too few; unless late, also if
+// those that are missing could change it.
+func (c *client) read(q *inspection, late bool) *Info {
+	info := &Info{Lock: q.lock, Owner: c.n.owners[shardOf(q.lock)], Certain: true}
+	count := make(map[Inst]int)
+	seen := make(map[Inst]Holder)
+	for _, m := range q.replies {
+		if m == nil {
+			continue
+		}
+		info.Replies++
+		info.Waiting = max(info.Waiting, m.Waiting)
+		for _, h := range m.Holders {
+			count[h.Inst]++
+			if old, ok := seen[h.Inst]; !ok || h.Left > old.Left {
+				seen[h.Inst] = h
+			}
+		}
+	}
+	need, missing := c.n.voters.majority(), len(c.n.voters.Names)-info.Replies
+	if info.Replies < need {
+		return nil
+	}
+	for inst, n := range count { // sorted below
+		if n+missing < need {
+			continue // cannot be held
+		}
+		info.Certain = info.Certain && n >= need
+		info.Holders = append(info.Holders, seen[inst])
+	}
+	if !info.Certain && !late {
+		return nil
+	}
+	slices.SortFunc(info.Holders, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(a.Token, b.Token), a.Inst.compare(b.Inst))
+	})
+	return info
+}
+
+func (c *client) inspected(q *inspection, info *Info) {
+	c.endInspection(q)
+	c.n.report(Result{ID: q.id, Event: Inspected, Info: info})
+}
+
+func (c *client) endInspection(q *inspection) {
+	c.n.alarms.stop(&q.alarm)
+	delete(c.inspections, q.id)
+}
+
+// forgetReplies starts the inspections over: the voters have changed.
+func (c *client) forgetReplies() {
+	for _, q := range c.inspections { // each for itself: no order
+		q.replies = [MaxVoters]*Message{}
+	}
+}

@@ -1,0 +1,340 @@
+package lockservice
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Node is the lock service of one peer: client, owner and acceptor in one value
+// machine. It reads no clock and sends nothing: calls, packets and time go in, and
+// what is to be done comes out of Ready. One caller at a time.
+type Node struct {
+	cfg      Config
+	voters   *electorate
+	acceptor *acceptor
+	owner    owner
+	client   client
+	alarms   alarms
+	rng      *rand.Rand
+
+	live       []string // by SetLive
+	liveVoters []string
+	owners     [shards]string // the first living voter of each shard's ranking, or none
+	rtt        time.Duration
+
+	local   []Message // to ourselves
+	inbox   []Message // scratch of Receive
+	names   map[string]string
+	out     map[string]*outbox
+	results []Result
+	warned  map[string]uint64
+	warn    []Warning
+	sweep   alarm
+	probe   alarm
+	stats   Stats
+}
+
+// Stats count what a node has done.
+type Stats struct {
+	Grants   uint64 // rounds certified here as owner, renewals among them
+	Splits   uint64 // rounds that ended in a split vote
+	Refused  uint64 // rounds refused here as acceptor
+	Messages uint64 // received
+	Bad      uint64 // packets refused
+	Dropped  uint64 // messages of a kind or from a sender that does not fit
+}
+
+// New returns a node that starts its life at t.
+func New(cfg Config, t Time) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, hash64(cfg.Self))), rtt: 10 * time.Millisecond,
+		names: make(map[string]string), out: make(map[string]*outbox), warned: make(map[string]uint64)}
+	n.acceptor = newAcceptor(cfg, t.Mono, &n.stats)
+	n.owner, n.client = newOwner(n), newClient(n)
+	n.sweep.run = func(t Time) {
+		n.acceptor.sweep(t.Mono)
+		n.alarms.set(&n.sweep, t.Mono+n.cfg.MaxTTL/3)
+	}
+	n.sweep.run(t)
+	n.probe.run = n.askAdoption
+	n.install(t, cfg.Voters)
+	n.SetLive(t, nil)
+	return n, nil
+}
+
+// install puts a list of voters in force.
+func (n *Node) install(t Time, v Voters) {
+	n.voters = newElectorate(v, n.cfg)
+	n.acceptor.epoch, n.acceptor.hash = n.voters.Epoch, n.voters.hash
+	n.voters.adopt(t.Mono, n.cfg.Self)
+	if n.voters.Epoch > 1 && !v.BestEffort {
+		n.alarms.set(&n.probe, t.Mono)
+	}
+}
+
+// Acquire asks for a lock. The answer is a Result with the id returned: Acquired,
+// or Refused. A waiting call goes on until Release.
+func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
+	if err := n.cfg.validateTTL(c.TTL); err != nil {
+		return 0, fmt.Errorf("lock %q: %w", c.Lock, err)
+	}
+	if c.Lock == "" || len(c.Lock) > maxLockBytes {
+		return 0, &NameError{c.Lock, fmt.Sprintf("want 1 to %d bytes", maxLockBytes)}
+	}
+	id = n.client.acquire(t, c)
+	n.settle(t)
+	return id, nil
+}
+
+// Release ends a call: a waiter gives up; a holder unlocks, and hears Left once a
+// majority has cleared its instance, or its TTL has passed. It also ends an
+// inspection.
+func (n *Node) Release(t Time, id uint64) error {
+	defer n.settle(t)
+	return n.client.release(t, id)
+}
+
+// Renew extends a lease now, besides what is done by itself every third of the TTL.
+// The answer is a Result Extended.
+func (n *Node) Renew(t Time, id uint64) error {
+	defer n.settle(t)
+	return n.client.renew(t, id)
+}
+
+// Inspect asks a majority of voters who holds a lock. The answer is a Result
+// Inspected; without a majority there is none until Release.
+func (n *Node) Inspect(t Time, lock string) (id uint64) {
+	defer n.settle(t)
+	return n.client.inspect(t, lock)
+}
+
+// Obstacle says what keeps a waiting call from its lock: an *UnavailableError, a
+// *MismatchError, or nil if it is only that others hold it or wait before it.
+func (n *Node) Obstacle(id uint64) error {
+	if r := n.client.calls[id]; r != nil {
+		return n.client.obstacle(r)
+	}
+	return nil
+}
+
+// SetLive tells which peers are up, by name; this one is, listed or not. It decides
+// whom to ask, and is never part of a quorum but in best-effort mode.
+func (n *Node) SetLive(t Time, names []string) {
+	names = append(slices.Clone(names), n.cfg.Self)
+	slices.Sort(names)
+	n.live = slices.Compact(names)
+	if n.voters.BestEffort {
+		ranked := ranking(shards, n.live)
+		n.voters.Names = ranked[:min(3, len(ranked))]
+		slices.Sort(n.voters.Names)
+		n.owner.restart(t)
+	}
+	n.place()
+	n.owner.leave(t)
+	n.client.reroute(t)
+	n.settle(t)
+}
+
+func (n *Node) place() {
+	n.liveVoters = slices.DeleteFunc(slices.Clone(n.live), func(name string) bool { return n.voters.index(name) < 0 })
+	for s := range n.owners {
+		n.owners[s] = ""
+		if ranked := ranking(s, n.liveVoters); len(ranked) > 0 {
+			n.owners[s] = ranked[0]
+		}
+	}
+}
+
+// Reload changes the voters while running: one name, one epoch at a time, and the
+// next only when the one before has settled. It fails with ErrVoters, ErrReload or
+// ErrConfigMismatch and then changes nothing.
+func (n *Node) Reload(t Time, v Voters) error {
+	if err := v.validate(); err != nil {
+		return err
+	}
+	v = v.normal()
+	if v.Epoch == n.voters.Epoch {
+		if newElectorate(v, n.cfg).hash != n.voters.hash && !v.BestEffort {
+			return fmt.Errorf("%w: epoch %d has the voters %q, not %q", ErrConfigMismatch, v.Epoch, n.voters.Names, v.Names)
+		}
+		return nil
+	}
+	if err := n.voters.follow(t.Mono, v, n.cfg.Quarantine); err != nil {
+		return err
+	}
+	n.install(t, v)
+	n.client.forgetReplies()
+	n.place()
+	n.owner.restart(t)
+	n.client.reroute(t)
+	n.settle(t)
+	return nil
+}
+
+// follows takes a voter's word that it works by our epoch or a later one, and its
+// highest token: the voters of two epochs on need not know those of the first.
+func (n *Node) follows(t Time, from string, m *Message) {
+	if !n.voters.settled && n.voters.index(from) >= 0 && (m.Epoch > n.voters.Epoch || m.Hash == n.voters.hash) {
+		n.acceptor.raiseAll(m.Floor)
+		n.voters.adopt(t.Mono, from)
+	}
+}
+
+// askAdoption asks the voters until enough have adopted the epoch.
+func (n *Node) askAdoption(t Time) {
+	if n.voters.settled {
+		return
+	}
+	for _, name := range n.voters.Names {
+		if !n.voters.adopted[name] {
+			n.send(name, Message{Kind: Status})
+		}
+	}
+	n.alarms.set(&n.probe, t.Mono+time.Second)
+}
+
+// Receive takes a packet from a peer, whose name the transport vouches for. It
+// does not keep b.
+func (n *Node) Receive(t Time, from string, b []byte) error {
+	epoch, hash, list, err := readPacket(b, n.name, n.inbox[:0])
+	if err != nil {
+		n.stats.Bad++
+		return &PacketError{from, err}
+	}
+	if epoch == n.voters.Epoch && hash != n.voters.hash && n.warned[from] != hash { // R6
+		n.warned[from] = hash
+		n.warn = append(n.warn, Warning{Peer: from, Epoch: epoch})
+	}
+	n.inbox = list
+	for i := range list {
+		n.dispatch(t, from, &list[i])
+	}
+	n.settle(t)
+	clear(list)
+	return nil
+}
+
+// name returns b as a string, the same memory each time for those in use.
+func (n *Node) name(b []byte) string {
+	if s, ok := n.names[string(b)]; ok {
+		return s
+	}
+	if len(n.names) >= 2*n.cfg.MaxLocks {
+		clear(n.names)
+	}
+	s := string(b)
+	n.names[s] = s
+	return s
+}
+
+// Tick does what is due.
+func (n *Node) Tick(t Time) {
+	n.alarms.fire(t)
+	n.settle(t)
+}
+
+// Next returns when Tick has something to do.
+func (n *Node) Next() time.Duration {
+	at, _ := n.alarms.next() // the sweep is always set
+	return at
+}
+
+// Persisted says that s, from Ready.Persist, is durable.
+func (n *Node) Persisted(s State) { n.acceptor.reserved = max(n.acceptor.reserved, s.TokenBound) }
+
+// settle carries messages to ourselves until there are none.
+func (n *Node) settle(t Time) {
+	for i := 0; i < len(n.local); i++ {
+		m := n.local[i]
+		n.dispatch(t, n.cfg.Self, &m)
+	}
+	clear(n.local)
+	n.local = n.local[:0]
+}
+
+// dispatch hands a message to the role it is for.
+func (n *Node) dispatch(t Time, from string, m *Message) {
+	n.stats.Messages++
+	switch m.Kind {
+	case Accept:
+		n.reply(from, n.acceptor.accept(t, m))
+	case Clear:
+		n.reply(from, n.acceptor.clear(t, m))
+	case Status:
+		reply := n.acceptor.status(t, m)
+		if l := n.owner.locks[m.Lock]; l != nil {
+			reply.Waiting = len(l.queue)
+		}
+		n.reply(from, reply)
+	case Ack:
+		n.owner.ack(t, from, m)
+	case Nack:
+		n.owner.nack(t, from, m)
+	case Cleared:
+		n.owner.cleared(from, m)
+	case StatusReply:
+		n.follows(t, from, m)
+		n.client.statusReply(from, m)
+	case Acquire, Renew, Release:
+		if m.Inst.Node != from {
+			n.stats.Dropped++ // only its client speaks for an instance
+			return
+		}
+		n.request(t, m)
+	default:
+		if m.Inst.Node != n.cfg.Self || m.Inst.Boot != n.cfg.Boot {
+			n.stats.Dropped++ // for an earlier life
+			return
+		}
+		n.answer(t, from, m)
+	}
+}
+
+func (n *Node) request(t Time, m *Message) {
+	switch m.Kind {
+	case Acquire:
+		n.owner.acquire(t, m)
+	case Renew:
+		n.owner.renew(t, m)
+	case Release:
+		n.owner.release(t, m)
+	}
+}
+
+func (n *Node) answer(t Time, from string, m *Message) {
+	switch m.Kind {
+	case Granted:
+		n.client.granted(t, from, m)
+	case Released:
+		n.client.released(m)
+	default:
+		n.client.answer(t, m)
+	}
+}
+
+func (n *Node) reply(to string, m Message) {
+	if m.Kind != 0 {
+		n.send(to, m)
+	}
+}
+
+func (n *Node) voter() bool { return n.voters.index(n.cfg.Self) >= 0 }
+
+// measure takes a round trip.
+func (n *Node) measure(d time.Duration) { n.rtt += (d - n.rtt) / 8 }
+
+// retry returns how long to wait for the answer to the try-th send.
+func (n *Node) retry(try int) time.Duration {
+	return min(max(5*time.Millisecond, 2*n.rtt)<<min(try, 10), time.Second)
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+func sortedInsts[V any](m map[Inst]V) []Inst { return slices.SortedFunc(maps.Keys(m), Inst.compare) }

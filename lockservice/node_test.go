@@ -1,0 +1,265 @@
+package lockservice
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// wall is a token's wall time in these tests.
+const wall = 1 << 40
+
+func at(d time.Duration) Time { return Time{Mono: time.Hour + d, Wall: wall + uint64(d.Microseconds())} }
+
+func newNode(t testing.TB, self string, voters []string, tune func(*Config)) *Node {
+	t.Helper()
+	cfg := Config{Self: self, Seed: 1, Voters: Voters{Names: voters}, FirstBoot: true}
+	copy(cfg.Boot[:], self+"-boot")
+	if tune != nil {
+		tune(&cfg)
+	}
+	n, err := New(cfg, at(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.SetLive(at(0), voters)
+	return n
+}
+
+var abc = []string{"a", "b", "c"}
+
+// ownedBy returns a lock that name owns when all of voters are up.
+func ownedBy(name string, voters []string) string {
+	for i := range 10_000 {
+		lock := fmt.Sprintf("lock-%d", i)
+		if ranking(shardOf(lock), voters)[0] == name {
+			return lock
+		}
+	}
+	panic("no lock")
+}
+
+// packet encodes messages as n would.
+func packet(n *Node, list ...Message) []byte {
+	b := appendHeader(nil, n.voters.Epoch, n.voters.hash, len(list))
+	for i := range list {
+		b = appendMessage(b, &list[i])
+	}
+	return b
+}
+
+// sent returns the messages of a kind in what n wants sent to a peer.
+func sent(t testing.TB, rd Ready, to string, kind Kind) (list []Message) {
+	t.Helper()
+	for _, p := range rd.Packets {
+		if p.To != to {
+			continue
+		}
+		_, _, all, err := ReadPacket(p.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.Kind == kind {
+				list = append(list, m)
+			}
+		}
+	}
+	return list
+}
+
+func receive(t testing.TB, n *Node, when Time, from string, list ...Message) Ready {
+	t.Helper()
+	if err := n.Receive(when, from, packet(n, list...)); err != nil {
+		t.Fatal(err)
+	}
+	return n.Ready(when)
+}
+
+// acquireAt makes a node that owns lock propose for an instance of its own, and
+// returns the proposal.
+func acquireAt(t testing.TB, n *Node, lock string) (id uint64, accept Message) {
+	t.Helper()
+	id, err := n.Acquire(at(0), Call{Lock: lock, TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := "b"
+	if n.cfg.Self == "b" {
+		other = "a"
+	}
+	list := sent(t, n.Ready(at(0)), other, Accept)
+	if len(list) != 1 {
+		t.Fatalf("%d proposals", len(list))
+	}
+	return id, list[0]
+}
+
+func ackOf(m Message) Message {
+	return Message{Kind: Ack, Lock: m.Lock, Inst: m.Inst, Round: m.Round, Token: m.Token, Epoch: m.Epoch}
+}
+
+func TestForgedAcksDoNotCount(t *testing.T) {
+	for name, forge := range map[string]func(*Message) string{
+		"of a peer that is no voter": func(*Message) string { return "z" },
+		"of another epoch":           func(m *Message) string { m.Epoch++; return "b" },
+		"of another round":           func(m *Message) string { m.Round++; return "b" },
+		"of another token":           func(m *Message) string { m.Token++; return "b" },
+		"of the owner itself, again": func(*Message) string { return "a" },
+	} {
+		n := newNode(t, "a", abc, nil)
+		_, m := acquireAt(t, n, ownedBy("a", abc))
+		ack := ackOf(m)
+		from := forge(&ack)
+		if rd := receive(t, n, at(0), from, ack); len(rd.Results) != 0 {
+			t.Errorf("an ack %s was counted: %+v", name, rd.Results)
+		}
+		rd := receive(t, n, at(0), "b", ackOf(m))
+		if len(rd.Results) != 1 || rd.Results[0].Event != Acquired || rd.Results[0].Deadline != at(time.Second).Mono {
+			t.Errorf("the true ack was not: %+v", rd.Results)
+		}
+	}
+}
+
+func TestForgedReleasesHaveNoEffect(t *testing.T) {
+	n := newNode(t, "a", abc, nil)
+	_, m := acquireAt(t, n, ownedBy("a", abc))
+	receive(t, n, at(0), "b", ackOf(m))
+	rd := receive(t, n, at(0), "b", Message{Kind: Release, Lock: m.Lock, Inst: m.Inst})
+	if len(sent(t, rd, "b", Clear)) != 0 || n.Stats().Dropped != 1 {
+		t.Error("a stranger released the lock")
+	}
+}
+
+func TestAForgedTokenAboveTheBoundOnDiskIsNotAcknowledged(t *testing.T) {
+	n := newNode(t, "a", abc, func(c *Config) { c.Durable = true })
+	accept := Message{Kind: Accept, Lock: "l", Inst: Inst{"b", [16]byte{1}, 1}, Round: 1, Token: wall, TTL: time.Second, Epoch: 1}
+	rd := receive(t, n, at(0), "b", accept)
+	if len(sent(t, rd, "b", Ack)) != 0 || rd.Persist == nil || rd.Persist.TokenBound <= wall {
+		t.Fatalf("acknowledged before anything was durable: %+v", rd.Persist)
+	}
+	n.Persisted(*rd.Persist)
+	if rd := receive(t, n, at(0), "b", accept); len(sent(t, rd, "b", Ack)) != 1 || rd.Persist != nil {
+		t.Error("not acknowledged under the bound")
+	}
+	accept.Inst.N, accept.Token = 2, rd.Persist.TokenBound+1
+	accept.Lock = "m"
+	rd = receive(t, n, at(0), "b", accept)
+	if len(sent(t, rd, "b", Ack)) != 0 || rd.Persist == nil || rd.Persist.TokenBound <= accept.Token {
+		t.Errorf("acknowledged above the bound: %+v", rd.Persist)
+	}
+	again := newNode(t, "a", abc, func(c *Config) { c.Durable, c.State = true, State{TokenBound: wall + 99} })
+	bound := again.Ready(at(0)).Persist
+	if bound == nil || bound.TokenBound <= wall+99 {
+		t.Fatalf("the next life asks for %+v", bound)
+	}
+	again.Persisted(*bound)
+	accept.Token = wall + 99
+	nacks := sent(t, receive(t, again, at(0), "b", accept), "b", Nack)
+	if len(nacks) != 1 || nacks[0].Reason != TokenLow || nacks[0].Floor < wall+99 {
+		t.Errorf("the next life answers %+v", nacks)
+	}
+}
+
+func TestAnAcceptorRefusesByName(t *testing.T) {
+	accept := func(tune func(*Message)) Message {
+		m := Message{Kind: Accept, Lock: "l", Inst: Inst{"b", [16]byte{1}, 1}, Round: 1, Token: wall, TTL: time.Second, Epoch: 1}
+		tune(&m)
+		return m
+	}
+	f := func(n *Node, m Message, want Reason) {
+		t.Helper()
+		list := sent(t, receive(t, n, at(0), "b", m), "b", Nack)
+		if len(list) != 1 || list[0].Reason != want {
+			t.Errorf("got %+v, want %v", list, want)
+		}
+	}
+	n := newNode(t, "a", abc, func(c *Config) { c.MaxLocks = 1 })
+	f(n, accept(func(m *Message) { m.TTL = time.Minute }), TooLong)
+	f(n, accept(func(m *Message) { m.TTL = 0 }), TooLong)
+	f(n, accept(func(m *Message) { m.Epoch = 0 }), WrongEpoch)
+	f(n, accept(func(m *Message) { m.Epoch = 2 }), WrongEpoch)
+	receive(t, n, at(0), "b", accept(func(*Message) {}))
+	f(n, accept(func(m *Message) { m.Inst.N = 2; m.Token++ }), Held)
+	f(n, accept(func(m *Message) { m.Lock = "other" }), Full)
+	receive(t, n, at(0), "b", Message{Kind: Clear, Lock: "l", Inst: Inst{"b", [16]byte{1}, 1}})
+	f(n, accept(func(m *Message) { m.Inst.N = 2 }), TokenLow)
+	f(newNode(t, "a", abc, func(c *Config) { c.FirstBoot = false }), accept(func(*Message) {}), Quarantined)
+
+	other := newNode(t, "a", []string{"a", "b"}, nil)
+	if err := other.Receive(at(0), "b", packet(n, accept(func(*Message) {}))); err != nil {
+		t.Fatal(err)
+	}
+	rd := other.Ready(at(0))
+	if list := sent(t, rd, "b", Nack); len(list) != 1 || list[0].Reason != WrongConfig || len(rd.Warnings) != 1 {
+		t.Errorf("a round of another cluster: %+v, %v", list, rd.Warnings)
+	}
+}
+
+func TestAShardHasOneOwnerAndKeepsItWhenOthersLeave(t *testing.T) {
+	want := map[string]string{"orders": "b", "mail": "a", "jobs/7": "b"}
+	voters := []string{"a", "b", "c", "d", "e"}
+	moved := 0
+	for s := range shards {
+		all := ranking(s, voters)
+		if less := ranking(s, slices.DeleteFunc(slices.Clone(voters), func(n string) bool { return n == "e" })); less[0] != all[0] && all[0] != "e" {
+			t.Errorf("shard %d moved from %s to %s though only e left", s, all[0], less[0])
+		}
+		if all[0] == "e" {
+			moved++
+		}
+	}
+	if moved < shards/12 || moved > shards/2 {
+		t.Errorf("e owned %d of %d shards", moved, shards)
+	}
+	for lock, owner := range want { // of wire version 1: all peers must agree
+		if got := ranking(shardOf(lock), abc)[0]; got != owner {
+			t.Errorf("%q is owned by %s, want %s", lock, got, owner)
+		}
+	}
+}
+
+func TestVotersChangeByOneWhenTheLastChangeHasSettled(t *testing.T) {
+	n := newNode(t, "a", abc, nil)
+	f := func(when Time, want error, text string, epoch uint64, names ...string) {
+		t.Helper()
+		err := n.Reload(when, Voters{Epoch: epoch, Names: names})
+		if !errors.Is(err, want) || err != nil && !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want %v: %q", err, want, text)
+		}
+	}
+	f(at(0), nil, "", 1, "c", "b", "a")
+	f(at(0), ErrConfigMismatch, "epoch 1", 1, "a", "b")
+	f(at(0), ErrReload, "want 2", 3, "a", "b", "c", "d")
+	f(at(0), ErrReload, "2 names change (-c, +d)", 2, "a", "b", "d")
+	f(at(0), ErrVoters, "named twice", 2, "a", "b", "c", "c")
+	f(at(0), ErrVoters, "1 to 7", 2, "a", "b", "c", "d", "e", "f", "g", "h")
+	f(at(0), ErrVoters, "0 are named", 2)
+	f(at(0), nil, "", 2, "a", "b", "c", "d")
+	f(at(0), ErrReload, "1 of its 4", 3, "a", "b", "d")
+	n.Tick(at(0))
+	if len(sent(t, n.Ready(at(0)), "b", Status)) != 1 {
+		t.Error("the others are not asked whether they follow")
+	}
+	for _, from := range []string{"b", "c"} {
+		receive(t, n, at(time.Second), from, Message{Kind: StatusReply, Floor: wall + 12345})
+	}
+	f(at(time.Second), ErrReload, "may run for another 17.3", 3, "a", "b", "d")
+	f(at(19*time.Second), nil, "", 3, "a", "b", "d")
+	if got := n.acceptor.floor("any"); got < wall+12345 {
+		t.Errorf("the floor is %d: the tokens of voters before are not known", got)
+	}
+}
+
+func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
+	_, err := New(Config{Voters: Voters{Names: make([]string, 9)}, MaxTTL: time.Millisecond, Drift: -1,
+		State: State{Epoch: 4}}, at(0))
+	for _, want := range []string{"name \"\"", "Boot is zero", "MaxTTL 1ms", "drift of -1", "9 are named", "epoch 4 already"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}

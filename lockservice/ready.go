@@ -1,0 +1,115 @@
+package lockservice
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// Ready is what a node wants done: the only way out of it. Packets may be lost;
+// results may not.
+type Ready struct {
+	Packets  []Packet
+	Results  []Result
+	Persist  *State // make it durable, then call Persisted; with Config.Durable only
+	Warnings []Warning
+}
+
+// Packet is for one peer, up to 128 KiB and one message more. Bytes belongs to the
+// receiver.
+type Packet struct {
+	To    string
+	Bytes []byte
+}
+
+// Event is what happened to a call.
+type Event uint8
+
+// The events of a Result.
+const (
+	Acquired  Event = iota + 1 // the lock is held with Token until Deadline
+	Extended                   // until Deadline now
+	Refused                    // it will not be: Err
+	Lost                       // it was, until now: Err is a *LostError
+	Left                       // the release is confirmed, or Err says that it is not
+	Inspected                  // Info
+)
+
+// Result reports on a call.
+type Result struct {
+	ID       uint64
+	Event    Event
+	Token    uint64
+	Deadline time.Duration // on the Mono of this node
+	Err      error
+	Info     *Info
+}
+
+// Warning says that a peer works by another configuration of the same epoch. Its
+// messages are refused (R6).
+type Warning struct {
+	Peer  string
+	Epoch uint64
+}
+
+// String says what to look for.
+func (w Warning) String() string {
+	return fmt.Sprintf("peer %q has other voters or lock limits of epoch %d than this one: its rounds are refused", w.Peer, w.Epoch)
+}
+
+// outbox collects the messages for one peer.
+type outbox struct {
+	body  []byte
+	count int
+	full  []Packet
+}
+
+// send queues a message for a peer, or for ourselves.
+func (n *Node) send(to string, m Message) {
+	if to == n.cfg.Self {
+		m.Epoch, m.Hash = cmp.Or(m.Epoch, n.voters.Epoch), n.voters.hash
+		n.local = append(n.local, m)
+		return
+	}
+	o := n.out[to]
+	if o == nil {
+		o = &outbox{}
+		n.out[to] = o
+	}
+	o.body = appendMessage(o.body, &m)
+	if o.count++; len(o.body) >= splitBytes || o.count == maxPacketMessages {
+		n.seal(to, o)
+	}
+}
+
+// seal makes a packet of what waits for a peer.
+func (n *Node) seal(to string, o *outbox) {
+	b := make([]byte, 0, len(o.body)+32)
+	b = appendHeader(b, n.voters.Epoch, n.voters.hash, o.count)
+	o.full = append(o.full, Packet{to, append(b, o.body...)})
+	o.body, o.count = o.body[:0], 0
+}
+
+func (n *Node) report(r Result) { n.results = append(n.results, r) }
+
+// Ready returns what is to be done since the last call.
+func (n *Node) Ready(t Time) Ready {
+	rd := Ready{Results: n.results, Warnings: n.warn}
+	n.results, n.warn = nil, nil
+	for _, to := range sortedKeys(n.out) {
+		o := n.out[to]
+		if o.count > 0 {
+			n.seal(to, o)
+		}
+		rd.Packets = append(rd.Packets, o.full...)
+		clear(o.full)
+		o.full = o.full[:0]
+	}
+	if bound := n.acceptor.reserve(t); bound > 0 {
+		rd.Persist = &State{TokenBound: bound, Epoch: n.voters.Epoch}
+	}
+	return rd
+}
+
+// Stats returns the counters of this life.
+func (n *Node) Stats() Stats { return n.stats }

@@ -1,0 +1,586 @@
+package lockservice
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// world runs nodes in virtual time under every fault that the design allows: drift
+// up to the bound, skewed wall clocks, loss, duplication, very late delivery,
+// partitions, pauses, restarts without a disk, and views drawn at random. Its
+// oracle knows real time, and watches I1 to I7.
+type world struct {
+	rng    *rand.Rand
+	plan   plan
+	now    time.Duration // real
+	queue  agenda
+	seq    uint64
+	steps  int
+	peers  []*peer
+	names  []string
+	locks  []string
+	list   []Voters // by epoch, from 1
+	cut    map[string]bool
+	open   map[holding_]*window
+	ended  map[Inst]bool
+	high   map[string]uint64 // the highest token granted, and granted exclusively
+	highX  map[string]uint64
+	grants int
+	faults []string
+	trace  []string
+}
+
+// plan is what one world is like.
+type plan struct {
+	voters, clients int
+	locks           int
+	durable         bool
+	reload          bool
+	shared          bool
+	wild            bool // views change all the time
+	calm            bool // no restarts
+	slow            bool // every packet takes long
+	keep            bool // holders hold on
+	drift           int
+	skew            time.Duration
+	loss            int // per mille
+	frozen          bool
+}
+
+type peer struct {
+	w        *world
+	name     string
+	node     *Node
+	boot     uint64
+	rate     int64 // ppm off real time
+	offset   time.Duration
+	wall     int64 // µs off
+	until    time.Duration
+	voters   Voters
+	state    State
+	stopped  time.Duration // frozen clocks: when
+	wakeAt   time.Duration
+	calls    map[uint64]call
+	done     map[uint64]bool
+	floors   map[string]uint64
+	records  map[string][]record
+	bornAt   time.Duration
+	floorsOf *Node
+}
+
+type call struct {
+	lock string
+	mode Mode
+}
+
+type holding_ struct {
+	peer string
+	boot uint64
+	id   uint64
+}
+
+// window is when a holder thinks that it holds, in real time.
+type window struct {
+	call
+	token uint64
+	end   time.Duration
+	who   holding_
+}
+
+type event struct {
+	at   time.Duration
+	seq  uint64
+	to   *peer
+	from string
+	b    []byte
+	save *State
+	node *Node
+	mono time.Duration // of a wake-up
+}
+
+type agenda []*event
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	return a[i].at < a[j].at || a[i].at == a[j].at && a[i].seq < a[j].seq
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(*event)) }
+func (a *agenda) Pop() any {
+	old := *a
+	e := old[len(old)-1]
+	*a = old[:len(old)-1]
+	return e
+}
+
+const (
+	worldTTL  = time.Second
+	worldEdge = 1 << 40 // µs since 2020 at real time 0
+)
+
+func newPlan(r *rand.Rand) plan {
+	p := plan{
+		voters: []int{1, 2, 3, 3, 3, 3, 4, 5}[r.IntN(8)], clients: 1 + r.IntN(2), locks: 1 + r.IntN(2),
+		durable: r.IntN(2) == 0, reload: r.IntN(3) == 0, shared: r.IntN(3) == 0, wild: r.IntN(2) == 0, calm: r.IntN(4) == 0, slow: r.IntN(3) == 0, keep: r.IntN(2) == 0,
+		drift: 50_000, skew: 250 * time.Millisecond, loss: []int{0, 10, 50, 200}[r.IntN(4)],
+	}
+	if p.durable {
+		p.skew = time.Minute // the bound on disk orders tokens whatever the clocks say
+	}
+	if p.reload {
+		p.voters = 3
+		p.clients = 3
+	}
+	return p
+}
+
+func newWorld(seed uint64, tune func(*plan)) *world {
+	r := rand.New(rand.NewPCG(seed, 77))
+	w := &world{rng: r, plan: newPlan(r), cut: make(map[string]bool), open: make(map[holding_]*window), ended: make(map[Inst]bool),
+		high: make(map[string]uint64), highX: make(map[string]uint64)}
+	if tune != nil {
+		tune(&w.plan)
+	}
+	var v Voters
+	for i := range w.plan.voters + w.plan.clients {
+		name := string(rune('a' + i))
+		w.names = append(w.names, name)
+		if i < w.plan.voters {
+			v.Names = append(v.Names, name)
+		}
+	}
+	for i := range w.plan.locks {
+		w.locks = append(w.locks, fmt.Sprintf("lock-%d", i))
+	}
+	w.list = []Voters{v.normal()}
+	for i, name := range w.names {
+		rates := []int64{-int64(w.plan.drift), 0, int64(w.plan.drift)}
+		p := &peer{w: w, name: name, rate: rates[r.IntN(3)], offset: time.Duration(r.IntN(1000)) * time.Second,
+			wall: (r.Int64N(2*int64(w.plan.skew)+1) - int64(w.plan.skew)) / 1000, voters: w.list[0]}
+		if w.plan.frozen && i == len(w.names)-1 {
+			p.stopped = 1 // soon
+		}
+		w.peers = append(w.peers, p)
+		p.start(true)
+	}
+	return w
+}
+
+// start begins a life.
+func (p *peer) start(first bool) {
+	w := p.w
+	p.boot++
+	p.bornAt = w.now
+	p.calls, p.done = make(map[uint64]call), make(map[uint64]bool)
+	p.floors, p.records = make(map[string]uint64), make(map[string][]record)
+	cfg := Config{Self: p.name, Seed: p.boot, Voters: p.voters, MaxTTL: worldTTL, Drift: w.plan.drift,
+		WallSkew: 2 * min(w.plan.skew, 250*time.Millisecond), FirstBoot: first, Durable: w.plan.durable, State: p.state}
+	cfg.Boot[0], cfg.Boot[15] = byte(p.boot), 1
+	cfg.Boot[1], cfg.Boot[2] = byte(p.boot>>8), byte(p.boot>>16)
+	n, err := New(cfg, p.time())
+	if err != nil {
+		panic(err)
+	}
+	n.SetLive(p.time(), w.names)
+	p.node = n
+	p.wakeAt = -1
+	p.carry()
+}
+
+// time is what the peer's clocks say now.
+func (p *peer) time() Time {
+	real := p.w.now
+	if p.stopped > 0 {
+		real = min(real, p.stopped)
+	}
+	mono := p.offset + real + time.Duration(int64(real/1000)*p.rate/1000)
+	return Time{Mono: mono, Wall: uint64(worldEdge + real.Microseconds() + p.wall)}
+}
+
+// real returns when the peer's clock will say mono.
+func (p *peer) real(mono time.Duration) time.Duration {
+	d := mono - p.offset
+	est := d - time.Duration(int64(d/1000)*p.rate/(1_000_000+p.rate)*1000)
+	for p.offset+est+time.Duration(int64(est/1000)*p.rate/1000) < mono {
+		est += time.Microsecond
+	}
+	return est
+}
+
+func (w *world) fault(format string, args ...any) {
+	w.faults = append(w.faults, fmt.Sprintf("%v: ", w.now)+fmt.Sprintf(format, args...))
+}
+
+func (w *world) push(e *event) {
+	w.seq++
+	e.seq = w.seq
+	heap.Push(&w.queue, e)
+}
+
+// delay draws how long a packet takes: mostly little, sometimes longer than any lease.
+func (w *world) delay() time.Duration {
+	switch n := w.rng.IntN(1000); {
+	case n < 10:
+		return time.Duration(w.rng.Int64N(int64(4 * worldTTL)))
+	case n < 60:
+		return time.Duration(w.rng.Int64N(int64(200 * time.Millisecond)))
+	}
+	if w.plan.slow {
+		return time.Duration(w.rng.Int64N(int64(60 * time.Millisecond)))
+	}
+	return 200*time.Microsecond + time.Duration(w.rng.Int64N(int64(5*time.Millisecond)))
+}
+
+// carry does what the node wants done, and looks at what it did.
+func (p *peer) carry() {
+	w := p.w
+	rd := p.node.Ready(p.time())
+	for _, pk := range rd.Packets {
+		if w.cut[p.name+pk.To] || w.rng.IntN(1000) < w.plan.loss {
+			continue
+		}
+		i := slices.Index(w.names, pk.To)
+		if i < 0 {
+			continue
+		}
+		copies := 1
+		if w.rng.IntN(20) == 0 {
+			copies = 2
+		}
+		for range copies {
+			w.push(&event{at: w.now + w.delay(), to: w.peers[i], from: p.name, b: pk.Bytes})
+		}
+	}
+	if rd.Persist != nil {
+		late := time.Duration(w.rng.IntN(2)) * time.Duration(w.rng.Int64N(int64(worldTTL)))
+		w.push(&event{at: w.now + late, to: p, save: rd.Persist, node: p.node})
+	}
+	for _, res := range rd.Results {
+		p.result(res)
+	}
+	p.watch()
+	if at := p.node.Next(); at != p.wakeAt {
+		p.wakeAt = at
+		w.push(&event{at: max(p.real(at), w.now), to: p, node: p.node, mono: at})
+	}
+}
+
+// result is the oracle of I1, I2 and I5.
+func (p *peer) result(res Result) {
+	w := p.w
+	who := holding_{p.name, p.boot, res.ID}
+	c := p.calls[res.ID]
+	switch res.Event {
+	case Acquired, Extended:
+		if p.done[res.ID] {
+			w.fault("I5: %v is held again", who)
+		}
+		end := p.real(res.Deadline)
+		if p.stopped > 0 && w.now > p.stopped {
+			end = 1 << 60
+		}
+		win := w.open[who]
+		if res.Event == Acquired {
+			w.grants++
+			if win != nil {
+				w.fault("I5: %v acquired twice", who)
+			}
+			win = &window{call: c, token: res.Token, who: who}
+			w.open[who] = win
+			if c.mode == Exclusive && res.Token <= w.high[c.lock] || res.Token <= w.highX[c.lock] {
+				w.fault("I2: %v gets %s with token %d after %d", who, c.lock, res.Token, w.high[c.lock])
+			}
+			w.high[c.lock] = max(w.high[c.lock], res.Token)
+			if c.mode == Exclusive {
+				w.highX[c.lock] = max(w.highX[c.lock], res.Token)
+			}
+		}
+		if res.Event == Extended && win.end < w.now {
+			w.fault("I5: %v is held again after its end", who)
+		}
+		win.end = max(win.end, end)
+		for other, o := range w.open {
+			if other != who && o.lock == win.lock && o.mode.conflicts(win.mode) && o.end > w.now {
+				w.fault("I1: %v (token %d) and %v (token %d) both hold %s, until %v and %v", who, res.Token, other, o.token, c.lock, win.end, o.end)
+			}
+		}
+		p.certifiers(res.ID, end)
+	case Refused, Lost:
+		p.end(res.ID)
+	}
+}
+
+func (p *peer) end(id uint64) {
+	p.done[id] = true
+	delete(p.w.open, holding_{p.name, p.boot, id})
+}
+
+// certifiers is the oracle of I3 and I4: voters that have on record what was
+// granted, for longer than the holder's time, are a majority of one epoch, but for
+// those that forgot it since.
+func (p *peer) certifiers(id uint64, end time.Duration) {
+	w := p.w
+	r := p.node.client.calls[id]
+	if r == nil {
+		return
+	}
+	sent := p.real(r.deadline - r.TTL)
+	has := func(name string) bool {
+		v := w.peers[slices.Index(w.names, name)]
+		if v.bornAt > sent {
+			return true
+		}
+		for _, rec := range v.node.acceptor.live[r.Lock] {
+			if rec.inst == r.inst && (v.real(rec.until) >= end || p.stopped > 0) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, v := range w.list {
+		n := 0
+		for _, name := range v.Names {
+			if has(name) {
+				n++
+			}
+		}
+		if n >= len(v.Names)/2+1 {
+			return
+		}
+	}
+	w.fault("I3/I4: no majority has %v on record until its deadline", r.inst)
+}
+
+// watch is the oracle of I6 and I7.
+func (p *peer) watch() {
+	w, a := p.w, p.node.acceptor
+	now := p.time().Mono
+	for _, lock := range w.locks {
+		floor := a.floor(lock)
+		if floor < p.floors[lock] {
+			w.fault("I6: the floor of %s at %s fell from %d to %d", lock, p.name, p.floors[lock], floor)
+		}
+		p.floors[lock] = floor
+		for _, old := range p.records[lock] {
+			kept := slices.ContainsFunc(a.live[lock], func(r record) bool { return r.inst == old.inst })
+			if !kept && old.until > now && !w.hasEnded(old.inst) {
+				w.fault("I7: the live record of %v for %s at %s is gone", old.inst, lock, p.name)
+			}
+		}
+		p.records[lock] = append(p.records[lock][:0], a.live[lock]...)
+	}
+}
+
+// hasEnded reports whether the client of an instance ended it.
+func (w *world) hasEnded(inst Inst) bool {
+	p := w.peers[slices.Index(w.names, inst.Node)]
+	if p.node.cfg.Boot == inst.Boot {
+		return p.node.client.current[inst.N] == nil
+	}
+	return w.ended[inst]
+}
+
+// step does the next thing, and reports whether there was no fault.
+func (w *world) step() bool {
+	w.steps++
+	if w.rng.IntN(5) == 0 || len(w.queue) == 0 {
+		w.act()
+		return len(w.faults) == 0
+	}
+	e := heap.Pop(&w.queue).(*event)
+	w.now = max(w.now, e.at)
+	p := e.to
+	if p.until > w.now { // paused
+		w.steps--
+		e.at = p.until
+		w.push(e)
+		return true
+	}
+	switch {
+	case e.node != nil && e.node != p.node: // of an earlier life
+		w.steps--
+	case e.node != nil && e.save == nil && e.mono != p.wakeAt: // set anew since
+		w.steps--
+	case e.save != nil:
+		p.state = *e.save
+		p.node.Persisted(*e.save)
+	case e.b != nil:
+		if w.cut[e.from+p.name] && w.rng.IntN(2) == 0 {
+			return true
+		}
+		if err := p.node.Receive(p.time(), e.from, e.b); err != nil {
+			w.fault("%s refused a packet: %v", p.name, err)
+		}
+		p.carry()
+	default:
+		p.wakeAt = -1
+		p.node.Tick(p.time())
+		p.carry()
+	}
+	return len(w.faults) == 0
+}
+
+// act draws a call or a fault.
+func (w *world) act() {
+	p := w.peers[w.rng.IntN(len(w.peers))]
+	if p.until > w.now {
+		return
+	}
+	switch n := w.rng.IntN(1000); {
+	case n < 60 && w.plan.wild:
+		p.view()
+	case n < 400:
+		p.acquire()
+	case n < 800:
+		if !w.plan.keep || n < 410 {
+			p.release()
+		}
+	case n < 820:
+		p.view()
+	case n < 830:
+		w.partition()
+	case n < 845:
+		clear(w.cut)
+	case n < 860:
+		p.until = w.now + time.Duration(w.rng.Int64N(int64(3*worldTTL/2)))
+	case n < 875 && !w.plan.calm:
+		w.restart(p)
+	case n < 895 && w.plan.reload:
+		w.reload(p)
+	case w.plan.frozen && p.stopped == 1:
+		if w.now > time.Second {
+			p.stopped = w.now
+		}
+	}
+}
+
+func (p *peer) acquire() {
+	if len(p.calls)-len(p.done) >= 2 {
+		return
+	}
+	w := p.w
+	c := Call{Lock: w.locks[w.rng.IntN(len(w.locks))], TTL: LeastTTL, Try: w.rng.IntN(4) == 0}
+	if w.rng.IntN(2) == 0 {
+		c.TTL = worldTTL
+	}
+	if w.plan.shared && w.rng.IntN(2) == 0 {
+		c.Mode = Shared
+	}
+	id, err := p.node.Acquire(p.time(), c)
+	if err != nil {
+		w.fault("acquire: %v", err)
+	}
+	p.calls[id] = call{c.Lock, c.Mode}
+	p.carry()
+}
+
+func (p *peer) release() {
+	for _, id := range sortedKeys(p.calls) {
+		if p.done[id] {
+			delete(p.calls, id)
+			delete(p.done, id)
+			continue
+		}
+		if p.w.rng.IntN(2) == 0 {
+			p.end(id)
+			_ = p.node.Release(p.time(), id)
+			p.carry()
+			return
+		}
+	}
+}
+
+func (p *peer) view() {
+	w := p.w
+	names := slices.Clone(w.names)
+	if w.plan.wild || w.rng.IntN(3) == 0 {
+		w.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		names = names[:w.rng.IntN(len(names)+1)]
+	}
+	p.node.SetLive(p.time(), names)
+	p.carry()
+}
+
+func (w *world) partition() {
+	clear(w.cut)
+	side := make(map[string]bool)
+	for _, n := range w.names {
+		side[n] = w.rng.IntN(2) == 0
+	}
+	oneWay := w.rng.IntN(3) == 0
+	for _, a := range w.names {
+		for _, b := range w.names {
+			if side[a] && !side[b] || !oneWay && side[b] && !side[a] {
+				w.cut[a+b] = true
+			}
+		}
+	}
+}
+
+// restart restarts p, and often others with it, without memory but for the bound.
+func (w *world) restart(p *peer) {
+	all := []*peer{p}
+	switch w.rng.IntN(3) {
+	case 0:
+		for _, q := range w.peers {
+			if w.rng.IntN(2) == 0 && q != p {
+				all = append(all, q)
+			}
+		}
+	case 1:
+		all = slices.Clone(w.peers[:w.plan.voters])
+	}
+	for _, q := range all {
+		for who := range w.open {
+			if who.peer == q.name {
+				delete(w.open, who)
+			}
+		}
+		for n := range q.node.client.instances {
+			inst := Inst{Node: q.name, Boot: q.node.cfg.Boot, N: n + 1}
+			if w.hasEnded(inst) {
+				w.ended[inst] = true
+			}
+		}
+		q.start(false)
+	}
+}
+
+// reload gives p the next list of voters, a new one if there is none yet.
+func (w *world) reload(p *peer) {
+	v := p.node.voters.Voters
+	next := Voters{Epoch: v.Epoch + 1}
+	if int(v.Epoch) < len(w.list) {
+		next = w.list[v.Epoch]
+	} else {
+		next.Names = slices.Clone(v.Names)
+		for range 1 + 2*w.rng.IntN(2) { // three at once must be refused
+			name := w.names[w.rng.IntN(len(w.names))]
+			if i := slices.Index(next.Names, name); i >= 0 {
+				next.Names = slices.Delete(next.Names, i, i+1)
+			} else {
+				next.Names = append(next.Names, name)
+			}
+		}
+	}
+	if next.validate() != nil || p.node.Reload(p.time(), next) != nil {
+		return
+	}
+	if int(next.Epoch) > len(w.list) {
+		w.list = append(w.list, next.normal())
+	}
+	p.voters = next
+	p.carry()
+}
+
+// run takes steps until one shows a fault.
+func (w *world) run(steps int) {
+	for range steps {
+		if !w.step() {
+			return
+		}
+	}
+}
