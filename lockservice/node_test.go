@@ -12,7 +12,9 @@ import (
 // wall is a token's wall time in these tests.
 const wall = 1 << 40
 
-func at(d time.Duration) Time { return Time{Mono: time.Hour + d, Wall: wall + uint64(d.Microseconds())} }
+func at(d time.Duration) Time {
+	return Time{Mono: time.Hour + d, Wall: wall + uint64(d.Microseconds())}
+}
 
 func newNode(t testing.TB, self string, voters []string, tune func(*Config)) *Node {
 	t.Helper()

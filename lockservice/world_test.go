@@ -30,7 +30,6 @@ type world struct {
 	highX  map[string]uint64
 	grants int
 	faults []string
-	trace  []string
 }
 
 // plan is what one world is like.
@@ -51,24 +50,23 @@ type plan struct {
 }
 
 type peer struct {
-	w        *world
-	name     string
-	node     *Node
-	boot     uint64
-	rate     int64 // ppm off real time
-	offset   time.Duration
-	wall     int64 // µs off
-	until    time.Duration
-	voters   Voters
-	state    State
-	stopped  time.Duration // frozen clocks: when
-	wakeAt   time.Duration
-	calls    map[uint64]call
-	done     map[uint64]bool
-	floors   map[string]uint64
-	records  map[string][]record
-	bornAt   time.Duration
-	floorsOf *Node
+	w       *world
+	name    string
+	node    *Node
+	boot    uint64
+	rate    int64 // ppm off real time
+	offset  time.Duration
+	wall    int64 // µs off
+	until   time.Duration
+	voters  Voters
+	state   State
+	stopped time.Duration // frozen clocks: when
+	wakeAt  time.Duration
+	calls   map[uint64]call
+	done    map[uint64]bool
+	floors  map[string]uint64
+	records map[string][]record
+	bornAt  time.Duration
 }
 
 type call struct {

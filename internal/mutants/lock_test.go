@@ -9,58 +9,58 @@ import (
 // find each of them broken, or a test there if only a forged message shows it.
 var locks = []mutant{
 	{"a grant takes a majority", "lockservice/voters.go",
-		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "Checker"},
+		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "./lockservice", "TestCheckerFindsNoFault"},
 	{"acceptors count, not acks", "lockservice/owner.go",
-		"		r.acks |= bit\n		o.settle(t, r)\n", "		r.acks |= bit | 1<<bits.OnesCount8(r.acks)\n		o.settle(t, r)\n", "Checker"},
+		"		r.acks |= bit\n		o.settle(t, r)\n", "		r.acks |= bit | 1<<bits.OnesCount8(r.acks)\n		o.settle(t, r)\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"rounds are not mixed", "lockservice/owner.go",
-		"r.no != m.Round || r.token != m.Token || ", "", "Checker"},
+		"r.no != m.Round || r.token != m.Token || ", "", "./lockservice", "TestCheckerFindsNoFault"},
 	{"an owner ends no instance", "lockservice/owner.go",
-		"if o.released[b.inst] && ", "if ", "Checker"},
+		"if o.released[b.inst] && ", "if ", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a live record is not overwritten", "lockservice/acceptor.go",
-		"if r.inst != m.Inst && r.mode", "if r.inst != m.Inst && r.inst.Node != m.Inst.Node && r.mode", "Checker"},
+		"if r.inst != m.Inst && r.mode", "if r.inst != m.Inst && r.inst.Node != m.Inst.Node && r.mode", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a live record of another is not overwritten", "lockservice/acceptor.go",
-		"if r.inst != m.Inst && r.mode", "if len(list) == 0 && r.mode", "Checker"},
+		"if r.inst != m.Inst && r.mode", "if len(list) == 0 && r.mode", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a release is not by lock", "lockservice/acceptor.go",
-		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return true })\n	a.keep", "Checker"},
+		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return true })\n	a.keep", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a release is not by holder", "lockservice/acceptor.go",
-		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return r.inst.Node == m.Inst.Node })\n	a.keep", "Checker"},
+		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return r.inst.Node == m.Inst.Node })\n	a.keep", "./lockservice", "TestCheckerFindsNoFault"},
 	{"tokens are checked", "lockservice/acceptor.go",
-		"if m.Token <= least {", "if m.Token <= least && false {", "Checker"},
+		"if m.Token <= least {", "if m.Token <= least && false {", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a renewal is checked against others only", "lockservice/acceptor.go",
-		"		least = list[own].prev\n", "		least = 0\n", "Checker"},
+		"		least = list[own].prev\n", "		least = 0\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a duplicate's ack raises the floor", "lockservice/acceptor.go",
-		"	a.raise(m.Lock, m.Token)\n	if own < 0 || m.Round > list[own].round { // A3, A5\n", "	if own < 0 || m.Round > list[own].round {\n		a.raise(m.Lock, m.Token)\n", "Checker"},
+		"	a.raise(m.Lock, m.Token)\n	if own < 0 || m.Round > list[own].round { // A3, A5\n", "	if own < 0 || m.Round > list[own].round {\n		a.raise(m.Lock, m.Token)\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a later round has a token of its own", "lockservice/owner.go",
-		"w.trial.token = o.tokens.next(t.Wall)", "w.trial.token = max(t.Wall-uint64((t.Mono-w.asked)/time.Microsecond), o.tokens.last-500_000)", "Checker"},
+		"w.trial.token = o.tokens.next(t.Wall)", "w.trial.token = max(t.Wall-uint64((t.Mono-w.asked)/time.Microsecond), o.tokens.last-500_000)", "./lockservice", "TestCheckerFindsNoFault"},
 	{"who starts is silent", "lockservice/acceptor.go",
-		"left > 0 { // A0", "left > 1<<62 {", "Checker"},
+		"left > 0 { // A0", "left > 1<<62 {", "./lockservice", "TestCheckerFindsNoFault"},
 	{"who starts is silent for long enough", "lockservice/acceptor.go",
-		"now + cfg.Quarantine\n", "now + cfg.Quarantine*6/10\n", "Checker"},
+		"now + cfg.Quarantine\n", "now + cfg.Quarantine*6/10\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"tokens are bounded on disk", "lockservice/acceptor.go",
-		"base: cfg.State.TokenBound, ", "", "Checker"},
+		"base: cfg.State.TokenBound, ", "", "./lockservice", "TestCheckerFindsNoFault"},
 	{"no token is acknowledged above the bound on disk", "lockservice/acceptor.go",
-		"m.Token > a.reserved {", "m.Token > a.reserved && false {", "Checker"},
+		"m.Token > a.reserved {", "m.Token > a.reserved && false {", "./lockservice", "TestAForgedTokenAboveTheBoundOnDiskIsNotAcknowledged"},
 	{"a deadline counts from the send", "lockservice/client.go",
-		"deadline := sent.at + r.TTL", "deadline := t.Mono + r.TTL", "Checker"},
+		"deadline := sent.at + r.TTL", "deadline := t.Mono + r.TTL", "./lockservice", "TestCheckerFindsNoFault"},
 	{"what is past its deadline stays dead", "lockservice/client.go",
-		"	if r.phase == holding && t.Mono >= r.deadline { // C2\n", "	if r.phase == holding && false {\n", "Checker"},
+		"	if r.phase == holding && t.Mono >= r.deadline { // C2\n", "	if r.phase == holding && false {\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"drift has a margin", "lockservice/acceptor.go",
-		"until: t.Mono + stretch(m.TTL, a.cfg.Drift)", "until: t.Mono + m.TTL", "Checker"},
+		"until: t.Mono + stretch(m.TTL, a.cfg.Drift)", "until: t.Mono + m.TTL", "./lockservice", "TestCheckerFindsNoFault"},
 	{"a quorum is not of the view", "lockservice/owner.go",
-		"voters, need := len(o.n.voters.Names), o.n.voters.majority()\n", "voters, need := len(o.n.voters.Names), len(o.n.liveVoters)/2+1\n", "Checker"},
+		"voters, need := len(o.n.voters.Names), o.n.voters.majority()\n", "voters, need := len(o.n.voters.Names), len(o.n.liveVoters)/2+1\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"old epochs are refused", "lockservice/acceptor.go",
 		"m.Epoch != a.epoch { // R1; a newer one must be adopted here first\n		return a.nack(m, Message{Reason: WrongEpoch})\n	}\n	if m.Hash != a.hash {",
-		"m.Epoch > a.epoch {\n		return a.nack(m, Message{Reason: WrongEpoch})\n	}\n	if m.Epoch == a.epoch && m.Hash != a.hash {", "Checker"},
+		"m.Epoch > a.epoch {\n		return a.nack(m, Message{Reason: WrongEpoch})\n	}\n	if m.Epoch == a.epoch && m.Hash != a.hash {", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"voters change when the last change has settled", "lockservice/voters.go",
-		"	if e.Epoch == 1 {\n", "	if e.Epoch >= 1 {\n", "Checker"},
+		"	if e.Epoch == 1 {\n", "	if e.Epoch >= 1 {\n", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"a change settles when old leases have ended", "lockservice/voters.go",
-		"left := e.since + quarantine - now; left > 0", "left := e.since + quarantine - now; left > 1<<62", "Checker"},
+		"left := e.since + quarantine - now; left > 0", "left := e.since + quarantine - now; left > 1<<62", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"voters change one at a time", "lockservice/voters.go",
-		"len(changed) != 1", "len(changed) > 6", "Checker"},
+		"len(changed) != 1", "len(changed) > 6", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"only voters' acks count", "lockservice/owner.go",
-		"r, i := o.rounds[m.Inst], o.n.voters.index(from)\n	if r == nil || i < 0 ||", "r, i := o.rounds[m.Inst], max(o.n.voters.index(from), len(o.n.voters.Names)-1)\n	if r == nil ||", "Forged"},
+		"r, i := o.rounds[m.Inst], o.n.voters.index(from)\n	if r == nil || i < 0 ||", "r, i := o.rounds[m.Inst], max(o.n.voters.index(from), len(o.n.voters.Names)-1)\n	if r == nil ||", "./lockservice", "TestForgedAcksDoNotCount"},
 	{"only its client speaks for an instance", "lockservice/node.go",
-		"if m.Inst.Node != from {", "if false {", "Forged"},
+		"if m.Inst.Node != from {", "if false {", "./lockservice", "TestForgedReleasesHaveNoEffect"},
 }
 
 func TestTheLockCheckerSeesEveryMutant(t *testing.T) {
@@ -70,9 +70,10 @@ func TestTheLockCheckerSeesEveryMutant(t *testing.T) {
 			if !*enabled {
 				return
 			}
-			out, err := run(root, []string{"test", "-overlay", overlay, "-vet=off", "-timeout=60s", "-run=" + m.tests, "./lockservice", "-args", "-steps=3000000"})
-			if err == nil || !strings.Contains(out, "--- FAIL") {
-				t.Errorf("no test noticed: %v\n%s", err, out)
+			t.Parallel()
+			out, err := test(root, overlay, m.pkg, "-run=^"+m.test+"$", "-args", "-steps=4000000")
+			if err == nil || !strings.Contains(out, "--- FAIL: "+m.test) {
+				t.Errorf("%s did not notice: %v\n%s", m.test, err, out)
 			}
 		})
 	}
