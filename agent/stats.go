@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -29,6 +30,7 @@ type Stats struct {
 	Gossip        gossip.Stats
 	Transport     transport.Stats
 	Members       map[string]int // by state
+	Workers       map[string]int // by whether they are active or unreachable
 	Problems      map[string]int // of live peers, by kind
 	Blocking      []string       // peers that keep removals from being forgotten
 }
@@ -45,6 +47,7 @@ func (a *Agent) Stats() Stats {
 		Subscriptions: a.watch.count(),
 		Transport:     a.net.Stats(),
 		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
+		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
 		Problems:      map[string]int{},
 	}
 	a.inbox.mu.Lock()
@@ -59,6 +62,9 @@ func (a *Agent) Stats() Stats {
 	s.Blocking = a.replica.Engine().Blocking()
 	for _, k := range a.members {
 		s.Members[k.State.String()]++
+	}
+	for _, h := range a.replica.Engine().Heartbeats(time.Now()) {
+		s.Workers[h.State.String()]++
 	}
 	for _, n := range a.replica.Problems() {
 		s.Problems[n.Problem.String()]++

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE ARGS...   run sentinel-peer and expect this exit code
 //	ready HOST:PORT      wait until the daemon there is ready
+//	shows REGEXP ARGS... run sentinel-peer until it prints that, or no more with !
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -55,6 +57,19 @@ func TestScripts(t *testing.T) {
 				}
 				if got != want {
 					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+			"shows": func(ts *testscript.TestScript, neg bool, args []string) {
+				want := regexp.MustCompile("(?m)" + args[0])
+				for end := time.Now().Add(demoPatience); ; time.Sleep(50 * time.Millisecond) {
+					ts.Check(ts.Exec("sentinel-peer", args[1:]...))
+					out := ts.ReadFile("stdout")
+					if want.MatchString(out) != neg {
+						return
+					}
+					if time.Now().After(end) {
+						ts.Fatalf("it goes on to print\n%s", out)
+					}
 				}
 			},
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) {

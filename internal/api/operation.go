@@ -13,7 +13,7 @@ import (
 type Operation struct {
 	Name    string   // stable: kv_get
 	Method  string   // of HTTP
-	Path    string   // of HTTP; {key} stands for the rest of the path
+	Path    string   // of HTTP; {key} stands for the rest of the path, {id} and {agent} for one segment
 	Params  []string // of the query; others are refused
 	Summary string
 	// Run does it. The stream of events, which is no request and answer, has none.
@@ -23,6 +23,8 @@ type Operation struct {
 // Request is what a client gave.
 type Request struct {
 	Key    string
+	ID     string // of a task or worker
+	Agent  string
 	Query  url.Values
 	Body   []byte // JSON
 	If     *crdt.Version
@@ -45,7 +47,10 @@ func (e *BadRequest) Error() string { return e.Reason }
 
 func bad(format string, args ...any) error { return &BadRequest{fmt.Sprintf(format, args...)} }
 
-var writing = []string{"ttl", "type", "replicas"}
+var (
+	writing   = []string{"ttl", "type", "replicas"}
+	recording = []string{"ttl", "replicas"} // what has a type already
+)
 
 // Operations is the table.
 var Operations = []Operation{
@@ -56,6 +61,29 @@ var Operations = []Operation{
 	{"kv_patch", "PATCH", "/v1/keys/{key}", writing, "merge fields into an object", patch},
 	{"set_update", "POST", "/v1/sets/{key}", nil, `add to and remove from a set: {"add":[…],"remove":[…]}`, updateSet},
 	{"counter_add", "POST", "/v1/counters/{key}", nil, `count, or raise a maximum: {"add":1} or {"max":7}`, count},
+	{"task_list", "GET", "/v1/tasks", []string{"limit", "after"}, "tasks with their state and progress", listTasks},
+	{"task_get", "GET", "/v1/tasks/{id}", nil, "all that is known of a task", getTask},
+	{"task_delete", "DELETE", "/v1/tasks/{id}", nil, "delete a task's state, progress and agents", deleteTask},
+	{"task_state", "GET", "/v1/tasks/{id}/state", nil, "the state of a task", getTaskState},
+	{"task_set_state", "PATCH", "/v1/tasks/{id}/state", recording, "merge fields into the state of a task", patchTaskState},
+	{"task_progress", "GET", "/v1/tasks/{id}/progress", nil, "how far a task is", getTaskProgress},
+	{"task_set_progress", "PUT", "/v1/tasks/{id}/progress", recording, `say how far a task is: {"progress":0.5,"status":"…"}`, putTaskProgress},
+	{"worker_list", "GET", "/v1/workers", []string{"state", "free", "label"}, "workers: ?state=active, ?free=1, ?label=gpu", listWorkers},
+	{"worker_get", "GET", "/v1/workers/{id}", nil, "a worker: whether it is there, and what it says of itself", getWorker},
+	{"worker_delete", "DELETE", "/v1/workers/{id}", nil, "take a worker out", deleteWorker},
+	{"worker_status", "GET", "/v1/workers/{id}/status", nil, "what a worker says of itself", getWorkerStatus},
+	{"worker_set_status", "PUT", "/v1/workers/{id}/status", recording, "say how a worker is", putWorkerStatus},
+	{"worker_set_capacity", "PUT", "/v1/workers/{id}/capacity", recording, `say how many tasks a worker takes at once: {"capacity":4}`, putWorkerCapacity},
+	{"worker_heartbeat", "POST", "/v1/workers/{id}/heartbeat", nil, `a worker's sign of life through this peer, for 30 s or {"ttl":"10s"}`, beat},
+	{"agent_list", "GET", "/v1/agents/{id}", nil, "the agents that have a part in a task", listAgents},
+	{"agent_get", "GET", "/v1/agents/{id}/{agent}", nil, "what an agent tells of its part in a task", getAgent},
+	{"agent_coordinate", "PATCH", "/v1/agents/{id}/{agent}", recording, "merge fields into what an agent tells of its part in a task", patchAgent},
+	{"queue_get", "GET", "/v1/queue", nil, "the fleet's queue: pending, processing, fields", getQueue},
+	{"queue_set", "PUT", "/v1/queue", nil, "replace the fleet's queue as this peer sees it", putQueue},
+	{"assignments_get", "GET", "/v1/queue/assignments", nil, "which tasks each worker has", getAssignments},
+	{"assignments_set", "PATCH", "/v1/queue/assignments", nil, `say which tasks these workers have: {"w1":["t1"]}`, patchAssignments},
+	{"metrics_get", "GET", "/v1/queue/metrics", nil, "the fleet's numbers", getMetrics},
+	{"metrics_set", "PATCH", "/v1/queue/metrics", nil, "merge into the fleet's numbers", patchMetrics},
 	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil},
 	{"members", "GET", "/v1/members", nil, "all known peers", members},
 	{"stats", "GET", "/v1/stats", nil, "counters and gauges of this peer", stats},

@@ -170,7 +170,7 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), Query: r.URL.Query()}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Query: r.URL.Query()}
 		err := known(req.Query, op.Params)
 		if err == nil && r.Method != http.MethodGet {
 			req.Body, err = body(w, r)

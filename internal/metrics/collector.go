@@ -69,6 +69,8 @@ var metrics = []metric{
 	counter("gossip_gap_requests_total", "Requests for what was missing.", func(s *agent.Stats) uint64 { return s.Gossip.GapRequests }),
 	counter("gossip_sync_requests_total", "Requests for everything above a context.", func(s *agent.Stats) uint64 { return s.Gossip.SyncRequests }),
 	counter("gossip_reconciliations_total", "Checksums that differed on equal contexts.", func(s *agent.Stats) uint64 { return s.Gossip.Reconciliations }),
+	counter("heartbeats_sent_total", "Leases of workers told to peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsSent }),
+	counter("heartbeats_received_total", "Leases of workers heard from peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsReceived }),
 	counter("gossip_queue_overflows_total", "Peers too slow for their queue.", func(s *agent.Stats) uint64 { return s.Gossip.Overflows }),
 	counter("frames_dropped_total", "Frames that arrived faster than they could be taken.", func(s *agent.Stats) uint64 { return s.FramesDropped }),
 	counter("rejoin_attempts_total", "Addresses dialled to find lost peers.", func(s *agent.Stats) uint64 { return s.Transport.RejoinAttempts }),
@@ -95,6 +97,7 @@ type labelled struct {
 
 var families = []labelled{
 	{desc("members", "Known peers.", "state"), prometheus.GaugeValue, func(s *agent.Stats) map[string]float64 { return floats(s.Members) }},
+	{desc("workers", "Workers that beat, or are out of sight.", "state"), prometheus.GaugeValue, func(s *agent.Stats) map[string]float64 { return floats(s.Workers) }},
 	{desc("peer_problems", "Live peers with a problem.", "problem"), prometheus.GaugeValue, func(s *agent.Stats) map[string]float64 { return floats(s.Problems) }},
 	{desc("frames_refused_total", "Frames that were malformed, foreign or too large.", "reason"), prometheus.CounterValue, func(s *agent.Stats) map[string]float64 { return floats(s.Gossip.Refused) }},
 	{desc("transport_drops_total", "Frames lost in the transport.", "cause"), prometheus.CounterValue, func(s *agent.Stats) map[string]float64 { return floats(s.Transport.Drops) }},

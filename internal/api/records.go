@@ -1,0 +1,256 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Task is all that is known of a task. What is not known is left out.
+type Task struct {
+	ID       string                `json:"id"`
+	State    *crdt.Value           `json:"state,omitempty"`
+	Progress *crdt.Value           `json:"progress,omitempty"`
+	Agents   map[string]crdt.Value `json:"agents,omitempty"`
+}
+
+// Tasks is a page of tasks in order.
+type Tasks struct {
+	Tasks []Task `json:"tasks"`
+	Count int    `json:"count"`          // known, shown or not
+	Next  string `json:"next,omitempty"` // ?after= for the next page
+}
+
+// value returns what key holds, nil if nothing.
+func value(a *agent.Agent, key string) *crdt.Value {
+	v, ok := a.Get(key)
+	if !ok {
+		return nil
+	}
+	return &v
+}
+
+func task(a *agent.Agent, id string) Task {
+	return Task{ID: id, State: value(a, agent.TaskStateKey(id)), Progress: value(a, agent.TaskProgressKey(id))}
+}
+
+func listTasks(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	limit, err := r.limit()
+	if err != nil {
+		return Response{}, err
+	}
+	ids, err := a.Tasks().List()
+	if err != nil {
+		return Response{}, err
+	}
+	page := Tasks{Tasks: []Task{}, Count: len(ids)}
+	after, found := slices.BinarySearch(ids, r.Query.Get("after"))
+	if found {
+		after++
+	}
+	for _, id := range ids[after:] {
+		if len(page.Tasks) == limit {
+			page.Next = page.Tasks[limit-1].ID
+			break
+		}
+		page.Tasks = append(page.Tasks, task(a, id))
+	}
+	return Response{Body: page}, nil
+}
+
+func getTask(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	t := task(a, r.ID)
+	list, err := a.Agents().List(r.ID)
+	if err != nil {
+		return Response{}, err
+	}
+	for _, x := range list {
+		if v, ok := a.Get(agent.AgentKey(r.ID, x.Agent)); ok {
+			if t.Agents == nil {
+				t.Agents = map[string]crdt.Value{}
+			}
+			t.Agents[x.Agent] = v
+		}
+	}
+	if t.State == nil && t.Progress == nil && t.Agents == nil {
+		return Response{}, agent.ErrNotFound
+	}
+	return Response{Body: t}, nil
+}
+
+func deleteTask(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return Response{Empty: true}, a.Tasks().Delete(ctx, r.ID)
+}
+
+// record makes the operations on one typed record: read shows what it holds, and
+// change hands a body and the options of a write to set.
+func record(key func(r Request) string, set func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error) (read, change func(context.Context, *agent.Agent, Request) (Response, error)) {
+	read = func(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+		r.Key = key(r)
+		return get(ctx, a, r)
+	}
+	change = func(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+		r.Key = key(r)
+		return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error { return set(ctx, a, r, v, opts) })
+	}
+	return read, change
+}
+
+var (
+	getTaskState, patchTaskState = record(
+		func(r Request) string { return agent.TaskStateKey(r.ID) },
+		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
+			return a.Tasks().SetState(ctx, r.ID, v, opts...)
+		})
+	getTaskProgress, putTaskProgress = record(
+		func(r Request) string { return agent.TaskProgressKey(r.ID) },
+		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
+			var p agent.TaskProgress
+			if err := v.Decode(&p); err != nil || v.Field("progress").IsZero() {
+				return bad(`body: want {"progress":0.5,"status":"…"}`)
+			}
+			return a.Tasks().SetProgress(ctx, r.ID, p.Progress, p.Status, opts...)
+		})
+	getAgent, patchAgent = record(
+		func(r Request) string { return agent.AgentKey(r.ID, r.Agent) },
+		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
+			return a.Agents().SetCoordination(ctx, r.ID, r.Agent, v, opts...)
+		})
+	getWorkerStatus, putWorkerStatus = record(
+		func(r Request) string { return agent.WorkerStatusKey(r.ID) },
+		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
+			return a.Workers().SetStatus(ctx, r.ID, v, opts...)
+		})
+	_, putWorkerCapacity = record(
+		func(r Request) string { return agent.WorkerCapacityKey(r.ID) },
+		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
+			var n int
+			if err := v.Field("capacity").Decode(&n); err != nil || n < 0 {
+				return bad(`body: want {"capacity":4}, 0 or more`)
+			}
+			return a.Workers().SetCapacity(ctx, r.ID, n, opts...)
+		})
+)
+
+func listAgents(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	list, err := a.Agents().List(r.ID)
+	if err != nil {
+		return Response{}, err
+	}
+	return Response{Body: append([]agent.TaskAgent{}, list...)}, nil
+}
+
+// Worker is a worker with how many more tasks it takes.
+type Worker struct {
+	agent.Worker
+	Free int `json:"free"`
+}
+
+func listWorkers(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	free, err := strconv.Atoi(cmp.Or(r.Query.Get("free"), "0"))
+	if err != nil || free < 0 {
+		return Response{}, bad("free %q: want how many more tasks a worker must take", r.Query.Get("free"))
+	}
+	state := agent.WorkerState(r.Query.Get("state"))
+	if !slices.Contains([]agent.WorkerState{"", agent.WorkerActive, agent.WorkerUnreachable, agent.WorkerGone}, state) {
+		return Response{}, bad("state %q: want active, unreachable or gone", state)
+	}
+	list, err := a.Workers().List()
+	if err != nil {
+		return Response{}, err
+	}
+	shown := []Worker{}
+	for _, w := range list {
+		lacks := func(label string) bool { return !slices.Contains(w.Labels, label) }
+		if (state == "" || w.State == state) && w.Free() >= free && !slices.ContainsFunc(r.Query["label"], lacks) {
+			shown = append(shown, Worker{w, w.Free()})
+		}
+	}
+	return Response{Body: shown}, nil
+}
+
+func getWorker(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	w, err := a.Workers().Get(r.ID)
+	return Response{Body: Worker{w, w.Free()}}, err
+}
+
+// beat renews a worker's lease. A body says for how long.
+func beat(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct{ TTL string }
+	if len(r.Body) > 0 {
+		if err := r.decode(&body); err != nil {
+			return Response{}, err
+		}
+	}
+	if body.TTL == "" {
+		return Response{Empty: true}, a.Workers().Heartbeat(ctx, r.ID)
+	}
+	ttl, err := time.ParseDuration(body.TTL)
+	if err != nil || ttl <= 0 {
+		return Response{}, bad("ttl %q: want a positive duration such as 30s", body.TTL)
+	}
+	return Response{Empty: true}, a.Workers().HeartbeatFor(ctx, ttl, r.ID)
+}
+
+func deleteWorker(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return Response{Empty: true}, a.Workers().Remove(ctx, r.ID)
+}
+
+// Queue is the state of the fleet's queue.
+type Queue struct {
+	Pending    []string       `json:"pending"`
+	Processing []string       `json:"processing"`
+	Fields     map[string]any `json:"fields,omitempty"`
+}
+
+func getQueue(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	s, err := a.Queue().State()
+	return Response{Body: Queue{append([]string{}, s.Pending...), append([]string{}, s.Processing...), s.Fields}}, err
+}
+
+func putQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var q struct {
+		Pending, Processing []string
+		Fields              map[string]json.RawMessage
+	}
+	if err := r.decode(&q); err != nil {
+		return Response{}, err
+	}
+	s := agent.QueueState{Pending: q.Pending, Processing: q.Processing, Fields: map[string]any{}}
+	for name, raw := range q.Fields {
+		s.Fields[name] = raw
+	}
+	return Response{Empty: true}, a.Queue().SetState(ctx, s)
+}
+
+func getAssignments(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	m, err := a.Queue().Assignments()
+	return Response{Body: m}, err
+}
+
+func patchAssignments(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var m map[string][]string
+	if err := r.decode(&m); err != nil {
+		return Response{}, err
+	}
+	return Response{Empty: true}, a.Queue().SetAssignments(ctx, m)
+}
+
+func getMetrics(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	m, err := a.Queue().Metrics()
+	return Response{Body: m}, err
+}
+
+func patchMetrics(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	v, err := crdt.JSONValue(r.Body)
+	if err == nil {
+		err = a.Queue().SetMetrics(ctx, v)
+	}
+	return Response{Empty: true}, err
+}

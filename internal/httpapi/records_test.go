@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		x.must(201, "PATCH", "/v1/tasks/42/state", `{"status":"running","labels":["gpu"]}`)
+		x.must(200, "PATCH", "/v1/tasks/42/state", `{"worker":"w7","labels":["eu"],"odd":{"a":1}}`)
+		const state = `{"labels":["eu","gpu"],"odd":{"a":1},"status":"running","worker":"w7"}`
+		etag := x.reads("/v1/tasks/42/state", state).header.Get("ETag")
+		x.refused("version-conflict", x.must(412, "PATCH", "/v1/tasks/42/state", `{}`, "If-None-Match", "*"))
+		x.must(200, "PATCH", "/v1/tasks/42/state?ttl=1h", `{"odd":null}`, "If-Match", etag)
+		x.reads("/v1/keys/task-sentinel/tasks/42/state", `{"labels":["eu","gpu"],"status":"running","worker":"w7"}`)
+		x.must(201, "PUT", "/v1/tasks/42/progress", `{"progress":0.5,"status":"half"}`)
+		x.reads("/v1/tasks/42/progress", `{"progress":0.5,"status":"half"}`)
+		x.must(201, "PATCH", "/v1/agents/42/coder", `{"role":"coder"}`)
+		x.must(201, "PATCH", "/v1/agents/42/tester", `{"role":"tester","needs":["build"]}`)
+		x.reads("/v1/agents/42/tester", `{"needs":["build"],"role":"tester"}`)
+		x.reads("/v1/tasks/42", `{"id":"42","state":{"labels":["eu","gpu"],"status":"running","worker":"w7"},"progress":{"progress":0.5,"status":"half"},"agents":{"coder":{"role":"coder"},"tester":{"needs":["build"],"role":"tester"}}}`)
+		if got := x.must(200, "GET", "/v1/agents/42", ""); len(got.body) < 50 {
+			t.Errorf("agents: %s", got.body)
+		}
+		x.reads("/v1/agents/43", `[]`)
+		x.must(201, "PATCH", "/v1/tasks/7/state", `{}`)
+		x.reads("/v1/tasks?limit=1", `{"tasks":[{"id":"42","state":{"labels":["eu","gpu"],"status":"running","worker":"w7"},"progress":{"progress":0.5,"status":"half"}}],"count":2,"next":"42"}`)
+		x.reads("/v1/tasks?after=42", `{"tasks":[{"id":"7","state":{}}],"count":2}`)
+		x.must(204, "DELETE", "/v1/tasks/42", "")
+		x.refused("not-found", x.must(404, "GET", "/v1/tasks/42", ""))
+		x.refused("not-found", x.must(404, "GET", "/v1/agents/42/coder", ""))
+
+		x.must(204, "POST", "/v1/workers/py-1/heartbeat", "")
+		x.must(204, "POST", "/v1/workers/py-2/heartbeat", `{"ttl":"2m"}`)
+		x.must(201, "PUT", "/v1/workers/py-1/status", `{"status":"busy","running":1,"labels":["gpu"]}`)
+		x.must(201, "PUT", "/v1/workers/py-1/capacity", `{"capacity":4}`)
+		x.reads("/v1/workers/py-1/status", `{"labels":["gpu"],"running":1,"status":"busy"}`)
+		x.reads("/v1/workers/py-1", `{"id":"py-1","state":"active","host":"n1","expires":30000000000,"capacity":4,"status":"busy","running":1,"labels":["gpu"],"free":3}`)
+		x.reads("/v1/workers?free=3&label=gpu", `[`+x.do("GET", "/v1/workers/py-1", "").body+`]`)
+		x.reads("/v1/workers?free=4", `[]`)
+		x.reads("/v1/workers?label=gpu&label=eu", `[]`)
+		time.Sleep(time.Minute)
+		x.reads("/v1/workers?state=gone", `[{"id":"py-1","state":"gone","capacity":4,"status":"busy","running":1,"labels":["gpu"],"free":3}]`)
+		x.must(200, "GET", "/v1/workers/py-2", "")
+		x.must(204, "DELETE", "/v1/workers/py-2", "")
+		x.must(204, "DELETE", "/v1/workers/py-1", "")
+		x.refused("not-found", x.must(404, "GET", "/v1/workers/py-2", ""))
+		x.refused("not-found", x.must(404, "GET", "/v1/workers/py-1/status", ""))
+
+		x.reads("/v1/queue", `{"pending":[],"processing":[]}`)
+		x.must(200, "PUT", "/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
+		x.reads("/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
+		x.must(200, "PATCH", "/v1/queue/assignments", `{"w1":["c"],"w2":["x"]}`)
+		x.must(200, "PATCH", "/v1/queue/assignments", `{"w2":[]}`)
+		x.reads("/v1/queue/assignments", `{"w1":["c"]}`)
+		x.must(200, "PATCH", "/v1/queue/metrics", `{"done":3}`)
+		x.reads("/v1/queue/metrics", `{"done":3}`)
+	})
+}
+
+func TestRecordsRefuseWhatIsOff(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		for _, c := range []struct {
+			code, method, path, body string
+			parts                    []string
+		}{
+			{"bad-key", "PATCH", "/v1/tasks/a%2Fb/state", `{}`, []string{"without '/'"}},
+			{"bad-key", "PUT", "/v1/workers/a%2Fb/status", `{}`, []string{"without '/'"}},
+			{"bad-key", "POST", "/v1/workers/a%00b/heartbeat", "", []string{"control"}},
+			{"bad-value", "PATCH", "/v1/tasks/1/state", `[1]`, []string{"map"}},
+			{"bad-value", "PATCH", "/v1/tasks/1/state", `{`, nil},
+			{"bad-value", "PATCH", "/v1/queue/metrics", `7`, []string{"map"}},
+			{"bad-request", "PATCH", "/v1/tasks/1/state?type=set", `{}`, []string{"type", "ttl"}},
+			{"bad-request", "PUT", "/v1/tasks/1/progress", `{"status":"x"}`, []string{"progress"}},
+			{"bad-request", "PUT", "/v1/tasks/1/progress", `{"progress":"half"}`, []string{"progress"}},
+			{"bad-request", "PUT", "/v1/workers/w/capacity", `4`, []string{"capacity"}},
+			{"bad-request", "PUT", "/v1/workers/w/capacity", `{"capacity":-1}`, []string{"0 or more"}},
+			{"bad-request", "POST", "/v1/workers/w/heartbeat", `{"ttl":"soon"}`, []string{"30s"}},
+			{"bad-request", "POST", "/v1/workers/w/heartbeat", `{"tll":"5s"}`, []string{"tll"}},
+			{"bad-request", "GET", "/v1/workers?state=dead", "", []string{"unreachable"}},
+			{"bad-request", "GET", "/v1/workers?free=many", "", []string{"free"}},
+			{"bad-request", "GET", "/v1/tasks?limit=0", "", []string{"limit"}},
+			{"bad-request", "PUT", "/v1/queue", `{"waiting":[]}`, []string{"waiting"}},
+			{"method-not-allowed", "PUT", "/v1/tasks/1/state", `{}`, []string{"PATCH"}},
+		} {
+			x.refused(c.code, x.do(c.method, c.path, c.body), c.parts...)
+		}
+	})
+}
