@@ -24,6 +24,7 @@ type Call struct {
 	Mode   Mode
 	TTL    time.Duration
 	Try    bool          // refuse at once when it is held
+	Manual bool          // extend the lease by Renew only
 	Waited time.Duration // since the caller first asked, if that was before this call
 }
 
@@ -152,6 +153,9 @@ func (c *client) wake(t Time, r *request) {
 		c.lose(t, r, ErrExpired)
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
+	case t.Mono >= r.nextRound && r.Manual && r.phase == holding && r.answered:
+		r.nextRound = r.deadline
+		c.schedule(r)
 	case t.Mono >= r.nextRound:
 		c.newRound(t, r)
 	case !r.answered && t.Mono >= r.resend:
@@ -365,7 +369,14 @@ func (c *client) depart(t Time, r *request, id uint64) {
 }
 
 func (c *client) sendRelease(t Time, d *departure) {
-	if to := c.n.owners[shardOf(d.lock)]; to != "" {
+	to := c.n.owners[shardOf(d.lock)]
+	if d.tries > 2 { // the owner may be dead and nobody has noticed yet
+		ranked := ranking(shardOf(d.lock), c.n.liveVoters)
+		if len(ranked) > 0 {
+			to = ranked[d.tries/3%len(ranked)]
+		}
+	}
+	if to != "" {
 		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst})
 	}
 	c.n.alarms.set(&d.alarm, min(t.Mono+c.n.retry(d.tries), d.until))

@@ -49,6 +49,7 @@ type State struct {
 }
 
 func (c Config) withDefaults() Config {
+	c.Voters = c.Voters.normal()
 	c.MaxTTL = cmp.Or(c.MaxTTL, 15*time.Second)
 	c.Drift = cmp.Or(c.Drift, 10_000)
 	c.WallSkew = cmp.Or(c.WallSkew, 2*time.Second)

@@ -3,6 +3,7 @@ package lockservice
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Info is what a majority of voters has on record for a lock.
@@ -21,6 +22,7 @@ type inspection struct {
 	lock    string
 	replies [MaxVoters]*Message
 	tries   int
+	left    time.Duration // the longest quarantine among the answers
 	alarm   alarm
 }
 
@@ -53,7 +55,13 @@ func (c *client) ask(t Time, q *inspection) {
 func (c *client) statusReply(from string, m *Message) {
 	q := c.inspections[m.Round]
 	i := c.n.voters.index(from)
-	if q == nil || i < 0 || m.Reason != NoReason || m.Lock != q.lock {
+	if q == nil || i < 0 || m.Lock != q.lock {
+		return
+	}
+	if m.Reason == Quarantined {
+		q.left = max(q.left, m.Left)
+	}
+	if m.Reason != NoReason {
 		return
 	}
 	kept := *m
@@ -117,4 +125,15 @@ func (c *client) forgetReplies() {
 	for _, q := range c.inspections { // each for itself: no order
 		q.replies = [MaxVoters]*Message{}
 	}
+}
+
+// unread returns why an inspection has no answer.
+func (c *client) unread(q *inspection) error {
+	e := &UnavailableError{Lock: q.lock, Needed: c.n.voters.majority(), Quarantine: q.left}
+	for _, m := range q.replies {
+		if m != nil {
+			e.Reachable++
+		}
+	}
+	return e
 }

@@ -115,14 +115,41 @@ func (n *Node) Inspect(t Time, lock string) (id uint64) {
 	return n.client.inspect(t, lock)
 }
 
-// Obstacle says what keeps a waiting call from its lock: an *UnavailableError, a
-// *MismatchError, or nil if it is only that others hold it or wait before it.
+// Obstacle says what keeps a call from its lock or its answer: an
+// *UnavailableError, a *MismatchError, or nil if it is only that others hold the
+// lock or wait before it.
 func (n *Node) Obstacle(id uint64) error {
+	if q := n.client.inspections[id]; q != nil {
+		return n.client.unread(q)
+	}
 	if r := n.client.calls[id]; r != nil {
 		return n.client.obstacle(r)
 	}
 	return nil
 }
+
+// ObstacleOf is Obstacle of the first call that waits for a lock.
+func (n *Node) ObstacleOf(lock string) error {
+	for _, id := range sortedKeys(n.client.calls) {
+		if r := n.client.calls[id]; r.Lock == lock && r.phase != holding {
+			return n.client.obstacle(r)
+		}
+	}
+	return nil
+}
+
+// Deadline returns until when a call holds its lock, false if it does not.
+func (n *Node) Deadline(id uint64) (time.Duration, bool) {
+	r := n.client.calls[id]
+	if r == nil || r.phase != holding {
+		return 0, false
+	}
+	return r.deadline, true
+}
+
+// Quorum returns how many voters are up in this node's view, and how many make a
+// majority.
+func (n *Node) Quorum() (up, needed int) { return len(n.liveVoters), n.voters.majority() }
 
 // SetLive tells which peers are up, by name; this one is, listed or not. It decides
 // whom to ask, and is never part of a quorum but in best-effort mode.
@@ -156,10 +183,10 @@ func (n *Node) place() {
 // next only when the one before has settled. It fails with ErrVoters, ErrReload or
 // ErrConfigMismatch and then changes nothing.
 func (n *Node) Reload(t Time, v Voters) error {
+	v = v.normal()
 	if err := v.validate(); err != nil {
 		return err
 	}
-	v = v.normal()
 	if v.Epoch == n.voters.Epoch {
 		if newElectorate(v, n.cfg).hash != n.voters.hash && !v.BestEffort {
 			return fmt.Errorf("%w: epoch %d has the voters %q, not %q", ErrConfigMismatch, v.Epoch, n.voters.Names, v.Names)

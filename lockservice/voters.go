@@ -65,7 +65,6 @@ type electorate struct {
 
 // newElectorate puts v in force. The hash covers all that peers must agree on.
 func newElectorate(v Voters, cfg Config) *electorate {
-	v = v.normal()
 	h := hash64(fmt.Sprintf("%d %t %d %d %q", v.Epoch, v.BestEffort, cfg.MaxTTL, cfg.Drift, v.Names))
 	return &electorate{Voters: v, hash: mix(h), adopted: make(map[string]bool)}
 }
@@ -138,4 +137,21 @@ func difference(old, now []string) (changed []string) {
 		}
 	}
 	return changed
+}
+
+// Guarantee is what a lease is worth.
+type Guarantee uint8
+
+// The guarantees.
+const (
+	Quorum     Guarantee = iota // a majority of named voters: never held twice
+	BestEffort                  // the live view's majority: held once on each side of a partition
+)
+
+// String returns quorum or best-effort.
+func (g Guarantee) String() string {
+	if g == BestEffort {
+		return "best-effort"
+	}
+	return "quorum"
 }

@@ -1,0 +1,214 @@
+package lockservice
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Lease is a lock that is held. It is renewed by itself until Unlock, unless it was
+// asked for with WithManualRenewal.
+type Lease struct {
+	s      *Session
+	id     uint64
+	name   string
+	token  uint64
+	ttl    time.Duration
+	manual bool
+	mode   Mode
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	leave  sync.Once
+	left   chan struct{} // closed when Unlock is decided
+	result error         // of Unlock, before left is closed
+
+	mu       sync.Mutex // guards what follows; taken after Session.mu, if both
+	deadline time.Duration
+	over     bool
+	renewed  chan struct{} // closed when the lease is extended or ends
+}
+
+// hold makes a lease of a grant.
+func (s *Session) hold(ctx context.Context, c Call, r Result) (*Lease, error) {
+	l := &Lease{s: s, id: r.ID, name: c.Lock, token: r.Token, ttl: c.TTL, manual: c.Manual, mode: c.Mode,
+		deadline: r.Deadline, left: make(chan struct{}), renewed: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.mu.Lock()
+	l.timer = time.AfterFunc(l.remaining(), l.check)
+	l.mu.Unlock()
+	var err error
+	s.do(func(t Time) {
+		switch last, held := s.node.Deadline(r.ID); {
+		case s.closed:
+			err = ErrClosed
+			_ = s.node.Release(t, l.id)
+		case !held: // between the grant and now
+			err = &LostError{Lock: l.name, Token: l.token, Cause: ErrExpired}
+		default:
+			s.leases[l.id] = l
+			l.extend(last)
+		}
+	})
+	if err != nil {
+		l.end(err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// margin is how long before its deadline a lease ends for its holder, who needs time
+// to stop.
+func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecond) }
+
+// extend moves the deadline. It is called with Session.mu held.
+func (l *Lease) extend(deadline time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over || l.remaining() <= 0 { // never again
+		return
+	}
+	l.deadline = max(l.deadline, deadline)
+	l.timer.Reset(l.remaining())
+	close(l.renewed)
+	l.renewed = make(chan struct{})
+}
+
+// check ends the lease when its time has come, whatever the network does.
+func (l *Lease) check() {
+	l.mu.Lock()
+	left := l.remaining()
+	if left > 0 && !l.over {
+		l.timer.Reset(left)
+	}
+	l.mu.Unlock()
+	if left > 0 {
+		return
+	}
+	l.s.do(func(t Time) {
+		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrExpired})
+		if l.s.leases[l.id] == l {
+			delete(l.s.leases, l.id)
+			_ = l.s.node.Release(t, l.id)
+		}
+	})
+}
+
+// end marks the lease as over, for good, and says why.
+func (l *Lease) end(cause error) {
+	l.mu.Lock()
+	first := !l.over
+	l.over = true
+	if first {
+		l.timer.Stop()
+		close(l.renewed)
+	}
+	l.mu.Unlock()
+	if first {
+		l.cancel(cause)
+	}
+}
+
+// Name returns what is locked.
+func (l *Lease) Name() string { return l.name }
+
+// Token returns the fencing token, greater than that of every holder before. Give it
+// to whatever is written under the lease; see package fence.
+func (l *Lease) Token() uint64 { return l.token }
+
+// Mode returns how the lock is held.
+func (l *Lease) Mode() Mode { return l.mode }
+
+// Guarantee returns what the lease is worth: BestEffort if the session runs without
+// named voters.
+func (l *Lease) Guarantee() Guarantee {
+	if l.s.cfg.Node.Voters.BestEffort {
+		return BestEffort
+	}
+	return Quorum
+}
+
+// Context is cancelled when the lease ends, a little before its deadline. Its cause
+// is a *LostError, or context.Canceled after Unlock. It carries the values of the
+// context that asked, not its deadline.
+func (l *Lease) Context() context.Context { return l.ctx }
+
+// Done is closed when the lease ends, and never opens again.
+func (l *Lease) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err returns nil while the lease is held, then why it ended.
+func (l *Lease) Err() error { return context.Cause(l.ctx) }
+
+// Remaining returns how long the lease is held without another renewal, 0 once it is
+// over. It asks this peer's clock only, which runs on through suspend, so it is
+// right before Done is closed, too.
+func (l *Lease) Remaining() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return 0
+	}
+	return max(l.remaining(), 0)
+}
+
+func (l *Lease) remaining() time.Duration { return l.deadline - l.margin() - l.s.cfg.Clock() }
+
+// Renew extends the lease now and waits for it.
+func (l *Lease) Renew(ctx context.Context) error {
+	ctx, cancel := l.s.bound(ctx)
+	defer cancel()
+	l.mu.Lock()
+	renewed := l.renewed
+	l.mu.Unlock()
+	var err error
+	l.s.do(func(t Time) { err = l.s.node.Renew(t, l.id) })
+	if l.ctx.Err() != nil {
+		return l.Err()
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case <-renewed:
+		return l.Err()
+	case <-ctx.Done():
+		l.s.do(func(Time) { err = l.s.node.Obstacle(l.id) })
+		return timeout(ctx, l.name, err)
+	}
+}
+
+// Unlock ends the lease and waits until a majority of voters knows. It may be called
+// many times and all get one answer: nil, or a *LostError if the lease had ended
+// before, or ErrUnavailable if ctx or the TTL passed first. Whatever it returns, the
+// lease is over; what the voters do not know, they forget after the TTL.
+func (l *Lease) Unlock(ctx context.Context) error {
+	l.leave.Do(func() { l.s.leaveLease(l) })
+	ctx, cancel := l.s.bound(ctx)
+	defer cancel()
+	select {
+	case <-l.left:
+		return l.result
+	case <-ctx.Done():
+		e := &UnavailableError{Lock: l.name, Cause: context.Cause(ctx)}
+		l.s.do(func(Time) { e.Reachable, e.Needed = l.s.node.Quorum() })
+		return e
+	}
+}
+
+// leaveLease starts an Unlock.
+func (s *Session) leaveLease(l *Lease) {
+	decide := func(err error) {
+		l.result = err
+		close(l.left)
+	}
+	s.do(func(t Time) {
+		held := s.leases[l.id] == l
+		delete(s.leases, l.id)
+		l.end(context.Canceled)
+		if !held || s.node.Release(t, l.id) != nil {
+			decide(l.Err())
+			return
+		}
+		s.pending[l.id] = func(r Result) { decide(r.Err) }
+	})
+}

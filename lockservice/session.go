@@ -1,0 +1,314 @@
+package lockservice
+
+import (
+	"cmp"
+	"context"
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// SessionConfig configures a Session. Node.Self, Node.Voters and Send are
+// mandatory.
+type SessionConfig struct {
+	Node Config // Boot, Seed, Durable and State are the session's to fill
+
+	// Send queues a packet for a peer, on the urgent class of its stream, and
+	// returns at once. It owns the packet. A packet for a peer that is unknown or
+	// away is dropped; nothing here depends on delivery.
+	Send func(peer string, packet []byte)
+
+	// StateDir keeps a bound of the tokens acknowledged, so that they rise across
+	// restarts whatever the wall clocks say. "" keeps nothing.
+	StateDir string
+
+	TTL     time.Duration        // of leases without WithTTL: 10 s
+	MaxWait time.Duration        // of calls whose context has no deadline: 1 min
+	Clock   func() time.Duration // CLOCK_BOOTTIME, or what comes closest; tests in virtual time bring theirs
+	Logger  *slog.Logger         // discards by default
+}
+
+func (c SessionConfig) withDefaults() SessionConfig {
+	c.TTL = cmp.Or(c.TTL, 10*time.Second)
+	c.MaxWait = cmp.Or(c.MaxWait, time.Minute)
+	if c.Clock == nil {
+		c.Clock = monotonic
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Session takes locks for one peer, and serves as voter if it is one. All methods
+// may be called at the same time.
+type Session struct {
+	cfg     SessionConfig
+	waiting atomic.Int32  // callers at mu
+	wake    chan struct{} // capacity 1: a full one already says "look again"
+	done    chan struct{} // closed by Close
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	node    *Node
+	closed  bool
+	skipped int                     // calls since the last flush
+	nextAt  time.Duration           // when the loop looks
+	persist *State                  // to be written by the loop
+	pending map[uint64]func(Result) // who waits for the one answer to a call
+	leases  map[uint64]*Lease
+	lines   map[string]*line
+}
+
+// Open starts a session. The caller passes packets to Receive and changes of the
+// view to SetLive; until the first SetLive the session believes itself alone.
+func Open(cfg SessionConfig) (*Session, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Send == nil {
+		return nil, errors.New("field Send is missing: it carries packets to peers")
+	}
+	crand.Read(cfg.Node.Boot[:])
+	var seed [8]byte
+	crand.Read(seed[:])
+	cfg.Node.Seed = binary.NativeEndian.Uint64(seed[:])
+	if cfg.StateDir != "" {
+		state, err := readState(cfg.StateDir)
+		if err != nil {
+			return nil, fmt.Errorf("lock state: %w", err)
+		}
+		cfg.Node.Durable, cfg.Node.State = true, state
+	}
+	s := &Session{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
+		pending: make(map[uint64]func(Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
+	node, err := New(cfg.Node, s.time())
+	if err != nil {
+		return nil, err
+	}
+	s.node, s.cfg.Node = node, node.cfg
+	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {
+		return nil, err
+	}
+	s.wg.Go(s.run)
+	return s, nil
+}
+
+func (s *Session) time() Time { return Time{Mono: s.cfg.Clock(), Wall: TokenAt(time.Now())} }
+
+// do calls f with the node, then carries out what the node wants done. Callers that
+// queue up for the node leave that to the last of them: what they caused then
+// shares packets.
+func (s *Session) do(f func(t Time)) {
+	s.waiting.Add(1)
+	s.mu.Lock()
+	s.waiting.Add(-1)
+	t := s.time()
+	f(t)
+	var packets []Packet
+	if s.skipped++; s.waiting.Load() == 0 || s.skipped > 64 {
+		packets = s.flush(t)
+	}
+	s.mu.Unlock()
+	for _, p := range packets {
+		s.cfg.Send(p.To, p.Bytes)
+	}
+}
+
+// flush takes Ready, with mu held, and returns what is to be sent without.
+func (s *Session) flush(t Time) []Packet {
+	s.skipped = 0
+	rd := s.node.Ready(t)
+	for _, r := range rd.Results {
+		s.deliver(r)
+	}
+	for _, w := range rd.Warnings {
+		s.cfg.Logger.Warn("lock configuration differs", "peer", w.Peer, "epoch", w.Epoch, "err", w.String())
+	}
+	if rd.Persist != nil {
+		s.persist = rd.Persist
+	}
+	if next := s.node.Next(); rd.Persist != nil || next < s.nextAt {
+		s.nextAt = next
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	return rd.Packets
+}
+
+// deliver hands a result to whom it is for. Nothing here waits.
+func (s *Session) deliver(r Result) {
+	switch l := s.leases[r.ID]; r.Event {
+	case Extended:
+		if l != nil {
+			l.extend(r.Deadline)
+		}
+	case Lost:
+		if l != nil {
+			l.end(r.Err)
+		}
+	default:
+		if decided := s.pending[r.ID]; decided != nil {
+			delete(s.pending, r.ID)
+			decided(r)
+		}
+	}
+}
+
+// run is the loop: it ticks the node and writes its state.
+func (s *Session) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var unsaved *State
+	var triedAt time.Duration
+	for {
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		case <-s.done:
+			return
+		}
+		var now, nap time.Duration
+		s.do(func(t Time) {
+			s.node.Tick(t)
+			if s.persist != nil {
+				unsaved, s.persist, triedAt = s.persist, nil, t.Mono-maxNap
+			}
+			s.nextAt = s.node.Next()
+			now, nap = t.Mono, min(s.nextAt-t.Mono, maxNap)
+		})
+		if unsaved != nil && now-triedAt >= maxNap {
+			triedAt = now
+			if s.save(*unsaved) {
+				unsaved = nil
+			}
+		}
+		timer.Reset(nap)
+	}
+}
+
+// save makes state durable, off the way of everybody else.
+func (s *Session) save(state State) bool {
+	if err := writeState(s.cfg.StateDir, state); err != nil {
+		s.cfg.Logger.Error("lock state not written: this voter acknowledges nothing beyond its old bound", "dir", s.cfg.StateDir, "err", err)
+		return false
+	}
+	s.do(func(Time) { s.node.Persisted(state) })
+	return true
+}
+
+// Receive takes a packet that peer sent; its name must be authenticated. It does not
+// keep the packet.
+func (s *Session) Receive(peer string, packet []byte) {
+	s.do(func(t Time) {
+		if s.closed {
+			return
+		}
+		if err := s.node.Receive(t, peer, packet); err != nil {
+			s.cfg.Logger.Debug("lock packet refused", "peer", peer, "err", err)
+		}
+	})
+}
+
+// SetLive tells which peers are up, by name. It decides whom to ask first, and is
+// never part of a quorum but in best-effort mode.
+func (s *Session) SetLive(names []string) { s.do(func(t Time) { s.node.SetLive(t, names) }) }
+
+// Reload changes the voters while running, by one name and one epoch. It fails with
+// ErrVoters, ErrReload or ErrConfigMismatch and then changes nothing.
+func (s *Session) Reload(v Voters) (err error) {
+	s.do(func(t Time) { err = s.node.Reload(t, v) })
+	return err
+}
+
+// Stats returns the counters of this life.
+func (s *Session) Stats() (st Stats) {
+	s.do(func(Time) { st = s.node.Stats() })
+	return st
+}
+
+// Close ends every lease and every call with ErrClosed, tells the voters once, and
+// waits for the session's goroutine.
+func (s *Session) Close() error {
+	closing := false
+	s.do(func(t Time) {
+		if closing = !s.closed; !closing {
+			return
+		}
+		s.closed = true
+		for _, id := range sortedKeys(s.leases) {
+			l := s.leases[id]
+			l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
+			_ = s.node.Release(t, id)
+		}
+		clear(s.leases)
+		for _, id := range sortedKeys(s.pending) {
+			_ = s.node.Release(t, id)
+			s.deliver(Result{ID: id, Event: Refused, Err: ErrClosed})
+		}
+	})
+	if closing {
+		close(s.done)
+	}
+	s.wg.Wait()
+	return nil
+}
+
+// Inspect asks a majority of voters who holds a lock.
+func (s *Session) Inspect(ctx context.Context, name string) (Info, error) {
+	if err := validateName(name); err != nil {
+		return Info{}, err
+	}
+	return s.inspect(ctx, name)
+}
+
+func (s *Session) inspect(ctx context.Context, name string) (Info, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	id, result, err := s.start(func(t Time) (uint64, error) { return s.node.Inspect(t, name), nil })
+	if err != nil {
+		return Info{}, err
+	}
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return Info{}, r.Err
+		}
+		return *r.Info, nil
+	case <-ctx.Done():
+		s.do(func(t Time) {
+			err = s.node.Obstacle(id)
+			delete(s.pending, id)
+			_ = s.node.Release(t, id)
+		})
+		return Info{}, timeout(ctx, name, err)
+	}
+}
+
+// start makes a call of the node and returns where its result comes.
+func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result chan Result, err error) {
+	result = make(chan Result, 1) // a call has one answer
+	s.do(func(t Time) {
+		if s.closed {
+			err = ErrClosed
+			return
+		}
+		if id, err = call(t); err == nil {
+			s.pending[id] = func(r Result) { result <- r }
+		}
+	})
+	return id, result, err
+}
+
+// bound gives ctx a deadline if it has none: nobody waits for ever.
+func (s *Session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, s.cfg.MaxWait)
+}

@@ -1,0 +1,60 @@
+package lockservice
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const stateFile = "locks.state"
+
+// readState returns what the last life left in dir, the zero State if there was
+// none. What cannot be read is an error: a guess could let tokens fall.
+func readState(dir string) (s State, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	var sum uint64
+	if _, err := fmt.Sscanf(string(b), "sentinel-peer locks 1\nbound %d\nepoch %d\nsum %x\n", &s.TokenBound, &s.Epoch, &sum); err != nil {
+		return s, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, stateFile), err)
+	}
+	if sum != s.sum() {
+		return s, fmt.Errorf("%s is damaged: its sum is %x, want %x", filepath.Join(dir, stateFile), sum, s.sum())
+	}
+	return s, nil
+}
+
+func (s State) sum() uint64 { return hash64(fmt.Sprint(s.TokenBound, s.Epoch)) }
+
+// writeState makes s durable: a new file, synced, takes the old one's place.
+func writeState(dir string, s State) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, stateFile+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // in vain once it is renamed
+	_, err = fmt.Fprintf(f, "sentinel-peer locks 1\nbound %d\nepoch %d\nsum %x\n", s.TokenBound, s.Epoch, s.sum())
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, stateFile)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

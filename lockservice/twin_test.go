@@ -1,0 +1,124 @@
+package lockservice
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// twin is the network and the membership of some sessions, in memory. Packets take
+// a moment; cut ends them.
+type twin struct {
+	t     testing.TB
+	delay time.Duration
+
+	mu       sync.Mutex // guards what follows
+	sessions map[string]*Session
+	cut      map[string]bool // peers that nothing reaches
+}
+
+func newTwin(t testing.TB, delay time.Duration) *twin {
+	return &twin{t: t, delay: delay, sessions: make(map[string]*Session), cut: make(map[string]bool)}
+}
+
+// open starts a session by name; voters are those of cfg.
+func (w *twin) open(name string, voters []string, tune func(*SessionConfig)) *Session {
+	w.t.Helper()
+	began := time.Now()
+	cfg := SessionConfig{
+		Node:  Config{Self: name, Voters: Voters{Names: voters}, FirstBoot: true},
+		Send:  func(peer string, b []byte) { w.send(name, peer, b) },
+		Clock: func() time.Duration { return time.Since(began) },
+	}
+	if tune != nil {
+		tune(&cfg)
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.sessions[name] = s
+	w.mu.Unlock()
+	w.view()
+	return s
+}
+
+// view tells all who is up.
+func (w *twin) view() {
+	w.mu.Lock()
+	names := sortedKeys(w.sessions)
+	names = slices.DeleteFunc(names, func(n string) bool { return w.cut[n] })
+	all := make([]*Session, 0, len(w.sessions))
+	for _, s := range w.sessions {
+		all = append(all, s)
+	}
+	w.mu.Unlock()
+	for _, s := range all {
+		s.SetLive(names)
+	}
+}
+
+func (w *twin) send(from, to string, b []byte) {
+	b = bytes.Clone(b)
+	deliver := func() {
+		w.mu.Lock()
+		s := w.sessions[to]
+		if w.cut[from] || w.cut[to] {
+			s = nil
+		}
+		w.mu.Unlock()
+		if s != nil {
+			s.Receive(from, b)
+		}
+	}
+	if w.delay == 0 {
+		deliver()
+		return
+	}
+	time.AfterFunc(w.delay, deliver)
+}
+
+// isolate cuts peers off, or joins them again; the view follows if told.
+func (w *twin) isolate(cut bool, tell bool, names ...string) {
+	w.mu.Lock()
+	for _, n := range names {
+		w.cut[n] = cut
+	}
+	w.mu.Unlock()
+	if tell {
+		w.view()
+	}
+}
+
+// crash takes a session away without a word.
+func (w *twin) crash(name string) {
+	w.mu.Lock()
+	s := w.sessions[name]
+	delete(w.sessions, name)
+	w.mu.Unlock()
+	w.isolate(true, false, name)
+	s.Close()
+	w.isolate(false, false, name)
+}
+
+func (w *twin) close() {
+	w.mu.Lock()
+	all := w.sessions
+	w.sessions = make(map[string]*Session)
+	w.mu.Unlock()
+	for _, s := range all {
+		s.Close()
+	}
+}
+
+// three opens the voters a, b and c.
+func (w *twin) three() (a, b, c *Session) {
+	return w.open("a", abc, nil), w.open("b", abc, nil), w.open("c", abc, nil)
+}
