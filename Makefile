@@ -5,7 +5,7 @@ T       ?= 30s
 N       ?= 10000
 RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
-FUZZ    := internal/wire crdt gossip gossip/transport
+FUZZ    := internal/wire crdt gossip gossip/transport agent
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint mutants fuzz sim golden bench check clean

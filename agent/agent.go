@@ -146,27 +146,43 @@ func (a *Agent) Rules() *crdt.Rules { return a.rules }
 // Close takes no more calls, takes back what this peer's worker said of itself, and
 // waits, up to three seconds and within ctx, until the peers that are up have
 // acknowledged what was written here; then it says goodbye and stops: no goroutine
-// is left. The error says who had not. Later calls return the same.
+// is left. A *ReplicationError says who had not. Later calls return the same. Should
+// the peer not have stopped five seconds after ctx, Close returns all the same.
 func (a *Agent) Close(ctx context.Context) error {
-	a.once.Do(func() {
-		a.emit(LifecycleEvent{Type: Shutdown})
-		close(a.closing)
-		a.retire()
-		a.err = a.flushOut(ctx)
-		close(a.closed)
-		if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
-			a.log.Warn("the others may not have heard the goodbye, and will find out", "err", err)
-		}
-		a.stop()
-		a.err = errors.Join(a.err, a.net.Close())
-		a.watch.close()
-		a.bus.close()
-		a.wg.Wait()
-		a.log.Info("peer stopped")
-		close(a.ended)
-	})
-	<-a.ended
-	return a.err
+	a.once.Do(func() { go a.shutDown(ctx) })
+	select {
+	case <-a.ended:
+		return a.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-a.ended:
+		return a.err
+	case <-time.After(closeGrace):
+		return fmt.Errorf("close: the peer still has not stopped: %w", ctx.Err())
+	}
+}
+
+// closeGrace is how long the stop itself may take: a probe that is under way ends
+// within a second or so.
+const closeGrace = 5 * time.Second
+
+func (a *Agent) shutDown(ctx context.Context) {
+	defer close(a.ended)
+	a.emit(LifecycleEvent{Type: Shutdown})
+	close(a.closing)
+	a.retire()
+	a.err = a.flushOut(ctx)
+	close(a.closed)
+	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
+		a.log.Warn("the others may not have heard the goodbye, and will find out", "err", err)
+	}
+	a.stop()
+	a.err = errors.Join(a.err, a.net.Close())
+	a.watch.close()
+	a.bus.close()
+	a.wg.Wait()
+	a.log.Info("peer stopped")
 }
 
 // retire ends the heartbeats of the workers here and takes back what this peer's

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -23,7 +22,7 @@ const (
 	CauseConflict Cause = "conflict" // a concurrent write lost; the value is as before
 	CauseSnapshot Cause = "snapshot" // a key as it stands
 	CauseSynced   Cause = "synced"   // the snapshot is complete; no key
-	CauseLagged   Cause = "lagged"   // events were missed; a snapshot follows; no key
+	CauseLagged   Cause = "lagged"   // events were missed; all that was known is void, a snapshot follows; no key
 )
 
 // Event is one thing a subscriber hears. The values are immutable.
@@ -38,8 +37,11 @@ type Event struct {
 	Stamp  clock.Timestamp
 	Order  clock.Order // of the write to what it met: After, or Concurrent
 	Local  bool        // written on this peer
-	Cursor Cursor      // where to resume after this event
+	Cursor Cursor      // where to resume after this event; zero within a snapshot
 }
+
+// size is about what an event keeps from being freed.
+func (e *Event) size() int { return len(e.Key) + len(e.Old.Raw()) + len(e.New.Raw()) }
 
 // Cursor is a place in this peer's stream of events. It is good for this run of
 // the peer; on another, or too late, resuming starts with a lagged event and a
@@ -72,60 +74,25 @@ type WatchOption func(*Subscription)
 // WithSnapshot first sends every matching key as it stands, then a synced event.
 func WithSnapshot() WatchOption { return func(s *Subscription) { s.snapshot = true } }
 
-// FromCursor goes on after the event with that cursor.
+// FromCursor goes on after the event with that cursor. A snapshot is sent only if it
+// is too late for that.
 func FromCursor(c Cursor) WatchOption { return func(s *Subscription) { s.from = c } }
 
-// Buffer sets how many events the subscriber may be behind.
-func Buffer(n int) WatchOption { return func(s *Subscription) { s.limit = n } }
-
-// Subscription delivers events of keys that match a pattern, in order per key.
-// A subscriber that falls behind its buffer gets one lagged event and then the
-// current state; nothing is skipped in silence.
-type Subscription struct {
-	a        *Agent
-	pattern  crdt.Pattern
-	out      chan Event
-	limit    int
-	snapshot bool
-	from     Cursor
-	stop     context.CancelFunc
-	missed   atomic.Uint64
-
-	mu     sync.Mutex
-	queue  []Event
-	lagged bool
-	wake   chan struct{}
-}
-
-// C delivers the events. It is closed when the subscription ends.
-func (s *Subscription) C() <-chan Event { return s.out }
-
-// Missed returns how many events were replaced by snapshots so far.
-func (s *Subscription) Missed() uint64 { return s.missed.Load() }
-
-// Close ends the subscription. It may be called again.
-func (s *Subscription) Close() { s.stop() }
+// Buffer sets how many events the subscriber may be behind, at least one.
+func Buffer(n int) WatchOption { return func(s *Subscription) { s.limit = max(n, 1) } }
 
 // watchers is everyone who listens, and the history for those who resume.
 type watchers struct {
-	a     *Agent
 	epoch clock.Actor
 
 	mu      sync.Mutex // orders publishing and subscribing
 	subs    subscriptions
 	closed  bool
-	seq     uint64
-	history []Event // ring, by seq, once somebody listened
-	first   uint64  // oldest event in it
-	bytes   int
-	limit   int
+	history history
 }
 
-const historyBytes = 16 << 20
-
 func (w *watchers) open(a *Agent, limit int) {
-	w.a, w.epoch, w.limit = a, a.replica.Actor(), limit
-	w.first = 1
+	w.epoch, w.history.limit = a.replica.Actor(), limit
 }
 
 // Watch subscribes to the keys that match pattern, until ctx ends, Close, or the
@@ -140,142 +107,34 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 	for _, o := range opts {
 		o(s)
 	}
-	w := &a.watch
-	w.mu.Lock()
-	if w.closed || a.isClosed() {
-		w.mu.Unlock()
+	if !a.watch.join(ctx, s) {
 		stop()
 		return nil, ErrClosed
 	}
-	if !s.from.IsZero() {
-		s.resume(w)
-	}
-	if w.history == nil {
-		w.history = make([]Event, w.limit)
-		w.first = w.seq + 1
-	}
-	w.subs.add(s)
-	w.mu.Unlock()
-	a.wg.Go(func() { s.run(ctx) })
 	a.emit(LifecycleEvent{Type: Subscribed, Name: pattern})
 	return s, nil
 }
 
-// resume queues the events after the cursor, or has the subscriber start over.
-func (s *Subscription) resume(w *watchers) {
-	if s.from.epoch != w.epoch || s.from.seq+1 < w.first || s.from.seq > w.seq {
-		s.lagged = true
-		return
-	}
-	for seq := s.from.seq + 1; seq <= w.seq; seq++ {
-		if e := w.history[seq%uint64(len(w.history))]; s.pattern.Match(e.Key) {
-			s.queue = append(s.queue, e)
-		}
-	}
-}
-
-// run delivers until ctx ends. Only it sends on out.
-func (s *Subscription) run(ctx context.Context) {
-	defer close(s.out)
-	defer s.leave()
-	defer s.stop()
-	if s.snapshot && !s.state(ctx) {
-		return
-	}
-	for {
-		s.mu.Lock()
-		queue, lagged := s.queue, s.lagged
-		s.queue, s.lagged = nil, false
-		s.mu.Unlock()
-		if lagged {
-			s.a.emit(LifecycleEvent{Type: Lagged, Name: s.pattern.String()})
-			if !s.send(ctx, Event{Cause: CauseLagged}) || !s.state(ctx) {
-				return
-			}
-			continue
-		}
-		for _, e := range queue {
-			if !s.send(ctx, e) {
-				return
-			}
-		}
-		if len(queue) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.a.closed:
-			return
-		case <-s.wake:
-		}
-	}
-}
-
-func (s *Subscription) send(ctx context.Context, e Event) bool {
-	select {
-	case s.out <- e:
-		return true
-	case <-ctx.Done():
-	case <-s.a.closed:
-	}
-	return false
-}
-
-// state sends every matching key as it stands. Events of meanwhile queue up behind
-// it, so that what the subscriber knows in the end is current.
-func (s *Subscription) state(ctx context.Context) bool {
-	cursor := s.a.watch.cursor()
-	for _, key := range s.a.keys(s.pattern.Match) {
-		e, ok := s.a.entry(key)
-		if !ok {
-			continue
-		}
-		v, err := s.a.resolve(key, e)
-		if err != nil {
-			s.a.log.Warn("cannot resolve", "key", key, "err", err)
-			continue
-		}
-		dot := e.Dot()
-		ev := Event{Key: key, Kind: e.Kind(), Cause: CauseSnapshot, New: v, Writer: s.a.WriterName(dot.Actor), Dot: dot, Stamp: e.Stamp(), Order: clock.After, Cursor: cursor}
-		if !s.send(ctx, ev) {
-			return false
-		}
-	}
-	return s.send(ctx, Event{Cause: CauseSynced, Cursor: cursor})
-}
-
-func (s *Subscription) leave() {
-	w := &s.a.watch
+// join makes s hear of what is published from now on, unless nothing will be.
+func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 	w.mu.Lock()
-	w.subs.remove(s)
-	w.mu.Unlock()
-	s.a.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
-}
-
-// offer queues an event. Past its limit the queue is given up for a snapshot.
-func (s *Subscription) offer(e Event) {
-	s.mu.Lock()
-	switch {
-	case s.lagged:
-		s.missed.Add(1)
-	case len(s.queue) >= s.limit:
-		s.missed.Add(uint64(len(s.queue)) + 1)
-		s.queue, s.lagged = nil, true
-	default:
-		s.queue = append(s.queue, e)
+	defer w.mu.Unlock()
+	if w.closed || s.a.isClosed() {
+		return false
 	}
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	w.history.start()
+	if !s.from.IsZero() {
+		s.resume(w)
 	}
+	w.subs.add(s)
+	s.a.wg.Go(func() { s.run(ctx) }) // under the lock: not after Close began to wait
+	return true
 }
 
 func (w *watchers) cursor() Cursor {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Cursor{w.epoch, w.seq}
+	return Cursor{w.epoch, w.history.last}
 }
 
 func (w *watchers) count() int {
@@ -300,8 +159,8 @@ func (a *Agent) publish(changes []crdt.Change) {
 	a.cache.changed(a.store, changes)
 	w := &a.watch
 	w.mu.Lock()
-	if w.subs.count == 0 && w.history == nil && !a.bus.wanted() {
-		w.seq += uint64(len(changes))
+	if w.subs.count == 0 && !w.history.started() && !a.bus.wanted() {
+		w.history.last += uint64(len(changes))
 		w.mu.Unlock()
 		return
 	}
@@ -328,9 +187,8 @@ func (a *Agent) publish(changes []crdt.Change) {
 			e.Old = old[c.Key]
 			a.renderEvent(&e)
 		}
-		w.seq++
-		e.Cursor = Cursor{w.epoch, w.seq}
-		w.keep(e)
+		e.Cursor = Cursor{w.epoch, w.history.last + 1}
+		w.history.add(e)
 		w.subs.of(e.Key, func(s *Subscription) { s.offer(e) })
 		events = append(events, e)
 	}
@@ -357,23 +215,5 @@ func (a *Agent) renderEvent(e *Event) {
 	}
 	if e.Cause == CauseDelete {
 		e.Cause = CausePut // part of it went, the key is still there
-	}
-}
-
-// keep puts an event into the history, within its bounds.
-func (w *watchers) keep(e Event) {
-	n := uint64(len(w.history))
-	if n == 0 {
-		return
-	}
-	size := func(e Event) int { return len(e.Key) + len(e.Old.Raw()) + len(e.New.Raw()) }
-	if w.seq >= w.first+n {
-		w.bytes -= size(w.history[w.first%n])
-		w.first++
-	}
-	w.history[w.seq%n] = e
-	for w.bytes += size(e); w.bytes > historyBytes && w.first < w.seq; w.first++ {
-		w.bytes -= size(w.history[w.first%n])
-		w.history[w.first%n] = Event{}
 	}
 }

@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// subscriptionBytes bounds the keys and values that wait for one subscriber.
+const subscriptionBytes = 16 << 20
+
+// Subscription delivers events of keys that match a pattern, in order per key.
+// A subscriber that falls behind its buffer, or by more than 16 MiB of keys and
+// values, gets one lagged event and then the current state: it forgets what it knew.
+// Nothing is skipped in silence.
+type Subscription struct {
+	a        *Agent
+	pattern  crdt.Pattern
+	out      chan Event
+	limit    int
+	snapshot bool
+	from     Cursor
+	resumed  []Event // what the history had, to be sent first; bounded by it
+	stop     context.CancelFunc
+	missed   atomic.Uint64
+	wake     chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	queue  []Event
+	bytes  int // of queue
+	lagged bool
+}
+
+// C delivers the events. It is closed when the subscription ends.
+func (s *Subscription) C() <-chan Event { return s.out }
+
+// Missed returns how many events were replaced by snapshots so far.
+func (s *Subscription) Missed() uint64 { return s.missed.Load() }
+
+// Close ends the subscription. It may be called again.
+func (s *Subscription) Close() { s.stop() }
+
+// resume has the events after the cursor sent first; if one may be missing, it has the
+// subscriber start over.
+func (s *Subscription) resume(w *watchers) {
+	s.snapshot = false
+	ok := s.from.epoch == w.epoch
+	if ok {
+		s.resumed, ok = w.history.since(s.from.seq, s.pattern.Match)
+	}
+	s.lagged = !ok
+}
+
+// run delivers until ctx ends. Only it sends on out.
+func (s *Subscription) run(ctx context.Context) {
+	defer close(s.out)
+	defer s.leave()
+	defer s.stop()
+	for _, e := range s.resumed {
+		if !s.send(ctx, e) {
+			return
+		}
+	}
+	s.resumed = nil
+	if s.snapshot && !s.state(ctx) {
+		return
+	}
+	for s.deliver(ctx) {
+	}
+}
+
+// deliver sends what comes next, or waits for it, and reports whether to go on.
+func (s *Subscription) deliver(ctx context.Context) bool {
+	e, ok, lagged := s.next()
+	if lagged {
+		s.a.emit(LifecycleEvent{Type: Lagged, Name: s.pattern.String()})
+		return s.send(ctx, Event{Cause: CauseLagged}) && s.state(ctx)
+	}
+	if ok {
+		return s.send(ctx, e)
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.a.closed:
+	case <-s.wake:
+		return true
+	}
+	return false
+}
+
+// next takes the first event that waits, or the news that some were given up.
+func (s *Subscription) next() (e Event, ok, lagged bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lagged {
+		s.lagged = false
+		return Event{}, false, true
+	}
+	if len(s.queue) == 0 {
+		return Event{}, false, false
+	}
+	e = s.queue[0]
+	s.queue[0] = Event{} // its values are the subscriber's alone now
+	s.queue = s.queue[1:]
+	s.bytes -= e.size()
+	return e, true, false
+}
+
+func (s *Subscription) send(ctx context.Context, e Event) bool {
+	select {
+	case s.out <- e:
+		return true
+	case <-ctx.Done():
+	case <-s.a.closed:
+	}
+	return false
+}
+
+// state sends every matching key as it stands. Events of meanwhile queue up behind
+// it, so that what the subscriber knows in the end is current. Only the end has a
+// cursor: who breaks off before has not got everything there is up to it.
+func (s *Subscription) state(ctx context.Context) bool {
+	cursor := s.a.watch.cursor()
+	for _, key := range s.a.keys(s.pattern.Match) {
+		e, ok := s.a.entry(key)
+		if !ok {
+			continue
+		}
+		v, err := s.a.resolve(key, e)
+		if err != nil {
+			s.a.log.Warn("cannot resolve", "key", key, "err", err)
+			continue
+		}
+		dot := e.Dot()
+		ev := Event{Key: key, Kind: e.Kind(), Cause: CauseSnapshot, New: v, Writer: s.a.WriterName(dot.Actor), Dot: dot, Stamp: e.Stamp(), Order: clock.After}
+		if !s.send(ctx, ev) {
+			return false
+		}
+	}
+	return s.send(ctx, Event{Cause: CauseSynced, Cursor: cursor})
+}
+
+func (s *Subscription) leave() {
+	w := &s.a.watch
+	w.mu.Lock()
+	w.subs.remove(s)
+	w.mu.Unlock()
+	s.a.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
+}
+
+// offer queues an event. Past its limit the queue is given up for a snapshot.
+func (s *Subscription) offer(e Event) {
+	s.mu.Lock()
+	switch {
+	case s.lagged:
+		s.missed.Add(1)
+	case len(s.queue) >= s.limit || s.bytes+e.size() > subscriptionBytes:
+		s.missed.Add(uint64(len(s.queue)) + 1)
+		s.queue, s.bytes, s.lagged = nil, 0, true
+	default:
+		s.queue = append(s.queue, e)
+		s.bytes += e.size()
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,267 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+func TestACursorIsGoodBeforeAnybodyListened(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, nil)
+		put := func(key string) {
+			t.Helper()
+			if err := a.Put(t.Context(), key, 1); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		put("k") // nobody listens: there is no history
+		first := func(seq uint64) Event {
+			t.Helper()
+			sub, err := a.Watch(t.Context(), "**", FromCursor(Cursor{a.Actor(), seq}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			put("next")
+			return next(t, sub)
+		}
+		if e := first(0); e.Cause != CauseLagged {
+			t.Errorf("resumed before what was not kept: %v", e.Cause)
+		}
+		for _, seq := range []uint64{1 << 63, ^uint64(0)} {
+			if e := first(seq); e.Cause != CauseLagged {
+				t.Errorf("resumed at %d: %v", seq, e.Cause)
+			}
+		}
+		if e := first(a.watch.cursor().seq); e.Key != "next" {
+			t.Errorf("resumed where nothing was missed: %v %q", e.Cause, e.Key)
+		}
+	})
+}
+
+// Whatever a client sends as a cursor, the peer goes on.
+func FuzzWatchFromCursor(f *testing.F) {
+	a, err := Open(f.Context(), Config{Name: "n1", Cluster: "test", History: 4, HeartbeatInterval: Manual})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { a.Close(context.Background()) })
+	own := a.Actor().String()
+	for _, text := range []string{own + ".0", own + ".1", own + ".18446744073709551615", own + ".", ".1", "", "x.y", own} {
+		f.Add(text, uint64(0))
+		f.Add(text, ^uint64(0))
+	}
+	f.Fuzz(func(t *testing.T, text string, seq uint64) {
+		cursors := []Cursor{{a.Actor(), seq}}
+		if c, err := ParseCursor(text); err == nil {
+			cursors = append(cursors, c)
+		}
+		for _, c := range cursors {
+			a.Delete(t.Context(), "k")
+			sub, err := a.Watch(t.Context(), "**", FromCursor(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Put(t.Context(), "k", 1); err != nil {
+				t.Fatal(err)
+			}
+			<-sub.C()
+			sub.Close()
+		}
+		a.Stats() // takes the lock that publishing takes
+	})
+}
+
+// A reader that breaks off in the middle of a snapshot and resumes by the last cursor
+// it got, if any, ends up with every key.
+func TestASnapshotBrokenOffIsToldAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, nil)
+		for i := range 10 {
+			if err := a.Put(t.Context(), fmt.Sprintf("k%d", i), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		cursor := Cursor{a.Actor(), 1 << 40} // one that makes it start over
+		read := func(limit int) (seen map[string]int) {
+			t.Helper()
+			sub, err := a.Watch(t.Context(), "**", WithSnapshot(), FromCursor(cursor))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			seen = make(map[string]int)
+			for range limit {
+				e := next(t, sub)
+				if e.Cause == CauseSnapshot {
+					seen[e.Key]++
+				}
+				if (e.Cause == CauseSnapshot || e.Cause == CauseLagged) && !e.Cursor.IsZero() {
+					t.Errorf("%s has a cursor before the snapshot is complete", e.Cause)
+				}
+				if !e.Cursor.IsZero() {
+					cursor = e.Cursor
+				}
+			}
+			return seen
+		}
+		if seen := read(4); len(seen) != 3 {
+			t.Fatalf("got %v, want lagged and three keys", seen)
+		}
+		if seen := read(12); len(seen) != 10 {
+			t.Errorf("after it was told again, the reader knows %v", seen)
+		}
+		if err := a.Put(t.Context(), "more", 1); err != nil {
+			t.Fatal(err)
+		}
+		if seen := read(1); len(seen) != 0 {
+			t.Errorf("resumed after synced, it was told %v again", seen)
+		}
+	})
+}
+
+func TestASlowSubscriberIsBoundInBytes(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, nil)
+		sub, err := a.Watch(t.Context(), "**", Buffer(1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		big := strings.Repeat("v", 1<<20-64)
+		most := 0
+		for i := range 40 {
+			if err := a.Put(t.Context(), fmt.Sprintf("k%d", i), big); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			bytes := 0
+			sub.mu.Lock()
+			for _, e := range sub.queue {
+				bytes += e.size()
+			}
+			if bytes != sub.bytes {
+				t.Errorf("%d bytes wait, it counts %d", bytes, sub.bytes)
+			}
+			sub.mu.Unlock()
+			most = max(most, bytes)
+		}
+		if most > subscriptionBytes || most < subscriptionBytes*3/4 {
+			t.Errorf("up to %d bytes waited, %d are allowed", most, subscriptionBytes)
+		}
+		causes := make(map[Cause]int)
+		for causes[CauseSynced] == 0 {
+			causes[next(t, sub).Cause]++
+		}
+		if want := map[Cause]int{CausePut: 1, CauseLagged: 1, CauseSnapshot: 40, CauseSynced: 1}; !maps.Equal(causes, want) {
+			t.Errorf("it heard %v, want %v", causes, want)
+		}
+	})
+}
+
+func TestAHistoryIsBoundInEventsAndBytes(t *testing.T) {
+	all := func(string) bool { return true }
+	h := history{limit: 100}
+	h.add(Event{Key: "before"})
+	h.start()
+	check := func(want int) {
+		t.Helper()
+		kept, ok := h.since(h.first-1, all)
+		bytes := 0
+		for i, e := range kept {
+			bytes += e.size()
+			if e.Key != fmt.Sprint(h.first+uint64(i)) {
+				t.Errorf("event %d is %q", h.first+uint64(i), e.Key)
+			}
+		}
+		if !ok || len(kept) != want || bytes != h.bytes || bytes > historyBytes {
+			t.Errorf("%d events of %d bytes, want %d; it counts %d", len(kept), bytes, want, h.bytes)
+		}
+		if _, ok := h.since(h.first-2, all); ok {
+			t.Error("what it has not got, it says it has")
+		}
+	}
+	check(0)
+	for range 250 {
+		h.add(Event{Key: fmt.Sprint(h.last + 1)})
+	}
+	check(100)
+	v, err := crdt.ValueOf(strings.Repeat("v", 1<<20-64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 250 {
+		h.add(Event{Key: fmt.Sprint(h.last + 1), New: v})
+	}
+	check(16)
+	for range 250 {
+		h.add(Event{Key: fmt.Sprint(h.last + 1)})
+	}
+	check(100)
+}
+
+// Who is told that a write is made finds it on the others after an orderly stop,
+// however late in the stop it was made.
+func TestCloseHandsOverWhatWasAcknowledged(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		n.SetDelay(20*time.Millisecond, 20*time.Millisecond)
+		list := fleet(t, n, 2, func(c *Config) { c.BatchInterval = 5 * time.Second })
+		a := list[0]
+		made := make(chan int)
+		go func() {
+			for i := 0; ; i++ {
+				if err := a.Put(context.Background(), fmt.Sprintf("w/%d", i), i); err != nil {
+					if !errors.Is(err, ErrClosed) {
+						t.Errorf("write %d: %v", i, err)
+					}
+					made <- i
+					return
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(50 * time.Millisecond)
+		if err := a.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		writes := <-made
+		if keys, err := list[1].Keys("w/*"); err != nil || len(keys) != writes || writes == 0 {
+			t.Errorf("%d writes were acknowledged, the other peer has %d: %v", writes, len(keys), err)
+		}
+	})
+}
+
+// Close returns, with an error, though something hangs for ever.
+func TestCloseReturnsThoughThePeerHangs(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, nil)
+		sub, err := a.Watch(t.Context(), "**")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.wg.Add(1) // a goroutine that never ends; a held mutex would stop virtual time
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Second+closeGrace {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if _, open := <-sub.C(); open {
+			t.Error("the subscription goes on")
+		}
+		a.wg.Done()
+		if err := a.Close(t.Context()); err != nil {
+			t.Errorf("when it no longer hangs: %v", err)
+		}
+	})
+}
