@@ -8,11 +8,45 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
 // outputs are what each example prints.
 var outputs = map[string]string{
 	"quickstart": `worker-2 sees tasks/42/state = {"by":"worker-1","status":"running"} by worker-1` + "\n",
+	"workers": `eve has a GPU and takes 8 more
+bob has a GPU and takes 4 more
+eve works on render-1
+ann sees render-1 completed by eve
+eve left; next is bob
+`,
+	"agents": `planner made "a form with two fields"
+coder made "code for a form with two fields"
+tester made "passed: code for a form with two fields"
+coder: done
+planner: done
+tester: done
+`,
+	"resolver": `demo/color   left "blue", right "blue"
+demo/tags    left ["gpu","urgent"], right ["gpu","urgent"]
+demo/config  left {"limits":{"retries":3,"timeout":30}}, right {"limits":{"retries":3,"timeout":30}}
+demo/budget  left 60, right 60
+demo/color: "red" by left lost to "blue", by the rule later stamp
+`,
+	"monitor": `peer-joined worker
+task-state-synced first "running" by worker
+write task-sentinel/tasks/first/progress 0.5
+task-state-synced first "completed" by worker
+task-state-synced last "running" by worker
+write task-sentinel/tasks/last/progress 0.5
+task-state-synced last "completed" by worker
+4 keys, 8 writes merged, 0 conflicts
+`,
+	"batch": `one unit of 502 writes
+refused: true, written: false
+reader has 500 tasks, 500 created, batch-007 at 100 %
+`,
 }
 
 func TestEveryExampleRunsAndPrintsWhatItShould(t *testing.T) {
@@ -28,16 +62,40 @@ func TestEveryExampleRunsAndPrintsWhatItShould(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, filepath.Join(bin, name))
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			got, err := cmd.Output()
-			if err != nil || string(got) != want {
-				t.Errorf("%v, printed\n%s\nwant\n%s\nand on stderr\n%s", err, got, want, stderr.Bytes())
+			prints(t, want, filepath.Join(bin, name))
+		})
+		if !joins[name] {
+			continue
+		}
+		t.Run(name+" in a running cluster", func(t *testing.T) {
+			t.Parallel()
+			host, err := agent.Open(t.Context(), agent.Config{Name: "host", Cluster: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			prints(t, want, filepath.Join(bin, name), "-join", host.Addr(), "-cluster", name)
+			if len(host.Members()) < 3 {
+				t.Errorf("it did not join: %+v", host.Members())
+			}
+			if err := host.Close(context.Background()); err != nil {
+				t.Error(err)
 			}
 		})
+	}
+}
+
+// joins are the examples that print the same in a running cluster.
+var joins = map[string]bool{"workers": true, "agents": true, "resolver": true, "batch": true}
+
+func prints(t *testing.T, want, program string, args ...string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	got, err := cmd.Output()
+	if err != nil || string(got) != want {
+		t.Errorf("%v, printed\n%s\nwant\n%s\nand on stderr\n%s", err, got, want, stderr.Bytes())
 	}
 }
 
