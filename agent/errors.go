@@ -15,6 +15,7 @@ var (
 	ErrNotFound       = errors.New("not found")
 	ErrFaultsDisabled = errors.New("fault injection is off; it is a development option of Config")
 	ErrClockSkew      = replica.ErrClockSkew
+	ErrRotated        = errors.New("another process wrote as this peer, a copy of it; it goes on as a new actor, and who has its earlier writes is not known")
 )
 
 // ReplicationError says how far WaitReplicated got when its context ended. Every

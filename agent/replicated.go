@@ -11,7 +11,7 @@ const allLiving = -1
 
 // WaitReplicated waits until n other peers have acknowledged everything written
 // here before the call. If ctx ends first, it returns a *ReplicationError; the
-// writes go on spreading.
+// writes go on spreading. If a copy of this peer turns up meanwhile: ErrRotated.
 func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 	if a.isClosed() {
 		return ErrClosed
@@ -22,14 +22,14 @@ func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 // waitReplicated gives up when closing is.
 func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct{}) error {
 	a.mu.Lock()
-	last := a.store.Last()
+	last, actor := a.store.Last(), a.replica.Actor()
 	a.mu.Unlock()
 	retry := time.NewTicker(time.Second)
 	defer retry.Stop()
 	for {
 		a.mu.Lock()
 		have, missing := a.replica.Engine().Replicas(last)
-		acked := a.acked
+		acked, rotated := a.acked, a.replica.Actor() != actor
 		done := have >= n
 		if n == allLiving {
 			done = len(missing) == 0
@@ -38,7 +38,10 @@ func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct
 			a.replica.Engine().RequestAcks(time.Now())
 		}
 		a.mu.Unlock()
-		if done {
+		switch {
+		case rotated:
+			return ErrRotated
+		case done:
 			return nil
 		}
 		a.signal()

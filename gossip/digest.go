@@ -151,7 +151,7 @@ func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
 func (e *Engine) setSynced(p *peer) {
 	e.synced = true
 	p.behind = false
-	p.asked, p.askTries = time.Time{}, 0
+	p.asked, p.askTries, p.told = time.Time{}, 0, nil
 }
 
 // Limit is the latest stamp that is merged now, here and by peers with good

@@ -89,7 +89,10 @@ type peer struct {
 	request    uint64    // its number
 	answered   uint64    // requests up to this one have been followed
 	askTries   int
-	have       int // progress of a sync from it
+	told       *clock.CausalContext // what the answers of a sync have covered, with what was seen
+	early      bool                 // and some of it was set aside for its time
+	rest       time.Time            // no sync before
+	have       int                  // progress of a sync from it
 	total      int
 	mismatches int // equal contexts, different sums, in a row
 
@@ -135,11 +138,16 @@ func New(cfg Config, store *crdt.Store) *Engine {
 	}
 }
 
-// SetSelf makes a the actor whose writes are this peer's.
+// SetSelf makes a the actor whose writes are this peer's. What was acknowledged were
+// another's.
 func (e *Engine) SetSelf(a clock.Actor) {
 	e.cfg.Self = a
 	e.cloned = false
-	e.ackTarget = 0
+	e.ackTarget, e.ackAt = 0, time.Time{}
+	for _, p := range e.peers {
+		p.ackedOwn = 0
+	}
+	e.ackEpoch++
 	clear(e.targets)
 }
 
@@ -271,7 +279,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		if p.Alive && !old.Alive {
 			joined = true
 			old.joined = now
-			old.asked = time.Time{}
+			old.asked, old.told = time.Time{}, nil
 			old.window = initialWindow
 			if len(e.hosted) > 0 {
 				old.greetAt = now.Add(greeting)

@@ -33,7 +33,7 @@ const (
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
-	secSyncRequest        // [kind, request, sum, context]
+	secSyncRequest        // [kind, request, told, sum, context]
 	secState              // [kind, section]: part of a sync, not passed on
 	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
@@ -262,7 +262,13 @@ type incoming struct {
 	now    time.Time
 	from   *peer // nil: not in the view yet, so no answer can be sent
 	actors []clock.Actor
-	early  bool // some of its records are from too far in the future
+	early  bool         // some of its records are from too far in the future
+	told   []actorRange // what its states cover
+}
+
+type actorRange struct {
+	clock.Actor
+	clock.Range
 }
 
 func (in *incoming) actor(r *wire.Reader) clock.Actor {
@@ -292,7 +298,9 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secSyncRequest:
 		in.syncRequest(r)
 	case secState:
-		in.join(r)
+		if res, ok := in.join(r); ok {
+			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
+		}
 	case secSyncReply:
 		in.syncReply(r, n)
 	case secSums:

@@ -18,12 +18,19 @@ const (
 func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries, 5) }
 
 // requestSync sends this peer's context to p: tier 1. What p has above it comes
-// back, in as many answers as it takes, each asked for with what has been seen by
-// then. So a sync survives loss, goes on where it stopped, and never outruns the
-// receiver. Of a request and its repeats the first answer is followed by another request:
-// under load each would start a sync of its own.
+// back, in as many answers as it takes, each asked for with what has been told by
+// then. So a sync survives loss and never outruns the receiver. Of a request and its
+// repeats the first answer is followed by another request: under load each would start
+// a sync of its own.
+//
+// A dot whose record is gone is told by the context in the last answer only, so until
+// then this peer may not count it as seen (docs/decisions/0012). What the answers so
+// far have covered is kept beside the context, for the requests of this one sync: else
+// each would list every such hole, and those that a frame has no room for would be
+// answered anew for ever.
 func (e *Engine) requestSync(now time.Time, p *peer) {
-	if p.asked.IsZero() && e.syncs() < maxSyncs {
+	if p.asked.IsZero() && !now.Before(p.rest) && e.syncs() < maxSyncs {
+		p.told, p.early = nil, false
 		e.sendSyncRequest(now, p)
 	}
 }
@@ -44,18 +51,23 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.request++
 	e.peersAt = earlier(e.peersAt, now.Add(p.askTimeout()))
 	w := e.begin()
-	w.section(secSyncRequest, 3)
+	w.section(secSyncRequest, 4)
 	w.uint(p.request)
+	w.bool(p.told != nil)
 	w.uint(e.store.Sum())
-	w.body = e.boundedContext().AppendTo(w.body)
+	known := e.store.Context()
+	if p.told != nil {
+		p.told.Join(known)
+		known = p.told
+	}
+	w.body = bounded(known).AppendTo(w.body)
 	e.send(p, Packet, e.finish(w, 0, false))
 	e.stats.SyncRequests++
 }
 
-// boundedContext is the context with no more ranges than a frame may hold. Leaving
-// some out only makes the answer repeat them.
-func (e *Engine) boundedContext() *clock.CausalContext {
-	c := e.store.Context()
+// bounded is c with no more ranges than a frame may hold. Leaving some out only makes
+// the answer repeat them.
+func bounded(c *clock.CausalContext) *clock.CausalContext {
 	ranges := 0
 	for _, a := range c.Actors() {
 		ranges += len(c.Span(a).Ranges)
@@ -63,11 +75,11 @@ func (e *Engine) boundedContext() *clock.CausalContext {
 	if ranges <= wire.MaxGapRanges {
 		return c
 	}
-	bounded := clock.NewContext()
+	b := clock.NewContext()
 	for a, n := range c.Vector() {
-		bounded.AddRange(a, 1, n)
+		b.AddRange(a, 1, n)
 	}
-	return bounded
+	return b
 }
 
 // retrySyncs asks again where no answer came, and then somebody else.
@@ -80,30 +92,33 @@ func (e *Engine) retrySyncs(now time.Time) {
 			e.sendSyncRequest(now, p)
 			continue
 		}
-		p.asked, p.askTries = time.Time{}, 0
+		p.asked, p.askTries, p.told = time.Time{}, 0, nil
 		if n := len(e.living); n > 1 {
 			e.requestSync(now, e.living[e.rng.IntN(n)])
 		}
 	}
 }
 
-// syncRequest answers with the live records above the other's context.
+// syncRequest answers with the live records above the other's context; if that is
+// partly what it was told in this sync, it is no acknowledgement.
 func (in *incoming) syncRequest(r *wire.Reader) {
 	e, p := in.e, in.from
-	request, sum := r.Uint(), r.Uint()
+	request, told, sum := r.Uint(), r.Bool(), r.Uint()
 	theirs, err := clock.ReadContext(r)
 	if err != nil || p == nil {
 		return
 	}
 	mine := e.store.Context()
-	e.claim(p, theirs)
+	if !told {
+		e.claim(p, theirs)
+	}
 	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true
 	}
 	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
 	w := e.begin()
 	more, records := e.writeState(in.now, w, p, theirs, false)
-	whole := !more && e.hides(in.now, p, theirs)
+	whole := !more && (told || e.hides(in.now, p, theirs))
 	if whole {
 		w = e.begin()
 		more, records = e.writeState(in.now, w, p, theirs, true)
@@ -120,7 +135,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	w.uint(uint64(total))
 	w.uint(uint64(e.maxStamp))
 	if whole && !more {
-		w.body = e.boundedContext().AppendTo(w.body)
+		w.body = bounded(mine).AppendTo(w.body)
 	}
 	class := Packet
 	if records > 0 {
@@ -133,6 +148,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	switch {
 	case !covered:
 		e.requestSync(in.now, p)
+	case told:
 	case covers && sum != e.store.Sum():
 		if p.mismatches++; p.mismatches >= 2 {
 			e.sendSums(p)
@@ -252,25 +268,37 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	if r.Err() != nil || p == nil {
 		return
 	}
-	if seen != nil && !in.early {
-		if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
-			e.cloned = true
-			return
-		}
-		e.store.Adopt(seen)
-	}
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
-	p.askTries = 0
 	e.hear(in.now, stamp)
-	if more {
-		if request > p.answered && !p.asked.IsZero() {
-			p.answered = p.request
-			e.sendSyncRequest(in.now, p)
-		}
+	if request <= p.answered || p.asked.IsZero() {
 		return
 	}
-	p.asked = time.Time{}
+	p.answered, p.askTries = p.request, 0
+	p.early = p.early || in.early
+	if more {
+		if p.told == nil {
+			p.told = e.store.Context().Clone()
+		}
+		for _, t := range in.told {
+			p.told.AddRange(t.Actor, t.First, t.Last)
+		}
+		e.sendSyncRequest(in.now, p)
+		return
+	}
+	p.asked, p.told = time.Time{}, nil
 	e.synced = true
+	if p.early { // its time will come; until then all of it would come again
+		p.rest = in.now.Add(gapSlow)
+		return
+	}
+	if seen == nil {
+		return
+	}
+	if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
+		e.cloned = true
+		return
+	}
+	e.store.Adopt(seen)
 }
 
 // claim notes what a peer says it has seen.

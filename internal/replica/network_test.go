@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,6 +249,109 @@ func TestAnEmptyPeerFillsUpFromOthers(t *testing.T) {
 	w.run(6 * time.Second)
 	if !w.agree() {
 		t.Fatalf("the empty peer has %d of 20000 keys", w.peers[2].Store().Len())
+	}
+}
+
+// What was overwritten is a hole in what the receiver has seen until the sync is over.
+// However many there are, and however often the line breaks, it comes to an end, and
+// what has arrived does not come again.
+func TestAnEmptyPeerFillsUpThoughMuchWasOverwritten(t *testing.T) {
+	w := newWorld(t, 2, 4, nil)
+	w.cut = func(from, to int) bool { return true }
+	const keys = 30_000
+	noise := make([]byte, 200) // does not compress
+	for i := range keys {
+		w.rng = rand.New(rand.NewPCG(uint64(i), 1))
+		for j := range noise {
+			noise[j] = byte(w.rng.Uint32())
+		}
+		w.put(0, fmt.Sprint("key-", i), bytes.Clone(noise))
+		if i%10 == 9 {
+			w.put(0, fmt.Sprint("key-", i-w.rng.IntN(min(i, 5000))), i)
+		}
+		if i%500 == 0 {
+			w.run(time.Millisecond)
+		}
+	}
+	w.run(time.Second)
+	w.bytes = 0
+	for range 8 {
+		w.cut = nil
+		w.run(15 * time.Millisecond)
+		w.cut = func(from, to int) bool { return true }
+		w.run(300 * time.Millisecond)
+	}
+	w.cut = nil
+	w.run(20 * time.Second)
+	if !w.agree() {
+		t.Fatalf("the empty peer has %d of %d keys", w.peers[1].Store().Len(), keys)
+	}
+	if most := w.peers[0].Store().LiveBytes() * 5 / 4; w.bytes > most {
+		t.Errorf("%d bytes were sent for %d that live", w.bytes, w.peers[0].Store().LiveBytes())
+	}
+}
+
+// Writes from too far in the future are not merged, and cost little while they wait,
+// however many they are. Others are not held up by them.
+func TestWritesFromTheFutureCostLittleUntilTheirTime(t *testing.T) {
+	w := newWorld(t, 3, 4, nil)
+	w.ahead = time.Hour
+	w.cut = func(from, to int) bool { return from == 0 || to == 0 }
+	for i := range 10_000 {
+		w.put(0, fmt.Sprint("key-", i), strings.Repeat(fmt.Sprint(i, " "), 30))
+		if i%100 == 0 {
+			w.run(time.Millisecond)
+		}
+	}
+	w.put(1, "present", 1)
+	w.run(2 * time.Second)
+	w.cut, w.bytes = nil, 0
+	w.run(time.Minute)
+	if _, ok := w.peers[0].Store().Render("present", millis(w.now)); !ok {
+		t.Error("a write of the present did not reach the peer that is ahead")
+	}
+	if n := w.peers[1].Store().Len(); n != 1 {
+		t.Errorf("%d keys of the future were merged", n-1)
+	}
+	if perSecond := w.bytes / 60; perSecond > 100_000 {
+		t.Errorf("while they wait, %d bytes a second are sent", perSecond)
+	}
+	w.now = w.now.Add(59 * time.Minute)
+	for i := range w.peers {
+		w.carry(i)
+	}
+	w.run(time.Minute)
+	if n := w.peers[1].Store().Len(); n != 10_001 {
+		t.Errorf("in their time %d of 10001 keys are there", n)
+	}
+}
+
+// What was acknowledged to the actor before says nothing of what the new one writes.
+func TestANewActorHasNoAcknowledgements(t *testing.T) {
+	w := newWorld(t, 2, 1, nil)
+	acknowledged := func() int {
+		w.peers[0].Engine().RequestAcks(w.now)
+		w.carry(0)
+		w.run(time.Second)
+		n, _ := w.peers[0].Engine().Replicas(w.peers[0].Store().Last())
+		return n
+	}
+	for i := range 100 {
+		w.put(0, fmt.Sprint("k", i), i)
+	}
+	if n := acknowledged(); n != 1 {
+		t.Fatalf("%d peers have acknowledged, want 1", n)
+	}
+	w.peers[0].rotate(w.now)
+	w.view()
+	w.cut = func(from, to int) bool { return true }
+	w.put(0, "fresh", 1)
+	if n := acknowledged(); n != 0 {
+		t.Errorf("%d peers have acknowledged what nobody has seen", n)
+	}
+	w.cut = nil
+	if n := acknowledged(); n != 1 {
+		t.Errorf("then %d peers have acknowledged, want 1", n)
 	}
 }
 
