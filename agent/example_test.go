@@ -138,3 +138,169 @@ func ExampleConfig_resolvers() {
 	fmt.Println(v)
 	// Output: "rest"
 }
+
+func ExampleTasks() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	tasks := a.Tasks()
+	if err := tasks.SetState(ctx, "42", agent.TaskState{Status: "running", Worker: a.Name()}); err != nil {
+		log.Fatal(err)
+	}
+	if err := tasks.SetState(ctx, "42", map[string]any{"priority": 7, "customer": "acme"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := tasks.SetProgress(ctx, "42", 0.5, "rendering"); err != nil {
+		log.Fatal(err)
+	}
+
+	state, err := tasks.State("42")
+	fmt.Println(state.Status, state.Worker, state.Priority, err)
+	v, _ := a.Get(agent.TaskStateKey("42")) // with what the struct has no field for
+	fmt.Println(v)
+	// Output:
+	// running worker-1 7 <nil>
+	// {"customer":"acme","priority":7,"status":"running","worker":"worker-1"}
+}
+
+func ExampleWorkers() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	workers := a.Workers()
+	if err := workers.SetCapacity(ctx, a.Name(), 4); err != nil {
+		log.Fatal(err)
+	}
+	if err := workers.SetStatus(ctx, a.Name(), agent.WorkerStatus{Status: "busy", Running: 1, Labels: []string{"gpu"}}); err != nil {
+		log.Fatal(err)
+	}
+	found, err := workers.Find(2, "gpu")
+	for _, w := range found {
+		fmt.Println(w.ID, w.State, w.Status, w.Free())
+	}
+	fmt.Println(err)
+	// Output:
+	// worker-1 active busy 3
+	// <nil>
+}
+
+func ExampleAgents() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	for _, err := range []error{
+		a.Agents().SetCoordination(ctx, "42", "planner", agent.AgentInfo{Status: "done", Output: "three steps"}),
+		a.Agents().SetCoordination(ctx, "42", "coder", agent.AgentInfo{Status: "waiting", Needs: []string{"review"}}),
+	} {
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	list, err := a.Agents().List("42")
+	for _, x := range list {
+		fmt.Println(x.Agent, x.Status, x.Needs)
+	}
+	fmt.Println(err)
+	// Output:
+	// coder waiting [review]
+	// planner done []
+	// <nil>
+}
+
+// Read, change, write back: what others changed meanwhile stays.
+func ExampleQueue() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "scheduler", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	if err := a.Queue().SetState(ctx, agent.QueueState{Pending: []string{"a", "b"}}); err != nil {
+		log.Fatal(err)
+	}
+	mine, _ := a.Queue().State()
+	theirs, _ := a.Queue().State()
+	theirs.Pending = append(theirs.Pending, "c")
+	if err := a.Queue().SetState(ctx, theirs); err != nil {
+		log.Fatal(err)
+	}
+	mine.Pending, mine.Processing = mine.Pending[1:], mine.Pending[:1]
+	if err := a.Queue().SetState(ctx, mine); err != nil {
+		log.Fatal(err)
+	}
+	now, err := a.Queue().State()
+	fmt.Println(now.Pending, now.Processing, err)
+	// Output: [b c] [a] <nil>
+}
+
+func ExampleAgent_Batch() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	err = a.Batch().
+		Patch(agent.TaskStateKey("42"), agent.TaskState{Status: "completed"}).
+		Increment("done", 1).
+		Add("done/by", a.Name()).
+		Commit(ctx)
+	n, _ := a.Counter("done").Value()
+	fmt.Println(n, err)
+	// Output: 1 <nil>
+}
+
+func ExampleAgent_Events() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	events := a.Events(ctx)
+	if err := a.Tasks().SetState(ctx, "42", agent.TaskState{Status: "running"}); err != nil {
+		log.Fatal(err)
+	}
+	for e := range events.C {
+		if e.Type == agent.TaskStateSynced {
+			fmt.Println(e.Type, e.Name, e.Change.New)
+			break
+		}
+	}
+	// Output: task-state-synced 42 {"status":"running"}
+}
+
+func ExampleSet() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	tags := a.Set("tasks/42/tags")
+	if err := tags.Add(ctx, "urgent", "gpu"); err != nil {
+		log.Fatal(err)
+	}
+	if err := tags.Remove(ctx, "urgent"); err != nil {
+		log.Fatal(err)
+	}
+	values, err := tags.Values()
+	fmt.Println(values, err)
+	// Output: ["gpu"] <nil>
+}

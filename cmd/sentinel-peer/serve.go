@@ -30,7 +30,7 @@ const defaultHTTP = "127.0.0.1:7700"
 type daemon struct {
 	config, cluster, name, bind, advertise, http, keyFile, logLevel string
 	join, rules                                                     []string
-	batch, drain                                                    time.Duration
+	batch, drain, heartbeat, ttl                                    time.Duration
 	faults                                                          bool
 }
 
@@ -62,6 +62,8 @@ that before the file of --config: YAML with flag names as keys.`,
 	f.StringVar(&d.http, "http", defaultHTTP, "address of the HTTP API, on loopback")
 	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
 	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
+	f.DurationVar(&d.heartbeat, "heartbeat-interval", 5*time.Second, "of the worker of this peer's name; 0 for a peer that is no worker itself")
+	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "of what workers say of themselves, once they beat no more; 0 keeps it")
 	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open")
 	f.StringSliceVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/**=set'; may be repeated")
 	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
@@ -93,9 +95,15 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.batch == 0 {
 		d.batch = gossip.AtOnce
 	}
+	if d.heartbeat == 0 {
+		d.heartbeat = agent.Manual
+	}
+	if d.ttl == 0 {
+		d.ttl = agent.Never
+	}
 	a, err := agent.Open(ctx, agent.Config{
 		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
-		HTTP: d.http, Rules: rules, BatchInterval: d.batch, Logger: logger, Faults: d.faults,
+		HTTP: d.http, Rules: rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
 	})
 	if err != nil {
 		return usage(err)
