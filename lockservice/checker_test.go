@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	checkerSteps = flag.Int("steps", 1_000_000, "steps of the random checker")
+	checkerSteps = flag.Int("steps", 3_000_000, "steps of the random checker")
 	checkerSeed  = flag.Uint64("seed", 1, "first seed of the random checker")
 )
 
@@ -28,6 +28,9 @@ func TestCheckerFindsNoFaultWhileVotersChange(t *testing.T) {
 
 func check(t *testing.T, steps int, tune func(*plan)) {
 	began := time.Now()
+	if testing.Short() {
+		steps /= 10
+	}
 	left, grants := steps, 0
 	for seed := *checkerSeed; left > 0; seed++ {
 		w := newWorld(seed, tune)

@@ -265,3 +265,22 @@ func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Two owners may give one round of an instance two tokens. The acceptor keeps its
+// record at the second, and must refuse what lies between them all the same.
+func TestAnAckThatChangesNothingRaisesTheFloor(t *testing.T) {
+	n := newNode(t, "a", abc, nil)
+	accept := func(inst, token uint64) Message {
+		return Message{Kind: Accept, Lock: "l", Inst: Inst{"b", [16]byte{1}, inst}, Round: 1, Token: token, TTL: time.Second, Epoch: 1}
+	}
+	for _, token := range []uint64{wall, wall + 20} {
+		if len(sent(t, receive(t, n, at(0), "b", accept(1, token)), "b", Ack)) != 1 {
+			t.Fatal("not acknowledged")
+		}
+	}
+	receive(t, n, at(0), "b", Message{Kind: Clear, Lock: "l", Inst: accept(1, 0).Inst})
+	nacks := sent(t, receive(t, n, at(0), "b", accept(2, wall+10)), "b", Nack)
+	if len(nacks) != 1 || nacks[0].Reason != TokenLow || nacks[0].Floor != wall+20 {
+		t.Errorf("a token below one acknowledged: %+v", nacks)
+	}
+}

@@ -30,6 +30,8 @@ type world struct {
 	highX  map[string]uint64
 	grants int
 	faults []string
+	taken  []*window // exclusive ones that are over, with when they began and ended; if keep
+	keep   bool
 }
 
 // plan is what one world is like.
@@ -70,8 +72,9 @@ type peer struct {
 }
 
 type call struct {
-	lock string
-	mode Mode
+	lock  string
+	mode  Mode
+	asked time.Duration
 }
 
 type holding_ struct {
@@ -86,6 +89,8 @@ type window struct {
 	token uint64
 	end   time.Duration
 	who   holding_
+
+	granted, left time.Duration // of the history
 }
 
 type event struct {
@@ -191,7 +196,7 @@ func (p *peer) start(first bool) {
 // time is what the peer's clocks say now.
 func (p *peer) time() Time {
 	real := p.w.now
-	if p.stopped > 0 {
+	if p.stopped > 1 {
 		real = min(real, p.stopped)
 	}
 	mono := p.offset + real + time.Duration(int64(real/1000)*p.rate/1000)
@@ -277,7 +282,7 @@ func (p *peer) result(res Result) {
 			w.fault("I5: %v is held again", who)
 		}
 		end := p.real(res.Deadline)
-		if p.stopped > 0 && w.now > p.stopped {
+		if p.stopped > 1 {
 			end = 1 << 60
 		}
 		win := w.open[who]
@@ -286,7 +291,7 @@ func (p *peer) result(res Result) {
 			if win != nil {
 				w.fault("I5: %v acquired twice", who)
 			}
-			win = &window{call: c, token: res.Token, who: who}
+			win = &window{call: c, token: res.Token, who: who, granted: w.now}
 			w.open[who] = win
 			if c.mode == Exclusive && res.Token <= w.high[c.lock] || res.Token <= w.highX[c.lock] {
 				w.fault("I2: %v gets %s with token %d after %d", who, c.lock, res.Token, w.high[c.lock])
@@ -313,7 +318,18 @@ func (p *peer) result(res Result) {
 
 func (p *peer) end(id uint64) {
 	p.done[id] = true
-	delete(p.w.open, holding_{p.name, p.boot, id})
+	p.w.over(holding_{p.name, p.boot, id})
+}
+
+// over closes a window.
+func (w *world) over(who holding_) {
+	if win := w.open[who]; win != nil {
+		win.left = min(win.end, w.now)
+		if w.keep {
+			w.taken = append(w.taken, win)
+		}
+		delete(w.open, who)
+	}
 }
 
 // certifiers is the oracle of I3 and I4: voters that have on record what was
@@ -322,7 +338,7 @@ func (p *peer) end(id uint64) {
 func (p *peer) certifiers(id uint64, end time.Duration) {
 	w := p.w
 	r := p.node.client.calls[id]
-	if r == nil {
+	if r == nil || p.stopped > 1 {
 		return
 	}
 	sent := p.real(r.deadline - r.TTL)
@@ -332,7 +348,7 @@ func (p *peer) certifiers(id uint64, end time.Duration) {
 			return true
 		}
 		for _, rec := range v.node.acceptor.live[r.Lock] {
-			if rec.inst == r.inst && (v.real(rec.until) >= end || p.stopped > 0) {
+			if rec.inst == r.inst && v.real(rec.until) >= end {
 				return true
 			}
 		}
@@ -384,7 +400,7 @@ func (w *world) hasEnded(inst Inst) bool {
 // step does the next thing, and reports whether there was no fault.
 func (w *world) step() bool {
 	w.steps++
-	if w.rng.IntN(5) == 0 || len(w.queue) == 0 {
+	if w.rng.IntN(3) == 0 || len(w.queue) == 0 {
 		w.act()
 		return len(w.faults) == 0
 	}
@@ -427,30 +443,33 @@ func (w *world) act() {
 	if p.until > w.now {
 		return
 	}
-	switch n := w.rng.IntN(1000); {
-	case n < 60 && w.plan.wild:
-		p.view()
-	case n < 400:
+	switch n := w.rng.IntN(10_000); {
+	case n < 4000:
 		p.acquire()
-	case n < 800:
-		if !w.plan.keep || n < 410 {
+	case n < 8000:
+		if !w.plan.keep || n < 4100 {
 			p.release()
 		}
-	case n < 820:
+	case n < 8100 || n < 8500 && w.plan.wild:
 		p.view()
-	case n < 830:
+	case n < 8530:
 		w.partition()
-	case n < 845:
+	case n < 8600:
 		clear(w.cut)
-	case n < 860:
+	case n < 8630:
 		p.until = w.now + time.Duration(w.rng.Int64N(int64(3*worldTTL/2)))
-	case n < 875 && !w.plan.calm:
+	case n < 8650 && !w.plan.calm:
 		w.restart(p)
-	case n < 895 && w.plan.reload:
+	case n < 8900 && w.plan.reload:
 		w.reload(p)
-	case w.plan.frozen && p.stopped == 1:
+	case p.stopped == 1:
 		if w.now > time.Second {
 			p.stopped = w.now
+			for who, win := range w.open {
+				if who.peer == p.name {
+					win.end = 1 << 60
+				}
+			}
 		}
 	}
 }
@@ -471,7 +490,7 @@ func (p *peer) acquire() {
 	if err != nil {
 		w.fault("acquire: %v", err)
 	}
-	p.calls[id] = call{c.Lock, c.Mode}
+	p.calls[id] = call{c.Lock, c.Mode, p.w.now}
 	p.carry()
 }
 
@@ -482,7 +501,11 @@ func (p *peer) release() {
 			delete(p.done, id)
 			continue
 		}
-		if p.w.rng.IntN(2) == 0 {
+		often := 10 // who waits seldom gives up
+		if p.w.open[holding_{p.name, p.boot, id}] != nil {
+			often = 2
+		}
+		if p.w.rng.IntN(often) == 0 {
 			p.end(id)
 			_ = p.node.Release(p.time(), id)
 			p.carry()
@@ -534,7 +557,7 @@ func (w *world) restart(p *peer) {
 	for _, q := range all {
 		for who := range w.open {
 			if who.peer == q.name {
-				delete(w.open, who)
+				w.over(who)
 			}
 		}
 		for n := range q.node.client.instances {
