@@ -1,0 +1,210 @@
+package lockservice
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// ring is some nodes that pass their packets to each other at once.
+type ring struct {
+	nodes map[string]*Node
+	names []string
+	now   Time
+	busy  int // packets
+	done  func(string, Result)
+}
+
+func newRing(b testing.TB, voters []string, clients ...string) *ring {
+	r := &ring{nodes: make(map[string]*Node), names: append(append([]string(nil), voters...), clients...), now: at(0)}
+	for _, name := range r.names {
+		r.nodes[name] = newNode(b, name, voters, nil)
+		r.nodes[name].SetLive(r.now, r.names)
+	}
+	return r
+}
+
+// settle carries packets until there are none.
+func (r *ring) settle(b testing.TB) {
+	for again := true; again; {
+		again = false
+		for _, from := range r.names {
+			rd := r.nodes[from].Ready(r.now)
+			for _, res := range rd.Results {
+				if r.done != nil {
+					r.done(from, res)
+				}
+			}
+			for _, p := range rd.Packets {
+				again = true
+				r.busy++
+				if err := r.nodes[p.To].Receive(r.now, from, p.Bytes); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// Lock and unlock by the protocol alone, encoding included, all roles on one core:
+// one client, one at a time and 64 at a time.
+func BenchmarkPairs(b *testing.B) {
+	for _, flight := range []int{1, 64} {
+		b.Run(fmt.Sprintf("inflight=%d", flight), func(b *testing.B) {
+			r := newRing(b, abc, "client")
+			var locks []string
+			for i := 0; len(locks) < flight; i++ {
+				if l := fmt.Sprintf("lock-%d", i); ranking(shardOf(l), abc)[0] == "a" {
+					locks = append(locks, l)
+				}
+			}
+			held := make([]uint64, 0, flight)
+			r.done = func(_ string, res Result) {
+				if res.Event == Acquired {
+					held = append(held, res.ID)
+				}
+			}
+			b.ReportAllocs()
+			pairs := 0
+			for b.Loop() {
+				for _, l := range locks {
+					if _, err := r.nodes["client"].Acquire(r.now, Call{Lock: l, TTL: 10 * time.Second}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				r.settle(b)
+				if len(held) != flight {
+					b.Fatalf("%d of %d", len(held), flight)
+				}
+				for _, id := range held {
+					if err := r.nodes["client"].Release(r.now, id); err != nil {
+						b.Fatal(err)
+					}
+				}
+				r.settle(b)
+				held, pairs = held[:0], pairs+flight
+				r.now.Mono += time.Millisecond
+				r.now.Wall += 1000
+			}
+			b.ReportMetric(float64(pairs)/b.Elapsed().Seconds(), "pairs/s")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(pairs), "ns/pair")
+		})
+	}
+}
+
+// Ten thousand leases held by one client at three voters, for as long as b runs in
+// virtual time: what renewing costs of one core, all four peers together.
+func BenchmarkRenewals(b *testing.B) {
+	const leases = 10_000
+	r := newRing(b, abc, "client")
+	held, extended := 0, 0
+	r.done = func(_ string, res Result) {
+		switch res.Event {
+		case Acquired:
+			held++
+		case Extended:
+			extended++
+		default:
+			b.Fatalf("%+v", res)
+		}
+	}
+	for i := range leases {
+		if _, err := r.nodes["client"].Acquire(r.now, Call{Lock: fmt.Sprintf("lock-%d", i), TTL: 10 * time.Second}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r.settle(b)
+	if held != leases {
+		b.Fatalf("%d held", held)
+	}
+	r.busy = 0
+	virtual := time.Duration(0)
+	for b.Loop() {
+		for end := r.now.Mono + time.Second; ; {
+			next := time.Duration(math.MaxInt64)
+			for _, n := range r.nodes {
+				next = min(next, n.Next())
+			}
+			if next > end {
+				virtual += time.Second
+				r.now.Mono = end
+				break
+			}
+			r.now.Wall += uint64((next - r.now.Mono).Microseconds())
+			r.now.Mono = next
+			for _, name := range r.names {
+				if n := r.nodes[name]; n.Next() <= next {
+					n.Tick(r.now)
+				}
+			}
+			r.settle(b)
+		}
+	}
+	b.ReportMetric(100*b.Elapsed().Seconds()/virtual.Seconds(), "%core")
+	b.ReportMetric(float64(extended)/virtual.Seconds(), "renewals/s")
+	b.ReportMetric(float64(r.busy)/virtual.Seconds(), "packets/s")
+}
+
+// Lock and unlock through sessions in one process: a network without delay.
+func BenchmarkSessionPair(b *testing.B) {
+	w := newTwin(b, 0)
+	defer w.close()
+	w.three()
+	client := w.open("client", abc, nil)
+	f := func(name string, s *Session, lock string) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			for b.Loop() {
+				l, err := s.Lock(ctx, lock)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := l.Unlock(ctx); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	f("at-the-owner", w.sessions["a"], ownedBy("a", abc))
+	f("remote", client, ownedBy("b", abc))
+}
+
+// idleBytes returns what an acceptor keeps for each of n locks that were held once.
+func idleBytes(t testing.TB, n int) float64 {
+	a := newNode(t, "a", abc, nil).acceptor
+	memory := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := memory()
+	inst := Inst{"client", [16]byte{1}, 0}
+	for i := range n {
+		inst.N++
+		lock := fmt.Sprintf("orders/eu/%08d", i)
+		m := Message{Kind: Accept, Lock: lock, Inst: inst, Round: 1, Token: wall + uint64(i), TTL: time.Second, Epoch: 1, Hash: a.hash}
+		if got := a.accept(at(0), &m); got.Kind != Ack {
+			t.Fatalf("%+v", got)
+		}
+		a.clear(at(0), &m)
+	}
+	after := memory()
+	runtime.KeepAlive(a)
+	return float64(max(after, before)-before) / float64(n)
+}
+
+func TestAnIdleLockCostsAnAcceptorLittle(t *testing.T) {
+	for _, n := range []int{1000, 50_000, 300_000} {
+		if got := idleBytes(t, n); got > 300 {
+			t.Errorf("%d idle locks take %.0f bytes each; the limit is 300", n, got)
+		} else {
+			t.Logf("%d idle locks: %.0f bytes each", n, got)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package lockservice_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+	"github.com/sentinel-peer/sentinel-peer/lockservice/fence"
+)
+
+// A session that is the only voter. With others, Send puts packets on the urgent
+// class of a peer's stream, and Receive takes those that come.
+func open() *lockservice.Session {
+	s, err := lockservice.Open(lockservice.SessionConfig{
+		Node: lockservice.Config{
+			Self:      "alone",
+			Voters:    lockservice.Voters{Names: []string{"alone"}},
+			FirstBoot: true, // no earlier life granted anything
+		},
+		Send: func(peer string, packet []byte) {},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func ExampleSession() {
+	s := open()
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+
+	lease, err := s.Lock(ctx, "reports/daily", lockservice.WithTTL(2*time.Second))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = s.TryLock(ctx, "reports/daily")
+	fmt.Println("a second holder:", errors.Is(err, lockservice.ErrHeld))
+
+	// Work under lease.Context(), and give its token to whatever is written.
+	var disk fence.Memory
+	fmt.Println("the write:", disk.Check(lease.Context(), "reports/daily", lease.Token()))
+	fmt.Println("unlock:", lease.Unlock(ctx))
+	fmt.Println("over:", lease.Context().Err())
+
+	next, err := s.Lock(ctx, "reports/daily")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("the token rose:", next.Token() > lease.Token())
+	// Output:
+	// a second holder: true
+	// the write: <nil>
+	// unlock: <nil>
+	// over: context canceled
+	// the token rose: true
+}
+
+func ExampleSession_LockAll() {
+	s := open()
+	defer s.Close()
+	both, err := s.LockAll(context.Background(), []string{"to", "from"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, l := range both.Leases() {
+		fmt.Println(l.Name())
+	}
+	fmt.Println(both.Unlock(context.Background()))
+	// Output:
+	// from
+	// to
+	// <nil>
+}
+
+func ExampleSession_Campaign() {
+	s := open()
+	defer s.Close()
+	err := s.Campaign(context.Background(), "scheduler", func(ctx context.Context, token uint64) error {
+		fmt.Println("leading, with a token:", token > 0)
+		return nil // resign
+	})
+	fmt.Println(err)
+	// Output:
+	// leading, with a token: true
+	// <nil>
+}
