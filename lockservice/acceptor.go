@@ -17,7 +17,7 @@ type acceptor struct {
 
 	quarantineUntil time.Duration
 	reserved        uint64 // tokens up to it may be acknowledged; see reserve
-	requested       uint64
+	requested       State
 	highest         uint64 // token proposed here so far
 	stats           *Stats
 }
@@ -50,7 +50,7 @@ func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
 	for i := range a.floors {
 		a.floors[i] = floors{of: make(map[string]uint64), base: cfg.State.TokenBound, most: foldAt}
 	}
-	a.reserved, a.highest = cfg.State.TokenBound, cfg.State.TokenBound
+	a.reserved, a.highest, a.requested = cfg.State.TokenBound, cfg.State.TokenBound, cfg.State
 	if !cfg.Durable {
 		a.reserved = MaxToken
 	}
@@ -204,15 +204,16 @@ func (a *acceptor) fold(f *floors) {
 	f.most = max(foldAt, 2*len(f.of))
 }
 
-// reserve returns a bound to be made durable, 0 if none is needed. What is on disk
-// must exceed every token acknowledged, so that the next life, which remembers
-// nothing else, refuses them all; it is asked for long before it is needed.
-func (a *acceptor) reserve(t Time) uint64 {
+// reserve returns what is to be made durable, nil if nothing. The bound on disk must
+// exceed every token acknowledged, so that the next life, which remembers nothing
+// else, refuses them all; it is asked for long before it is needed.
+func (a *acceptor) reserve(t Time) *State {
 	const ahead = 10_000_000 // µs
 	want := max(t.Wall, a.highest)
-	if !a.cfg.Durable || want+ahead/2 <= max(a.reserved, a.requested) {
-		return 0
+	if !a.cfg.Durable || want+ahead/2 <= a.requested.TokenBound && a.epoch == a.requested.Epoch {
+		return nil
 	}
-	a.requested = min(want+ahead, MaxToken)
-	return a.requested
+	a.requested = State{TokenBound: max(min(want+ahead, MaxToken), a.requested.TokenBound), Epoch: a.epoch}
+	s := a.requested
+	return &s
 }

@@ -2,6 +2,7 @@ package lockservice
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -273,7 +274,7 @@ func (c *client) refusal(r *request, m *Message) error {
 		return &MismatchError{Lock: r.Lock, Epoch: c.n.voters.Epoch, TheirEpoch: m.Epoch,
 			Explanation: "the lists of voters or their limits differ; are two clusters mixed?"}
 	case Full:
-		return ErrFull
+		return fmt.Errorf("lock %q: %w", r.Lock, ErrFull)
 	}
 	return &HeldError{Lock: r.Lock, Holder: m.Holder.Node, Left: m.Left}
 }

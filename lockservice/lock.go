@@ -65,6 +65,9 @@ func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 	base := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	if ctx.Err() != nil {
+		return nil, timeout(ctx, c.Lock, nil)
+	}
 	if err := s.join(ctx, c); err != nil {
 		return nil, err
 	}

@@ -284,3 +284,42 @@ func TestAnAckThatChangesNothingRaisesTheFloor(t *testing.T) {
 		t.Errorf("a token below one acknowledged: %+v", nacks)
 	}
 }
+
+// One voter with another list or a full table is one voter less; a majority of such
+// is an error of its own, at once.
+func TestAMinorityThatRefusesForGoodIsOutvoted(t *testing.T) {
+	for _, reason := range []Reason{WrongConfig, Full, TooLong} {
+		n := newNode(t, "a", abc, nil)
+		_, m := acquireAt(t, n, ownedBy("a", abc))
+		nack := Message{Kind: Nack, Lock: m.Lock, Inst: m.Inst, Round: m.Round, Token: m.Token, Reason: reason, Left: time.Second}
+		if rd := receive(t, n, at(0), "b", nack); len(rd.Results) != 0 {
+			t.Errorf("%v by one: %+v", reason, rd.Results)
+		}
+		if rd := receive(t, n, at(0), "c", ackOf(m)); len(rd.Results) != 1 || rd.Results[0].Event != Acquired {
+			t.Errorf("%v by one, an ack by another: %+v", reason, rd.Results)
+		}
+		n = newNode(t, "a", abc, nil)
+		_, m = acquireAt(t, n, ownedBy("a", abc))
+		nack.Inst, nack.Token, nack.Lock = m.Inst, m.Token, m.Lock
+		receive(t, n, at(0), "b", nack)
+		want := map[Reason]error{WrongConfig: ErrConfigMismatch, Full: ErrFull, TooLong: ErrTTLTooLong}[reason]
+		nack.Left = time.Millisecond
+		rd := receive(t, n, at(0), "c", nack)
+		if len(rd.Results) != 1 || rd.Results[0].Event != Refused || !errors.Is(rd.Results[0].Err, want) {
+			t.Errorf("%v by two: %+v", reason, rd.Results)
+		}
+	}
+}
+
+func TestAnEpochIsMadeDurableAtOnce(t *testing.T) {
+	n := newNode(t, "a", abc, func(c *Config) { c.Durable = true })
+	if p := n.Ready(at(0)).Persist; p == nil || p.Epoch != 1 {
+		t.Fatalf("%+v", p)
+	}
+	if err := n.Reload(at(0), Voters{Epoch: 2, Names: []string{"a", "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	if p := n.Ready(at(0)).Persist; p == nil || p.Epoch != 2 {
+		t.Errorf("%+v", p)
+	}
+}

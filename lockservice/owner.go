@@ -65,6 +65,8 @@ type round struct {
 
 	supersedes             []Inst
 	acks, held, low, other uint8 // voters by their latest answer, as bits
+	never                  uint8 // those of other that no retry will change
+	why                    Message
 	heldBy                 []belief
 	floor                  uint64
 	left                   time.Duration // the longest quarantine among the answers
@@ -390,7 +392,7 @@ func (o *owner) again(t Time, r *round) {
 	o.tokens.raise(r.floor)
 	r.token = o.tokens.next(t.Wall)
 	r.epoch = o.n.voters.Epoch
-	r.acks, r.held, r.low, r.other, r.heldBy, r.tries = 0, 0, 0, 0, nil, 0
+	r.acks, r.held, r.low, r.other, r.never, r.heldBy, r.tries = 0, 0, 0, 0, 0, nil, 0
 	o.broadcast(t, r)
 }
 
@@ -437,7 +439,7 @@ func (o *owner) answered(t Time, from string, m *Message) (*round, uint8) {
 		o.n.measure(t.Mono - r.sent)
 	}
 	bit := uint8(1) << i
-	r.acks, r.held, r.low, r.other = r.acks&^bit, r.held&^bit, r.low&^bit, r.other&^bit
+	r.acks, r.held, r.low, r.other, r.never = r.acks&^bit, r.held&^bit, r.low&^bit, r.other&^bit, r.never&^bit
 	return r, bit
 }
 
@@ -461,11 +463,8 @@ func (o *owner) nack(t Time, from string, m *Message) {
 		r.low |= bit
 		r.floor = max(r.floor, m.Floor)
 	case TooLong, WrongConfig, Full:
-		if r.waiter != nil {
-			o.fail(t, r, Message{Reason: m.Reason, Left: m.Left, Epoch: m.Epoch})
-			return
-		}
-		r.other |= bit
+		r.other, r.never = r.other|bit, r.never|bit
+		r.why = Message{Reason: m.Reason, Left: m.Left, Epoch: m.Epoch}
 	default:
 		r.other |= bit
 		r.left = max(r.left, m.Left)
@@ -492,6 +491,8 @@ func (o *owner) settle(t Time, r *round) {
 	case bits.OnesCount8(r.acks) >= need:
 		o.certified(t, r)
 	case without(r.held|r.low|r.other) >= need: // not all have answered
+	case without(r.never) < need && r.waiter != nil:
+		o.fail(t, r, r.why)
 	case without(r.other) < need: // no quorum: keep asking
 	case r.held != 0 && r.waiter != nil && o.supersede(r):
 		o.again(t, r)

@@ -105,9 +105,7 @@ func (n *Node) Ready(t Time) Ready {
 		clear(o.full)
 		o.full = o.full[:0]
 	}
-	if bound := n.acceptor.reserve(t); bound > 0 {
-		rd.Persist = &State{TokenBound: bound, Epoch: n.voters.Epoch}
-	}
+	rd.Persist = n.acceptor.reserve(t)
 	return rd
 }
 

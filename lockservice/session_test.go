@@ -661,3 +661,113 @@ func TestAHundredClientsTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// Ten thousand leases share their packets, and none is lost.
+func TestTenThousandLeasesAreRenewedInBatches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	within(t, func(t *testing.T, w *twin) {
+		packets := 0
+		var mu sync.Mutex
+		w.three()
+		client := w.open("client", abc, func(c *SessionConfig) {
+			send := c.Send
+			c.Send = func(peer string, b []byte) {
+				mu.Lock()
+				packets++
+				mu.Unlock()
+				send(peer, b)
+			}
+		})
+		const n = 10_000
+		leases := make([]*Lease, n)
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				for j := i; j < n; j += 50 {
+					leases[j] = mustLock(t, client, fmt.Sprint("lock-", j))
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		packets = 0
+		mu.Unlock()
+		time.Sleep(10 * time.Second) // some 30,000 renewals
+		mu.Lock()
+		if packets > 1000 {
+			t.Errorf("%d packets in 10 s", packets)
+		}
+		mu.Unlock()
+		for _, l := range leases {
+			if l.Err() != nil || l.Remaining() < 5*time.Second {
+				t.Fatalf("%s: %v, %v left", l.Name(), l.Err(), l.Remaining())
+			}
+		}
+	})
+}
+
+// Who waits asks the next owner as soon as the view says so.
+func TestFailoverTakesNoLongerThanDetection(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		w.three()
+		client := w.open("client", abc, nil)
+		lock := ownedBy("b", abc)
+		w.crash("b")
+		got := make(chan *Lease)
+		go func() { got <- mustLock(t, client, lock) }()
+		time.Sleep(12 * time.Millisecond)
+		w.view()
+		began := time.Now()
+		l := <-got
+		if d := time.Since(began); d > 5*time.Millisecond {
+			t.Errorf("%v after detection", d)
+		}
+		mustUnlock(t, l)
+	})
+}
+
+// Each of many who always want a lock gets its share of it.
+func TestContendersGetFairShares(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		w.three()
+		const n = 16
+		turns := make([]int, n)
+		longest := make([]time.Duration, n)
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		defer stop()
+		var wg sync.WaitGroup
+		for i := range n {
+			s := w.open(fmt.Sprintf("client-%d", i), abc, nil)
+			wg.Go(func() {
+				for {
+					began := time.Now()
+					l, err := s.Lock(ctx, "hot")
+					if err != nil {
+						return
+					}
+					turns[i]++
+					longest[i] = max(longest[i], time.Since(began))
+					time.Sleep(5 * time.Millisecond)
+					mustUnlock(t, l)
+				}
+			})
+		}
+		wg.Wait()
+		total := 0
+		for _, k := range turns {
+			total += k
+		}
+		fair := 20 * time.Second / time.Duration(total) * n
+		for i, k := range turns {
+			if 2*n*k < total || longest[i] > 3*fair {
+				t.Errorf("client %d: %d of %d turns, waited %v where %v is fair", i, k, total, longest[i], fair)
+			}
+		}
+		if total < 1500 {
+			t.Errorf("%d turns in 20 s", total)
+		}
+	})
+}
