@@ -211,7 +211,6 @@ func reorder(list string, was, now []place, want []string, micros int64) ([]crdt
 		}
 	}
 	var add, remove []crdt.Value
-	added := map[crdt.Value]bool{}
 	out := firsts(was) // what want has no more
 	end := micros      // behind all that is there
 	for _, p := range now {
@@ -235,14 +234,15 @@ func reorder(list string, was, now []place, want []string, micros int64) ([]crdt
 		if err != nil {
 			return nil, err
 		}
-		add, added[v] = append(add, v), true
+		add = append(add, v)
 		out[task] = p // from its old place
 	}
 	for _, p := range now {
-		if _, gone := out[p.task]; gone && !added[p.raw] {
+		if _, gone := out[p.task]; gone {
 			remove = append(remove, p.raw)
 		}
 	}
+	// What comes back at the very place it had is removed before it is added.
 	return append(elementOps(crdt.Remove, list, remove), elementOps(crdt.Add, list, add)...), nil
 }
 

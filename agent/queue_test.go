@@ -51,12 +51,28 @@ func TestAQueueIsWhatWasWritten(t *testing.T) {
 			t.Fatalf("%v, wrote\n%v, read\n%v", err, list, got.Pending)
 		}
 	}
+	for range 30 { // until there is no room left between two
+		s, _ := a.Queue().State()
+		list := slices.Insert(s.Pending, 1, fresh())
+		s.Pending = list
+		if err := a.Queue().SetState(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := a.Queue().State(); !slices.Equal(got.Pending, list) {
+			t.Fatalf("wrote\n%v, read\n%v", list, got.Pending)
+		}
+	}
 	s, _ := a.Queue().State()
 	before := a.Stats().Store.Live
 	s.Pending = append(s.Pending, "last")
 	ops, err := reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], s.Pending, 1<<52)
 	if err != nil || len(ops) != 1 || len(ops[0].Values) != 1 || ops[0].Verb != crdt.Add {
 		t.Errorf("one more among %d takes %v (%v)", before, ops, err)
+	}
+	// What another peer's clock put ahead of this one's is not overtaken.
+	ops, err = reorder(pendingField, nil, []place{{order: 100, task: "ahead"}}, []string{"mine"}, 7)
+	if err != nil || len(ops) != 1 || placeOf(ops[0].Values[0]).order <= 100 {
+		t.Errorf("behind a task of a later time: %v (%v)", ops, err)
 	}
 	moved := append([]string{s.Pending[len(s.Pending)-2]}, s.Pending[:len(s.Pending)-2]...)
 	ops, err = reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], moved, 1<<52)

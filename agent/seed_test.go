@@ -251,11 +251,12 @@ func TestSeedTasks(t *testing.T) {
 		list, err := b.Tasks().List()
 		c.ok(err)
 		c.equal("listed at b", list, []string{"42"})
-		c.ok(b.Agents().SetCoordination(c.Context(), "42", "coder", AgentInfo{Role: "x"}), b.Tasks().Delete(c.Context(), "42"))
+		c.ok(b.Agents().SetCoordination(c.Context(), "42", "coder", AgentInfo{Role: "x"}), b.Agents().SetCoordination(c.Context(), "43", "coder", AgentInfo{Role: "y"}),
+			b.Tasks().Delete(c.Context(), "42"))
 		c.settle()
 		left, err := a.Keys("**")
 		c.ok(err)
-		c.equal("left at a after a delete at b", left, []string{})
+		c.equal("left at a after a delete at b", left, []string{AgentKey("43", "coder")})
 	})
 }
 
@@ -321,6 +322,7 @@ func TestSeedAgents(t *testing.T) {
 		heal := c.cut()
 		c.ok(c.peers[0].Agents().SetCoordination(c.Context(), "42", "coder", AgentInfo{Role: "coder", Needs: []string{"plan"}}))
 		c.ok(c.peers[1].Agents().SetCoordination(c.Context(), "42", "tester", AgentInfo{Role: "tester", Status: "waiting"}),
+			c.peers[1].Agents().SetCoordination(c.Context(), "7", "idler", AgentInfo{Role: "of another task"}),
 			c.peers[2].Agents().SetCoordination(c.Context(), "42", "coder", map[string]any{"status": "blocked", "needs": []string{"key"}}))
 		heal()
 		for _, p := range c.peers {
@@ -348,9 +350,9 @@ func TestSeedQueue(t *testing.T) {
 			f(&s)
 			c.ok(p.Queue().SetState(c.Context(), s))
 		}
-		change(c.peers[0], func(s *QueueState) { s.Pending, s.Processing = append(s.Pending[1:], "t4"), []string{"t3"} })
+		change(c.peers[1], func(s *QueueState) { s.Pending = append(s.Pending, "t4"); s.Fields["done"] = 6 })
 		time.Sleep(time.Second)
-		change(c.peers[1], func(s *QueueState) { s.Pending = append(s.Pending, "t5"); s.Fields["done"] = 6 })
+		change(c.peers[0], func(s *QueueState) { s.Pending, s.Processing = append(s.Pending[1:], "t5"), []string{"t3"} })
 		heal()
 		for _, p := range c.peers {
 			s, err := p.Queue().State()

@@ -43,6 +43,31 @@ func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 	})
 }
 
+// Who says goodbye is out at once, also while it waits for a peer that does not answer
+// to have its last writes.
+func TestAWorkerThatLeavesIsOutBeforeItHasLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list, ids := fleet(t, n, 3, nil), workerIDs(t)
+		n.Split([]string{address(0), address(1)}, []string{address(2)})
+		if err := list[0].Put(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- list[0].Close(t.Context()) }()
+		time.Sleep(500 * time.Millisecond)
+		if got := ids(list[1].Workers().Active()); fmt.Sprint(got) != "[n1 n2]" {
+			t.Errorf("active: %v", got)
+		}
+		if len(done) > 0 {
+			t.Error("it did not wait: the test is too tame")
+		}
+		var short *ReplicationError
+		if err := <-done; !errors.As(err, &short) {
+			t.Errorf("closed with %v", err)
+		}
+	})
+}
+
 func TestDuringACutWorkersAreOutOfSightAndNotGone(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list, ids := fleet(t, n, 4, nil), workerIDs(t)

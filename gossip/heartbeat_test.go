@@ -87,7 +87,8 @@ func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 		f.want(1, w, Active, "at once")
 		f.want(0, w, Active, "on its host")
 	}
-	f.run(ttl + 6*time.Second) // and until the host is heard once more
+	_ = host.Beat(f.now, "a", time.Second) // it lives as long as its host all the same
+	f.run(ttl + 6*time.Second)             // and until the host is heard once more
 	f.want(1, "a", Active, "renewed by its host")
 	f.want(1, "b", 0, "its worker fell silent while the host went on")
 	if got := f.list[0].Hosted(f.now); !slices.Equal(got, []string{"a"}) {
@@ -199,19 +200,40 @@ func TestHeartbeatsAreBounded(t *testing.T) {
 	if err := b.Receive(t0, a.finish(w, 0, false)); !errors.As(err, &bad) || bad.Reason != "malformed" {
 		t.Errorf("a foreign name: %v", err)
 	}
-	// What no member says is not believed.
-	stranger := newMachine(clock.Actor{Birth: 9, Rand: 9}, nil)
+	// There is no room for another host's, until those of one that left are forgotten.
+	carol := Peer{Actor: clock.Actor{Birth: 3, Rand: 3}, Name: "carol", Alive: true}
+	b.SetView(t0, append([]Peer{carol}, both...))
+	late := newMachine(carol.Actor, nil)
+	_ = late.Host(t0, "late", time.Minute)
+	late.Tick(t0)
+	frame := late.Envelopes()[0].Frame
+	hear := func(now time.Time) (known bool) {
+		if err := b.Receive(now, frame); err != nil {
+			t.Fatal(err)
+		}
+		_, known = b.Heartbeat(now, "late")
+		return known
+	}
+	if hear(t0) || len(b.leases) != MaxWorkers {
+		t.Errorf("%d leases are noted", len(b.leases))
+	}
+	b.SetView(t0, []Peer{carol, both[1]})
+	if !hear(t0.Add(5*time.Second)) || len(b.leases) != 1 {
+		t.Errorf("%d leases are kept when their host has left", len(b.leases))
+	}
+}
+
+func TestWhatNoMemberSaysIsNotBelieved(t *testing.T) {
+	stranger, b := newMachine(clock.Actor{Birth: 9, Rand: 9}, nil), newMachine(bob, nil)
 	_ = stranger.Host(t0, "spy", time.Minute)
 	stranger.Tick(t0)
 	for _, e := range stranger.Envelopes() {
-		if e.To == bob {
-			if err := b.Receive(t0, e.Frame); err != nil {
-				t.Fatal(err)
-			}
+		if err := b.Receive(t0, e.Frame); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, ok := b.Heartbeat(t0, "spy"); ok {
-		t.Error("a stranger's worker is believed")
+	if len(b.leases) != 0 {
+		t.Error("a stranger's worker is noted")
 	}
 }
 
