@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -73,7 +74,7 @@ var mutants = []mutant{
 }
 
 func TestEveryMutantIsCaught(t *testing.T) {
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, records) {
 		t.Run(strings.ReplaceAll(m.rule, " ", "-"), func(t *testing.T) {
 			root, overlay := broken(t, m)
 			if !*enabled {
