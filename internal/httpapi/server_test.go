@@ -490,6 +490,7 @@ func TestAWatchTellsEveryChangeAndResumes(t *testing.T) {
 		for i := range 100 { // more than the history holds
 			x.must([]int{201, 200}[min(i, 1)], "PUT", "/v1/keys/a/4", fmt.Sprint(i))
 		}
+		synctest.Wait() // until they are history
 		e = x.watch("match=a/**&last_event_id=" + url.QueryEscape(last.id))
 		e.expect(": watching")
 		e.expect("lagged")
