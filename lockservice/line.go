@@ -3,13 +3,24 @@ package lockservice
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // line is where the callers of one session queue for one lock: only the first of
 // them has an entry in the queue of its owner, so a session with many of them gets
-// no more than its share.
+// no more than its share. Who gives up leaves the place of its entry to the next.
 type line struct {
 	waiting []chan struct{} // each of capacity 1: told once
+	asked   time.Duration   // when the entry that was given up was made; 0: none was
+}
+
+// place returns when the entry of the caller at the head counts from.
+func (s *Session) place(lock string, now time.Duration) time.Duration {
+	if asked := s.lines[lock].asked; asked != 0 {
+		return asked
+	}
+	s.lines[lock].asked = now
+	return now
 }
 
 // join waits for the place at the head of the line. Who only tries does not wait
@@ -45,16 +56,19 @@ func (s *Session) join(ctx context.Context, c Call) error {
 	}
 	s.mu.Unlock()
 	if i < 0 { // our turn came meanwhile
-		s.leaveLine(c.Lock)
+		s.leaveLine(c.Lock, false)
 	}
 	return err
 }
 
-// leaveLine lets the next one step forward.
-func (s *Session) leaveLine(lock string) {
+// leaveLine lets the next one step forward; behind a lease, at the end of the queue.
+func (s *Session) leaveLine(lock string, got bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lines[lock]
+	if got {
+		l.asked = 0
+	}
 	if len(l.waiting) == 0 {
 		delete(s.lines, lock)
 		return

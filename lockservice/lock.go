@@ -57,11 +57,10 @@ func (s *Session) call(lock string, try bool, opts []Option) Call {
 	return c
 }
 
-func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
+func (s *Session) acquire(ctx context.Context, c Call) (l *Lease, err error) {
 	if err := s.cfg.Node.validateTTL(c.TTL); err != nil {
 		return nil, fmt.Errorf("lock %q: %w", c.Lock, err)
 	}
-	asked := s.cfg.Clock()
 	base := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -71,9 +70,9 @@ func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 	if err := s.join(ctx, c); err != nil {
 		return nil, err
 	}
-	defer s.leaveLine(c.Lock)
+	defer func() { s.leaveLine(c.Lock, err == nil) }()
 	id, result, err := s.start(func(t Time) (uint64, error) {
-		c.Waited = t.Mono - asked
+		c.Waited = t.Mono - s.place(c.Lock, t.Mono)
 		return s.node.Acquire(t, c)
 	})
 	if err != nil {

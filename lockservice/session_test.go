@@ -215,13 +215,8 @@ func TestOneLocalWaiterStandsForAll(t *testing.T) {
 		}
 		mustUnlock(t, first)
 		wg.Wait()
-		if got := strings.Join(order[:3], " "); got != "a0 a1 b" && got != "a0 b a1" {
-			t.Errorf("order %v", order)
-		}
-		for i, name := range order[3:] {
-			if want := fmt.Sprint("a", i+2); name != want {
-				t.Errorf("%d: %s, want %s", i, name, want)
-			}
+		if got := strings.Join(order, " "); got != "a0 b a1 a2 a3 a4 a5 a6 a7 a8 a9" {
+			t.Errorf("order %v", got)
 		}
 	})
 }
@@ -768,6 +763,36 @@ func TestContendersGetFairShares(t *testing.T) {
 		}
 		if total < 1500 {
 			t.Errorf("%d turns in 20 s", total)
+		}
+	})
+}
+
+// Who gives up leaves its place in the queue to the next of its session.
+func TestALocalWaiterInheritsThePlaceOfOneThatGaveUp(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		a, b, c := w.three()
+		first := mustLock(t, c, "x")
+		go func() {
+			if _, err := a.Lock(in(t, 5*time.Second), "x"); !errors.Is(err, ErrTimeout) {
+				t.Error(err)
+			}
+		}()
+		time.Sleep(time.Second)
+		got := make(chan string, 2)
+		wait := func(s *Session, name string) {
+			go func() {
+				l := mustLock(t, s, "x")
+				mustUnlock(t, l)
+				got <- name
+			}()
+			time.Sleep(time.Second)
+		}
+		wait(b, "b")
+		wait(a, "a")
+		time.Sleep(10 * time.Second)
+		mustUnlock(t, first)
+		if one, two := <-got, <-got; one != "a" || two != "b" {
+			t.Errorf("%s, then %s", one, two)
 		}
 	})
 }
