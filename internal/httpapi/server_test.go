@@ -134,6 +134,7 @@ func (x *fixture) do(method, path, body string, header ...string) answer {
 	if err != nil {
 		x.t.Fatalf("%s %s: %v", method, path, err)
 	}
+	synctest.Wait() // until subscribers and the history have what it did
 	return answer{res.StatusCode, res.Header, strings.TrimSpace(string(got))}
 }
 
@@ -490,7 +491,6 @@ func TestAWatchTellsEveryChangeAndResumes(t *testing.T) {
 		for i := range 100 { // more than the history holds
 			x.must([]int{201, 200}[min(i, 1)], "PUT", "/v1/keys/a/4", fmt.Sprint(i))
 		}
-		synctest.Wait() // until they are history
 		e = x.watch("match=a/**&last_event_id=" + url.QueryEscape(last.id))
 		e.expect(": watching")
 		e.expect("lagged")
