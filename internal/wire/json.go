@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
@@ -63,7 +64,11 @@ func appendJSON(dst []byte, r *Reader) ([]byte, error) {
 		return append(dst, '}'), nil
 	case rankNumber:
 		if code := r.b[r.n]; code == msgpcode.Float || code == msgpcode.Double {
-			b, err := json.Marshal(r.Float())
+			f := r.Float()
+			if math.Abs(f) >= maxExact { // without an exponent it would be read as an integer
+				return strconv.AppendFloat(dst, f, 'e', -1, 64), nil
+			}
+			b, err := json.Marshal(f)
 			return append(dst, b...), err
 		}
 		if n := r.number(); n.neg {
@@ -88,8 +93,8 @@ func appendJSONString(dst, s []byte) []byte {
 	return append(dst, b...)
 }
 
-// FromJSON appends the canonical form of the one JSON value in src. Integral
-// numbers within 64 bits are exact; a key that appears twice is refused.
+// FromJSON appends the canonical form of the one JSON value in src. Integers are exact:
+// those beyond 64 bits are refused, as is a key that appears twice.
 func FromJSON(dst, src []byte) ([]byte, error) {
 	if len(src) > 6*MaxValueBytes+64 {
 		return dst, errSize
@@ -184,6 +189,9 @@ func fromNumber(dst []byte, s string) ([]byte, error) {
 	}
 	if u, err := strconv.ParseUint(s, 10, 64); err == nil {
 		return AppendUint(dst, u), nil
+	}
+	if !strings.ContainsAny(s, ".eE") {
+		return dst, &ValueError{fmt.Sprintf("JSON: %.40s does not fit 64 bits: integers are %d to %d; write a float with a point or an exponent, or a string", s, math.MinInt64, uint64(math.MaxUint64))}
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsInf(f, 0) {

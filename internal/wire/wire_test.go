@@ -98,6 +98,9 @@ func TestJSONGoesThereAndBack(t *testing.T) {
 	f(`1.0`, `1`)
 	f(`-0.0`, `0`)
 	f(`1e300`, `1e+300`)
+	f(`1e19`, `1e+19`) // without an exponent it would come back as another type, or not at all
+	f(`1e20`, `1e+20`)
+	f(`-9223372036854775809.0`, `-9.223372036854776e+18`)
 	f(`"\u0000\"\\é<"`, `"\u0000\"\\é\u003c"`)
 	f(`[]`, `[]`)
 	f(`{}`, `{}`)
@@ -129,6 +132,8 @@ func TestABadValueSaysWhatIsAllowed(t *testing.T) {
 	f(json.RawMessage(`1 2`), "follows")
 	f(json.RawMessage(`{`), "JSON")
 	f(json.Number("true"), "not a number")
+	f(json.RawMessage(`[18446744073709551616]`), "integers are -9223372036854775808 to 18446744073709551615")
+	f(json.RawMessage(`-9223372036854775809`), "does not fit 64 bits")
 
 	type node struct{ Next *node }
 	loop := &node{}
@@ -312,8 +317,15 @@ func FuzzFromJSON(f *testing.F) {
 		if n := allocated(func() { c, err = FromJSON(nil, b) }); n > ceiling(len(b)) {
 			t.Fatalf("%d bytes of input allocate %d", len(b), n)
 		}
-		if err == nil && !IsCanonical(c) {
+		if err != nil {
+			return
+		}
+		if !IsCanonical(c) {
 			t.Fatalf("% x is not canonical", c)
+		}
+		js, err := AppendJSON(nil, c)
+		if again, err2 := FromJSON(nil, js); err != nil || err2 != nil || !bytes.Equal(again, c) {
+			t.Fatalf("% x became %s, %v, and back % x, %v", c, js, err, again, err2)
 		}
 	})
 }
