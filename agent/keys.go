@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // WriteOption changes one write.
@@ -37,7 +38,7 @@ type report struct {
 // WithTTL makes what is written expire after d, on every peer.
 func WithTTL(d time.Duration) WriteOption { return func(o *writeOptions) { o.ttl = d } }
 
-// WithKind gives a key without a rule its type.
+// WithKind gives a key without a rule its type, whatever it is.
 func WithKind(k crdt.Kind) WriteOption { return func(o *writeOptions) { o.kind = k } }
 
 // IfVersion writes only if the key is at version v on this peer; 0 means absent.
@@ -64,6 +65,9 @@ func prepare(op *crdt.Op, opts []WriteOption) (manner, error) {
 	}
 	if o.ttl < 0 {
 		return manner{}, fmt.Errorf("key %q: ttl %v: want a positive duration", op.Key, o.ttl)
+	}
+	if o.kind == crdt.Counter && op.Verb == crdt.Put {
+		return manner{}, &wire.ValueError{Reason: "a counter is not assigned; add to it"}
 	}
 	if o.ttl > 0 {
 		op.Expiry = uint64(time.Now().Add(o.ttl).UnixMilli())
@@ -107,7 +111,10 @@ func (a *Agent) write(ctx context.Context, how manner, ops ...crdt.Op) error {
 		return ErrClosed
 	}
 	now := time.Now()
-	_, err := a.replica.Write(now, how.urgent, ops...)
+	ops, err := a.admit(now, ops)
+	if err == nil {
+		_, err = a.replica.Write(now, how.urgent, ops...)
+	}
 	if err == nil {
 		for _, r := range how.reports {
 			*r.into = 0
@@ -125,7 +132,10 @@ func (a *Agent) write(ctx context.Context, how manner, ops ...crdt.Op) error {
 	return err
 }
 
-// Put assigns value to key, by the key's type: see crdt.Op. value may be a
+// Put assigns value to key, by the key's type: that of WithKind, or else of the key's
+// rule, or else what the key is here, or else a register. A set takes an array and an
+// object a map, which they become; a max takes a number and keeps the greater; a counter
+// is not assigned. An assignment by WithKind makes the key another type. value may be a
 // crdt.Value, any of Go's natural types, or a struct with msgpack or json tags; it
 // is copied. When Put returns, this peer's readers see it.
 func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOption) error {

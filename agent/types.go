@@ -78,7 +78,8 @@ type Counter struct {
 // Counter returns a handle on the counter at key.
 func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 
-// Add adds n, which may be negative.
+// Add adds n, which may be negative. What would carry the sum beyond an int64 is refused
+// with a *wire.ValueError; where peers do so together, the sum stops there.
 func (c Counter) Add(ctx context.Context, n int64) error {
 	if err := c.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
 		return fmt.Errorf("counter %q: %w", c.key, err)
@@ -145,8 +146,11 @@ func (o Object) Replace(ctx context.Context, fields any, opts ...WriteOption) er
 	return o.write(ctx, crdt.Op{Verb: crdt.Put}, fields, append(opts[:len(opts):len(opts)], WithKind(crdt.Object)))
 }
 
-// Put assigns one leaf, or a whole value below path.
+// Put assigns one leaf, or a whole value below path; without a path it is Replace.
 func (o Object) Put(ctx context.Context, value any, path ...string) error {
+	if len(path) == 0 {
+		return o.Replace(ctx, value)
+	}
 	return o.write(ctx, crdt.Op{Verb: crdt.Put, Path: path}, value, nil)
 }
 

@@ -1,0 +1,103 @@
+package agent
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// A Put that names no type keeps the key's; only WithKind makes it another.
+func TestAPutKeepsTheTypeOfItsKey(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func(key string, kind crdt.Kind, value string) {
+		t.Helper()
+		if e, _ := a.Entry(key); e.Kind() != kind || e.Value().String() != value {
+			t.Errorf("%s is the %v %v, want the %v %s", key, e.Kind(), e.Value(), kind, value)
+		}
+	}
+	must(a.Set("s").Add(ctx, "a", "b"))
+	must(a.Put(ctx, "s", []string{"c", "b"}))
+	holds("s", crdt.Set, `["b","c"]`)
+	if bad := (*wire.ValueError)(nil); !errors.As(a.Put(ctx, "s", 1), &bad) {
+		t.Error("a set took a number")
+	}
+	must(a.Object("o").Patch(ctx, map[string]any{"x": 1, "y": map[string]any{"z": 2}}))
+	must(a.Put(ctx, "o", map[string]any{"x": 3}))
+	holds("o", crdt.Object, `{"x":3}`)
+	must(a.Object("o").Put(ctx, map[string]any{"x": 4}))
+	must(a.Object("new").Put(ctx, map[string]any{"x": 4}))
+	holds("o", crdt.Object, `{"x":4}`)
+	holds("new", crdt.Object, `{"x":4}`)
+	must(a.Max("m").Bump(ctx, 7))
+	must(a.Put(ctx, "m", 3))
+	holds("m", crdt.Max, "7")
+	must(a.Counter("c").Add(ctx, 7))
+	if bad := (*crdt.TypeError)(nil); !errors.As(a.Put(ctx, "c", 1), &bad) || bad.Have != crdt.Counter {
+		t.Error("a counter was assigned")
+	}
+	if bad := (*wire.ValueError)(nil); !errors.As(a.Put(ctx, "absent", 1, WithKind(crdt.Counter)), &bad) {
+		t.Error("an absent counter was assigned")
+	}
+	holds("c", crdt.Counter, "7")
+
+	b := a.Batch().Put("s", []string{"d"}, IfVersion(1)).Put("r", []string{"d"})
+	if err := b.Commit(ctx); err == nil {
+		t.Fatal("committed against a wrong version")
+	}
+	must(a.Put(ctx, "s", 1, WithKind(crdt.Register)))
+	holds("s", crdt.Register, "1")
+	b.ops[0].If = nil
+	must(b.Commit(ctx)) // by the type the key has now
+	holds("s", crdt.Register, `["d"]`)
+
+	must(a.Set("brief").Add(ctx, 1))
+	must(a.Put(ctx, "brief", []int{2}, WithTTL(30*time.Millisecond)))
+	holds("brief", crdt.Set, "[2]")
+}
+
+func TestACounterRefusesWhatItCannotHold(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	f := func(key string, n, want int64) {
+		t.Helper()
+		before, _ := a.Counter(key).Value()
+		err := a.Counter(key).Add(ctx, n)
+		if before+n == want != (err == nil) {
+			t.Errorf("%d and %d: %v", before, n, err)
+		}
+		if bad := (*wire.ValueError)(nil); err != nil && !errors.As(err, &bad) {
+			t.Errorf("%d and %d: %T", before, n, err)
+		}
+		if got, _ := a.Counter(key).Value(); got != want {
+			t.Errorf("%d and %d made %d, want %d", before, n, got, want)
+		}
+	}
+	f("up", math.MaxInt64-1, math.MaxInt64-1)
+	f("up", 2, math.MaxInt64-1)
+	f("up", 1, math.MaxInt64)
+	f("up", 1, math.MaxInt64)
+	f("up", -3, math.MaxInt64-3)
+	f("down", math.MinInt64, 0)
+	f("down", -math.MaxInt64, -math.MaxInt64)
+	f("down", -1, -math.MaxInt64)
+	if err := a.Object("o").Increment(ctx, math.MaxInt64, "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Object("o").Increment(ctx, 1, "a", "b"); err == nil {
+		t.Error("a counter in an object went past its end")
+	}
+	if err := a.Object("o").Increment(ctx, 1, "a", "c"); err != nil {
+		t.Error(err)
+	}
+}
