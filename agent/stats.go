@@ -12,27 +12,27 @@ import (
 
 // Stats is a reading of this peer's counters and gauges.
 type Stats struct {
-	Reads         uint64 // Get is sampled: one call in 64 counts for all
-	Writes        uint64
-	Conflicts     uint64
-	CacheHits     uint64
-	CacheMisses   uint64
-	Invalidated   uint64 // cached values dropped because the key changed
-	CacheSize     int
-	CacheMax      int
-	Flushes       uint64
-	PendingWrites int // deltas that wait for peers
-	Backlog       int // bytes written that are not carried out yet
-	Subscriptions int
-	FramesDropped uint64 // arrived faster than they could be taken; repaired
-	Vector        clock.Vector
-	Store         crdt.Stats
-	Gossip        gossip.Stats
-	Transport     transport.Stats
-	Members       map[string]int // by state
-	Workers       map[string]int // by whether they are active or unreachable
-	Problems      map[string]int // of live peers, by kind
-	Blocking      []string       // peers that keep removals from being forgotten
+	Reads         uint64          `json:"reads"` // Get is sampled: one call in 64 counts for all
+	Writes        uint64          `json:"writes"`
+	Conflicts     uint64          `json:"conflicts"`
+	CacheHits     uint64          `json:"cache_hits"`
+	CacheMisses   uint64          `json:"cache_misses"`
+	Invalidated   uint64          `json:"invalidated"` // cached values dropped because the key changed
+	CacheSize     int             `json:"cache_size"`
+	CacheMax      int             `json:"cache_max"`
+	Flushes       uint64          `json:"flushes"`
+	PendingWrites int             `json:"pending_writes"` // deltas that wait for peers
+	Backlog       int             `json:"backlog"`        // bytes written that are not carried out yet
+	Subscriptions int             `json:"subscriptions"`
+	FramesDropped uint64          `json:"frames_dropped"` // arrived faster than they could be taken; repaired
+	Vector        clock.Vector    `json:"vector"`
+	Store         crdt.Stats      `json:"store"`
+	Gossip        gossip.Stats    `json:"gossip"`
+	Transport     transport.Stats `json:"transport"`
+	Members       map[string]int  `json:"members"`  // by state
+	Workers       map[string]int  `json:"workers"`  // by whether they are active or unreachable
+	Problems      map[string]int  `json:"problems"` // of live peers, by kind
+	Blocking      []string        `json:"blocking"` // peers that keep removals from being forgotten
 }
 
 // Stats returns the current reading. It is the caller's.
@@ -59,7 +59,7 @@ func (a *Agent) Stats() Stats {
 	s.Vector = a.store.Context().Vector()
 	s.Store, s.Gossip = a.store.Stats(), a.replica.Engine().Stats()
 	s.Conflicts, s.Flushes, s.PendingWrites = s.Store.Conflicts, s.Gossip.Flushes, s.Gossip.Pending
-	s.Blocking = a.replica.Engine().Blocking()
+	s.Blocking = append([]string{}, a.replica.Engine().Blocking()...)
 	for _, k := range a.members {
 		s.Members[k.State.String()]++
 	}

@@ -9,17 +9,21 @@ import (
 
 // Stats counts what a Store holds and has done.
 type Stats struct {
-	Keys, Live, Removals, Bytes, Actors int
+	Keys     int `json:"keys"`
+	Live     int `json:"live"`
+	Removals int `json:"removals"`
+	Bytes    int `json:"bytes"`
+	Actors   int `json:"actors"`
 
-	Merged      uint64 // remote deltas that changed the state
-	Duplicates  uint64 // remote dots seen before
-	Superseded  uint64 // deltas that were overwritten when they came
-	Quarantined uint64 // deltas from too far in the future
-	Conflicts   uint64 // concurrent writes of which one lost
-	Expired     uint64
-	Collected   uint64 // removals forgotten because they were stable
-	Truncated   uint64 // removals forgotten because there were too many
-	Dropped     uint64 // records removed because another replica had superseded them
+	Merged      uint64 `json:"merged"`      // remote deltas that changed the state
+	Duplicates  uint64 `json:"duplicates"`  // remote dots seen before
+	Superseded  uint64 `json:"superseded"`  // deltas that were overwritten when they came
+	Quarantined uint64 `json:"quarantined"` // deltas from too far in the future
+	Conflicts   uint64 `json:"conflicts"`   // concurrent writes of which one lost
+	Expired     uint64 `json:"expired"`
+	Collected   uint64 `json:"collected"` // removals forgotten because they were stable
+	Truncated   uint64 `json:"truncated"` // removals forgotten because there were too many
+	Dropped     uint64 `json:"dropped"`   // records removed because another replica had superseded them
 }
 
 // Stats returns the current counts.

@@ -8,16 +8,29 @@ import (
 
 // Stats counts what an Engine has done.
 type Stats struct {
-	Pushed, DeltasSent, VoidsSent          uint64
-	DeltasReceived, Duplicates             uint64
-	FramesSent, FramesReceived             uint64
-	BytesSent, BytesReceived               uint64
-	Flushes, Overflows, Lost               uint64
-	GapRequests, GapAnswers                uint64
-	Digests, SyncRequests, Reconciliations uint64
-	BeatsSent, BeatsReceived               uint64            // leases of workers, not frames
-	Refused                                map[string]uint64 // frames, by reason
-	Pending, QueuedBytes, Gaps             int
+	Pushed          uint64            `json:"pushed"`
+	DeltasSent      uint64            `json:"deltas_sent"`
+	VoidsSent       uint64            `json:"voids_sent"`
+	DeltasReceived  uint64            `json:"deltas_received"`
+	Duplicates      uint64            `json:"duplicates"`
+	FramesSent      uint64            `json:"frames_sent"`
+	FramesReceived  uint64            `json:"frames_received"`
+	BytesSent       uint64            `json:"bytes_sent"`
+	BytesReceived   uint64            `json:"bytes_received"`
+	Flushes         uint64            `json:"flushes"`
+	Overflows       uint64            `json:"overflows"`
+	Lost            uint64            `json:"lost"`
+	GapRequests     uint64            `json:"gap_requests"`
+	GapAnswers      uint64            `json:"gap_answers"`
+	Digests         uint64            `json:"digests"`
+	SyncRequests    uint64            `json:"sync_requests"`
+	Reconciliations uint64            `json:"reconciliations"`
+	BeatsSent       uint64            `json:"beats_sent"`
+	BeatsReceived   uint64            `json:"beats_received"` // leases of workers, not frames
+	Refused         map[string]uint64 `json:"refused"`        // frames, by reason
+	Pending         int               `json:"pending"`
+	QueuedBytes     int               `json:"queued_bytes"`
+	Gaps            int               `json:"gaps"`
 }
 
 func (s *Stats) refused(reason string) {

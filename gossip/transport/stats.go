@@ -9,29 +9,31 @@ import (
 // the maps are always all there, do not change between versions, and fit as
 // metric labels.
 type Stats struct {
-	Packets Traffic // frames of SendPacket
-	Streams Traffic // frames of SendStream
+	Packets Traffic `json:"packets"` // frames of SendPacket
+	Streams Traffic `json:"streams"` // frames of SendStream
 
 	// Drops counts frames lost here: queue_full, stream_broken, peer_gone (while
 	// queued), handler_queue_full (memberlist's), unknown_kind, cut.
-	Drops map[string]uint64
+	Drops map[string]uint64 `json:"drops"`
 	// Refused counts connections and packets turned away: wrong_cluster,
 	// wrong_key, wrong_version, wrong_target, malformed, timeout, busy, cut.
-	Refused map[string]uint64
+	Refused map[string]uint64 `json:"refused"`
 
-	StreamsOut int // peer streams we opened that are up
-	StreamsIn  int // peer streams others opened that are up
+	StreamsOut int `json:"streams_out"` // peer streams we opened that are up
+	StreamsIn  int `json:"streams_in"`  // peer streams others opened that are up
 
-	RejoinAttempts uint64        // addresses dialled to find lost peers
-	Heals          uint64        // lost addresses that came back
-	Missing        int           // known addresses with no living member
-	PartitionAge   time.Duration // since the longest missing of them went missing; 0 if none
+	RejoinAttempts uint64        `json:"rejoin_attempts"` // addresses dialled to find lost peers
+	Heals          uint64        `json:"heals"`           // lost addresses that came back
+	Missing        int           `json:"missing"`         // known addresses with no living member
+	PartitionAge   time.Duration `json:"partition_age"`   // since the longest missing of them went missing; 0 if none
 }
 
 // Traffic counts frames and their bytes.
 type Traffic struct {
-	In, Out           uint64
-	BytesIn, BytesOut uint64
+	In       uint64 `json:"in"`
+	Out      uint64 `json:"out"`
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"`
 }
 
 // cause is one reason to drop or refuse.

@@ -58,7 +58,7 @@ var Operations = []Operation{
 	{"kv_put", "PUT", "/v1/keys/{key}", writing, "assign a key: ?ttl=30s, ?type=set, ?replicas=2", put},
 	{"kv_delete", "DELETE", "/v1/keys/{key}", []string{"replicas"}, "delete a key", remove},
 	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values"}, "keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", list},
-	{"kv_patch", "PATCH", "/v1/keys/{key}", writing, "merge fields into an object", patch},
+	{"kv_patch", "PATCH", "/v1/keys/{key}", recording, "merge fields into an object", patch},
 	{"set_update", "POST", "/v1/sets/{key}", nil, `add to and remove from a set: {"add":[…],"remove":[…]}`, updateSet},
 	{"counter_add", "POST", "/v1/counters/{key}", nil, `count, or raise a maximum: {"add":1} or {"max":7}`, count},
 	{"task_list", "GET", "/v1/tasks", []string{"limit", "after"}, "tasks with their state and progress", listTasks},

@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -121,7 +123,12 @@ type Listing struct {
 	Next  string `json:"next,omitempty"` // ?after= for the next page
 }
 
-const maxPage = 1000
+// A page holds so many entries, and ends after the one that brings its values to so
+// many bytes.
+const (
+	maxPage   = 1000
+	pageBytes = 4 << 20
+)
 
 func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
@@ -137,23 +144,25 @@ func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, bad("%v", err)
 	}
 	l := Listing{Keys: []Key{}, Count: len(keys)}
-	after := r.Query.Get("after")
-	for _, key := range keys {
-		if key <= after && after != "" {
-			continue
-		}
+	at, found := slices.BinarySearch(keys, r.Query.Get("after"))
+	if found {
+		at++
+	}
+	size := 0
+	for _, key := range keys[at:] {
 		e, ok := a.Entry(key)
 		if !ok {
 			continue
 		}
-		if len(l.Keys) == limit {
-			l.Next = l.Keys[limit-1].Key
+		if len(l.Keys) == limit || size >= pageBytes {
+			l.Next = l.Keys[len(l.Keys)-1].Key
 			break
 		}
 		k := Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}
 		if values {
 			if v, err := a.Resolve(key, e); err == nil {
 				k.Value = &v
+				size += len(v.Raw())
 			}
 		}
 		l.Keys = append(l.Keys, k)
@@ -191,6 +200,9 @@ func (r Request) decode(v any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return bad("body: %v", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return bad("body: something follows the object")
 	}
 	return nil
 }
@@ -302,7 +314,9 @@ func conflicts(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time().UTC()}
 	}
 	out := make([]Conflict, 0, len(found))
-	for _, c := range found {
+	for size, i := 0, 0; i < len(found) && size < pageBytes; i++ {
+		c := found[i]
+		size += len(c.Winner.Value.Raw()) + len(c.Loser.Value.Raw())
 		out = append(out, Conflict{c.Key, c.Path, c.Rule, side(c.Winner), side(c.Loser)})
 	}
 	return Response{Body: out}, nil

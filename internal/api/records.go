@@ -54,12 +54,19 @@ func listTasks(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	if found {
 		after++
 	}
+	size := 0
 	for _, id := range ids[after:] {
-		if len(page.Tasks) == limit {
-			page.Next = page.Tasks[limit-1].ID
+		if len(page.Tasks) == limit || size >= pageBytes {
+			page.Next = page.Tasks[len(page.Tasks)-1].ID
 			break
 		}
-		page.Tasks = append(page.Tasks, task(a, id))
+		t := task(a, id)
+		for _, v := range []*crdt.Value{t.State, t.Progress} {
+			if v != nil {
+				size += len(v.Raw())
+			}
+		}
+		page.Tasks = append(page.Tasks, t)
 	}
 	return Response{Body: page}, nil
 }

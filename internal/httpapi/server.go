@@ -22,10 +22,11 @@ import (
 
 // Config configures a server.
 type Config struct {
-	Agent   *agent.Agent
-	Metrics http.Handler // served at /metrics
-	Logger  *slog.Logger
-	Faults  bool // serve /v1/dev/cut and /v1/dev/heal
+	Agent    *agent.Agent
+	Metrics  http.Handler // served at /metrics
+	Panicked func()       // called for each request that panicked
+	Logger   *slog.Logger
+	Faults   bool // serve /v1/dev/cut and /v1/dev/heal
 }
 
 const (
@@ -42,19 +43,20 @@ type Server struct {
 	drain  context.CancelFunc // ends streams
 }
 
-// Listen serves on addr, loopback only, until Close.
-func Listen(addr string, cfg Config) (*Server, net.Addr, error) {
+// Listen opens addr, loopback only, for Serve. Until then callers wait.
+func Listen(addr string) (net.Listener, error) {
 	if err := loopback(addr); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("http: %w", err)
+		return nil, fmt.Errorf("http: %w", err)
 	}
-	return serve(l, cfg), l.Addr(), nil
+	return l, nil
 }
 
-func serve(l net.Listener, cfg Config) *Server {
+// Serve answers on l until Close, which closes l too.
+func Serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
 	s.http = &http.Server{
@@ -108,6 +110,9 @@ func (h handler) routes() http.Handler {
 			continue
 		}
 		mux.HandleFunc(op.Method+" "+path, h.operation(op))
+		if bare := strings.TrimSuffix(op.Path, "/{key}"); bare != op.Path && !served(op.Method, bare) {
+			mux.HandleFunc(op.Method+" "+bare, keyless(op)) // the router would redirect
+		}
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", h.ready)
@@ -119,7 +124,17 @@ func (h handler) routes() http.Handler {
 		mux.HandleFunc("POST /v1/dev/heal", h.heal)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unrouted(w, r, mux) })
-	return guard(http.NewCrossOriginProtection().Handler(mux))
+	return h.recovering(guard(http.NewCrossOriginProtection().Handler(mux)))
+}
+
+func served(method, path string) bool {
+	return slices.ContainsFunc(api.Operations, func(op api.Operation) bool { return op.Method == method && op.Path == path })
+}
+
+func keyless(op api.Operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: fmt.Sprintf("%s names no key; want %s %s", r.URL.Path, op.Method, op.Path)})
+	}
 }
 
 // unrouted answers what no pattern of mux matches.

@@ -88,7 +88,7 @@ func serving(t *testing.T, tune func(*Config), f func(*fixture)) {
 			tune(&cfg)
 		}
 		p := &pipes{make(chan net.Conn), make(chan struct{})}
-		x := &fixture{t, a, serve(p, cfg), p, &http.Client{Transport: &http.Transport{DialContext: p.dial}}}
+		x := &fixture{t, a, Serve(p, cfg), p, &http.Client{Transport: &http.Transport{DialContext: p.dial}}}
 		f(x)
 		x.client.CloseIdleConnections()
 		x.close()
@@ -322,6 +322,9 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-key", "PUT", "/v1/keys/a//b", "1", []string{"empty"}},
 			{"bad-key", "PUT", "/v1/keys/a/./b", "1", []string{"."}},
 			{"bad-key", "GET", "/v1/keys/", "", nil},
+			{"bad-key", "PUT", "/v1/keys", "1", []string{"no key", "PUT /v1/keys/{key}"}},
+			{"bad-key", "DELETE", "/v1/keys", "", []string{"no key"}},
+			{"bad-key", "POST", "/v1/counters", `{"add":1}`, []string{"no key"}},
 			{"bad-key", "GET", "/v1/keys/a%2F%2Fb", "", []string{"empty"}},
 			{"bad-value", "PUT", "/v1/keys/k", "", nil},
 			{"bad-value", "PUT", "/v1/keys/k", "{", nil},
@@ -349,6 +352,14 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-request", "POST", "/v1/counters/c", `{"add":1,"max":2}`, []string{"add", "max"}},
 			{"bad-request", "POST", "/v1/counters/c", `{"add":1.5}`, nil},
 			{"bad-request", "POST", "/v1/counters/c", `[`, nil},
+			{"bad-request", "POST", "/v1/counters/c", `{"add":1} {"add":2}`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/sets/s", `{"add":[1]}]`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/forget", `{"name":"n2"}x`, []string{"follows"}},
+			{"bad-request", "PATCH", "/v1/keys/k?type=set", "{}", []string{"type", "ttl"}},
+			{"bad-value", "PUT", "/v1/keys/k", "18446744073709551616", []string{"18446744073709551615", "64 bits"}},
+			{"bad-value", "PUT", "/v1/keys/k", `{"a":[-9223372036854775809]}`, []string{"-9223372036854775808"}},
+			{"bad-value", "POST", "/v1/counters/c", `{"max":18446744073709551616}`, []string{"64 bits"}},
+			{"bad-value", "PUT", "/v1/keys/k?type=counter", "1", []string{"counter", "add"}},
 			{"bad-request", "POST", "/v1/forget", `"n2"`, nil},
 			{"bad-value", "POST", "/v1/counters/c", `{"max":"high"}`, nil},
 			{"bad-value", "PATCH", "/v1/keys/o", `[1]`, nil},
@@ -392,7 +403,7 @@ func TestAWebPageCannotDriveALocalDaemon(t *testing.T) {
 
 func TestAddressesBeyondLoopbackAreRefused(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", ":0", "10.0.0.1:0", "example.org:0", "127.0.0.1"} {
-		if s, _, err := Listen(addr, Config{}); err == nil || !strings.Contains(err.Error(), "want") {
+		if s, err := Listen(addr); err == nil || !strings.Contains(err.Error(), "want") {
 			t.Errorf("%s: %v, %v", addr, s, err)
 		}
 	}
@@ -624,6 +635,45 @@ func TestAWriteThatWaitsForCopiesSaysWhoLacksIt(t *testing.T) {
 		got := x.must(504, "PUT", "/v1/keys/k?replicas=2", "1")
 		x.refused("not-replicated", got, "0 of 2")
 		x.reads("/v1/keys/k", "1")
+	})
+}
+
+// A handler that panics costs its own request, and is told where faults are looked for.
+func TestAPanicIsAnsweredLoggedAndCounted(t *testing.T) {
+	var log bytes.Buffer
+	panics := 0
+	half := false
+	tune := func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+		c.Panicked = func() { panics++ }
+		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if half {
+				fmt.Fprintln(w, "half an ans")
+				http.NewResponseController(w).Flush()
+			}
+			panic("out of ideas")
+		})
+	}
+	serving(t, tune, func(x *fixture) {
+		x.refused("internal", x.must(500, "GET", "/metrics", ""), "out of ideas")
+		for _, want := range []string{"level=ERROR", "out of ideas", "path=/metrics", "server_test.go"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log does not hold %q:\n%s", want, log.String())
+			}
+		}
+		half = true
+		res, err := x.client.Get(base + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Error("half an answer looks whole")
+		}
+		if panics != 2 {
+			t.Errorf("counted %d panics", panics)
+		}
+		x.must(200, "GET", "/healthz", "")
 	})
 }
 

@@ -79,7 +79,7 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subsc
 		if err := out.SetWriteDeadline(time.Now().Add(eventWrite)); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, format, args...); err != nil || len(sub.C()) > 0 {
+		if _, err := fmt.Fprintf(w, format, args...); err != nil {
 			return err
 		}
 		return out.Flush()

@@ -10,22 +10,29 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// Handler serves the metrics of a.
-func Handler(a *agent.Agent) http.Handler {
-	r := Registry(a)
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+// Metrics serves the metrics of one agent.
+type Metrics struct {
+	http.Handler
+	Panics   prometheus.Counter // HTTP requests that panicked
+	registry *prometheus.Registry
 }
 
-// Registry returns a registry with the metrics of a.
-func Registry(a *agent.Agent) *prometheus.Registry {
+// New returns the metrics of a, and those of Go and the process.
+func New(a *agent.Agent) *Metrics {
 	r := prometheus.NewRegistry()
+	m := &Metrics{
+		Handler:  promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}),
+		Panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "sentinel_http_panics_total", Help: "HTTP requests that panicked: each is a fault to report."}),
+		registry: r,
+	}
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 		collector{a},
+		m.Panics,
 	)
-	return r
+	return m
 }
 
 // metric is one line of the table: how a number of Stats is shown.

@@ -37,8 +37,9 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	}
 	defer sub.Close()
 
-	r := Registry(a)
-	problems, err := testutil.GatherAndLint(r)
+	m := New(a)
+	m.Panics.Inc()
+	problems, err := testutil.GatherAndLint(m.registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,13 +47,13 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	w := httptest.NewRecorder()
-	Handler(a).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	text, err := io.ReadAll(w.Body)
 	if err != nil || w.Code != 200 {
 		t.Fatal(w.Code, err)
 	}
 	for _, want := range []string{
-		"sentinel_keys 1", "sentinel_writes_total 3", "sentinel_reads_total 1", "sentinel_subscriptions 1",
+		"sentinel_keys 1", "sentinel_writes_total 3", "sentinel_reads_total 1", "sentinel_subscriptions 1", "sentinel_http_panics_total 1",
 		`sentinel_members{state="alive"} 1`, "go_goroutines ", "process_resident_memory_bytes ", "go_build_info{",
 	} {
 		if !strings.Contains(string(text), "\n"+want) {

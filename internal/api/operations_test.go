@@ -1,0 +1,243 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+// fleet runs peers n1 to n<count> on a network in memory, in virtual time.
+func fleet(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
+		n := memnet.New(5)
+		var peers []*agent.Agent
+		for i := range count {
+			l, err := n.Listen(address(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := agent.Open(t.Context(), agent.Config{Name: fmt.Sprintf("n%d", i+1), Cluster: "test", Bind: address(i), Network: l,
+				Seeds: []string{address(0)}, Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { a.Close(t.Context()) })
+			peers = append(peers, a)
+		}
+		time.Sleep(10 * time.Second)
+		f(t, n, peers)
+	})
+}
+
+func address(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
+
+// call runs an operation as a surface does.
+func call[T any](t *testing.T, a *agent.Agent, name string, r Request) (body T, err error) {
+	t.Helper()
+	i := slices.IndexFunc(Operations, func(op Operation) bool { return op.Name == name })
+	if i < 0 {
+		t.Fatalf("no operation %q", name)
+	}
+	if r.Query == nil {
+		r.Query = url.Values{}
+	}
+	res, err := Operations[i].Run(t.Context(), a, r)
+	if err != nil || res.Body == nil {
+		return body, err
+	}
+	raw, err := json.Marshal(res.Body)
+	if err == nil {
+		err = json.Unmarshal(raw, &body)
+	}
+	return body, err
+}
+
+func TestTheTableIsSound(t *testing.T) {
+	names, routes := map[string]bool{}, map[string]bool{}
+	for _, op := range Operations {
+		route := op.Method + " " + op.Path
+		if names[op.Name] || routes[route] {
+			t.Errorf("%s %s is there twice", op.Name, route)
+		}
+		names[op.Name], routes[route] = true, true
+		if !regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`).MatchString(op.Name) || op.Summary == "" || !strings.HasPrefix(op.Path, "/v1/") {
+			t.Errorf("%+v is no good name, path or summary", op)
+		}
+		if op.Run == nil && op.Name != "watch" {
+			t.Errorf("%s does nothing", op.Name)
+		}
+	}
+}
+
+func TestAPageIsBoundInBytes(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		a := peers[0]
+		big := strings.Repeat("v", 900<<10)
+		for i := range 12 {
+			if err := errors.Join(
+				a.Put(t.Context(), fmt.Sprintf("k/%02d", i), big),
+				a.Tasks().SetState(t.Context(), fmt.Sprintf("%02d", i), map[string]any{"log": big}),
+			); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// read returns the sizes of the pages, and fails unless they hold all in order.
+		read := func(name string, query url.Values) (sizes []int) {
+			t.Helper()
+			var seen []string
+			for {
+				page, err := call[struct {
+					Keys  []struct{ Key string }
+					Tasks []struct{ ID string }
+					Next  string
+				}](t, a, name, Request{Query: query})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, k := range page.Keys {
+					seen = append(seen, strings.TrimPrefix(k.Key, "k/"))
+				}
+				for _, k := range page.Tasks {
+					seen = append(seen, k.ID)
+				}
+				sizes = append(sizes, len(page.Keys)+len(page.Tasks))
+				if page.Next == "" || len(sizes) > 20 {
+					break
+				}
+				query.Set("after", page.Next)
+			}
+			if !slices.IsSorted(seen) || len(slices.Compact(seen)) != 12 {
+				t.Errorf("%s: the pages hold %v", name, seen)
+			}
+			return sizes
+		}
+		if got := read("kv_list", url.Values{"match": {"k/*"}, "values": {"true"}}); !slices.Equal(got, []int{5, 5, 2}) {
+			t.Errorf("pages of %v keys with their values", got)
+		}
+		if got := read("kv_list", url.Values{"match": {"k/*"}}); !slices.Equal(got, []int{12}) {
+			t.Errorf("pages of %v keys", got)
+		}
+		if got := read("task_list", url.Values{}); !slices.Equal(got, []int{5, 5, 2}) {
+			t.Errorf("pages of %v tasks", got)
+		}
+	})
+}
+
+func TestALostWriteIsShownWithBothSides(t *testing.T) {
+	fleet(t, 2, func(t *testing.T, n *memnet.Network, peers []*agent.Agent) {
+		n.Split([]string{address(0)}, []string{address(1)})
+		big := strings.Repeat("v", 900<<10)
+		for i, p := range peers {
+			if err := p.Put(t.Context(), "k", fmt.Sprint("of n", i+1)); err != nil {
+				t.Fatal(err)
+			}
+			for j := range 5 {
+				if err := p.Put(t.Context(), fmt.Sprintf("big/%d", j), big+p.Name()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		n.Heal()
+		time.Sleep(time.Minute)
+		list, err := call[[]Conflict](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"k"}}})
+		if err != nil || len(list) != 1 {
+			t.Fatalf("conflicts %v, %v", list, err)
+		}
+		c := list[0]
+		if c.Key != "k" || c.Winner.Writer != "n2" || c.Winner.Value.String() != `"of n2"` || c.Loser.Writer != "n1" || c.Loser.Value.String() != `"of n1"` || c.Rule == "" || !c.Winner.At.After(c.Loser.At) {
+			t.Errorf("%+v", c)
+		}
+		list, err = call[[]Conflict](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"big/*"}}})
+		if err != nil || len(list) != 3 { // each has two values of 900 KiB
+			t.Errorf("%d conflicts, %v: want as many as fit a page", len(list), err)
+		}
+	})
+}
+
+func TestASetThatIsEmptiedShowsNothing(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		for _, c := range []struct{ body, want string }{{`{"add":[2,1]}`, "[1,2]"}, {`{"remove":[1,2]}`, ""}} {
+			got, err := call[json.RawMessage](t, peers[0], "set_update", Request{Key: "s", Body: []byte(c.body)})
+			if err != nil || string(got) != c.want {
+				t.Errorf("%s: %s, %v, want %s", c.body, got, err, c.want)
+			}
+		}
+	})
+}
+
+// What a client gets wrong is a *BadRequest, on every operation that has such input.
+func TestBadInputIsABadRequest(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		f := func(name, query, body string) {
+			t.Helper()
+			q, err := url.ParseQuery(query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = call[any](t, peers[0], name, Request{Key: "k", ID: "x", Query: q, Body: []byte(body)})
+			if bad := (*BadRequest)(nil); !errors.As(err, &bad) || bad.Reason == "" {
+				t.Errorf("%s ?%s %s: %v", name, query, body, err)
+			}
+		}
+		f("kv_put", "ttl=0s", "1")
+		f("kv_put", "replicas=-1", "1")
+		f("kv_put", "type=blob", "1")
+		f("kv_list", "limit=1001", "")
+		f("kv_list", "match=["+"z", "")
+		f("task_list", "limit=-1", "")
+		f("conflicts", "limit=many", "")
+		f("worker_list", "free=-1", "")
+		f("worker_list", "state=asleep", "")
+		f("worker_heartbeat", "", `{"ttl":"soon"}`)
+		f("worker_heartbeat", "", `{"ttl":"10s"} {}`)
+		f("assignments_set", "", `{"w1":"t1"}`)
+		f("queue_set", "", `{"waiting":[]}`)
+		f("forget", "", `{"name":"n2","all":true}`)
+	})
+}
+
+// Names in JSON are snake_case throughout.
+func TestEveryNameIsSnakeCase(t *testing.T) {
+	good := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	seen := 0
+	var check func(reflect.Type, string)
+	check = func(v reflect.Type, path string) {
+		switch v.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			check(v.Elem(), path)
+		case reflect.Struct:
+			if _, own := v.MethodByName("MarshalJSON"); own {
+				return
+			}
+			for f := range v.Fields() {
+				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				if f.Anonymous {
+					check(f.Type, path)
+				} else if seen++; f.IsExported() && name != "-" && !good.MatchString(name) {
+					t.Errorf("%s.%s is %q", path, f.Name, name)
+				} else {
+					check(f.Type, path+"."+f.Name)
+				}
+			}
+		}
+	}
+	for _, v := range []any{agent.Stats{}, agent.Member{}, Listing{}, Digest{}, Conflict{}, Task{}, Tasks{}, Worker{}, Queue{}} {
+		check(reflect.TypeOf(v), reflect.TypeOf(v).Name())
+	}
+	if seen < 80 {
+		t.Errorf("only %d names found", seen)
+	}
+}
