@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -412,71 +413,28 @@ func (d *demo) revive(ctx context.Context) error {
 	})
 }
 
+// expected is what the keys hold in the end, "" for whatever the peers agree on.
+var expected = []struct{ key, value string }{
+	{"demo/color/n1", absent}, {"demo/color/n3", ""}, {"demo/contested", ""},
+	{"demo/tags", `["n1-apart","n1-first","n2-apart","n2-first","n3-apart","n3-first"]`},
+	{"demo/done", "120"}, {"demo/record", "102"}, {"demo/task", ""}, {"demo/opinion", ""},
+	{"demo/session/n1", absent}, {"demo/while-away", `"n1 was here"`},
+}
+
+const absent = "–"
+
 // verdict prints what every peer holds, and fails if that is not the same.
 func (d *demo) verdict(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
 	disagree := d.agree(bounded, d.peers)
 	cancel()
-	keys := []string{"demo/color/n1", "demo/color/n3", "demo/contested", "demo/tags", "demo/done", "demo/record", "demo/task", "demo/opinion", "demo/session/n1", "demo/while-away"}
-	want := map[string]string{"demo/done": "120", "demo/record": "102", "demo/color/n1": "–", "demo/session/n1": "–", "demo/while-away": `"n1 was here"`,
-		"demo/tags": `["n1-apart","n1-first","n2-apart","n2-first","n3-apart","n3-first"]`}
 	_ = until(ctx, "expiry", func() error { return elapsed(d.began, 6*time.Second) }) // past every TTL
-	fmt.Fprintln(d.out)
-	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "key\tn1\tn2\tn3\t\n")
-	wrong := 0
-	row := func(name string, cells []string, want string) {
-		mark := "✓"
-		for _, c := range cells {
-			if c != cells[0] || want != "" && c != want {
-				mark = "✗ differ"
-			}
-		}
-		if mark != "✓" {
-			wrong++
-		}
-		first := cells[0]
-		for i, c := range cells {
-			switch {
-			case i > 0 && c == first:
-				cells[i] = "same"
-			case len(c) > 44:
-				cells[i] = c[:41] + "…"
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", name, strings.Join(cells, "\t"), mark)
-	}
-	for _, key := range keys {
-		var cells []string
-		for _, p := range d.peers {
-			var v json.RawMessage
-			err := p.client.do(ctx, "GET", keyPath("/v1/keys/", key), nil, nil, nil, &v)
-			var e *exitError
-			if errors.As(err, &e) && e.code == exitNotFound {
-				v, err = json.RawMessage("–"), nil
-			}
-			if err != nil {
-				v = json.RawMessage("error: " + err.Error())
-			}
-			cells = append(cells, string(v))
-		}
-		row(key, cells, want[key])
-	}
-	var counts, sums []string
-	for _, p := range d.peers {
-		var g api.Digest
-		if err := p.client.do(ctx, "GET", "/v1/digest", nil, nil, nil, &g); err != nil {
-			return err
-		}
-		counts, sums = append(counts, fmt.Sprint(g.Keys)), append(sums, g.Hash)
-	}
-	row("keys", counts, "")
-	row("checksum", sums, "")
-	if err := w.Flush(); err != nil {
+	wrong, err := d.compare(ctx)
+	if err != nil {
 		return err
 	}
 	fmt.Fprintln(d.out)
-	w = tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
 	for _, s := range d.steps {
 		fmt.Fprintf(w, "%s\t%s\n", s.name, round(s.took))
 	}
@@ -488,4 +446,64 @@ func (d *demo) verdict(ctx context.Context) error {
 	}
 	fmt.Fprintf(d.out, "\nAll three peers agree, after %s.\n", time.Since(d.began).Round(10*time.Millisecond))
 	return nil
+}
+
+// compare prints a table of what each peer holds and returns how many rows are wrong.
+func (d *demo) compare(ctx context.Context) (wrong int, err error) {
+	fmt.Fprintln(d.out)
+	w := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "key\tn1\tn2\tn3\t\n")
+	row := func(name, want string, cells []string) {
+		mark := "✓"
+		if slices.ContainsFunc(cells, func(c string) bool { return c != cells[0] || want != "" && c != want }) {
+			mark = "✗ differ"
+			wrong++
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, strings.Join(brief(cells), "\t"), mark)
+	}
+	for _, e := range expected {
+		var cells []string
+		for _, p := range d.peers {
+			cells = append(cells, p.shown(ctx, e.key))
+		}
+		row(e.key, e.value, cells)
+	}
+	var counts, sums []string
+	for _, p := range d.peers {
+		var g api.Digest
+		if err := p.client.do(ctx, "GET", "/v1/digest", nil, nil, nil, &g); err != nil {
+			return wrong, err
+		}
+		counts, sums = append(counts, fmt.Sprint(g.Keys)), append(sums, g.Hash)
+	}
+	row("keys", "", counts)
+	row("checksum", "", sums)
+	return wrong, w.Flush()
+}
+
+// shown returns what p holds at key, as a cell of the table.
+func (p *process) shown(ctx context.Context, key string) string {
+	var v json.RawMessage
+	err := p.client.do(ctx, "GET", keyPath("/v1/keys/", key), nil, nil, nil, &v)
+	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitNotFound {
+		return absent
+	}
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	return string(v)
+}
+
+// brief shortens cells that are long, or the same as the first.
+func brief(cells []string) []string {
+	short := slices.Clone(cells)
+	for i, c := range cells {
+		switch {
+		case i > 0 && c == cells[0]:
+			short[i] = "same"
+		case len(c) > 44:
+			short[i] = c[:41] + "…"
+		}
+	}
+	return short
 }

@@ -65,7 +65,7 @@ that before the file of --config: YAML with flag names as keys.`,
 	f.DurationVar(&d.heartbeat, "heartbeat-interval", 5*time.Second, "of the worker of this peer's name; 0 for a peer that is no worker itself")
 	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "of what workers say of themselves, once they beat no more; 0 keeps it")
 	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open")
-	f.StringSliceVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/**=set'; may be repeated")
+	f.StringArrayVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/{a,b}/**=set'; may be repeated, in the environment one a line")
 	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
 	f.StringVar(&d.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
@@ -101,23 +101,42 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.ttl == 0 {
 		d.ttl = agent.Never
 	}
-	a, err := agent.Open(ctx, agent.Config{
-		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
-		HTTP: d.http, Rules: rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
-	})
+	l, err := httpapi.Listen(d.http) // first, for the others are told its address
 	if err != nil {
 		return usage(err)
 	}
-	server, addr, err := httpapi.Listen(d.http, httpapi.Config{Agent: a, Metrics: metrics.Handler(a), Logger: logger, Faults: d.faults})
+	a, err := agent.Open(ctx, agent.Config{
+		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
+		HTTP: l.Addr().String(), Rules: rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
+	})
 	if err != nil {
-		return errors.Join(usage(err), a.Close(ctx))
+		return errors.Join(usage(err), l.Close())
 	}
-	logger.Info("serving", "http", addr.String(), "gossip", a.Addr(), "version", version())
+	m := metrics.New(a)
+	server := httpapi.Serve(l, httpapi.Config{Agent: a, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
+	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
 	<-ctx.Done()
 	logger.Info("stopping")
+	return d.stop(logger, server, a)
+}
+
+// stop ends the daemon within its drain: half of it is for requests under way, so that
+// what they wrote can still reach the others. Who had not acknowledged by then is a
+// warning: they may be down, and the stop was as orderly as it could be.
+func (d *daemon) stop(logger *slog.Logger, server *httpapi.Server, a *agent.Agent) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
-	return errors.Join(server.Close(ctx), a.Close(ctx))
+	requests, done := context.WithTimeout(ctx, d.drain/2)
+	defer done()
+	if err := server.Close(requests); err != nil {
+		logger.Warn("requests under way were cut off", "err", err)
+	}
+	err := a.Close(ctx)
+	if lacking, ok := errors.AsType[*agent.ReplicationError](err); ok {
+		logger.Warn("not every peer has acknowledged what was written here", "have", lacking.Have, "missing", strings.Join(lacking.Missing, ", "))
+		return nil
+	}
+	return err
 }
 
 func parseRules(list []string) ([]crdt.Rule, error) {

@@ -14,7 +14,8 @@ import (
 
 // settle gives flags that were not set on the command line their value from the
 // environment (SENTINEL_BATCH_INTERVAL for --batch-interval), else from the YAML
-// file of --config, whose keys are flag names. Unknown keys are refused.
+// file of --config, whose keys are flag names. Unknown keys are refused. What may be
+// given several times is a list in the file, and one a line in the environment.
 func settle(cmd *cobra.Command, file string) error {
 	values, err := readFile(cmd.Flags(), file)
 	if err != nil {
@@ -27,13 +28,13 @@ func settle(cmd *cobra.Command, file string) error {
 		}
 		name := "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if v := os.Getenv(name); v != "" {
-			if err := f.Value.Set(v); err != nil {
+			if err := set(f.Value, strings.Split(v, "\n")); err != nil {
 				fault = usage(fmt.Errorf("%s: %w", name, err))
 			}
 			return
 		}
 		if v, ok := values[f.Name]; ok {
-			if err := f.Value.Set(v); err != nil {
+			if err := set(f.Value, v); err != nil {
 				fault = usage(fmt.Errorf("%s: %s: %w", file, f.Name, err))
 			}
 		}
@@ -41,7 +42,20 @@ func settle(cmd *cobra.Command, file string) error {
 	return fault
 }
 
-func readFile(flags *pflag.FlagSet, file string) (map[string]string, error) {
+// set gives a flag each of list, as if it were repeated.
+func set(flag pflag.Value, list []string) error {
+	if _, several := flag.(pflag.SliceValue); !several && len(list) != 1 {
+		return fmt.Errorf("%d values; want one", len(list))
+	}
+	for _, v := range list {
+		if err := flag.Set(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readFile(flags *pflag.FlagSet, file string) (map[string][]string, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -54,19 +68,18 @@ func readFile(flags *pflag.FlagSet, file string) (map[string]string, error) {
 	if err := yaml.NewDecoder(f).Decode(&raw); err != nil && err != io.EOF {
 		return nil, usage(fmt.Errorf("%s: %w", file, err))
 	}
-	values := make(map[string]string, len(raw))
+	values := make(map[string][]string, len(raw))
 	for key, v := range raw {
 		if flags.Lookup(key) == nil || key == "config" || key == "help" {
 			return nil, usage(fmt.Errorf("%s: unknown key %q%s", file, key, suggest(flags, key)))
 		}
-		if list, ok := v.([]any); ok {
-			parts := make([]string, len(list))
-			for i, x := range list {
-				parts[i] = fmt.Sprint(x)
-			}
-			v = strings.Join(parts, ",")
+		list, ok := v.([]any)
+		if !ok {
+			list = []any{v}
 		}
-		values[key] = fmt.Sprint(v)
+		for _, x := range list {
+			values[key] = append(values[key], fmt.Sprint(x))
+		}
 	}
 	return values, nil
 }
