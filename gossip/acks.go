@@ -44,8 +44,14 @@ func (e *Engine) chaseAcks(now time.Time) {
 	}
 }
 
-// heads learns where other actors are, and remembers who wants to know when this
-// peer is there too.
+// want is what somebody waits for this peer to have, in a hurry or not.
+type want struct {
+	seq    uint64
+	urgent bool
+}
+
+// heads learns where other actors are, and remembers to say when this peer is there
+// too: to who waits for that on its stream, to who only announced it by a packet.
 func (in *incoming) heads(r *wire.Reader, n int) {
 	wantAck := r.Bool()
 	for i := 0; i < (n-1)/2 && r.Err() == nil; i++ {
@@ -60,11 +66,15 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 			continue
 		}
 		in.e.noteGap(in.now, in.from, a, seq, false)
-		if wantAck && in.from != nil {
+		if !wantAck {
+			in.e.hurry(in.now, in.from, a)
+		}
+		if in.from != nil {
 			if in.from.wants == nil {
-				in.from.wants = make(map[clock.Actor]uint64)
+				in.from.wants = make(map[clock.Actor]want)
 			}
-			in.from.wants[a] = max(in.from.wants[a], seq)
+			w := in.from.wants[a]
+			in.from.wants[a] = want{max(w.seq, seq), w.urgent || wantAck}
 			in.e.wanted = true
 		}
 	}
@@ -81,10 +91,14 @@ func (e *Engine) grantAcks(now time.Time) {
 			continue
 		}
 		var met []head
-		for a, seq := range p.wants {
-			if s := e.store.Context().Span(a); s != nil && s.Base >= seq {
+		class := Packet
+		for a, w := range p.wants { // sorted below
+			if s := e.store.Context().Span(a); s != nil && s.Base >= w.seq {
 				met = append(met, head{a, s.Base})
 				delete(p.wants, a)
+				if w.urgent {
+					class = Urgent
+				}
 			}
 		}
 		e.wanted = e.wanted || len(p.wants) > 0
@@ -98,14 +112,18 @@ func (e *Engine) grantAcks(now time.Time) {
 			w.actor(h.actor)
 			w.uint(h.seq)
 		}
-		e.send(p, Urgent, e.finish(w, 0, false))
+		e.send(p, class, e.finish(w, 0, false))
 	}
 }
 
 func (in *incoming) acks(r *wire.Reader, n int) {
 	for i := 0; i < n/2 && r.Err() == nil; i++ {
 		a, seq := in.actor(r), r.Uint()
-		if r.Err() == nil && in.from != nil && a == in.e.cfg.Self && seq > in.from.ackedOwn {
+		if r.Err() != nil || in.from == nil {
+			return
+		}
+		in.from.arrived(in.now, a, seq)
+		if a == in.e.cfg.Self && seq > in.from.ackedOwn {
 			in.from.ackedOwn = min(seq, in.e.store.Last())
 			in.e.ackEpoch++
 		}

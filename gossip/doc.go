@@ -8,7 +8,8 @@
 //	push     a write waits for company, then goes straight to every peer (up to 8),
 //	         or down a tree computed from its origin and the view
 //	holes    a gap in an actor's numbering is asked for after 20 ms
-//	heads    10, 20 and 30 ms after a burst its receivers hear where it ended
+//	heads    5 ms after a burst its receivers hear where it ended, and again until they
+//	         say that they have it
 //	tier 0   a digest against a random peer: equal hashes, nothing to do
 //	tier 1   unequal: one context there, the live records above it back
 //	tier 2   equal contexts, unequal sums: ranges in dot order, down to lists

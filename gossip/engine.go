@@ -37,6 +37,7 @@ type Engine struct {
 	prunedAt time.Time
 
 	gaps    map[clock.Actor]*gap
+	rtt     time.Duration // the last of any peer
 	marks   map[clock.Actor]mark
 	markAt  time.Time
 	active  time.Time // when something last changed
@@ -76,14 +77,16 @@ type peer struct {
 	tokens       float64      // packets it may get
 	tokensAt     time.Time
 
-	sent     []head // the last of each origin pushed since headStep was 0
-	headStep int
-	headAt   time.Time
+	sent       []head // the last of each origin pushed since headStep was 0
+	headStep   int
+	headsSince time.Time     // when the first was announced
+	ackTime    time.Duration // from that until it said that it is there, about
+	headAt     time.Time
 
 	acked    *clock.CausalContext // what it has seen, and so have we
 	claimed  *clock.CausalContext // what it said it has seen
 	ackedOwn uint64               // own writes it has acknowledged
-	wants    map[clock.Actor]uint64
+	wants    map[clock.Actor]want
 
 	asked      time.Time // our sync request to it that is not answered yet
 	request    uint64    // its number
@@ -101,8 +104,9 @@ type peer struct {
 	rules     uint64
 	members   uint64
 	contact   time.Time
-	joined    time.Time // when it last came up
-	greetAt   time.Time // when it is told of the workers here
+	joined    time.Time     // when it last came up
+	rtt       time.Duration // until its last answer; 0 before
+	greetAt   time.Time     // when it is told of the workers here
 }
 
 type head struct {

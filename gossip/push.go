@@ -12,10 +12,12 @@ import (
 const (
 	frameBytes     = 256 << 10 // a pushed frame's deltas
 	sectionDeltas  = wire.MaxFrameDeltas / 2
-	packetBurst    = 32   // packets a peer may get at once
-	packetsASecond = 2000 // and in the long run; the rest takes the stream
-	headDelays     = 3    // announcements after a burst
-	headDelay      = 10 * time.Millisecond
+	packetBurst    = 32                    // packets a peer may get at once
+	packetsASecond = 2000                  // and in the long run; the rest takes the stream
+	headDelay      = 5 * time.Millisecond  // after a burst until it is announced
+	headAgain      = 10 * time.Millisecond // and again, or one and a half round trips
+	headsEvenly    = 7                     // announcements before that grows
+	headsAtMost    = 10                    // in all; then the digests find it
 )
 
 // Push takes local writes. Urgent ones do not wait for the batch interval, nor
@@ -202,6 +204,9 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 		p.queued -= d.Size()
 	}
 	p.headStep, p.headAt = 0, now.Add(headDelay)
+	if class != Packet {
+		p.headAt = p.headAt.Add(e.cfg.Repair) // a stream is slower, and loses nothing
+	}
 	e.peersAt = earlier(e.peersAt, p.headAt)
 	e.send(p, class, frame)
 	return taken
@@ -230,22 +235,42 @@ func (p *peer) sentHead(a clock.Actor, seq uint64) {
 	p.sent = append(p.sent, head{a, seq})
 }
 
-// announceHeads tells the receivers of a burst where it ended: the loss of its
-// last frames leaves no hole to notice.
+// announceHeads tells the receivers of a burst where it ended, until they say that
+// they are there too: the loss of its last frames leaves no hole to notice.
 func (e *Engine) announceHeads(now time.Time) {
 	for _, p := range e.peers {
 		if !due(p.headAt, now) {
 			continue
 		}
 		w := e.begin()
+		if p.headStep == 0 {
+			p.headsSince = now
+		}
 		w.heads(p.sent, false)
 		e.send(p, Packet, e.finish(w, 0, false))
-		if p.headStep++; p.headStep < headDelays {
-			p.headAt = now.Add(headDelay)
+		if p.headStep++; p.headStep < headsAtMost {
+			p.headAt = now.Add(max(headAgain, p.ackTime+p.ackTime/2) << max(p.headStep-headsEvenly+1, 0))
 		} else {
 			p.headAt = time.Time{}
 			p.sent = p.sent[:0]
 		}
+	}
+}
+
+// arrived ends the announcements of what p has of a.
+func (p *peer) arrived(now time.Time, a clock.Actor, seq uint64) {
+	if p.headStep > 0 && len(p.sent) > 0 {
+		took := now.Sub(p.headsSince)
+		if p.headStep > 1 {
+			took /= 2 // which one was answered cannot be told: not the first, if some were lost
+		}
+		if p.headStep == 1 || p.ackTime == 0 || took < p.ackTime {
+			p.ackTime = took
+		}
+	}
+	p.sent = slices.DeleteFunc(p.sent, func(h head) bool { return h.actor == a && h.seq <= seq })
+	if len(p.sent) == 0 {
+		p.headAt = time.Time{}
 	}
 }
 

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,6 +16,8 @@ type gap struct {
 	from  *peer // who showed it
 	tries int
 	at    time.Time // when to ask
+	asked time.Time // last
+	to    *peer     // the last asked
 	slow  bool      // set aside for its time, not lost: no hurry
 }
 
@@ -33,6 +36,9 @@ func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, s
 	}
 	if base >= seq {
 		if g := e.gaps[a]; g != nil && base >= g.upTo {
+			if g.tries == 1 && g.to == from && from != nil { // which of two requests was answered cannot be told
+				e.timed(from, now.Sub(g.asked))
+			}
 			delete(e.gaps, a)
 		}
 		return
@@ -45,6 +51,14 @@ func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, s
 	g.upTo = max(g.upTo, seq)
 	if slow && !g.slow {
 		g.slow, g.at = true, now.Add(gapSlow)
+	}
+}
+
+// hurry asks from for what is missing of a now: a burst is over for so long that what
+// is not here was lost, or the last answer was.
+func (e *Engine) hurry(now time.Time, from *peer, a clock.Actor) {
+	if g := e.gaps[a]; g != nil && !g.slow && (g.to == nil || now.Sub(g.asked) >= e.answerTime(g.to)) {
+		g.at, g.from, g.tries = now, from, 0
 	}
 }
 
@@ -89,18 +103,28 @@ func (e *Engine) repair(now time.Time) {
 		}
 		e.send(p, Packet, e.finish(w, 0, false))
 		e.stats.GapRequests++
-		wait := min(e.cfg.Repair<<min(g.tries+1, 10), gapMax)
+		wait := min(e.answerTime(p)<<min(max(g.tries-1, 0), 10), gapMax)
 		if g.slow {
 			wait = gapSlow
 		}
 		g.tries++
+		g.asked, g.to = now, p
 		g.at = now.Add(wait)
 	}
 }
 
-// askable returns whom to ask: who showed the gap, and after two tries anyone.
+// answerTime is how long an answer of p may take before it counts as lost.
+func (e *Engine) answerTime(p *peer) time.Duration {
+	rtt := cmp.Or(p.rtt, e.rtt, e.cfg.Repair/2)
+	return max(2*rtt, e.cfg.Repair/4)
+}
+
+// timed notes how long a round trip took.
+func (e *Engine) timed(p *peer, rtt time.Duration) { p.rtt, e.rtt = rtt, rtt }
+
+// askable returns whom to ask: who showed the gap, and after three tries anyone.
 func (e *Engine) askable(g *gap) *peer {
-	if g.tries < 2 && g.from != nil && g.from.Alive && e.byActor[g.from.Actor] == g.from {
+	if g.tries < 3 && g.from != nil && g.from.Alive && e.byActor[g.from.Actor] == g.from {
 		return g.from
 	}
 	if len(e.living) == 0 {

@@ -216,7 +216,7 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 		}
 		c.trace("%s to %s %v %d B: %s%s", p.name, q.name, e.Class, len(e.Frame), describe(e.Frame), fate)
 	}
-	delay := f.between(200*time.Microsecond, 2200*time.Microsecond)
+	delay := transit(&f)
 	if e.Class == gossip.Bulk {
 		p.reopen(e, delay)
 	}

@@ -52,7 +52,7 @@ var simulated = []mutant{
 	{"a context comes with all that it covers", "gossip/sync.go",
 		"e.writeState(in.now, w, p, theirs, true)", "e.writeState(in.now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
-		"if seen != nil && !in.early {", "if seen != nil {", "", ""},
+		"p.early = p.early || in.early", "p.early = false", "", ""},
 }
 
 func TestTheSimulatorSeesEveryMutant(t *testing.T) {
