@@ -323,3 +323,20 @@ func TestAnEpochIsMadeDurableAtOnce(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// What a voter reports counts when no restart can forget it.
+func TestAdoptionCountsWhenItsTokensAreDurable(t *testing.T) {
+	n := newNode(t, "a", abc, func(c *Config) { c.Durable = true })
+	if err := n.Reload(at(0), Voters{Epoch: 2, Names: []string{"a", "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	far := Message{Kind: StatusReply, Floor: wall + 60_000_000}
+	rd := receive(t, n, at(0), "b", far)
+	if n.voters.settled || rd.Persist == nil || rd.Persist.TokenBound <= far.Floor {
+		t.Fatalf("settled %t, persist %+v", n.voters.settled, rd.Persist)
+	}
+	n.Persisted(*rd.Persist)
+	if receive(t, n, at(time.Second), "b", far); !n.voters.settled {
+		t.Error("never settled")
+	}
+}

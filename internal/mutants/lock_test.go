@@ -55,6 +55,8 @@ var locks = []mutant{
 		"	if e.Epoch == 1 {\n", "	if e.Epoch >= 1 {\n", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"a change settles when old leases have ended", "lockservice/voters.go",
 		"left := e.since + quarantine - now; left > 0", "left := e.since + quarantine - now; left > 1<<62", "./lockservice", "TestVotersChangeByOneWhenTheLastChangeHasSettled"},
+	{"what a change of voters learns is durable first", "lockservice/node.go",
+		"if m.Floor <= n.acceptor.reserved {", "if true {", "./lockservice", "TestAdoptionCountsWhenItsTokensAreDurable"},
 	{"voters change one at a time", "lockservice/voters.go",
 		"len(changed) != 1", "len(changed) > 6", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"only voters' acks count", "lockservice/owner.go",
