@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// known is a member as last heard of. A dead one is kept until it is forgotten,
+// for what it has not seen may not be forgotten before.
+type known struct {
+	transport.Member
+	actor clock.Actor
+	name  string
+	http  string
+	rules uint64
+}
+
+const metaVersion = 1
+
+// meta is what the others learn about this peer: [version, actor, name, HTTP
+// address, fingerprint of the rules].
+func (a *Agent) meta() []byte {
+	b := wire.AppendArray(nil, 5)
+	b = wire.AppendUint(b, metaVersion)
+	b = clock.AppendActor(b, a.replica.Actor())
+	b = wire.AppendStr(b, a.cfg.Name)
+	b = wire.AppendStr(b, a.cfg.HTTP)
+	return wire.AppendUint(b, a.rules.Fingerprint())
+}
+
+func (a *Agent) metaLocked() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.meta()
+}
+
+func readMeta(m transport.Member) (known, error) {
+	k := known{Member: m}
+	if _, err := wire.Check(m.Meta, wire.Limits{Depth: 1, Nodes: 32}); err != nil {
+		return k, err
+	}
+	r := wire.NewReader(m.Meta)
+	n := r.ArrayLen()
+	version := r.Uint()
+	k.actor, k.name, k.http, k.rules = clock.ReadActor(&r), string(r.Str()), string(r.Str()), r.Uint()
+	if r.Err() == nil && (n < 5 || version == 0) {
+		r.Fail("meta")
+	}
+	return k, r.Err()
+}
+
+// showGone is how long who is gone for good stays listed, so that a reader sees why one
+// is missing.
+const showGone = 10 * time.Minute
+
+// dropPast gives up those who need to be known no more: who said goodbye, and who died
+// and has a later life, which holds removals back in its stead.
+func (a *Agent) dropPast() {
+	living := make(map[string]uint64) // the latest birth by name
+	for _, k := range a.members {
+		if k.State == transport.Alive {
+			living[k.name] = max(living[k.name], k.actor.Birth)
+		}
+	}
+	a.members = slices.DeleteFunc(a.members, func(k known) bool {
+		birth, replaced := living[k.name]
+		replaced = replaced && k.State == transport.Dead && birth >= k.actor.Birth
+		return (replaced || k.State == transport.Left) && time.Since(k.Since) > showGone
+	})
+}
+
+// Forget gives up on peers of this name that are down. What waits for them to
+// acknowledge it may then be collected. Should one come back, its state is merged
+// as any other.
+func (a *Agent) Forget(name string) error {
+	if a.isClosed() {
+		return ErrClosed
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := len(a.members)
+	a.members = slices.DeleteFunc(a.members, func(k known) bool {
+		return k.name == name && k.State != transport.Alive && k.ID != a.id
+	})
+	if len(a.members) == before {
+		return fmt.Errorf("forget %q: %w among the peers that are down", name, ErrNotFound)
+	}
+	a.viewChanged()
+	return nil
+}
