@@ -340,3 +340,25 @@ func TestAdoptionCountsWhenItsTokensAreDurable(t *testing.T) {
 		t.Error("never settled")
 	}
 }
+
+func TestFoldedFloorsAreNoLower(t *testing.T) {
+	n := newNode(t, "a", abc, nil)
+	tokens := map[string]uint64{}
+	for i := range uint64(4 * shards * foldAt) {
+		lock := fmt.Sprint("lock-", i)
+		tokens[lock] = wall + i*7919%100_003
+		n.acceptor.raise(lock, tokens[lock])
+	}
+	kept := 0
+	for _, f := range n.acceptor.floors {
+		kept += len(f.of)
+	}
+	for lock, token := range tokens {
+		if got := n.acceptor.floor(lock); got < token {
+			t.Fatalf("the floor of %s fell from %d to %d", lock, token, got)
+		}
+	}
+	if kept > shards*(foldAt+1) {
+		t.Errorf("%d floors kept", kept)
+	}
+}
