@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -262,7 +263,8 @@ func (w *writer) delete(path string) {
 
 // clearBelow removes everything at and below path that exists: with one clear if
 // this replica has seen every dot up to those it removes, for then the clear's
-// vector names no dot it has not seen; else slot by slot.
+// vector names no dot it has not seen; else slot by slot. A clear also removes leaves
+// that are older and were not seen.
 func (w *writer) clearBelow(path string) {
 	m := w.cell.many()
 	if m == nil {
@@ -270,7 +272,7 @@ func (w *writer) clearBelow(path string) {
 	}
 	s := w.s
 	var seen []past
-	contiguous, content := true, 0
+	contiguous := true
 	note := func(r *record) {
 		for _, p := range append([]past{{r.actor, r.seq}}, r.past()...) {
 			seen = mergePast(seen, p.actor, p.seq)
@@ -284,9 +286,6 @@ func (w *writer) clearBelow(path string) {
 		}
 		for _, r := range m.slots[key] {
 			note(r)
-			if r.counts() {
-				content++
-			}
 		}
 		if slices.ContainsFunc(m.slots[key], (*record).counts) {
 			below = append(below, m.slots[key][0])
@@ -297,19 +296,17 @@ func (w *writer) clearBelow(path string) {
 			note(c)
 		}
 	}
-	if content == 0 {
-		return
-	}
-	if !contiguous || len(below) == 1 {
+	leaf := len(below) == 1 && below[0].path() == path
+	if leaf || !contiguous {
 		for _, r := range below {
 			w.tombstone(r.kind, r.path())
 		}
-		return
+	} else if len(below) > 0 {
+		r := w.record(slotClear, path, nil)
+		r.tomb = true
+		w.setPast(r, seen)
+		w.commit(r)
 	}
-	r := w.record(slotClear, path, nil)
-	r.tomb = true
-	w.setPast(r, seen)
-	w.commit(r)
 }
 
 func sortedSlots(m *many) []string {
@@ -356,8 +353,8 @@ func (w *writer) element(path string, v Value, remove bool) {
 	}
 }
 
-// become makes the set at path the elements of v: it adds what is missing and
-// removes what is seen and not listed.
+// become makes the set at path the elements of v, each to expire as this write says:
+// it adds what is missing or has another expiry and removes what is seen and not listed.
 func (w *writer) become(path string, v Value) {
 	want := make(map[string]bool)
 	r := wire.NewReader(v.bytes())
@@ -369,7 +366,7 @@ func (w *writer) become(path string, v Value) {
 		for _, key := range sortedSlots(m) {
 			slot := m.slots[key]
 			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).counts) {
-				have[key[2:]] = true
+				have[key[2:]] = lasting(alive(slot, w.now)) == cmp.Or(w.expiry, never)
 				if !want[key[2:]] {
 					w.tombstone(slotElement, key[2:])
 				}
@@ -412,19 +409,39 @@ func (w *writer) increment(path string, n int64) {
 	w.commit(r)
 }
 
-// bump raises the max at path to v; a lower or equal v writes nothing.
+// bump raises the max at path to v. A v that does not raise it writes nothing, unless
+// it is to last longer: then the max does.
 func (w *writer) bump(path string, v Value) {
+	val := v
 	if m := w.cell.many(); m != nil {
-		for _, r := range m.slots[slotKey(slotMax, path)] {
-			if !r.at(w.now) {
-				continue
-			}
-			if c, err := wire.CompareNumber(v.bytes(), Value{r.val()}.bytes()); err == nil && c <= 0 {
+		for _, r := range alive(m.slots[slotKey(slotMax, path)], w.now) {
+			have := Value{r.val()}
+			if !lower(have, v) && cmp.Or(r.expiry(), never) >= cmp.Or(w.expiry, never) {
 				return
+			}
+			if lower(val, have) {
+				val = have
 			}
 		}
 	}
-	w.put(slotMax, path, v.raw)
+	w.put(slotMax, path, val.raw)
+}
+
+// lower reports whether a is a number below b.
+func lower(a, b Value) bool {
+	c, err := wire.CompareNumber(a.bytes(), b.bytes())
+	return err == nil && c < 0
+}
+
+// never is later than any expiry.
+const never = ^uint64(0)
+
+// lasting returns until when the last of list lives, 0 if it is empty.
+func lasting(list []*record) (until uint64) {
+	for _, r := range list {
+		until = max(until, cmp.Or(r.expiry(), never))
+	}
+	return until
 }
 
 // slotPast is what a write at the slot has seen: the dots of its live records,

@@ -31,7 +31,12 @@ func newReplica(id uint64) *replica {
 
 func (r *replica) apply(t testing.TB, ops ...Op) error {
 	t.Helper()
-	ds, err := r.Apply(r.hlc.Now(time.UnixMilli(1000)), 1000, ops...)
+	return r.applyAt(t, 1000, ops...)
+}
+
+func (r *replica) applyAt(t testing.TB, now uint64, ops ...Op) error {
+	t.Helper()
+	ds, err := r.Apply(r.hlc.Now(time.UnixMilli(int64(now))), now, ops...)
 	for _, d := range ds {
 		var table ActorTable
 		b := r.AppendSection(nil, &table, d.Actor(), d.Seq(), d.Seq(), []Delta{d})
