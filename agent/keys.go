@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
@@ -220,6 +221,22 @@ func (a *Agent) entry(key string) (crdt.Entry, bool) {
 // farOff is how many milliseconds an expiry must lie ahead of the loop's last turn for a
 // reader not to look at the clock, which costs more than the read.
 const farOff = 60_000
+
+// Alternatives returns what key holds of other types than the one that is read:
+// assigned at the same moment, and earlier by their stamps. It is empty mostly.
+func (a *Agent) Alternatives(key string) map[crdt.Kind]crdt.Value {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store.Alternatives(key, uint64(time.Now().UnixMilli()))
+}
+
+// Vector returns the version vector of key, which its writes carry: of two readings
+// Compare tells which is later, or that the writes between were concurrent.
+func (a *Agent) Vector(key string) clock.Vector {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store.Vector(key)
+}
 
 // current returns what key holds now, given what Load returned.
 func (a *Agent) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, bool) {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -81,13 +82,26 @@ func TestACutOfAMinuteHealsAndBothSidesWritesSurvive(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
+		if err := errors.Join(list[0].Put(t.Context(), "typed", []any{"a"}, WithKind(crdt.Set)),
+			list[2].Object("typed").Replace(t.Context(), map[string]any{"b": 1})); err != nil {
+			t.Fatal(err)
+		}
 		if alive(list[0]) != 2 {
 			t.Errorf("%d peers are alive for n0 while it is cut off with one", alive(list[0]))
 		}
 		n.Heal()
 		time.Sleep(30 * time.Second)
-		if keys := agreed(t, list); keys != 4*60+1 {
-			t.Errorf("%d keys, want %d", keys, 4*60+1)
+		if keys := agreed(t, list); keys != 4*60+2 {
+			t.Errorf("%d keys, want %d", keys, 4*60+2)
+		}
+		for _, a := range list {
+			shown, _ := a.Get("typed")
+			if others := a.Alternatives("typed"); len(others) != 1 || shown.IsZero() {
+				t.Errorf("%s: of a set and an object put at the same moment %v is read, and %v beside it", a.Name(), shown, others)
+			}
+			if a.Vector("typed").Compare(list[0].Vector("typed")) != clock.Equal {
+				t.Errorf("%s: another version vector", a.Name())
+			}
 		}
 		var conflicts uint64
 		for _, a := range list {

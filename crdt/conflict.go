@@ -27,14 +27,37 @@ func (s *Store) journal(winner, loser *record) {
 	if winner.stamp == loser.stamp {
 		rule = "equal stamps, greater actor"
 	}
-	s.conflicts[s.journaled%uint64(len(s.conflicts))] = Conflict{
+	size := uint64(len(s.conflicts))
+	if s.journaled-s.dropped == size {
+		s.dropConflict()
+	}
+	s.conflicts[s.journaled%size] = Conflict{
 		Key:    winner.cell.key(),
 		Path:   pointer(winner.path()),
 		Rule:   rule,
 		Winner: s.side(winner),
 		Loser:  s.side(loser),
 	}
+	s.conflictBytes += s.conflicts[s.journaled%size].bytes()
 	s.journaled++
+	for s.conflictBytes > maxConflictBytes && s.journaled-s.dropped > 1 {
+		s.dropConflict()
+	}
+}
+
+// maxConflictBytes bounds the values that the journal keeps from being freed.
+const maxConflictBytes = 16 << 20
+
+func (c *Conflict) bytes() int {
+	return len(c.Key) + len(c.Path) + len(c.Winner.Value.raw) + len(c.Loser.Value.raw)
+}
+
+// dropConflict forgets the oldest entry.
+func (s *Store) dropConflict() {
+	oldest := &s.conflicts[s.dropped%uint64(len(s.conflicts))]
+	s.conflictBytes -= oldest.bytes()
+	*oldest = Conflict{}
+	s.dropped++
 }
 
 // Conflicts returns journal entries of keys that match (nil: all), newest first,
@@ -42,7 +65,7 @@ func (s *Store) journal(winner, loser *record) {
 func (s *Store) Conflicts(match func(key string) bool, limit int) []Conflict {
 	var list []Conflict
 	size := uint64(len(s.conflicts))
-	for i := s.journaled; i > 0 && s.journaled-i < size && len(list) < limit; i-- {
+	for i := s.journaled; i > s.dropped && len(list) < limit; i-- {
 		if c := s.conflicts[(i-1)%size]; match == nil || match(c.Key) {
 			list = append(list, c)
 		}

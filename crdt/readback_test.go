@@ -59,7 +59,9 @@ func wrote(op Op) func(Entry, bool) bool {
 		return func(e Entry, ok bool) bool { return ok && e.Value().Field(op.Path[0]) == op.Value }
 	case op.Verb == Put && op.Kind == Set:
 		want := slices.Compact(slices.SortedFunc(slices.Values(op.Value.Elements()), Value.Compare))
-		return func(e Entry, ok bool) bool { return ok && slices.Equal(e.Value().Elements(), want) && e.Expiry() == op.Expiry }
+		return func(e Entry, ok bool) bool {
+			return ok && slices.Equal(e.Value().Elements(), want) && e.Expiry() == op.Expiry
+		}
 	case op.Verb == Put && op.Kind != Custom:
 		return func(e Entry, ok bool) bool { return ok && e.Value() == op.Value && e.Expiry() == op.Expiry }
 	case op.Verb == Bump && whole:

@@ -2,6 +2,8 @@ package crdt
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -236,5 +238,25 @@ func TestTheStateHasNoMemoryOfTheOrderItCameIn(t *testing.T) {
 	y, _ := d.Render("s", 1000)
 	if x.Version() != y.Version() || x.Value() != y.Value() {
 		t.Error("the same content reads differently")
+	}
+}
+
+// The journal of conflicts is bounded in bytes: it keeps two values of each.
+func TestLargeConflictsDoNotPileUp(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	large, err := ValueOf(strings.Repeat("x", 1<<20-100))
+	must(t, err)
+	for i := range 40 {
+		op := Op{Verb: Put, Key: fmt.Sprint("k", i), Value: large}
+		must(t, a.apply(t, op))
+		must(t, b.apply(t, op))
+		b.receive(t, a.log[i])
+		a.receive(t, b.log[i])
+	}
+	for _, r := range []*replica{a, b} {
+		list := r.Conflicts(nil, 100)
+		if len(list) < 4 || len(list) > 8 || list[0].Key != "k39" || r.Stats().Conflicts != 40 {
+			t.Errorf("of 40 conflicts of 2 MiB each the journal holds %d, the latest of %q", len(list), list[0].Key)
+		}
 	}
 }

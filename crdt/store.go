@@ -42,13 +42,15 @@ type Store struct {
 	bytes   int
 	removes int // live removals
 
-	expiries   expiryHeap
-	seen       map[*record][]past // concurrent losers pruned beside a live winner
-	changes    []Change
-	conflicts  []Conflict // ring
-	journaled  uint64
-	maxRemoves int
-	stats      Stats
+	expiries      expiryHeap
+	seen          map[*record][]past // concurrent losers pruned beside a live winner
+	changes       []Change
+	conflicts     []Conflict // ring
+	journaled     uint64
+	dropped       uint64 // the oldest of those
+	conflictBytes int
+	maxRemoves    int
+	stats         Stats
 
 	journals bool
 	dirty    []*record     // that came or went since Journal

@@ -13,8 +13,10 @@ import (
 // gap is what is missing of one actor and is known to exist.
 type gap struct {
 	upTo  uint64
-	from  *peer // who showed it
+	base  uint64 // up to where nothing was missing at the last request
+	from  *peer  // who showed it
 	tries int
+	vain  int       // requests since the base moved
 	at    time.Time // when to ask
 	asked time.Time // last
 	to    *peer     // the last asked
@@ -22,10 +24,12 @@ type gap struct {
 }
 
 const (
-	gapRanges   = 64               // asked for at once
-	gapMax      = 2 * time.Second  // between requests for one gap
-	gapSlow     = 10 * time.Second // the same for what is set aside
-	repairBytes = 256 << 10        // of an answer
+	gapRanges    = 64               // asked for at once
+	gapMax       = 2 * time.Second  // between requests for one gap
+	gapHopeless  = time.Minute      // the same for one that nobody may have any more
+	patientTries = 20               // after which the only peer that had it is likely gone
+	gapSlow      = 10 * time.Second // the same for what is set aside
+	repairBytes  = 256 << 10        // of an answer
 )
 
 // noteGap remembers that seq of a exists, if anything up to it is missing.
@@ -103,7 +107,13 @@ func (e *Engine) repair(now time.Time) {
 		}
 		e.send(p, Packet, e.finish(w, 0, false))
 		e.stats.GapRequests++
+		if g.vain++; span.Base > g.base {
+			g.base, g.vain = span.Base, 0
+		}
 		wait := min(e.answerTime(p)<<min(max(g.tries-1, 0), 10), gapMax)
+		if late := g.vain - patientTries; late > 0 {
+			wait = min(gapMax<<min(late, 10), gapHopeless)
+		}
 		if g.slow {
 			wait = gapSlow
 		}

@@ -55,6 +55,7 @@ var (
 // Operations is the table.
 var Operations = []Operation{
 	{"kv_get", "GET", "/v1/keys/{key}", nil, "the value of a key, as JSON", get},
+	{"kv_alternatives", "GET", "/v1/alternatives/{key}", nil, "what a key holds of other types, assigned at the same moment", alternatives},
 	{"kv_put", "PUT", "/v1/keys/{key}", writing, "assign a key: ?ttl=30s, ?type=set, ?replicas=2", put},
 	{"kv_delete", "DELETE", "/v1/keys/{key}", []string{"replicas"}, "delete a key", remove},
 	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values"}, "keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", list},

@@ -28,6 +28,17 @@ func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Version: e.Version(), Body: v}, err
 }
 
+func alternatives(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	if err := crdt.ValidateKey(r.Key); err != nil {
+		return Response{}, err
+	}
+	others := make(map[string]crdt.Value)
+	for kind, v := range a.Alternatives(r.Key) {
+		others[kind.String()] = v
+	}
+	return Response{Body: others}, nil
+}
+
 // options reads what a write may carry; made gets the version it makes.
 func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas int, err error) {
 	opts = append(opts, agent.ReportVersion(made))

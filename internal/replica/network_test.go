@@ -477,3 +477,29 @@ func TestALifeGoesOnFromDisk(t *testing.T) {
 		t.Error("what only the disk had did not spread")
 	}
 }
+
+// A write that its dead writer alone had leaves a hole. It is asked for less and less.
+func TestAHoleThatNobodyCanFillCostsLittle(t *testing.T) {
+	w := newWorld(t, 3, 1, nil)
+	w.run(time.Second)
+	for i := range 10 {
+		if i == 4 {
+			w.cut = func(from, to int) bool { return from == 0 }
+		}
+		w.put(0, fmt.Sprint("k", i), i)
+		w.run(2 * time.Millisecond)
+		w.cut = nil
+	}
+	w.cut = func(from, to int) bool { return from == 0 || to == 0 }
+	w.run(10 * time.Minute)
+	before := w.peers[1].Engine().Stats().GapRequests
+	w.run(10 * time.Minute)
+	if n := w.peers[1].Engine().Stats().GapRequests - before; n == 0 || n > 11 {
+		t.Errorf("in ten minutes it was asked for %d times, want about once a minute", n)
+	}
+	w.cut = nil
+	w.run(2 * time.Minute)
+	if !w.agree() {
+		t.Error("its writer came back, and the hole stayed")
+	}
+}

@@ -87,7 +87,7 @@ type Written struct {
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
 	stamp := r.hlc.Next(now)
 	if limit := r.engine.Limit(now); stamp > limit {
-		return Written{}, fmt.Errorf("%w, which is %v", ErrClockSkew, now.Add(r.engine.Offset()).UTC().Format(time.RFC3339))
+		return Written{}, r.skew(now, stamp)
 	}
 	deltas, err := r.store.Apply(stamp, millis(now), ops...)
 	if err != nil {
@@ -98,6 +98,15 @@ func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, er
 		r.engine.Push(now, deltas, urgent)
 	}
 	return Written{r.store.Last(), stamp}, nil
+}
+
+// skew says why nothing may be written with stamp: the clock is ahead, or it was.
+func (r *Replica) skew(now time.Time, stamp clock.Timestamp) error {
+	if ahead := stamp.Time().Sub(now); ahead > time.Second {
+		return fmt.Errorf("%w: it was, when the latest write was stamped %v, and has been set back since; writes go on in %v",
+			ErrClockSkew, stamp.Time().UTC().Format(time.RFC3339), stamp.Time().Sub(r.engine.Limit(now).Time()).Round(time.Second))
+	}
+	return fmt.Errorf("%w, which is %v", ErrClockSkew, now.Add(r.engine.Offset()).UTC().Format(time.RFC3339))
 }
 
 func millis(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 0)) }
