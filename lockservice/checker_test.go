@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	checkerSteps = flag.Int("steps", 3_000_000, "steps of the random checker")
+	checkerSteps = flag.Int("steps", 2_000_000, "steps of the random checker")
 	checkerSeed  = flag.Uint64("seed", 1, "first seed of the random checker")
 )
 
