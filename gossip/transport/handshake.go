@@ -221,12 +221,16 @@ func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
 		}
 	}
 	s.peer = names[0]
+	psk, err := me.find(id)
+	if err != nil {
+		return s, nil, err
+	}
+	// Last, so that who does not know our id still learns what else is wrong.
 	if names[1] != me.id {
 		return refuse(refuseTarget, "it wants %q, we are %q", names[1], me.id)
 	}
-	psk, err := me.find(id)
-	if err != nil || psk == nil {
-		return s, nil, err
+	if psk == nil {
+		return s, nil, nil
 	}
 	var msg [noiseMsgBytes]byte
 	if _, err := io.ReadFull(conn, msg[:]); err != nil {

@@ -9,8 +9,32 @@ import (
 	"time"
 )
 
-// limited passes on a few records per period and counts the rest. What strangers
-// can cause is logged through it.
+// warnings are what strangers can cause, each subject at a bounded rate of its own, so
+// that one of them cannot silence another.
+type warnings struct {
+	to slog.Handler
+
+	mu    sync.Mutex // guards what follows
+	about map[string]*slog.Logger
+}
+
+func newWarnings(to slog.Handler) *warnings {
+	return &warnings{to: to, about: make(map[string]*slog.Logger)}
+}
+
+// on returns the logger of a subject, of which there are few: they are kept.
+func (w *warnings) on(subject string) *slog.Logger {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.about[subject]
+	if l == nil {
+		l = slog.New(limited{w.to, &gate{}})
+		w.about[subject] = l
+	}
+	return l
+}
+
+// limited passes on a few records per period and counts the rest.
 type limited struct {
 	slog.Handler
 	gate *gate
@@ -28,8 +52,6 @@ const (
 	limitPeriod = 10 * time.Second
 	limitBurst  = 10
 )
-
-func newLimited(h slog.Handler) *slog.Logger { return slog.New(limited{h, &gate{}}) }
 
 func (l limited) Handle(ctx context.Context, r slog.Record) error {
 	l.gate.mu.Lock()
@@ -63,8 +85,9 @@ func (l limited) WithGroup(name string) slog.Handler {
 // bridge turns memberlist's log lines into records and, where a line is the
 // only sign of a loss, into counts.
 type bridge struct {
-	log, warn *slog.Logger
-	stats     *counters
+	log   *slog.Logger
+	warn  *warnings
+	stats *counters
 }
 
 func (b *bridge) logger() *log.Logger { return log.New(b, "", 0) }
@@ -98,16 +121,18 @@ func (b *bridge) Write(line []byte) (int, error) {
 			level = slog.LevelWarn
 		}
 	}
+	subject := "memberlist"
 	for _, t := range told {
 		if strings.Contains(text, t.phrase) {
 			b.stats.count(t.why, 1)
+			subject = t.why.String()
 			break
 		}
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")
 	to := b.log
 	if level >= slog.LevelWarn {
-		to = b.warn
+		to = b.warn.on(subject)
 	}
 	to.Log(context.Background(), level, text, "from", "memberlist")
 	return len(line), nil

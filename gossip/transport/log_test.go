@@ -4,17 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // lines collects records as "LEVEL message".
-type lines struct{ all *[]string }
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
 
-func (l lines) Enabled(context.Context, slog.Level) bool { return true }
-func (l lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l lines) WithGroup(string) slog.Handler            { return l }
-func (l lines) Handle(_ context.Context, r slog.Record) error {
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *lines) WithGroup(string) slog.Handler            { return l }
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	text := r.Level.String() + " " + r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "suppressed" {
@@ -22,24 +26,33 @@ func (l lines) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	*l.all = append(*l.all, text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, text)
 	return nil
 }
 
+// take returns what was collected since it was last called.
+func (l *lines) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.all
+	l.all = nil
+	return all
+}
+
 func TestMemberlistsLinesKeepTheirLevelAndAreCounted(t *testing.T) {
-	var all []string
-	log := slog.New(lines{&all})
-	b := &bridge{log: log, warn: log, stats: &counters{}}
+	var got lines
+	b := &bridge{log: slog.New(&got), warn: newWarnings(&got), stats: &counters{}}
 	l := b.logger()
 	f := func(line, want string, why cause) {
 		t.Helper()
-		all = nil
 		var before [causes]uint64
 		for i := range causes {
 			before[i] = b.stats.causes[i].Load()
 		}
 		l.Print(line)
-		if len(all) != 1 || all[0] != want {
+		if all := got.take(); len(all) != 1 || all[0] != want {
 			t.Errorf("%q became %q, want %q", line, all, want)
 		}
 		for i := range causes {
@@ -59,23 +72,27 @@ func TestMemberlistsLinesKeepTheirLevelAndAreCounted(t *testing.T) {
 }
 
 func TestWarningsStrangersCauseAreLimitedAndTheRestCounted(t *testing.T) {
-	var all []string
-	h := newLimited(lines{&all}).Handler()
+	var got lines
+	w := newWarnings(&got)
 	at := time.Now()
-	record := func() {
-		if err := h.WithGroup("g").Handle(t.Context(), slog.NewRecord(at, slog.LevelWarn, "boo", 0)); err != nil {
+	record := func(subject string) {
+		if err := w.on(subject).Handler().WithGroup("g").Handle(t.Context(), slog.NewRecord(at, slog.LevelWarn, "boo", 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range limitBurst + 90 {
-		record()
+		record("garbage")
 	}
-	if len(all) != limitBurst {
-		t.Errorf("%d lines in one period, want %d", len(all), limitBurst)
+	if n := len(got.take()); n != limitBurst {
+		t.Errorf("%d lines in one period, want %d", n, limitBurst)
+	}
+	record("cluster")
+	if len(got.take()) != 1 {
+		t.Error("a flood of one subject silences another")
 	}
 	at = at.Add(limitPeriod + time.Second)
-	record()
-	if last := all[len(all)-1]; len(all) != limitBurst+1 || !strings.HasSuffix(last, "+90") {
-		t.Errorf("the next period begins with %q", last)
+	record("garbage")
+	if all := got.take(); len(all) != 1 || !strings.HasSuffix(all[0], "+90") {
+		t.Errorf("the next period begins with %q", all)
 	}
 }

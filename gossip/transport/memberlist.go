@@ -21,7 +21,7 @@ import (
 type Memberlist struct {
 	cfg     Config
 	log     *slog.Logger
-	warn    *slog.Logger // at a bounded rate
+	warn    *warnings
 	me      *identity
 	addr    string // our gossip address
 	list    *memberlist.Memberlist
@@ -58,7 +58,7 @@ func Open(ctx context.Context, cfg Config) (*Memberlist, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	m := &Memberlist{cfg: cfg, log: cfg.Logger, warn: newLimited(cfg.Logger.Handler()), out: make(map[string]*outbound)}
+	m := &Memberlist{cfg: cfg, log: cfg.Logger, warn: newWarnings(cfg.Logger.Handler()), out: make(map[string]*outbound)}
 	meta := append([]byte(nil), cfg.Meta...)
 	m.meta.Store(&meta)
 	var err error
@@ -92,7 +92,7 @@ func (m *Memberlist) network(ctx context.Context) (memberlist.NodeAwareTransport
 			return nil, fmt.Errorf("bind %q: %w", m.cfg.Bind, ErrFaultsBind)
 		}
 	}
-	s, err := listen(at.Addr(), int(at.Port()), m.warn)
+	s, err := listen(at.Addr(), int(at.Port()), m.warn.on("sockets"))
 	if err != nil {
 		return nil, fmt.Errorf("bind %q: %w", m.cfg.Bind, err)
 	}

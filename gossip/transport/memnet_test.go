@@ -2,6 +2,8 @@ package transport
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +102,43 @@ func TestAThirdOfThePacketsLostNobodyIsLost(t *testing.T) {
 		n.SetLoss(0)
 		time.Sleep(20 * time.Second)
 		expect(t, all, 5, "in the end")
+	})
+}
+
+// Who is given a seed that does not take it is told why within seconds.
+func TestASeedThatDoesNotTakeUsIsExplained(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		virtualPeer(t, n, "s", addrAt(0), withKey)
+		f := func(i int, want string, change func(*Config)) {
+			t.Helper()
+			var got lines
+			p := virtualPeer(t, n, fmt.Sprintf("p%d", i), addrAt(i), func(c *Config) {
+				withKey(c)
+				c.Seeds = []string{addrAt(0)}
+				change(c)
+				c.Logger = slog.New(&got)
+			})
+			time.Sleep(5 * time.Second)
+			told := 0
+			p.Close()
+			all := got.take()
+			for _, line := range all {
+				if strings.HasPrefix(line, "WARN ") && want != "" && strings.Contains(line, want) {
+					told++
+				} else if strings.HasPrefix(line, "WARN ") && strings.Contains(line, "seed") {
+					t.Errorf("peer %d is told: %s", i, line)
+				}
+			}
+			if want != "" && (told == 0 || told > 5) {
+				t.Errorf("peer %d is told %d times in 5 s that its seed %s:\n%s", i, told, want, strings.Join(all, "\n"))
+			}
+		}
+		f(1, "belongs to another cluster", func(c *Config) { c.Cluster = "other" })
+		f(2, "belongs to another cluster", func(c *Config) { c.Cluster, c.Keys = "other", nil })
+		f(3, "does not have our key", func(c *Config) { c.Keys = [][]byte{[]byte("another key of 32 bytes, is it 32")[:32]} })
+		f(4, "does not have our key", func(c *Config) { c.Keys = nil })
+		f(5, "", func(c *Config) {})
+		f(6, "", func(c *Config) { c.Seeds = []string{addrAt(99)} })
 	})
 }
 

@@ -115,8 +115,8 @@ func (m *Memberlist) countRefusal(err error) {
 // logRefusal tells what a peer and we do not agree on, at a bounded rate: a
 // stranger must not be able to fill the log.
 func (m *Memberlist) logRefusal(addr, id string, err error) {
-	if _, ok := errors.AsType[*refusal](err); ok {
-		m.warn.Warn("peer stream refused", "addr", addr, "peer", id, "err", err)
+	if r, ok := errors.AsType[*refusal](err); ok {
+		m.warn.on(r.why.String()).Warn("peer stream refused", "addr", addr, "peer", id, "err", err)
 	} else {
 		m.log.Debug("peer stream failed", "addr", addr, "peer", id, "err", err)
 	}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -218,6 +219,9 @@ func (r *rejoin) try(p *place) {
 		r.m.stats.rejoins.Add(1)
 		if _, err := r.m.list.Join([]string{a}); err != nil {
 			r.m.log.Debug("rejoin", "addr", a, "err", err)
+			if p.seed {
+				r.explain(a)
+			}
 			continue
 		}
 		reached = true
@@ -244,6 +248,27 @@ func (r *rejoin) try(p *place) {
 	default:
 		p.pause = min(max(2*p.pause, cfg.RejoinMin), cfg.RejoinMax)
 		p.next = time.Now().Add(r.jitter(p.pause))
+	}
+}
+
+// strangers says what is wrong with a seed that answers but does not let us join.
+var strangers = map[cause]string{
+	refuseCluster:   "the peer at this seed belongs to another cluster",
+	refuseKey:       "the peer at this seed does not have our key",
+	refuseVersion:   "the peer at this seed speaks another version",
+	refuseMalformed: "what answers at this seed is no peer",
+}
+
+// explain finds out why a seed that we could not join does not take us, for memberlist
+// only hangs up: it opens a peer stream to nobody, which is refused for a reason.
+func (r *rejoin) explain(addr string) {
+	conn, _, err := r.m.hail(addr, "?")
+	if err == nil {
+		conn.Close() // it would take anybody
+		return
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok && strangers[refused.why] != "" {
+		r.m.warn.on("join: "+refused.why.String()).Warn(strangers[refused.why], "addr", addr, "our cluster", r.m.cfg.Cluster)
 	}
 }
 
@@ -286,7 +311,7 @@ func (r *rejoin) lookup(seed string) []string {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		r.m.warn.Warn("seed has no usable port", "seed", seed)
+		r.m.warn.on("seeds").Warn("seed has no usable port", "seed", seed)
 		return nil
 	}
 	ips := []netip.Addr{}
@@ -296,7 +321,7 @@ func (r *rejoin) lookup(seed string) []string {
 		ctx, cancel := context.WithTimeout(r.ctx, lookupLimit)
 		defer cancel()
 		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-			r.m.warn.Warn("seed does not resolve; will try again", "seed", seed, "err", err)
+			r.m.warn.on("seeds").Warn("seed does not resolve; will try again", "seed", seed, "err", err)
 			return nil
 		}
 	}

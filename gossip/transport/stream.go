@@ -110,7 +110,7 @@ func (o *outbound) run(ctx context.Context) {
 	pause := first
 	for ctx.Err() == nil {
 		began := time.Now()
-		conn, s, err := o.dial()
+		conn, s, err := o.m.hail(o.addr, o.id)
 		if err == nil {
 			if o.pump(ctx, conn, s) && o.retire() {
 				return
@@ -131,14 +131,14 @@ func (o *outbound) run(ctx context.Context) {
 	}
 }
 
-func (o *outbound) dial() (*muxConn, session, error) {
-	timeout := o.m.cfg.HandshakeTimeout
-	conn, err := o.m.mux.dial(memberlist.Address{Addr: o.addr, Name: o.id}, timeout)
+// hail opens a peer stream to the member id at addr.
+func (m *Memberlist) hail(addr, id string) (*muxConn, session, error) {
+	conn, err := m.mux.dial(memberlist.Address{Addr: addr, Name: id}, m.cfg.HandshakeTimeout)
 	if err != nil {
 		return nil, session{}, err
 	}
-	conn.SetDeadline(time.Now().Add(timeout))
-	s, err := o.m.me.initiate(conn, o.id)
+	conn.SetDeadline(time.Now().Add(m.cfg.HandshakeTimeout))
+	s, err := m.me.initiate(conn, id)
 	if err != nil {
 		conn.Close()
 		return nil, session{}, err
