@@ -13,6 +13,8 @@
 //	tier 0   a digest against a random peer: equal hashes, nothing to do
 //	tier 1   unequal: one context there, the live records above it back
 //	tier 2   equal contexts, unequal sums: ranges in dot order, down to lists
+//	beats    leases of the workers beside this peer, straight to all, before bulk;
+//	         not stored, repaired or passed on
 //
 // Nothing here is needed for safety: any of it may be lost, doubled or late.
 //
