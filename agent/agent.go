@@ -87,6 +87,12 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		},
 		NewActor: newActor,
 	})
+	if cfg.HeartbeatInterval != Manual {
+		if err := a.replica.Engine().Host(now, cfg.Name, cfg.HeartbeatTTL); err != nil {
+			stop()
+			return nil, fmt.Errorf("agent: %w", err)
+		}
+	}
 	a.ticked.Store(now.UnixMilli())
 	a.store = a.replica.Store()
 	a.watch.open(a, cfg.History)
@@ -106,13 +112,6 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("agent: %w", err)
-	}
-	if cfg.HeartbeatInterval != Manual {
-		err = a.replica.Engine().Host(now, cfg.Name, cfg.HeartbeatTTL)
-	}
-	if err != nil {
-		stop()
-		return nil, fmt.Errorf("agent: %w", errors.Join(err, a.net.Close()))
 	}
 	a.wg.Go(func() { a.run(run) })
 	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
