@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -16,32 +17,43 @@ func benchKeys(n int) []string {
 	return keys
 }
 
+// BenchmarkGet reads in the order of writing, where the processor's caches help, and at
+// random among so many keys that they do not.
 func BenchmarkGet(b *testing.B) {
-	a := open(b, Config{Name: "n1"})
-	keys := benchKeys(100_000)
-	bare := xsync.NewMap[string, *string]()
-	for _, k := range keys {
-		if err := a.Put(b.Context(), k, "v"); err != nil {
-			b.Fatal(err)
+	for _, c := range []struct {
+		name  string
+		count int
+		mix   bool
+	}{{"in-order", 100_000, false}, {"at-random", 1_000_000, true}} {
+		a := open(b, Config{Name: "n1"})
+		keys := benchKeys(c.count)
+		bare := xsync.NewMap[string, *string]()
+		for _, k := range keys {
+			if err := a.Put(b.Context(), k, "v"); err != nil {
+				b.Fatal(err)
+			}
+			bare.Store(k, &k)
 		}
-		bare.Store(k, &k)
+		if c.mix {
+			rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+		}
+		b.Run(c.name+"/agent", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, ok := a.Get(keys[i%len(keys)]); !ok {
+					b.Fatal("absent")
+				}
+			}
+		})
+		b.Run(c.name+"/xsync", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, ok := bare.Load(keys[i%len(keys)]); !ok {
+					b.Fatal("absent")
+				}
+			}
+		})
 	}
-	b.Run("agent", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, ok := a.Get(keys[i%len(keys)]); !ok {
-				b.Fatal("absent")
-			}
-		}
-	})
-	b.Run("xsync", func(b *testing.B) {
-		b.ReportAllocs()
-		for i := 0; b.Loop(); i++ {
-			if _, ok := bare.Load(keys[i%len(keys)]); !ok {
-				b.Fatal("absent")
-			}
-		}
-	})
 }
 
 // BenchmarkTypedRead is a read of a record that was decoded before.

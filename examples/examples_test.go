@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +97,33 @@ func prints(t *testing.T, want, program string, args ...string) {
 	got, err := cmd.Output()
 	if err != nil || string(got) != want {
 		t.Errorf("%v, printed\n%s\nwant\n%s\nand on stderr\n%s", err, got, want, stderr.Bytes())
+	}
+}
+
+// The README shows code that compiles: agent's own example.
+func TestTheReadmesExampleIsTheAgents(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../agent/readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```go\n")
+	block, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("the README has no block of Go")
+	}
+	left := func(text string) string { // without indentation
+		lines := strings.Split(text, "\n")
+		for i := range lines {
+			lines[i] = strings.TrimLeft(lines[i], "\t")
+		}
+		return strings.Join(lines, "\n")
+	}
+	if !strings.Contains(left(string(source)), left(block)) {
+		t.Errorf("agent/readme_test.go does not hold the README's example:\n%s", block)
 	}
 }
 
