@@ -62,6 +62,15 @@ func (d Delta) Size() int {
 	return d.r.size()
 }
 
+// Encoded returns about how many bytes it takes in a frame, at least one for each
+// object. Unlike Size it changes, when what it overwrote is forgotten.
+func (d Delta) Encoded() int {
+	if d.r == nil {
+		return 1
+	}
+	return d.r.size() + 8*len(d.r.past())
+}
+
 // Live calls f for the live records of a with first ≤ seq ≤ last, ascending,
 // until f returns false. f must not change the store.
 func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {

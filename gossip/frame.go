@@ -149,7 +149,9 @@ func (e *Engine) finish(w *frameWriter, deltas int, bulk bool) []byte {
 	return append(frame, p...)
 }
 
-const frameNodes = 40 * wire.MaxFrameDeltas
+// frameNodes bounds what is walked of a frame. Each node takes a byte or more, and a
+// frame of a peer of ours holds at most syncBytes, a section of frameBytes and a record.
+const frameNodes = 1 << 20
 
 // Receive takes a frame from the network. It does not keep or change frame.
 // A refused frame gives a *FrameError; what came before the fault stays merged.

@@ -177,7 +177,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 		for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes &&
 			queue[taken].Seq() == next && queue[taken].Actor() == a {
 			if queue[taken].Live() {
-				bytes += queue[taken].Size()
+				bytes += queue[taken].Encoded()
 			}
 			taken++
 			next++

@@ -204,7 +204,7 @@ func (e *Engine) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Ran
 				return false
 			}
 			items = append(items, d)
-			bytes += d.Size()
+			bytes += d.Encoded()
 			return true
 		})
 		w.deltas(e.store, kind, a, first, last, items)

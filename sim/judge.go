@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -180,11 +181,15 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
 		j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
 	}
+	last := lastChanges(changes)
 	for i, ch := range changes {
+		if strings.HasPrefix(ch.Key, fillPrefix) {
+			continue
+		}
 		if ch.Cause == crdt.CauseExpired && j.c.net.cutting > 0 {
 			j.c.reached("an entry expired during a cut")
 		}
-		last := !slices.ContainsFunc(changes[i+1:], func(o crdt.Change) bool { return o.Key == ch.Key })
+		last := last(i)
 		told := p.shadow[ch.Key]
 		if !ch.Lazy {
 			if old := ch.Old.Raw(); old != told && ch.Cause != crdt.CauseExpired {
@@ -210,6 +215,20 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 			j.check(p, ch.Key)
 		}
 	}
+}
+
+// lastChanges returns whether the i-th change is the last of its key.
+func lastChanges(changes []crdt.Change) func(i int) bool {
+	if len(changes) <= 16 {
+		return func(i int) bool {
+			return !slices.ContainsFunc(changes[i+1:], func(o crdt.Change) bool { return o.Key == changes[i].Key })
+		}
+	}
+	last := make(map[string]int, len(changes))
+	for i, ch := range changes {
+		last[ch.Key] = i
+	}
+	return func(i int) bool { return last[changes[i].Key] == i }
 }
 
 // check holds what p reads at key against the reference model.

@@ -309,7 +309,9 @@ func (p *Peer) content() map[string]string {
 	s := p.r.Store()
 	var keys []string
 	s.Keys(func(key string, _ crdt.Entry, _ bool) bool {
-		keys = append(keys, key)
+		if !strings.HasPrefix(key, fillPrefix) {
+			keys = append(keys, key)
+		}
 		return true
 	})
 	all := make(map[string]string, len(keys))
@@ -349,6 +351,17 @@ func (p *Peer) read(key string) (string, bool) {
 	return p.c.memo.text(e.Value()), true
 }
 
+// filled counts the keys that fill wrote.
+func (p *Peer) filled() (n int) {
+	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
+		if strings.HasPrefix(key, fillPrefix) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 func (p *Peer) show(match func(string) bool) string {
 	var list []string
 	for key := range p.content() {
@@ -357,10 +370,13 @@ func (p *Peer) show(match func(string) bool) string {
 			list = append(list, key+"="+value)
 		}
 	}
+	slices.Sort(list)
+	if filled := p.filled(); filled > 0 {
+		list = append(list, fmt.Sprintf("(%d keys of fill)", filled))
+	}
 	if len(list) == 0 {
 		return "nothing"
 	}
-	slices.Sort(list)
 	return strings.Join(list, " ")
 }
 

@@ -2,56 +2,84 @@ package sim
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
 )
 
-// The files of testdata/scripts say what happens, and what is seen of it:
+// The files testdata/*.txt say what happens, and what is seen of it:
 //
 //	play           a new cluster, from the script's lines about the world and its steps
 //	step           the same cluster goes on
 //	trace          as step, telling every write, frame and merge
 //	scenario NAME  one that comes with the package: its moments and its end
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
-		var c *Cluster
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			switch d.Cmd {
-			case "scenario":
-				return playScenario(t, d.CmdArgs[0].Key)
-			case "play":
-				s, err := ParseScript(header(d.Input))
-				if err != nil {
-					return err.Error()
-				}
-				if c, err = New(s.Config); err != nil {
-					return err.Error()
-				}
-				c.watch = true
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d scripts: %v", len(files), err)
+	}
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) { playFile(t, path) })
+	}
+}
+
+func playFile(t *testing.T, path string) {
+	var c *Cluster
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		switch d.Cmd {
+		case "scenario":
+			return playScenario(t, d.CmdArgs[0].Key)
+		case "play":
+			s, err := ParseScript(header(d.Input))
+			if err != nil {
+				return err.Error()
 			}
-			var told []string
-			if d.Cmd == "trace" {
-				c.tracer = func(line string) { told = append(told, line) }
+			if c, err = New(s.Config); err != nil {
+				return err.Error()
 			}
-			for line := range strings.Lines(d.Input) {
-				line = strings.TrimSpace(line)
-				if isHeader(line) {
-					continue
-				}
-				if err := c.Do(line); err != nil {
-					return err.Error()
-				}
+			c.watch = true
+		}
+		var told []string
+		if d.Cmd == "trace" {
+			c.tracer = func(line string) { told = append(told, line) }
+		}
+		for line := range strings.Lines(d.Input) {
+			line = strings.TrimSpace(line)
+			if isHeader(line) {
+				continue
 			}
-			c.tracer = nil
-			told = append(told, c.Violations()...)
-			if d.Cmd == "trace" {
-				return strings.Join(told, "\n")
+			if err := c.Do(line); err != nil {
+				return err.Error()
 			}
-			return strings.Join(told, "\n") + c.Show(nil)
-		})
+		}
+		c.tracer = nil
+		told = append(told, c.Violations()...)
+		if d.Cmd == "trace" {
+			return strings.Join(told, "\n")
+		}
+		return strings.Join(told, "\n") + c.Show(nil)
 	})
+}
+
+// A peer that holds nothing gets a million keys in seconds, in answers that it asks
+// for one after the other.
+func TestAnEmptyPeerJoinsAMillionKeys(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds and 1.5 GB")
+	}
+	s, _, err := Scenario("join-a-million")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Run(Options{Report: true})
+	if err != nil || len(r.Violations) > 0 {
+		t.Fatal(err, r.Violations)
+	}
+	if want := "1 2 3: during=2 (1000000 keys of fill)\n"; r.Final != want {
+		t.Errorf("in the end %q, want %q", r.Final, want)
+	}
 }
 
 func isHeader(line string) bool {

@@ -63,7 +63,7 @@ func TestNoSeedViolatesAPromise(t *testing.T) {
 }
 
 // hashesFile holds the hashes of the first seeds' traces, one a line.
-const hashesFile = "testdata/hashes.txt"
+const hashesFile = "testdata/golden.hashes"
 
 // A seed plays alike in every process, on any number of processors, with the race
 // detector and without. A change of what is sent, or when, changes the hashes: look

@@ -18,6 +18,7 @@ import (
 //	2 incr KEY N               2 max KEY N
 //	2 patch KEY OBJECT         2 replace KEY OBJECT   2 sibling KEY VALUE
 //	2 put a 1 ; add b 2        one batch
+//	2 fill 1000000             so many keys fill/0, fill/1, …, which the model leaves out
 //	2 wait                     asks the others to acknowledge its writes
 //	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
 //	heal                       all cuts       heal 1,2 | 3  these
@@ -227,8 +228,15 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(words) == 2 && words[1] == "wait" {
+	switch {
+	case len(words) == 2 && words[1] == "wait":
 		return p.wait, nil
+	case len(words) == 3 && words[1] == "fill":
+		n, err := strconv.Atoi(words[2])
+		if err != nil || n < 1 || n > maxFill {
+			return nil, fmt.Errorf("a number of keys from 1 to %d is wanted, not %q", maxFill, words[2])
+		}
+		return func() { p.fill(0, n) }, nil
 	}
 	var ops []crdt.Op
 	var ttls []time.Duration
@@ -263,6 +271,36 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 		}
 		_ = p.Write(ops...) // refused is refused: nothing was promised
 	}, nil
+}
+
+// What fill writes: batches with pauses between them, which the network takes.
+const (
+	maxFill    = 10_000_000
+	fillPrefix = "fill/"
+	fillBatch  = 1000
+	fillPause  = 10 * time.Millisecond
+)
+
+// fill writes keys from first on, up to n.
+func (p *Peer) fill(first, n int) {
+	if !p.up || p.paused || first == n {
+		return
+	}
+	ops := make([]crdt.Op, min(fillBatch, n-first))
+	for i := range ops {
+		v, err := p.c.memo.value(strconv.Itoa((first + i) % 1000))
+		if err != nil {
+			return // it is a number
+		}
+		ops[i] = crdt.Op{Verb: crdt.Put, Key: fmt.Sprint(fillPrefix, first+i), Value: v}
+	}
+	if _, err := p.r.Write(p.wall(), false, ops...); err != nil {
+		return // its clock is too far ahead
+	}
+	if !p.held() {
+		p.carry()
+	}
+	p.c.At(p.c.now+fillPause, func() { p.fill(first+len(ops), n) })
 }
 
 func split(words []string, at string) [][]string {

@@ -29,6 +29,8 @@ type simulate struct {
 	faults   string
 	shrink   bool
 	trace    bool
+	spreads  bool
+	progress bool
 	html     string
 	format   string
 	out, err io.Writer
@@ -50,6 +52,7 @@ standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
 		Example: `  sentinel-peer sim --seed 42
   sentinel-peer sim --scenario split-brain --html report.html
   sentinel-peer sim --seeds 10000
+  sentinel-peer sim --spread
   sentinel-peer sim --seed 7 --peers 7 --faults cut,kill --trace`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +70,8 @@ standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
 	f.StringVar(&s.faults, "faults", "all", "what may go wrong, separated by commas")
 	f.BoolVar(&s.shrink, "shrink", false, "reduce a failing run to the steps that matter")
 	f.BoolVar(&s.trace, "trace", false, "tell every write, frame and merge")
+	f.BoolVar(&s.spreads, "spread", false, "print how fast a write reaches all, beside memberlist's broadcast queue")
+	f.BoolVar(&s.progress, "progress", false, "tell how far --seeds is, also without a terminal")
 	f.StringVar(&s.html, "html", "", "write a report of the run to a file")
 	f.StringVarP(&s.format, "output", "o", "text", "text or json")
 	return cmd
@@ -88,6 +93,12 @@ func (s *simulate) run(cmd *cobra.Command) error {
 	}
 	if s.jobs < 1 || s.jobs > 1024 {
 		return usage(fmt.Errorf("--jobs %d; 1 to 1024 are allowed", s.jobs))
+	}
+	if s.spreads {
+		if s.seeds > 0 || s.scenario != "" || s.html != "" || s.trace || s.shrink || s.bounds.Peers != 0 || s.bounds.Duration != 0 || s.faults != "all" {
+			return usage(errors.New("--spread goes only with --seed and -o: its clusters are those of the goals"))
+		}
+		return s.spread()
 	}
 	if s.seeds > 0 {
 		if s.scenario != "" || s.html != "" || s.trace {
@@ -269,22 +280,29 @@ func (s *simulate) sweep(ctx context.Context) error {
 			}
 		})
 	}
+	live := terminal(s.err)
+	begin, end, every := "\r", "\x1b[K", 500*time.Millisecond
+	if !live {
+		begin, end, every = "", "\n", 10*time.Second
+	}
 	progress := func() {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintf(s.err, "\r%d of %d seeds, %.0f a second, %d failed ", done, s.seeds, float64(done)/time.Since(began).Seconds(), len(failed))
+		took := time.Since(began)
+		rate := float64(done) / took.Seconds()
+		left := time.Duration(float64(s.seeds-done) / max(rate, 1) * float64(time.Second))
+		fmt.Fprintf(s.err, "%s%d of %d seeds, %.0f a second, %d failed, %v left%s", begin, done, s.seeds, rate, len(failed), left.Round(time.Second), end)
 	}
 	finished := make(chan struct{})
 	go func() { wg.Wait(); close(finished) }()
-	live := terminal(s.err)
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for waiting := true; waiting; {
 		select {
 		case <-finished:
 			waiting = false
 		case <-tick.C:
-			if live {
+			if live || s.progress {
 				progress()
 			}
 		}
