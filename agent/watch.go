@@ -150,21 +150,51 @@ func (w *watchers) close() {
 	w.closed = true
 }
 
-// publish tells subscribers what changed. Keys that are not plain registers are
-// rendered once for a run of changes.
+// publish tells subscribers what changed. Only the loop calls it.
 func (a *Agent) publish(changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
 	a.cache.changed(a.store, changes)
-	w := &a.watch
-	w.mu.Lock()
-	if w.subs.count == 0 && !w.history.started() && !a.bus.wanted() {
-		w.history.last += uint64(len(changes))
-		w.mu.Unlock()
+	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return
 	}
-	var events []Event
+	events := a.events(changes)
+	a.watch.publish(events)
+	if a.bus.wanted() {
+		for _, e := range events {
+			a.emitChange(e)
+		}
+	}
+}
+
+// skip counts n events that need not exist, for nobody ever listened.
+func (w *watchers) skip(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.history.started() {
+		return false
+	}
+	w.history.last += uint64(n)
+	return true
+}
+
+func (w *watchers) publish(events []Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range events {
+		e := &events[i]
+		e.Cursor = Cursor{w.epoch, w.history.last + 1}
+		w.history.add(*e)
+		w.subs.of(e.Key, func(s *Subscription) { s.offer(*e) })
+	}
+}
+
+// events makes what happened to keys out of what changed in the store. Keys that are
+// not plain registers are rendered once for a run of changes, by a resolver of the
+// user's if need be: no lock is held.
+func (a *Agent) events(changes []crdt.Change) []Event {
+	events := make([]Event, 0, len(changes))
 	last := make(map[string]int) // of keys to be rendered: their last change
 	old := make(map[string]crdt.Value)
 	for i, c := range changes {
@@ -187,17 +217,9 @@ func (a *Agent) publish(changes []crdt.Change) {
 			e.Old = old[c.Key]
 			a.renderEvent(&e)
 		}
-		e.Cursor = Cursor{w.epoch, w.history.last + 1}
-		w.history.add(e)
-		w.subs.of(e.Key, func(s *Subscription) { s.offer(e) })
 		events = append(events, e)
 	}
-	w.mu.Unlock()
-	if a.bus.wanted() {
-		for _, e := range events {
-			a.emitChange(e)
-		}
-	}
+	return events
 }
 
 // renderEvent fills in what a key of many parts holds now.

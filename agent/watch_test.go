@@ -131,6 +131,46 @@ func TestASnapshotBrokenOffIsToldAgain(t *testing.T) {
 	})
 }
 
+// A resolver is the user's code: it may ask the agent anything, also while what it makes
+// is published.
+func TestAResolverMayAskTheAgent(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		var a *Agent
+		resolve := func(siblings []crdt.Sibling) (crdt.Value, error) {
+			if a != nil && a.Stats().Subscriptions > 0 {
+				sub, err := a.Watch(t.Context(), "other")
+				if err != nil {
+					return crdt.Value{}, err
+				}
+				sub.Close()
+			}
+			return siblings[0].Value, nil
+		}
+		list := fleet(t, n, 2, func(c *Config) {
+			c.Rules = []crdt.Rule{{Pattern: "mine/*", Kind: crdt.Custom, Resolver: "first"}}
+			c.Resolvers = map[string]crdt.Resolver{"first": resolve}
+		})
+		sub, err := list[1].Watch(t.Context(), "mine/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = list[1]
+		n.Split([]string{address(0)}, []string{address(1)})
+		for _, p := range list {
+			if err := p.Put(t.Context(), "mine/k", p.Name()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		n.Heal()
+		for {
+			if e := next(t, sub); e.Cause == CausePut && e.Writer == "n0" {
+				break
+			}
+		}
+	})
+}
+
 func TestASlowSubscriberIsBoundInBytes(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, nil)
