@@ -11,7 +11,7 @@ import (
 type Ready struct {
 	Packets  []Packet
 	Results  []Result
-	Persist  *State // make it durable, then call Persisted; with Config.Durable only
+	Persist  *State // make it durable, in order, then call Persisted; with Config.Durable only
 	Warnings []Warning
 }
 

@@ -419,7 +419,9 @@ func (w *world) step() bool {
 	case e.node != nil && e.save == nil && e.mono != p.wakeAt: // set anew since
 		w.steps--
 	case e.save != nil:
-		p.state = *e.save
+		if e.save.TokenBound >= p.state.TokenBound { // the shell writes in order
+			p.state = *e.save
+		}
 		p.node.Persisted(*e.save)
 	case e.b != nil:
 		if w.cut[e.from+p.name] && w.rng.IntN(2) == 0 {
