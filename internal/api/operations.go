@@ -8,8 +8,10 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -210,12 +212,35 @@ func (r Request) decode(v any) error {
 	d := json.NewDecoder(bytes.NewReader(r.Body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return bad("body: %s is %s; want %s", cmp.Or(strings.ToLower(wrong.Field), "it"), withArticle(wrong.Value), inJSON(wrong.Type))
+		}
 		return bad("body: %v", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return bad("body: something follows the object")
 	}
 	return nil
+}
+
+// inJSON says what a Go type is in JSON.
+func inJSON(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int64:
+		return "an integer within 64 bits"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "an array"
+	}
+	return "an object"
+}
+
+func withArticle(what string) string {
+	if strings.HasPrefix(what, "a") || strings.HasPrefix(what, "o") {
+		return "an " + what
+	}
+	return "a " + what
 }
 
 func updateSet(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -337,6 +362,9 @@ func forget(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body struct{ Name string }
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
+	}
+	if body.Name == "" {
+		return Response{}, bad(`body: want {"name":"n3"}`)
 	}
 	return Response{Empty: true}, a.Forget(body.Name)
 }

@@ -206,6 +206,7 @@ func TestBadInputIsABadRequest(t *testing.T) {
 		f("assignments_set", "", `{"w1":"t1"}`)
 		f("queue_set", "", `{"waiting":[]}`)
 		f("forget", "", `{"name":"n2","all":true}`)
+		f("forget", "", `{}`)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -72,6 +73,9 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusGatewayTimeout, "timeout"
 	}
 	p.Detail = err.Error()
+	if large != nil {
+		p.Detail = fmt.Sprintf("the body is over %d bytes; a value may have %d when encoded", large.Limit, wire.MaxValueBytes)
+	}
 	return p
 }
 
