@@ -30,6 +30,7 @@ type Agent struct {
 	bus   bus
 	net   *transport.Memberlist
 	inbox inbox
+	locks locks
 
 	routes  atomic.Pointer[map[clock.Actor]string] // member ids
 	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
@@ -99,6 +100,10 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	a.routes.Store(new(map[clock.Actor]string))
 	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): cfg.Name})
 
+	if err := a.openLocks(); err != nil {
+		stop()
+		return nil, fmt.Errorf("agent: locks: %w", err)
+	}
 	var id [10]byte
 	cryptorand.Read(id[:])
 	a.id = fmt.Sprintf("%012x%x", now.UnixMilli(), id)
@@ -106,13 +111,15 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		Cluster: cfg.Cluster, ID: a.id, Meta: a.meta(),
 		Bind: cfg.Bind, Advertise: cfg.Advertise, Seeds: cfg.Seeds, Keys: cfg.Keys,
 		Inbox:     a.receive,
+		Locks:     a.receiveLock,
 		OnMembers: a.onMembers,
 		Logger:    a.log, Network: cfg.Network, Faults: cfg.Faults,
 	})
 	if err != nil {
 		stop()
-		return nil, fmt.Errorf("agent: %w", err)
+		return nil, fmt.Errorf("agent: %w", errors.Join(err, a.locks.session.Close()))
 	}
+	a.locks.net.Store(a.net)
 	a.wg.Go(func() { a.run(run) })
 	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
 	return a, nil
@@ -170,7 +177,7 @@ func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
 	a.emit(LifecycleEvent{Type: Shutdown})
 	close(a.closing)
-	a.retire()
+	a.retire(a.locks.close())
 	a.err = a.flushOut(ctx)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
@@ -185,8 +192,8 @@ func (a *Agent) shutDown(ctx context.Context) {
 }
 
 // retire ends the heartbeats of the workers here and takes back what this peer's
-// own said of itself.
-func (a *Agent) retire() {
+// own said of itself, and of the tasks it held.
+func (a *Agent) retire(tasks []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -194,7 +201,11 @@ func (a *Agent) retire() {
 		a.replica.Engine().Release(now, id)
 	}
 	clear(a.signs)
-	if ops := a.removal(now, a.cfg.Name); len(ops) > 0 {
+	ops := a.removal(now, a.cfg.Name)
+	for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
+		ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id)})
+	}
+	if len(ops) > 0 {
 		if _, err := a.replica.Write(now, true, ops...); err != nil {
 			a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
 		}

@@ -18,6 +18,7 @@ type form []string
 var (
 	taskState      = form{"task-sentinel/tasks/", "/state"}
 	taskProgress   = form{"task-sentinel/tasks/", "/progress"}
+	taskLock       = form{"task-sentinel/tasks/", "/lock"}
 	taskAgent      = form{"task-sentinel/tasks/", "/agents/", ""}
 	workerStatus   = form{"task-sentinel/workers/", "/status"}
 	workerCapacity = form{"task-sentinel/workers/", "/capacity"}

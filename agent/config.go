@@ -45,6 +45,8 @@ type Config struct {
 	HeartbeatInterval time.Duration // of the workers of this peer: 5 s, or Manual
 	HeartbeatTTL      time.Duration // how long one is good: six intervals, 30 s
 
+	Locks LockConfig // who certifies leases: this peer alone, unless voters are named
+
 	WatchBuffer int           // events a subscriber may be behind: 1,024, and at most 16 MiB of keys and values
 	History     int           // events kept for resuming: 8,192, and at most 16 MiB of keys and values
 	MaxSkew     time.Duration // how far clocks may differ: 60 s

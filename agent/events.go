@@ -25,6 +25,7 @@ const (
 	ForcedSync       EventType = "force-sync"
 	PeerJoined       EventType = "peer-joined"
 	PeerLeft         EventType = "peer-left"
+	LockLost         EventType = "lock-lost"
 	Lagged           EventType = "lagged"
 
 	TaskStateSynced    EventType = "task-state-synced"    // of a task, here or by a merge

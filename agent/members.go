@@ -59,7 +59,9 @@ func (a *Agent) onMembers(list []transport.Member) {
 	a.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
 	a.dropPast()
 	a.viewChanged()
+	members := slices.Clone(a.members)
 	a.mu.Unlock()
+	a.locks.setMembers(members)
 	a.signal()
 	for _, e := range events {
 		a.emit(e)

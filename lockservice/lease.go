@@ -2,6 +2,7 @@ package lockservice
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -104,8 +105,12 @@ func (l *Lease) end(cause error) {
 		close(l.renewed)
 	}
 	l.mu.Unlock()
-	if first {
-		l.cancel(cause)
+	if !first {
+		return
+	}
+	l.cancel(cause)
+	if lost, ok := errors.AsType[*LostError](cause); ok && l.s.cfg.Lost != nil {
+		l.s.cfg.Lost(lost)
 	}
 }
 

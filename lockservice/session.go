@@ -27,6 +27,10 @@ type SessionConfig struct {
 	// restarts whatever the wall clocks say. "" keeps nothing.
 	StateDir string
 
+	// Lost, if set, hears of each lease that ends without Unlock. It must not wait,
+	// nor call the session.
+	Lost func(*LostError)
+
 	TTL     time.Duration        // of leases without WithTTL: 10 s
 	MaxWait time.Duration        // of calls whose context has no deadline: 1 min
 	Clock   func() time.Duration // CLOCK_BOOTTIME, or what comes closest; tests in virtual time bring theirs

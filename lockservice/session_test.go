@@ -472,7 +472,7 @@ func TestTokensRiseAcrossARestartOfAllWithWrongClocks(t *testing.T) {
 		}
 		mustUnlock(t, l)
 	})
-	file := filepath.Join(dir, "a", stateFile)
+	file := filepath.Join(dir, "a", StateFile)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 )
 
-const stateFile = "locks.state"
+// StateFile is the name of the file in SessionConfig.StateDir.
+const StateFile = "locks.state"
 
 // readState returns what the last life left in dir, the zero State if there was
 // none. What cannot be read is an error: a guess could let tokens fall.
 func readState(dir string) (s State, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	b, err := os.ReadFile(filepath.Join(dir, StateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -22,10 +23,10 @@ func readState(dir string) (s State, err error) {
 	}
 	var sum uint64
 	if _, err := fmt.Sscanf(string(b), "sentinel-peer locks 1\nbound %d\nepoch %d\nsum %x\n", &s.TokenBound, &s.Epoch, &sum); err != nil {
-		return s, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, stateFile), err)
+		return s, fmt.Errorf("%s is damaged: %w", filepath.Join(dir, StateFile), err)
 	}
 	if sum != s.sum() {
-		return s, fmt.Errorf("%s is damaged: its sum is %x, want %x", filepath.Join(dir, stateFile), sum, s.sum())
+		return s, fmt.Errorf("%s is damaged: its sum is %x, want %x", filepath.Join(dir, StateFile), sum, s.sum())
 	}
 	return s, nil
 }
@@ -37,7 +38,7 @@ func writeState(dir string, s State) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, stateFile+".*")
+	f, err := os.CreateTemp(dir, StateFile+".*")
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func writeState(dir string, s State) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, stateFile)); err != nil {
+	if err := os.Rename(f.Name(), filepath.Join(dir, StateFile)); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// LockConfig says who certifies leases. A peer of which nothing is said is the only
+// voter for its own leases: they exclude the callers of this peer, nobody else's.
+type LockConfig struct {
+	// Voters are the names of one to seven peers, the same list at every peer. A
+	// lease needs a majority of them: three survive the loss of one, five of two.
+	Voters []string
+	Epoch  uint64 // counts the changes of the list; 1 if zero
+
+	// FirstBoot asserts that no earlier life of this voter can have certified a
+	// lease that still runs. Else it is silent for the first 15 to 18 seconds.
+	FirstBoot bool
+	StateDir  string        // keeps a bound of the tokens given, so that they rise across restarts whatever the clock says
+	MaxTTL    time.Duration // of leases, the same at every peer: 15 s
+
+	// BestEffort takes the first three peers that are up as voters: two sides of a
+	// cut then both grant a lock. For work that is merely wasted when done twice.
+	BestEffort bool
+}
+
+// alone reports whether nothing is said of voters.
+func (c LockConfig) alone() bool { return len(c.Voters) == 0 && !c.BestEffort }
+
+func (c LockConfig) voters(self string) lockservice.Voters {
+	v := lockservice.Voters{Epoch: c.Epoch, Names: c.Voters, BestEffort: c.BestEffort}
+	if c.alone() {
+		v.Names = []string{self}
+	}
+	return v
+}
+
+// firstBoot reports whether nothing that an earlier life certified can be in force.
+// Who is alone with its leases has taken them along, unless a state says that it has
+// been here before, for clients that may have outlived it.
+func (c LockConfig) firstBoot() bool {
+	if !c.alone() || c.StateDir == "" {
+		return c.FirstBoot || c.alone()
+	}
+	_, err := os.Stat(filepath.Join(c.StateDir, lockservice.StateFile))
+	return c.FirstBoot || errors.Is(err, fs.ErrNotExist)
+}
+
+// locks is the lock service of a peer and the way to its fellows.
+type locks struct {
+	session *lockservice.Session
+	net     atomic.Pointer[transport.Memberlist] // nil before it is open
+	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
+	names   atomic.Pointer[map[string]string]    // and the other way round
+
+	mu     sync.Mutex                    // guards what follows
+	closed bool                          // nothing is held any more
+	tasks  map[string]*lockservice.Lease // by task
+}
+
+func (a *Agent) openLocks() error {
+	c := a.cfg.Locks
+	l := &a.locks
+	l.tasks = make(map[string]*lockservice.Lease)
+	l.ids.Store(new(map[string]string))
+	l.names.Store(new(map[string]string))
+	cfg := lockservice.SessionConfig{
+		Node: lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot()},
+		Send: l.send, StateDir: c.StateDir, Logger: a.log,
+		Lost: func(e *lockservice.LostError) {
+			if !errors.Is(e, lockservice.ErrClosed) {
+				a.log.Warn("lease lost", "lock", e.Lock, "token", e.Token, "err", e.Cause)
+			}
+			a.emit(LifecycleEvent{Type: LockLost, Name: e.Lock})
+		},
+	}
+	if a.cfg.Network != nil { // of a test, in virtual time
+		began := time.Now()
+		cfg.Clock = func() time.Duration { return time.Since(began) }
+	}
+	var err error
+	if l.session, err = lockservice.Open(cfg); err != nil {
+		return err
+	}
+	switch {
+	case c.alone():
+		a.log.Info("locks exclude the callers of this peer only; name voters to share them with the cluster")
+	case c.BestEffort:
+		a.log.Warn("locks are best effort: two sides of a cut can hold one lock")
+	case slices.Contains(c.Voters, a.cfg.Name) && !c.FirstBoot:
+		a.log.Info("this voter certifies no lease until those of its earlier life are over", "voters", c.Voters)
+	}
+	return nil
+}
+
+// Locks returns the lock service: leases with fencing tokens, see package
+// lockservice. It ends with the agent.
+func (a *Agent) Locks() *lockservice.Session { return a.locks.session }
+
+// send queues a packet for a peer; whom it cannot reach the service asks again.
+func (l *locks) send(peer string, packet []byte) {
+	if net, id := l.net.Load(), (*l.ids.Load())[peer]; net != nil && id != "" {
+		_ = net.SendLock(id, packet)
+	}
+}
+
+// receiveLock is called by the transport, which must not wait: the service decides in
+// memory and queues its answers.
+func (a *Agent) receiveLock(from string, packet []byte) {
+	if name := (*a.locks.names.Load())[from]; name != "" {
+		a.locks.session.Receive(name, packet)
+	}
+}
+
+// setMembers takes who is up. Of two lives of one name the later counts.
+func (l *locks) setMembers(list []known) {
+	ids, names := make(map[string]string), make(map[string]string)
+	var live []string
+	for _, k := range list { // by id, which rises with the time of birth
+		if k.State != transport.Alive {
+			continue
+		}
+		ids[k.name] = k.ID
+		names[k.ID] = k.name
+		live = append(live, k.name)
+	}
+	l.ids.Store(&ids)
+	l.names.Store(&names)
+	l.session.SetLive(live)
+}
+
+// hold notes the lease of a task and starts what goes with it; or it is too late, and
+// the lease has ended.
+func (l *locks) hold(task string, lease *lockservice.Lease, start func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.tasks[task] = lease
+	start() // under the lock: not after Close began to wait
+	return true
+}
+
+func (l *locks) held(task string) *lockservice.Lease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tasks[task]
+}
+
+func (l *locks) forget(task string, lease *lockservice.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tasks[task] == lease {
+		delete(l.tasks, task)
+	}
+}
+
+// close ends every lease, and returns the tasks that were held.
+func (l *locks) close() (tasks []string) {
+	l.mu.Lock()
+	l.closed = true
+	tasks = slices.Sorted(maps.Keys(l.tasks))
+	l.mu.Unlock()
+	_ = l.session.Close() // nothing there can fail
+	return tasks
+}
