@@ -115,12 +115,14 @@ func (o *owner) acquire(t Time, m *Message) {
 
 // tell says why a waiter waits.
 func (o *owner) tell(t Time, l *owned, w *waiter) {
-	m := Message{Reason: Behind}
+	var m Message
 	switch {
-	case w.trial != nil && w.trial.tries > 2:
-		m = o.shortOf(w.trial)
 	case w.trial == nil:
 		m = o.heldBy(t, l, w)
+	case w.trial.tries > 2:
+		m = o.shortOf(w.trial)
+	default:
+		return // it is being decided
 	}
 	m.Kind, m.Inst, m.Round = Queued, w.inst, w.round
 	o.n.send(w.inst.Node, m)
