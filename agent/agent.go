@@ -78,51 +78,64 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		signs: make(map[string]string),
 	}
 	cache.onChange = a.emitCache
-	now := time.Now()
+	err = a.begin(time.Now())
+	if err == nil {
+		err = a.connect(ctx)
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a.wg.Go(func() { a.run(run) })
+	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
+	return a, nil
+}
+
+// begin makes the replica and what stands around it.
+func (a *Agent) begin(now time.Time) error {
 	a.replica = replica.New(now, replica.Config{
-		Name:  cfg.Name,
-		Rules: rules,
+		Name:  a.cfg.Name,
+		Rules: a.rules,
 		Gossip: gossip.Config{
-			Self: newActor(now), Cluster: cfg.Cluster, Seed: random(),
-			BatchInterval: cfg.BatchInterval, MaxSkew: cfg.MaxSkew, BeatInterval: max(cfg.HeartbeatInterval, 0),
+			Self: newActor(now), Cluster: a.cfg.Cluster, Seed: random(),
+			BatchInterval: a.cfg.BatchInterval, MaxSkew: a.cfg.MaxSkew, BeatInterval: max(a.cfg.HeartbeatInterval, 0),
 		},
 		NewActor: newActor,
 	})
-	if cfg.HeartbeatInterval != Manual {
-		if err := a.replica.Engine().Host(now, cfg.Name, cfg.HeartbeatTTL); err != nil {
-			stop()
-			return nil, fmt.Errorf("agent: %w", err)
+	if a.cfg.HeartbeatInterval != Manual {
+		if err := a.replica.Engine().Host(now, a.cfg.Name, a.cfg.HeartbeatTTL); err != nil {
+			return err
 		}
 	}
 	a.ticked.Store(now.UnixMilli())
 	a.store = a.replica.Store()
-	a.watch.open(a, cfg.History)
+	a.watch.open(a, a.cfg.History)
 	a.routes.Store(new(map[clock.Actor]string))
-	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): cfg.Name})
-
+	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): a.cfg.Name})
 	if err := a.openLocks(); err != nil {
-		stop()
-		return nil, fmt.Errorf("agent: locks: %w", err)
+		return fmt.Errorf("locks: %w", err)
 	}
+	return nil
+}
+
+// connect joins the network under a new member id.
+func (a *Agent) connect(ctx context.Context) (err error) {
 	var id [10]byte
 	cryptorand.Read(id[:])
-	a.id = fmt.Sprintf("%012x%x", now.UnixMilli(), id)
+	a.id = fmt.Sprintf("%012x%x", a.ticked.Load(), id)
 	a.net, err = transport.Open(ctx, transport.Config{
-		Cluster: cfg.Cluster, ID: a.id, Meta: a.meta(),
-		Bind: cfg.Bind, Advertise: cfg.Advertise, Seeds: cfg.Seeds, Keys: cfg.Keys,
+		Cluster: a.cfg.Cluster, ID: a.id, Meta: a.meta(),
+		Bind: a.cfg.Bind, Advertise: a.cfg.Advertise, Seeds: a.cfg.Seeds, Keys: a.cfg.Keys,
 		Inbox:     a.receive,
 		Locks:     a.receiveLock,
 		OnMembers: a.onMembers,
-		Logger:    a.log, Network: cfg.Network, Faults: cfg.Faults,
+		Logger:    a.log, Network: a.cfg.Network, Faults: a.cfg.Faults,
 	})
 	if err != nil {
-		stop()
-		return nil, fmt.Errorf("agent: %w", errors.Join(err, a.locks.session.Close()))
+		return errors.Join(err, a.locks.session.Close())
 	}
 	a.locks.net.Store(a.net)
-	a.wg.Go(func() { a.run(run) })
-	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
-	return a, nil
+	return nil
 }
 
 func newActor(now time.Time) clock.Actor { return clock.NewActor(now, random()) }

@@ -184,7 +184,7 @@ func (me *identity) respond(conn io.ReadWriter) (session, error) {
 		}
 	}
 	if err != nil {
-		return session{}, err
+		return session{peer: s.peer}, err
 	}
 	_, err = conn.Write(append([]byte{answerOK, streamVersion}, reply...))
 	return s, err
@@ -192,45 +192,9 @@ func (me *identity) respond(conn io.ReadWriter) (session, error) {
 
 // judge reads a hello and decides, and makes the noise reply if there is a key.
 func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
-	refuse := func(why cause, format string, args ...any) (session, []byte, error) {
-		return session{}, nil, &refusal{why: why, local: true, detail: fmt.Sprintf(format, args...)}
-	}
-	hello := make([]byte, helloFixed, helloFixed+2+2*MaxNameBytes)
-	// The version first: what follows it may differ in another one.
-	if _, err := io.ReadFull(conn, hello[:2]); err != nil {
-		return session{}, nil, err
-	}
-	if hello[0] != bytePeer {
-		return refuse(refuseMalformed, "first byte is %#x", hello[0])
-	}
-	if hello[1] != streamVersion {
-		return refuse(refuseVersion, "it speaks version %d, we speak %d", hello[1], streamVersion)
-	}
-	if _, err := io.ReadFull(conn, hello[2:]); err != nil {
-		return session{}, nil, err
-	}
-	var id keyID
-	copy(id[:], hello[2+clusterHashBytes:])
-	if [clusterHashBytes]byte(hello[2:]) != me.clusterHash {
-		return refuse(refuseCluster, "our cluster is %q", me.cluster)
-	}
-	var names [2]string
-	for i := range names {
-		if hello, names[i], err = readName(conn, hello); err != nil {
-			return session{}, nil, err
-		}
-	}
-	s.peer = names[0]
-	psk, err := me.find(id)
-	if err != nil {
-		return s, nil, err
-	}
-	// Last, so that who does not know our id still learns what else is wrong.
-	if names[1] != me.id {
-		return refuse(refuseTarget, "it wants %q, we are %q", names[1], me.id)
-	}
-	if psk == nil {
-		return s, nil, nil
+	hello, from, psk, err := me.readHello(conn)
+	if err != nil || psk == nil {
+		return session{peer: from}, nil, err
 	}
 	var msg [noiseMsgBytes]byte
 	if _, err := io.ReadFull(conn, msg[:]); err != nil {
@@ -241,12 +205,54 @@ func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
 		return session{}, nil, err
 	}
 	if _, _, _, err = hs.ReadMessage(nil, msg[:]); err != nil {
-		return refuse(refuseKey, "%v", err)
+		return session{}, nil, refuse(refuseKey, "%v", err)
 	}
+	s.peer = from
 	if reply, s.recv, s.send, err = hs.WriteMessage(nil, nil); err != nil {
 		return session{}, nil, err
 	}
 	return s, reply, nil
+}
+
+func refuse(why cause, format string, args ...any) error {
+	return &refusal{why: why, local: true, detail: fmt.Sprintf(format, args...)}
+}
+
+// readHello returns a hello that is for us, whom it is from, and the key that both
+// have; nil where both go without.
+func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []byte, err error) {
+	hello = make([]byte, helloFixed, helloFixed+2+2*MaxNameBytes)
+	// The version first: what follows it may differ in another one.
+	if _, err := io.ReadFull(conn, hello[:2]); err != nil {
+		return nil, "", nil, err
+	}
+	if hello[0] != bytePeer {
+		return nil, "", nil, refuse(refuseMalformed, "first byte is %#x", hello[0])
+	}
+	if hello[1] != streamVersion {
+		return nil, "", nil, refuse(refuseVersion, "it speaks version %d, we speak %d", hello[1], streamVersion)
+	}
+	if _, err := io.ReadFull(conn, hello[2:]); err != nil {
+		return nil, "", nil, err
+	}
+	if [clusterHashBytes]byte(hello[2:]) != me.clusterHash {
+		return nil, "", nil, refuse(refuseCluster, "our cluster is %q", me.cluster)
+	}
+	id := keyID(hello[2+clusterHashBytes:])
+	var names [2]string // of the sender and the target
+	for i := range names {
+		if hello, names[i], err = readName(conn, hello); err != nil {
+			return nil, "", nil, err
+		}
+	}
+	if psk, err = me.find(id); err != nil {
+		return nil, names[0], nil, err
+	}
+	// Last, so that who does not know our id still learns what else is wrong.
+	if names[1] != me.id {
+		return nil, names[0], nil, refuse(refuseTarget, "it wants %q, we are %q", names[1], me.id)
+	}
+	return hello, names[0], psk, nil
 }
 
 // find returns the key named id; nil where both sides go without.
@@ -263,7 +269,7 @@ func (me *identity) find(id keyID) ([]byte, error) {
 	if id == (keyID{}) {
 		detail = "it came without a key, we have one"
 	}
-	return nil, &refusal{why: refuseKey, local: true, detail: detail}
+	return nil, refuse(refuseKey, "%s", detail)
 }
 
 // readName reads a length and a name, and appends both to hello.
@@ -273,7 +279,7 @@ func readName(conn io.Reader, hello []byte) ([]byte, string, error) {
 		return nil, "", err
 	}
 	if n[0] == 0 || n[0] > MaxNameBytes {
-		return nil, "", &refusal{why: refuseMalformed, local: true, detail: fmt.Sprintf("a name of %d bytes; allowed are 1 to %d", n[0], MaxNameBytes)}
+		return nil, "", refuse(refuseMalformed, "a name of %d bytes; allowed are 1 to %d", n[0], MaxNameBytes)
 	}
 	hello = append(hello, n[0])
 	at := len(hello)
