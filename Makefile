@@ -3,9 +3,9 @@
 GO      ?= go
 T       ?= 30s
 N       ?= 10000
-RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent
+RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
-FUZZ    := internal/wire crdt gossip gossip/transport agent
+FUZZ    := internal/wire crdt gossip gossip/transport lockservice
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint mutants fuzz sim golden bench check clean

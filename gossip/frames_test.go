@@ -12,6 +12,9 @@ import (
 // No peer makes a frame that another refuses: neither of very many small records, nor
 // of records that each name very many actors whose writes they overwrote.
 func TestTheLargestFramesAreTaken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large, and has one goroutine: the race detector need not see it")
+	}
 	f := func(name string, fill func(m *machine)) {
 		t.Run(name, func(t *testing.T) {
 			a, b := newMachine(ann, nil), newMachine(bob, nil)
