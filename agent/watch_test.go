@@ -250,33 +250,39 @@ func TestAHistoryIsBoundInEventsAndBytes(t *testing.T) {
 	check(100)
 }
 
-// Who is told that a write is made finds it on the others after an orderly stop,
-// however late in the stop it was made.
+// Who is told that a write is made finds it on the others after an orderly stop; from
+// its beginning writes are refused.
 func TestCloseHandsOverWhatWasAcknowledged(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.SetDelay(20*time.Millisecond, 20*time.Millisecond)
 		list := fleet(t, n, 2, func(c *Config) { c.BatchInterval = 5 * time.Second })
 		a := list[0]
-		made := make(chan int)
+		made, refused := 0, make(chan time.Time)
 		go func() {
-			for i := 0; ; i++ {
-				if err := a.Put(context.Background(), fmt.Sprintf("w/%d", i), i); err != nil {
+			for {
+				if err := a.Put(context.Background(), fmt.Sprintf("w/%d", made), made); err != nil {
 					if !errors.Is(err, ErrClosed) {
-						t.Errorf("write %d: %v", i, err)
+						t.Errorf("write %d: %v", made, err)
 					}
-					made <- i
+					refused <- time.Now()
 					return
 				}
+				made++
 				time.Sleep(time.Millisecond)
 			}
 		}()
 		time.Sleep(50 * time.Millisecond)
-		if err := a.Close(t.Context()); err != nil {
+		began := time.Now()
+		closed := make(chan error)
+		go func() { closed <- a.Close(t.Context()) }()
+		if after := (<-refused).Sub(began); after > time.Millisecond {
+			t.Errorf("writes are still taken %v after the stop began", after)
+		}
+		if err := <-closed; err != nil {
 			t.Error(err)
 		}
-		writes := <-made
-		if keys, err := list[1].Keys("w/*"); err != nil || len(keys) != writes || writes == 0 {
-			t.Errorf("%d writes were acknowledged, the other peer has %d: %v", writes, len(keys), err)
+		if keys, err := list[1].Keys("w/*"); err != nil || len(keys) != made || made == 0 {
+			t.Errorf("%d writes were acknowledged, the other peer has %d: %v", made, len(keys), err)
 		}
 	})
 }

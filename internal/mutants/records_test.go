@@ -1,6 +1,6 @@
 package mutants
 
-// records are the rules of heartbeats, typed records and subscriptions.
+// records are the rules of heartbeats, typed records, subscriptions and of a peer's end.
 var records = []mutant{
 	{"a worker that falls silent is gone", "gossip/heartbeat.go",
 		"case p.contact.After(l.until):", "case false:", "./gossip", "TestAWorkerLivesAsLongAsItsHostRenewsItsLease"},
@@ -26,4 +26,16 @@ var records = []mutant{
 		"if known && !present {", "if known && !present && false {", "./agent", "TestAnOldStateOfTheQueueUndoesNothing"},
 	{"every glob is found", "agent/subscriptions.go",
 		"for n := range len(segment) + 1 {", "for n := range len(segment) {", "./agent", "TestASubscriptionIsFoundByEveryKeyItMatches"},
+	{"only the end of a snapshot has a cursor", "agent/subscription.go",
+		"Order: clock.After}", "Order: clock.After, Cursor: cursor}", "./agent", "TestASnapshotBrokenOffIsToldAgain"},
+	{"a slow subscriber is bound in bytes", "agent/subscription.go",
+		" || s.bytes+e.size() > subscriptionBytes", "", "./agent", "TestASlowSubscriberIsBoundInBytes"},
+	{"a history is bound in bytes", "agent/history.go",
+		"h.bytes > historyBytes && h.first < h.last", "false", "./agent", "TestAHistoryIsBoundInEventsAndBytes"},
+	{"a stop takes no writes once it hands over", "agent/agent.go",
+		"	close(a.closing)\n	a.retire(a.locks.close())\n	a.err = a.flushOut(ctx)\n", "	a.retire(a.locks.close())\n	a.err = a.flushOut(ctx)\n	close(a.closing)\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
+	{"a put keeps the type of its key", "agent/admit.go",
+		"			ops[i].Kind = kind\n", "", "./agent", "TestAPutKeepsTheTypeOfItsKey"},
+	{"a life that was replaced is forgotten", "agent/known.go",
+		"replaced = replaced && k.State == transport.Dead", "replaced = false && k.State == transport.Dead", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 }
