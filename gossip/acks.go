@@ -144,5 +144,16 @@ func (e *Engine) Replicas(seq uint64) (n int, missing []string) {
 	return n, missing
 }
 
+// AckedBy returns the names of the peers that are up and have acknowledged this
+// peer's write seq and all before it.
+func (e *Engine) AckedBy(seq uint64) (names []string) {
+	for _, p := range e.peers {
+		if p.Alive && p.ackedOwn >= seq {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // AckEpoch changes whenever an acknowledgement of this peer's writes arrives.
 func (e *Engine) AckEpoch() uint64 { return e.ackEpoch }

@@ -78,6 +78,9 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 			return a.nack(m, Message{Reason: Held, Holder: r.inst, Mode: r.mode, Left: r.until - t.Mono})
 		}
 	}
+	if a.cfg.Barred != nil && a.cfg.Barred(m.Lock, m.Token) {
+		return a.nack(m, Message{Reason: Barred})
+	}
 	floor := a.floor(m.Lock)
 	least := floor
 	if own >= 0 {

@@ -217,7 +217,7 @@ func (c *client) granted(t Time, from string, m *Message) {
 	r.heard = true
 	if r.phase == holding {
 		r.deadline = max(r.deadline, deadline)
-		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, Deadline: r.deadline})
+		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, Deadline: r.deadline, Round: m.Round})
 	} else {
 		r.phase, r.token, r.deadline = holding, m.Token, deadline
 		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, Deadline: r.deadline})
@@ -273,6 +273,8 @@ func (c *client) refusal(r *request, m *Message) error {
 	case WrongConfig:
 		return &MismatchError{Lock: r.Lock, Epoch: c.n.voters.Epoch, TheirEpoch: m.Epoch,
 			Explanation: "the lists of voters or their limits differ; are two clusters mixed?"}
+	case Barred:
+		return fmt.Errorf("lock %q: %w", r.Lock, ErrBarred)
 	case Full:
 		return fmt.Errorf("lock %q: %w", r.Lock, ErrFull)
 	}

@@ -32,6 +32,11 @@ type Config struct {
 	MaxLocks   int           // locks held at a voter, and queues at an owner: 131,072
 	MaxQueue   int           // waiters of one lock: 4,096
 
+	// Barred, if set, says that this voter certifies a lock no more, under any other
+	// token than the one that barred it: what it protected is done with. It decides
+	// in memory, and calls nothing of the node or its session.
+	Barred func(lock string, token uint64) bool
+
 	// FirstBoot asserts that no earlier life of this voter can have certified a
 	// lease that still runs: it skips the quarantine. A wrong assertion lets a
 	// lock be held twice.

@@ -22,6 +22,7 @@ var (
 	ErrConfigMismatch = errors.New("voters disagree about their configuration")
 	ErrVoters         = errors.New("invalid list of voters")
 	ErrReload         = errors.New("voters not changed")
+	ErrBarred         = errors.New("a majority of voters certifies it no more")
 	ErrFull           = errors.New("a table of the voter is full")
 	ErrClosed         = errors.New("the session is closed")
 )

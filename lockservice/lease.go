@@ -26,6 +26,7 @@ type Lease struct {
 
 	mu       sync.Mutex // guards what follows; taken after Session.mu, if both
 	deadline time.Duration
+	round    uint64 // the latest that extended it
 	over     bool
 	renewed  chan struct{} // closed when the lease is extended or ends
 }
@@ -48,7 +49,7 @@ func (s *Session) hold(ctx context.Context, c Call, r Result) (*Lease, error) {
 			err = &LostError{Lock: l.name, Token: l.token, Cause: ErrExpired}
 		default:
 			s.leases[l.id] = l
-			l.extend(last)
+			l.extend(last, 0)
 		}
 	})
 	if err != nil {
@@ -63,13 +64,13 @@ func (s *Session) hold(ctx context.Context, c Call, r Result) (*Lease, error) {
 func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecond) }
 
 // extend moves the deadline. It is called with Session.mu held.
-func (l *Lease) extend(deadline time.Duration) {
+func (l *Lease) extend(deadline time.Duration, round uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over || l.remaining() <= 0 { // never again
 		return
 	}
-	l.deadline = max(l.deadline, deadline)
+	l.deadline, l.round = max(l.deadline, deadline), max(l.round, round)
 	l.timer.Reset(l.remaining())
 	close(l.renewed)
 	l.renewed = make(chan struct{})

@@ -94,11 +94,12 @@ const (
 	Split              // several owners proposed at once
 	NoQuorum           // Reachable voters of Needed answer
 	Overtaken          // another instance holds what this one held
+	Barred             // Config.Barred: nobody is to hold it any more
 	reasons
 )
 
 var reasonNames = [reasons]string{"", "behind others", "held", "token too low", "another epoch", "quarantined", "ttl too long",
-	"another configuration", "table full", "split vote", "no majority", "overtaken"}
+	"another configuration", "table full", "split vote", "no majority", "overtaken", "barred"}
 
 // String returns the reason in words.
 func (r Reason) String() string {

@@ -41,6 +41,7 @@ type Result struct {
 	Event    Event
 	Token    uint64
 	Deadline time.Duration // on the Mono of this node
+	Round    uint64        // that a majority certified, of Extended
 	Err      error
 	Info     *Info
 }

@@ -134,7 +134,7 @@ func (o *owner) nack(t Time, from string, m *Message) {
 	case TokenLow:
 		r.low |= bit
 		r.floor = max(r.floor, m.Floor)
-	case TooLong, WrongConfig, Full:
+	case TooLong, WrongConfig, Full, Barred:
 		r.other, r.never = r.other|bit, r.never|bit
 		r.why = Message{Reason: m.Reason, Left: m.Left, Epoch: m.Epoch}
 	default:

@@ -150,7 +150,7 @@ func (s *Session) deliver(r Result) {
 	switch l := s.leases[r.ID]; r.Event {
 	case Extended:
 		if l != nil {
-			l.extend(r.Deadline)
+			l.extend(r.Deadline, r.Round)
 		}
 	case Lost:
 		if l != nil {

@@ -62,7 +62,7 @@ var (
 	pure = []string{"internal/wire", "clock", "crdt", "gossip", "lockservice", "internal/replica", "sim"}
 	// shells are the files of pure packages that act all the same.
 	shells = []string{"lockservice/session.go", "lockservice/lease.go", "lockservice/line.go", "lockservice/lock.go", "lockservice/semaphore.go",
-		"lockservice/campaign.go", "lockservice/several.go", "lockservice/clock.go", "lockservice/clock_linux.go",
+		"lockservice/campaign.go", "lockservice/several.go", "lockservice/each.go", "lockservice/clock.go", "lockservice/clock_linux.go",
 		"lockservice/clock_other.go", "lockservice/statefile.go"}
 	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
 	// atoms publish what lock-free readers use.
