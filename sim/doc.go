@@ -31,7 +31,7 @@
 //	O8  without faults every write is everywhere within the batch interval and 100 ms,
 //	    once the peers know each other
 //	O9  time goes on
-//	O10 a peer whose clock is right may write, whatever other clocks are ahead
+//	O10 a peer whose clock is right may write, however far another is ahead
 //	O11 what a peer with a disk has acknowledged is on its disk when it dies
 //	O12 a run plays alike
 //	O13 a write is later than what its writer had seen

@@ -345,17 +345,22 @@ func (j *judge) remembers(dead *Peer) {
 	}
 }
 
-// right reports whether p's clock is, and no other is wrong but by being ahead.
+// right reports whether p's clock is, and of the others no more than one is wrong, by
+// being ahead: with two of them and no other right one in sight, the time of the cluster
+// is theirs, and so may stamps be.
 func (c *Cluster) right(p *Peer) bool {
+	ahead := 0
 	for _, q := range c.peers {
 		switch off := q.wall().Sub(epoch.Add(c.now)); {
 		case off < -maxSkew/4:
 			return false
 		case off > maxSkew/4 && q == p:
 			return false
+		case off > maxSkew/4:
+			ahead++
 		}
 	}
-	return true
+	return ahead <= 1
 }
 
 // final is the judgement of a run that has settled.
