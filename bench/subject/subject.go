@@ -24,6 +24,7 @@ var All = []Subject{
 	{"memory", Memory},
 	{"setadd", SetAdd},
 	{"idle", Idle},
+	{"locks", Locks},
 }
 
 // value is what all writes carry: 200 bytes.

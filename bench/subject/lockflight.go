@@ -1,0 +1,67 @@
+package subject
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/bench/measure"
+)
+
+const (
+	flight     = 64
+	flightSpan = time.Second
+	flightRuns = 3
+)
+
+// lockFlight measures how many pairs one owner serves when 64 callers of a peer that
+// does not vote lock and unlock at a time, each a name of its own.
+func lockFlight(ctx context.Context, peers []*agent.Agent, ref lockRival) (measure.Row, error) {
+	client := peers[lockPeers-1]
+	names, err := ownedNames(ctx, client, peers[0].Name(), flight)
+	if err != nil {
+		return measure.Row{}, err
+	}
+	row := measure.Row{What: "lock + unlock, 64 at a time at one owner", Unit: "pairs/s", Goal: 20_000, AtLeast: true, Note: ref.note()}
+	if row.Measured, err = pairRate(ctx, takerOf(client), names); err != nil || ref.take == nil {
+		return row, err
+	}
+	row.Against = ref.name
+	row.Reference, err = pairRate(ctx, ref.take, names)
+	return row, err
+}
+
+// pairRate returns the median of some runs, after one to warm up.
+func pairRate(ctx context.Context, take taker, names []string) (float64, error) {
+	var rates []float64
+	for range flightRuns + 1 {
+		start := time.Now()
+		counts := make([]int, len(names))
+		g, ctx := errgroup.WithContext(ctx)
+		for i, name := range names {
+			g.Go(func() error {
+				for ; time.Since(start) < flightSpan; counts[i]++ {
+					unlock, err := take(ctx, i, name)
+					if err != nil {
+						return err
+					}
+					if err := unlock(ctx); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return 0, err
+		}
+		sum := 0
+		for _, n := range counts {
+			sum += n
+		}
+		rates = append(rates, float64(sum)/time.Since(start).Seconds())
+	}
+	return median(rates[1:]), nil
+}
