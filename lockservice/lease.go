@@ -110,8 +110,11 @@ func (l *Lease) end(cause error) {
 		return
 	}
 	l.cancel(cause)
-	if lost, ok := errors.AsType[*LostError](cause); ok && l.s.cfg.Lost != nil {
-		l.s.cfg.Lost(lost)
+	if lost, ok := errors.AsType[*LostError](cause); ok {
+		l.s.lost.Add(1)
+		if l.s.cfg.Lost != nil {
+			l.s.cfg.Lost(lost)
+		}
 	}
 }
 

@@ -46,6 +46,12 @@ type Stats struct {
 	Messages uint64 // received
 	Bad      uint64 // packets refused
 	Dropped  uint64 // messages of a kind or from a sender that does not fit
+
+	// Of a Session only.
+	Held       int           // leases
+	Waiting    int           // callers that wait for a lock
+	Lost       uint64        // leases that ended without Unlock
+	Quarantine time.Duration // until this voter certifies leases, 0 if it does
 }
 
 // New returns a node that starts its life at t.

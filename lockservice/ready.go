@@ -112,3 +112,11 @@ func (n *Node) Ready(t Time) Ready {
 
 // Stats returns the counters of this life.
 func (n *Node) Stats() Stats { return n.stats }
+
+// Quarantine returns how long this voter stays silent, 0 if it is none.
+func (n *Node) Quarantine(t Time) time.Duration {
+	if n.voters.index(n.cfg.Self) < 0 {
+		return 0
+	}
+	return max(n.acceptor.quarantineUntil-t.Mono, 0)
+}

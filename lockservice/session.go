@@ -54,6 +54,7 @@ func (c SessionConfig) withDefaults() SessionConfig {
 type Session struct {
 	cfg     SessionConfig
 	waiting atomic.Int32  // callers at mu
+	lost    atomic.Uint64 // leases, so far
 	wake    chan struct{} // capacity 1: a full one already says "look again"
 	done    chan struct{} // closed by Close
 	wg      sync.WaitGroup
@@ -230,9 +231,15 @@ func (s *Session) Reload(v Voters) (err error) {
 	return err
 }
 
-// Stats returns the counters of this life.
+// Stats returns the counters of this life, and what is held and waited for now.
 func (s *Session) Stats() (st Stats) {
-	s.do(func(Time) { st = s.node.Stats() })
+	s.do(func(t Time) {
+		st = s.node.Stats()
+		st.Held, st.Lost, st.Quarantine = len(s.leases), s.lost.Load(), s.node.Quarantine(t)
+		for _, l := range s.lines { // each for itself: no order
+			st.Waiting += 1 + len(l.waiting)
+		}
+	})
 	return st
 }
 

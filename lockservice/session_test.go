@@ -796,3 +796,30 @@ func TestALocalWaiterInheritsThePlaceOfOneThatGaveUp(t *testing.T) {
 		}
 	})
 }
+
+func TestStatsShowWhatIsHeldWaitedForAndLost(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		s := w.open("a", []string{"a"}, func(c *SessionConfig) { c.Node.FirstBoot = false })
+		guest := w.open("guest", []string{"a"}, nil)
+		if st := s.Stats(); st.Quarantine < 15*time.Second || guest.Stats().Quarantine != 0 {
+			t.Errorf("a voter that has started: %+v, no voter: %+v", st, guest.Stats())
+		}
+		l := mustLock(t, s, "x", WithManualRenewal(), WithTTL(time.Second))
+		for range 3 {
+			go s.Lock(in(t, 500*time.Millisecond), "x")
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Held != 1 || st.Waiting != 3 || st.Lost != 0 || st.Quarantine != 0 {
+			t.Errorf("%+v", st)
+		}
+		<-l.Done()
+		synctest.Wait()
+		if st := s.Stats(); st.Held != 0 || st.Waiting != 0 || st.Lost != 1 {
+			t.Errorf("at the end: %+v", st)
+		}
+		mustUnlock(t, mustLock(t, s, "x"))
+		if st := s.Stats(); st.Lost != 1 {
+			t.Errorf("unlocked, and lost are %d", st.Lost)
+		}
+	})
+}
