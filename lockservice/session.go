@@ -244,7 +244,9 @@ func (s *Session) Stats() (st Stats) {
 }
 
 // Close ends every lease and every call with ErrClosed, tells the voters once, and
-// waits for the session's goroutine.
+// waits for the session's goroutine. Of leases that are renewed by hand the voters
+// are not told: who renews them may be another process, which does not know of the
+// end and goes on until its time is over.
 func (s *Session) Close() error {
 	closing := false
 	s.do(func(t Time) {
@@ -255,7 +257,9 @@ func (s *Session) Close() error {
 		for _, id := range sortedKeys(s.leases) {
 			l := s.leases[id]
 			l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
-			_ = s.node.Release(t, id)
+			if !l.manual {
+				_ = s.node.Release(t, id)
+			}
 		}
 		clear(s.leases)
 		for _, id := range sortedKeys(s.pending) {

@@ -625,6 +625,28 @@ func TestCloseEndsEverything(t *testing.T) {
 }
 
 // A hundred clients want one lock: each gets it, in turn.
+// Who renews by hand may be another process: it works on until its time is over.
+func TestCloseReleasesNoLeaseThatIsRenewedByHand(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		_, b, _ := w.three()
+		client := w.open("client", abc, nil)
+		l := mustLock(t, client, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		until := time.Now().Add(l.Remaining())
+		mustLock(t, client, "y")
+		if err := client.Close(); err != nil || !errors.Is(l.Err(), ErrClosed) {
+			t.Fatalf("%v, %v", err, l.Err())
+		}
+		mustUnlock(t, mustLock(t, b, "y"))
+		if time.Now().After(until) {
+			t.Error("a lease that is renewed by itself was not released")
+		}
+		mustUnlock(t, mustLock(t, b, "x"))
+		if time.Now().Before(until) {
+			t.Errorf("held by another %v before the time of its holder was over", time.Until(until))
+		}
+	})
+}
+
 func TestAHundredClientsTakeTurns(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		w.three()
