@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Metrics serves the metrics of one agent.
@@ -95,6 +96,25 @@ var metrics = []metric{
 	gauge("stability_blockers", "Peers that are down and keep removals from being forgotten.", func(s *agent.Stats) int { return len(s.Blocking) }),
 }
 
+// lock is one line of the table of the lock service.
+type lock struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*lockservice.Stats) float64
+}
+
+var locks = []lock{
+	{desc("locks_held", "Leases held through this peer."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return float64(s.Held) }},
+	{desc("locks_waiting", "Callers of this peer that wait for a lock."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return float64(s.Waiting) }},
+	{desc("locks_lost_total", "Leases held through this peer that ended before they were released."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Lost) }},
+	{desc("locks_grants_total", "Rounds that a majority certified for this peer as owner, renewals among them."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Grants) }},
+	{desc("locks_splits_total", "Rounds of this peer as owner that ended in a split vote."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Splits) }},
+	{desc("locks_refused_total", "Rounds that this peer refused as voter."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Refused) }},
+	{desc("locks_messages_total", "Messages of the lock service received."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Messages) }},
+	{desc("locks_bad_packets_total", "Packets of the lock service that were malformed."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Bad) }},
+	{desc("locks_quarantine_seconds", "Until this voter, which has just started, certifies leases; 0 if it does."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return s.Quarantine.Seconds() }},
+}
+
 // labelled is a family whose label values are few and fixed by the code.
 type labelled struct {
 	desc   *prometheus.Desc
@@ -125,6 +145,9 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range metrics {
 		ch <- m.desc
 	}
+	for _, l := range locks {
+		ch <- l.desc
+	}
 	for _, f := range families {
 		ch <- f.desc
 	}
@@ -134,6 +157,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.a.Stats()
 	for _, m := range metrics {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+	}
+	held := c.a.Locks().Stats()
+	for _, l := range locks {
+		ch <- prometheus.MustNewConstMetric(l.desc, l.kind, l.value(&held))
 	}
 	for _, f := range families {
 		for label, v := range f.values(&s) {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,6 +37,14 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.Close()
+	if _, err := a.Locks().Lock(ctx, "held"); err != nil {
+		t.Fatal(err)
+	}
+	lost, err := a.Locks().Lock(ctx, "lost", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-lost.Done()
 
 	m := New(a)
 	m.Panics.Inc()
@@ -54,6 +63,7 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	}
 	for _, want := range []string{
 		"sentinel_keys 1", "sentinel_writes_total 3", "sentinel_reads_total 1", "sentinel_subscriptions 1", "sentinel_http_panics_total 1",
+		"sentinel_locks_held 1", "sentinel_locks_waiting 0", "sentinel_locks_lost_total 1", "sentinel_locks_grants_total 2", "sentinel_locks_refused_total 0", "sentinel_locks_quarantine_seconds 0",
 		`sentinel_members{state="alive"} 1`, "go_goroutines ", "process_resident_memory_bytes ", "go_build_info{",
 	} {
 		if !strings.Contains(string(text), "\n"+want) {
@@ -62,8 +72,8 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	}
 	// Of each family of ours: one help text, and none without.
 	names := regexp.MustCompile(`(?m)^(sentinel_\w+)`).FindAllStringSubmatch(string(text), -1)
-	if len(names) < len(metrics) {
-		t.Errorf("%d samples of %d metrics", len(names), len(metrics))
+	if len(names) < len(metrics)+len(locks) {
+		t.Errorf("%d samples of %d metrics", len(names), len(metrics)+len(locks))
 	}
 	for _, m := range names {
 		if strings.Count(string(text), "# HELP "+m[1]+" ") != 1 {
