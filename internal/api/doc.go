@@ -3,5 +3,6 @@
 // these look on the wire is the surface's business.
 //
 //	I1  Every operation is in Operations, and nowhere else.
-//	I2  Errors are those of package agent and crdt, or *BadRequest.
+//	I2  Errors are those of packages agent, crdt and lockservice, ErrTooManyLeases, or
+//	    *BadRequest.
 package api

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -29,6 +30,11 @@ type Request struct {
 	Body   []byte // JSON
 	If     *crdt.Version
 	Absent bool // only if there is nothing yet
+
+	Leases *Leases // of the daemon
+	// Longer returns the context of a request whose client asks to wait so long, in
+	// place of the usual one.
+	Longer func(wait time.Duration) context.Context
 }
 
 // Response is what it gets.
@@ -85,6 +91,11 @@ var Operations = []Operation{
 	{"assignments_set", "PATCH", "/v1/queue/assignments", nil, `say which tasks these workers have: {"w1":["t1"]}`, patchAssignments},
 	{"metrics_get", "GET", "/v1/queue/metrics", nil, "the fleet's numbers", getMetrics},
 	{"metrics_set", "PATCH", "/v1/queue/metrics", nil, "merge into the fleet's numbers", patchMetrics},
+	{"lock_acquire", "POST", "/v1/locks/{key}", nil, `take a lock: {"ttl":"2s","wait":"30s","shared":false}`, acquireLock},
+	{"lock_renew", "PUT", "/v1/locks/{key}", nil, `renew a lease: {"lease":"…"}`, renewLock},
+	{"lock_release", "DELETE", "/v1/locks/{key}", []string{"lease"}, "release a lease: ?lease=, or in the body", releaseLock},
+	{"lock_inspect", "GET", "/v1/locks/{key}", nil, "who holds a lock, asked of a majority of voters", inspectLock},
+	{"lock_list", "GET", "/v1/locks", []string{"limit"}, "the leases this daemon holds for its clients", listLocks},
 	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil},
 	{"members", "GET", "/v1/members", nil, "all known peers", members},
 	{"stats", "GET", "/v1/stats", nil, "counters and gauges of this peer", stats},

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Problem is an error as clients see it (RFC 9457).
@@ -21,6 +23,14 @@ type Problem struct {
 	Detail  string `json:"detail"`
 	Code    string `json:"code"`                      // stable
 	Current string `json:"current_version,omitempty"` // of a conflict
+	*Majority
+}
+
+// Majority says how far an unavailable lock service is from a majority of voters.
+type Majority struct {
+	Reachable  int    `json:"reachable"`
+	Needed     int    `json:"needed"`
+	Quarantine string `json:"quarantine,omitempty"` // until a voter that has just started takes part
 }
 
 const problemBase = "https://github.com/sentinel-peer/sentinel-peer/blob/main/docs/http.md#"
@@ -61,10 +71,11 @@ func describe(err error) Problem {
 		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", conflict.Have.String()
 	case errors.As(err, &copies):
 		p.Status, p.Code = http.StatusGatewayTimeout, "not-replicated"
+	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
+		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
+	case lockProblem(err, &p):
 	case errors.Is(err, agent.ErrNotFound):
 		p.Status, p.Code = http.StatusNotFound, "not-found"
-	case errors.Is(err, agent.ErrClosed):
-		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
 	case errors.Is(err, agent.ErrClockSkew):
 		p.Status, p.Code = http.StatusServiceUnavailable, "clock-skew"
 	case errors.Is(err, agent.ErrFaultsDisabled):
@@ -77,6 +88,39 @@ func describe(err error) Problem {
 		p.Detail = fmt.Sprintf("the body is over %d bytes; a value may have %d when encoded", large.Limit, wire.MaxValueBytes)
 	}
 	return p
+}
+
+// lockProblem fills p if err is one of the lock service.
+func lockProblem(err error, p *Problem) bool {
+	if u, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
+		p.Majority = &Majority{Reachable: u.Reachable, Needed: u.Needed}
+		if u.Quarantine > 0 {
+			p.Quarantine = u.Quarantine.Round(time.Millisecond).String()
+		}
+	}
+	for _, known := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{lockservice.ErrHeld, http.StatusConflict, "held"},
+		{lockservice.ErrTimeout, http.StatusConflict, "held"},
+		{lockservice.ErrNotHolder, http.StatusConflict, "not-holder"},
+		{lockservice.ErrLost, http.StatusConflict, "lease-lost"},
+		{lockservice.ErrUnavailable, http.StatusServiceUnavailable, "no-majority"},
+		{lockservice.ErrConfigMismatch, http.StatusServiceUnavailable, "voters-differ"},
+		{lockservice.ErrFull, http.StatusServiceUnavailable, "locks-full"},
+		{api.ErrTooManyLeases, http.StatusServiceUnavailable, "locks-full"},
+		{lockservice.ErrName, http.StatusBadRequest, "bad-lock-name"},
+		{lockservice.ErrTTLTooLong, http.StatusBadRequest, "bad-ttl"},
+		{lockservice.ErrTTLTooShort, http.StatusBadRequest, "bad-ttl"},
+	} {
+		if errors.Is(err, known.err) {
+			p.Status, p.Code = known.status, known.code
+			return true
+		}
+	}
+	return false
 }
 
 func problem(w http.ResponseWriter, p Problem) {

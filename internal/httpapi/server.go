@@ -60,7 +60,7 @@ func Serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
 	s.http = &http.Server{
-		Handler:           handler{cfg, ctx}.routes(),
+		Handler:           handler{cfg, ctx, api.NewLeases()}.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       callTimeout,
 		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
@@ -99,6 +99,7 @@ func loopback(addr string) error {
 type handler struct {
 	cfg      Config
 	draining context.Context // done when streams must end
+	leases   *api.Leases
 }
 
 func (h handler) routes() http.Handler {
@@ -185,7 +186,8 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Query: r.URL.Query()}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Query: r.URL.Query(), Leases: h.leases}
+		req.Longer = func(wait time.Duration) context.Context { return h.longer(w, r, wait) }
 		err := known(req.Query, op.Params)
 		if err == nil && r.Method != http.MethodGet {
 			req.Body, err = body(w, r)

@@ -113,7 +113,14 @@ type answer struct {
 	body   string
 }
 
+// do sends a request, and waits until all that it caused has happened.
 func (x *fixture) do(method, path, body string, header ...string) answer {
+	x.t.Helper()
+	defer synctest.Wait() // subscribers and the history have what it did
+	return x.send(method, path, body, header...)
+}
+
+func (x *fixture) send(method, path, body string, header ...string) answer {
 	x.t.Helper()
 	req, err := http.NewRequest(method, base+path, strings.NewReader(body))
 	if err != nil {
@@ -134,7 +141,6 @@ func (x *fixture) do(method, path, body string, header ...string) answer {
 	if err != nil {
 		x.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	synctest.Wait() // until subscribers and the history have what it did
 	return answer{res.StatusCode, res.Header, strings.TrimSpace(string(got))}
 }
 

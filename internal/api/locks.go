@@ -1,0 +1,239 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// Leases are the leases that a daemon holds for its clients. Each has an id that
+// nobody can guess: who has it renews and releases. A client that vanishes renews no
+// more, and its leases end by themselves.
+type Leases struct {
+	mu   sync.Mutex
+	held map[string]*clientLease // by id
+	busy int                     // held, and calls that may come to hold one
+}
+
+type clientLease struct {
+	*lockservice.Lease
+	lock   string
+	shared bool
+}
+
+const (
+	maxLeases = 100_000
+	maxWait   = 24 * time.Hour
+)
+
+// ErrTooManyLeases says that the daemon holds no more leases for its clients.
+var ErrTooManyLeases = fmt.Errorf("%d leases of clients are held or waited for here, and no more are taken", maxLeases)
+
+// NewLeases returns a table for one daemon.
+func NewLeases() *Leases { return &Leases{held: make(map[string]*clientLease)} }
+
+// reserve makes room for one lease.
+func (t *Leases) reserve() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy == maxLeases {
+		return ErrTooManyLeases
+	}
+	t.busy++
+	return nil
+}
+
+func (t *Leases) unreserve() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.busy--
+}
+
+// keep notes a lease until it ends, and returns its id. Its place was reserved.
+func (t *Leases) keep(l *clientLease) (id string) {
+	id = crand.Text()
+	t.mu.Lock()
+	t.held[id] = l
+	t.mu.Unlock()
+	context.AfterFunc(l.Context(), func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.held, id)
+		t.busy--
+	})
+	return id
+}
+
+// find returns the lease with this id, if it is one on lock.
+func (t *Leases) find(lock, id string) (*clientLease, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.held[id]; l != nil && l.lock == lock {
+		return l, nil
+	}
+	return nil, fmt.Errorf("lock %q: %w: this daemon holds no such lease on it; it was released, or has run out, or is one of another lock", lock, lockservice.ErrNotHolder)
+}
+
+// Grant is a lease as its client sees it.
+type Grant struct {
+	Lock      string `json:"lock"`
+	Token     uint64 `json:"token"`
+	Lease     string `json:"lease,omitempty"` // the id; of a list it is left out
+	Shared    bool   `json:"shared,omitempty"`
+	Remaining string `json:"remaining"`
+	Guarantee string `json:"guarantee"`
+}
+
+func (l *clientLease) grant(id string) Grant {
+	return Grant{Lock: l.lock, Token: l.Token(), Lease: id, Shared: l.shared,
+		Remaining: l.Remaining().Round(time.Microsecond).String(), Guarantee: l.Guarantee().String()}
+}
+
+func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct {
+		TTL, Wait string
+		Shared    bool
+	}
+	if len(r.Body) > 0 {
+		if err := r.decode(&body); err != nil {
+			return Response{}, err
+		}
+	}
+	wait, err := time.ParseDuration(cmp.Or(body.Wait, "0s"))
+	if err != nil || wait < 0 || wait > maxWait {
+		return Response{}, bad("wait %q: want 0s to %v, such as 30s", body.Wait, maxWait)
+	}
+	opts := []lockservice.Option{lockservice.WithManualRenewal()}
+	if body.TTL != "" {
+		ttl, err := time.ParseDuration(body.TTL)
+		if err != nil {
+			return Response{}, bad("ttl %q: want a duration such as 10s", body.TTL)
+		}
+		opts = append(opts, lockservice.WithTTL(ttl))
+	}
+	if body.Shared {
+		opts = append(opts, lockservice.WithShared())
+	}
+	if err := r.Leases.reserve(); err != nil {
+		return Response{}, err
+	}
+	ctx := r.Longer(wait)
+	lease, err := lockWithin(ctx, a.Locks(), r.Key, wait, opts)
+	if err != nil {
+		r.Leases.unreserve()
+		return Response{}, err
+	}
+	l := &clientLease{lease, r.Key, body.Shared}
+	id := r.Leases.keep(l)
+	if ctx.Err() != nil { // nobody is there to take it
+		return Response{}, lease.Unlock(context.WithoutCancel(ctx))
+	}
+	return Response{Body: l.grant(id)}, nil
+}
+
+// lockWithin takes a lock, and waits for others if wait is not 0.
+func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait time.Duration, opts []lockservice.Option) (*lockservice.Lease, error) {
+	if wait == 0 {
+		return s.TryLock(ctx, name, opts...)
+	}
+	within, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("waited %v", wait))
+	defer cancel()
+	return s.Lock(within, name, opts...)
+}
+
+// lease returns the lease that a request names, in its query or its body.
+func (r Request) lease() (*clientLease, string, error) {
+	body := struct{ Lease string }{r.Query.Get("lease")}
+	if len(r.Body) > 0 {
+		if err := r.decode(&body); err != nil {
+			return nil, "", err
+		}
+	}
+	if body.Lease == "" {
+		return nil, "", bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
+	}
+	l, err := r.Leases.find(r.Key, body.Lease)
+	return l, body.Lease, err
+}
+
+func renewLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
+	l, id, err := r.lease()
+	if err == nil {
+		err = l.Renew(ctx)
+	}
+	if err != nil {
+		return Response{}, err
+	}
+	return Response{Body: l.grant(id)}, nil
+}
+
+func releaseLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
+	l, _, err := r.lease()
+	if err == nil {
+		err = l.Unlock(ctx)
+	}
+	return Response{Empty: true}, err
+}
+
+// LockInfo is what a majority of voters has on record for a lock.
+type LockInfo struct {
+	Lock    string       `json:"lock"`
+	Holders []LockHolder `json:"holders"`
+	Waiting int          `json:"waiting"`         // in its owner's queue; the waiters of one peer count once
+	Owner   string       `json:"owner,omitempty"` // the voter that orders the queue
+	Certain bool         `json:"certain"`         // a majority agrees on the holders
+}
+
+// LockHolder is who holds a lock, or may.
+type LockHolder struct {
+	Peer      string    `json:"peer"`
+	Token     uint64    `json:"token"`
+	Shared    bool      `json:"shared,omitempty"`
+	Since     time.Time `json:"since"`     // by the clock of the voter that made the token
+	Remaining string    `json:"remaining"` // of the record, which outlasts the lease a little
+}
+
+func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	info, err := a.Locks().Inspect(ctx, r.Key)
+	if err != nil {
+		return Response{}, err
+	}
+	out := LockInfo{Lock: info.Lock, Holders: []LockHolder{}, Waiting: info.Waiting, Owner: info.Owner, Certain: info.Certain}
+	for _, h := range info.Holders {
+		out.Holders = append(out.Holders, LockHolder{Peer: h.Inst.Node, Token: h.Token, Shared: h.Mode == lockservice.Shared,
+			Since: lockservice.TokenTime(h.Token), Remaining: h.Left.Round(time.Millisecond).String()})
+	}
+	return Response{Body: out}, nil
+}
+
+// Locks is a page of the leases that a daemon holds for its clients, by lock and token.
+type Locks struct {
+	Leases []Grant `json:"leases"`
+	Count  int     `json:"count"` // held, shown or not
+}
+
+func listLocks(_ context.Context, _ *agent.Agent, r Request) (Response, error) {
+	limit, err := r.limit()
+	if err != nil {
+		return Response{}, err
+	}
+	page := Locks{Leases: []Grant{}}
+	r.Leases.mu.Lock()
+	for _, l := range r.Leases.held { // sorted below
+		page.Leases = append(page.Leases, l.grant(""))
+	}
+	r.Leases.mu.Unlock()
+	slices.SortFunc(page.Leases, func(x, y Grant) int {
+		return cmp.Or(cmp.Compare(x.Lock, y.Lock), cmp.Compare(x.Token, y.Token))
+	})
+	page.Count = len(page.Leases)
+	page.Leases = page.Leases[:min(limit, page.Count)]
+	return Response{Body: page}, nil
+}
