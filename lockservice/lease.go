@@ -49,7 +49,9 @@ func (s *Session) hold(ctx context.Context, c Call, r Result) (*Lease, error) {
 			err = &LostError{Lock: l.name, Token: l.token, Cause: ErrExpired}
 		default:
 			s.leases[l.id] = l
-			l.extend(last, 0)
+			if last > r.Deadline { // renewed already
+				l.extend(last, 0)
+			}
 		}
 	})
 	if err != nil {
@@ -67,11 +69,12 @@ func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecon
 func (l *Lease) extend(deadline time.Duration, round uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over || l.remaining() <= 0 { // never again
+	left, more := l.remaining(), max(deadline-l.deadline, 0)
+	if l.over || left <= 0 { // never again
 		return
 	}
-	l.deadline, l.round = max(l.deadline, deadline), max(l.round, round)
-	l.timer.Reset(l.remaining())
+	l.deadline, l.round = l.deadline+more, max(l.round, round)
+	l.timer.Reset(left + more)
 	close(l.renewed)
 	l.renewed = make(chan struct{})
 }

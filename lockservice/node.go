@@ -26,16 +26,17 @@ type Node struct {
 	owners     [shards]string // the first living voter of each shard's ranking, or none
 	rtt        time.Duration
 
-	local   []Message // to ourselves
-	inbox   []Message // scratch of Receive
-	names   map[string]string
-	out     map[string]*outbox
-	results []Result
-	warned  map[string]uint64
-	warn    []Warning
-	sweep   alarm
-	probe   alarm
-	stats   Stats
+	local     []Message // to ourselves
+	inbox     []Message // scratch of Receive
+	names     map[string]string
+	out       map[string]*outbox
+	addressed []string // those whose outbox is not empty
+	results   []Result
+	warned    map[string]uint64
+	warn      []Warning
+	sweep     alarm
+	probe     alarm
+	stats     Stats
 }
 
 // Stats count what a node has done.

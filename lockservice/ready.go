@@ -3,6 +3,7 @@ package lockservice
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -77,6 +78,9 @@ func (n *Node) send(to string, m Message) {
 		o = &outbox{}
 		n.out[to] = o
 	}
+	if o.count == 0 && len(o.full) == 0 {
+		n.addressed = append(n.addressed, to)
+	}
 	o.body = appendMessage(o.body, &m)
 	if o.count++; len(o.body) >= splitBytes || o.count == maxPacketMessages {
 		n.seal(to, o)
@@ -97,7 +101,8 @@ func (n *Node) report(r Result) { n.results = append(n.results, r) }
 func (n *Node) Ready(t Time) Ready {
 	rd := Ready{Results: n.results, Warnings: n.warn}
 	n.results, n.warn = nil, nil
-	for _, to := range sortedKeys(n.out) {
+	slices.Sort(n.addressed)
+	for _, to := range n.addressed {
 		o := n.out[to]
 		if o.count > 0 {
 			n.seal(to, o)
@@ -106,6 +111,7 @@ func (n *Node) Ready(t Time) Ready {
 		clear(o.full)
 		o.full = o.full[:0]
 	}
+	n.addressed = n.addressed[:0]
 	rd.Persist = n.acceptor.reserve(t)
 	return rd
 }
