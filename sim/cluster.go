@@ -172,7 +172,7 @@ func (c *Cluster) calm() {
 	c.cfg.Loss, c.cfg.Double, c.cfg.Late = 0, 0, 0
 	c.net.heal()
 	for _, p := range c.peers {
-		p.suspects = nil
+		p.suspects, p.slow = nil, 0
 		p.resume()
 		if p.up {
 			p.look()

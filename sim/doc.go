@@ -35,6 +35,7 @@
 //	O11 what a peer with a disk has acknowledged is on its disk when it dies
 //	O12 a run plays alike
 //	O13 a write is later than what its writer had seen
+//	O14 at rest nothing waits, and no removal is remembered that all have seen
 //
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where

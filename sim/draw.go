@@ -18,7 +18,7 @@ type Bounds struct {
 }
 
 // Faults are the names of what may go wrong.
-var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "bridge", "flap", "suspect", "kill", "pause", "next"}
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next"}
 
 // Check reports what is wrong with b.
 func (b Bounds) Check() error {
@@ -150,7 +150,13 @@ func (d *drawer) faults() {
 	some("one-way", 4, d.oneWay)
 	some("bridge", 6, d.bridge)
 	some("flap", 6, d.flap)
-	some("suspect", 4, func(at, lasts time.Duration) { d.step(at, "suspect %d %d %v", d.peer(), d.peer(), lasts) })
+	some("suspect", 4, func(at, lasts time.Duration) {
+		p, q := d.peer(), d.peer()
+		for range 1 + d.rng.IntN(3)*d.rng.IntN(3) { // it may come and go
+			d.step(at, "suspect %d %d %v", p, q, lasts)
+			at += lasts + d.up(time.Second)
+		}
+	})
 	some("kill", 3, func(at, lasts time.Duration) {
 		p := d.peer()
 		if d.one(2) { // right after a write that somebody waits for, while things are under way
@@ -165,6 +171,9 @@ func (d *drawer) faults() {
 		if d.script.Config.Disk && d.one(3) && d.may("tear") {
 			d.step(at, "tear %d %d", p, 1+d.rng.IntN(3))
 		}
+		if d.script.Config.Disk && d.one(6) && d.may("wipe") {
+			d.step(at, "wipe %d", p)
+		}
 		d.step(at+lasts, "start %d", p)
 	})
 	some("pause", 4, func(at, lasts time.Duration) {
@@ -172,6 +181,15 @@ func (d *drawer) faults() {
 		d.step(at, "pause %d", p)
 		d.step(at+lasts, "resume %d", p)
 	})
+	some("slow", 6, func(at, lasts time.Duration) {
+		p := d.peer()
+		d.step(at, "slow %d %v", p, time.Millisecond+d.up(40*time.Millisecond))
+		d.step(at+lasts, "slow %d 0s", p)
+	})
+	if d.script.Config.Disk && d.peers > 2 && d.one(12) && d.may("clone") { // two clones alone cannot tell each other apart
+		p := d.peer()
+		d.step(d.up(ends), "clone %d %d", p, p%d.peers+1)
+	}
 	some("next", 6, func(at, _ time.Duration) { d.step(at, "next %d next/k%d", d.peer(), d.rng.IntN(3)) })
 	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > ends })
 }
@@ -241,7 +259,11 @@ func (d *drawer) writes() {
 		if d.one(12) {
 			do += " ; " + d.write(i+n, keys)
 		}
+		if d.one(12) {
+			do = "urgent " + do
+		}
 		d.step(at, "%d %s", d.peer(), do)
+		d.edge(at, do)
 		if d.one(40) {
 			d.crowd(at)
 		}
@@ -249,6 +271,18 @@ func (d *drawer) writes() {
 			d.step(at, "%d wait", d.peer())
 		}
 	}
+}
+
+// edge writes again at the very time when a write expires, or just beside it.
+func (d *drawer) edge(at time.Duration, do string) {
+	_, ttl, expires := strings.Cut(do, "ttl=")
+	lasts, err := time.ParseDuration(ttl)
+	if !expires || err != nil || !d.one(2) {
+		return
+	}
+	words := strings.Fields(strings.TrimPrefix(do[strings.LastIndex(do, ";")+1:], "urgent "))
+	at += lasts + time.Duration(d.rng.IntN(3)-1)*time.Millisecond
+	d.step(max(at, 0), "%d %s", d.peer(), []string{"put " + words[1] + " 2", "delete " + words[1], "put " + words[1] + " 1 ttl=1s"}[d.rng.IntN(3)])
 }
 
 // crowd is a burst of one peer: a big set, or many registers.

@@ -35,6 +35,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	}
 	verbs := families[d.family()]
 	l.vague = l.vague || verbs != nil && !slices.Contains(verbs, d.op.Verb)
+	l.vague = l.vague || (d.family() == "obj") != (d.op.Kind == crdt.Object) && d.op.Verb == crdt.Put
 	switch d.family() {
 	case "set":
 		d.had = l.elements(in, false)
@@ -255,9 +256,17 @@ func (l *ledger) deletes(list []int) []int {
 	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return l.deeds[i].op.Verb != crdt.Delete })
 }
 
-// removed reports whether one of the deletes had seen k.
+// removed reports whether one of the deletes had seen the count as of k, or a later
+// one of its actor, which holds it.
 func (l *ledger) removed(k int, deletes []int) bool {
-	return slices.ContainsFunc(deletes, func(r int) bool { return l.saw(r, k) })
+	return slices.ContainsFunc(deletes, func(r int) bool {
+		for m := k; m < r; m++ {
+			if d := l.deeds[m]; d.actor == l.deeds[k].actor && d.op.Verb == crdt.Increment && l.saw(r, m) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func (l *ledger) max(in []int) string {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -199,7 +200,7 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	n.tries[id]++
 	f := newFate(c.cfg.Seed, id, n.tries[id])
 	lost := e.Class == gossip.Packet && f.chance(c.cfg.Loss)
-	if e.To == n.twin && n.twins.r.Actor() == n.twin && n.twins != p && f.chance(0.5) {
+	if n.twins != nil && e.To == n.twin && n.twins.r.Actor() == n.twin && n.twins != p && f.chance(0.5) {
 		q = n.twins
 	}
 	cut := !n.open(p, q)
@@ -240,6 +241,24 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 		c.agenda.plan(event{at: c.now + delay, to: q, life: q.r, frame: append(c.buffer(), e.Frame...)})
 		delay = f.between(200*time.Microsecond, 20*time.Millisecond)
 	}
+}
+
+// parted notes that one of two twins goes on as somebody else: the identity that they
+// had is the other's.
+func (n *network) parted(p *Peer) {
+	q := n.twins
+	if q == nil || p.r.Actor() == n.twin || !slices.Contains(p.lives, n.twin) && p != q {
+		return
+	}
+	if p != q {
+		p.lives = slices.DeleteFunc(p.lives, func(a clock.Actor) bool { return a == n.twin })
+		q.lives = append(q.lives, n.twin)
+		n.c.owners[n.twin] = q
+		for _, o := range n.c.peers {
+			o.sees[p.index], o.sees[q.index].alive = sight{}, false
+		}
+	}
+	n.twins = nil
 }
 
 // buffer returns an empty one. Frames lie in buffers that are used again, so that who

@@ -28,7 +28,9 @@ type Peer struct {
 	disk    *disk
 	txn     []crdt.Saved // being written
 	paused  bool
-	inbox   [][]byte // frames that came while the loop was held up
+	slow    time.Duration // what the loop takes for a frame
+	busy    bool          // with one
+	inbox   [][]byte      // frames that came while the loop was held up
 	ticking time.Duration
 	sent    uint64
 
@@ -92,7 +94,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 		}
 	}
 	p.r.Store().Changes() // what was restored is no news
-	p.up, p.ticking, p.inbox, p.txn = true, -1, nil, nil
+	p.up, p.ticking, p.inbox, p.txn, p.busy, p.paused = true, -1, nil, nil, false, false
 	p.shadow = map[string]string{}
 	for key, value := range p.content() {
 		p.shadow[key] = value
@@ -114,7 +116,7 @@ func (p *Peer) start() {
 	p.live(p.c.actor(p), image)
 	p.c.note(Started, p.index, "starts, with %d keys", p.r.Store().Len())
 	for i := range p.sees {
-		if p.disk == nil {
+		if len(image) == 0 {
 			p.sees[i] = sight{}
 		}
 		p.sees[i].alive = false // the disk remembers who there was
@@ -139,7 +141,8 @@ func (p *Peer) kill() {
 	}
 	p.up, p.paused, p.inbox, p.txn = false, false, nil, nil
 	p.c.note(Killed, p.index, "is killed")
-	p.c.judge.died(p)
+	p.c.judge.remembers(p)
+	p.c.judge.forgets()
 	p.c.changed()
 }
 
@@ -163,15 +166,17 @@ func (p *Peer) resume() {
 	}
 }
 
-func (p *Peer) held() bool { return p.paused || p.txn != nil }
+func (p *Peer) held() bool { return p.paused || p.busy || p.txn != nil }
 
 // Write makes ops on this peer as one unit, at once. The errors are those of
 // agent.Put, and one for a process that does not run.
-func (p *Peer) Write(ops ...crdt.Op) error {
+func (p *Peer) Write(ops ...crdt.Op) error { return p.write(false, ops) }
+
+func (p *Peer) write(urgent bool, ops []crdt.Op) error {
 	if !p.up || p.paused {
 		return fmt.Errorf("%s does not run", p.name)
 	}
-	err := p.c.judge.write(p, ops)
+	err := p.c.judge.write(p, urgent, ops)
 	if err == nil && !p.held() {
 		p.carry()
 	}
@@ -199,6 +204,22 @@ func (p *Peer) receive(frame []byte) {
 	}
 	p.merge(frame)
 	p.carry()
+	p.rest()
+}
+
+// rest has a slow loop take its time for the frame it has just taken.
+func (p *Peer) rest() {
+	if p.slow == 0 {
+		return
+	}
+	p.busy = true
+	life := p.r
+	p.c.At(p.c.now+p.slow, func() {
+		if p.r == life && p.up {
+			p.busy = false
+			p.unblock()
+		}
+	})
 }
 
 func (p *Peer) merge(frame []byte) {
@@ -221,6 +242,15 @@ func (p *Peer) unblock() {
 	if p.held() {
 		return
 	}
+	if p.slow > 0 && len(p.inbox) > 0 {
+		p.c.reached("frames waited for a slow peer")
+		frame := p.inbox[0]
+		p.inbox = p.inbox[1:]
+		p.merge(frame)
+		p.carry()
+		p.rest()
+		return
+	}
 	inbox := p.inbox
 	p.inbox = nil
 	for _, frame := range inbox {
@@ -236,6 +266,7 @@ func (p *Peer) carry() {
 	if rd.Rotated {
 		p.c.reached("a clone was noticed")
 		p.c.note(Rotated, p.index, "goes on as %s", p.c.nameOf(p.r.Actor()))
+		p.c.net.parted(p)
 		p.c.changed()
 	}
 	if len(rd.Journal) > 0 {
@@ -389,7 +420,18 @@ func (p *Peer) tear(n int) {
 	p.c.judge.torn = true
 	p.c.reached("a disk lost its last transactions")
 	p.c.note(Torn, p.index, "its disk has lost its last transactions")
-	p.c.judge.died(p)
+	p.c.judge.forgets()
+}
+
+// wipe makes a disk lose all, while the process is down.
+func (p *Peer) wipe() {
+	if p.up || p.disk == nil {
+		return
+	}
+	p.disk = newDisk()
+	p.c.reached("a disk was lost")
+	p.c.note(Torn, p.index, "its disk is lost")
+	p.c.judge.forgets()
 }
 
 // clone makes q go on as a copy of p: as a machine's snapshot that is started twice,

@@ -44,6 +44,9 @@ func (s Script) Run(opt Options) (Result, error) {
 	}
 	c.Run(s.Ends)
 	settled := c.Settle()
+	if s.Config.Seed%restsOneIn == 0 {
+		c.judge.rested()
+	}
 	if opt.Report {
 		c.look()
 	}

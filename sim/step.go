@@ -18,12 +18,14 @@ import (
 //	2 incr KEY N               2 max KEY N
 //	2 patch KEY OBJECT         2 replace KEY OBJECT   2 sibling KEY VALUE
 //	2 put a 1 ; add b 2        one batch
+//	2 urgent put a 1           does not wait for company
 //	2 fill 1000000             so many keys fill/0, fill/1, …, which the model leaves out
 //	2 wait                     asks the others to acknowledge its writes
 //	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
 //	heal                       all cuts       heal 1,2 | 3  these
 //	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
-//	pause 2  resume 2          SIGSTOP and SIGCONT
+//	pause 2  resume 2          SIGSTOP and SIGCONT           wipe 2  its disk loses all
+//	slow 2 5ms                 takes so long for each frame from here on
 //	suspect 1 2 5s             peer 1 takes peer 2 for dead
 //	clone 1 2                  peer 2 goes on as a copy of peer 1, identity and all
 //	next 2 KEY                 peer 2 hears from a peer of a later version
@@ -103,6 +105,14 @@ func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
 			return nil, fmt.Errorf("a number of transactions is wanted")
 		}
 		do = func() { p.tear(n) }
+	case "wipe":
+		do = p.wipe
+	case "slow":
+		d, err := duration(args, 1)
+		if err != nil {
+			return nil, err
+		}
+		do = func() { p.slow = d }
 	case "suspect":
 		q, err := c.peerArg(args, 1)
 		if err != nil {
@@ -240,8 +250,11 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 	}
 	var ops []crdt.Op
 	var ttls []time.Duration
-	conditional := false
-	for _, part := range split(words[1:], ";") {
+	conditional, urgent := false, false
+	if words = words[1:]; words[0] == "urgent" {
+		urgent, words = true, words[1:]
+	}
+	for _, part := range split(words, ";") {
 		op, ttl, err := c.memo.parseOp(part)
 		if err != nil {
 			return nil, err
@@ -269,7 +282,7 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 				ops[i].If = version
 			}
 		}
-		_ = p.Write(ops...) // refused is refused: nothing was promised
+		_ = p.write(urgent, ops) // refused is refused: nothing was promised
 	}, nil
 }
 

@@ -23,11 +23,7 @@ func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes most of a minute")
 	}
-	f := newFleet(t)
-	for _, s := range []struct {
-		name string
-		run  func(*testing.T, *fleet)
-	}{
+	newFleet(t).play(t, []episode{
 		{"PeersMeet", peersMeet},
 		{"SymmetricCutHeals", symmetricCutHeals},
 		{"OneWayCutOfAPairIsRoutedAround", oneWayCutOfAPairIsRoutedAround},
@@ -36,7 +32,31 @@ func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 		{"KilledPeerFillsUp", killedPeerFillsUp},
 		{"StoppedPeerCatchesUp", stoppedPeerCatchesUp},
 		{"RollingRestartLosesNothing", rollingRestartLosesNothing},
-	} {
+	})
+}
+
+// TestFiveProcessesOnLoopbackLoseNothing is what can be shown without root: processes
+// that are killed, stopped and restarted.
+func TestFiveProcessesOnLoopbackLoseNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: takes half a minute")
+	}
+	newLoopbackFleet(t).play(t, []episode{
+		{"PeersMeet", peersMeet},
+		{"KilledPeerFillsUp", killedPeerFillsUp},
+		{"StoppedPeerCatchesUp", stoppedPeerCatchesUp},
+		{"RollingRestartLosesNothing", rollingRestartLosesNothing},
+	})
+}
+
+// episode is one thing that happens to a fleet, and what must hold afterwards.
+type episode struct {
+	name string
+	run  func(*testing.T, *fleet)
+}
+
+func (f *fleet) play(t *testing.T, episodes []episode) {
+	for _, s := range episodes {
 		began := time.Now()
 		if !t.Run(s.name, func(t *testing.T) { s.run(t, f) }) {
 			t.Fatal("the rest would start from a broken fleet")
@@ -118,7 +138,7 @@ func stoppedPeerCatchesUp(t *testing.T, f *fleet) {
 	ctx := f.patience(t)
 	p := f.peers[4]
 	f.check(t, p.cmd.Process.Signal(syscall.SIGSTOP))
-	f.delete(t, ctx, f.peers[0], "lossy/0")
+	f.delete(t, ctx, f.peers[0], "met/n1")
 	f.writeFor(t, ctx, 5*time.Second, "stopped", f.others(p)...)
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
@@ -166,13 +186,35 @@ func rollingRestartLosesNothing(t *testing.T, f *fleet) {
 // fleet is five daemons, and what they must hold.
 type fleet struct {
 	demo
-	net     *network
+	net     *network // nil on loopback
 	failing sync.Once
 
 	mu      sync.Mutex
 	values  map[string]string // acknowledged, by key
 	members []string          // of one set
 	count   int
+}
+
+func newLoopbackFleet(t *testing.T) *fleet {
+	self, err := exec.LookPath("sentinel-peer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := freeAddrs(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{values: map[string]string{}}
+	f.self, f.dir = self, t.TempDir()
+	for i := range 5 {
+		f.peers = append(f.peers, &process{
+			name: fmt.Sprintf("n%d", i+1), gossip: addrs[2*i],
+			client: client{addr: addrs[2*i+1], timeout: 5 * time.Second},
+		})
+	}
+	t.Cleanup(f.stop)
+	f.check(t, f.seal())
+	return f
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -199,7 +241,11 @@ func newFleet(t *testing.T) *fleet {
 
 // launch starts p in its namespace. It shadows that of the demo, which stays on loopback.
 func (f *fleet) launch(p *process) error {
-	argv := []string{"agent", "--cluster", "netns", "--name", p.name, "--bind", p.gossip, "--http", defaultHTTP, "--key-file", f.keyFile()}
+	http := defaultHTTP
+	if f.net == nil {
+		http = p.client.addr
+	}
+	argv := []string{"agent", "--cluster", "netns", "--name", p.name, "--bind", p.gossip, "--http", http, "--key-file", f.keyFile()}
 	for _, q := range f.others(p) {
 		argv = append(argv, "--join", q.gossip)
 	}
@@ -212,6 +258,10 @@ func (f *fleet) launch(p *process) error {
 	p.cmd.Env = append(os.Environ(), "SENTINEL_CONFIG=")
 	p.cmd.Stderr = p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // with the thread of its namespace
+	if f.net == nil {
+		p.cmd.SysProcAttr = nil // the thread that starts it may end before it
+		return p.cmd.Start()
+	}
 	return f.net.homes[p.name].do(p.cmd.Start)
 }
 
@@ -325,7 +375,9 @@ func (f *fleet) differ(t *testing.T, ctx context.Context) {
 // healed ends every fault, and waits until all know each other and hold the same.
 func (f *fleet) healed(t *testing.T, ctx context.Context) {
 	t.Helper()
-	f.check(t, f.net.heal())
+	if f.net != nil {
+		f.check(t, f.net.heal())
+	}
 	f.converged(t, ctx, "healed")
 	began := time.Now()
 	f.check(t, f.together(ctx, f.peers))

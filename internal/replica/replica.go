@@ -86,7 +86,7 @@ type Written struct {
 // and ErrClockSkew. Urgent writes do not wait for the batch interval.
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
 	stamp := r.hlc.Next(now)
-	if limit := r.engine.Limit(now); stamp > limit {
+	if limit := r.engine.Limit(now); stamp > limit && !r.follows(now, stamp, limit) {
 		return Written{}, r.skew(now, stamp)
 	}
 	deltas, err := r.store.Apply(stamp, millis(now), ops...)
@@ -99,6 +99,16 @@ func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, er
 	}
 	return Written{r.store.Last(), stamp}, nil
 }
+
+// follows reports whether stamp is only a little after limit, and that because this
+// peer has taken a write which came just within it: then a clock that came or went has
+// moved the limit back, and others will take this write in its time.
+func (r *Replica) follows(now time.Time, stamp, limit clock.Timestamp) bool {
+	return clock.TimestampAt(now) < limit && stamp.Time().Sub(limit.Time()) < limitMoves
+}
+
+// limitMoves is how far clocks that are within bounds move the limit.
+const limitMoves = 15 * time.Second
 
 // skew says why nothing may be written with stamp: the clock is ahead, or it was.
 func (r *Replica) skew(now time.Time, stamp clock.Timestamp) error {
