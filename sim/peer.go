@@ -114,6 +114,7 @@ func (p *Peer) start() {
 		}
 	}
 	p.live(p.c.actor(p), image)
+	p.c.net.parted(p)
 	p.c.note(Started, p.index, "starts, with %d keys", p.r.Store().Len())
 	for i := range p.sees {
 		if len(image) == 0 {
