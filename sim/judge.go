@@ -344,14 +344,19 @@ func (j *judge) remembers(dead *Peer) {
 	}
 }
 
-// right reports whether p's clock is, and of the others no more than one is wrong, by
-// being ahead: with two of them and no other right one in sight, the time of the cluster
-// is theirs, and so may stamps be.
+// right reports whether p's clock is, and p must know it. Of the others no more than
+// one may be wrong, by being ahead: with two of them and no other right one in sight,
+// the time of the cluster is theirs. Nor may one be ahead by about the skew allowed,
+// for then the seconds decide by which others are slow; nor may p have been stopped a
+// moment ago, and take what has waited for it since for the time.
 func (c *Cluster) right(p *Peer) bool {
+	if p.resumed > 0 && c.now-p.resumed < recollecting {
+		return false
+	}
 	ahead := 0
 	for _, q := range c.peers {
 		switch off := q.wall().Sub(epoch.Add(c.now)); {
-		case off < -maxSkew/4:
+		case off < -maxSkew/4, off > maxSkew/2 && off < maxSkew*3/2:
 			return false
 		case off > maxSkew/4 && q == p:
 			return false
@@ -361,6 +366,8 @@ func (c *Cluster) right(p *Peer) bool {
 	}
 	return ahead <= 1
 }
+
+const recollecting = 10 * time.Second // two digests of an idle cluster
 
 // final is the judgement of a run that has settled.
 func (j *judge) final() {

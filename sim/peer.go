@@ -28,6 +28,7 @@ type Peer struct {
 	disk    *disk
 	txn     []crdt.Saved // being written
 	paused  bool
+	resumed time.Duration // when it last was
 	slow    time.Duration // what the loop takes for a frame
 	busy    bool          // with one
 	inbox   [][]byte      // frames that came while the loop was held up
@@ -159,7 +160,7 @@ func (p *Peer) resume() {
 	if !p.paused {
 		return
 	}
-	p.paused = false
+	p.paused, p.resumed = false, p.c.now
 	p.c.note(Resumed, p.index, "goes on")
 	p.c.changed()
 	if p.up {
