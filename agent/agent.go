@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,17 +21,18 @@ import (
 
 // Agent is one peer. All methods are safe for concurrent use.
 type Agent struct {
-	cfg   Config
-	id    string // member id, new at each start
-	log   *slog.Logger
-	rules *crdt.Rules
-	store *crdt.Store // Load, Keys and Len without the lock
-	cache *Cache
-	watch watchers
-	bus   bus
-	net   *transport.Memberlist
-	inbox inbox
-	locks locks
+	cfg    Config
+	id     string // member id, new at each start
+	log    *slog.Logger
+	rules  *crdt.Rules
+	store  *crdt.Store // Load, Keys and Len without the lock
+	cache  *Cache
+	watch  watchers
+	bus    bus
+	net    *transport.Memberlist
+	inbox  inbox
+	locks  locks
+	queues queues
 
 	routes  atomic.Pointer[map[clock.Actor]string] // member ids
 	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
@@ -87,6 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.wg.Go(func() { a.run(run) })
+	a.wg.Go(func() { a.queues.sweepAll(run, a) })
 	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
 	return a, nil
 }
@@ -190,7 +193,9 @@ func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
 	a.emit(LifecycleEvent{Type: Shutdown})
 	close(a.closing)
-	a.retire(a.locks.close())
+	a.queues.close()
+	claims := a.queues.retreat()
+	a.retire(a.locks.close(), claims)
 	a.err = a.flushOut(ctx)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
@@ -206,7 +211,7 @@ func (a *Agent) shutDown(ctx context.Context) {
 
 // retire ends the heartbeats of the workers here and takes back what this peer's
 // own said of itself, and of the tasks it held.
-func (a *Agent) retire(tasks []string) {
+func (a *Agent) retire(tasks []string, claims []crdt.Op) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -218,8 +223,8 @@ func (a *Agent) retire(tasks []string) {
 	for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
 		ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id)})
 	}
-	if len(ops) > 0 {
-		if _, err := a.replica.Write(now, true, ops...); err != nil {
+	for some := range slices.Chunk(append(ops, claims...), crdt.MaxOps) {
+		if _, err := a.replica.Write(now, true, some...); err != nil {
 			a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
 		}
 	}

@@ -33,6 +33,12 @@ const (
 	AgentCoordinated   EventType = "agent-coordinated"    // in a task, by an agent: task/agent
 	QueueSynced        EventType = "queue-synced"         // queue, assignments or metrics
 
+	ItemClaimedEvent   EventType = "item-claimed"   // of a work queue, through this peer: queue/id
+	ItemCompletedEvent EventType = "item-completed" // validly
+	ItemFailedEvent    EventType = "item-failed"    // and will be tried again
+	ItemDeadEvent      EventType = "item-dead"      // and will not
+	ClaimLostEvent     EventType = "claim-lost"     // before it was finished
+
 	Shutdown EventType = "shutdown"
 )
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -59,6 +60,8 @@ func (c LockConfig) firstBoot() bool {
 // locks is the lock service of a peer and the way to its fellows.
 type locks struct {
 	session *lockservice.Session
+	voters  []string                             // whose majority certifies; nil if this peer is alone, or in best-effort mode
+	longest time.Duration                        // of leases
 	net     atomic.Pointer[transport.Memberlist] // nil before it is open
 	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
 	names   atomic.Pointer[map[string]string]    // and the other way round
@@ -71,11 +74,12 @@ type locks struct {
 func (a *Agent) openLocks() error {
 	c := a.cfg.Locks
 	l := &a.locks
+	l.voters, l.longest = c.Voters, cmp.Or(c.MaxTTL, 15*time.Second)
 	l.tasks = make(map[string]*lockservice.Lease)
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
-		Node: lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot()},
+		Node: lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.barred},
 		Send: l.send, StateDir: c.StateDir, Logger: a.log,
 		Lost: func(e *lockservice.LostError) {
 			if !errors.Is(e, lockservice.ErrClosed) {

@@ -90,6 +90,7 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 		a.replica.Tick(now)
 	}
 	a.renewSigns(now)
+	a.queues.look(a)
 	rd := a.replica.Ready()
 	deadline = a.replica.Deadline()
 	if a.backlog > 0 {

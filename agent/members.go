@@ -62,6 +62,7 @@ func (a *Agent) onMembers(list []transport.Member) {
 	members := slices.Clone(a.members)
 	a.mu.Unlock()
 	a.locks.setMembers(members)
+	a.queues.wake()
 	a.signal()
 	for _, e := range events {
 		a.emit(e)

@@ -12,27 +12,28 @@ import (
 
 // Stats is a reading of this peer's counters and gauges.
 type Stats struct {
-	Reads         uint64          `json:"reads"` // Get is sampled: one call in 64 counts for all
-	Writes        uint64          `json:"writes"`
-	Conflicts     uint64          `json:"conflicts"`
-	CacheHits     uint64          `json:"cache_hits"`
-	CacheMisses   uint64          `json:"cache_misses"`
-	Invalidated   uint64          `json:"invalidated"` // cached values dropped because the key changed
-	CacheSize     int             `json:"cache_size"`
-	CacheMax      int             `json:"cache_max"`
-	Flushes       uint64          `json:"flushes"`
-	PendingWrites int             `json:"pending_writes"` // deltas that wait for peers
-	Backlog       int             `json:"backlog"`        // bytes written that are not carried out yet
-	Subscriptions int             `json:"subscriptions"`
-	FramesDropped uint64          `json:"frames_dropped"` // arrived faster than they could be taken; repaired
-	Vector        clock.Vector    `json:"vector"`
-	Store         crdt.Stats      `json:"store"`
-	Gossip        gossip.Stats    `json:"gossip"`
-	Transport     transport.Stats `json:"transport"`
-	Members       map[string]int  `json:"members"`  // by state
-	Workers       map[string]int  `json:"workers"`  // by whether they are active or unreachable
-	Problems      map[string]int  `json:"problems"` // of live peers, by kind
-	Blocking      []string        `json:"blocking"` // peers that keep removals from being forgotten
+	Reads         uint64                `json:"reads"` // Get is sampled: one call in 64 counts for all
+	Writes        uint64                `json:"writes"`
+	Conflicts     uint64                `json:"conflicts"`
+	CacheHits     uint64                `json:"cache_hits"`
+	CacheMisses   uint64                `json:"cache_misses"`
+	Invalidated   uint64                `json:"invalidated"` // cached values dropped because the key changed
+	CacheSize     int                   `json:"cache_size"`
+	CacheMax      int                   `json:"cache_max"`
+	Flushes       uint64                `json:"flushes"`
+	PendingWrites int                   `json:"pending_writes"` // deltas that wait for peers
+	Backlog       int                   `json:"backlog"`        // bytes written that are not carried out yet
+	Subscriptions int                   `json:"subscriptions"`
+	FramesDropped uint64                `json:"frames_dropped"` // arrived faster than they could be taken; repaired
+	Vector        clock.Vector          `json:"vector"`
+	Store         crdt.Stats            `json:"store"`
+	Gossip        gossip.Stats          `json:"gossip"`
+	Transport     transport.Stats       `json:"transport"`
+	Members       map[string]int        `json:"members"`  // by state
+	Workers       map[string]int        `json:"workers"`  // by whether they are active or unreachable
+	Problems      map[string]int        `json:"problems"` // of live peers, by kind
+	Queues        map[string]QueueStats `json:"queues"`
+	Blocking      []string              `json:"blocking"` // peers that keep removals from being forgotten
 }
 
 // Stats returns the current reading. It is the caller's.
@@ -49,6 +50,7 @@ func (a *Agent) Stats() Stats {
 		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
 		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
 		Problems:      map[string]int{},
+		Queues:        a.queues.stats(),
 	}
 	a.inbox.mu.Lock()
 	s.FramesDropped = a.inbox.dropped

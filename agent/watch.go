@@ -156,6 +156,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 		return
 	}
 	a.cache.changed(a.store, changes)
+	a.queues.changed(a, changes)
 	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return
 	}

@@ -1,0 +1,421 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+func mustEnqueue(t testing.TB, q WorkQueue, value any, opts ...EnqueueOption) string {
+	t.Helper()
+	id, err := q.Enqueue(t.Context(), value, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func mustClaim(t testing.TB, q WorkQueue, opts ...ClaimOption) *Claim {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := q.Claim(ctx, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// noClaim fails if something can be claimed within d.
+func noClaim(t testing.TB, q WorkQueue, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("claimed %+v, %v", c, err)
+	}
+}
+
+func wantDepth(t testing.TB, q WorkQueue, want QueueDepth) {
+	t.Helper()
+	if d, err := q.Depth(); err != nil || d != want {
+		t.Errorf("%s: depth %+v, %v; want %+v", q.a.Name(), d, err, want)
+	}
+}
+
+func TestAnItemIsClaimedAndCompletedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 4)
+		mail := func(i int) WorkQueue { return list[i].WorkQueue("mail") }
+		id := mustEnqueue(t, mail(3), map[string]any{"to": "ada"})
+		time.Sleep(time.Second)
+		for i := range list {
+			wantDepth(t, mail(i), QueueDepth{Pending: 1})
+		}
+		c := mustClaim(t, mail(0))
+		if c.ID != id || c.Value.Field("to").Any() != "ada" || c.Attempt != 1 {
+			t.Errorf("claimed %+v", c)
+		}
+		time.Sleep(30 * time.Second) // extended by itself
+		for i := range list {
+			wantDepth(t, mail(i), QueueDepth{Claimed: 1})
+		}
+		noClaim(t, mail(1), 15*time.Second)
+		if err := c.Complete(t.Context(), "sent"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Complete(t.Context(), "sent"); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("completed twice: %v", err)
+		}
+		time.Sleep(time.Second)
+		for i := range list {
+			wantDepth(t, mail(i), QueueDepth{Done: 1})
+			if item, err := mail(i).Get(id); err != nil || item.Result.Any() != "sent" || item.State != ItemDone {
+				t.Errorf("%s: %+v, %v", list[i].Name(), item, err)
+			}
+			if _, ok := list[i].Get(itemKey("mail", id)); ok {
+				t.Errorf("%s still has the item", list[i].Name())
+			}
+		}
+		noClaim(t, mail(2), time.Minute)
+		time.Sleep(2 * time.Hour)
+		wantDepth(t, mail(1), QueueDepth{})
+	})
+}
+
+func TestItemsAreClaimedByPriorityAndInOrder(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		q := virtual(t, n, 0, nil).WorkQueue("q")
+		for i, priority := range []int{0, 5, 0, 5, -1} {
+			mustEnqueue(t, q, i, WithPriority(priority), WithItemID(fmt.Sprint(9-i)))
+		}
+		mustEnqueue(t, q, 5, WithPriority(9), WithDelay(10*time.Second))
+		synctest.Wait()
+		wantDepth(t, q, QueueDepth{Pending: 5, Delayed: 1})
+		var shown, got []int64
+		items, err := q.Peek(10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range items {
+			shown = append(shown, item.Value.Any().(int64))
+		}
+		began := time.Now()
+		for range 6 {
+			c := mustClaim(t, q)
+			got = append(got, c.Value.Any().(int64))
+			if err := c.Complete(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := []int64{1, 3, 0, 2, 4, 5}; !slices.Equal(got, want) || !slices.Equal(shown, want[:5]) {
+			t.Errorf("claimed %v, shown %v, want %v", got, shown, want)
+		}
+		if d := time.Since(began); d < 9*time.Second || d > 11*time.Second {
+			t.Errorf("the delayed one came after %v", d)
+		}
+	})
+}
+
+func TestAnIDIsTakenOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q, other := list[0].WorkQueue("q"), list[1].WorkQueue("q")
+		mustEnqueue(t, q, 1, WithItemID("a"))
+		if _, err := q.Enqueue(t.Context(), 2, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+			t.Errorf("at once: %v", err)
+		}
+		time.Sleep(time.Second)
+		if _, err := other.Enqueue(t.Context(), 2, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+			t.Errorf("at another peer: %v", err)
+		}
+		ids, err := other.EnqueueAll(t.Context(), []NewItem{{ID: "a"}, {ID: "b"}, {ID: "b"}})
+		if err != nil || !slices.Equal(ids, []string{"a", "b", "b"}) {
+			t.Errorf("some new: %v, %v", ids, err)
+		}
+		for range 2 {
+			if err := mustClaim(t, other).Complete(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		if _, err := list[2].WorkQueue("q").Enqueue(t.Context(), 3, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+			t.Errorf("when it is done: %v", err)
+		}
+		wantDepth(t, q, QueueDepth{Done: 2})
+		time.Sleep(2 * time.Hour)
+		mustEnqueue(t, q, 4, WithItemID("a"))
+	})
+}
+
+func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q := list[0].WorkQueue("q")
+		heard := map[EventType]int{}
+		events := list[0].Events(t.Context())
+		go func() {
+			for e := range events.C {
+				heard[e.Type]++ // until the peer is closed
+			}
+		}()
+		mustEnqueue(t, q, "x", WithItemID("x"), WithMaxAttempts(3))
+		last := time.Now()
+		for i := range 3 {
+			c := mustClaim(t, list[i].WorkQueue("q"))
+			least := time.Duration(0)
+			if i > 0 {
+				least = retryBase << (i - 1) / 2
+			}
+			if wait := time.Since(last); c.Attempt != i+1 || wait < least || wait > 2*least+time.Second {
+				t.Errorf("attempt %d after %v", c.Attempt, wait)
+			}
+			if err := c.Fail(t.Context(), errors.New("no route")); err != nil {
+				t.Fatal(err)
+			}
+			last = time.Now()
+		}
+		time.Sleep(time.Second)
+		for _, a := range list {
+			wantDepth(t, a.WorkQueue("q"), QueueDepth{Dead: 1})
+		}
+		if item, err := list[1].WorkQueue("q").Get("x"); err != nil || item.Error != "no route" || item.Attempt != 3 {
+			t.Errorf("dead: %+v, %v", item, err)
+		}
+		noClaim(t, q, 10*time.Minute)
+		if n, err := list[1].WorkQueue("q").Requeue(t.Context()); n != 1 || err != nil {
+			t.Errorf("requeued %d, %v", n, err)
+		}
+		c := mustClaim(t, q)
+		if c.Attempt != 1 {
+			t.Errorf("requeued, attempt %d", c.Attempt)
+		}
+		if err := c.Fail(t.Context(), nil, WithoutRetry()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		wantDepth(t, q, QueueDepth{Dead: 1})
+		if n, err := q.Purge(t.Context()); n != 1 || err != nil {
+			t.Errorf("purged %d, %v", n, err)
+		}
+		time.Sleep(time.Second)
+		wantDepth(t, list[2].WorkQueue("q"), QueueDepth{})
+		if err := list[0].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if heard[ItemClaimedEvent] != 2 || heard[ItemFailedEvent] != 1 || heard[ItemDeadEvent] != 1 {
+			t.Errorf("events %v", heard)
+		}
+	})
+}
+
+// A worker that was paused for longer than its lease is refused, and its item is another's.
+func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q := list[0].WorkQueue("q")
+		mustEnqueue(t, q, "x", WithItemID("x"))
+		first := mustClaim(t, q, WithClaimTTL(2*time.Second), WithManualExtend())
+		if left, err := first.Extend(t.Context()); err != nil || left < time.Second {
+			t.Errorf("extended for %v, %v", left, err)
+		}
+		second := mustClaim(t, list[1].WorkQueue("q"))
+		if second.Token() <= first.Token() || second.Attempt != 2 {
+			t.Errorf("token %d after %d, attempt %d", second.Token(), first.Token(), second.Attempt)
+		}
+		if err := first.Complete(t.Context(), "first"); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("stale: %v", err)
+		}
+		if _, err := first.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("stale: %v", err)
+		}
+		// A write that was under way when the worker was paused loses on every peer.
+		late := first.op(done, claimRecord{Attempt: 1}, time.Hour)
+		if err := list[0].write(t.Context(), manner{}, late); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, a := range list {
+			wantDepth(t, a.WorkQueue("q"), QueueDepth{Claimed: 1})
+		}
+		if err := second.Complete(t.Context(), "second"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second)
+		for _, a := range list {
+			if item, err := a.WorkQueue("q").Get("x"); err != nil || item.Result.Any() != "second" {
+				t.Errorf("%s: %+v, %v", a.Name(), item, err)
+			}
+		}
+	})
+}
+
+func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[0].WorkQueue("q"), "x", WithMaxAttempts(2))
+		time.Sleep(time.Second)
+		for i := range 2 {
+			c := mustClaim(t, list[2-i].WorkQueue("q"), WithClaimTTL(time.Second))
+			if c.Attempt != i+1 {
+				t.Errorf("attempt %d", c.Attempt)
+			}
+			if i == 0 {
+				time.Sleep(time.Second)
+				list[2].stop() // as a crash
+				list[2].net.Close()
+				continue
+			}
+			c.lease.Unlock(t.Context()) // as if it were lost
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if c, err := list[0].WorkQueue("q").Claim(ctx); err == nil {
+			t.Errorf("attempt %d of 2", c.Attempt)
+		}
+		wantDepth(t, list[1].WorkQueue("q"), QueueDepth{Dead: 1})
+	})
+}
+
+func TestACutKeepsWhatIsEnqueuedAndClaimsNothingTwice(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		small, big := list[0].WorkQueue("q"), list[1].WorkQueue("q")
+		for i := range 5 {
+			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("before", i)))
+		}
+		time.Sleep(time.Second)
+		n.Split([]string{address(0)}, []string{address(1), address(2)})
+		time.Sleep(20 * time.Second)
+		for i := range 5 {
+			mustEnqueue(t, small, i, WithItemID(fmt.Sprint("small", i)))
+			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("big", i)))
+			mustEnqueue(t, small, i, WithItemID(fmt.Sprint("both", i)))
+			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("both", i)))
+		}
+		synctest.Wait()
+		if _, err := small.Claim(t.Context()); !errors.Is(err, lockservice.ErrUnavailable) {
+			t.Errorf("without a majority: %v", err)
+		}
+		if items, err := small.Peek(100); err != nil || len(items) != 15 {
+			t.Errorf("%d items, %v", len(items), err)
+		}
+		finished := map[string]int{}
+		for range 15 {
+			c := mustClaim(t, big)
+			finished[c.ID]++
+			if err := c.Complete(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.Heal()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		for len(finished) < 20 { // at once: what is done has not all come yet
+			c, err := small.Claim(ctx)
+			if errors.Is(err, lockservice.ErrUnavailable) {
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			finished[c.ID]++
+			if err := c.Complete(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for id, times := range finished {
+			if times != 1 {
+				t.Errorf("%s was completed %d times", id, times)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		for _, a := range list {
+			wantDepth(t, a.WorkQueue("q"), QueueDepth{Done: 20})
+		}
+		agreed(t, list)
+	})
+}
+
+func TestAQueueIsPausedDrainedAndResumed(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q, other := list[0].WorkQueue("q"), list[1].WorkQueue("q")
+		if err := q.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		mustEnqueue(t, q, 1)
+		noClaim(t, other, time.Minute)
+		got := make(chan *Claim)
+		go func() { got <- mustClaim(t, other) }()
+		time.Sleep(time.Second)
+		if err := q.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c := <-got
+		drained := make(chan error)
+		go func() { drained <- q.Drain(t.Context()) }()
+		time.Sleep(time.Second)
+		if _, err := other.Enqueue(t.Context(), 2); !errors.Is(err, ErrDraining) {
+			t.Errorf("while draining: %v", err)
+		}
+		if err := c.Complete(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		if err := q.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mustEnqueue(t, q, 3)
+	})
+}
+
+func TestCloseGivesClaimsBack(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 4)
+		q := list[3].WorkQueue("q")
+		mustEnqueue(t, q, 1)
+		c := mustClaim(t, q)
+		waiting := make(chan error)
+		go func() {
+			_, err := q.Claim(context.Background())
+			waiting <- err
+		}()
+		time.Sleep(time.Second)
+		if err := list[3].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-waiting; !errors.Is(err, ErrClosed) {
+			t.Errorf("a claim that waits: %v", err)
+		}
+		if err := c.Complete(t.Context(), nil); err == nil {
+			t.Error("completed after Close")
+		}
+		for _, err := range []error{
+			second(q.Enqueue(t.Context(), 1)), second(q.Claim(t.Context())), second(q.Peek(1)), second(q.Depth()), second(q.Get("x")),
+			q.Pause(t.Context()), q.Resume(t.Context()), q.Drain(t.Context()), second(q.Purge(t.Context())), second(q.Requeue(t.Context())),
+		} {
+			if !errors.Is(err, ErrClosed) {
+				t.Errorf("after Close: %v", err)
+			}
+		}
+		began := time.Now()
+		if again := mustClaim(t, list[0].WorkQueue("q")); again.Attempt != 2 || time.Since(began) > 2*time.Second {
+			t.Errorf("attempt %d after %v", again.Attempt, time.Since(began))
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
