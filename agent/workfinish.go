@@ -315,6 +315,7 @@ func (q *queues) sweep(a *Agent) {
 
 // retreat returns what is to be written of the claims that end with the agent.
 func (q *queues) retreat() (ops []crdt.Op) {
+	var leases []*lockservice.Lease
 	q.all.Range(func(_, v any) bool {
 		x := v.(*index)
 		x.mu.Lock()
@@ -327,11 +328,13 @@ func (q *queues) retreat() (ops []crdt.Op) {
 			c.mu.Lock()
 			if c.phase == working {
 				c.phase = over
+				leases = append(leases, c.lease)
 				ops = append(ops, c.op(failed, claimRecord{Attempt: c.Attempt, Error: "its worker stopped"}, claimsKept))
 			}
 			c.mu.Unlock()
 		}
 		return true
 	})
+	lockservice.UnlockEach(leases)
 	return ops
 }

@@ -105,7 +105,7 @@ type QueueCounters struct {
 
 // QueueStats is a reading of one queue at this peer.
 type QueueStats struct {
-	QueueDepth
+	Depth QueueDepth `json:"depth"`
 	QueueCounters
 }
 
@@ -548,7 +548,7 @@ func (q *queues) stats() map[string]QueueStats {
 	list := make(map[string]QueueStats)
 	q.all.Range(func(name, v any) bool {
 		x := v.(*index)
-		s := QueueStats{QueueDepth: x.depth()}
+		s := QueueStats{Depth: x.depth()}
 		x.mu.Lock()
 		s.QueueCounters = x.counters
 		x.mu.Unlock()
