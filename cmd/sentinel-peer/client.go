@@ -85,8 +85,13 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		http.StatusForbidden: exitNotAllowed, http.StatusUnauthorized: exitNotAllowed,
 		http.StatusGatewayTimeout: exitTimeout, http.StatusServiceUnavailable: exitUnhealthy,
 	}
-	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), errors.New(p.Detail)}
+	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), &refusal{p}}
 }
+
+// refusal is an answer that is no good one.
+type refusal struct{ httpapi.Problem }
+
+func (r *refusal) Error() string { return r.Detail }
 
 func (c *client) unreachable(err error) error {
 	var u *url.Error
@@ -137,7 +142,7 @@ func clientCommands() []*cobra.Command {
 		}
 		return cmd
 	}
-	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.task(add), c.worker(add), c.members(add), c.stats(add), c.conflicts(add)}
+	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.task(add), c.worker(add), c.lock(add), c.locks(add), c.members(add), c.stats(add), c.conflicts(add)}
 }
 
 type register func(*cobra.Command, func(*cobra.Command, []string) error) *cobra.Command

@@ -30,7 +30,8 @@ type demo struct {
 	sabotage bool
 	self     string // the program to start as a peer
 	dir      string
-	batch    string // interval
+	batch    string   // interval
+	flags    []string // more of them, for each peer
 	began    time.Time
 	peers    []*process
 	steps    []step
@@ -172,7 +173,9 @@ func freeAddrs(n int) ([]string, error) {
 
 func (d *demo) launch(p *process) error {
 	argv := []string{"agent", "--cluster", "demo", "--name", p.name, "--bind", p.gossip, "--http", p.client.addr,
-		"--key-file", d.keyFile(), "--batch-interval", d.batch, "--dev-faults", "--log-level", "info"}
+		"--key-file", d.keyFile(), "--batch-interval", d.batch, "--dev-faults", "--log-level", "info",
+		"--state-dir", filepath.Join(d.dir, p.name)}
+	argv = append(argv, d.flags...)
 	for _, q := range d.peers {
 		if q != p {
 			argv = append(argv, "--join", q.gossip)

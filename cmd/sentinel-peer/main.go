@@ -47,7 +47,9 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "sentinel-peer:", err)
+	if !errors.Is(err, errCommand) {
+		fmt.Fprintln(os.Stderr, "sentinel-peer:", err)
+	}
 	var e *exitError
 	if errors.As(err, &e) {
 		if e.code == exitUsage {

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE ARGS...   run sentinel-peer and expect this exit code
 //	ready HOST:PORT      wait until the daemon there is ready
+//	exists-soon FILE     wait until it does
 //	shows REGEXP ARGS... run sentinel-peer until it prints that, or no more with !
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			e.Setenv("SENTINEL_STATE_DIR", "none")
 			e.Setenv("GOSSIP1", addrs[0])
 			e.Setenv("HTTP1", addrs[1])
 			e.Setenv("GOSSIP2", addrs[2])
@@ -71,6 +73,11 @@ func TestScripts(t *testing.T) {
 						ts.Fatalf("it goes on to print\n%s", out)
 					}
 				}
+			},
+			"exists-soon": func(ts *testscript.TestScript, _ bool, args []string) {
+				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
+				defer cancel()
+				ts.Check(until(ctx, args[0], func() error { _, err := os.Stat(ts.MkAbs(args[0])); return err }))
 			},
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) {
 				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)

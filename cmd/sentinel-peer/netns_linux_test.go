@@ -245,7 +245,8 @@ func (f *fleet) launch(p *process) error {
 	if f.net == nil {
 		http = p.client.addr
 	}
-	argv := []string{"agent", "--cluster", "netns", "--name", p.name, "--bind", p.gossip, "--http", http, "--key-file", f.keyFile()}
+	argv := []string{"agent", "--cluster", "netns", "--name", p.name, "--bind", p.gossip, "--http", http, "--key-file", f.keyFile(),
+		"--state-dir", filepath.Join(f.dir, p.name)}
 	for _, q := range f.others(p) {
 		argv = append(argv, "--join", q.gossip)
 	}

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +34,12 @@ type daemon struct {
 	join, rules                                                     []string
 	batch, drain, heartbeat, ttl                                    time.Duration
 	faults                                                          bool
+
+	voters                []string
+	epoch                 uint64
+	stateDir              string
+	maxTTL                time.Duration
+	firstBoot, bestEffort bool
 }
 
 func newAgent() *cobra.Command {
@@ -42,15 +50,17 @@ func newAgent() *cobra.Command {
 		Long: `Run a peer until SIGTERM or SIGINT, which hand its writes to the others first.
 
 Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
-that before the file of --config: YAML with flag names as keys.`,
+that before the file of --config: YAML with flag names as keys. SIGHUP reads that
+file again and puts its voters in force.`,
 		Example: `  sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
-  sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946`,
+  sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946
+  sentinel-peer agent --cluster farm --name n3 --voters n1,n2,n3 --join n1.local:7946 --bind 10.0.0.3:7946 --key-file key`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := settle(cmd, d.config); err != nil {
 				return err
 			}
-			return d.run(cmd.Context())
+			return d.run(cmd)
 		},
 	}
 	f := cmd.Flags()
@@ -68,11 +78,18 @@ that before the file of --config: YAML with flag names as keys.`,
 	f.StringArrayVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/{a,b}/**=set'; may be repeated, in the environment one a line")
 	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
 	f.StringVar(&d.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringSliceVar(&d.voters, "voters", nil, "names of the 1 to 7 peers that certify locks, the same on every peer (default: this one, for locks of its own)")
+	f.Uint64Var(&d.epoch, "voters-epoch", 1, "counts the changes of --voters")
+	f.BoolVar(&d.firstBoot, "first-boot", false, "no earlier life of this voter can have certified a lock that is still held: do not wait for it")
+	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
+	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
+	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 	return cmd
 }
 
-func (d *daemon) run(ctx context.Context) error {
+func (d *daemon) run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(d.logLevel)); err != nil {
 		return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", d.logLevel))
@@ -101,6 +118,18 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.ttl == 0 {
 		d.ttl = agent.Never
 	}
+	reloader, err := newReloader(cmd, d, logger)
+	if err != nil {
+		return err
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	state, unlock, err := d.openState(logger)
+	if err != nil {
+		return usage(err)
+	}
+	defer unlock()
 	l, err := httpapi.Listen(d.http) // first, for the others are told its address
 	if err != nil {
 		return usage(err)
@@ -108,6 +137,7 @@ func (d *daemon) run(ctx context.Context) error {
 	a, err := agent.Open(ctx, agent.Config{
 		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
 		HTTP: l.Addr().String(), Rules: rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
+		Locks: agent.LockConfig{Voters: d.voters, Epoch: d.epoch, FirstBoot: d.firstBoot, StateDir: state, MaxTTL: d.maxTTL, BestEffort: d.bestEffort},
 	})
 	if err != nil {
 		return errors.Join(usage(err), l.Close())
@@ -115,7 +145,13 @@ func (d *daemon) run(ctx context.Context) error {
 	m := metrics.New(a)
 	server := httpapi.Serve(l, httpapi.Config{Agent: a, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
 	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-again:
+			reloader.reload(a)
+		case <-ctx.Done():
+		}
+	}
 	logger.Info("stopping")
 	return d.stop(logger, server, a)
 }

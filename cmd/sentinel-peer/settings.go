@@ -26,7 +26,7 @@ func settle(cmd *cobra.Command, file string) error {
 		if f.Changed || fault != nil || f.Name == "config" || f.Name == "help" {
 			return
 		}
-		name := "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variable(f.Name)
 		if v := os.Getenv(name); v != "" {
 			if err := set(f.Value, strings.Split(v, "\n")); err != nil {
 				fault = usage(fmt.Errorf("%s: %w", name, err))
@@ -40,6 +40,11 @@ func settle(cmd *cobra.Command, file string) error {
 		}
 	})
 	return fault
+}
+
+// variable names the environment's variable for a flag.
+func variable(flag string) string {
+	return "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // set gives a flag each of list, as if it were repeated.

@@ -52,7 +52,7 @@ var homes = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/sentinel-peer"},
 	"go.yaml.in/yaml/v3":                  {"cmd/sentinel-peer"},
 	"golang.org/x/crypto":                 {"gossip/transport"},
-	"golang.org/x/sys":                    {"gossip/transport", "lockservice", "lockservice/fence"},
+	"golang.org/x/sys":                    {"gossip/transport", "lockservice", "lockservice/fence", "cmd/sentinel-peer"},
 	"golang.org/x/time":                   {"gossip/transport", "internal/httpapi"},
 	"pgregory.net/rapid":                  {"crdt/crdttest"},
 }

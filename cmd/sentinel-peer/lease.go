@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// heldLease is a lease that a daemon holds for this process.
+type heldLease struct {
+	*client
+	name, id string
+	token    uint64
+	ttl      time.Duration
+	deadline time.Duration // by boottime: until then it is held, whatever happens
+}
+
+// errEnded says that the lease is over before its deadline.
+var errEnded = errors.New("the daemon has ended it")
+
+// renew extends the lease. What the daemon says remains counts from before it was
+// asked: it may have answered late, but not early.
+func (l *heldLease) renew(ctx context.Context) error {
+	body, err := json.Marshal(map[string]string{"lease": l.id})
+	if err != nil {
+		return err
+	}
+	sent := boottime()
+	var g api.Grant
+	if err := l.do(ctx, "PUT", keyPath("/v1/locks/", l.name), nil, body, nil, &g); err != nil {
+		if refused, ok := errors.AsType[*refusal](err); ok && (refused.Code == "not-holder" || refused.Code == "lease-lost") {
+			return fmt.Errorf("%w: %w", errEnded, err)
+		}
+		return err
+	}
+	left, err := time.ParseDuration(g.Remaining)
+	if err != nil {
+		return fmt.Errorf("answer of %s: remaining: %w", l.addr, err)
+	}
+	l.deadline = max(l.deadline, sent+left)
+	return nil
+}
+
+// keep renews the lease every third of its TTL, and more often when that fails. It
+// returns why the lease is over, or nil when ctx ends first.
+func (l *heldLease) keep(ctx context.Context) error {
+	var failed error
+	next := l.ttl / 3
+	for {
+		if err := l.rest(ctx, next); err != nil || ctx.Err() != nil {
+			return l.over(ctx, failed)
+		}
+		asking, cancel := context.WithTimeout(ctx, min(l.ttl/3, l.deadline-boottime()))
+		failed = l.renew(asking)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(failed, errEnded):
+			return failed
+		case failed != nil:
+			next = l.ttl / 20
+		default:
+			next = l.ttl / 3
+		}
+	}
+}
+
+var errDeadline = errors.New("its time is over")
+
+// rest waits for so long, or fails when the deadline comes first. Timers stand still
+// while the machine is suspended, the deadline does not: so it looks every second.
+func (l *heldLease) rest(ctx context.Context, pause time.Duration) error {
+	for end := boottime() + pause; ; {
+		now := boottime()
+		if now >= l.deadline {
+			return errDeadline
+		}
+		if now >= end {
+			return nil
+		}
+		select {
+		case <-time.After(min(end-now, l.deadline-now, time.Second)):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// over says why the lease is over, nil if ctx ended before it.
+func (l *heldLease) over(ctx context.Context, failed error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if failed == nil {
+		failed = errors.New("this process was stopped")
+	}
+	return fmt.Errorf("%w: %w", errDeadline, failed)
+}
+
+// release gives the lock back. If that fails, it is free when the TTL is over.
+func (l *heldLease) release(ctx context.Context) {
+	body, err := json.Marshal(map[string]string{"lease": l.id})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, l.ttl)
+		defer cancel()
+		err = l.do(ctx, "DELETE", keyPath("/v1/locks/", l.name), nil, body, nil, nil)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q is not released, and free after %v: %v\n", l.name, l.ttl, err)
+	}
+}

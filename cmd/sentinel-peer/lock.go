@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// The exit codes of lock, beside those of the command it runs.
+const (
+	exitLost      = 123 // the lease was lost, and the command ended
+	exitWaited    = 124 // the wait was over
+	exitOurs      = 125 // our own failure
+	exitNoExec    = 126 // the command cannot be executed
+	exitNoCommand = 127 // the command is not there
+)
+
+// lockRun is one run of the lock command.
+type lockRun struct {
+	*client
+	name             string
+	ttl, wait, grace time.Duration
+	shared           bool
+}
+
+func (c *client) lock(add register) *cobra.Command {
+	run := lockRun{client: c}
+	cmd := &cobra.Command{
+		Use: "lock NAME [flags] -- COMMAND...", Short: "Run a command while holding a lock",
+		Long: `Wait for a lock, run COMMAND while holding it, and pass its exit code on.
+
+COMMAND gets SENTINEL_LOCK_NAME and SENTINEL_LOCK_TOKEN. A lease can be lost while
+its holder is paused or cut off, so give the token to whatever the command writes
+to, and have a lower one refused there.
+
+If the lease is lost, the command's process group gets SIGTERM, and SIGKILL after
+--grace. Exit codes: 123 lease lost, 124 wait expired, 125 failure of this program,
+126 and 127 COMMAND cannot be executed or found, 128+n ended by signal n.`,
+		Example: `  sentinel-peer lock nightly --wait 1h -- ./backup.sh
+  sentinel-peer lock tasks/42 --ttl 2s --wait 30s -- sh -c 'work --fence $SENTINEL_LOCK_TOKEN'`,
+		Args: func(_ *cobra.Command, list []string) error {
+			if len(list) < 2 {
+				return ours(errors.New("want the NAME of a lock, and after -- a COMMAND"))
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&run.ttl, "ttl", 10*time.Second, "how long the lock is kept when this program dies; 500ms to the daemon's --max-ttl")
+	f.DurationVar(&run.wait, "wait", 30*time.Second, "how long to wait for others; 0 not at all")
+	f.DurationVar(&run.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the lease is lost")
+	f.BoolVar(&run.shared, "shared", false, "hold it together with others who do so")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return ours(err) })
+	add(cmd, func(cmd *cobra.Command, args []string) error {
+		run.name = args[0]
+		return run.run(context.WithoutCancel(cmd.Context()), args[1:]) // signals are the command's
+	})
+	inner := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := inner(cmd, args)
+		var e *exitError
+		if errors.As(err, &e) && e.code == exitUsage {
+			return ours(e.err)
+		}
+		return err
+	}
+	return cmd
+}
+
+// ours makes err a failure of this program, not of the command.
+func ours(err error) error { return &exitError{exitOurs, err} }
+
+func (r *lockRun) run(ctx context.Context, argv []string) error {
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return notExecuted(err)
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
+	lease, err := r.acquire(ctx, signals)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(program, argv[1:]...)
+	cmd.Args[0] = argv[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
+	group, err := startGroup(cmd)
+	if err != nil {
+		lease.release(ctx)
+		return notExecuted(err)
+	}
+	defer group.close()
+	return r.attend(ctx, lease, cmd, group, signals)
+}
+
+func notExecuted(err error) error {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return &exitError{exitNoCommand, err}
+	}
+	return &exitError{exitNoExec, err}
+}
+
+// acquire waits for the lock. A signal ends the wait.
+func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*heldLease, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(&exitError{128 + number(s), fmt.Errorf("lock %q: %v while waiting", r.name, s)})
+		case <-done:
+		}
+	}()
+	lease, err := r.ask(ctx)
+	if stopped, ok := errors.AsType[*exitError](context.Cause(ctx)); ok {
+		if lease != nil {
+			lease.release(context.WithoutCancel(ctx))
+		}
+		return nil, stopped
+	}
+	return lease, err
+}
+
+func (r *lockRun) ask(ctx context.Context) (*heldLease, error) {
+	body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": r.wait.String(), "shared": r.shared})
+	if err != nil {
+		return nil, ours(err)
+	}
+	patient := *r.client
+	patient.timeout += r.wait
+	var g api.Grant
+	if err := patient.do(ctx, "POST", keyPath("/v1/locks/", r.name), nil, body, nil, &g); err != nil {
+		return nil, r.unheld(err)
+	}
+	lease := &heldLease{client: r.client, name: r.name, ttl: r.ttl, token: g.Token, id: g.Lease}
+	// What remained was measured after a wait, at a moment that is not known here.
+	if err := lease.renew(ctx); err != nil {
+		lease.release(ctx)
+		return nil, r.unheld(err)
+	}
+	return lease, nil
+}
+
+// unheld is the failure to get the lock.
+func (r *lockRun) unheld(err error) error {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.Code == "held" {
+		return &exitError{exitWaited, err}
+	}
+	return ours(err)
+}
+
+// attend keeps the lease while the command runs, and ends the command with it.
+func (r *lockRun) attend(ctx context.Context, lease *heldLease, cmd *exec.Cmd, group *procGroup, signals <-chan os.Signal) error {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	keeping, stop := context.WithCancel(ctx)
+	defer stop()
+	lost := make(chan error, 1)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		if err := lease.keep(keeping); err != nil {
+			lost <- err
+		}
+	}()
+	var cause error
+	var kill <-chan time.Time
+	for {
+		select {
+		case s := <-signals:
+			group.signal(s)
+		case cause = <-lost:
+			fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q lost, ending the command: %v\n", r.name, cause)
+			group.terminate()
+			kill = time.After(r.grace)
+		case <-kill:
+			group.kill()
+		case err := <-ended:
+			stop()
+			<-kept
+			if cause != nil {
+				group.kill() // what it left behind
+				return &exitError{exitLost, fmt.Errorf("lock %q was lost: %w", r.name, cause)}
+			}
+			lease.release(ctx)
+			return passed(cmd, err)
+		}
+	}
+}
+
+// errCommand is the end of the command, which has said itself what was wrong.
+var errCommand = errors.New("the command failed")
+
+// passed returns the command's exit code.
+func passed(cmd *exec.Cmd, err error) error {
+	if cmd.ProcessState == nil {
+		return ours(err)
+	}
+	if code := exitCode(cmd.ProcessState); code != 0 {
+		return &exitError{code, errCommand}
+	}
+	return nil
+}
+
+func (c *client) locks(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "locks [NAME]", Short: "List the locks held through this daemon, or show who holds one",
+		Example: "  sentinel-peer locks\n  sentinel-peer locks nightly -o json", Args: args(cobra.MaximumNArgs(1)),
+	}, func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return c.inspectLock(cmd.Context(), args[0])
+		}
+		var page api.Locks
+		if err := c.do(cmd.Context(), "GET", "/v1/locks", url.Values{}, nil, nil, &page); err != nil {
+			return err
+		}
+		return c.show(page, "LOCK\tTOKEN\tMODE\tREMAINING", func(w io.Writer) {
+			for _, g := range page.Leases {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", g.Lock, g.Token, mode(g.Shared), g.Remaining)
+			}
+		})
+	})
+}
+
+func (c *client) inspectLock(ctx context.Context, name string) error {
+	var info api.LockInfo
+	if err := c.do(ctx, "GET", keyPath("/v1/locks/", name), nil, nil, nil, &info); err != nil {
+		return err
+	}
+	return c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(w io.Writer) {
+		for _, h := range info.Holders {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n", info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)
+		}
+		if len(info.Holders) == 0 {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t%d\t%s\n", info.Lock, info.Waiting, info.Owner)
+		}
+	})
+}
+
+func mode(shared bool) string {
+	if shared {
+		return "shared"
+	}
+	return "exclusive"
+}
