@@ -5,9 +5,8 @@
 //	go run ./all visible sustained   # some subjects
 //	go run ./all -cpuprofile put.prof put
 //
-// Each subject runs in a process of its own. The subject locks uses redis-server if it
-// is in the PATH. The exit code is 1 if something could
-// not be measured or missed its goal.
+// Each subject runs in a process of its own; locks uses redis-server if it is in the
+// PATH. The exit code is 1 if something could not be measured or missed its goal.
 package main
 
 import (

@@ -21,6 +21,9 @@ func (l Latency) Add(d time.Duration) {
 	}
 }
 
+// Merge adds what other holds.
+func (l Latency) Merge(other Latency) { l.h.Merge(other.h) }
+
 // Count returns how many durations were added.
 func (l Latency) Count() int64 { return l.h.TotalCount() }
 

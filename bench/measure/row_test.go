@@ -38,6 +38,11 @@ func TestLatencyKeepsThreeDigitsAndCountsTheEndlessAsAMinute(t *testing.T) {
 	if p50, p99 := l.Micros(50), l.Micros(99); p50 < 499 || p50 > 502 || p99 < 989 || p99 > 992 {
 		t.Errorf("p50 %v, p99 %v", p50, p99)
 	}
+	sum := NewLatency()
+	sum.Merge(l)
+	if sum.Merge(l); sum.Count() != 2000 || sum.Micros(50) != l.Micros(50) {
+		t.Errorf("merged twice: %d durations, p50 %v", sum.Count(), sum.Micros(50))
+	}
 	l.Add(time.Hour)
 	if top := l.Micros(100); l.Count() != 1001 || top < 59e6 || top > 61e6 {
 		t.Errorf("%d durations up to %v µs", l.Count(), top)

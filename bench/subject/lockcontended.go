@@ -15,7 +15,8 @@ import (
 
 const (
 	contenders    = 64
-	contendedSpan = 2 * time.Second
+	contendedSpan = time.Second
+	contendedRuns = 3
 )
 
 // turn is when a client asked for the lock, got it, and began to give it back.
@@ -29,7 +30,29 @@ type queue struct {
 	handOver measure.Latency
 	least    float64 // turns of the client with the fewest, by its fair share
 	longest  float64 // the longest wait, by the fair one
+	passed   int     // the most turns of others while one waited
 	rate     float64 // turns a second
+}
+
+// typical returns the median of some runs, each by itself, with their hand-overs taken
+// together: a machine that stands still for 50 ms decides the longest wait of a run.
+func typical(runs []queue) queue {
+	by := func(f func(queue) float64) float64 {
+		var x []float64
+		for _, q := range runs {
+			x = append(x, f(q))
+		}
+		return median(x)
+	}
+	all := queue{handOver: measure.NewLatency()}
+	for _, q := range runs {
+		all.handOver.Merge(q.handOver)
+		all.passed = max(all.passed, q.passed)
+	}
+	all.least = by(func(q queue) float64 { return q.least })
+	all.longest = by(func(q queue) float64 { return q.longest })
+	all.rate = by(func(q queue) float64 { return q.rate })
+	return all
 }
 
 // lockContended measures 64 clients on one name, dealt over the four peers, who ask
@@ -43,7 +66,8 @@ func lockContended(ctx context.Context, peers []*agent.Agent, rivals lockRivals)
 		{What: "64 clients on one lock: hand-over, p50", Unit: "µs", Measured: us.handOver.Micros(50), Goal: 200,
 			Note: fmt.Sprintf("%.0f turns/s", us.rate)},
 		{What: "64 clients on one lock: the fewest turns", Unit: "of the fair share", Measured: us.least, Goal: 0.5, AtLeast: true},
-		{What: "64 clients on one lock: the longest wait", Unit: "× the fair one", Measured: us.longest, Goal: 3},
+		{What: "64 clients on one lock: the longest wait", Unit: "× the fair one", Measured: us.longest, Goal: 3,
+			Note: fmt.Sprintf("at most %d turns of others while one waited; the longest hand-over took %.1f ms; %d runs of %v", us.passed, us.handOver.Micros(100)/1e3, contendedRuns, contendedSpan)},
 	}
 	for _, r := range []lockRival{rivals.etcd, rivals.redlock} {
 		if r.take == nil {
@@ -66,6 +90,22 @@ func lockContended(ctx context.Context, peers []*agent.Agent, rivals lockRivals)
 }
 
 func contend(ctx context.Context, take taker) (queue, error) {
+	var runs []queue
+	for range contendedRuns {
+		turns, err := takeTurns(ctx, take)
+		if err != nil {
+			return queue{}, err
+		}
+		q, err := judge(turns)
+		if err != nil {
+			return queue{}, err
+		}
+		runs = append(runs, q)
+	}
+	return typical(runs), nil
+}
+
+func takeTurns(ctx context.Context, take taker) ([]turn, error) {
 	start := time.Now()
 	turns := make([][]turn, contenders)
 	g, ctx := errgroup.WithContext(ctx)
@@ -87,10 +127,8 @@ func contend(ctx context.Context, take taker) (queue, error) {
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return queue{}, err
-	}
-	return judge(slices.Concat(turns...))
+	err := g.Wait()
+	return slices.Concat(turns...), err
 }
 
 // judge finds how fair the turns were. Those after the end, when fewer and fewer ask,
@@ -110,6 +148,8 @@ func judge(turns []turn) (queue, error) {
 				q.handOver.Add(t.got - free)
 			}
 		}
+		before, _ := slices.BinarySearchFunc(turns, t.asked, func(x turn, at time.Duration) int { return cmp.Compare(x.got, at) })
+		q.passed = max(q.passed, i-before)
 		waited = max(waited, min(t.got, contendedSpan)-t.asked)
 		if t.got <= contendedSpan {
 			counts[t.client]++
