@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,11 +45,21 @@ type ClaimOption func(*claimOptions)
 type claimOptions struct {
 	ttl    time.Duration
 	manual bool
+	wait   time.Duration // negative: as long as ctx
 }
+
+// ErrQueueEmpty says that nothing could be claimed within WithWait.
+var ErrQueueEmpty = errors.New("nothing to claim")
 
 // WithClaimTTL sets how long a claim lasts when its peer dies: 500 ms to 15 s, 10 s by
 // default. A short one has the item tried again sooner.
-func WithClaimTTL(ttl time.Duration) ClaimOption { return func(o *claimOptions) { o.ttl = ttl } }
+func WithClaimTTL(ttl time.Duration) ClaimOption {
+	return func(o *claimOptions) { o.ttl = cmp.Or(ttl, o.ttl) }
+}
+
+// WithWait has a claim fail with ErrQueueEmpty when nothing comes within d; 0 does not
+// wait at all.
+func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = d } }
 
 // WithManualExtend leaves extending the claim to Extend; else it is extended by itself
 // until it is finished or its peer dies, for work that hangs too.
@@ -81,18 +92,27 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 	if n < 1 || n > MaxClaimBatch {
 		return nil, fmt.Errorf("queue %q: claim of %d items: want 1 to %d", q.name, n, MaxClaimBatch)
 	}
-	o := claimOptions{ttl: defaultClaimTTL}
+	o := claimOptions{ttl: defaultClaimTTL, wait: -1}
 	for _, f := range opts {
 		f(&o)
 	}
-	o.ttl = min(o.ttl, q.a.locks.maxTTL())
+	o.ttl = min(o.ttl, q.a.locks.longest)
+	var patience <-chan time.Time
+	if o.wait > 0 {
+		timer := time.NewTimer(o.wait)
+		defer timer.Stop()
+		patience = timer.C
+	}
 	var tries []*entry
 	for {
 		if err := q.a.locks.quorum(itemLock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
 		if tries = x.take(n, tries[:0]); len(tries) == 0 {
-			if err := q.wait(ctx, x); err != nil {
+			if o.wait == 0 {
+				return nil, fmt.Errorf("queue %q: %w", q.name, ErrQueueEmpty)
+			}
+			if err := q.wait(ctx, x, patience); err != nil {
 				return nil, fmt.Errorf("queue %q: %w", q.name, err)
 			}
 			continue
@@ -111,7 +131,7 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 }
 
 // wait returns when there may be something to claim.
-func (q WorkQueue) wait(ctx context.Context, x *index) error {
+func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
 	turn := x.wait()
 	select {
 	case <-turn:
@@ -119,6 +139,9 @@ func (q WorkQueue) wait(ctx context.Context, x *index) error {
 	case <-ctx.Done():
 		x.leave(turn)
 		return ctx.Err()
+	case <-patience:
+		x.leave(turn)
+		return ErrQueueEmpty
 	case <-q.a.closing:
 		return ErrClosed
 	}
@@ -140,9 +163,6 @@ func (l *locks) quorum(lock string) error {
 	}
 	return nil
 }
-
-// maxTTL is the longest lease that voters give.
-func (l *locks) maxTTL() time.Duration { return l.longest }
 
 // try takes the leases of items, sees that none is done, and says for all to read that
 // they are claimed. What is not claimed is given back. An error is what kept all of them

@@ -91,8 +91,9 @@ type index struct {
 	later    pile
 	count    map[ItemState]int
 	setting  queueSetting
-	waiters  []chan struct{} // each of capacity 1: told once
-	timer    *time.Timer     // of the first in later, while somebody waits
+	rivals   map[string]time.Time // other peers that claim: when they last did
+	waiters  []chan struct{}      // each of capacity 1: told once
+	timer    *time.Timer          // of the first in later, while somebody waits
 	claims   map[string]*Claim
 	counters QueueCounters
 	stale    []string // keys that say nothing any more, to be deleted
@@ -106,7 +107,7 @@ type queueSetting struct {
 
 func newIndex(name, self string, alive func(string) bool) *index {
 	return &index{name: name, self: self, alive: alive, entries: make(map[string]*entry), count: make(map[ItemState]int),
-		ready: pile{less: ahead}, later: pile{less: sooner}, claims: make(map[string]*Claim)}
+		ready: pile{less: ahead}, later: pile{less: sooner}, claims: make(map[string]*Claim), rivals: make(map[string]time.Time)}
 }
 
 func (x *index) entry(id string) *entry {
@@ -140,6 +141,9 @@ func (x *index) judge(id string, token uint64, v verdict, c claimHead) {
 	}
 	e.token, e.verdict, e.claim = token, v, c
 	now := time.Now()
+	if c.Worker != x.self {
+		x.rivals[c.Worker] = now
+	}
 	e.until = time.Time{}
 	if v == claimed && !e.mine {
 		e.until = now.Add(time.Duration(c.TTL) * time.Millisecond)
@@ -228,19 +232,62 @@ func (x *index) promote(now time.Time) {
 	}
 }
 
-// take returns up to n items to be claimed, which are this peer's to try now.
+// take returns up to n items to be claimed, which are this peer's to try now. While
+// other peers claim too and there is enough for all, each begins with its own share of
+// what is first, so that they do not race for the same items.
 func (x *index) take(n int, into []*entry) []*entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	now := time.Now()
 	x.promote(now)
-	for !x.setting.Paused && len(into) < n && len(x.ready.list) > 0 {
-		e := x.ready.list[0]
+	if x.setting.Paused {
+		return into
+	}
+	share, of := x.share(now)
+	window := 2 * of * n
+	if of == 1 || len(x.ready.list) < window {
+		share, of, window = 0, 1, n
+	}
+	var others []*entry
+	for seen := 0; len(into) < n && len(x.ready.list) > 0; seen++ {
+		e := heap.Pop(&x.ready).(*entry)
+		if seen < window && shareOf(e.id, of) != share {
+			others = append(others, e)
+			continue
+		}
 		e.mine = true
 		x.settle(e, now)
 		into = append(into, e)
 	}
+	for _, e := range others {
+		heap.Push(&x.ready, e)
+	}
 	return into
+}
+
+// rivalry is how long a peer that claimed something counts as one that claims.
+const rivalry = 2 * time.Second
+
+// share returns which part of how many is this peer's.
+func (x *index) share(now time.Time) (share, of int) {
+	names := []string{x.self}
+	for name, at := range x.rivals { // sorted below
+		if now.Sub(at) < rivalry {
+			names = append(names, name)
+		} else {
+			delete(x.rivals, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Index(names, x.self), len(names)
+}
+
+func shareOf(id string, of int) int {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	return int(h>>8) % of
 }
 
 // giveBack ends a try or a claim of this peer; others may have the item until then.

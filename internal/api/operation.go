@@ -26,6 +26,7 @@ type Request struct {
 	Key    string
 	ID     string // of a task or worker
 	Agent  string
+	Queue  string // of work
 	Query  url.Values
 	Body   []byte // JSON
 	If     *crdt.Version
@@ -96,6 +97,20 @@ var Operations = []Operation{
 	{"lock_release", "DELETE", "/v1/locks/{key}", []string{"lease"}, "release a lease: ?lease=, or in the body", releaseLock},
 	{"lock_inspect", "GET", "/v1/locks/{key}", nil, "who holds a lock, asked of a majority of voters", inspectLock},
 	{"lock_list", "GET", "/v1/locks", []string{"limit"}, "the leases this daemon holds for its clients", listLocks},
+	{"work_queues", "GET", "/v1/queues", nil, "the queues of work: how many items are in each state, and what this peer did", listQueues},
+	{"work_depth", "GET", "/v1/queues/{queue}", nil, "how many items of a queue are in each state", queueDepth},
+	{"work_purge", "DELETE", "/v1/queues/{queue}", []string{"state"}, "remove the items that are pending, delayed and dead, or ?state=", purgeQueue},
+	{"work_enqueue", "POST", "/v1/queues/{queue}/items", []string{"replicas"}, `enqueue {"value":…,"priority":0,"delay":"0s","id":"…","max_attempts":5}`, enqueue},
+	{"work_peek", "GET", "/v1/queues/{queue}/items", []string{"limit"}, "the first items that may be claimed", peekItems},
+	{"work_claim", "POST", "/v1/queues/{queue}/claim", nil, `claim items: {"wait":"5s","ttl":"10s","max":1}`, claimItems},
+	{"work_item", "GET", "/v1/queues/{queue}/items/{id}", nil, "an item in whatever state, with its result", getItem},
+	{"work_complete", "POST", "/v1/queues/{queue}/items/{id}/complete", nil, `finish a claim: {"lease","token","result":…}`, completeItem},
+	{"work_fail", "POST", "/v1/queues/{queue}/items/{id}/fail", nil, `have an item tried again later: {"lease","token","error":"…","retry":"10s"}`, failItem},
+	{"work_extend", "POST", "/v1/queues/{queue}/items/{id}/extend", nil, `extend a claim by its ttl: {"lease","token"}`, extendItem},
+	{"work_pause", "POST", "/v1/queues/{queue}/pause", nil, "have nothing claimed", pauseQueue},
+	{"work_resume", "POST", "/v1/queues/{queue}/resume", nil, "end a pause or a drain", resumeQueue},
+	{"work_drain", "POST", "/v1/queues/{queue}/drain", nil, "have nothing enqueued; the depth says when all is done", drainQueue},
+	{"work_requeue", "POST", "/v1/queues/{queue}/requeue", nil, `try dead items again, all or {"ids":["…"]}`, requeueItems},
 	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil},
 	{"members", "GET", "/v1/members", nil, "all known peers", members},
 	{"stats", "GET", "/v1/stats", nil, "counters and gauges of this peer", stats},

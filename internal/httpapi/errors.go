@@ -73,6 +73,12 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusGatewayTimeout, "not-replicated"
 	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
 		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
+	case errors.Is(err, agent.ErrClaimLost):
+		p.Status, p.Code = http.StatusConflict, "claim-lost"
+	case errors.Is(err, agent.ErrDraining):
+		p.Status, p.Code = http.StatusConflict, "draining"
+	case errors.Is(err, agent.ErrQueueFull):
+		p.Status, p.Code = http.StatusServiceUnavailable, "queue-full"
 	case lockProblem(err, &p):
 	case errors.Is(err, agent.ErrNotFound):
 		p.Status, p.Code = http.StatusNotFound, "not-found"

@@ -186,7 +186,7 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Query: r.URL.Query(), Leases: h.leases}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Query: r.URL.Query(), Leases: h.leases}
 		req.Longer = func(wait time.Duration) context.Context { return h.longer(w, r, wait) }
 		err := known(req.Query, op.Params)
 		if err == nil && r.Method != http.MethodGet {
@@ -275,6 +275,9 @@ func (h handler) answer(w http.ResponseWriter, r *http.Request, res api.Response
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if res.Created {
+		w.WriteHeader(http.StatusCreated)
+	}
 	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
 }
 

@@ -1,0 +1,252 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Enqueued is an item that was enqueued, now or, with its id, before.
+type Enqueued struct {
+	ID        string `json:"id"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+}
+
+// Claimed is a claim as its worker sees it. Lease and token finish and extend it,
+// through the daemon that answered.
+type Claimed struct {
+	ID        string     `json:"id"`
+	Value     crdt.Value `json:"value"`
+	Priority  int        `json:"priority,omitempty"`
+	Attempt   int        `json:"attempt"`
+	Token     uint64     `json:"token"`
+	Lease     string     `json:"lease"`
+	Remaining string     `json:"remaining"`
+}
+
+// Claims are what one request got. It is empty if nothing came within its wait.
+type Claims struct {
+	Items []Claimed `json:"items"`
+}
+
+// QueueItems are items that are shown.
+type QueueItems struct {
+	Items []agent.Item `json:"items"`
+}
+
+// Changed says how many items were changed.
+type Changed struct {
+	Count int `json:"count"`
+}
+
+// duration reads one from a body.
+func duration(name, text string, least, most time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(cmp.Or(text, "0s"))
+	if err != nil || text != "" && (d < least || d > most) {
+		return 0, bad("%s %q: want %v to %v, such as 10s", name, text, least, most)
+	}
+	return d, nil
+}
+
+func listQueues(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
+	return Response{Body: a.Stats().Queues}, nil
+}
+
+func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct {
+		Value       crdt.Value
+		Priority    int
+		Delay       string
+		ID          string
+		MaxAttempts int `json:"max_attempts"`
+	}
+	if err := r.decode(&body); err != nil {
+		return Response{}, err
+	}
+	if body.Value.IsZero() {
+		return Response{}, bad(`body: want {"value":…}, and at will "priority", "delay", "id", "max_attempts"`)
+	}
+	delay, err := duration("delay", body.Delay, 0, agent.MaxItemDelay)
+	if err != nil {
+		return Response{}, err
+	}
+	copies, err := strconv.Atoi(cmp.Or(r.Query.Get("replicas"), "0"))
+	if err != nil || copies < 0 || body.MaxAttempts < 0 {
+		return Response{}, bad("replicas and max_attempts: want numbers, 0 or more")
+	}
+	id, err := a.WorkQueue(r.Queue).Enqueue(ctx, body.Value, agent.WithPriority(body.Priority), agent.WithDelay(delay),
+		agent.WithItemID(body.ID), agent.WithMaxAttempts(body.MaxAttempts))
+	duplicate := errors.Is(err, agent.ErrDuplicate)
+	if duplicate {
+		err = nil
+	}
+	if err == nil && copies > 0 {
+		err = a.WaitReplicated(ctx, copies)
+	}
+	return Response{Created: !duplicate, Body: Enqueued{id, duplicate}}, err
+}
+
+func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	body := struct {
+		Wait, TTL string
+		Max       int
+	}{Max: 1}
+	if len(r.Body) > 0 {
+		if err := r.decode(&body); err != nil {
+			return Response{}, err
+		}
+	}
+	wait, err := duration("wait", body.Wait, 0, maxWait)
+	if err != nil {
+		return Response{}, err
+	}
+	ttl, err := duration("ttl", body.TTL, 500*time.Millisecond, 24*time.Hour)
+	if err != nil {
+		return Response{}, err
+	}
+	if body.Max < 1 || body.Max > agent.MaxClaimBatch {
+		return Response{}, bad("max %d: want 1 to %d", body.Max, agent.MaxClaimBatch)
+	}
+	ctx := r.Longer(wait)
+	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, agent.WithManualExtend(), agent.WithClaimTTL(ttl), agent.WithWait(wait))
+	if err != nil && !errors.Is(err, agent.ErrQueueEmpty) {
+		return Response{}, err
+	}
+	out := Claims{Items: []Claimed{}}
+	for _, c := range list {
+		if ctx.Err() != nil { // nobody is there to take it
+			if err := c.Release(context.WithoutCancel(ctx)); err != nil {
+				return Response{}, err
+			}
+			continue
+		}
+		out.Items = append(out.Items, Claimed{ID: c.ID, Value: c.Value, Priority: c.Priority, Attempt: c.Attempt, Token: c.Token(),
+			Lease: c.Lease(), Remaining: c.Remaining().Round(time.Microsecond).String()})
+	}
+	return Response{Body: out}, nil
+}
+
+// verdict is the body of what finishes or extends a claim.
+type verdict struct {
+	Lease  string
+	Token  uint64
+	Result crdt.Value // of complete
+	Error  string     // of fail
+	Retry  string     // of fail: after how long, instead of the back-off; "never"
+}
+
+// claim returns the claim that a request names.
+func (r Request) claim(a *agent.Agent) (*agent.Claim, verdict, error) {
+	var body verdict
+	if err := r.decode(&body); err != nil {
+		return nil, body, err
+	}
+	if body.Lease == "" || body.Token == 0 {
+		return nil, body, bad(`body: want {"lease":"…","token":…} as they were answered when the item was claimed`)
+	}
+	c, err := a.WorkQueue(r.Queue).Claimed(r.ID, body.Lease, body.Token)
+	return c, body, err
+}
+
+func completeItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	c, body, err := r.claim(a)
+	if err == nil {
+		err = c.Complete(ctx, body.Result)
+	}
+	return Response{Body: struct{}{}}, err
+}
+
+func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	c, body, err := r.claim(a)
+	if err != nil {
+		return Response{}, err
+	}
+	var opts []agent.FailOption
+	switch {
+	case body.Retry == "never":
+		opts = append(opts, agent.WithoutRetry())
+	case body.Retry != "":
+		after, err := duration("retry", body.Retry, 0, agent.MaxItemDelay)
+		if err != nil {
+			return Response{}, err
+		}
+		opts = append(opts, agent.WithRetryAfter(after))
+	}
+	return Response{Body: struct{}{}}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
+}
+
+func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	c, _, err := r.claim(a)
+	if err != nil {
+		return Response{}, err
+	}
+	left, err := c.Extend(ctx)
+	return Response{Body: map[string]string{"remaining": left.Round(time.Microsecond).String()}}, err
+}
+
+func queueDepth(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	d, err := a.WorkQueue(r.Queue).Depth()
+	return Response{Body: d}, err
+}
+
+func peekItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	limit, err := r.limit()
+	if err != nil {
+		return Response{}, err
+	}
+	list, err := a.WorkQueue(r.Queue).Peek(limit)
+	return Response{Body: QueueItems{list}}, err
+}
+
+func getItem(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+	item, err := a.WorkQueue(r.Queue).Get(r.ID)
+	return Response{Body: item}, err
+}
+
+func pauseQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return Response{Empty: true}, a.WorkQueue(r.Queue).Pause(ctx)
+}
+
+func resumeQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return Response{Empty: true}, a.WorkQueue(r.Queue).Resume(ctx)
+}
+
+// drainQueue starts a drain; the depth says when it is done.
+func drainQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	now, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	if err := a.WorkQueue(r.Queue).Drain(now); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return Response{}, err
+	}
+	return queueDepth(ctx, a, r)
+}
+
+func purgeQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var states []agent.ItemState
+	for _, s := range r.Query["state"] {
+		switch state := agent.ItemState(s); state {
+		case agent.ItemPending, agent.ItemDelayed, agent.ItemDone, agent.ItemDead:
+			states = append(states, state)
+		default:
+			return Response{}, bad("state %q: want pending, delayed, done or dead", s)
+		}
+	}
+	n, err := a.WorkQueue(r.Queue).Purge(ctx, states...)
+	return Response{Body: Changed{n}}, err
+}
+
+func requeueItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	var body struct{ IDs []string }
+	if len(r.Body) > 0 {
+		if err := r.decode(&body); err != nil {
+			return Response{}, err
+		}
+	}
+	n, err := a.WorkQueue(r.Queue).Requeue(ctx, body.IDs...)
+	return Response{Body: Changed{n}}, err
+}
