@@ -13,10 +13,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// The test cases of the system that this one continues, by their names, but for the
-// one about locks. That system counted writes to a simulated backend; here each case
+// The test cases of the system that this one continues, by their names. That system counted writes to a simulated backend; here each case
 // asserts what another peer sees.
 
 // seedCase runs one case on real agents in virtual time.
@@ -488,5 +488,31 @@ func TestSeedLifecycle(t *testing.T) {
 			c.ok(err)
 			c.equal("what is left of it at "+p.Name(), strings.Join(left, " "), "")
 		}
+	})
+}
+
+func TestSeedTaskLocks(t *testing.T) {
+	vote := func(cfg *Config) { cfg.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}, FirstBoot: true} }
+	seed(t, "should acquire and release task locks", 3, vote, func(c *seedCase) {
+		a, b := c.peers[0], c.peers[1]
+		l, err := a.Tasks().AcquireLock(c.Context(), "t1", 5*time.Second)
+		c.ok(err)
+		time.Sleep(8 * time.Second) // renewed by itself
+		h, err := b.Tasks().Holder("t1")
+		c.ok(err)
+		c.equal("the holder, to b", h, TaskHolder{Holder: "n0", Token: l.Token()})
+		short, cancel := context.WithTimeout(c.Context(), time.Second)
+		defer cancel()
+		if _, err := b.Tasks().AcquireLock(short, "t1", 5*time.Second); !errors.Is(err, lockservice.ErrTimeout) {
+			c.Errorf("b, while a holds it: %v", err)
+		}
+		c.ok(a.Tasks().ReleaseLock(c.Context(), "t1"))
+		next, err := b.Tasks().AcquireLock(c.Context(), "t1", 5*time.Second)
+		c.ok(err)
+		c.equal("b's token is higher", next.Token() > l.Token(), true)
+		c.ok(b.Tasks().ReleaseLock(c.Context(), "t1"))
+		time.Sleep(time.Second)
+		_, err = a.Tasks().Holder("t1")
+		c.equal("released, at a", errors.Is(err, ErrNotFound), true)
 	})
 }

@@ -22,6 +22,11 @@ eve works on render-1
 ann sees render-1 completed by eve
 eve left; next is bob
 `,
+	"lock": `eve sees that ann executes render-1
+bob may not: true
+bob's late write is refused: true and his lease lost: true
+written by eve
+`,
 	"agents": `planner made "a form with two fields"
 coder made "code for a form with two fields"
 tester made "passed: code for a form with two fields"
@@ -86,7 +91,7 @@ func TestEveryExampleRunsAndPrintsWhatItShould(t *testing.T) {
 }
 
 // joins are the examples that print the same in a running cluster.
-var joins = map[string]bool{"workers": true, "agents": true, "resolver": true, "batch": true}
+var joins = map[string]bool{"workers": true, "agents": true, "resolver": true, "batch": true, "lock": true}
 
 func prints(t *testing.T, want, program string, args ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
