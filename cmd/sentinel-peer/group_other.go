@@ -5,6 +5,8 @@ package main
 import (
 	"os"
 	"os/exec"
+
+	"github.com/spf13/cobra"
 )
 
 // forwarded are the signals that are passed to the command.
@@ -28,3 +30,5 @@ func (g *procGroup) kill()            { _ = g.process.Kill() }
 func (g *procGroup) close()           {}
 
 func exitCode(s *os.ProcessState) int { return s.ExitCode() }
+
+func hiddenCommands() []*cobra.Command { return nil }

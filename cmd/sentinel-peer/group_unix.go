@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,6 +21,7 @@ func number(s os.Signal) int { return int(s.(syscall.Signal)) }
 type procGroup struct {
 	id       int
 	terminal *os.File // that it was given, to be taken back
+	guard    *os.File // to the process that ends the group if we are killed
 }
 
 // startGroup starts cmd in a process group of its own. If this process has the
@@ -32,11 +34,16 @@ func startGroup(cmd *exec.Cmd) (*procGroup, error) {
 		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, int(os.Stdin.Fd())
 	}
 	endWithUs(cmd.SysProcAttr)
+	var err error
+	if g.guard, err = startGuard(); err != nil {
+		return nil, ours(err)
+	}
 	if err := cmd.Start(); err != nil {
 		g.close()
 		return nil, err
 	}
 	g.id = cmd.Process.Pid
+	fmt.Fprintln(g.guard, g.id)
 	return g, nil
 }
 
@@ -50,8 +57,12 @@ func (g *procGroup) terminate() {
 
 func (g *procGroup) kill() { g.signal(syscall.SIGKILL) }
 
-// close takes the terminal back.
+// close dismisses the guard and takes the terminal back.
 func (g *procGroup) close() {
+	if g.id != 0 {
+		fmt.Fprintln(g.guard, guardDone)
+	}
+	g.guard.Close()
 	if g.terminal == nil {
 		return
 	}

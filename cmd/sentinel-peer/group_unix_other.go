@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// endWithUs has nothing to ask for here: a command outlives us if we are killed.
+// endWithUs has nothing to ask for here: the guard alone ends the command.
 func endWithUs(*syscall.SysProcAttr) {}

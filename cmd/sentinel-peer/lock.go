@@ -108,6 +108,9 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 }
 
 func notExecuted(err error) error {
+	if _, ok := errors.AsType[*exitError](err); ok {
+		return err
+	}
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return &exitError{exitNoCommand, err}
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice/fence"
 )
 
-// The command that a test has lock run says its token and the number of its process,
-// then waits to be ended.
-const holding = `echo $SENTINEL_LOCK_TOKEN $$; exec sleep 100`
+// The command that a test has lock run says its token, the number of its process and
+// that of another it has started, then waits to be ended.
+const holding = `sleep 100 & echo $SENTINEL_LOCK_TOKEN $$ $!; wait`
 
 // voting is three daemons that are the voters of each other.
 type voting struct {
@@ -65,7 +65,8 @@ type holder struct {
 	out    *bufferedLines
 	stderr bytes.Buffer
 	token  uint64
-	worker int // process of the command that it runs
+	worker int // process of the command that it runs, and its group
+	child  int // process that this has started
 }
 
 // lock starts the lock command through p.
@@ -90,7 +91,7 @@ func (v *voting) lock(p *process, name string, args ...string) *holder {
 func (h *holder) hold() *holder {
 	h.v.Helper()
 	line := h.out.next()
-	if _, err := fmt.Sscan(line, &h.token, &h.worker); err != nil {
+	if _, err := fmt.Sscan(line, &h.token, &h.worker, &h.child); err != nil {
 		_ = h.cmd.Wait()
 		h.v.ok(fmt.Errorf("%v: %q, %s", h.cmd.Args, line, h.stderr.Bytes()))
 	}
@@ -113,16 +114,18 @@ func (h *holder) signal(s syscall.Signal, pids ...int) {
 	}
 }
 
-// gone waits until the command that lock ran is no more.
+// gone waits until the command that lock ran is no more, nor what it has started.
 func (h *holder) gone() {
 	h.v.Helper()
-	h.v.ok(until(h.v.ctx, "waiting for the command's end", func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.worker))
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return nil
-		}
-		return fmt.Errorf("%s", stat)
-	}))
+	for _, pid := range []int{h.worker, h.child} {
+		h.v.ok(until(h.v.ctx, "waiting for the command's end", func() error {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err != nil || strings.Contains(string(stat), ") Z ") {
+				return nil
+			}
+			return fmt.Errorf("%s", stat)
+		}))
+	}
 }
 
 // bufferedLines reads lines one at a time and nothing beyond them.

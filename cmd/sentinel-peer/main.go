@@ -79,6 +79,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion())
 	root.AddCommand(clientCommands()...)
+	root.AddCommand(hiddenCommands()...)
 	return root
 }
 
