@@ -87,7 +87,10 @@ type index struct {
 
 	mu       sync.Mutex // guards what follows
 	entries  map[string]*entry
-	ready    pile
+	ready    pile // all, or this peer's share of it
+	rest     pile
+	part     int // of parts is this peer's share
+	parts    int
 	later    pile
 	count    map[ItemState]int
 	setting  queueSetting
@@ -107,7 +110,7 @@ type queueSetting struct {
 
 func newIndex(name, self string, alive func(string) bool) *index {
 	return &index{name: name, self: self, alive: alive, entries: make(map[string]*entry), count: make(map[ItemState]int),
-		ready: pile{less: ahead}, later: pile{less: sooner}, claims: make(map[string]*Claim), rivals: make(map[string]time.Time)}
+		ready: pile{less: ahead}, rest: pile{less: ahead}, later: pile{less: sooner}, claims: make(map[string]*Claim), rivals: make(map[string]time.Time)}
 }
 
 func (x *index) entry(id string) *entry {
@@ -192,7 +195,7 @@ func (x *index) settle(e *entry, now time.Time) {
 		heap.Push(&x.later, e)
 		x.arm(now)
 	default:
-		heap.Push(&x.ready, e)
+		heap.Push(x.heapOf(e), e)
 		x.wake()
 	}
 }
@@ -233,36 +236,58 @@ func (x *index) promote(now time.Time) {
 }
 
 // take returns up to n items to be claimed, which are this peer's to try now. While
-// other peers claim too and there is enough for all, each begins with its own share of
-// what is first, so that they do not race for the same items.
+// other peers claim too, each begins, within a priority, with its own share, so that
+// they do not race for the same items.
 func (x *index) take(n int, into []*entry) []*entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	now := time.Now()
 	x.promote(now)
-	if x.setting.Paused {
-		return into
-	}
-	share, of := x.share(now)
-	window := 2 * of * n
-	if of == 1 || len(x.ready.list) < window {
-		share, of, window = 0, 1, n
-	}
-	var others []*entry
-	for seen := 0; len(into) < n && len(x.ready.list) > 0; seen++ {
-		e := heap.Pop(&x.ready).(*entry)
-		if seen < window && shareOf(e.id, of) != share {
-			others = append(others, e)
-			continue
+	x.divide(now)
+	for !x.setting.Paused && len(into) < n {
+		e := x.first()
+		if e == nil {
+			break
 		}
 		e.mine = true
 		x.settle(e, now)
 		into = append(into, e)
 	}
-	for _, e := range others {
-		heap.Push(&x.ready, e)
-	}
 	return into
+}
+
+// first returns what this peer is to claim first, nil if there is nothing.
+func (x *index) first() *entry {
+	switch own, rest := x.ready.list, x.rest.list; {
+	case len(own) > 0 && (len(rest) == 0 || own[0].head.Priority >= rest[0].head.Priority):
+		return own[0]
+	case len(rest) > 0:
+		return rest[0]
+	}
+	return nil
+}
+
+// divide deals what is ready into this peer's share and the rest, when those who claim
+// have changed.
+func (x *index) divide(now time.Time) {
+	share, of := x.share(now)
+	if share == x.part && of == x.parts {
+		return
+	}
+	x.part, x.parts = share, of
+	all := append(x.ready.list, x.rest.list...)
+	x.ready.list, x.rest.list = nil, nil
+	for _, e := range all {
+		heap.Push(x.heapOf(e), e)
+	}
+}
+
+// heapOf returns where an entry that is ready waits.
+func (x *index) heapOf(e *entry) *pile {
+	if x.parts < 2 || shareOf(e.id, x.parts) == x.part {
+		return &x.ready
+	}
+	return &x.rest
 }
 
 // rivalry is how long a peer that claimed something counts as one that claims.
@@ -334,7 +359,7 @@ func (x *index) wake() {
 	if x.setting.Paused {
 		return
 	}
-	n := min(len(x.ready.list), len(x.waiters))
+	n := min(len(x.ready.list)+len(x.rest.list), len(x.waiters))
 	for _, turn := range x.waiters[:n] {
 		turn <- struct{}{}
 	}
@@ -405,20 +430,29 @@ func (x *index) next(n int) []*entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.promote(time.Now())
+	x.part, x.parts = 0, 1
+	for _, e := range x.rest.list {
+		heap.Push(&x.ready, e)
+	}
+	x.rest.list = nil
 	var list []*entry
-	for open := []int{0}; len(open) > 0 && len(list) < n; { // best first, down the heap
+	open := []int{0}
+	if len(x.ready.list) == 0 {
+		open = nil
+	}
+	for len(open) > 0 && len(list) < n { // best first, down the heap
 		best := 0
 		for i := range open {
-			if open[i] < len(x.ready.list) && (open[best] >= len(x.ready.list) || x.ready.Less(open[i], open[best])) {
+			if x.ready.Less(open[i], open[best]) {
 				best = i
 			}
 		}
 		at := open[best]
 		open = slices.Delete(open, best, best+1)
-		if at < len(x.ready.list) {
-			copied := *x.ready.list[at]
-			list = append(list, &copied)
-			open = append(open, 2*at+1, 2*at+2)
+		copied := *x.ready.list[at]
+		list = append(list, &copied)
+		for child := 2*at + 1; child <= 2*at+2 && child < len(x.ready.list); child++ {
+			open = append(open, child)
 		}
 	}
 	return list
