@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -419,3 +420,105 @@ func TestCloseGivesClaimsBack(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A worker that is cut off with its item cannot complete it, and another does.
+func TestACompleteWithoutAMajorityIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[1].WorkQueue("q"), "x", WithItemID("x"))
+		time.Sleep(time.Second)
+		first := mustClaim(t, list[0].WorkQueue("q"), WithClaimTTL(2*time.Second))
+		n.Split([]string{address(0)}, []string{address(1), address(2)})
+		if err := first.Complete(t.Context(), "first"); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("without a majority: %v", err)
+		}
+		second := mustClaim(t, list[1].WorkQueue("q"))
+		if err := second.Complete(t.Context(), "second"); err != nil {
+			t.Error(err)
+		}
+		n.Heal()
+		time.Sleep(30 * time.Second)
+		for _, a := range list {
+			if item, err := a.WorkQueue("q").Get("x"); err != nil || item.Result.Any() != "second" {
+				t.Errorf("%s: %+v, %v", a.Name(), item, err)
+			}
+		}
+		agreed(t, list)
+	})
+}
+
+// Many items, workers at every peer, lost packets, a cut and a crash: each item is
+// completed validly once.
+func TestThousandsOfItemsAreEachCompletedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 4) // n3 is no voter, and will crash
+		n.SetDelay(time.Millisecond, 3*time.Millisecond)
+		const items = 2000
+		for i := range items / 4 {
+			for _, a := range list {
+				mustEnqueue(t, a.WorkQueue("q"), i)
+			}
+		}
+		time.Sleep(time.Second)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var mu sync.Mutex
+		valid := make(map[string]int)
+		var wg sync.WaitGroup
+		for i := range 16 {
+			q, fails := list[i%4].WorkQueue("q"), i == 0
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					claims, err := q.ClaimBatch(ctx, 4, WithClaimTTL(2*time.Second))
+					if errors.Is(err, lockservice.ErrUnavailable) {
+						time.Sleep(100 * time.Millisecond)
+						continue
+					}
+					if err != nil {
+						return
+					}
+					time.Sleep(20 * time.Millisecond)
+					for j, c := range claims {
+						if fails && j == 0 && c.Attempt == 1 {
+							_ = c.Fail(ctx, errors.New("again"), WithRetryAfter(time.Second))
+							continue
+						}
+						if c.Complete(ctx, nil) == nil {
+							mu.Lock()
+							valid[c.ID]++
+							mu.Unlock()
+						}
+					}
+				}
+			})
+		}
+		time.Sleep(500 * time.Millisecond)
+		list[3].stop() // as a crash
+		list[3].net.Close()
+		n.SetLoss(0.05)
+		n.Split([]string{address(0)}, []string{address(1), address(2)})
+		time.Sleep(10 * time.Second)
+		n.Heal()
+		n.SetLoss(0)
+		for range 120 {
+			time.Sleep(time.Second)
+			if d, _ := list[1].WorkQueue("q").Depth(); d.Done == items {
+				break
+			}
+		}
+		stop()
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		for _, a := range list[:3] {
+			wantDepth(t, a.WorkQueue("q"), QueueDepth{Done: items})
+		}
+		for id, times := range valid {
+			if times > 1 {
+				t.Errorf("%s was completed %d times", id, times)
+			}
+		}
+		if len(valid) < items*9/10 {
+			t.Errorf("only %d of %d were completed validly; the others' workers did not hear of it", len(valid), items)
+		}
+	})
+}

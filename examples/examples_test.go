@@ -27,6 +27,14 @@ bob may not: true
 bob's late write is refused: true and his lease lost: true
 written by eve
 `,
+	"queue": `an alarm twice is refused: true
+bob has alarm first
+bob has newsletter, and stalls
+eve has newsletter, attempt 2
+bob's late result is refused: true
+newsletter is done: sent by eve
+2 done, 1 dead
+`,
 	"agents": `planner made "a form with two fields"
 coder made "code for a form with two fields"
 tester made "passed: code for a form with two fields"

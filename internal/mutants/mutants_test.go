@@ -74,7 +74,7 @@ var mutants = []mutant{
 }
 
 func TestEveryMutantIsCaught(t *testing.T) {
-	for _, m := range slices.Concat(mutants, records) {
+	for _, m := range slices.Concat(mutants, records, queue) {
 		t.Run(strings.ReplaceAll(m.rule, " ", "-"), func(t *testing.T) {
 			root, overlay := broken(t, m)
 			if !*enabled {

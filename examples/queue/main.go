@@ -1,0 +1,105 @@
+// Queue shows a work queue: items are claimed by one worker at a time; one worker stalls
+// and loses its item to another, one item fails until it is dead.
+//
+//	go run ./examples/queue
+//	go run ./examples/queue -join 127.0.0.1:7946 -cluster farm
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+var (
+	join    = flag.String("join", "", "address of a peer of a running cluster")
+	cluster = flag.String("cluster", "example-queue", "its name")
+)
+
+func main() {
+	flag.Parse()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context) error {
+	var queues []agent.WorkQueue
+	var seeds []string
+	if *join != "" {
+		seeds = append(seeds, *join)
+	}
+	names := []string{"ann", "bob", "eve"}
+	for _, name := range names {
+		a, err := agent.Open(ctx, agent.Config{Name: name, Cluster: *cluster, Seeds: seeds,
+			Locks: agent.LockConfig{Voters: names, FirstBoot: true}}) // nobody ran before
+		if err != nil {
+			return err
+		}
+		defer a.Close(context.Background())
+		seeds = append(seeds, a.Addr())
+		if err := a.WaitReady(ctx); err != nil && name != names[0] {
+			return err
+		}
+		queues = append(queues, a.WorkQueue("mail"))
+	}
+	ann, bob, eve := queues[0], queues[1], queues[2]
+
+	if _, err := ann.EnqueueAll(ctx, []agent.NewItem{
+		{ID: "newsletter", Value: "a newsletter"},
+		{ID: "alarm", Value: "an alarm", Priority: 9},
+		{ID: "bounce", Value: "a letter to nobody", Priority: -1, MaxAttempts: 1},
+	}); err != nil {
+		return err
+	}
+	_, err := ann.Enqueue(ctx, "the same alarm", agent.WithItemID("alarm"))
+	fmt.Println("an alarm twice is refused:", errors.Is(err, agent.ErrDuplicate))
+
+	urgent, err := bob.Claim(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("bob has %s first\n", urgent.ID)
+	if err := urgent.Complete(ctx, "rung"); err != nil {
+		return err
+	}
+
+	stalled, err := bob.Claim(ctx, agent.WithClaimTTL(500*time.Millisecond), agent.WithManualExtend())
+	if err != nil {
+		return err
+	}
+	fmt.Printf("bob has %s, and stalls\n", stalled.ID)
+	<-stalled.Context().Done()
+	for range 2 {
+		c, err := eve.Claim(ctx)
+		if err != nil {
+			return err
+		}
+		if c.ID == "bounce" {
+			err = c.Fail(ctx, errors.New("no such address")) // its only attempt
+		} else {
+			fmt.Printf("eve has %s, attempt %d\n", c.ID, c.Attempt)
+			err = c.Complete(ctx, "sent by eve")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err = stalled.Complete(ctx, "sent by bob")
+	fmt.Println("bob's late result is refused:", errors.Is(err, agent.ErrClaimLost))
+	item, err := eve.Get("newsletter")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s is %s: %v\n", item.ID, item.State, item.Result.Any())
+	depth, err := eve.Depth()
+	fmt.Printf("%d done, %d dead\n", depth.Done, depth.Dead)
+	return err
+}
