@@ -44,6 +44,9 @@ func startGroup(cmd *exec.Cmd) (*procGroup, error) {
 	}
 	g.id = cmd.Process.Pid
 	fmt.Fprintln(g.guard, g.id)
+	if g.terminal != nil {
+		go g.resume()
+	}
 	return g, nil
 }
 

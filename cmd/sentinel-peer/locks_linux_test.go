@@ -167,9 +167,9 @@ func TestLocksOfProcesses(t *testing.T) {
 
 	// A lock moves on when its command ends, with a higher token.
 	first := v.lock(n1, "k", "--ttl", "5s", "--", "sh", "-c", holding).hold()
-	second := v.lock(n2, "k", "--ttl", "5s", "--", "sh", "-c", holding)
+	second := v.lock(n2, "k", "--ttl", "3s", "--", "sh", "-c", holding)
 	v.waiting(n3, "k")
-	v.lock(n3, "k", "--wait", "100ms", "--", "true").exits(exitWaited, `waited 100ms`)
+	v.lock(n3, "k", "--wait", "1s", "--", "true").exits(exitWaited, `waited 1s`)
 	first.signal(syscall.SIGTERM, first.cmd.Process.Pid) // passed on to the command
 	first.exits(128+15, `^$`)
 	if second.hold().token <= first.token {
@@ -197,7 +197,7 @@ func TestLocksOfProcesses(t *testing.T) {
 // lock and writes; what the first one writes when it is resumed is refused.
 func (v *voting) pausedHolderIsFencedOff(p, q *process) {
 	guard := fence.NewFile(filepath.Join(v.dir, "fence"))
-	first := v.lock(p, "paused", "--ttl", "500ms", "--grace", "100ms", "--", "sh", "-c", "trap '' TERM; "+holding).hold()
+	first := v.lock(p, "paused", "--ttl", "2s", "--grace", "100ms", "--", "sh", "-c", "trap '' TERM; "+holding).hold()
 	v.ok(guard.Check(v.ctx, "paused", first.token))
 	first.signal(syscall.SIGSTOP, first.cmd.Process.Pid, -first.worker)
 	second := v.lock(q, "paused", "--ttl", "5s", "--", "sh", "-c", holding).hold()
@@ -214,7 +214,7 @@ func (v *voting) pausedHolderIsFencedOff(p, q *process) {
 
 // losesMajority takes two voters of three away.
 func (v *voting) losesMajority(n1, n2, n3 *process) {
-	kept := v.lock(n1, "kept", "--ttl", "1s", "--", "sh", "-c", holding).hold()
+	kept := v.lock(n1, "kept", "--ttl", "2s", "--", "sh", "-c", holding).hold()
 	v.ok(n3.cmd.Process.Kill())
 	_ = n3.cmd.Wait()
 	v.lock(n2, "one down", "--", "true").exits(0, `^$`)
