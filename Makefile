@@ -24,6 +24,7 @@ test: ## every test: unit, laws, simulator, golden vectors, examples, real proce
 
 race: ## the concurrent packages under the race detector
 	$(GO) test -race -short -timeout 8m $(RACE)
+	$(GO) test -race -short -run Alike -timeout 8m ./sim
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }

@@ -73,21 +73,22 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 			if in.from.wants == nil {
 				in.from.wants = make(map[clock.Actor]want)
 			}
+			if len(in.from.wants) == 0 {
+				in.e.wanting = append(in.e.wanting, in.from)
+			}
 			w := in.from.wants[a]
 			in.from.wants[a] = want{max(w.seq, seq), w.urgent || wantAck}
-			in.e.wanted = true
 		}
 	}
 }
 
 // grantAcks answers those whose wants are met.
 func (e *Engine) grantAcks(now time.Time) {
-	if !e.wanted {
-		return
-	}
-	e.wanted = false
-	for _, p := range e.peers {
-		if len(p.wants) == 0 {
+	wanting := e.wanting
+	e.wanting = e.wanting[:0]
+	for _, p := range wanting {
+		if e.byActor[p.Actor] != p {
+			clear(p.wants)
 			continue
 		}
 		var met []head
@@ -101,7 +102,9 @@ func (e *Engine) grantAcks(now time.Time) {
 				}
 			}
 		}
-		e.wanted = e.wanted || len(p.wants) > 0
+		if len(p.wants) > 0 {
+			e.wanting = append(e.wanting, p)
+		}
 		if len(met) == 0 {
 			continue
 		}

@@ -51,13 +51,14 @@ type Engine struct {
 	ackAt     time.Time
 	ackTries  int
 	ackEpoch  uint64
-	wanted    bool // somebody waits for this peer's acknowledgement
+	wanting   []*peer // who want to know when this peer has something
 
 	synced    bool
 	cloned    bool
 	maxStamp  clock.Timestamp      // the latest written or merged here, or said to exist
 	living    []*peer              // those of peers that are up
 	peersAt   time.Time            // not after anything is due for one of them
+	awaited   []*peer              // those for whom something is, or was
 	claimants []*peer              // whose claims are not promoted yet
 	snap      *clock.CausalContext // see snapshot
 	snapAt    uint64
@@ -107,6 +108,7 @@ type peer struct {
 	joined    time.Time     // when it last came up
 	rtt       time.Duration // until its last answer; 0 before
 	greetAt   time.Time     // when it is told of the workers here
+	awaited   bool          // it is in the engine's list
 }
 
 type head struct {
@@ -199,14 +201,28 @@ func (e *Engine) Deadline() time.Time {
 	return earlier(at, e.peersAt)
 }
 
+// await notes that something is due for p at a time.
+func (e *Engine) await(p *peer, at time.Time) {
+	e.peersAt = earlier(e.peersAt, at)
+	if !p.awaited {
+		p.awaited = true
+		e.awaited = append(e.awaited, p)
+	}
+}
+
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
-	for _, p := range e.living {
-		at = earlier(earlier(at, p.headAt), p.greetAt)
+	e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool {
+		soon := earlier(p.headAt, p.greetAt)
 		if !p.asked.IsZero() {
-			at = earlier(at, p.asked.Add(p.askTimeout()))
+			soon = earlier(soon, p.asked.Add(p.askTimeout()))
 		}
-	}
+		p.awaited = p.Alive && !soon.IsZero() && e.byActor[p.Actor] == p
+		if p.awaited {
+			at = earlier(at, soon)
+		}
+		return !p.awaited
+	})
 	return at
 }
 
@@ -223,6 +239,7 @@ func (e *Engine) Tick(now time.Time) {
 	}
 	e.repair(now)
 	if due(e.peersAt, now) {
+		slices.SortFunc(e.awaited, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 		e.announceHeads(now)
 		e.retrySyncs(now)
 		e.greet(now)
@@ -287,7 +304,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.window = initialWindow
 			if len(e.hosted) > 0 {
 				old.greetAt = now.Add(greeting)
-				e.peersAt = earlier(e.peersAt, old.greetAt)
+				e.await(old, old.greetAt)
 			}
 		}
 		if !p.Alive {

@@ -166,8 +166,8 @@ func (e *Engine) beats(now time.Time) {
 
 // greet tells a peer that joined about the workers here.
 func (e *Engine) greet(now time.Time) {
-	for _, p := range e.living {
-		if due(p.greetAt, now) {
+	for _, p := range e.awaited {
+		if p.Alive && due(p.greetAt, now) {
 			p.greetAt = time.Time{}
 			e.sendBeats([]*peer{p}, e.leasesDue(now, true))
 		}

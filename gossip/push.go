@@ -89,34 +89,34 @@ func (e *Engine) targetsOf(origin clock.Actor) []*peer {
 // children ranks the members by a hash with the origin, the origin first, and
 // returns those below this peer in the tree of that order: fanout at each level.
 func (e *Engine) children(origin clock.Actor) []*peer {
-	at, size := 0, 1 // the origin's own place is before the others
+	at := 0 // the origin's own place is before the others
 	own := mix(origin, e.cfg.Self)
-	ranks := make([]uint64, 0, len(e.living)+1)
+	hashes := make([]uint64, len(e.living), 2*len(e.living)+1)
+	ranks := hashes[len(hashes):]
 	if origin != e.cfg.Self {
 		at = 1
 		ranks = append(ranks, own)
 	}
-	for _, p := range e.living {
+	for i, p := range e.living {
 		if p.Actor == origin {
 			continue
 		}
-		r := mix(origin, p.Actor)
-		ranks = append(ranks, r)
-		if origin != e.cfg.Self && r < own {
+		hashes[i] = mix(origin, p.Actor)
+		ranks = append(ranks, hashes[i])
+		if origin != e.cfg.Self && hashes[i] < own {
 			at++
 		}
 	}
-	size = len(ranks)
 	first := at * e.cfg.Fanout
-	if first >= size {
+	if first >= len(ranks) {
 		return nil
 	}
 	slices.Sort(ranks)
-	ranks = ranks[first:min(first+e.cfg.Fanout, size)]
+	ranks = ranks[first:min(first+e.cfg.Fanout, len(ranks))]
 	t := make([]*peer, len(ranks))
-	for _, p := range e.living {
-		if i := slices.Index(ranks, mix(origin, p.Actor)); i >= 0 && p.Actor != origin {
-			t[i] = p
+	for i, p := range e.living {
+		if k := slices.Index(ranks, hashes[i]); k >= 0 && p.Actor != origin {
+			t[k] = p
 		}
 	}
 	return slices.DeleteFunc(t, func(p *peer) bool { return p == nil })
@@ -207,7 +207,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	if class != Packet {
 		p.headAt = p.headAt.Add(e.cfg.Repair) // a stream is slower, and loses nothing
 	}
-	e.peersAt = earlier(e.peersAt, p.headAt)
+	e.await(p, p.headAt)
 	e.send(p, class, frame)
 	return taken
 }
@@ -238,8 +238,8 @@ func (p *peer) sentHead(a clock.Actor, seq uint64) {
 // announceHeads tells the receivers of a burst where it ended, until they say that
 // they are there too: the loss of its last frames leaves no hole to notice.
 func (e *Engine) announceHeads(now time.Time) {
-	for _, p := range e.peers {
-		if !due(p.headAt, now) {
+	for _, p := range e.awaited {
+		if !p.Alive || !due(p.headAt, now) {
 			continue
 		}
 		w := e.begin()

@@ -49,7 +49,7 @@ func (e *Engine) syncs() int {
 func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
 	p.request++
-	e.peersAt = earlier(e.peersAt, now.Add(p.askTimeout()))
+	e.await(p, now.Add(p.askTimeout()))
 	w := e.begin()
 	w.section(secSyncRequest, 4)
 	w.uint(p.request)
@@ -84,7 +84,7 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 
 // retrySyncs asks again where no answer came, and then somebody else.
 func (e *Engine) retrySyncs(now time.Time) {
-	for _, p := range e.peers {
+	for _, p := range e.awaited {
 		if p.asked.IsZero() || !p.Alive || now.Sub(p.asked) < p.askTimeout() {
 			continue
 		}
@@ -313,7 +313,7 @@ func (e *Engine) claim(p *peer, seen *clock.CausalContext) {
 // promote takes over what a peer said it has seen, once this peer has seen it
 // too: only then is what both have seen safe to call stable.
 func (e *Engine) promote(p *peer) {
-	if p.claimed == nil || !e.store.Context().Covers(p.claimed) {
+	if p.claimed == nil || p.claimed != e.snap && !e.store.Context().Covers(p.claimed) { // what was seen stays seen
 		return
 	}
 	p.acked, p.claimed = p.claimed, nil

@@ -304,6 +304,6 @@ func BenchmarkThousandPeers(b *testing.B) {
 			}
 			c.Run(time.Second)
 		}
-		b.ReportMetric(c.Now().Seconds()*float64(b.N)/b.Elapsed().Seconds(), "x-real-time")
 	}
+	b.ReportMetric(60*float64(b.N)/b.Elapsed().Seconds(), "x-real-time")
 }
