@@ -18,6 +18,7 @@ type Task struct {
 	State    *crdt.Value           `json:"state,omitempty"`
 	Progress *crdt.Value           `json:"progress,omitempty"`
 	Agents   map[string]crdt.Value `json:"agents,omitempty"`
+	Lock     *agent.TaskHolder     `json:"lock,omitempty"` // who holds it, as far as this peer has heard
 }
 
 // Tasks is a page of tasks in order.
@@ -85,7 +86,10 @@ func getTask(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 			t.Agents[x.Agent] = v
 		}
 	}
-	if t.State == nil && t.Progress == nil && t.Agents == nil {
+	if h, err := a.Tasks().Holder(r.ID); err == nil {
+		t.Lock = &h
+	}
+	if t.State == nil && t.Progress == nil && t.Agents == nil && t.Lock == nil {
 		return Response{}, agent.ErrNotFound
 	}
 	return Response{Body: t}, nil
