@@ -522,3 +522,53 @@ func TestThousandsOfItemsAreEachCompletedOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsDoneIsBarredUnderEveryOtherToken(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		id := mustEnqueue(t, list[0].WorkQueue("q"), 1)
+		c := mustClaim(t, list[0].WorkQueue("q"))
+		if err := c.Complete(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for _, a := range list {
+			lock := itemLock("q", id)
+			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) || a.barred(itemLock("q", "other"), 1) || a.barred("printer", 1) {
+				t.Errorf("%s does not bar what is done, or bars other locks", a.Name())
+			}
+			if _, err := a.Locks().TryLock(t.Context(), lock); !errors.Is(err, lockservice.ErrBarred) {
+				t.Errorf("%s: %v", a.Name(), err)
+			}
+		}
+	})
+}
+
+func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		q := virtual(t, n, 0, nil).WorkQueue("q")
+		mustEnqueue(t, q, 1)
+		mustClaim(t, q, WithClaimTTL(time.Second), WithManualExtend())
+		if again := mustClaim(t, q); again.Attempt != 2 {
+			t.Errorf("attempt %d", again.Attempt)
+		}
+	})
+}
+
+// What claims say comes in any order, and the greatest token holds.
+func TestTheGreatestTokenHoldsInAnyOrder(t *testing.T) {
+	said := []struct {
+		token uint64
+		verdict
+	}{{3, claimed}, {3, done}, {5, claimed}, {5, failed}}
+	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 1, 3, 0}, {1, 3, 0, 2}, {3, 1, 3, 1}} {
+		x := newIndex("q", "n0", func(string) bool { return true })
+		x.item("x", true, itemHead{}, 1)
+		for _, i := range order {
+			x.judge("x", said[i].token, said[i].verdict, claimHead{Worker: "n1", TTL: 1000})
+		}
+		if d := x.depth(); d != (QueueDepth{Pending: 1}) {
+			t.Errorf("in the order %v: %+v", order, d)
+		}
+	}
+}
