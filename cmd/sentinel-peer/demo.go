@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -157,18 +158,27 @@ func (d *demo) start(ctx context.Context) error {
 	})
 }
 
-// freeAddrs returns loopback addresses that nobody listens on.
+// freeAddrs returns loopback addresses that nobody listens on, by TCP or UDP. They lie
+// below the ports that systems give to outgoing connections, so that none of those takes
+// one before it is used.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	for range 100 * n {
+		if len(addrs) == n {
+			return addrs, nil
 		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(12_000))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		defer l.Close() // at the end: no address twice
+		if u, err := net.ListenPacket("udp", addr); err == nil {
+			u.Close()
+			addrs = append(addrs, addr)
+		}
 	}
-	return addrs, nil
+	return nil, fmt.Errorf("no %d free addresses among the ports 20000 to 31999 of 127.0.0.1", n)
 }
 
 func (d *demo) launch(p *process) error {
