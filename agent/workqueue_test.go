@@ -429,6 +429,7 @@ func TestACompleteWithoutAMajorityIsRefused(t *testing.T) {
 		time.Sleep(time.Second)
 		first := mustClaim(t, list[0].WorkQueue("q"), WithClaimTTL(2*time.Second))
 		n.Split([]string{address(0)}, []string{address(1), address(2)})
+		time.Sleep(500 * time.Millisecond) // what is under way still arrives
 		if err := first.Complete(t.Context(), "first"); !errors.Is(err, ErrClaimLost) {
 			t.Errorf("without a majority: %v", err)
 		}
