@@ -178,10 +178,8 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	if p.looks++; p.looks%4 == 1 {
-		if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
-			j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
-		}
+	if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
+		j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
 	}
 	last := lastChanges(changes)
 	for i, ch := range changes {

@@ -34,7 +34,6 @@ type Peer struct {
 	inbox   [][]byte      // frames that came while the loop was held up
 	ticking time.Duration
 	sent    uint64
-	looks   uint64 // at its queues
 
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life

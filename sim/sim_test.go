@@ -172,6 +172,15 @@ func TestTheOraclesComplain(t *testing.T) {
 		}
 		c.Run(time.Second)
 	})
+	f("O14", func(c *Cluster) {
+		if err := c.Do("1 delete reg/a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Do("kill 3"); err != nil { // never to be heard of again, so that nothing is forgotten
+			t.Fatal(err)
+		}
+		c.judge.rested()
+	})
 	f("O9", func(c *Cluster) {
 		var again func()
 		again = func() { c.At(c.Now(), again) }
