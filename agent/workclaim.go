@@ -215,7 +215,7 @@ func (x *index) refused(e *entry, err error) (until time.Time, temporary bool) {
 	case ok: // by one who has not said so yet, or not any more
 		x.counters.Contended++
 		return now.Add(raceRetry), true
-	case errors.Is(err, lockservice.ErrBarred): // what was done has not come here yet
+	case errors.Is(err, lockservice.ErrBarred): // what became of it has not come here yet
 		return now.Add(barredRetry), true
 	}
 	return now, false

@@ -406,15 +406,22 @@ func (x *index) depth() QueueDepth {
 		Done: x.count[ItemDone], Dead: x.count[ItemDead], Paused: x.setting.Paused, Draining: x.setting.Draining}
 }
 
-// finished returns whether an item is done, and under which token.
-func (x *index) finished(id string) (token uint64, ok bool) {
+// closed returns whether an item is not to be claimed now, done or dead or to be tried
+// again later, and under which token that was said.
+func (x *index) closed(id string, now time.Time) (token uint64, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.entries[id]
-	if e == nil || e.verdict != done {
+	if e == nil {
 		return 0, false
 	}
-	return e.token, true
+	switch e.verdict {
+	case done, dead:
+		return e.token, true
+	case failed:
+		return e.token, e.claim.NotBefore > now.UnixMilli()
+	}
+	return 0, false
 }
 
 // known reports whether an id is taken.

@@ -190,7 +190,9 @@ func (x *index) set(value crdt.Value) {
 }
 
 // barred is asked by the voter here, with every round for a lock: an item that is done
-// is claimed no more. A voter that has not heard what there is certifies no claim.
+// or dead is claimed no more, and one that failed not before its time, though the
+// claimer may not have heard of it. A voter that has not heard what there is certifies
+// no claim.
 func (a *Agent) barred(lock string, token uint64) bool {
 	name, id, ok := parseItemLock(lock)
 	if !ok {
@@ -203,8 +205,8 @@ func (a *Agent) barred(lock string, token uint64) bool {
 	if !ok {
 		return false
 	}
-	by, done := x.(*index).finished(id)
-	return done && by != token
+	by, closed := x.(*index).closed(id, time.Now())
+	return closed && by != token
 }
 
 // look notes, with the agent's lock held, whether this peer has heard what there is.
