@@ -545,6 +545,29 @@ func TestWhatIsDoneIsBarredUnderEveryOtherToken(t *testing.T) {
 	})
 }
 
+func TestWhatFailedIsBarredUntilItIsDue(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		lock := itemLock("q", mustEnqueue(t, list[0].WorkQueue("q"), 1))
+		c := mustClaim(t, list[0].WorkQueue("q"))
+		if err := c.Fail(t.Context(), errors.New("not now")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(retryBase / 4)
+		for _, a := range list {
+			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) {
+				t.Errorf("%s does not bar what is to be tried again later", a.Name())
+			}
+		}
+		time.Sleep(retryBase)
+		for _, a := range list {
+			if a.barred(lock, c.Token()+1) {
+				t.Errorf("%s bars what is due", a.Name())
+			}
+		}
+	})
+}
+
 func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		q := virtual(t, n, 0, nil).WorkQueue("q")

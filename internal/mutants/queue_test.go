@@ -3,7 +3,9 @@ package mutants
 // queue are the rules of work queues.
 var queue = []mutant{
 	{"what is done is barred", "agent/workqueue.go",
-		"	return done && by != token\n", "	return done && by != token && false\n", "./agent", "TestWhatIsDoneIsBarredUnderEveryOtherToken"},
+		"	return closed && by != token\n", "	return closed && by != token && false\n", "./agent", "TestWhatIsDoneIsBarredUnderEveryOtherToken"},
+	{"what failed is barred until it is due", "agent/workindex.go",
+		"		return e.token, e.claim.NotBefore > now.UnixMilli()\n", "		return 0, false\n", "./agent", "TestWhatFailedIsBarredUntilItIsDue"},
 	{"a voter bars what is done", "lockservice/acceptor.go",
 		"a.cfg.Barred(m.Lock, m.Token) {", "a.cfg.Barred(m.Lock, m.Token) && false {", "./lockservice", "TestABarredLockIsNotCertified"},
 	{"a lease is confirmed by a later round", "lockservice/each.go",
