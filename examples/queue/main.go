@@ -31,7 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	var queues []agent.WorkQueue
+	var agents []*agent.Agent
 	var seeds []string
 	if *join != "" {
 		seeds = append(seeds, *join)
@@ -45,7 +45,11 @@ func run(ctx context.Context) error {
 		}
 		defer a.Close(context.Background())
 		seeds = append(seeds, a.Addr())
-		if err := a.WaitReady(ctx); err != nil && name != names[0] {
+		agents = append(agents, a)
+	}
+	var queues []agent.WorkQueue
+	for _, a := range agents {
+		if err := a.WaitReady(ctx); err != nil {
 			return err
 		}
 		queues = append(queues, a.WorkQueue("mail"))
@@ -61,6 +65,9 @@ func run(ctx context.Context) error {
 	}
 	_, err := ann.Enqueue(ctx, "the same alarm", agent.WithItemID("alarm"))
 	fmt.Println("an alarm twice is refused:", errors.Is(err, agent.ErrDuplicate))
+	if err := agents[0].WaitReplicated(ctx, 2); err != nil {
+		return err
+	}
 
 	urgent, err := bob.Claim(ctx)
 	if err != nil {
@@ -71,7 +78,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	stalled, err := bob.Claim(ctx, agent.WithClaimTTL(500*time.Millisecond), agent.WithManualExtend())
+	stalled, err := bob.Claim(ctx, agent.WithClaimTTL(2*time.Second), agent.WithManualExtend())
 	if err != nil {
 		return err
 	}
