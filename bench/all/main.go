@@ -1,12 +1,12 @@
 // Command all runs the benchmarks that set this project beside its rivals and
 // prints one table. Run it from the bench folder:
 //
-//	go run ./all                     # everything, about six minutes
+//	go run ./all                     # everything, about eight minutes
 //	go run ./all visible sustained   # some subjects
 //	go run ./all -cpuprofile put.prof put
 //
-// Each subject runs in a process of its own; locks uses redis-server if it is in the
-// PATH. The exit code is 1 if something could not be measured or missed its goal.
+// Each subject runs in a process of its own; locks and queue use redis-server if it is
+// in the PATH. The exit code is 1 if something could not be measured or missed its goal.
 package main
 
 import (

@@ -25,6 +25,7 @@ var All = []Subject{
 	{"setadd", SetAdd},
 	{"idle", Idle},
 	{"locks", Locks},
+	{"queue", Queue},
 }
 
 // value is what all writes carry: 200 bytes.
