@@ -59,7 +59,8 @@ func newDemo() *cobra.Command {
 		Long: `Start three peers as processes on loopback, with a key. All write values of every
 type. One is cut off while both sides go on writing; the cut heals. One is killed
 and comes back empty. In the end all must hold the same; if not, the exit code is 1.`,
-		Args: args(cobra.NoArgs),
+		Example: "  sentinel-peer demo --verbose",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out = cmd.OutOrStdout()
 			stat, err := os.Stdout.Stat()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -63,7 +64,12 @@ file again and puts its voters in force.`,
 			return d.run(cmd)
 		},
 	}
-	f := cmd.Flags()
+	d.flags(cmd.Flags())
+	return cmd
+}
+
+// flags are the daemon's settings.
+func (d *daemon) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.config, "config", os.Getenv("SENTINEL_CONFIG"), "YAML file with more settings")
 	f.StringVar(&d.cluster, "cluster", "", "name of the cluster (required)")
 	f.StringVar(&d.name, "name", "", "name of this peer, unique (default: the host's name)")
@@ -85,7 +91,6 @@ file again and puts its voters in force.`,
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
-	return cmd
 }
 
 func (d *daemon) run(cmd *cobra.Command) error {
@@ -239,9 +244,10 @@ func newKey() string {
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  args(cobra.NoArgs),
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  sentinel-peer version",
+		Args:    args(cobra.NoArgs),
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintf(cmd.OutOrStdout(), "sentinel-peer %s, wire version %d\n", version(), gossip.Version)
 		},
