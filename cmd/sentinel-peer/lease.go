@@ -31,7 +31,7 @@ func (l *heldLease) renew(ctx context.Context) error {
 		return err
 	}
 	sent := boottime()
-	var g api.Grant
+	var g api.Lease
 	if err := l.do(ctx, "PUT", keyPath("/v1/locks/", l.name), nil, body, nil, &g); err != nil {
 		if refused, ok := errors.AsType[*refusal](err); ok && (refused.Code == "not-holder" || refused.Code == "lease-lost") {
 			return fmt.Errorf("%w: %w", errEnded, err)

@@ -147,7 +147,7 @@ func (r *lockRun) ask(ctx context.Context) (*heldLease, error) {
 	}
 	patient := *r.client
 	patient.timeout += r.wait
-	var g api.Grant
+	var g api.Lease
 	if err := patient.do(ctx, "POST", keyPath("/v1/locks/", r.name), nil, body, nil, &g); err != nil {
 		return nil, r.unheld(err)
 	}

@@ -81,8 +81,8 @@ func (t *Leases) find(lock, id string) (*clientLease, error) {
 	return nil, fmt.Errorf("lock %q: %w: this daemon holds no such lease on it; it was released, or has run out, or is one of another lock", lock, lockservice.ErrNotHolder)
 }
 
-// Grant is a lease as its client sees it.
-type Grant struct {
+// Lease is a lease as its client sees it.
+type Lease struct {
 	Lock      string `json:"lock"`
 	Token     uint64 `json:"token"`
 	Lease     string `json:"lease,omitempty"` // the id; of a list it is left out
@@ -91,8 +91,8 @@ type Grant struct {
 	Guarantee string `json:"guarantee"`
 }
 
-func (l *clientLease) grant(id string) Grant {
-	return Grant{Lock: l.lock, Token: l.Token(), Lease: id, Shared: l.shared,
+func (l *clientLease) lease(id string) Lease {
+	return Lease{Lock: l.lock, Token: l.Token(), Lease: id, Shared: l.shared,
 		Remaining: l.Remaining().Round(time.Microsecond).String(), Guarantee: l.Guarantee().String()}
 }
 
@@ -135,7 +135,7 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if ctx.Err() != nil { // nobody is there to take it
 		return Response{}, lease.Unlock(context.WithoutCancel(ctx))
 	}
-	return Response{Body: l.grant(id)}, nil
+	return Response{Body: l.lease(id)}, nil
 }
 
 // lockWithin takes a lock, and waits for others if wait is not 0.
@@ -171,7 +171,7 @@ func renewLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error)
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Body: l.grant(id)}, nil
+	return Response{Body: l.lease(id)}, nil
 }
 
 func releaseLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
@@ -215,22 +215,24 @@ func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 
 // Locks is a page of the leases that a daemon holds for its clients, by lock and token.
 type Locks struct {
-	Leases []Grant `json:"leases"`
+	Leases []Lease `json:"leases"`
 	Count  int     `json:"count"` // held, shown or not
 }
 
-func listLocks(_ context.Context, _ *agent.Agent, r Request) (Response, error) {
+func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
 	if err != nil {
 		return Response{}, err
 	}
-	page := Locks{Leases: []Grant{}}
+	page, grant := Locks{Leases: []Lease{}}, GrantOf(ctx)
 	r.Leases.mu.Lock()
 	for _, l := range r.Leases.held { // sorted below
-		page.Leases = append(page.Leases, l.grant(""))
+		if grant.MayLock(l.lock) {
+			page.Leases = append(page.Leases, l.lease(""))
+		}
 	}
 	r.Leases.mu.Unlock()
-	slices.SortFunc(page.Leases, func(x, y Grant) int {
+	slices.SortFunc(page.Leases, func(x, y Lease) int {
 		return cmp.Or(cmp.Compare(x.Lock, y.Lock), cmp.Compare(x.Token, y.Token))
 	})
 	page.Count = len(page.Leases)

@@ -40,12 +40,12 @@ func TestTheTableOfLeasesIsBounded(t *testing.T) {
 		leases := NewLeases()
 		r := Request{Key: "k", Leases: leases, Longer: func(time.Duration) context.Context { return t.Context() }}
 		leases.busy = maxLeases - 1
-		g, err := call[Grant](t, peers[0], "lock_acquire", r)
+		g, err := call[Lease](t, peers[0], "lock_acquire", r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Key = "other"
-		if _, err := call[Grant](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
+		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
 			t.Errorf("one too many: %v", err)
 		}
 		r.Key, r.Body = "k", fmt.Appendf(nil, `{"lease":%q}`, g.Lease)
@@ -54,14 +54,14 @@ func TestTheTableOfLeasesIsBounded(t *testing.T) {
 		}
 		synctest.Wait()
 		r.Body = nil
-		if _, err := call[Grant](t, peers[0], "lock_acquire", r); err != nil {
+		if _, err := call[Lease](t, peers[0], "lock_acquire", r); err != nil {
 			t.Errorf("after one was released: %v", err)
 		}
-		if _, err := call[Grant](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
+		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
 			t.Errorf("one too many again: %v", err)
 		}
 		leases.busy--
-		if _, err := call[Grant](t, peers[0], "lock_acquire", r); !errors.Is(err, lockservice.ErrHeld) || leases.busy != maxLeases-1 {
+		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, lockservice.ErrHeld) || leases.busy != maxLeases-1 {
 			t.Errorf("held: %v, and %d are counted", err, leases.busy)
 		}
 	})

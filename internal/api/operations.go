@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/url"
 	"reflect"
 	"slices"
@@ -143,7 +144,7 @@ const (
 	pageBytes = 4 << 20
 )
 
-func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
 	if err != nil {
 		return Response{}, err
@@ -152,9 +153,16 @@ func list(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	keys, err := a.Keys(cmp.Or(r.Query.Get("match"), "**"))
+	pattern, grant := cmp.Or(r.Query.Get("match"), "**"), GrantOf(ctx)
+	keys, err := a.Keys(pattern)
 	if err != nil {
 		return Response{}, bad("%v", err)
+	}
+	if err := grant.CheckMatch(pattern); err != nil {
+		return Response{}, err
+	}
+	if grant != nil {
+		keys = slices.DeleteFunc(keys, func(key string) bool { return !grant.MayRead(key) })
 	}
 	l := Listing{Keys: []Key{}, Count: len(keys)}
 	at, found := slices.BinarySearch(keys, r.Query.Get("after"))
@@ -305,8 +313,10 @@ func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
 	return Response{Body: a.Members()}, nil
 }
 
-func stats(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
-	return Response{Body: a.Stats()}, nil
+func stats(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
+	s := a.Stats()
+	s.Queues = readable(ctx, s.Queues)
+	return Response{Body: s}, nil
 }
 
 // Digest is the checksum of a peer's state.
@@ -337,20 +347,29 @@ type Side struct {
 	At     time.Time  `json:"at"`
 }
 
-func conflicts(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func conflicts(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
 	if err != nil {
 		return Response{}, err
 	}
-	found, err := a.Conflicts(cmp.Or(r.Query.Get("match"), "**"), limit)
+	pattern, grant := cmp.Or(r.Query.Get("match"), "**"), GrantOf(ctx)
+	if err := grant.CheckMatch(pattern); err != nil {
+		return Response{}, err
+	}
+	most := limit
+	if grant != nil {
+		most = math.MaxInt // who may not read the newest is shown older ones
+	}
+	found, err := a.Conflicts(pattern, most)
 	if err != nil {
 		return Response{}, bad("%v", err)
 	}
+	found = slices.DeleteFunc(found, func(c crdt.Conflict) bool { return !grant.MayRead(c.Key) })
 	side := func(s crdt.Side) Side {
 		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time().UTC()}
 	}
-	out := make([]Conflict, 0, len(found))
-	for size, i := 0, 0; i < len(found) && size < pageBytes; i++ {
+	out := []Conflict{}
+	for size, i := 0, 0; i < min(len(found), limit) && size < pageBytes; i++ {
 		c := found[i]
 		size += len(c.Winner.Value.Raw()) + len(c.Loser.Value.Raw())
 		out = append(out, Conflict{c.Key, c.Path, c.Rule, side(c.Winner), side(c.Loser)})

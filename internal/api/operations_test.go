@@ -46,14 +46,14 @@ func address(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
 // call runs an operation as a surface does.
 func call[T any](t *testing.T, a *agent.Agent, name string, r Request) (body T, err error) {
 	t.Helper()
-	i := slices.IndexFunc(Operations, func(op Operation) bool { return op.Name == name })
-	if i < 0 {
+	op := Find(name)
+	if op == nil {
 		t.Fatalf("no operation %q", name)
 	}
 	if r.Query == nil {
 		r.Query = url.Values{}
 	}
-	res, err := Operations[i].Run(t.Context(), a, r)
+	res, err := op.Do(t.Context(), a, r)
 	if err != nil || res.Body == nil {
 		return body, err
 	}
@@ -75,7 +75,7 @@ func TestTheTableIsSound(t *testing.T) {
 		if !regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`).MatchString(op.Name) || op.Summary == "" || !strings.HasPrefix(op.Path, "/v1/") {
 			t.Errorf("%+v is no good name, path or summary", op)
 		}
-		if op.Run == nil && op.Name != "watch" {
+		if op.Streams() && op.Name != "watch" {
 			t.Errorf("%s does nothing", op.Name)
 		}
 	}

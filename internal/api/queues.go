@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 
@@ -53,8 +54,15 @@ func duration(name, text string, least, most time.Duration) (time.Duration, erro
 	return d, nil
 }
 
-func listQueues(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
-	return Response{Body: a.Stats().Queues}, nil
+func listQueues(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
+	return Response{Body: readable(ctx, a.Stats().Queues)}, nil
+}
+
+// readable returns the queues that the caller may read.
+func readable[T any](ctx context.Context, queues map[string]T) map[string]T {
+	grant := GrantOf(ctx)
+	maps.DeleteFunc(queues, func(name string, _ T) bool { return !grant.MayRead(queuesPrefix + name) })
+	return queues
 }
 
 func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {

@@ -41,7 +41,7 @@ func task(a *agent.Agent, id string) Task {
 	return Task{ID: id, State: value(a, agent.TaskStateKey(id)), Progress: value(a, agent.TaskProgressKey(id))}
 }
 
-func listTasks(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func listTasks(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
 	if err != nil {
 		return Response{}, err
@@ -50,6 +50,8 @@ func listTasks(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	grant := GrantOf(ctx)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !grant.MayRead(tasksPrefix + id) })
 	page := Tasks{Tasks: []Task{}, Count: len(ids)}
 	after, found := slices.BinarySearch(ids, r.Query.Get("after"))
 	if found {
@@ -163,7 +165,7 @@ type Worker struct {
 	Free int `json:"free"`
 }
 
-func listWorkers(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	free, err := strconv.Atoi(cmp.Or(r.Query.Get("free"), "0"))
 	if err != nil || free < 0 {
 		return Response{}, bad("free %q: want how many more tasks a worker must take", r.Query.Get("free"))
@@ -176,10 +178,10 @@ func listWorkers(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if err != nil {
 		return Response{}, err
 	}
-	shown := []Worker{}
+	shown, grant := []Worker{}, GrantOf(ctx)
 	for _, w := range list {
 		lacks := func(label string) bool { return !slices.Contains(w.Labels, label) }
-		if (state == "" || w.State == state) && w.Free() >= free && !slices.ContainsFunc(r.Query["label"], lacks) {
+		if grant.MayRead(workersPrefix+w.ID) && (state == "" || w.State == state) && w.Free() >= free && !slices.ContainsFunc(r.Query["label"], lacks) {
 			shown = append(shown, Worker{w, w.Free()})
 		}
 	}

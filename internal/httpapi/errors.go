@@ -49,6 +49,7 @@ func describe(err error) Problem {
 		kind     *crdt.TypeError
 		conflict *crdt.ConflictError
 		request  *api.BadRequest
+		lacking  *api.ForbiddenError
 		copies   *agent.ReplicationError
 		large    *http.MaxBytesError
 		body     *bodyError
@@ -61,6 +62,8 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusBadRequest, "bad-value"
 	case errors.As(err, &request):
 		p.Status, p.Code = http.StatusBadRequest, "bad-request"
+	case errors.As(err, &lacking):
+		p.Status, p.Code = http.StatusForbidden, "forbidden"
 	case errors.As(err, &large):
 		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too-large"
 	case errors.As(err, &body):

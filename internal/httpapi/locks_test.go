@@ -15,7 +15,7 @@ import (
 )
 
 // lock takes a lock and returns the lease.
-func (x *fixture) lock(path, body string) (g api.Grant) {
+func (x *fixture) lock(path, body string) (g api.Lease) {
 	x.t.Helper()
 	if err := json.Unmarshal([]byte(x.must(200, "POST", "/v1/locks/"+path, body).body), &g); err != nil {
 		x.t.Fatal(err)
@@ -36,7 +36,7 @@ func TestALockOverHTTP(t *testing.T) {
 			x.t.Errorf("waited %v", d)
 		}
 		time.Sleep(500 * time.Millisecond)
-		var again api.Grant
+		var again api.Lease
 		body := x.must(200, "PUT", "/v1/locks/jobs/nightly", lease(g)).body
 		if err := json.Unmarshal([]byte(body), &again); err != nil || again.Token != g.Token || again.Lease != g.Lease || again.Remaining != g.Remaining {
 			x.t.Errorf("renewed %s, %v", body, err)
@@ -67,7 +67,7 @@ func TestALockOverHTTP(t *testing.T) {
 	})
 }
 
-func lease(g api.Grant) string { return fmt.Sprintf(`{"lease":%q}`, g.Lease) }
+func lease(g api.Lease) string { return fmt.Sprintf(`{"lease":%q}`, g.Lease) }
 
 func TestReadersOverHTTPShare(t *testing.T) {
 	serving(t, nil, func(x *fixture) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,16 @@ type Config struct {
 	Panicked func()       // called for each request that panicked
 	Logger   *slog.Logger
 	Faults   bool // serve /v1/dev/cut and /v1/dev/heal
+
+	// Leases is shared with the other surfaces that hand out leases. It may be nil.
+	Leases *api.Leases
+	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page
+	// alone. They sit behind the same checks and limits as the API, and find the grant of
+	// their caller by api.GrantOf. A stream sets its own deadline before each write, and
+	// asks for Accept: text/event-stream by GET, by which it counts as one.
+	Mounts map[string]http.Handler
+	// Public are such handlers that need no token: the page to log in at.
+	Public map[string]http.Handler
 }
 
 const (
@@ -60,7 +71,7 @@ func Serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
 	s.http = &http.Server{
-		Handler:           handler{cfg, ctx, api.NewLeases()}.routes(),
+		Handler:           handler{cfg, ctx, cmp.Or(cfg.Leases, api.NewLeases())}.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       callTimeout,
 		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
@@ -106,7 +117,7 @@ func (h handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	for _, op := range api.Operations {
 		path := strings.ReplaceAll(op.Path, "{key}", "{key...}")
-		if op.Run == nil {
+		if op.Streams() {
 			mux.HandleFunc(op.Method+" "+path, h.watch(op))
 			continue
 		}
@@ -123,6 +134,14 @@ func (h handler) routes() http.Handler {
 	if h.cfg.Faults {
 		mux.HandleFunc("POST /v1/dev/cut", h.cut)
 		mux.HandleFunc("POST /v1/dev/heal", h.heal)
+	}
+	for _, mounts := range []map[string]http.Handler{h.cfg.Mounts, h.cfg.Public} {
+		for pattern, mounted := range mounts { // the order says nothing to the router
+			if pattern == "/" {
+				pattern = "/{$}"
+			}
+			mux.Handle(pattern, mounted)
+		}
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unrouted(w, r, mux) })
 	return h.recovering(guard(http.NewCrossOriginProtection().Handler(mux)))
@@ -170,7 +189,11 @@ func guard(next http.Handler) http.Handler {
 			return
 		}
 		path := r.URL.EscapedPath()
-		for _, segment := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
+		shown := path
+		if !strings.HasPrefix(path, "/v1/") {
+			shown = strings.TrimSuffix(path, "/") // a folder of what is mounted
+		}
+		for _, segment := range strings.Split(strings.TrimPrefix(shown, "/"), "/") {
 			if segment == "" && path != "/" || segment == "." || segment == ".." {
 				problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has an empty, . or .. segment; escape the whole key, slashes too"})
 				return
@@ -197,7 +220,7 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 		}
 		var res api.Response
 		if err == nil {
-			res, err = op.Run(ctx, h.cfg.Agent, req)
+			res, err = op.Do(ctx, h.cfg.Agent, req)
 		}
 		if err != nil {
 			fail(w, err)

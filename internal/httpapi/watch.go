@@ -63,7 +63,11 @@ func (h handler) subscribe(r *http.Request, params []string) (*agent.Subscriptio
 		}
 		opts = append(opts, agent.FromCursor(c))
 	}
-	sub, err := h.cfg.Agent.Watch(r.Context(), cmp.Or(query.Get("match"), "**"), opts...)
+	pattern := cmp.Or(query.Get("match"), "**")
+	if err := api.GrantOf(r.Context()).CheckMatch(pattern); err != nil {
+		return nil, err
+	}
+	sub, err := h.cfg.Agent.Watch(r.Context(), pattern, opts...)
 	if err != nil && !errors.Is(err, agent.ErrClosed) {
 		err = &api.BadRequest{Reason: err.Error()}
 	}
@@ -87,6 +91,7 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subsc
 	if send(": watching\n\n") != nil {
 		return
 	}
+	grant := api.GrantOf(r.Context())
 	beat := time.NewTicker(keepAlive)
 	defer beat.Stop()
 	for {
@@ -96,7 +101,9 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subsc
 			if !ok {
 				return
 			}
-			err = send("%s", encode(e))
+			if e.Key == "" || grant.MayRead(e.Key) {
+				err = send("%s", encode(e))
+			}
 		case <-beat.C:
 			err = send(": hb\n\n")
 		case <-r.Context().Done():

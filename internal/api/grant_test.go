@@ -1,0 +1,109 @@
+package api
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+func TestARightCoversWhatLiesBelowItsKey(t *testing.T) {
+	f := func(have, want Right, ok bool) {
+		t.Helper()
+		g := &Grant{"ci", []Right{have}}
+		if g.Allows(want) != ok {
+			t.Errorf("%s covers %s: want %t", have, want, ok)
+		}
+		if err := g.Check(want); (err == nil) != ok {
+			t.Errorf("%s for %s: %v", have, want, err)
+		}
+	}
+	f(Right{Read, "tasks/"}, Right{Read, "tasks/42"}, true)
+	f(Right{Read, "tasks"}, Right{Read, "tasks/42"}, true)
+	f(Right{Read, "tasks"}, Right{Read, "tasks"}, true)
+	f(Right{Read, "tasks"}, Right{Read, "tasks-secret"}, false)
+	f(Right{Read, "tasks/42/state"}, Right{Read, "tasks/42"}, false)
+	f(Right{Read, "tasks"}, Right{Write, "tasks/42"}, false)
+	f(Right{Write, "tasks"}, Right{Read, "tasks/42"}, true)
+	f(Right{Read, "*"}, Right{Read, "any/key"}, true)
+	f(Right{Read, ""}, Right{Read, "any/key"}, false)
+	f(Right{Read, "/"}, Right{Read, "any/key"}, false)
+	f(Right{Write, "*"}, Right{Lock, "deploy"}, false)
+	f(Right{Lock, "deploy"}, Right{Lock, "deploy/eu"}, true)
+	f(Right{Lock, "*"}, Right{Read, "deploy"}, false)
+	f(Right{Write, "*"}, Right{Admin, ""}, false)
+	f(Right{Admin, ""}, Right{Admin, ""}, true)
+	f(Right{Admin, ""}, Right{Read, "k"}, false)
+	var all *Grant
+	if !all.Allows(Right{Admin, ""}) || !all.MayRead("k") || !all.MayWrite("k") || !all.MayLock("k") || all.CheckMatch("**") != nil {
+		t.Error("no grant does not mean everything")
+	}
+}
+
+func TestAMatchNeedsAKeyThatMayBeRead(t *testing.T) {
+	f := func(have, pattern string, ok bool) {
+		t.Helper()
+		if err := (&Grant{"ci", []Right{{Read, have}}}).CheckMatch(pattern); (err == nil) != ok {
+			t.Errorf("%s with read:%s: %v", pattern, have, err)
+		}
+	}
+	f("tasks/", "**", true)
+	f("tasks/42", "tasks/*", true)
+	f("tasks/42", "ta*/**", true)
+	f("tasks", "tasks/42/state", true)
+	f("tasks", "workers/**", false)
+	f("tasks/42", "tasks/43/*", false)
+	f("tasks", "tasks-secret/**", false)
+	f("*", "workers/**", true)
+}
+
+// Whoever has no rights gets nothing, of any operation, but what is everybody's.
+func TestEveryOperationAsksForItsRight(t *testing.T) {
+	everybodys := []string{"members", "stats", "digest", "task_list", "worker_list", "lock_list", "work_queues"}
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		ctx := WithGrant(t.Context(), &Grant{Name: "nobody"})
+		for _, op := range Operations {
+			if op.Streams() {
+				continue
+			}
+			_, err := op.Do(ctx, peers[0], Request{Key: "k", ID: "i", Agent: "a", Queue: "q", Query: url.Values{}, Leases: NewLeases()})
+			if _, forbidden := errors.AsType[*ForbiddenError](err); forbidden == slices.Contains(everybodys, op.Name) {
+				t.Errorf("%s: %v", op.Name, err)
+			}
+		}
+	})
+}
+
+func TestAListShowsWhatMayBeRead(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		a := peers[0]
+		if err := errors.Join(
+			a.Put(t.Context(), "mine/k", 1), a.Put(t.Context(), "theirs/k", 2),
+			a.Tasks().SetState(t.Context(), "42", map[string]any{"s": 1}), a.Tasks().SetState(t.Context(), "43", map[string]any{"s": 1}),
+			a.Workers().SetStatus(t.Context(), "w1", 1), a.Workers().SetStatus(t.Context(), "w2", 1),
+		); err != nil {
+			t.Fatal(err)
+		}
+		g := &Grant{"ci", []Right{{Read, "mine"}, {Write, "task-sentinel/tasks/42"}, {Read, "task-sentinel/workers/w1"}}}
+		ask := func(name string) any {
+			t.Helper()
+			res, err := Find(name).Do(WithGrant(t.Context(), g), a, Request{Query: url.Values{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res.Body
+		}
+		if l := ask("kv_list").(Listing); l.Count != 3 || l.Keys[0].Key != "mine/k" {
+			t.Errorf("keys: %+v", l)
+		}
+		if l := ask("task_list").(Tasks); l.Count != 1 || l.Tasks[0].ID != "42" {
+			t.Errorf("tasks: %+v", l)
+		}
+		if l := ask("worker_list").([]Worker); len(l) != 1 || l[0].ID != "w1" {
+			t.Errorf("workers: %+v", l)
+		}
+	})
+}
