@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -23,21 +23,10 @@ type Claim struct {
 
 	q     WorkQueue
 	x     *index
-	e     *entry
+	core  *queue.Claim // guarded by x.mu
 	lease *lockservice.Lease
 	stop  func() bool // stops waiting for the lease to be lost
-
-	mu    sync.Mutex // guards what follows
-	phase claimPhase
 }
-
-type claimPhase uint8
-
-const (
-	working claimPhase = iota
-	finishing
-	over
-)
 
 // ClaimOption changes a Claim that is asked for.
 type ClaimOption func(*claimOptions)
@@ -67,8 +56,6 @@ func WithManualExtend() ClaimOption { return func(o *claimOptions) { o.manual = 
 
 const (
 	defaultClaimTTL = 10 * time.Second
-	raceRetry       = 50 * time.Millisecond // for an item that another peer is about to claim
-	barredRetry     = 500 * time.Millisecond
 	confirmWithin   = time.Second
 )
 
@@ -103,12 +90,13 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 		defer timer.Stop()
 		patience = timer.C
 	}
-	var tries []*entry
+	var tries []*queue.Claim
 	for {
-		if err := q.a.locks.quorum(itemLock(q.name, "")); err != nil {
+		if err := q.a.locks.quorum(queue.Lock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
-		if tries = x.take(n, tries[:0]); len(tries) == 0 {
+		x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
+		if len(tries) == 0 {
 			if o.wait == 0 {
 				return nil, fmt.Errorf("queue %q: %w", q.name, ErrQueueEmpty)
 			}
@@ -132,15 +120,15 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 
 // wait returns when there may be something to claim.
 func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
-	turn := x.wait()
+	told, leave := x.wait()
 	select {
-	case <-turn:
+	case <-told:
 		return nil
 	case <-ctx.Done():
-		x.leave(turn)
+		leave()
 		return ctx.Err()
 	case <-patience:
-		x.leave(turn)
+		leave()
 		return ErrQueueEmpty
 	case <-q.a.closing:
 		return ErrClosed
@@ -167,31 +155,32 @@ func (l *locks) quorum(lock string) error {
 // try takes the leases of items, sees that none is done, and says for all to read that
 // they are claimed. What is not claimed is given back. An error is what kept all of them
 // from being claimed, and will keep others.
-func (q WorkQueue) try(ctx context.Context, x *index, tries []*entry, o claimOptions) ([]*Claim, error) {
+func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimOptions) ([]*Claim, error) {
 	names := make([]string, len(tries))
-	for i, e := range tries {
-		names[i] = itemLock(q.name, e.id)
+	for i, c := range tries {
+		names[i] = queue.Lock(q.name, c.ID)
 	}
 	options := []lockservice.Option{lockservice.WithTTL(o.ttl)}
 	if o.manual {
 		options = append(options, lockservice.WithManualRenewal())
 	}
+	answers := q.a.locks.session.TryEach(ctx, names, options...)
 	var failure error
 	var list []*Claim
 	var leases []*lockservice.Lease
-	for i, got := range q.a.locks.session.TryEach(ctx, names, options...) {
-		if got.Err != nil {
-			if until, temporary := x.refused(tries[i], got.Err); temporary {
-				x.giveBack(tries[i], until)
-			} else {
-				x.giveBack(tries[i], time.Time{})
-				failure = got.Err
+	x.do(func(core *queue.Index, now time.Time) {
+		for i, got := range answers {
+			if got.Err != nil {
+				if !core.Refused(now, tries[i], got.Err) {
+					failure = got.Err
+				}
+				continue
 			}
-			continue
+			core.Granted(tries[i], got.Lease.Token())
+			list = append(list, &Claim{ID: tries[i].ID, q: q, x: x, core: tries[i], lease: got.Lease})
+			leases = append(leases, got.Lease)
 		}
-		list = append(list, &Claim{ID: tries[i].id, q: q, x: x, e: tries[i], lease: got.Lease})
-		leases = append(leases, got.Lease)
-	}
+	})
 	if len(list) == 0 {
 		return nil, failure
 	}
@@ -201,111 +190,57 @@ func (q WorkQueue) try(ctx context.Context, x *index, tries []*entry, o claimOpt
 	return q.announce(x, list, errs, o)
 }
 
-// refused returns when to try an item again whose lease was refused, and whether others
-// may be claimed all the same.
-func (x *index) refused(e *entry, err error) (until time.Time, temporary bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	now := time.Now()
-	held, ok := errors.AsType[*lockservice.HeldError](err)
-	switch {
-	case ok && e.verdict == claimed:
-		x.counters.Contended++
-		return now.Add(max(held.Left, raceRetry)), true
-	case ok: // by one who has not said so yet, or not any more
-		x.counters.Contended++
-		return now.Add(raceRetry), true
-	case errors.Is(err, lockservice.ErrBarred): // what became of it has not come here yet
-		return now.Add(barredRetry), true
-	}
-	return now, false
-}
-
 // announce makes claims of leases that were confirmed: it looks at each item once more,
 // for its last holder may have finished it meanwhile, and writes that it is claimed.
 func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOptions) ([]*Claim, error) {
 	var failure error
 	var kept, rest []*Claim
 	var ops []crdt.Op
-	now := time.Now()
+	there := make([]bool, len(list))
 	for i, c := range list {
-		switch again, ok := x.begin(c, now); {
-		case errs[i] != nil:
-			failure = errs[i]
-			rest = append(rest, c)
-		case !ok:
-			rest = append(rest, c)
-		case c.Attempt > q.attempts(c.e):
-			rest = append(rest, c)
-			ops = append(ops, c.op(dead, claimRecord{Attempt: c.Attempt - 1, Error: "given up: its workers were lost"}, 0))
-			x.judge(c.ID, c.Token(), dead, claimHead{Attempt: c.Attempt - 1, Worker: q.a.cfg.Name})
-		default:
-			ops = append(ops, c.op(claimed, claimRecord{Attempt: c.Attempt, TTL: o.ttl.Milliseconds()}, claimsKept))
-			if again != 0 {
-				ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: claimKey(q.name, c.ID, again)})
+		var v crdt.Value
+		v, there[i] = q.a.Get(queue.ItemKey(q.name, c.ID))
+		c.Value = v.Field("value")
+	}
+	x.do(func(core *queue.Index, now time.Time) {
+		for i, c := range list {
+			if errs[i] != nil {
+				failure = errs[i]
+				rest = append(rest, c)
+				continue
 			}
-			x.judge(c.ID, c.Token(), claimed, claimHead{Attempt: c.Attempt, Worker: q.a.cfg.Name, TTL: o.ttl.Milliseconds()})
+			writes, work := core.Confirmed(now, c.core, o.ttl, there[i])
+			ops = append(ops, writes...)
+			if !work {
+				rest = append(rest, c)
+				continue
+			}
+			c.Priority, c.Attempt, c.Enqueued = c.core.Priority, c.core.Attempt, c.core.Enqueued
 			kept = append(kept, c)
 		}
-	}
+	})
 	if len(ops) > 0 {
 		if err := q.a.write(context.Background(), manner{urgent: true}, ops...); err != nil {
 			rest, kept, failure = list, nil, err
 		}
 	}
 	leases := make([]*lockservice.Lease, 0, len(rest))
-	for _, c := range rest {
-		leases = append(leases, c.lease)
-		x.giveBack(c.e, now.Add(raceRetry))
-	}
+	x.do(func(core *queue.Index, now time.Time) {
+		for _, c := range rest {
+			leases = append(leases, c.lease)
+			core.GiveUp(now, c.core)
+		}
+		for _, c := range kept {
+			core.Begin(c.core)
+			x.claims[c.ID] = c
+		}
+	})
 	lockservice.UnlockEach(leases)
-	x.mu.Lock()
-	x.counters.Claimed += uint64(len(kept))
-	for _, c := range kept {
-		x.claims[c.ID] = c
-	}
-	x.mu.Unlock()
 	for _, c := range kept {
 		c.stop = context.AfterFunc(c.lease.Context(), c.lost)
 		q.a.emit(LifecycleEvent{Type: ItemClaimedEvent, Name: q.name + "/" + c.ID})
 	}
 	return kept, failure
-}
-
-// begin fills in a claim from what is known now, and returns the token of the claim
-// before; false if the item is not to be claimed after all.
-func (x *index) begin(c *Claim, now time.Time) (before uint64, ok bool) {
-	key := itemKey(c.q.name, c.ID)
-	v, there := c.q.a.Get(key)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e := c.e
-	if !there || !e.present || e.verdict == done || e.verdict == dead || e.token >= c.Token() || time.UnixMilli(e.claim.NotBefore).After(now) {
-		return 0, false
-	}
-	c.Value, c.Priority, c.Attempt, c.Enqueued = v.Field("value"), e.head.Priority, e.claim.Attempt+1, e.stamp.Time()
-	return e.token, true
-}
-
-func (q WorkQueue) attempts(e *entry) int {
-	if e.head.MaxAttempts > 0 {
-		return e.head.MaxAttempts
-	}
-	return q.a.cfg.Queues.MaxAttempts
-}
-
-// op makes the write of what the claim says.
-func (c *Claim) op(v verdict, rec claimRecord, keep time.Duration) crdt.Op {
-	rec.State, rec.Worker = verdictNames[v], c.q.a.cfg.Name
-	value, err := crdt.ValueOf(rec)
-	if err != nil { // of a result, which was encoded before
-		value, _ = crdt.ValueOf(claimRecord{State: rec.State, Worker: rec.Worker, Attempt: rec.Attempt, Error: err.Error()})
-	}
-	op := crdt.Op{Verb: crdt.Put, Kind: crdt.Register, Key: claimKey(c.q.name, c.ID, c.Token()), Value: value}
-	if keep > 0 {
-		op.Expiry = uint64(time.Now().Add(keep).UnixMilli())
-	}
-	return op
 }
 
 // Token returns the fencing token of the claim, greater than that of every claim of the
@@ -358,34 +293,27 @@ func (c *Claim) fault(err error) error {
 	return fmt.Errorf("queue %q: item %q: %w", c.q.name, c.ID, err)
 }
 
-// lost is called when the lease ends before the claim is finished: the item is pending
-// again, which others need not wait for the TTL to hear.
+// lost is called when the lease ends before the claim is finished.
 func (c *Claim) lost() {
-	c.mu.Lock()
-	first := c.phase == working
-	c.phase = max(c.phase, over)
-	c.mu.Unlock()
-	if !first {
+	var end *queue.Ending
+	lost := false
+	c.x.do(func(core *queue.Index, now time.Time) {
+		if end, lost = core.Lost(now, c.core); lost {
+			c.forget()
+		}
+	})
+	if !lost {
 		return
 	}
-	c.leave(time.Time{})
-	c.x.mu.Lock()
-	c.x.counters.Lost++
-	c.x.mu.Unlock()
 	c.q.a.emit(LifecycleEvent{Type: ClaimLostEvent, Name: c.q.name + "/" + c.ID})
-	head := claimHead{Attempt: c.Attempt, Worker: c.q.a.cfg.Name, Error: "its claim was lost"}
-	op := c.op(failed, claimRecord{Attempt: head.Attempt, Error: head.Error}, claimsKept)
-	if c.q.a.write(context.Background(), manner{urgent: true}, op) == nil {
-		c.x.judge(c.ID, c.Token(), failed, head)
+	if c.q.a.write(context.Background(), manner{urgent: true}, end.Op) == nil {
+		c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
 	}
 }
 
-// leave ends the claim at this peer.
-func (c *Claim) leave(until time.Time) {
-	c.x.mu.Lock()
-	defer c.x.mu.Unlock()
+// forget takes the claim off those of this peer, with the lock of its index held.
+func (c *Claim) forget() {
 	if c.x.claims[c.ID] == c {
 		delete(c.x.claims, c.ID)
 	}
-	c.x.release(c.e, until)
 }

@@ -2,34 +2,25 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // FailOption changes what happens to an item after Fail.
-type FailOption func(*failOptions)
-
-type failOptions struct {
-	after time.Duration
-	given bool
-	dead  bool
-}
+type FailOption func(*queue.Failure)
 
 // WithRetryAfter has the next attempt wait for d, up to 24 h, instead of a back-off of a
 // second that doubles with every attempt, up to five minutes.
-func WithRetryAfter(d time.Duration) FailOption {
-	return func(o *failOptions) { o.after, o.given = min(max(d, 0), MaxItemDelay), true }
-}
+func WithRetryAfter(d time.Duration) FailOption { return func(f *queue.Failure) { f.After = &d } }
 
 // WithoutRetry makes the item dead, whatever attempts it has left.
-func WithoutRetry() FailOption { return func(o *failOptions) { o.dead = true } }
+func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true } }
 
 // Complete says that the work is done; result is kept for QueueConfig.Retention, see
 // WorkQueue.Get. It returns nil once a majority of voters knows, and the claim still
@@ -44,7 +35,7 @@ func (c *Claim) Complete(ctx context.Context, result any) error {
 	if err != nil {
 		return c.fault(err)
 	}
-	return c.finish(ctx, done, claimRecord{Attempt: c.Attempt, Result: v}, c.q.a.cfg.Queues.Retention)
+	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Complete(now, c.core, v) })
 }
 
 // maxClaimOverhead is what a claim's record has beside its result.
@@ -53,61 +44,42 @@ const maxClaimOverhead = 4 << 10
 // Fail says that the work did not succeed. The item is tried again after a back-off with
 // jitter; after its last attempt it is dead. It returns as Complete does.
 func (c *Claim) Fail(ctx context.Context, cause error, opts ...FailOption) error {
-	var o failOptions
-	for _, f := range opts {
-		f(&o)
-	}
-	rec := claimRecord{Attempt: c.Attempt, Error: "failed"}
+	f := queue.Failure{Reason: "failed"}
 	if cause != nil {
-		rec.Error = cause.Error()
-		rec.Error = rec.Error[:min(len(rec.Error), 1024)]
+		f.Reason = cause.Error()
+		f.Reason = f.Reason[:min(len(f.Reason), 1024)]
 	}
-	if o.dead || c.Attempt >= c.q.attempts(c.e) {
-		return c.finish(ctx, dead, rec, 0)
+	for _, o := range opts {
+		o(&f)
 	}
-	if !o.given {
-		o.after = backOff(c.Attempt)
-	}
-	rec.NotBefore = time.Now().Add(o.after).UnixMilli()
-	return c.finish(ctx, failed, rec, claimsKept)
-}
-
-// backOff returns how long to wait after an attempt: between half and all of a time
-// that doubles, so that what failed together is not tried together.
-func backOff(attempt int) time.Duration {
-	most := min(retryBase<<min(max(attempt-1, 0), 16), retryMost)
-	return most/2 + time.Duration(rand.Int64N(int64(most/2)))
+	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Fail(now, c.core, f) })
 }
 
 // Release gives the item back as if it had not been claimed.
 func (c *Claim) Release(ctx context.Context) error {
-	return c.finish(ctx, failed, claimRecord{Attempt: c.Attempt - 1}, claimsKept)
+	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Release(now, c.core) })
 }
 
 // verdictWrite is what a claim is to say last.
 type verdictWrite struct {
+	*queue.Ending
 	c       *Claim
-	verdict verdict
-	rec     claimRecord
-	op      crdt.Op
 	err     error
 	decided chan error // of capacity 1
 }
 
-func (c *Claim) finish(ctx context.Context, v verdict, rec claimRecord, keep time.Duration) error {
-	c.mu.Lock()
-	err := c.lease.Err()
-	switch {
-	case c.phase == working && err == nil && c.Remaining() > 0:
-		c.phase = finishing
-	case err == nil:
-		err = errors.New("it was finished already")
-	}
-	c.mu.Unlock()
-	if err != nil {
+func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
+	if err := c.lease.Err(); err != nil {
 		return c.fault(fmt.Errorf("%w: %w", ErrClaimLost, err))
 	}
-	w := &verdictWrite{c: c, verdict: v, rec: rec, op: c.op(v, rec, keep), decided: make(chan error, 1)}
+	w := &verdictWrite{c: c, decided: make(chan error, 1)}
+	first := false
+	if c.Remaining() > 0 {
+		c.x.do(func(core *queue.Index, now time.Time) { w.Ending, first = end(core, now) })
+	}
+	if !first {
+		return c.fault(fmt.Errorf("%w: it was finished already", ErrClaimLost))
+	}
 	if !c.q.a.queues.submit(c.q.a, w) {
 		return ErrClosed
 	}
@@ -153,11 +125,6 @@ func (a *Agent) finisher() {
 }
 
 // decide makes verdicts valid, or says why they are not.
-//
-// A verdict is valid if a majority of voters has it while its claim is still held. Its
-// successor holds a lease only after this one has ended, and confirms it with a
-// majority after that; one voter is in both majorities, and bars a lock whose item it
-// knows as done.
 func (a *Agent) decide(batch []*verdictWrite) {
 	a.record(batch)
 	err := a.waitVoters(func() bool {
@@ -166,17 +133,13 @@ func (a *Agent) decide(batch []*verdictWrite) {
 	var leases []*lockservice.Lease
 	var gone []crdt.Op
 	for _, w := range batch {
-		c := w.c
 		if w.err == nil {
-			if w.err = err; err == nil && (c.lease.Err() != nil || c.Remaining() <= 0) {
-				w.err = errLate
-			}
+			w.err = err
 		}
-		if w.err == nil && w.verdict == done {
-			gone = append(gone, crdt.Op{Verb: crdt.Delete, Key: itemKey(c.q.name, c.ID)})
+		if op := w.conclude(); op.Key != "" {
+			gone = append(gone, op)
 		}
-		c.conclude(w)
-		leases = append(leases, c.lease)
+		leases = append(leases, w.c.lease)
 	}
 	lockservice.UnlockEach(leases)
 	if len(gone) > 0 {
@@ -198,17 +161,16 @@ var errLate = fmt.Errorf("%w: it ended before a majority of voters knew that the
 func (a *Agent) record(batch []*verdictWrite) {
 	ops := make([]crdt.Op, len(batch))
 	for i, w := range batch {
-		ops[i] = w.op
+		ops[i] = w.Op
 	}
 	if err := a.write(context.Background(), manner{urgent: true}, ops...); err != nil {
 		for _, w := range batch {
-			w.err = a.write(context.Background(), manner{urgent: true}, w.op)
+			w.err = a.write(context.Background(), manner{urgent: true}, w.Op)
 		}
 	}
 	for _, w := range batch {
-		if r := &w.rec; w.err == nil {
-			w.c.x.judge(w.c.ID, w.c.Token(), w.verdict, claimHead{State: verdictNames[w.verdict], Attempt: r.Attempt,
-				Worker: a.cfg.Name, NotBefore: r.NotBefore, Error: r.Error})
+		if w.err == nil {
+			w.c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, w.Ending) })
 		}
 	}
 }
@@ -224,11 +186,8 @@ func (a *Agent) waitVoters(matters func() bool) error {
 	defer look.Stop()
 	for {
 		a.mu.Lock()
-		by := append(a.replica.Engine().AckedBy(last), a.cfg.Name)
-		slices.Sort(by)
-		by = slices.DeleteFunc(slices.Compact(by), func(name string) bool { return !slices.Contains(voters, name) })
+		enough := queue.Acknowledged(voters, a.cfg.Name, a.replica.Engine().AckedBy(last))
 		acked, rotated := a.acked, a.replica.Actor() != actor
-		enough := len(voters) == 0 || len(by) > len(voters)/2
 		if !enough {
 			a.replica.Engine().RequestAcks(time.Now())
 		}
@@ -251,31 +210,33 @@ func (a *Agent) waitVoters(matters func() bool) error {
 	}
 }
 
-// conclude ends a claim after its verdict.
-func (c *Claim) conclude(w *verdictWrite) {
-	c.mu.Lock()
-	c.phase = over
-	c.mu.Unlock()
+// conclude ends a claim after its verdict, and returns the removal of an item that is
+// done.
+func (w *verdictWrite) conclude() (remove crdt.Op) {
+	c, valid := w.c, false
 	c.stop()
-	c.leave(time.Time{})
-	c.x.mu.Lock()
-	event := ItemFailedEvent
-	switch n := &c.x.counters; {
-	case w.err != nil:
-		n.Lost++
-		event = ClaimLostEvent
-	case w.verdict == done:
-		n.Completed++
-		event = ItemCompletedEvent
-	case w.verdict == dead:
-		n.Failed++
-		n.Dead++
-		event = ItemDeadEvent
-	default:
-		n.Failed++
+	left := c.Remaining()
+	if c.lease.Err() != nil {
+		left = 0
 	}
-	c.x.mu.Unlock()
+	c.x.do(func(core *queue.Index, now time.Time) {
+		remove, valid = core.Conclude(now, w.Ending, w.err == nil, left)
+		c.forget()
+	})
+	event := ItemFailedEvent
+	switch state := w.State(); {
+	case !valid:
+		event = ClaimLostEvent
+		if w.err == nil {
+			w.err = errLate
+		}
+	case state == queue.Done:
+		event = ItemCompletedEvent
+	case state == queue.Dead:
+		event = ItemDeadEvent
+	}
 	c.q.a.emit(LifecycleEvent{Type: event, Name: c.q.name + "/" + c.ID})
+	return remove
 }
 
 // sweepAll sweeps now and then.
@@ -296,44 +257,27 @@ const sweepEvery = 10 * time.Second
 
 // sweep deletes what indexes found to say nothing any more.
 func (q *queues) sweep(a *Agent) {
-	q.all.Range(func(_, v any) bool {
-		x := v.(*index)
-		x.mu.Lock()
-		keys := x.stale[:min(len(x.stale), crdt.MaxOps)]
-		x.stale = slices.Clone(x.stale[len(keys):])
-		x.mu.Unlock()
-		ops := make([]crdt.Op, len(keys))
-		for i, key := range keys {
-			ops[i] = crdt.Op{Verb: crdt.Delete, Key: key}
-		}
+	q.each(func(x *index) {
+		var ops []crdt.Op
+		x.do(func(core *queue.Index, _ time.Time) { ops = core.Stale(crdt.MaxOps) })
 		if len(ops) > 0 {
 			_ = a.write(context.Background(), manner{}, ops...) // else they expire
 		}
-		return true
 	})
 }
 
 // retreat returns what is to be written of the claims that end with the agent.
 func (q *queues) retreat() (ops []crdt.Op) {
 	var leases []*lockservice.Lease
-	q.all.Range(func(_, v any) bool {
-		x := v.(*index)
-		x.mu.Lock()
-		var claims []*Claim
-		for _, c := range x.claims {
-			claims = append(claims, c)
-		}
-		x.mu.Unlock()
-		for _, c := range claims {
-			c.mu.Lock()
-			if c.phase == working {
-				c.phase = over
-				leases = append(leases, c.lease)
-				ops = append(ops, c.op(failed, claimRecord{Attempt: c.Attempt, Error: "its worker stopped"}, claimsKept))
+	q.each(func(x *index) {
+		x.do(func(core *queue.Index, now time.Time) {
+			for _, c := range x.claims { // each for itself: no order
+				if end, ok := core.Stop(now, c.core); ok {
+					leases = append(leases, c.lease)
+					ops = append(ops, end.Op)
+				}
 			}
-			c.mu.Unlock()
-		}
-		return true
+		})
 	})
 	lockservice.UnlockEach(leases)
 	return ops

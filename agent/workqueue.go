@@ -4,21 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
 // Errors of work queues, to compare with errors.Is.
 var (
 	ErrDuplicate = errors.New("an item with this id was enqueued before")
 	ErrClaimLost = errors.New("the claim is not valid any more")
-	ErrDraining  = errors.New("the queue takes no items: it is being drained")
-	ErrQueueFull = errors.New("the queue is full")
+	ErrDraining  = queue.ErrDraining
+	ErrQueueFull = queue.ErrQueueFull
 )
 
 // QueueConfig bounds work queues.
@@ -28,10 +26,24 @@ type QueueConfig struct {
 	Retention   time.Duration // how long a result is kept, and an id taken: one hour
 }
 
+// Limits of work queues.
 const (
-	retryBase  = time.Second     // before the second attempt; doubled each time
-	retryMost  = 5 * time.Minute // and no longer
-	claimsKept = 7 * 24 * time.Hour
+	MaxQueueName  = queue.MaxName  // bytes of a queue's name: 64
+	MaxItemID     = queue.MaxID    // bytes of an item's id: 128
+	MaxItemDelay  = queue.MaxDelay // of an item, and of a retry: 24 h
+	MaxClaimBatch = 256            // items of one claim
+)
+
+// ItemState is where an item of a work queue is.
+type ItemState string
+
+// The states of an item.
+const (
+	ItemPending = ItemState(queue.Pending) // may be claimed
+	ItemDelayed = ItemState(queue.Delayed) // may be claimed later
+	ItemClaimed = ItemState(queue.Claimed) // a worker has it, as far as this peer has heard
+	ItemDone    = ItemState(queue.Done)    // its result is kept for a while, and its id is taken
+	ItemDead    = ItemState(queue.Dead)    // failed too often; see WorkQueue.Requeue
 )
 
 // WorkQueue is a queue whose items are claimed: by one worker at a time, for as long as
@@ -54,32 +66,6 @@ func (a *Agent) WorkQueue(name string) WorkQueue { return WorkQueue{a, name} }
 
 // WorkQueues returns the names of the queues this peer knows, sorted.
 func (a *Agent) WorkQueues() []string { return a.queues.names() }
-
-// NewItem is something to be enqueued.
-type NewItem struct {
-	Value       any           // up to 1 MiB encoded, with 256 bytes for the rest of the item
-	Priority    int           // greater comes first
-	Delay       time.Duration // before it may be claimed; up to 24 h
-	ID          string        // taken once per queue; made up if empty
-	MaxAttempts int           // before it is dead; QueueConfig.MaxAttempts if zero
-}
-
-// EnqueueOption changes an item.
-type EnqueueOption func(*NewItem)
-
-// WithPriority has an item claimed before those of lower priority; 0 is the default.
-func WithPriority(n int) EnqueueOption { return func(i *NewItem) { i.Priority = n } }
-
-// WithDelay keeps an item from being claimed for a while.
-func WithDelay(d time.Duration) EnqueueOption { return func(i *NewItem) { i.Delay = d } }
-
-// WithItemID names an item, so that it is enqueued once however often that is tried: for
-// as long as it is there, and QueueConfig.Retention longer. Two sides of a cut that
-// enqueue one id enqueue one item, with the value of the later.
-func WithItemID(id string) EnqueueOption { return func(i *NewItem) { i.ID = id } }
-
-// WithMaxAttempts says how often an item is tried before it is dead.
-func WithMaxAttempts(n int) EnqueueOption { return func(i *NewItem) { i.MaxAttempts = n } }
 
 // QueueDepth counts the items of a queue by state, as far as this peer has heard.
 type QueueDepth struct {
@@ -109,143 +95,9 @@ type QueueStats struct {
 	QueueCounters
 }
 
-// queues is the work queues of a peer.
-type queues struct {
-	all    sync.Map    // of *index, by name
-	synced atomic.Bool // this peer has heard from another what there is
-
-	mu     sync.Mutex // guards what follows
-	closed bool
-	waits  []*verdictWrite // to be written by the finisher
-	busy   bool            // the finisher runs
-}
-
-func (q *queues) names() []string {
-	var list []string
-	q.all.Range(func(name, _ any) bool {
-		list = append(list, name.(string))
-		return true
-	})
-	slices.Sort(list)
-	return list
-}
-
-// index returns what is known of a queue, made if need be.
-func (a *Agent) index(name string) *index {
-	if x, ok := a.queues.all.Load(name); ok {
-		return x.(*index)
-	}
-	x, _ := a.queues.all.LoadOrStore(name, newIndex(name, a.cfg.Name, a.locks.alive))
-	return x.(*index)
-}
-
-// alive reports whether a peer of that name is up.
-func (l *locks) alive(name string) bool { return (*l.ids.Load())[name] != "" }
-
-// changed feeds the indexes. Only the loop calls it, before anything that was received
-// is acknowledged: what this peer has acknowledged it knows.
-func (q *queues) changed(a *Agent, changes []crdt.Change) {
-	for i := range changes {
-		c := &changes[i]
-		k, ok := parseWorkKey(c.Key)
-		if !ok || c.Cause == crdt.CauseConflict || c.Lazy {
-			continue
-		}
-		switch x := a.index(k.queue); k.part {
-		case itemsPart:
-			var head itemHead
-			ok := !c.New.IsZero() && c.New.Decode(&head) == nil
-			x.item(k.id, ok, head, c.Stamp)
-		case claimsPart:
-			x.readClaim(k, c.New)
-		case settingPart:
-			x.set(c.New)
-		}
-	}
-}
-
-func (x *index) readClaim(k workKey, value crdt.Value) {
-	var c claimHead
-	if value.IsZero() {
-		x.unjudge(k.id, k.token)
-		return
-	}
-	if value.Decode(&c) != nil {
-		return
-	}
-	if v := verdict(slices.Index(verdictNames, c.State)); v > unclaimed && int(v) < len(verdictNames) {
-		x.judge(k.id, k.token, v, c)
-	}
-}
-
-func (x *index) set(value crdt.Value) {
-	var s queueSetting
-	if !value.IsZero() {
-		_ = value.Decode(&s) // what is no setting sets nothing
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.setting = s
-	x.wake()
-}
-
-// barred is asked by the voter here, with every round for a lock: an item that is done
-// or dead is claimed no more, and one that failed not before its time, though the
-// claimer may not have heard of it. A voter that has not heard what there is certifies
-// no claim.
-func (a *Agent) barred(lock string, token uint64) bool {
-	name, id, ok := parseItemLock(lock)
-	if !ok {
-		return false
-	}
-	if !a.queues.synced.Load() {
-		return true
-	}
-	x, ok := a.queues.all.Load(name)
-	if !ok {
-		return false
-	}
-	by, closed := x.(*index).closed(id, time.Now())
-	return closed && by != token
-}
-
-// look notes, with the agent's lock held, whether this peer has heard what there is.
-func (q *queues) look(a *Agent) {
-	if !q.synced.Load() && (a.replica.Engine().Synced() || len(a.locks.voters) < 2) {
-		q.synced.Store(true)
-	}
-}
-
-// wake has everybody who waits look whether there is a majority.
-func (q *queues) wake() {
-	q.all.Range(func(_, x any) bool {
-		x.(*index).wakeAll()
-		return true
-	})
-}
-
-// close ends claims and waits; what is under way is answered with ErrClosed.
-func (q *queues) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.all.Range(func(_, x any) bool {
-		x.(*index).stop()
-		return true
-	})
-}
-
-func (x *index) stop() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.timer != nil {
-		x.timer.Stop()
-	}
-}
-
 // open refuses a name that cannot be and an agent that is closed.
 func (q WorkQueue) open() (*index, error) {
-	if err := checkQueueName(q.name); err != nil {
+	if err := queue.CheckName(q.name); err != nil {
 		return nil, err
 	}
 	if q.a.isClosed() {
@@ -256,124 +108,6 @@ func (q WorkQueue) open() (*index, error) {
 
 // Name returns the queue's name.
 func (q WorkQueue) Name() string { return q.name }
-
-// Enqueue adds an item, and returns its id. It is on this peer when Enqueue returns;
-// Agent.WaitReplicated waits until others have it too. Besides the errors of Put it
-// fails with ErrDuplicate, ErrDraining, ErrQueueFull and ErrClosed.
-func (q WorkQueue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (id string, err error) {
-	item := NewItem{Value: value}
-	for _, o := range opts {
-		o(&item)
-	}
-	ids, err := q.EnqueueAll(ctx, []NewItem{item})
-	if len(ids) == 1 {
-		id = ids[0]
-	}
-	return id, err
-}
-
-// EnqueueAll adds items and returns their ids. Up to crdt.MaxOps, 1,024, are one unit:
-// all or none. Items whose ids are taken are passed over; if that was all there was, it
-// fails with ErrDuplicate.
-func (q WorkQueue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, err error) {
-	x, err := q.open()
-	if err == nil {
-		err = x.admit(len(items), q.a.cfg.Queues.MaxItems)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("queue %q: %w", q.name, err)
-	}
-	fresh := 0
-	for some := range slices.Chunk(items, crdt.MaxOps) {
-		names, n, err := q.unit(ctx, x, some)
-		if err != nil {
-			return ids, fmt.Errorf("queue %q: %w", q.name, err)
-		}
-		ids = append(ids, names...)
-		fresh += n
-	}
-	x.mu.Lock()
-	x.counters.Enqueued += uint64(fresh)
-	x.mu.Unlock()
-	if fresh == 0 && len(items) > 0 {
-		return ids, fmt.Errorf("queue %q: item %q: %w", q.name, ids[0], ErrDuplicate)
-	}
-	return ids, nil
-}
-
-// unit adds items in one write, and returns how many had not been there.
-func (q WorkQueue) unit(ctx context.Context, x *index, items []NewItem) (ids []string, fresh int, err error) {
-	ids = make([]string, len(items))
-	ops := make([]crdt.Op, 0, len(items))
-	seen := make(map[string]bool)
-	for i := range items {
-		item := items[i]
-		op, err := q.op(&item)
-		if err != nil {
-			return nil, 0, fmt.Errorf("item %d: %w", i+1, err)
-		}
-		ids[i] = item.ID
-		if op.If != nil { // named by its enqueuer
-			if seen[item.ID] || x.known(item.ID) {
-				continue
-			}
-			seen[item.ID] = true
-		}
-		ops = append(ops, op)
-	}
-	for len(ops) > 0 {
-		err := q.a.write(ctx, manner{urgent: true}, ops...)
-		conflict, ok := errors.AsType[*crdt.ConflictError](err)
-		if !ok {
-			return ids, len(ops), err
-		}
-		ops = slices.DeleteFunc(ops, func(op crdt.Op) bool { return op.Key == conflict.Key }) // it came meanwhile
-	}
-	return ids, 0, nil
-}
-
-// admit refuses items the queue has no room for.
-func (x *index) admit(n, most int) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.setting.Draining {
-		return ErrDraining
-	}
-	if have := len(x.entries) - x.count[ItemDone]; have+n > most {
-		return fmt.Errorf("%w: it has %d items, of at most %d", ErrQueueFull, have, most)
-	}
-	return nil
-}
-
-// op makes the write that adds an item, which gets an id if it has none.
-func (q WorkQueue) op(item *NewItem) (op crdt.Op, err error) {
-	if item.Delay < 0 || item.Delay > MaxItemDelay {
-		return op, fmt.Errorf("delay %v: want 0 to %v", item.Delay, MaxItemDelay)
-	}
-	if item.MaxAttempts < 0 {
-		return op, fmt.Errorf("%d attempts: want 1 or more", item.MaxAttempts)
-	}
-	rec := itemRecord{Priority: item.Priority, MaxAttempts: item.MaxAttempts}
-	if rec.Value, err = crdt.ValueOf(item.Value); err != nil {
-		return op, err
-	}
-	now := time.Now()
-	if item.Delay > 0 {
-		rec.NotBefore = now.Add(item.Delay).UnixMilli()
-	}
-	op = crdt.Op{Verb: crdt.Put, Kind: crdt.Register}
-	if item.ID == "" {
-		item.ID = fmt.Sprintf("%012x%016x", now.UnixMilli(), rand.Uint64())
-	} else {
-		op.If = new(crdt.Version) // only if it is absent
-		err = checkItemID(item.ID)
-	}
-	op.Key = itemKey(q.name, item.ID)
-	if err == nil {
-		op.Value, err = crdt.ValueOf(rec)
-	}
-	return op, err
-}
 
 // Item is an item as Peek shows it.
 type Item struct {
@@ -394,10 +128,10 @@ func (q WorkQueue) Peek(n int) ([]Item, error) {
 		return nil, err
 	}
 	list := []Item{}
-	for _, e := range x.next(min(n, 1000)) {
-		if item, ok := q.show(e); ok {
-			list = append(list, item)
-		}
+	var views []queue.View
+	x.do(func(core *queue.Index, now time.Time) { views = core.Peek(now, min(n, 1000)) })
+	for _, v := range views {
+		list = append(list, q.show(v))
 	}
 	return list, nil
 }
@@ -408,30 +142,26 @@ func (q WorkQueue) Get(id string) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	x.mu.Lock()
-	x.promote(time.Now())
-	var e entry
-	if found := x.entries[id]; found != nil {
-		e = *found
+	var v queue.View
+	found := false
+	x.do(func(core *queue.Index, now time.Time) { v, found = core.Look(now, id) })
+	if !found {
+		return Item{}, fmt.Errorf("queue %q: item %q: %w", q.name, id, ErrNotFound)
 	}
-	x.mu.Unlock()
-	if item, ok := q.show(&e); ok {
-		return item, nil
-	}
-	return Item{}, fmt.Errorf("queue %q: item %q: %w", q.name, id, ErrNotFound)
+	return q.show(v), nil
 }
 
-func (q WorkQueue) show(e *entry) (Item, bool) {
-	item := Item{ID: e.id, Priority: e.head.Priority, Attempt: e.claim.Attempt, Enqueued: e.stamp.Time(), Error: e.claim.Error, State: e.state}
-	if v, ok := q.a.Get(itemKey(q.name, e.id)); ok {
-		item.Value = v.Field("value")
+func (q WorkQueue) show(v queue.View) Item {
+	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, State: ItemState(v.State)}
+	if e, ok := q.a.Get(queue.ItemKey(q.name, v.ID)); ok {
+		item.Value = e.Field("value")
 	}
-	if e.verdict == done {
-		if v, ok := q.a.Get(claimKey(q.name, e.id, e.token)); ok {
-			item.Result = v.Field("result")
+	if v.State == queue.Done {
+		if e, ok := q.a.Get(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
+			item.Result = e.Field("result")
 		}
 	}
-	return item, e.state != ""
+	return item
 }
 
 // Depth counts the items by state.
@@ -446,37 +176,33 @@ func (q WorkQueue) Depth() (QueueDepth, error) {
 // Pause keeps items from being claimed, at every peer once it has heard, until Resume.
 // Claims that run go on.
 func (q WorkQueue) Pause(ctx context.Context) error {
-	return q.change(ctx, func(s *queueSetting) { s.Paused = true })
+	return q.set(ctx, func(s *queue.Setting) { s.Paused = true })
 }
 
 // Resume ends Pause and Drain.
 func (q WorkQueue) Resume(ctx context.Context) error {
-	return q.change(ctx, func(s *queueSetting) { *s = queueSetting{} })
+	return q.set(ctx, func(s *queue.Setting) { *s = queue.Setting{} })
 }
 
-func (q WorkQueue) change(ctx context.Context, f func(*queueSetting)) error {
+func (q WorkQueue) set(ctx context.Context, f func(*queue.Setting)) error {
 	x, err := q.open()
 	if err != nil {
 		return err
 	}
-	x.mu.Lock()
-	s := x.setting
-	x.mu.Unlock()
+	var s queue.Setting
+	x.do(func(core *queue.Index, _ time.Time) { s = core.Setting() })
 	f(&s)
-	if err := q.a.Put(ctx, settingsKey(q.name), s, WithKind(crdt.Register), Urgent()); err != nil {
+	if err := q.a.Put(ctx, queue.SettingKey(q.name), s, WithKind(crdt.Register), Urgent()); err != nil {
 		return err
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.setting = s // for calls that come before the loop does
-	x.wake()
+	x.do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
 	return nil
 }
 
 // Drain has the queue take no more items, at every peer once it has heard, until Resume;
 // and waits, within ctx, until none here is pending, delayed or claimed.
 func (q WorkQueue) Drain(ctx context.Context) error {
-	if err := q.change(ctx, func(s *queueSetting) { s.Draining = true }); err != nil {
+	if err := q.set(ctx, func(s *queue.Setting) { s.Draining = true }); err != nil {
 		return err
 	}
 	look := time.NewTicker(50 * time.Millisecond)
@@ -507,55 +233,32 @@ func (q WorkQueue) Purge(ctx context.Context, states ...ItemState) (int, error) 
 	if slices.Contains(states, ItemClaimed) {
 		return 0, errors.New("purge: what is claimed is its worker's to finish")
 	}
-	return q.each(ctx, func(e *entry) bool { return slices.Contains(states, e.state) && !e.mine },
-		func(e *entry) (ops []crdt.Op) {
-			if e.verdict != unclaimed {
-				ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: claimKey(q.name, e.id, e.token)})
-			}
-			return append(ops, crdt.Op{Verb: crdt.Delete, Key: itemKey(q.name, e.id)})
-		})
+	list := make([]queue.State, len(states))
+	for i, s := range states {
+		list[i] = queue.State(s)
+	}
+	return q.change(ctx, func(core *queue.Index) [][]crdt.Op { return core.Purge(list) })
 }
 
 // Requeue has dead items tried again, from their first attempt: those of these ids, all
 // if none is given. It returns how many.
 func (q WorkQueue) Requeue(ctx context.Context, ids ...string) (int, error) {
-	return q.each(ctx, func(e *entry) bool { return e.state == ItemDead && (len(ids) == 0 || slices.Contains(ids, e.id)) },
-		func(e *entry) []crdt.Op {
-			v, _ := crdt.ValueOf(claimRecord{State: verdictNames[requeued], Worker: q.a.cfg.Name}) // nothing there can fail
-			return []crdt.Op{{Verb: crdt.Put, Kind: crdt.Register, Key: claimKey(q.name, e.id, e.token), Value: v}}
-		})
+	return q.change(ctx, func(core *queue.Index) [][]crdt.Op { return core.Requeue(ids) })
 }
 
-// each makes the writes that change those items that are wanted.
-func (q WorkQueue) each(ctx context.Context, want func(*entry) bool, change func(*entry) []crdt.Op) (n int, err error) {
+// change makes the writes that change items, and returns of how many.
+func (q WorkQueue) change(ctx context.Context, what func(core *queue.Index) [][]crdt.Op) (n int, err error) {
 	x, err := q.open()
 	if err != nil {
 		return 0, err
 	}
-	for some := range slices.Chunk(x.those(want), crdt.MaxOps/2) { // up to two writes each
-		var ops []crdt.Op
-		for i := range some {
-			ops = append(ops, change(&some[i])...)
-		}
-		if err := q.a.write(ctx, manner{urgent: true}, ops...); err != nil {
+	var list [][]crdt.Op
+	x.do(func(core *queue.Index, _ time.Time) { list = what(core) })
+	for some := range slices.Chunk(list, crdt.MaxOps/2) { // up to two writes each
+		if err := q.a.write(ctx, manner{urgent: true}, slices.Concat(some...)...); err != nil {
 			return n, fmt.Errorf("queue %q: %w", q.name, err)
 		}
 		n += len(some)
 	}
 	return n, nil
-}
-
-// stats returns a reading of all queues.
-func (q *queues) stats() map[string]QueueStats {
-	list := make(map[string]QueueStats)
-	q.all.Range(func(name, v any) bool {
-		x := v.(*index)
-		s := QueueStats{Depth: x.depth()}
-		x.mu.Lock()
-		s.QueueCounters = x.counters
-		x.mu.Unlock()
-		list[name.(string)] = s
-		return true
-	})
-	return list
 }

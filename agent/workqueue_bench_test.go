@@ -108,7 +108,7 @@ func BenchmarkClaimComplete(b *testing.B) {
 		stop()
 	}
 	b.ReportMetric(float64(b.N)*perRound/b.Elapsed().Seconds(), "items/s")
-	b.ReportMetric(float64(list[0].index("q").counters.Contended+list[1].index("q").counters.Contended+list[2].index("q").counters.Contended)/float64(b.N)/perRound, "contended/item")
+	b.ReportMetric(float64(list[0].index("q").core.Counters.Contended+list[1].index("q").core.Counters.Contended+list[2].index("q").core.Counters.Contended)/float64(b.N)/perRound, "contended/item")
 }
 
 // An idle worker waits; how long from Enqueue until it has the item.

@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -81,7 +83,7 @@ func TestAnItemIsClaimedAndCompletedOnce(t *testing.T) {
 			if item, err := mail(i).Get(id); err != nil || item.Result.Any() != "sent" || item.State != ItemDone {
 				t.Errorf("%s: %+v, %v", list[i].Name(), item, err)
 			}
-			if _, ok := list[i].Get(itemKey("mail", id)); ok {
+			if _, ok := list[i].Get(queue.ItemKey("mail", id)); ok {
 				t.Errorf("%s still has the item", list[i].Name())
 			}
 		}
@@ -173,7 +175,7 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 			c := mustClaim(t, list[i].WorkQueue("q"))
 			least := time.Duration(0)
 			if i > 0 {
-				least = retryBase << (i - 1) / 2
+				least = time.Second << (i - 1) / 2
 			}
 			if wait := time.Since(last); c.Attempt != i+1 || wait < least || wait > 2*least+time.Second {
 				t.Errorf("attempt %d after %v", c.Attempt, wait)
@@ -239,8 +241,8 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 			t.Errorf("stale: %v", err)
 		}
 		// A write that was under way when the worker was paused loses on every peer.
-		late := first.op(done, claimRecord{Attempt: 1}, time.Hour)
-		if err := list[0].write(t.Context(), manner{}, late); err != nil {
+		late := map[string]any{"state": "done", "attempt": 1, "worker": list[0].Name()}
+		if err := list[0].Put(t.Context(), queue.ClaimKey("q", "x", first.Token()), late, WithKind(crdt.Register)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -540,8 +542,8 @@ func TestWhatIsDoneIsBarredUnderEveryOtherToken(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for _, a := range list {
-			lock := itemLock("q", id)
-			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) || a.barred(itemLock("q", "other"), 1) || a.barred("printer", 1) {
+			lock := queue.Lock("q", id)
+			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) || a.barred(queue.Lock("q", "other"), 1) || a.barred("printer", 1) {
 				t.Errorf("%s does not bar what is done, or bars other locks", a.Name())
 			}
 			if _, err := a.Locks().TryLock(t.Context(), lock); !errors.Is(err, lockservice.ErrBarred) {
@@ -554,18 +556,18 @@ func TestWhatIsDoneIsBarredUnderEveryOtherToken(t *testing.T) {
 func TestWhatFailedIsBarredUntilItIsDue(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
-		lock := itemLock("q", mustEnqueue(t, list[0].WorkQueue("q"), 1))
+		lock := queue.Lock("q", mustEnqueue(t, list[0].WorkQueue("q"), 1))
 		c := mustClaim(t, list[0].WorkQueue("q"))
 		if err := c.Fail(t.Context(), errors.New("not now")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(retryBase / 4)
+		time.Sleep(time.Second / 4)
 		for _, a := range list {
 			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) {
 				t.Errorf("%s does not bar what is to be tried again later", a.Name())
 			}
 		}
-		time.Sleep(retryBase)
+		time.Sleep(time.Second)
 		for _, a := range list {
 			if a.barred(lock, c.Token()+1) {
 				t.Errorf("%s bars what is due", a.Name())
@@ -583,22 +585,4 @@ func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
 			t.Errorf("attempt %d", again.Attempt)
 		}
 	})
-}
-
-// What claims say comes in any order, and the greatest token holds.
-func TestTheGreatestTokenHoldsInAnyOrder(t *testing.T) {
-	said := []struct {
-		token uint64
-		verdict
-	}{{3, claimed}, {3, done}, {5, claimed}, {5, failed}}
-	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 1, 3, 0}, {1, 3, 0, 2}, {3, 1, 3, 1}} {
-		x := newIndex("q", "n0", func(string) bool { return true })
-		x.item("x", true, itemHead{}, 1)
-		for _, i := range order {
-			x.judge("x", said[i].token, said[i].verdict, claimHead{Worker: "n1", TTL: 1000})
-		}
-		if d := x.depth(); d != (QueueDepth{Pending: 1}) {
-			t.Errorf("in the order %v: %+v", order, d)
-		}
-	}
 }

@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Errors of enqueuing.
+var (
+	ErrDraining  = errors.New("the queue takes no items: it is being drained")
+	ErrQueueFull = errors.New("the queue is full")
+)
+
+// Item is something to be enqueued.
+type Item struct {
+	Value       crdt.Value
+	Priority    int
+	Delay       time.Duration
+	ID          string // made up if empty
+	MaxAttempts int
+}
+
+// Add makes the write that adds an item, and returns its id, which random is to make
+// unique if it has none.
+func Add(now time.Time, queue string, item Item, random uint64) (op crdt.Op, id string, err error) {
+	if item.Delay < 0 || item.Delay > MaxDelay {
+		return op, "", fmt.Errorf("delay %v: want 0 to %v", item.Delay, MaxDelay)
+	}
+	if item.MaxAttempts < 0 {
+		return op, "", fmt.Errorf("%d attempts: want 1 or more", item.MaxAttempts)
+	}
+	rec := itemRecord{Value: item.Value, Priority: item.Priority, MaxAttempts: item.MaxAttempts}
+	if item.Delay > 0 {
+		rec.NotBefore = now.Add(item.Delay).UnixMilli()
+	}
+	op = crdt.Op{Verb: crdt.Put, Kind: crdt.Register}
+	if id = item.ID; id == "" {
+		id = fmt.Sprintf("%012x%016x", now.UnixMilli(), random)
+	} else {
+		op.If = new(crdt.Version) // only if it is absent
+		err = CheckID(id)
+	}
+	op.Key = ItemKey(queue, id)
+	if err == nil {
+		op.Value, err = crdt.ValueOf(rec)
+	}
+	return op, id, err
+}
+
+// Admit refuses n items that the queue has no room for.
+func (x *Index) Admit(n int) error {
+	if x.setting.Draining {
+		return ErrDraining
+	}
+	if have := len(x.entries) - x.count[Done]; have+n > x.cfg.MaxItems {
+		return fmt.Errorf("%w: it has %d items, of at most %d", ErrQueueFull, have, x.cfg.MaxItems)
+	}
+	return nil
+}
+
+// Known reports whether an id is taken (Q6).
+func (x *Index) Known(id string) bool {
+	e := x.entries[id]
+	return e != nil && (e.present || e.verdict == done)
+}
+
+// Purge returns, for each item in one of the states that is not being claimed here, the
+// writes that remove it.
+func (x *Index) Purge(states []State) [][]crdt.Op {
+	return x.each(func(e *entry) bool { return slices.Contains(states, e.state) && !e.mine }, func(e *entry) (ops []crdt.Op) {
+		if e.verdict != unclaimed {
+			ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: ClaimKey(x.cfg.Name, e.id, e.token)})
+		}
+		return append(ops, crdt.Op{Verb: crdt.Delete, Key: ItemKey(x.cfg.Name, e.id)})
+	})
+}
+
+// Requeue returns, for each dead item of these ids, all if none is given, the write that
+// has it tried again from its first attempt.
+func (x *Index) Requeue(ids []string) [][]crdt.Op {
+	return x.each(func(e *entry) bool { return e.state == Dead && (len(ids) == 0 || slices.Contains(ids, e.id)) }, func(e *entry) []crdt.Op {
+		v, _ := crdt.ValueOf(claimRecord{State: requeued.String(), Worker: x.cfg.Self}) // nothing there can fail
+		return []crdt.Op{{Verb: crdt.Put, Kind: crdt.Register, Key: ClaimKey(x.cfg.Name, e.id, e.token), Value: v}}
+	})
+}
+
+// each returns the writes that change those items that are wanted, by id.
+func (x *Index) each(want func(*entry) bool, change func(*entry) []crdt.Op) (list [][]crdt.Op) {
+	var ids []string
+	for id, e := range x.entries { // sorted below
+		if want(e) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		list = append(list, change(x.entries[id]))
+	}
+	return list
+}

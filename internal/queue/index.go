@@ -1,0 +1,170 @@
+package queue
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Config is what an index is told once.
+type Config struct {
+	Name        string                 // of the queue
+	Self        string                 // the peer
+	Alive       func(peer string) bool // whether a peer of that name is up
+	Seed        uint64                 // of the jitter of retries
+	MaxItems    int                    // not done
+	MaxAttempts int                    // of an item that says nothing of it
+	Retention   time.Duration          // of a result
+}
+
+// Counters count what this peer did with a queue.
+type Counters struct {
+	Enqueued  uint64
+	Claimed   uint64
+	Completed uint64
+	Failed    uint64
+	Dead      uint64
+	Lost      uint64 // claims that ended before they were finished
+	Contended uint64 // tries for items that another peer had
+}
+
+// Index is what a peer knows of one work queue, and what it does about it. Changes come
+// in any order and any number of times, and what is known comes out the same. One caller
+// at a time; after each call Woken and Next say what the caller is to do for those who
+// wait.
+type Index struct {
+	cfg     Config
+	rng     *rand.Rand
+	entries map[string]*entry
+	ready   pile // all, or this peer's share of it
+	rest    pile
+	part    int // of parts is this peer's share
+	parts   int
+	later   pile
+	count   map[State]int
+	setting Setting
+	rivals  map[string]time.Time // other peers that claim: when they last did
+	waiters []uint64
+	turns   uint64
+	woken   []uint64
+	stale   []string // keys that say nothing any more, to be deleted
+
+	Counters Counters
+}
+
+// New returns an index that knows nothing yet.
+func New(cfg Config) *Index {
+	return &Index{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
+		entries: make(map[string]*entry), count: make(map[State]int), rivals: make(map[string]time.Time),
+		ready: pile{less: ahead}, rest: pile{less: ahead}, later: pile{less: sooner}}
+}
+
+// Change takes what a key holds from now on, the zero Value if nothing, and the stamp of
+// the write.
+func (x *Index) Change(now time.Time, k Key, value crdt.Value, stamp clock.Timestamp) {
+	switch k.part {
+	case itemsPart:
+		var head itemHead
+		x.item(now, k.ID, !value.IsZero() && value.Decode(&head) == nil, head, stamp)
+	case claimsPart:
+		var c claimHead
+		if value.IsZero() {
+			x.unjudge(now, k.ID, k.token)
+		} else if value.Decode(&c) == nil && verdictOf(c.State) != unclaimed {
+			x.judge(now, k.ID, k.token, c)
+		}
+	case settingPart:
+		var s Setting
+		if !value.IsZero() {
+			_ = value.Decode(&s) // what is no setting sets nothing
+		}
+		x.Set(s)
+	}
+}
+
+// Set takes what holds for the queue on all peers.
+func (x *Index) Set(s Setting) {
+	x.setting = s
+	x.wake()
+}
+
+// Setting returns what holds for the queue on all peers.
+func (x *Index) Setting() Setting { return x.setting }
+
+func (x *Index) entry(id string) *entry {
+	e := x.entries[id]
+	if e == nil {
+		e = &entry{id: id}
+		x.entries[id] = e
+	}
+	return e
+}
+
+// item takes that an item is there, or gone.
+func (x *Index) item(now time.Time, id string, present bool, head itemHead, stamp clock.Timestamp) {
+	e := x.entry(id)
+	e.present, e.head, e.stamp = present, head, stamp
+	x.settle(e, now)
+}
+
+// judge takes what a claim says (Q2).
+func (x *Index) judge(now time.Time, id string, token uint64, c claimHead) {
+	e, v := x.entry(id), verdictOf(c.State)
+	if cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0 {
+		if token < e.token && e.claim.Worker == x.cfg.Self { // it came late
+			x.collect(ClaimKey(x.cfg.Name, id, token))
+		}
+		return
+	}
+	e.token, e.verdict, e.claim, e.attempts = token, v, c, c.Attempt
+	if c.Worker != x.cfg.Self {
+		x.rivals[c.Worker] = now
+	}
+	e.until = time.Time{}
+	if v == claimed && !e.mine {
+		e.until = now.Add(time.Duration(c.TTL) * time.Millisecond)
+	}
+	x.settle(e, now)
+}
+
+// unjudge takes that the record of a claim is gone. What is done is forgotten with it;
+// what is not keeps the number of its attempts, for the record of the next claim may
+// come after this one's removal, or never.
+func (x *Index) unjudge(now time.Time, id string, token uint64) {
+	e := x.entries[id]
+	if e == nil || e.token != token {
+		return
+	}
+	if e.verdict == done && e.present {
+		x.collect(ItemKey(x.cfg.Name, id))
+		e.present = false
+	}
+	e.token, e.verdict, e.claim, e.until = 0, unclaimed, claimHead{}, time.Time{}
+	x.settle(e, now)
+}
+
+// maxStale bounds the keys that wait to be deleted; of more, what is written last stays.
+const maxStale = 1 << 12
+
+// collect notes a key that says nothing any more.
+func (x *Index) collect(key string) {
+	if len(x.stale) < maxStale {
+		x.stale = append(x.stale, key)
+	}
+}
+
+// Stale returns up to n removals of keys that say nothing any more. What is not removed
+// expires.
+func (x *Index) Stale(n int) []crdt.Op {
+	keys := x.stale[:min(len(x.stale), n)]
+	x.stale = slices.Clone(x.stale[len(keys):])
+	ops := make([]crdt.Op, len(keys))
+	for i, key := range keys {
+		ops[i] = crdt.Op{Verb: crdt.Delete, Key: key}
+	}
+	return ops
+}

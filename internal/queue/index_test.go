@@ -1,0 +1,223 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+var t0 = time.UnixMilli(1_700_000_000_000)
+
+// known returns an index of n0 that has the items x, y, … in this order.
+func known(items ...string) *Index {
+	x := New(Config{Name: "q", Self: "n0", Alive: func(string) bool { return true }, MaxItems: 100, MaxAttempts: 3, Retention: time.Hour})
+	for i, id := range items {
+		x.item(t0, id, true, itemHead{}, clock.Timestamp(i+1))
+	}
+	return x
+}
+
+func wantDepth(t *testing.T, x *Index, now time.Time, want Depth) {
+	t.Helper()
+	if d := x.Depth(now); d != want {
+		t.Errorf("depth %+v, want %+v", d, want)
+	}
+}
+
+// take takes one item through its lease to its work.
+func take(t *testing.T, x *Index, now time.Time, token uint64) *Claim {
+	t.Helper()
+	list := x.Take(now, 1, nil)
+	if len(list) != 1 {
+		t.Fatal("nothing to claim")
+	}
+	x.Granted(list[0], token)
+	if _, work := x.Confirmed(now, list[0], time.Second, true); !work {
+		t.Fatal("what was confirmed is not claimed")
+	}
+	x.Begin(list[0])
+	return list[0]
+}
+
+// What claims say comes in any order, and the greatest token holds.
+func TestTheGreatestTokenHoldsInAnyOrder(t *testing.T) {
+	said := []struct {
+		token uint64
+		verdict
+	}{{3, claimed}, {3, done}, {5, claimed}, {5, failed}}
+	for _, order := range [][]int{{0, 1, 2, 3}, {3, 2, 1, 0}, {2, 1, 3, 0}, {1, 3, 0, 2}, {3, 1, 3, 1}} {
+		x := known("x")
+		for _, i := range order {
+			x.judge(t0, "x", said[i].token, claimHead{State: said[i].verdict.String(), Worker: "n1", TTL: 1000})
+		}
+		if d := x.Depth(t0); d != (Depth{Pending: 1}) {
+			t.Errorf("in the order %v: %+v", order, d)
+		}
+	}
+}
+
+func TestNothingIsClaimedThatWasNotGranted(t *testing.T) {
+	x := known("x")
+	c := x.Take(t0, 1, nil)[0]
+	c.Token = 7 // as if it had heard of one
+	if ops, work := x.Confirmed(t0, c, time.Second, true); work || len(ops) > 0 {
+		t.Errorf("claimed without a lease: %v", ops)
+	}
+	if !x.Refused(t0, c, &lockservice.HeldError{Left: time.Second}) {
+		t.Error("what is held keeps others from being claimed")
+	}
+	wantDepth(t, x, t0.Add(raceRetry-1), Depth{Delayed: 1})
+	wantDepth(t, x, t0.Add(raceRetry), Depth{Pending: 1})
+}
+
+func TestOnlyTheHolderWhoseLeaseLastsFinishes(t *testing.T) {
+	for _, acked := range []bool{true, false} {
+		for _, left := range []time.Duration{time.Second, 0} {
+			x := known("x")
+			c := take(t, x, t0, 7)
+			end, ok := x.Complete(t0, c, crdt.Value{})
+			if !ok {
+				t.Fatal("not finished")
+			}
+			if _, again := x.Complete(t0, c, crdt.Value{}); again {
+				t.Error("finished twice")
+			}
+			x.Written(t0, end)
+			remove, valid := x.Conclude(t0, end, acked, left)
+			if want := acked && left > 0; valid != want || (remove.Key != "") != want {
+				t.Errorf("acknowledged %t, %v left: valid %t, removes %q", acked, left, valid, remove.Key)
+			}
+		}
+	}
+}
+
+func TestALostClaimIsPendingAgainAndHasCounted(t *testing.T) {
+	x := known("x")
+	c := take(t, x, t0, 7)
+	wantDepth(t, x, t0, Depth{Claimed: 1})
+	end, ok := x.Lost(t0, c)
+	if !ok {
+		t.Fatal("not lost")
+	}
+	x.Written(t0, end)
+	wantDepth(t, x, t0, Depth{Pending: 1})
+	if _, ok := x.Complete(t0, c, crdt.Value{}); ok {
+		t.Error("completed although it was lost")
+	}
+	if again := take(t, x, t0, 8); again.Attempt != 2 {
+		t.Errorf("attempt %d", again.Attempt)
+	}
+}
+
+// The record of a claim may be seen to go before that of the next one comes.
+func TestAttemptsDoNotFallWhenARecordGoes(t *testing.T) {
+	x := known("x")
+	x.judge(t0, "x", 7, claimHead{State: "claimed", Worker: "n1", Attempt: 2, TTL: 1000})
+	x.unjudge(t0, "x", 7)
+	if c := take(t, x, t0, 9); c.Attempt != 3 {
+		t.Errorf("attempt %d", c.Attempt)
+	}
+}
+
+func TestAVoterBarsWhatWasSaidUnderAnotherToken(t *testing.T) {
+	for v, bars := range map[verdict]bool{claimed: false, failed: true, dead: true, requeued: false, done: true} {
+		x := known("x")
+		x.judge(t0, "x", 7, claimHead{State: v.String(), Worker: "n1", NotBefore: t0.Add(time.Second).UnixMilli()})
+		if x.Bars(t0, "x", 7) || x.Bars(t0, "y", 8) || x.Bars(t0, "x", 8) != bars {
+			t.Errorf("%v: bars %t %t %t", v, x.Bars(t0, "x", 7), x.Bars(t0, "y", 8), x.Bars(t0, "x", 8))
+		}
+		if later := t0.Add(2 * time.Second); x.Bars(later, "x", 8) != (v == done || v == dead) {
+			t.Errorf("%v, when it is due: bars %t", v, x.Bars(later, "x", 8))
+		}
+	}
+}
+
+func TestAMajorityOfVotersAcknowledges(t *testing.T) {
+	f := func(want bool, self string, by ...string) {
+		t.Helper()
+		if Acknowledged([]string{"n0", "n1", "n2"}, self, by) != want {
+			t.Errorf("of %s, acknowledged by %v: %t", self, by, !want)
+		}
+	}
+	f(false, "n0")
+	f(true, "n0", "n1")
+	f(false, "n0", "n0", "n3")
+	f(false, "n3", "n1")
+	f(true, "n3", "n1", "n2")
+	if !Acknowledged(nil, "n0", nil) {
+		t.Error("who is alone does not decide")
+	}
+}
+
+func TestWhoWaitsIsToldOnceAndInOrder(t *testing.T) {
+	x := known()
+	first, second := x.Wait(t0), x.Wait(t0)
+	if _, ok := x.Next(); len(x.Woken()) > 0 || ok {
+		t.Error("told of nothing")
+	}
+	x.item(t0, "x", true, itemHead{}, 1)
+	if w := x.Woken(); len(w) != 1 || w[0] != first {
+		t.Errorf("told %v, want %d", w, first)
+	}
+	x.Leave(first) // it was told, and does not go
+	if w := x.Woken(); len(w) != 1 || w[0] != second {
+		t.Errorf("told %v, want %d", w, second)
+	}
+	x.item(t0, "x", false, itemHead{}, 2)
+	x.Wait(t0)
+	x.item(t0, "y", true, itemHead{NotBefore: t0.Add(time.Minute).UnixMilli()}, 3)
+	at, ok := x.Next()
+	if !ok || !at.Equal(t0.Add(time.Minute)) {
+		t.Errorf("next at %v, %t", at, ok)
+	}
+	x.Tick(at)
+	if w := x.Woken(); len(w) != 1 {
+		t.Errorf("told %v", w)
+	}
+}
+
+func TestAnIDIsTakenWhileItsResultIsKept(t *testing.T) {
+	x := known("x")
+	c := take(t, x, t0, 7)
+	end, _ := x.Complete(t0, c, crdt.Value{})
+	x.Written(t0, end)
+	x.Conclude(t0, end, true, time.Second)
+	x.item(t0, "x", false, itemHead{}, 9) // removed
+	if !x.Known("x") {
+		t.Error("free at once")
+	}
+	x.unjudge(t0, "x", 7)
+	if x.Known("x") || len(x.entries) > 0 {
+		t.Error("taken for ever")
+	}
+}
+
+func TestABackOffIsDrawnFromTheSeed(t *testing.T) {
+	drawn := func(seed uint64) (list []time.Duration) {
+		x := New(Config{Name: "q", Seed: seed})
+		for attempt := range 20 {
+			d := backOff(attempt, x.rng)
+			if most := min(time.Second<<max(attempt-1, 0), 5*time.Minute); d < most/2 || d > most {
+				t.Errorf("attempt %d: %v", attempt, d)
+			}
+			list = append(list, d)
+		}
+		return list
+	}
+	a, b, c := drawn(1), drawn(1), drawn(2)
+	same := 0
+	for i := range a {
+		if a[i] != b[i] {
+			t.Fatal("one seed draws two back-offs")
+		}
+		if a[i] == c[i] {
+			same++
+		}
+	}
+	if same > 2 {
+		t.Error("two seeds draw alike")
+	}
+}
