@@ -26,7 +26,10 @@ import (
 
 // client talks to a daemon.
 type client struct {
-	addr    string
+	addr    string // of --http
+	ca      string // file with the authority of the daemon's certificate
+	token   string
+	web     *http.Client // nil for the usual one
 	timeout time.Duration
 	output  string
 	out     io.Writer
@@ -52,7 +55,7 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 
 // open sends a request and returns the answer if it is a good one.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
-	u := "http://" + c.addr + path
+	u := c.base() + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
@@ -63,7 +66,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.send(req)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
@@ -102,7 +105,7 @@ func (c *client) unreachable(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return &exitError{exitTimeout, fmt.Errorf("no answer from %s within %v", c.addr, c.timeout)}
 	}
-	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (start one with 'sentinel-peer agent', or name another with --http): %w", c.addr, err)}
+	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", c.addr, advice(err), err)}
 }
 
 func keyPath(prefix, key string) string { return prefix + url.PathEscape(key) }
@@ -127,7 +130,8 @@ func clientCommands() []*cobra.Command {
 	c := &client{}
 	add := func(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 		f := cmd.Flags()
-		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API")
+		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API, or its https:// URL; a token for it goes into $SENTINEL_TOKEN")
+		f.StringVar(&c.ca, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
 		f.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the daemon")
 		f.StringVarP(&c.output, "output", "o", "table", "table, json or ndjson")
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -136,6 +140,9 @@ func clientCommands() []*cobra.Command {
 			}
 			if c.output != "table" && c.output != "json" && c.output != "ndjson" {
 				return usage(fmt.Errorf("-o %q: want table, json or ndjson", c.output))
+			}
+			if err := c.prepare(); err != nil {
+				return err
 			}
 			c.out = cmd.OutOrStdout()
 			return run(cmd, args)
@@ -151,6 +158,7 @@ func (c *client) get(add register) *cobra.Command {
 	return add(&cobra.Command{
 		Use: "get KEY", Short: "Print the value of a key, as JSON",
 		Example: "  sentinel-peer get tasks/42/state", Args: args(cobra.ExactArgs(1)),
+		ValidArgsFunction: c.completeKeys,
 	}, func(cmd *cobra.Command, args []string) error {
 		var v json.RawMessage
 		if err := c.do(cmd.Context(), "GET", keyPath("/v1/keys/", args[0]), nil, nil, nil, &v); err != nil {
@@ -171,7 +179,7 @@ func (c *client) put(add register) *cobra.Command {
 		Example: `  sentinel-peer put tasks/42/state '{"status":"running"}'
   sentinel-peer put session/7 alive --ttl 30s
   sentinel-peer put config/limit 10 --if-version 3f0c9a1b2d4e5f60`,
-		Args: args(cobra.ExactArgs(2)),
+		Args: args(cobra.ExactArgs(2)), ValidArgsFunction: c.completeKeys,
 	}
 	f := cmd.Flags()
 	f.DurationVar(&ttl, "ttl", 0, "expire after")
@@ -213,6 +221,7 @@ func (c *client) put(add register) *cobra.Command {
 func (c *client) delete(add register) *cobra.Command {
 	return add(&cobra.Command{
 		Use: "delete KEY", Short: "Delete a key", Example: "  sentinel-peer delete tasks/42/state", Args: args(cobra.ExactArgs(1)),
+		ValidArgsFunction: c.completeKeys,
 	}, func(cmd *cobra.Command, args []string) error {
 		return c.do(cmd.Context(), "DELETE", keyPath("/v1/keys/", args[0]), nil, nil, nil, nil)
 	})

@@ -66,6 +66,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sentinel-peer",
 		Short:         "Shared memory for fleets of workers, without a server",
+		Example:       "  sentinel-peer agent --cluster farm --name n1\n  sentinel-peer put greeting hello",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -76,8 +77,9 @@ func newRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion())
+	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion(), newConfig(), newCompletion(), newMan())
 	root.AddCommand(clientCommands()...)
 	root.AddCommand(hiddenCommands()...)
 	return root

@@ -16,7 +16,7 @@ import (
 // group is a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: use, Short: short,
+		Use: use, Short: short, Example: commands[0].Example,
 		Args: func(_ *cobra.Command, list []string) error {
 			if len(list) > 0 {
 				return usage(fmt.Errorf("no such command %q", use+" "+list[0]))

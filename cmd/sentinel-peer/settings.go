@@ -17,29 +17,39 @@ import (
 // file of --config, whose keys are flag names. Unknown keys are refused. What may be
 // given several times is a list in the file, and one a line in the environment.
 func settle(cmd *cobra.Command, file string) error {
-	values, err := readFile(cmd.Flags(), file)
+	_, err := settleFlags(cmd.Flags(), file)
+	return err
+}
+
+// settleFlags is settle, and says of each flag where its value is from.
+func settleFlags(flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
+	values, err := readFile(flags, file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var fault error
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || fault != nil || f.Name == "config" || f.Name == "help" {
-			return
-		}
+	origins = make(map[string]string)
+	flags.VisitAll(func(f *pflag.Flag) {
 		name := variable(f.Name)
-		if v := os.Getenv(name); v != "" {
-			if err := set(f.Value, strings.Split(v, "\n")); err != nil {
-				fault = usage(fmt.Errorf("%s: %w", name, err))
+		fromEnv, fromFile := os.Getenv(name), values[f.Name]
+		switch {
+		case err != nil || f.Name == "config" || f.Name == "help":
+		case f.Changed:
+			origins[f.Name] = "flag"
+		case fromEnv != "":
+			origins[f.Name] = "environment " + name
+			if fault := set(f.Value, strings.Split(fromEnv, "\n")); fault != nil {
+				err = usage(fmt.Errorf("%s: %w", name, fault))
 			}
-			return
-		}
-		if v, ok := values[f.Name]; ok {
-			if err := set(f.Value, v); err != nil {
-				fault = usage(fmt.Errorf("%s: %s: %w", file, f.Name, err))
+		case fromFile != nil:
+			origins[f.Name] = "file " + file
+			if fault := set(f.Value, fromFile); fault != nil {
+				err = usage(fmt.Errorf("%s: %s: %w", file, f.Name, fault))
 			}
+		default:
+			origins[f.Name] = "default"
 		}
 	})
-	return fault
+	return origins, err
 }
 
 // variable names the environment's variable for a flag.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// tokenVariable holds the token that opens a daemon. It is no flag: every user of the
+// machine can read those.
+const tokenVariable = "SENTINEL_TOKEN"
+
+// base returns the URL of the daemon. --http is an address, or a URL for TLS. The
+// address of a daemon that listens everywhere is reached on loopback.
+func (c *client) base() string {
+	if strings.Contains(c.addr, "://") {
+		return strings.TrimSuffix(c.addr, "/")
+	}
+	host, port, err := net.SplitHostPort(c.addr)
+	if err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
+		return "http://" + net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + c.addr
+}
+
+// prepare checks the address, and reads what lets us in: token and authority.
+func (c *client) prepare() error {
+	u, err := url.Parse(c.base())
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return usage(fmt.Errorf("--http %q: want host:port, or https://host:port", c.addr))
+	}
+	c.token = strings.TrimSpace(os.Getenv(tokenVariable))
+	if c.ca == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.ca)
+	if err != nil {
+		return usage(fmt.Errorf("--tls-ca: %w", err))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return usage(fmt.Errorf("--tls-ca %s: holds no certificate in PEM", c.ca))
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	c.web = &http.Client{Transport: transport}
+	return nil
+}
+
+// send lets the request out, with the token.
+func (c *client) send(req *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.web != nil {
+		return c.web.Do(req)
+	}
+	return http.DefaultClient.Do(req)
+}
+
+// advice is what to do about a daemon that cannot be reached.
+func advice(err error) string {
+	if _, strange := errors.AsType[*tls.CertificateVerificationError](err); strange {
+		return "its certificate is not trusted here: name its authority with --tls-ca"
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return "it does not speak TLS: use http://, or the address alone"
+	}
+	return "start one with 'sentinel-peer agent', or name another with --http"
+}
