@@ -95,9 +95,7 @@ func (s *Session) ConfirmEach(ctx context.Context, leases []*Lease) []error {
 	rounds := make([]uint64, len(leases))
 	s.do(func(t Time) {
 		for i, l := range leases {
-			if errs[i] = s.node.Renew(t, l.id); errs[i] == nil {
-				rounds[i] = s.node.client.calls[l.id].round
-			}
+			rounds[i], errs[i] = s.node.Confirm(t, l.id)
 		}
 	})
 	for i, l := range leases {

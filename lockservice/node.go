@@ -115,6 +115,15 @@ func (n *Node) Renew(t Time, id uint64) error {
 	return n.client.renew(t, id)
 }
 
+// Confirm is Renew, and returns the number of the round that it begins: once Extended
+// bears it, or a greater one, each voter of a majority has certified the lease since.
+func (n *Node) Confirm(t Time, id uint64) (round uint64, err error) {
+	if err := n.Renew(t, id); err != nil {
+		return 0, err
+	}
+	return n.client.calls[id].round, nil
+}
+
 // Inspect asks a majority of voters who holds a lock. The answer is a Result
 // Inspected; without a majority there is none until Release.
 func (n *Node) Inspect(t Time, lock string) (id uint64) {
