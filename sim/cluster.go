@@ -22,12 +22,14 @@ type Config struct {
 	Clocks []Clock       // of the peers in order; who is left out has a good one
 	Queue  int           // bytes that may wait for one peer: 64 KiB
 	Rules  []crdt.Rule   // before the default ones
+	Locks  Locks
 }
 
 // Clock is what is wrong with a peer's clock.
 type Clock struct {
 	Skew  time.Duration
 	Drift float64 // microseconds gained in a second
+	Boot  int     // the same of the clock that measures leases
 }
 
 // epoch is when every run begins.
@@ -47,6 +49,8 @@ type Cluster struct {
 	owners map[clock.Actor]*Peer
 	net    network
 	judge  judge
+	locks  lockJudge
+	barred func(p *Peer, lock string, token uint64) bool // what voters certify no more
 	met    map[string]int
 	hash   uint64
 	spins  int // events of this instant
@@ -76,11 +80,15 @@ func New(cfg Config) (*Cluster, error) {
 	if cfg.Queue == 0 {
 		cfg.Queue = 64 << 10
 	}
+	if cfg.Locks, err = cfg.Locks.withDefaults(cfg.Peers); err != nil {
+		return nil, err
+	}
 	c := &Cluster{cfg: cfg, rules: rules, owners: map[clock.Actor]*Peer{}, met: map[string]int{}, memo: newMemo()}
 	c.net.init(c)
 	c.judge.init(c)
+	c.locks.init(c)
 	for i := range cfg.Peers {
-		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers)}
+		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers), voters: c.locks.lists[0]}
 		if i < len(cfg.Clocks) {
 			p.clock = cfg.Clocks[i]
 		}
@@ -163,6 +171,7 @@ func (c *Cluster) Settle() time.Duration {
 	if c.Converged() {
 		c.note(Agreed, 0, "all agree, %v after the last fault", took.Round(time.Millisecond))
 	}
+	c.locks.settle()
 	c.judge.final()
 	return took
 }
@@ -173,6 +182,7 @@ func (c *Cluster) calm() {
 	c.net.heal()
 	for _, p := range c.peers {
 		p.suspects, p.slow = nil, 0
+		p.thaw()
 		p.resume()
 		if p.up {
 			p.look()

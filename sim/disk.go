@@ -6,6 +6,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // disk is what a peer's journal has made durable, and how to undo the latest
@@ -13,6 +14,8 @@ import (
 type disk struct {
 	image map[string][]byte
 	undo  []map[string][]byte // of the latest transactions, oldest first
+
+	tokens lockservice.State // in a file of its own
 }
 
 const undoable = 4

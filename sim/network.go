@@ -164,6 +164,7 @@ func (p *Peer) look() {
 			view = append(view, gossip.Peer{Actor: q.lives[k], Name: q.name, Alive: k == s.lives-1 && s.alive && !p.suspects[j]})
 		}
 	}
+	p.lookLocks()
 	p.r.SetMembers(p.wall(), view)
 	if !p.held() {
 		p.carry()

@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Peer is one replica with its clock, its disk and its loop: the loop does one thing
@@ -38,7 +39,11 @@ type Peer struct {
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life
 	suspects map[int]bool
-	shadow   map[string]string // what the changes told so far, as shown says it
+	locks    *locker            // of this life; nil without voters
+	voters   lockservice.Voters // as it is configured
+	boots    uint64             // lives of its lock machine
+	frozen   time.Duration      // since when its clock for leases stands still
+	shadow   map[string]string  // what the changes told so far, as shown says it
 
 	// OnChange, if set, hears each change of a key as a subscriber would. It may
 	// write. A lazy change's value is to be read with Get.
@@ -100,6 +105,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 	for key, value := range p.content() {
 		p.shadow[key] = value
 	}
+	p.openLocks()
 }
 
 // start begins another life, from disk if there is one.
@@ -142,6 +148,7 @@ func (p *Peer) kill() {
 		p.c.reached("a peer was killed with frames unread")
 	}
 	p.up, p.paused, p.inbox, p.txn = false, false, nil, nil
+	p.closeLocks()
 	p.c.note(Killed, p.index, "is killed")
 	p.c.judge.remembers(p)
 	p.c.judge.forgets()
@@ -165,6 +172,10 @@ func (p *Peer) resume() {
 	p.c.changed()
 	if p.up {
 		p.unblock()
+	}
+	if p.locks != nil {
+		p.c.locks.resumed(p)
+		p.locks.goOn()
 	}
 }
 

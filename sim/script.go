@@ -21,6 +21,7 @@ import (
 //	late 3m
 //	queue 65536
 //	clock 2 skew=1h drift=200
+//	locks voters=3 ttl=3s drift=10000
 //	1.25s  2 put color red
 //	3s     cut 1,2 | 3,4,5
 //
@@ -60,10 +61,25 @@ func (s Script) String() string {
 	if c.Queue > 0 {
 		fmt.Fprintf(&b, "queue %d\n", c.Queue)
 	}
-	for i, k := range c.Clocks {
-		if k != (Clock{}) {
-			fmt.Fprintf(&b, "clock %d skew=%v drift=%g\n", i+1, k.Skew, k.Drift)
+	if k := c.Locks; k.Voters > 0 {
+		fmt.Fprintf(&b, "locks voters=%d", k.Voters)
+		if k.MaxTTL > 0 {
+			fmt.Fprintf(&b, " ttl=%v", k.MaxTTL)
 		}
+		if k.Drift > 0 {
+			fmt.Fprintf(&b, " drift=%d", k.Drift)
+		}
+		b.WriteString("\n")
+	}
+	for i, k := range c.Clocks {
+		if k == (Clock{}) {
+			continue
+		}
+		fmt.Fprintf(&b, "clock %d skew=%v drift=%g", i+1, k.Skew, k.Drift)
+		if k.Boot != 0 {
+			fmt.Fprintf(&b, " boot=%d", k.Boot)
+		}
+		b.WriteString("\n")
 	}
 	for _, step := range s.Steps {
 		fmt.Fprintf(&b, "%-12v %s\n", step.At, step.Do)
@@ -140,6 +156,8 @@ func (s *Script) header(words []string) (bool, error) {
 		c.Disk = true
 	case "clock":
 		err = s.clock(words[1:])
+	case "locks":
+		err = s.locks(words[1:])
 	default:
 		return false, nil
 	}
@@ -162,8 +180,31 @@ func (s *Script) clock(words []string) error {
 			k.Skew, err = time.ParseDuration(value)
 		case "drift":
 			k.Drift, err = strconv.ParseFloat(value, 64)
+		case "boot":
+			k.Boot, err = strconv.Atoi(value)
 		default:
-			err = fmt.Errorf("clock: skew= or drift= is wanted, not %q", w)
+			err = fmt.Errorf("clock: skew=, drift= or boot= is wanted, not %q", w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Script) locks(words []string) (err error) {
+	k := &s.Config.Locks
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		switch name {
+		case "voters":
+			k.Voters, err = strconv.Atoi(value)
+		case "ttl":
+			k.MaxTTL, err = time.ParseDuration(value)
+		case "drift":
+			k.Drift, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("locks: voters=, ttl= or drift= is wanted, not %q", w)
 		}
 		if err != nil {
 			return err

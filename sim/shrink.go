@@ -80,6 +80,10 @@ func shrinkWorld(s Script, fails func(Script) bool) Script {
 	try(func(t *Script) { t.Config.Disk = false })
 	try(func(t *Script) { t.Config.Queue = 0 })
 	try(func(t *Script) { t.Config.Clocks = nil })
+	try(func(t *Script) { t.Config.Locks = Locks{} })
+	for n := s.Config.Locks.Voters - 1; n > 0; n-- {
+		try(func(t *Script) { t.Config.Locks.Voters = n })
+	}
 	for i := range s.Config.Clocks {
 		try(func(t *Script) { t.Config.Clocks[i] = Clock{} })
 	}

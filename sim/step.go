@@ -29,6 +29,11 @@ import (
 //	suspect 1 2 5s             peer 1 takes peer 2 for dead
 //	clone 1 2                  peer 2 goes on as a copy of peer 1, identity and all
 //	next 2 KEY                 peer 2 hears from a peer of a later version
+//	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
+//	2 trylock NAME …           is refused if others hold it
+//	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
+//	voters 1-3                 all reload, with these for voters
+//	freeze 2                   its clock for leases stands still, until calm
 //	lose 0.2   calm            share of packets lost from here on; no faults
 //	run 5s
 //
@@ -70,6 +75,9 @@ func (c *Cluster) compile(step string) (func(), error) {
 			return nil, fmt.Errorf("a share from 0 to 1 is wanted")
 		}
 		return func() { c.cfg.Loss = share; c.judge.faulted() }, nil
+	case "voters":
+		do, err := c.compileVoters(args)
+		return func() { c.judge.faulted(); do() }, err
 	}
 	return c.compileFault(verb, args)
 }
@@ -127,6 +135,11 @@ func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
 				p.suspect(q, lasts)
 			}
 		}
+	case "freeze":
+		if c.cfg.Locks.Voters == 0 {
+			return nil, fmt.Errorf("there are no locks")
+		}
+		do = p.freeze
 	case "clone":
 		q, err := c.peerArg(args, 1)
 		if err != nil {
@@ -247,6 +260,8 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 			return nil, fmt.Errorf("a number of keys from 1 to %d is wanted, not %q", maxFill, words[2])
 		}
 		return func() { p.fill(0, n) }, nil
+	case len(words) > 1 && slices.Contains(lockVerbs, words[1]):
+		return c.compileLock(p, words[1], words[2:])
 	}
 	var ops []crdt.Op
 	var ttls []time.Duration

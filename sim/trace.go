@@ -27,6 +27,9 @@ const (
 	Rotated   Kind = "rotated"
 	Diverged  Kind = "diverged"
 	Agreed    Kind = "agreed"
+	Granted   Kind = "granted"
+	Lost      Kind = "lost"
+	Revised   Kind = "revised" // the list of voters
 	Violated  Kind = "violated"
 )
 
@@ -119,7 +122,7 @@ func (c *Cluster) note(kind Kind, peer int, format string, args ...any) {
 		return
 	}
 	m := Moment{c.now, kind, 0, fmt.Sprintf(format, args...)}
-	if kind != Cut && kind != Healed && kind != Agreed && kind != Diverged {
+	if kind != Cut && kind != Healed && kind != Agreed && kind != Diverged && kind != Revised {
 		m.Peer = peer + 1
 	}
 	if c.watch {

@@ -1,0 +1,299 @@
+package sim
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// lockJudge watches the locks of a run. A holder's window is the time during which it
+// takes itself for one, by its own clock, laid on the run's time.
+type lockJudge struct {
+	c       *Cluster
+	ledgers map[string]*lockLedger
+	lists   []lockservice.Voters // by epoch, from 1
+	forgot  bool                 // a voter has: tokens are ordered by the wall clocks
+}
+
+// lockLedger is what is known of one lock.
+type lockLedger struct {
+	holding []*lockCall
+	waiting []*lockCall
+	over    []*lockCall // held once; for the histories of tests
+	high    uint64      // the highest token granted
+	highX   uint64      // granted exclusively
+	written uint64      // the highest token that wrote to what the lock protects
+}
+
+func (j *lockJudge) init(c *Cluster) {
+	j.c, j.ledgers = c, map[string]*lockLedger{}
+	var v lockservice.Voters
+	for i := range c.cfg.Locks.Voters {
+		v.Names = append(v.Names, fmt.Sprintf("n%d", i+1))
+	}
+	v.Epoch = 1
+	j.lists = []lockservice.Voters{v}
+}
+
+func (j *lockJudge) of(lock string) *lockLedger {
+	l := j.ledgers[lock]
+	if l == nil {
+		l = &lockLedger{}
+		j.ledgers[lock] = l
+	}
+	return l
+}
+
+// votes reports whether p may certify leases.
+func (j *lockJudge) votes(p *Peer) bool { return slices.Contains(p.voters.Names, p.name) }
+
+// started notes another life of a peer.
+func (j *lockJudge) started(p *Peer) {
+	if p.boots == 1 || !j.votes(p) {
+		return
+	}
+	if p.disk != nil && p.disk.tokens.TokenBound > 0 {
+		j.c.reached("a voter came back with its bound of tokens")
+	} else {
+		j.c.reached("a voter started anew, and was silent")
+		j.forgot = true
+	}
+	silent := 0
+	for _, q := range j.c.peers {
+		if q.locks != nil && q.up && q.locks.node.Quarantine(q.lockTime()) > 0 {
+			silent++
+		}
+	}
+	if silent > len(p.voters.Names)/2 {
+		j.c.reached("a majority of voters was silent")
+	}
+}
+
+// wallSkew is the default of lockservice.Config.
+const wallSkew = 2 * time.Second
+
+func (j *lockJudge) asked(k *lockCall) {
+	l := j.of(k.Lock)
+	l.waiting = append(l.waiting, k)
+	j.c.hash = mix(j.c.hash^uint64(j.c.now), k.id)
+}
+
+// heard takes what the machine tells of a call.
+func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
+	c, l := j.c, j.of(k.Lock)
+	c.hash = mix(mix(c.hash^uint64(c.now), r.ID<<8|uint64(r.Event)), r.Token)
+	switch r.Event {
+	case lockservice.Acquired:
+		if k.state != callWaits {
+			c.judge.violate(k.p.index, "L4: %s hears that it holds %s by a call that is over", k.p.name, k.Lock)
+			return
+		}
+		j.acquired(k, l, r)
+		j.extended(k, l, r)
+	case lockservice.Extended:
+		if k.state == callHolds {
+			if k.until < c.now {
+				c.judge.violate(k.p.index, "L4: %s holds %s again, %v after the end of its lease", k.p.name, k.Lock, c.now-k.until)
+			}
+			j.extended(k, l, r)
+		}
+	case lockservice.Refused:
+		c.trace("%s is refused %s: %v", k.p.name, k.Lock, r.Err)
+		j.ended(k)
+	case lockservice.Lost:
+		c.reached("a lease was lost")
+		if c.net.cutting > 0 {
+			c.reached("a lease expired during a cut")
+		}
+		c.note(Lost, k.p.index, "loses %s: %v", k.Lock, cause(r.Err))
+		j.ended(k)
+	}
+}
+
+// cause is the error that says why a lease was lost.
+func cause(err error) error {
+	if lost, ok := errors.AsType[*lockservice.LostError](err); ok {
+		return lost.Cause
+	}
+	return err
+}
+
+// acquired is the oracle of tokens and of the order of waiters.
+func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
+	c := j.c
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
+	k.state, k.token, k.granted = callHolds, r.Token, c.now
+	c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
+	before := l.highX
+	if k.Mode == lockservice.Exclusive {
+		before = l.high
+	}
+	if r.Token <= before && !(j.forgot && (c.spread() > wallSkew || c.cfg.Disk)) {
+		c.judge.violate(k.p.index, "L2: %s gets %s with token %d, and %d was given before", k.p.name, k.Lock, r.Token, before)
+	}
+	l.high = max(l.high, r.Token)
+	if k.Mode == lockservice.Exclusive {
+		l.highX = max(l.highX, r.Token)
+	}
+	l.written = max(l.written, r.Token) // everybody writes at once
+	l.holding = append(l.holding, k)
+	j.cover(k, l)
+	for _, o := range l.waiting {
+		ordered := !o.Try && !k.Try && o.p != k.p && (o.Mode == lockservice.Exclusive || k.Mode == lockservice.Exclusive)
+		if ordered && !c.judge.hostile && o.asked+latencyBound < k.asked {
+			c.judge.violate(k.p.index, "L6: %s gets %s, and %s asked for it %v earlier", k.p.name, k.Lock, o.p.name, k.asked-o.asked)
+		}
+	}
+}
+
+// extended is the oracle of windows: no two that exclude each other overlap.
+func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
+	c := j.c
+	if k.p.frozen == 0 {
+		k.until = max(k.until, k.p.booted(r.Deadline))
+	} else {
+		k.until = forever
+	}
+	for _, o := range l.holding {
+		if o == k || o.Mode == lockservice.Shared && k.Mode == lockservice.Shared || o.until <= c.now {
+			continue
+		}
+		if o.p.frozen > 0 || k.p.frozen > 0 {
+			c.reached("a clock stood still, and two held one lock")
+			continue
+		}
+		c.judge.violate(k.p.index, "L1: %s holds %s with token %d, and %s with token %d until %v later", k.p.name, k.Lock, k.token, o.p.name, o.token, o.until-c.now)
+	}
+}
+
+const forever = time.Duration(1 << 62)
+
+// ended notes that a holder or a waiter is none any more, by its own account.
+func (j *lockJudge) ended(k *lockCall) {
+	l := j.of(k.Lock)
+	gone := func(o *lockCall) bool { return o == k }
+	l.waiting = slices.DeleteFunc(l.waiting, gone)
+	if k.state == callHolds {
+		l.holding = slices.DeleteFunc(l.holding, gone)
+		k.until = min(k.until, j.c.now)
+		l.over = append(l.over, k)
+	}
+	k.state = callOver
+}
+
+// answered demands that who holds nothing changes nothing.
+func (j *lockJudge) answered(k *lockCall, what string, over bool, err error) {
+	switch {
+	case !over && err != nil:
+		j.c.judge.violate(k.p.index, "L3: the %s of %s by its holder %s fails: %v", what, k.Lock, k.p.name, err)
+	case over && err == nil:
+		j.c.judge.violate(k.p.index, "L3: %s, who does not hold %s, has its %s taken", k.p.name, k.Lock, what)
+	case over:
+		j.c.reached("who holds nothing was told so")
+	}
+}
+
+// resumed has the holders that were stopped do what they were about to: write once
+// more, before they look at the time.
+func (j *lockJudge) resumed(p *Peer) {
+	for _, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
+		l := j.ledgers[lock]
+		for _, k := range l.holding {
+			if k.p != p || k.until > j.c.now {
+				continue
+			}
+			j.c.reached("a holder was stopped beyond its lease")
+			if k.token < l.written {
+				j.c.reached("a late write was stopped by its token")
+			}
+		}
+	}
+}
+
+// cover notes the rare states of a grant.
+func (j *lockJudge) cover(k *lockCall, l *lockLedger) {
+	c := j.c
+	if len(l.holding) > 1 {
+		c.reached("a lock was shared")
+	}
+	if c.net.cutting > 0 {
+		c.reached("a lock was granted during a cut")
+	}
+	for i, s := range k.p.sees {
+		q := c.peers[i]
+		if q != k.p && (s.alive && !k.p.suspects[i]) != c.net.reaches(k.p, q) {
+			c.reached("a lock was granted in a false view")
+			break
+		}
+	}
+	if k.p.voters.Epoch > 1 {
+		c.reached("a lock was granted by voters that came later")
+	}
+}
+
+// settle has every client let go, waits until no voter is silent and all have heard of
+// the last list of voters, and demands that each lock that was ever wanted can be had.
+func (j *lockJudge) settle() {
+	c := j.c
+	if c.cfg.Locks.Voters == 0 {
+		return
+	}
+	for _, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
+		l := j.ledgers[lock]
+		calls := slices.Concat(l.waiting, l.holding)
+		slices.SortFunc(calls, func(a, b *lockCall) int {
+			return cmp.Or(cmp.Compare(a.p.index, b.p.index), cmp.Compare(a.id, b.id))
+		})
+		for _, k := range calls {
+			k.release()
+		}
+	}
+	if !j.wait(j.quiet(), func() bool { return !slices.ContainsFunc(c.peers, j.unsettled) }) {
+		c.judge.violate(0, "L5: %v after the last fault a voter is still silent, or has not the last list", j.quiet())
+	}
+	for i, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
+		p := c.peers[i%len(c.peers)]
+		k, err := p.acquire(lockservice.Call{Lock: lock, TTL: c.cfg.Locks.MaxTTL}, nil)
+		if err != nil {
+			c.judge.violate(p.index, "L5: %s cannot ask for %s: %v", p.name, lock, err)
+			continue
+		}
+		if !j.wait(lockPatience+c.cfg.Locks.MaxTTL*5/4, func() bool { return k.state == callHolds }) {
+			c.judge.violate(p.index, "L5: %s does not get %s in %v: %v", p.name, lock, lockPatience+c.cfg.Locks.MaxTTL*5/4, p.locks.node.Obstacle(k.id))
+		}
+		k.release()
+	}
+	for _, p := range c.peers {
+		if p.locks.node.Stats().Splits > 0 {
+			c.reached("owners split a vote")
+		}
+	}
+}
+
+// lockPatience is how long views take to become true, and a little longer.
+const lockPatience = 12 * time.Second
+
+// quiet is how long voters that have started may be silent, and lists of voters take.
+func (j *lockJudge) quiet() time.Duration {
+	return lockPatience + time.Duration(len(j.lists))*(j.c.cfg.Locks.MaxTTL+wallSkew)*5/4
+}
+
+func (j *lockJudge) unsettled(p *Peer) bool {
+	return p.locks.node.Quarantine(p.lockTime()) > 0 || int(p.voters.Epoch) < len(j.lists)
+}
+
+// wait lets time pass until done, for at most so long.
+func (j *lockJudge) wait(most time.Duration, done func() bool) bool {
+	for until := j.c.now + most; !done(); {
+		if j.c.now >= until {
+			return false
+		}
+		j.c.Run(100 * time.Millisecond)
+	}
+	return true
+}

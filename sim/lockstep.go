@@ -1,0 +1,230 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// lockVerbs are the steps of a peer that are about locks.
+var lockVerbs = []string{"lock", "trylock", "unlock", "renew"}
+
+// client is a program that wants one lock.
+type client struct {
+	call lockservice.Call
+	wait time.Duration // gives up then; 0: a minute
+	hold time.Duration // lets go then; 0: at unlock only
+}
+
+// compileLock reads "2 lock NAME ttl=1s wait=5s hold=2s shared manual".
+func (c *Cluster) compileLock(p *Peer, verb string, args []string) (func(), error) {
+	if c.cfg.Locks.Voters == 0 {
+		return nil, errors.New("there are no voters: a line like \"locks voters=3\" is wanted at the beginning")
+	}
+	if len(args) == 0 {
+		return nil, errors.New("the name of a lock is wanted")
+	}
+	w := client{call: lockservice.Call{Lock: args[0], TTL: c.cfg.Locks.MaxTTL, Try: verb == "trylock"}, wait: time.Minute}
+	if verb == "unlock" || verb == "renew" {
+		stale := arg(args, 1) == "stale"
+		if len(args) > 1 && !stale {
+			return nil, fmt.Errorf("stale or nothing is wanted, not %q", args[1])
+		}
+		return func() { p.speakFor(w.call.Lock, verb == "renew", stale) }, nil
+	}
+	for _, word := range args[1:] {
+		if err := w.option(word); err != nil {
+			return nil, err
+		}
+	}
+	if ttl := w.call.TTL; ttl < lockservice.LeastTTL || ttl > c.cfg.Locks.MaxTTL {
+		return nil, fmt.Errorf("a ttl of %v; %v to %v are allowed", ttl, lockservice.LeastTTL, c.cfg.Locks.MaxTTL)
+	}
+	return func() { w.want(p) }, nil
+}
+
+func (w *client) option(word string) (err error) {
+	name, value, _ := strings.Cut(word, "=")
+	switch name {
+	case "shared":
+		w.call.Mode = lockservice.Shared
+	case "manual":
+		w.call.Manual = true
+	case "ttl":
+		w.call.TTL, err = duration([]string{value}, 0)
+	case "wait":
+		w.wait, err = duration([]string{value}, 0)
+	case "hold":
+		w.hold, err = duration([]string{value}, 0)
+	default:
+		err = fmt.Errorf("ttl=, wait=, hold=, shared or manual is wanted, not %q", word)
+	}
+	return err
+}
+
+// want has p ask for the lock, hold it for its time, and give it back.
+func (w client) want(p *Peer) {
+	var k *lockCall
+	k, err := p.acquire(w.call, func(r lockservice.Result) {
+		if r.Event == lockservice.Acquired && w.hold > 0 {
+			p.locks.after(w.hold, func() {
+				if k.state == callHolds {
+					k.release()
+				}
+			})
+		}
+	})
+	if err != nil {
+		return // it does not run
+	}
+	p.locks.after(w.wait, func() {
+		if k.state == callWaits {
+			k.release()
+		}
+	})
+}
+
+// speakFor renews or releases a lock by the peer's last call for it that waits or
+// holds; or, if that is wanted or there is none, by the last one that is over.
+func (p *Peer) speakFor(lock string, renew, stale bool) {
+	if p.locks == nil || p.paused {
+		return
+	}
+	var live, over *lockCall
+	for _, k := range p.locks.calls {
+		last := &live
+		if k.state == callOver {
+			last = &over
+		}
+		if k.Lock == lock && (*last == nil || (*last).id < k.id) { // the last: no order
+			*last = k
+		}
+	}
+	k := live
+	if stale || k == nil {
+		k = over
+	}
+	switch {
+	case k == nil:
+	case renew:
+		k.renew()
+	default:
+		k.release()
+	}
+}
+
+// compileVoters reads "voters 1-3,5": the list that an operator gives to all.
+func (c *Cluster) compileVoters(args []string) (func(), error) {
+	if c.cfg.Locks.Voters == 0 {
+		return nil, errors.New("there are no voters to change")
+	}
+	peers, err := c.peersArg(strings.Join(args, ""))
+	if err != nil {
+		return nil, err
+	}
+	if len(peers) > lockservice.MaxVoters {
+		return nil, fmt.Errorf("%d voters; 1 to %d are allowed", len(peers), lockservice.MaxVoters)
+	}
+	var names []string
+	for _, p := range peers {
+		names = append(names, p.name)
+	}
+	slices.Sort(names)
+	return func() { c.locks.revise(slices.Compact(names)) }, nil
+}
+
+// revise has every peer reload with another list of voters, in its time. One that
+// differs by more than a name must be refused by all.
+func (j *lockJudge) revise(names []string) {
+	c := j.c
+	last := j.lists[len(j.lists)-1]
+	next := lockservice.Voters{Epoch: last.Epoch + 1, Names: names}
+	differ := 0
+	for _, n := range slices.Concat(last.Names, names) {
+		if !slices.Contains(last.Names, n) || !slices.Contains(names, n) {
+			differ++
+		}
+	}
+	if differ != 1 {
+		j.refused(next)
+		return
+	}
+	j.lists = append(j.lists, next)
+	c.note(Revised, 0, "the voters are to be %s", strings.Join(names, ", "))
+	for _, p := range c.peers {
+		f := newFate(c.cfg.Seed, next.Epoch, uint64(p.index))
+		c.At(c.now+f.between(0, 2*time.Second), func() { j.follow(p, next) })
+	}
+}
+
+func (j *lockJudge) refused(next lockservice.Voters) {
+	for _, p := range j.c.peers {
+		if p.locks == nil || !p.up || p.paused || p.voters.Epoch+1 != next.Epoch {
+			continue
+		}
+		if err := p.locks.node.Reload(p.lockTime(), next); err == nil {
+			j.c.judge.violate(p.index, "L7: %s takes voters that differ by several names", p.name)
+		}
+	}
+}
+
+// follow gives a peer a list, again and again until it takes it.
+func (j *lockJudge) follow(p *Peer, next lockservice.Voters) {
+	again := func() { j.c.At(j.c.now+time.Second, func() { j.follow(p, next) }) }
+	switch l := p.locks; {
+	case l == nil || !p.up || p.paused || p.voters.Epoch+1 < next.Epoch:
+		again()
+	case p.voters.Epoch >= next.Epoch:
+	case l.node.Reload(p.lockTime(), next) != nil:
+		j.c.reached("a change of voters had to wait")
+		again()
+	default:
+		p.voters = next
+		if len(l.held()) > 0 {
+			j.c.reached("voters changed under a lease")
+		}
+		j.c.trace("%s has the voters %s", p.name, strings.Join(next.Names, ", "))
+		l.carry()
+	}
+}
+
+// held returns the leases of a peer.
+func (l *locker) held() (list []*lockCall) {
+	for _, k := range l.calls { // who asks does not care for the order
+		if k.state == callHolds {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// freeze has the clock that measures durations stand still, until calm.
+func (p *Peer) freeze() {
+	if p.frozen == 0 {
+		p.frozen = max(p.c.now, 1)
+		p.c.note(Paused, p.index, "has a clock that stands still")
+		for _, k := range p.locks.held() {
+			k.until = forever
+		}
+	}
+}
+
+// thaw ends that.
+func (p *Peer) thaw() {
+	if p.frozen == 0 {
+		return
+	}
+	p.frozen = 0
+	if l := p.locks; l != nil {
+		for _, k := range l.held() {
+			if deadline, ok := l.node.Deadline(k.id); ok {
+				k.until = p.booted(deadline)
+			}
+		}
+		l.do(l.tick)
+	}
+}
