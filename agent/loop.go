@@ -103,7 +103,7 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 		a.acked = make(chan struct{})
 	}
 	waiters := a.waiters
-	if a.replica.Engine().Pending() == 0 {
+	if deltas, _ := a.replica.Engine().Pending(); deltas == 0 {
 		a.waiters = nil
 	} else {
 		waiters = nil

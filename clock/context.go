@@ -1,33 +1,61 @@
 package clock
 
 import (
-	"maps"
+	"iter"
 	"slices"
 )
 
 // CausalContext is the set of dots a replica has seen: a Span for each actor.
-type CausalContext struct{ spans map[Actor]*Span }
+type CausalContext struct {
+	actors []Actor // sorted
+	spans  []*Span // of each
+}
 
 // NewContext returns an empty context.
-func NewContext() *CausalContext { return &CausalContext{spans: make(map[Actor]*Span)} }
+func NewContext() *CausalContext { return new(CausalContext) }
+
+// find returns where a is, or belongs.
+func (c *CausalContext) find(a Actor) (int, bool) {
+	lo, hi := 0, len(c.actors)
+	for lo < hi {
+		switch mid := int(uint(lo+hi) >> 1); c.actors[mid].Compare(a) {
+		case 0:
+			return mid, true
+		case -1:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
+	}
+	return lo, false
+}
 
 // Span returns what has been seen of a, nil if nothing. The caller reads the
 // live span and must not change it.
-func (c *CausalContext) Span(a Actor) *Span { return c.spans[a] }
+func (c *CausalContext) Span(a Actor) *Span {
+	if i, ok := c.find(a); ok {
+		return c.spans[i]
+	}
+	return nil
+}
 
 // Ensure returns the live span of a, made if absent. Changes to it change c.
 func (c *CausalContext) Ensure(a Actor) *Span {
-	s := c.spans[a]
-	if s == nil {
-		s = new(Span)
-		c.spans[a] = s
+	i, ok := c.find(a)
+	if !ok {
+		c.insert(i, a, new(Span))
 	}
-	return s
+	return c.spans[i]
+}
+
+func (c *CausalContext) insert(i int, a Actor, s *Span) {
+	c.actors = slices.Insert(c.actors, i, a)
+	c.spans = slices.Insert(c.spans, i, s)
 }
 
 // Contains reports whether d has been seen.
 func (c *CausalContext) Contains(d Dot) bool {
-	s := c.spans[d.Actor]
+	s := c.Span(d.Actor)
 	return s != nil && s.Contains(d.Seq)
 }
 
@@ -39,20 +67,24 @@ func (c *CausalContext) AddRange(a Actor, first, last uint64) { c.Ensure(a).AddR
 
 // Join adds everything o has seen. o is not changed and not kept.
 func (c *CausalContext) Join(o *CausalContext) {
-	for a, s := range o.spans {
-		c.Ensure(a).Join(s)
+	for i, a := range o.actors {
+		c.Ensure(a).Join(o.spans[i])
 	}
 }
 
 // Covers reports whether c has seen everything o has.
 func (c *CausalContext) Covers(o *CausalContext) bool {
 	var none Span
-	for a, s := range o.spans {
-		mine := c.spans[a]
-		if mine == nil {
-			mine = &none
+	at := 0
+	for i, a := range o.actors {
+		for at < len(c.actors) && c.actors[at].Compare(a) < 0 {
+			at++
 		}
-		if !mine.Covers(s) {
+		mine := &none
+		if at < len(c.actors) && c.actors[at] == a {
+			mine = c.spans[at]
+		}
+		if !mine.Covers(o.spans[i]) {
 			return false
 		}
 	}
@@ -67,9 +99,11 @@ func (c *CausalContext) Equal(o *CausalContext) bool { return c.Covers(o) && o.C
 
 // Clone returns a copy that shares nothing with c.
 func (c *CausalContext) Clone() *CausalContext {
-	n := NewContext()
-	for a, s := range c.spans {
-		n.spans[a] = s.Clone()
+	n := &CausalContext{actors: slices.Clone(c.actors), spans: make([]*Span, len(c.spans))}
+	copies := make([]Span, len(c.spans))
+	for i, s := range c.spans {
+		copies[i] = Span{Base: s.Base, Ranges: slices.Clone(s.Ranges)}
+		n.spans[i] = &copies[i]
 	}
 	return n
 }
@@ -77,16 +111,29 @@ func (c *CausalContext) Clone() *CausalContext {
 // Vector returns the contiguous part of c: each actor's Base.
 func (c *CausalContext) Vector() Vector {
 	v := make(Vector, len(c.spans))
-	for a, s := range c.spans {
+	for i, s := range c.spans {
 		if s.Base > 0 {
-			v[a] = s.Base
+			v[c.actors[i]] = s.Base
 		}
 	}
 	return v
 }
 
-// Actors returns the actors of c, sorted.
-func (c *CausalContext) Actors() []Actor { return slices.SortedFunc(maps.Keys(c.spans), Actor.Compare) }
+// Actors returns the actors of c, sorted. The list is c's own: it is to be read, and
+// only until c changes.
+func (c *CausalContext) Actors() []Actor { return c.actors }
+
+// All ranges over the actors of c, sorted, and the live spans of each. c must not
+// change meanwhile.
+func (c *CausalContext) All() iter.Seq2[Actor, *Span] {
+	return func(yield func(Actor, *Span) bool) {
+		for i, a := range c.actors {
+			if !yield(a, c.spans[i]) {
+				return
+			}
+		}
+	}
+}
 
 // Len returns how many actors c knows.
-func (c *CausalContext) Len() int { return len(c.spans) }
+func (c *CausalContext) Len() int { return len(c.actors) }

@@ -25,7 +25,10 @@ func NewActor(now time.Time, random uint64) Actor {
 
 // Compare orders actors by birth, then by their random bits.
 func (a Actor) Compare(b Actor) int {
-	return cmp.Or(cmp.Compare(a.Birth, b.Birth), cmp.Compare(a.Rand, b.Rand))
+	if c := cmp.Compare(a.Birth, b.Birth); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Rand, b.Rand)
 }
 
 // IsZero reports whether a is the zero Actor, which names nobody.

@@ -79,8 +79,8 @@ func (c *CausalContext) AppendTo(dst []byte) []byte {
 		}
 	}
 	dst = wire.AppendArray(dst, 3*n)
-	for _, a := range c.Actors() {
-		s := c.spans[a]
+	for i, a := range c.actors {
+		s := c.spans[i]
 		if s.Head() == 0 {
 			continue
 		}
@@ -98,7 +98,7 @@ func (c *CausalContext) AppendTo(dst []byte) []byte {
 }
 
 // ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxActors
-// actors and wire.MaxGapRanges ranges in all, each well formed.
+// actors, sorted, and wire.MaxGapRanges ranges in all, each well formed.
 func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	n := r.ArrayLen()
 	if n%3 != 0 || n/3 > wire.MaxActors {
@@ -126,10 +126,10 @@ func ReadContext(r *wire.Reader) (*CausalContext, error) {
 			s.Ranges = append(s.Ranges, Range{first, last})
 			end = last
 		}
-		c.spans[a] = s
-	}
-	if r.Err() == nil && len(c.spans) != n/3 {
-		r.Fail("context")
+		if at := len(c.actors); at > 0 && c.actors[at-1].Compare(a) >= 0 {
+			r.Fail("context actors")
+		}
+		c.insert(i, a, s)
 	}
 	if r.Err() != nil {
 		return nil, r.Err()

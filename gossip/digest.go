@@ -3,7 +3,6 @@ package gossip
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -179,12 +178,13 @@ const (
 // setOffset takes the median again, when a clock was heard or a peer came or went.
 func (e *Engine) setOffset(now time.Time) {
 	e.offsetAt = now
-	offsets := make([]time.Duration, 1, 8)
+	e.clocks = append(e.clocks[:0], 0) // its own
 	for _, p := range e.living {
 		if p.hasOffset {
-			offsets = append(offsets, p.offset)
+			e.clocks = append(e.clocks, p.offset)
 		}
 	}
-	slices.Sort(offsets)
-	e.offset = offsets[(len(offsets)-1)/2]
+	middle := (len(e.clocks) - 1) / 2
+	nth(e.clocks, middle, func(a, b time.Duration) bool { return a < b })
+	e.offset = e.clocks[middle]
 }

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -57,13 +58,19 @@ type Engine struct {
 	cloned    bool
 	maxStamp  clock.Timestamp      // the latest written or merged here, or said to exist
 	living    []*peer              // those of peers that are up
+	actors    []clock.Actor        // theirs
 	peersAt   time.Time            // not after anything is due for one of them
 	awaited   []*peer              // those for whom something is, or was
+	loaded    []*peer              // those for whom deltas wait
+	ranks     []ranked             // see children
+	clocks    []time.Duration      // see setOffset
+	names     map[string]uint64    // of peers that are up, while some are not: their latest birth
 	claimants []*peer              // whose claims are not promoted yet
 	snap      *clock.CausalContext // see snapshot
 	snapAt    uint64
 	offset    time.Duration // see Offset
 	offsetAt  time.Time     // when it was taken
+	views     uint64        // counts the calls of SetView
 	members   uint64        // who counts for stability
 	stats     Stats
 }
@@ -109,6 +116,8 @@ type peer struct {
 	rtt       time.Duration // until its last answer; 0 before
 	greetAt   time.Time     // when it is told of the workers here
 	awaited   bool          // it is in the engine's list
+	loaded    bool          // it is in that
+	view      uint64        // the last that had it
 }
 
 type head struct {
@@ -286,17 +295,19 @@ func (e *Engine) rotateMarks(now time.Time) {
 
 // SetView tells the engine who the others are: everyone known, dead ones too.
 func (e *Engine) SetView(now time.Time, peers []Peer) {
-	known := make(map[clock.Actor]*peer, len(peers))
+	e.views++
 	e.peers = e.peers[:0]
 	joined := false
 	for _, p := range peers {
-		if p.Actor == e.cfg.Self || known[p.Actor] != nil {
+		old := e.byActor[p.Actor]
+		if p.Actor == e.cfg.Self || old != nil && old.view == e.views {
 			continue
 		}
-		old := e.byActor[p.Actor]
 		if old == nil {
 			old = &peer{window: initialWindow, tokens: packetBurst}
+			e.byActor[p.Actor] = old
 		}
+		old.view = e.views
 		if p.Alive && !old.Alive {
 			joined = true
 			old.joined = now
@@ -313,23 +324,36 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.sent, old.headAt, old.asked, old.greetAt = nil, time.Time{}, time.Time{}, time.Time{}
 		}
 		old.Peer = p
-		known[p.Actor] = old
 		e.peers = append(e.peers, old)
 	}
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
-	e.byActor = known
-	e.living = e.living[:0:0]
-	for _, p := range e.peers {
-		if p.Alive {
-			e.living = append(e.living, p)
-		}
-	}
+	maps.DeleteFunc(e.byActor, func(_ clock.Actor, p *peer) bool { return p.view != e.views })
+	e.setLiving()
+	e.unload()
 	clear(e.targets)
 	e.setOffset(now)
 	e.setMembers()
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now
+	}
+}
+
+// setLiving takes who of the peers is up, and under which names.
+func (e *Engine) setLiving() {
+	e.living, e.actors = make([]*peer, 0, len(e.peers)), e.actors[:0]
+	for _, p := range e.peers {
+		if p.Alive {
+			e.living = append(e.living, p)
+			e.actors = append(e.actors, p.Actor)
+		}
+	}
+	e.names = nil
+	if len(e.living) < len(e.peers) {
+		e.names = make(map[string]uint64, len(e.living))
+		for _, p := range e.living {
+			e.names[p.Name] = max(e.names[p.Name], p.Actor.Birth)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -47,6 +48,10 @@ func (e *Engine) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
 		if p.behind {
 			continue
 		}
+		if !p.loaded {
+			p.loaded = true
+			e.loaded = append(e.loaded, p)
+		}
 		for _, d := range deltas {
 			p.queued += d.Size()
 		}
@@ -90,58 +95,99 @@ func (e *Engine) targetsOf(origin clock.Actor) []*peer {
 // returns those below this peer in the tree of that order: fanout at each level.
 func (e *Engine) children(origin clock.Actor) []*peer {
 	at := 0 // the origin's own place is before the others
-	own := mix(origin, e.cfg.Self)
-	hashes := make([]uint64, len(e.living), 2*len(e.living)+1)
-	ranks := hashes[len(hashes):]
+	seed := stir(0x9e3779b97f4a7c15, origin)
+	own := stir(seed, e.cfg.Self)
+	list := e.ranks[:0]
 	if origin != e.cfg.Self {
 		at = 1
-		ranks = append(ranks, own)
+		list = append(list, ranked{own, -1})
 	}
-	for i, p := range e.living {
-		if p.Actor == origin {
+	for i, a := range e.actors {
+		if a == origin {
 			continue
 		}
-		hashes[i] = mix(origin, p.Actor)
-		ranks = append(ranks, hashes[i])
-		if origin != e.cfg.Self && hashes[i] < own {
+		hash := stir(seed, a)
+		list = append(list, ranked{hash, i})
+		if origin != e.cfg.Self && hash < own {
 			at++
 		}
 	}
+	e.ranks = list
 	first := at * e.cfg.Fanout
-	if first >= len(ranks) {
+	if first >= len(list) {
 		return nil
 	}
-	slices.Sort(ranks)
-	ranks = ranks[first:min(first+e.cfg.Fanout, len(ranks))]
-	t := make([]*peer, len(ranks))
-	for i, p := range e.living {
-		if k := slices.Index(ranks, hashes[i]); k >= 0 && p.Actor != origin {
-			t[k] = p
+	last := min(first+e.cfg.Fanout, len(list))
+	nth(list, first, ranked.less)
+	nth(list[first:], last-first-1, ranked.less)
+	slices.SortFunc(list[first:last], func(a, b ranked) int { return cmp.Compare(a.hash, b.hash) })
+	t := make([]*peer, 0, last-first)
+	for _, r := range list[first:last] {
+		if r.peer >= 0 {
+			t = append(t, e.living[r.peer])
 		}
 	}
-	return slices.DeleteFunc(t, func(p *peer) bool { return p == nil })
+	return t
+}
+
+// ranked is a living peer, -1 for this one, and its place in a tree.
+type ranked struct {
+	hash uint64
+	peer int
+}
+
+func (r ranked) less(o ranked) bool { return r.hash < o.hash }
+
+// nth puts at list[n] what would be there if list were sorted: nothing before it is
+// greater, nothing after it less (Hoare's selection, 1961).
+func nth[T any](list []T, n int, less func(a, b T) bool) {
+	for len(list) > 1 {
+		pivot := list[len(list)/2]
+		i, j := 0, len(list)-1
+		for i <= j {
+			for less(list[i], pivot) {
+				i++
+			}
+			for less(pivot, list[j]) {
+				j--
+			}
+			if i <= j {
+				list[i], list[j] = list[j], list[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case n <= j:
+			list = list[:j+1]
+		case n >= i:
+			list, n = list[i:], n-i
+		default:
+			return
+		}
+	}
 }
 
 // mix is a fixed hash of two actors: every peer must compute the same tree.
-func mix(a, b clock.Actor) uint64 {
-	h := uint64(0x9e3779b97f4a7c15)
-	for _, x := range [...]uint64{a.Birth, a.Rand, b.Birth, b.Rand} {
-		h = (h ^ x) * 0xbf58476d1ce4e5b9
-		h ^= h >> 29
-	}
-	return h
+func mix(a, b clock.Actor) uint64 { return stir(stir(0x9e3779b97f4a7c15, a), b) }
+
+func stir(h uint64, a clock.Actor) uint64 {
+	h = (h ^ a.Birth) * 0xbf58476d1ce4e5b9
+	h ^= h >> 29
+	h = (h ^ a.Rand) * 0xbf58476d1ce4e5b9
+	return h ^ h>>29
 }
 
 // Flush makes envelopes of everything that waits, as far as windows allow.
 func (e *Engine) Flush(now time.Time) { e.flush(now) }
 
-// Pending returns how many deltas wait for peers.
-func (e *Engine) Pending() int {
-	n := 0
-	for _, p := range e.peers {
-		n += len(p.urgent) + len(p.bulk)
+// Pending returns how many deltas wait for peers, and how many bytes.
+func (e *Engine) Pending() (deltas, bytes int) {
+	for _, p := range e.loaded {
+		deltas += len(p.urgent) + len(p.bulk)
+		bytes += p.queued
 	}
-	return n
+	return deltas, bytes
 }
 
 func (e *Engine) flush(now time.Time) {
@@ -149,10 +195,8 @@ func (e *Engine) flush(now time.Time) {
 	if len(e.peers) > 0 {
 		e.stats.Flushes++
 	}
-	for _, p := range e.peers {
-		if !p.Alive {
-			continue
-		}
+	slices.SortFunc(e.loaded, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
+	for _, p := range e.loaded {
 		for len(p.urgent) > 0 {
 			p.urgent = p.urgent[e.sendDeltas(now, p, p.urgent, Urgent):]
 		}
@@ -160,9 +204,18 @@ func (e *Engine) flush(now time.Time) {
 			p.bulk = p.bulk[e.sendDeltas(now, p, p.bulk, Bulk):]
 		}
 		if len(p.bulk) == 0 && len(p.urgent) == 0 {
-			p.urgent, p.bulk, p.queued = p.urgent[:0:0], nil, 0
+			p.dropQueue()
 		}
 	}
+	e.unload()
+}
+
+// unload forgets of whom nothing waits.
+func (e *Engine) unload() {
+	e.loaded = slices.DeleteFunc(e.loaded, func(p *peer) bool {
+		p.loaded = e.byActor[p.Actor] == p && len(p.urgent)+len(p.bulk) > 0
+		return !p.loaded
+	})
 }
 
 // sendDeltas makes one frame from the front of queue and returns how many deltas

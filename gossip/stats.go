@@ -47,11 +47,8 @@ func (e *Engine) Stats() Stats {
 	for k, v := range e.stats.Refused {
 		s.Refused[k] = v
 	}
-	s.Pending = e.Pending()
+	s.Pending, s.QueuedBytes = e.Pending()
 	s.Gaps = len(e.gaps)
-	for _, p := range e.peers {
-		s.QueuedBytes += p.queued
-	}
 	return s
 }
 

@@ -38,8 +38,8 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 // syncs counts the peers that owe this one an answer.
 func (e *Engine) syncs() int {
 	n := 0
-	for _, p := range e.living {
-		if !p.asked.IsZero() {
+	for _, p := range e.awaited {
+		if p.Alive && !p.asked.IsZero() && e.byActor[p.Actor] == p {
 			n++
 		}
 	}
@@ -69,8 +69,8 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 // the answer repeat them.
 func bounded(c *clock.CausalContext) *clock.CausalContext {
 	ranges := 0
-	for _, a := range c.Actors() {
-		ranges += len(c.Span(a).Ranges)
+	for _, s := range c.All() {
+		ranges += len(s.Ranges)
 	}
 	if ranges <= wire.MaxGapRanges {
 		return c
@@ -246,12 +246,14 @@ func (e *Engine) pushes(a clock.Actor, p *peer) bool {
 // remaining counts the live records above a context.
 func (e *Engine) remaining(theirs *clock.CausalContext) int {
 	n := 0
-	for _, a := range e.store.Context().Actors() {
+	for a, mine := range e.store.Context().All() {
 		base := uint64(0)
 		if s := theirs.Span(a); s != nil {
 			base = s.Base
 		}
-		n += e.store.LiveAbove(a, base)
+		if base < mine.Head() {
+			n += e.store.LiveAbove(a, base)
+		}
 	}
 	return n
 }
@@ -332,14 +334,18 @@ func (e *Engine) Stable() clock.Vector {
 	if !e.synced {
 		return clock.Vector{}
 	}
-	v := e.store.Context().Vector()
+	var counted []*peer
 	for _, p := range e.peers {
-		if e.replaced(p) {
+		switch {
+		case e.replaced(p):
 			continue
-		}
-		if p.acked == nil || p.Alive && p.members != e.members {
+		case p.acked == nil || p.Alive && p.members != e.members:
 			return clock.Vector{}
 		}
+		counted = append(counted, p)
+	}
+	v := e.store.Context().Vector()
+	for _, p := range counted {
 		for a := range v {
 			s := p.acked.Span(a)
 			if s == nil {
@@ -357,10 +363,6 @@ func (e *Engine) replaced(p *peer) bool {
 	if p.Alive {
 		return false
 	}
-	for _, q := range e.peers {
-		if q.Alive && q.Name == p.Name && q.Actor.Birth >= p.Actor.Birth {
-			return true
-		}
-	}
-	return false
+	latest, up := e.names[p.Name]
+	return up && latest >= p.Actor.Birth
 }

@@ -199,6 +199,9 @@ func (c *Cluster) bound() time.Duration { return time.Minute + max(c.spread()-ma
 
 // spread is how far the clocks are apart.
 func (c *Cluster) spread() time.Duration {
+	if len(c.cfg.Clocks) == 0 {
+		return 0
+	}
 	least, most := c.peers[0].wall(), c.peers[0].wall()
 	for _, p := range c.peers {
 		if w := p.wall(); w.Before(least) {

@@ -179,8 +179,8 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	if q := p.r.Engine().Stats().QueuedBytes; q > j.queue {
-		j.violate(p.index, "O5: %d bytes wait on %s", q, p.name)
+	if _, bytes := p.r.Engine().Pending(); bytes > j.queue {
+		j.violate(p.index, "O5: %d bytes wait on %s", bytes, p.name)
 	}
 	last := lastChanges(changes)
 	for i, ch := range changes {
