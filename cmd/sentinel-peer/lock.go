@@ -207,16 +207,13 @@ func (r *lockRun) attend(ctx context.Context, lease *heldLease, cmd *exec.Cmd, g
 	}
 }
 
-// errCommand is the end of the command, which has said itself what was wrong.
-var errCommand = errors.New("the command failed")
-
-// passed returns the command's exit code.
+// passed returns the command's exit code. It has said itself what was wrong.
 func passed(cmd *exec.Cmd, err error) error {
 	if cmd.ProcessState == nil {
 		return ours(err)
 	}
 	if code := exitCode(cmd.ProcessState); code != 0 {
-		return &exitError{code, errCommand}
+		return &exitError{code, errShown}
 	}
 	return nil
 }

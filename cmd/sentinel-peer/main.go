@@ -33,6 +33,9 @@ type exitError struct {
 	err  error
 }
 
+// errShown is a failure that the user has been shown already.
+var errShown = errors.New("it has been shown")
+
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
@@ -47,7 +50,7 @@ func run(args []string) int {
 	if err == nil {
 		return 0
 	}
-	if !errors.Is(err, errCommand) {
+	if !errors.Is(err, errShown) {
 		fmt.Fprintln(os.Stderr, "sentinel-peer:", err)
 	}
 	var e *exitError
@@ -79,7 +82,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion(), newConfig(), newCompletion(), newMan())
+	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
 	root.AddCommand(clientCommands()...)
 	root.AddCommand(hiddenCommands()...)
 	return root

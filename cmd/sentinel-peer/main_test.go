@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
 // TestMain makes this test binary the daemon when it is started as one.
@@ -26,6 +29,7 @@ func TestMain(m *testing.M) {
 //	exits CODE ARGS...   run sentinel-peer and expect this exit code
 //	ready HOST:PORT      wait until the daemon there is ready
 //	exists-soon FILE     wait until it does
+//	gone-soon NAME       wait until the peer of that name is not alive
 //	shows REGEXP ARGS... run sentinel-peer until it prints that, or no more with !
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -78,6 +82,19 @@ func TestScripts(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
 				defer cancel()
 				ts.Check(until(ctx, args[0], func() error { _, err := os.Stat(ts.MkAbs(args[0])); return err }))
+			},
+			"gone-soon": func(ts *testscript.TestScript, _ bool, args []string) {
+				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
+				defer cancel()
+				c := client{addr: ts.Getenv("SENTINEL_HTTP"), timeout: demoPatience}
+				ts.Check(until(ctx, args[0], func() error {
+					var list []agent.Member
+					err := c.do(ctx, "GET", "/v1/members", nil, nil, nil, &list)
+					if slices.ContainsFunc(list, func(m agent.Member) bool { return m.Name == args[0] && m.State == "alive" }) {
+						err = errors.New("it is alive")
+					}
+					return err
+				}))
 			},
 			"ready": func(ts *testscript.TestScript, _ bool, args []string) {
 				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)

@@ -1,0 +1,327 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+)
+
+// finding is one line of the doctor's.
+type finding struct {
+	Check   string `json:"check"`
+	Verdict string `json:"verdict"` // ok, warn or fail
+	Detail  string `json:"detail"`
+	Advice  string `json:"advice,omitempty"`
+}
+
+// doctor looks at one machine as a daemon with these settings would find it.
+type doctor struct {
+	daemon
+	client
+	keys     [][]byte
+	running  *agent.Member // the peer of the daemon that runs here, if one does
+	peers    []agent.Member
+	findings []finding
+}
+
+const doctorPatience = 3 * time.Second // for any one question
+
+func newDoctor() *cobra.Command {
+	var d doctor
+	cmd := &cobra.Command{
+		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if there is something",
+		Long: `Look, with the settings of 'agent', for what keeps a peer from working: settings and key,
+the folder for state, ports, UDP, the peers to join, and the daemon that runs, its clock
+and its members. Each line says what to do.`,
+		Example: "  sentinel-peer doctor --config /etc/sentinel-peer.yaml\n  sentinel-peer doctor --cluster farm --key-file key --join n1.local:7946",
+		Args:    args(cobra.NoArgs),
+	}
+	f := cmd.Flags()
+	d.flags(f)
+	f.StringVarP(&d.output, "output", "o", "table", "table, json or ndjson")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := settle(cmd, d.config); err != nil {
+			return err
+		}
+		if d.output != "table" && d.output != "json" && d.output != "ndjson" {
+			return usage(fmt.Errorf("-o %q: want table, json or ndjson", d.output))
+		}
+		d.out, d.addr, d.timeout = cmd.OutOrStdout(), d.http, doctorPatience
+		if err := d.prepare(); err != nil {
+			return err
+		}
+		d.examine(cmd.Context())
+		return d.report()
+	}
+	return cmd
+}
+
+func (d *doctor) add(verdict, check, advice, format string, args ...any) {
+	d.findings = append(d.findings, finding{check, verdict, fmt.Sprintf(format, args...), advice})
+}
+
+func (d *doctor) examine(ctx context.Context) {
+	d.settings()
+	d.meet(ctx)
+	d.state()
+	d.ports()
+	d.udp()
+	for _, seed := range d.join {
+		d.seed(ctx, seed)
+	}
+	if d.running != nil {
+		d.members()
+	}
+}
+
+func (d *doctor) settings() {
+	if d.cluster == "" {
+		d.add("fail", "settings", "name it with --cluster, $SENTINEL_CLUSTER or in the file of --config", "no cluster is named")
+	} else {
+		d.add("ok", "settings", "", "cluster %q", d.cluster)
+	}
+	if _, err := parseRules(d.rules); err != nil {
+		d.add("fail", "settings", "correct the rule", "%v", err)
+	}
+	var err error
+	host, _, _ := net.SplitHostPort(d.bind)
+	switch d.keys, err = readKeys(d.keyFile); {
+	case err != nil:
+		d.add("fail", "key", "make one with 'sentinel-peer keygen', the same on every peer", "%v", err)
+	case d.keyFile == "" && !isLoopback(host):
+		d.add("fail", "key", "make one with 'sentinel-peer keygen' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
+	case d.keyFile == "":
+		d.add("ok", "key", "", "none, and none is needed on loopback")
+	default:
+		d.keyMode()
+	}
+}
+
+// keyMode looks who may read the key.
+func (d *doctor) keyMode() {
+	stat, err := os.Stat(d.keyFile)
+	if err == nil && runtime.GOOS != "windows" && stat.Mode().Perm()&0o077 != 0 {
+		d.add("warn", "key", "chmod 600 "+d.keyFile, "others than its owner may read %s", d.keyFile)
+		return
+	}
+	d.add("ok", "key", "", "%d in %s", len(d.keys), d.keyFile)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// meet asks the daemon that runs here.
+func (d *doctor) meet(ctx context.Context) {
+	err := d.do(ctx, "GET", "/v1/members", nil, nil, nil, &d.peers)
+	var e *exitError
+	switch {
+	case errors.As(err, &e) && e.code == exitUnreachable:
+		d.add("ok", "daemon", "", "none runs at %s", d.addr)
+		return
+	case err != nil:
+		d.add("warn", "daemon", "is it one of another program, or behind TLS or a token?", "at %s: %v", d.addr, err)
+		return
+	}
+	for i, m := range d.peers {
+		if m.Self {
+			d.running = &d.peers[i]
+		}
+	}
+	if err := d.own(ctx); err != nil {
+		d.add("fail", "daemon", "see 'join' below: it must sync with one peer", "at %s: %v", d.addr, err)
+		return
+	}
+	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &agent.Member{}).Name, d.addr)
+}
+
+func (d *doctor) state() {
+	dir := d.stateDir
+	var err error
+	if dir == noState {
+		d.add("warn", "state", "name a folder with --state-dir", "nothing is kept: after a restart a voter waits for --max-ttl")
+		return
+	}
+	if dir == "" {
+		name, _ := os.Hostname()
+		dir, err = defaultState(d.cluster, cmp.Or(d.name, name))
+	}
+	var probe *os.File
+	if err == nil {
+		probe, err = os.CreateTemp(existing(dir), "doctor-")
+	}
+	if err != nil {
+		d.add("fail", "state", "name a folder with --state-dir that this user may write", "%v", err)
+		return
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	d.add("ok", "state", "", "%s can be written", dir)
+}
+
+// existing is dir, or the nearest folder above it that exists: there dir can be made.
+func existing(dir string) string {
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
+// ports are free, or taken by the daemon that runs here.
+func (d *doctor) ports() {
+	if d.running != nil {
+		d.add("ok", "ports", "", "%s and %s are the daemon's", d.running.Addr, d.addr)
+		return
+	}
+	for _, want := range []struct{ flag, network, addr string }{{"--bind", "tcp", d.bind}, {"--bind", "udp", d.bind}, {"--http", "tcp", d.http}} {
+		if err := listen(want.network, want.addr); err != nil {
+			d.add("fail", "ports", "stop the other program, or choose another "+want.flag, "%v", err)
+			continue
+		}
+		d.add("ok", "ports", "", "%s %s is free", want.network, want.addr)
+	}
+}
+
+// listen opens an address for a moment.
+func listen(network, addr string) error {
+	var l io.Closer
+	var err error
+	if network == "udp" {
+		l, err = net.ListenPacket(network, addr)
+	} else {
+		l, err = net.Listen(network, addr)
+	}
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// udp sends a packet to this machine itself: what stops that is here.
+func (d *doctor) udp() {
+	host, _, err := net.SplitHostPort(d.bind)
+	if err == nil {
+		err = echo(host)
+	}
+	if err != nil {
+		d.add("fail", "udp", "look for a firewall of this machine", "a packet to %s does not arrive: %v", host, err)
+		return
+	}
+	d.add("ok", "udp", "", "a packet to %s arrives", cmp.Or(host, "this machine"))
+}
+
+func echo(host string) error {
+	l, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	conn, err := net.Dial("udp", l.LocalAddr().String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("sentinel-peer doctor")); err != nil {
+		return err
+	}
+	if err := l.SetReadDeadline(time.Now().Add(doctorPatience)); err != nil {
+		return err
+	}
+	_, _, err = l.ReadFrom(make([]byte, 64))
+	return err
+}
+
+// seed asks each address of a seed whether it would take us.
+func (d *doctor) seed(ctx context.Context, seed string) {
+	host, port, err := net.SplitHostPort(seed)
+	if err != nil {
+		host = strings.Trim(seed, "[]")
+		_, port, _ = net.SplitHostPort(d.bind)
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		d.add("fail", "join", "correct the name, or the name server", "%s: %v", seed, err)
+		return
+	}
+	for _, ip := range addrs {
+		addr := net.JoinHostPort(ip, port)
+		switch err := transport.Probe(ctx, addr, d.cluster, d.keys); {
+		case err == nil:
+			d.add("ok", "join", "", "%s would take us", addr)
+		case isNetwork(err):
+			d.add("fail", "join", "is a peer up there? TCP and UDP must be open, and its --bind reachable from here", "%s: %v", addr, err)
+		default:
+			d.add("fail", "join", "use the same --cluster, --key-file and version on every peer", "%s: %v", addr, err)
+		}
+	}
+}
+
+func isNetwork(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF)
+}
+
+// members are the others as the daemon sees them.
+func (d *doctor) members() {
+	for _, m := range d.peers {
+		for _, p := range m.Problems {
+			d.add("fail", "members", memberAdvice[p], "%s (%s): %s, its clock is off by %v", m.Name, m.Addr, p, m.ClockOffset.Round(time.Millisecond))
+		}
+		if m.State == "dead" {
+			d.add("fail", "members", fmt.Sprintf("start it, or give up on it: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
+		}
+	}
+	d.add("ok", "members", "", "%d known", len(d.peers))
+}
+
+var memberAdvice = map[string]string{
+	"clone":          "two peers ran from one copy: restart one of them",
+	"duplicate name": "give each peer a --name of its own",
+	"clock skew":     "run NTP there: clocks must agree within a minute",
+	"rules differ":   "give every peer the same --rule settings",
+}
+
+func (d *doctor) report() error {
+	failed := 0
+	for _, f := range d.findings {
+		if f.Verdict == "fail" {
+			failed++
+		}
+	}
+	var err error
+	if d.output == "ndjson" {
+		for _, f := range d.findings {
+			err = errors.Join(err, d.show(f, "", nil))
+		}
+	} else {
+		err = d.show(d.findings, "VERDICT\tCHECK\tWHAT\tWHAT TO DO", func(w io.Writer) {
+			for _, f := range d.findings {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Verdict, f.Check, f.Detail, cmp.Or(f.Advice, "-"))
+			}
+		})
+	}
+	if err == nil && failed > 0 {
+		err = unhealthy(fmt.Errorf("%d of %d checks failed", failed, len(d.findings)))
+	}
+	return err
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// look is what one look at a daemon shows, judged.
+type look struct {
+	Healthy  bool                        `json:"healthy"`
+	Verdict  string                      `json:"verdict"`
+	Problems []string                    `json:"problems"`
+	Members  []agent.Member              `json:"members"`
+	Stats    lookStats                   `json:"stats"`
+	Queues   map[string]agent.QueueStats `json:"queues"`
+	Leases   int                         `json:"leases"` // that the daemon holds for its clients
+}
+
+// lookStats are the numbers of /v1/stats that are shown.
+type lookStats struct {
+	Reads         uint64         `json:"reads"`
+	Writes        uint64         `json:"writes"`
+	Conflicts     uint64         `json:"conflicts"`
+	PendingWrites int            `json:"pending_writes"`
+	Subscriptions int            `json:"subscriptions"`
+	Workers       map[string]int `json:"workers"`
+	Store         struct {
+		Keys   int    `json:"keys"`
+		Bytes  int    `json:"bytes"`
+		Merged uint64 `json:"merged"`
+	} `json:"store"`
+	Transport struct {
+		Refused map[string]uint64 `json:"refused"`
+		Missing int               `json:"missing"`
+	} `json:"transport"`
+}
+
+const (
+	silence    = 30 * time.Second // after which a live peer has been heard of for too long ago
+	lockProbe  = "sentinel-peer-status"
+	probeLimit = 2 * time.Second // for a majority of voters to answer
+)
+
+// look asks the daemon for all that status and top show.
+func (c *client) look(ctx context.Context) (*look, error) {
+	l := &look{Problems: []string{}}
+	if err := c.do(ctx, "GET", "/v1/members", nil, nil, nil, &l.Members); err != nil {
+		return nil, err
+	}
+	var stats struct {
+		lookStats
+		Queues map[string]agent.QueueStats `json:"queues"`
+	}
+	if err := c.do(ctx, "GET", "/v1/stats", nil, nil, nil, &stats); err != nil {
+		return nil, err
+	}
+	l.Stats, l.Queues = stats.lookStats, stats.Queues
+	var held api.Locks
+	if err := c.do(ctx, "GET", "/v1/locks", nil, nil, nil, &held); err != nil {
+		return nil, err
+	}
+	l.Leases = held.Count
+	if err := c.own(ctx); err != nil {
+		l.Problems = append(l.Problems, err.Error())
+	}
+	l.judge(time.Now())
+	if err := c.majority(ctx); err != nil {
+		l.Problems = append(l.Problems, err.Error())
+	}
+	l.conclude()
+	return l, nil
+}
+
+// own says what is wrong with the daemon itself, if it can be reached.
+func (c *client) own(ctx context.Context) error {
+	err := c.do(ctx, "GET", "/readyz", nil, nil, nil, nil)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return fmt.Errorf("this peer is not ready: %w", refused)
+	}
+	return err
+}
+
+// majority says that locks are out of order. Who may not ask is told nothing.
+func (c *client) majority(ctx context.Context) error {
+	brief := *c
+	brief.timeout = min(c.timeout, probeLimit)
+	err := brief.do(ctx, "GET", keyPath("/v1/locks/", lockProbe), nil, nil, nil, nil)
+	var e *exitError
+	if err == nil || errors.As(err, &e) && e.code == exitNotAllowed {
+		return nil
+	}
+	return fmt.Errorf("locks: %w", err)
+}
+
+// judge names what is wrong with the members, at a moment of this machine's clock.
+func (l *look) judge(now time.Time) {
+	for _, m := range l.Members {
+		switch {
+		case m.State == "dead":
+			l.Problems = append(l.Problems, fmt.Sprintf("%s is down since %s: bring it back, or give up on it by 'sentinel-peer forget %s'", m.Name, m.Since.Local().Format(time.DateTime), m.Name))
+		case m.State == "alive" && !m.Self && now.Sub(m.Contact) > silence:
+			l.Problems = append(l.Problems, fmt.Sprintf("%s was last heard of %s ago", m.Name, now.Sub(m.Contact).Round(time.Second)))
+		}
+		for _, p := range m.Problems {
+			l.Problems = append(l.Problems, m.Name+": "+p)
+		}
+	}
+}
+
+// conclude says all of it in one sentence.
+func (l *look) conclude() {
+	alive, known := 0, 0
+	for _, m := range l.Members {
+		if m.State == "alive" {
+			alive++
+		}
+		if m.State != "left" {
+			known++
+		}
+	}
+	l.Healthy = len(l.Problems) == 0
+	l.Verdict = fmt.Sprintf("healthy: %d of %d peers alive, %d writes wait for others", alive, known, l.Stats.PendingWrites)
+	if !l.Healthy {
+		l.Verdict = fmt.Sprintf("unhealthy: %d of %d peers alive; %s", alive, known, l.Problems[0])
+		if more := len(l.Problems) - 1; more > 0 {
+			l.Verdict += fmt.Sprintf(" (and %d more)", more)
+		}
+	}
+}
+
+// write prints what fits on one screen, below the verdict.
+func (l *look) write(out io.Writer, now time.Time) error {
+	for _, p := range l.Problems[min(1, len(l.Problems)):] { // the first is in the verdict
+		fmt.Fprintf(out, "  %s\n", p)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nPEER\tSTATE\tLAG\tHEARD\tCLOCK\tADDR\tHTTP")
+	for _, m := range l.Members {
+		name, heard := m.Name, "-"
+		if m.Self {
+			name += " (this)"
+		} else if !m.Contact.IsZero() {
+			heard = max(now.Sub(m.Contact), 0).Round(100*time.Millisecond).String() + " ago"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%v\t%s\t%s\n", name, m.State, m.Lag, heard, m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(l.Queues) > 0 {
+		fmt.Fprintln(w, "\nQUEUE\tPENDING\tDELAYED\tCLAIMED\tDONE\tDEAD\tLOST HERE")
+		for _, name := range slices.Sorted(maps.Keys(l.Queues)) {
+			q := l.Queues[name]
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, q.Depth.Pending, q.Depth.Delayed, q.Depth.Claimed, q.Depth.Done, q.Depth.Dead, q.Lost)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(out, "\n%s\n", strings.Join(l.numbers(), "   "))
+	return err
+}
+
+// numbers are the rest, a few words each.
+func (l *look) numbers() []string {
+	s := l.Stats
+	list := []string{
+		fmt.Sprintf("keys %d (%s)", s.Store.Keys, bytesText(s.Store.Bytes)),
+		fmt.Sprintf("conflicts %d", s.Conflicts),
+		fmt.Sprintf("workers %d", s.Workers[string(agent.WorkerActive)]),
+		fmt.Sprintf("leases %d", l.Leases),
+		fmt.Sprintf("watches %d", s.Subscriptions),
+	}
+	if n := s.Workers[string(agent.WorkerUnreachable)]; n > 0 {
+		list = append(list, fmt.Sprintf("workers out of sight %d", n))
+	}
+	for _, why := range slices.Sorted(maps.Keys(s.Transport.Refused)) {
+		if n := s.Transport.Refused[why]; n > 0 {
+			list = append(list, fmt.Sprintf("refused for %s %d", strings.ReplaceAll(why, "_", " "), n))
+		}
+	}
+	return list
+}
+
+func bytesText(n int) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *client) status(add register) *cobra.Command {
+	var self bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "Say on one screen whether the cluster is well; exit 8 if not",
+		Long: `Say on one screen whether the cluster is well, as the daemon's peer sees it. It is not,
+and the exit code 8, when this peer is not ready, another one is down or silent, clocks or
+rules differ, or no majority of voters answers.
+
+--self asks this peer alone, and needs no token: for health checks, which must not end a
+peer because another one is down.`,
+		Example: "  sentinel-peer status\n  sentinel-peer status --self --timeout 2s",
+		Args:    args(cobra.NoArgs),
+	}
+	cmd.Flags().BoolVar(&self, "self", false, "only whether this peer is up and ready")
+	return add(cmd, func(cmd *cobra.Command, _ []string) error {
+		if self {
+			return c.selfStatus(cmd)
+		}
+		l, err := c.look(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if c.output != "table" {
+			err = c.show(l, "", nil)
+		} else {
+			fmt.Fprintln(c.out, verdictColor(l.Healthy, onTerminal(c.out))(l.Verdict))
+			err = l.write(c.out, time.Now())
+		}
+		if err == nil && !l.Healthy {
+			err = unhealthy(errShown)
+		}
+		return err
+	})
+}
+
+func (c *client) selfStatus(cmd *cobra.Command) error {
+	err := c.own(cmd.Context())
+	if _, coded := errors.AsType[*exitError](err); err != nil && !coded {
+		err = unhealthy(err)
+	}
+	if err == nil {
+		err = c.show(map[string]bool{"healthy": true}, "healthy: this peer is up and ready", func(io.Writer) {})
+	}
+	return err
+}
+
+func unhealthy(err error) error { return &exitError{exitUnhealthy, err} }
+
+// onTerminal says whether out is a terminal that takes colours.
+func onTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	stat, err := f.Stat()
+	return err == nil && stat.Mode()&os.ModeCharDevice != 0
+}
+
+func verdictColor(good, color bool) func(string) string {
+	return func(s string) string {
+		switch {
+		case !color:
+			return s
+		case good:
+			return "\x1b[32m" + s + "\x1b[0m"
+		}
+		return "\x1b[31m" + s + "\x1b[0m"
+	}
+}
+
+func (c *client) forget(add register) *cobra.Command {
+	return add(&cobra.Command{
+		Use: "forget NAME", Short: "Give up on a peer that is down: what only waits for it is freed",
+		Example: "  sentinel-peer forget n3", Args: args(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, list []string) error {
+		body, err := json.Marshal(map[string]string{"name": list[0]})
+		if err != nil {
+			return err
+		}
+		return c.do(cmd.Context(), "POST", "/v1/forget", nil, body, nil, nil)
+	})
+}
