@@ -789,6 +789,38 @@ func TestContendersGetFairShares(t *testing.T) {
 	})
 }
 
+// Callers of one session share its place, and each is passed by no more than all the
+// others, wherever the owner is.
+func TestCallersOfFewSessionsTakeTurns(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		w.three()
+		w.open("d", abc, nil)
+		const n, each = 32, 20
+		var mu sync.Mutex
+		turns := 0
+		var wg sync.WaitGroup
+		for i := range n {
+			s := w.sessions[string("abcd"[i%4])]
+			wg.Go(func() {
+				for k := range each {
+					mu.Lock()
+					asked := turns
+					mu.Unlock()
+					l := mustLock(t, s, "hot")
+					mu.Lock()
+					if passed := turns - asked; k > 0 && passed > n+n/4 {
+						t.Errorf("%d turns of others passed client %d", passed, i)
+					}
+					turns++
+					mu.Unlock()
+					mustUnlock(t, l)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
 // Who gives up leaves its place in the queue to the next of its session.
 func TestALocalWaiterInheritsThePlaceOfOneThatGaveUp(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
