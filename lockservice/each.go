@@ -3,6 +3,7 @@ package lockservice
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Tried is what TryEach got for one name: a lease, or why there is none.
@@ -15,76 +16,56 @@ type Tried struct {
 // in the order of names; a name given twice is held once.
 func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) []Tried {
 	out := make([]Tried, len(names))
-	calls := make([]Call, len(names))
+	callers := make([]caller, len(names))
+	decided := make(chan struct{}, len(names)) // one each
 	for i, name := range names {
-		calls[i] = s.call(name, true, opts)
-		if out[i].Err = validateName(name); out[i].Err == nil {
-			out[i].Err = s.cfg.Node.validateTTL(calls[i].TTL)
-		}
+		callers[i] = caller{Call: s.call(name, true, opts), ctx: ctx, decided: func(l *Lease, err error) {
+			out[i] = Tried{l, err}
+			decided <- struct{}{}
+		}}
 	}
-	base := ctx
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	results := s.tryAll(calls, out)
-	for results.left > 0 {
-		select {
-		case r := <-results.c:
-			results.left--
-			i := results.index[r.ID]
-			delete(results.index, r.ID)
-			if out[i].Err = r.Err; r.Err == nil {
-				out[i].Lease, out[i].Err = s.hold(base, calls[i], r)
+	s.do(func(t Time) {
+		for i := range callers {
+			if err := s.joinAlone(t, &callers[i]); err != nil {
+				callers[i].decided(nil, err)
 			}
-		case <-ctx.Done():
-			for id, i := range results.index { // each for itself: no order
-				out[i].Err = s.giveUp(ctx, calls[i], id)
-			}
-			results.left = 0
 		}
-	}
-	for _, name := range results.lines {
-		s.leaveLine(name, true)
+	})
+	for range names {
+		select {
+		case <-decided:
+			continue
+		case <-ctx.Done():
+		}
+		s.do(func(t Time) {
+			for i := range callers {
+				if out[i] != (Tried{}) {
+					continue
+				}
+				if obstacle, ok := s.withdraw(t, &callers[i]); ok {
+					out[i].Err = timeout(ctx, names[i], obstacle)
+				}
+			}
+		})
+		break
 	}
 	return out
 }
 
-// tries are the calls of one TryEach.
-type tries struct {
-	c     chan Result
-	left  int
-	index map[uint64]int // by call
-	lines []string       // the locks whose line we head
-}
-
-// tryAll starts the calls that have no error yet.
-func (s *Session) tryAll(calls []Call, out []Tried) tries {
-	all := tries{c: make(chan Result, len(calls)), index: make(map[uint64]int, len(calls))} // one answer each
-	s.do(func(t Time) {
-		for i := range calls {
-			if out[i].Err != nil {
-				continue
-			}
-			lock := calls[i].Lock
-			if s.closed {
-				out[i].Err = ErrClosed
-				continue
-			}
-			if s.lines[lock] != nil {
-				out[i].Err = &HeldError{Lock: lock}
-				continue
-			}
-			id, err := s.node.Acquire(t, calls[i])
-			if out[i].Err = err; err != nil {
-				continue
-			}
-			s.lines[lock] = &line{asked: t.Mono}
-			all.lines = append(all.lines, lock)
-			all.index[id] = i
-			all.left++
-			s.pending[id] = func(r Result) { all.c <- r }
-		}
-	})
-	return all
+// joinAlone is join of a caller that waits behind nobody.
+func (s *Session) joinAlone(t Time, w *caller) error {
+	if err := validateName(w.Lock); err != nil {
+		return err
+	}
+	if err := s.cfg.Node.validateTTL(w.TTL); err != nil {
+		return err
+	}
+	if s.lines[w.Lock] != nil {
+		return &HeldError{Lock: w.Lock}
+	}
+	return s.join(t, w)
 }
 
 // ConfirmEach waits until a majority of voters has certified each lease in a round
@@ -126,5 +107,16 @@ func (l *Lease) confirmed(ctx context.Context, round uint64) error {
 	}
 }
 
-// UnlockEach starts an Unlock of each lease and waits for none; see [Lease.Unlock].
-func UnlockEach(leases []*Lease) { releaseAll(leases) }
+// UnlockEach starts an Unlock of each lease, in the packets of one, and waits for none;
+// see [Lease.Unlock].
+func UnlockEach(leases []*Lease) {
+	for len(leases) > 0 {
+		s := leases[0].s
+		n := slices.IndexFunc(leases, func(l *Lease) bool { return l.s != s })
+		if n < 0 {
+			n = len(leases)
+		}
+		s.leaveEach(leases[:n])
+		leases = leases[n:]
+	}
+}

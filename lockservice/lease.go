@@ -20,9 +20,10 @@ type Lease struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	leave  sync.Once
 	left   chan struct{} // closed when Unlock is decided
 	result error         // of Unlock, before left is closed
+
+	leaving bool // guarded by Session.mu: Unlock was called
 
 	mu       sync.Mutex // guards what follows; taken after Session.mu, if both
 	deadline time.Duration
@@ -31,34 +32,16 @@ type Lease struct {
 	renewed  chan struct{} // closed when the lease is extended or ends
 }
 
-// hold makes a lease of a grant.
-func (s *Session) hold(ctx context.Context, c Call, r Result) (*Lease, error) {
-	l := &Lease{s: s, id: r.ID, name: c.Lock, token: r.Token, ttl: c.TTL, manual: c.Manual, mode: c.Mode,
+// hold makes a lease of a grant. It is called with Session.mu held.
+func (s *Session) hold(w *caller, r Result) *Lease {
+	l := &Lease{s: s, id: r.ID, name: w.Lock, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
 		deadline: r.Deadline, left: make(chan struct{}), renewed: make(chan struct{})}
-	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(w.ctx))
 	l.mu.Lock()
 	l.timer = time.AfterFunc(l.remaining(), l.check)
 	l.mu.Unlock()
-	var err error
-	s.do(func(t Time) {
-		switch last, held := s.node.Deadline(r.ID); {
-		case s.closed:
-			err = ErrClosed
-			_ = s.node.Release(t, l.id)
-		case !held: // between the grant and now
-			err = &LostError{Lock: l.name, Token: l.token, Cause: ErrExpired}
-		default:
-			s.leases[l.id] = l
-			if last > r.Deadline { // renewed already
-				l.extend(last, 0)
-			}
-		}
-	})
-	if err != nil {
-		l.end(err)
-		return nil, err
-	}
-	return l, nil
+	s.leases[l.id] = l
+	return l
 }
 
 // margin is how long before its deadline a lease ends for its holder, who needs time
@@ -194,7 +177,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 // before, or ErrUnavailable if ctx or the TTL passed first. Whatever it returns, the
 // lease is over; what the voters do not know, they forget after the TTL.
 func (l *Lease) Unlock(ctx context.Context) error {
-	l.leave.Do(func() { l.s.leaveLease(l) })
+	l.s.leaveEach([]*Lease{l})
 	ctx, cancel := l.s.bound(ctx)
 	defer cancel()
 	select {
@@ -207,20 +190,26 @@ func (l *Lease) Unlock(ctx context.Context) error {
 	}
 }
 
-// leaveLease starts an Unlock.
-func (s *Session) leaveLease(l *Lease) {
-	decide := func(err error) {
-		l.result = err
-		close(l.left)
-	}
+// leaveEach starts an Unlock of each lease for which that was not done before.
+func (s *Session) leaveEach(leases []*Lease) {
 	s.do(func(t Time) {
-		held := s.leases[l.id] == l
-		delete(s.leases, l.id)
-		l.end(context.Canceled)
-		if !held || s.node.Release(t, l.id) != nil {
-			decide(l.Err())
-			return
+		for _, l := range leases {
+			if l.leaving {
+				continue
+			}
+			l.leaving = true
+			held := s.leases[l.id] == l
+			delete(s.leases, l.id)
+			l.end(context.Canceled)
+			if !held || s.node.Release(t, l.id) != nil {
+				l.result = l.Err()
+				close(l.left)
+				continue
+			}
+			s.pending[l.id] = func(_ Time, r Result) {
+				l.result = r.Err
+				close(l.left)
+			}
 		}
-		s.pending[l.id] = func(r Result) { decide(r.Err) }
 	})
 }

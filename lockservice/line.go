@@ -6,79 +6,93 @@ import (
 	"time"
 )
 
-// line is where the callers of one session queue for one lock: only the first of
-// them has an entry in the queue of its owner, so a session with many of them gets
-// no more than its share. Who gives up leaves the place of its entry to the next.
+// line is where the callers of one session queue for one lock, behind one that has made
+// its call: only that one has an entry in the queue of the owner, so a session with many
+// callers gets no more than its share. Who gives up leaves the place of its entry to
+// the next.
 type line struct {
-	waiting []chan struct{} // each of capacity 1: told once
-	asked   time.Duration   // when the entry that was given up was made; 0: none was
+	waiting []*caller
+	asked   time.Duration // when the entry that was given up was made; 0: none was
 }
 
-// place returns when the entry of the caller at the head counts from.
-func (s *Session) place(lock string, now time.Duration) time.Duration {
-	if asked := s.lines[lock].asked; asked != 0 {
-		return asked
-	}
-	s.lines[lock].asked = now
-	return now
+// caller is who wants a lock.
+type caller struct {
+	Call
+	ctx     context.Context     // whose values the lease carries
+	id      uint64              // of the call, once it is made
+	decided func(*Lease, error) // called once, with Session.mu held, unless the caller gives up
 }
 
-// join waits for the place at the head of the line. Who only tries does not wait
-// behind another, unless both would share.
-func (s *Session) join(ctx context.Context, c Call) error {
-	s.mu.Lock()
-	l := s.lines[c.Lock]
-	if l == nil {
-		s.lines[c.Lock] = &line{}
-		s.mu.Unlock()
-		return nil
+// join makes the call, or has it wait for its turn. Who only tries does not wait behind
+// another, unless both would share. It is called with mu held, as all here.
+func (s *Session) join(t Time, w *caller) error {
+	l := s.lines[w.Lock]
+	switch {
+	case l == nil:
+		s.lines[w.Lock] = &line{}
+		s.step(t, w.Lock, w)
+	case w.Try && w.Mode == Exclusive:
+		return &HeldError{Lock: w.Lock}
+	default:
+		l.waiting = append(l.waiting, w)
 	}
-	if c.Try && c.Mode == Exclusive {
-		s.mu.Unlock()
-		return &HeldError{Lock: c.Lock}
-	}
-	turn := make(chan struct{}, 1)
-	l.waiting = append(l.waiting, turn)
-	s.mu.Unlock()
-	var err error
-	select {
-	case <-turn:
-		return nil
-	case <-s.done:
-		err = ErrClosed
-	case <-ctx.Done():
-		err = timeout(ctx, c.Lock, s.lineObstacle(c.Lock))
-	}
-	s.mu.Lock()
-	i := slices.Index(l.waiting, turn)
-	if i >= 0 {
-		l.waiting = slices.Delete(l.waiting, i, i+1)
-	}
-	s.mu.Unlock()
-	if i < 0 { // our turn came meanwhile
-		s.leaveLine(c.Lock, false)
-	}
-	return err
+	return nil
 }
 
-// leaveLine lets the next one step forward; behind a lease, at the end of the queue.
-func (s *Session) leaveLine(lock string, got bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// step has the callers of a line make their calls, from first on, until one has.
+func (s *Session) step(t Time, lock string, first ...*caller) {
 	l := s.lines[lock]
-	if got {
-		l.asked = 0
+	l.waiting = slices.Insert(l.waiting, 0, first...)
+	for len(l.waiting) > 0 {
+		w := l.waiting[0]
+		l.waiting = slices.Delete(l.waiting, 0, 1)
+		err := s.ask(t, l, w)
+		if err == nil {
+			return
+		}
+		w.decided(nil, err)
 	}
-	if len(l.waiting) == 0 {
-		delete(s.lines, lock)
-		return
-	}
-	l.waiting[0] <- struct{}{}
-	l.waiting = slices.Delete(l.waiting, 0, 1)
+	delete(s.lines, lock)
 }
 
-// lineObstacle returns what keeps the head of the line from the lock.
-func (s *Session) lineObstacle(lock string) (err error) {
-	s.do(func(Time) { err = s.node.ObstacleOf(lock) })
-	return err
+// ask makes the call of who heads a line.
+func (s *Session) ask(t Time, l *line, w *caller) (err error) {
+	if s.closed {
+		return ErrClosed
+	}
+	if l.asked == 0 {
+		l.asked = t.Mono
+	}
+	w.Waited = t.Mono - l.asked
+	if w.id, err = s.node.Acquire(t, w.Call); err != nil {
+		return err
+	}
+	s.pending[w.id] = func(t Time, r Result) {
+		if r.Err != nil {
+			w.decided(nil, r.Err)
+		} else {
+			l.asked = 0 // the next one is behind this lease, at the end of the queue
+			w.decided(s.hold(w, r), nil)
+		}
+		s.step(t, w.Lock)
+	}
+	return nil
+}
+
+// withdraw ends the call of a caller that gives up, and returns what kept it from the
+// lock; false if it is decided already.
+func (s *Session) withdraw(t Time, w *caller) (obstacle error, ok bool) {
+	if w.id == 0 {
+		l := s.lines[w.Lock]
+		l.waiting = slices.DeleteFunc(l.waiting, func(o *caller) bool { return o == w })
+		return s.node.ObstacleOf(w.Lock), true
+	}
+	if s.pending[w.id] == nil {
+		return nil, false
+	}
+	obstacle = s.node.Obstacle(w.id)
+	delete(s.pending, w.id)
+	_ = s.node.Release(t, w.id)
+	s.step(t, w.Lock)
+	return obstacle, true
 }

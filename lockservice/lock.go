@@ -58,46 +58,44 @@ func (s *Session) call(lock string, try bool, opts []Option) Call {
 	return c
 }
 
-func (s *Session) acquire(ctx context.Context, c Call) (l *Lease, err error) {
+func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 	if err := s.cfg.Node.validateTTL(c.TTL); err != nil {
 		return nil, fmt.Errorf("lock %q: %w", c.Lock, err)
 	}
-	base := ctx
+	w := &caller{Call: c, ctx: ctx}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	if ctx.Err() != nil {
 		return nil, timeout(ctx, c.Lock, nil)
 	}
-	if err := s.join(ctx, c); err != nil {
-		return nil, err
+	var lease *Lease
+	var err error
+	done := make(chan struct{})
+	w.decided = func(l *Lease, e error) {
+		lease, err = l, e
+		close(done)
 	}
-	defer func() { s.leaveLine(c.Lock, err == nil) }()
-	id, result, err := s.start(func(t Time) (uint64, error) {
-		c.Waited = t.Mono - s.place(c.Lock, t.Mono)
-		return s.node.Acquire(t, c)
-	})
-	if err != nil {
-		return nil, err
+	var refused error
+	s.do(func(t Time) { refused = s.join(t, w) })
+	if refused != nil {
+		return nil, refused
 	}
 	select {
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		return s.hold(base, c, r)
+	case <-done:
+		return lease, err
 	case <-ctx.Done():
-		return nil, s.giveUp(ctx, c, id)
 	}
+	if obstacle, ok := s.giveUp(w); ok {
+		return nil, timeout(ctx, c.Lock, obstacle)
+	}
+	return lease, err
 }
 
-// giveUp ends a call whose context has ended, also if it was granted meanwhile.
-func (s *Session) giveUp(ctx context.Context, c Call, id uint64) (err error) {
-	s.do(func(t Time) {
-		err = s.node.Obstacle(id)
-		delete(s.pending, id)
-		_ = s.node.Release(t, id)
-	})
-	return timeout(ctx, c.Lock, err)
+// giveUp ends a call whose context has ended, and returns what kept it from the lock;
+// false if it was decided meanwhile.
+func (s *Session) giveUp(w *caller) (obstacle error, ok bool) {
+	s.do(func(t Time) { obstacle, ok = s.withdraw(t, w) })
+	return obstacle, ok
 }
 
 // timeout returns what the end of ctx means for a call with an obstacle or none.

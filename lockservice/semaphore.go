@@ -71,7 +71,7 @@ func (m *Semaphore) Lock(ctx context.Context, opts ...Option) (*Lease, error) {
 			once.Do(func() { won, first = l, true })
 			cancel()
 			if !first {
-				releaseAll([]*Lease{l})
+				UnlockEach([]*Lease{l})
 			}
 		})
 	}

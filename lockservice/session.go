@@ -62,10 +62,10 @@ type Session struct {
 	mu      sync.Mutex // guards what follows
 	node    *Node
 	closed  bool
-	skipped int                     // calls since the last flush
-	nextAt  time.Duration           // when the loop looks
-	persist *State                  // to be written by the loop
-	pending map[uint64]func(Result) // who waits for the one answer to a call
+	skipped int                           // calls since the last flush
+	nextAt  time.Duration                 // when the loop looks
+	persist *State                        // to be written by the loop
+	pending map[uint64]func(Time, Result) // who waits for the one answer to a call
 	leases  map[uint64]*Lease
 	lines   map[string]*line
 }
@@ -89,7 +89,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		cfg.Node.Durable, cfg.Node.State = true, state
 	}
 	s := &Session{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		pending: make(map[uint64]func(Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
+		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
 	node, err := New(cfg.Node, s.time())
 	if err != nil {
 		return nil, err
@@ -124,30 +124,39 @@ func (s *Session) do(f func(t Time)) {
 }
 
 // flush takes Ready, with mu held, and returns what is to be sent without.
-func (s *Session) flush(t Time) []Packet {
+func (s *Session) flush(t Time) (packets []Packet) {
 	s.skipped = 0
-	rd := s.node.Ready(t)
-	for _, r := range rd.Results {
-		s.deliver(r)
+	look := false
+	for more := true; more; {
+		rd := s.node.Ready(t)
+		for _, r := range rd.Results {
+			s.deliver(t, r)
+		}
+		more = len(rd.Results) > 0 // whose turn it is then has made its call
+		for _, w := range rd.Warnings {
+			s.cfg.Logger.Warn("lock configuration differs", "peer", w.Peer, "epoch", w.Epoch, "err", w.String())
+		}
+		if rd.Persist != nil {
+			s.persist, look = rd.Persist, true
+		}
+		if packets == nil {
+			packets = rd.Packets
+		} else {
+			packets = append(packets, rd.Packets...)
+		}
 	}
-	for _, w := range rd.Warnings {
-		s.cfg.Logger.Warn("lock configuration differs", "peer", w.Peer, "epoch", w.Epoch, "err", w.String())
-	}
-	if rd.Persist != nil {
-		s.persist = rd.Persist
-	}
-	if next := s.node.Next(); rd.Persist != nil || next < s.nextAt {
+	if next := s.node.Next(); look || next < s.nextAt {
 		s.nextAt = next
 		select {
 		case s.wake <- struct{}{}:
 		default:
 		}
 	}
-	return rd.Packets
+	return packets
 }
 
 // deliver hands a result to whom it is for. Nothing here waits.
-func (s *Session) deliver(r Result) {
+func (s *Session) deliver(t Time, r Result) {
 	switch l := s.leases[r.ID]; r.Event {
 	case Extended:
 		if l != nil {
@@ -160,7 +169,7 @@ func (s *Session) deliver(r Result) {
 	default:
 		if decided := s.pending[r.ID]; decided != nil {
 			delete(s.pending, r.ID)
-			decided(r)
+			decided(t, r)
 		}
 	}
 }
@@ -264,7 +273,7 @@ func (s *Session) Close() error {
 		clear(s.leases)
 		for _, id := range sortedKeys(s.pending) {
 			_ = s.node.Release(t, id)
-			s.deliver(Result{ID: id, Event: Refused, Err: ErrClosed})
+			s.deliver(t, Result{ID: id, Event: Refused, Err: ErrClosed})
 		}
 	})
 	if closing {
@@ -314,7 +323,7 @@ func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result ch
 			return
 		}
 		if id, err = call(t); err == nil {
-			s.pending[id] = func(r Result) { result <- r }
+			s.pending[id] = func(_ Time, r Result) { result <- r }
 		}
 	})
 	return id, result, err

@@ -36,7 +36,7 @@ func (s *Session) LockAll(ctx context.Context, names []string, opts ...Option) (
 		if m := together(ctx, held); m.ctx.Err() == nil {
 			return m, nil
 		}
-		releaseAll(held) // one was lost while we waited for the next
+		UnlockEach(held) // one was lost while we waited for the next
 		select {
 		case <-time.After(time.Duration(rand.Int64N(int64(50 * time.Millisecond)))):
 		case <-bounded.Done():
@@ -50,19 +50,12 @@ func (s *Session) lockEach(ctx context.Context, names []string, opts []Option) (
 	for _, name := range names {
 		l, err := s.Lock(ctx, name, opts...)
 		if err != nil {
-			releaseAll(held)
+			UnlockEach(held)
 			return nil, err
 		}
 		held = append(held, l)
 	}
 	return held, nil
-}
-
-// releaseAll starts an Unlock of each and waits for none.
-func releaseAll(held []*Lease) {
-	for _, l := range held {
-		l.leave.Do(func() { l.s.leaveLease(l) })
-	}
 }
 
 func together(ctx context.Context, held []*Lease) *MultiLease {
@@ -108,7 +101,7 @@ func (m *MultiLease) Remaining() time.Duration {
 
 // Unlock ends all leases and waits for all; see [Lease.Unlock].
 func (m *MultiLease) Unlock(ctx context.Context) error {
-	releaseAll(m.leases)
+	UnlockEach(m.leases)
 	m.cancel(context.Canceled)
 	var all []error
 	for _, l := range m.leases {
