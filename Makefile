@@ -3,6 +3,7 @@
 GO      ?= go
 T       ?= 30s
 N       ?= 10000
+THIRD   ?= -1
 RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
 FUZZ    := internal/wire crdt gossip gossip/transport lockservice
@@ -31,8 +32,8 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
 
-mutants: ## break each rule of the core and see a test complain
-	$(GO) test ./internal/mutants -mutants -timeout 8m
+mutants: ## break each rule of the core and see a test complain; THIRD=n takes every third
+	$(GO) test ./internal/mutants -mutants -third $(THIRD) -timeout 8m
 
 sim: build ## N seeds of the simulator (N=10000)
 	./bin/sentinel-peer sim --seeds $(N)
