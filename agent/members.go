@@ -20,10 +20,12 @@ type Member struct {
 	HTTP        string        `json:"http,omitempty"`
 	State       string        `json:"state"` // alive, dead or left
 	Self        bool          `json:"self,omitempty"`
-	Since       time.Time     `json:"since"`            // when State began
-	Contact     time.Time     `json:"contact,omitzero"` // when it was last heard of
-	Lag         uint64        `json:"lag"`              // writes of this peer it has not acknowledged
-	ClockOffset time.Duration `json:"clock_offset"`     // of its clock to this peer's, nanoseconds
+	Since       time.Time     `json:"since"`              // when State began
+	Contact     time.Time     `json:"contact,omitzero"`   // when it was last heard of
+	Lag         uint64        `json:"lag"`                // writes of this peer it has not acknowledged
+	ClockOffset time.Duration `json:"clock_offset"`       // of its clock to this peer's, nanoseconds
+	AgreedAt    time.Time     `json:"agreed_at,omitzero"` // when its state was last seen to equal this peer's
+	Agrees      bool          `json:"agrees,omitempty"`   // and this peer still holds that state
 	Problems    []string      `json:"problems,omitempty"`
 }
 
@@ -106,7 +108,7 @@ func (a *Agent) Members() []Member {
 		m := Member{
 			Name: k.name, ID: k.ID, Actor: k.actor.String(), Addr: k.Addr, HTTP: k.http,
 			State: k.State.String(), Self: k.ID == a.id, Since: k.Since, Contact: s.Contact,
-			Lag: s.Lag, ClockOffset: s.ClockOffset,
+			Lag: s.Lag, ClockOffset: s.ClockOffset, AgreedAt: s.AgreedAt, Agrees: s.Agrees,
 		}
 		if k.State == transport.Alive {
 			m.Problems = slices.Clone(problems[k.name])

@@ -329,6 +329,29 @@ func TestRulesThatDifferAreNamed(t *testing.T) {
 	})
 }
 
+func TestAMemberAgreesOnceItsStateWasSeenToBeEqual(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := fleet(t, n, 2, nil)
+		other := func() Member { return list[0].Members()[1] }
+		if m := other(); !m.Agrees || m.AgreedAt.IsZero() {
+			t.Errorf("at rest: %+v", m)
+		}
+		n.Split([]string{address(0)}, []string{address(1)})
+		before := other().AgreedAt
+		if err := list[0].Put(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		if m := other(); m.Agrees || m.AgreedAt != before {
+			t.Errorf("cut, after a write: %+v", m)
+		}
+		n.Heal()
+		time.Sleep(30 * time.Second)
+		if m := other(); !m.Agrees || !m.AgreedAt.After(before) {
+			t.Errorf("healed: %+v", m)
+		}
+	})
+}
+
 func TestWaitReplicatedSaysWhoIsMissing(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := fleet(t, n, 3, nil)

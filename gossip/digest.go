@@ -107,6 +107,7 @@ func (in *incoming) digest(r *wire.Reader) {
 	e.hear(in.now, stamp)
 	if hash == e.stateHash() {
 		p.mismatches = 0
+		p.agreedAt, p.agreed = in.now, hash
 		e.claim(p, e.snapshot())
 		e.setSynced(p)
 		if !answer {

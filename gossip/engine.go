@@ -105,7 +105,9 @@ type peer struct {
 	rest       time.Time            // no sync before
 	have       int                  // progress of a sync from it
 	total      int
-	mismatches int // equal contexts, different sums, in a row
+	mismatches int       // equal contexts, different sums, in a row
+	agreedAt   time.Time // when its digest was last equal to this peer's
+	agreed     uint64    // that digest's hash
 
 	offset    time.Duration
 	hasOffset bool

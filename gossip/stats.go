@@ -62,11 +62,13 @@ type PeerStatus struct {
 	Contact     time.Time // when it was last heard
 	Behind      bool      // its queue overflowed and it has not caught up
 	Have, Total int       // progress of the last sync from it
+	AgreedAt    time.Time // when its state was last seen to be equal to this peer's
+	Agrees      bool      // and this peer still holds that state
 }
 
 // Peers returns the status of all peers, by actor.
 func (e *Engine) Peers() []PeerStatus {
-	list := make([]PeerStatus, 0, len(e.peers))
+	list, state := make([]PeerStatus, 0, len(e.peers)), e.stateHash()
 	for _, p := range e.peers {
 		list = append(list, PeerStatus{
 			Peer:        p.Peer,
@@ -78,6 +80,8 @@ func (e *Engine) Peers() []PeerStatus {
 			Behind:      p.behind,
 			Have:        p.have,
 			Total:       p.total,
+			AgreedAt:    p.agreedAt,
+			Agrees:      !p.agreedAt.IsZero() && p.agreed == state,
 		})
 	}
 	return list
