@@ -17,7 +17,7 @@ func number(os.Signal) int { return 2 }
 // procGroup is the command: there are no process groups here.
 type procGroup struct{ process *os.Process }
 
-func startGroup(cmd *exec.Cmd) (*procGroup, error) {
+func startGroup(cmd *exec.Cmd, _ bool) (*procGroup, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

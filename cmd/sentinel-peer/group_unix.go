@@ -25,11 +25,12 @@ type procGroup struct {
 }
 
 // startGroup starts cmd in a process group of its own. If this process has the
-// terminal, the command gets it: who is in the background cannot read from it.
-func startGroup(cmd *exec.Cmd) (*procGroup, error) {
+// terminal, and the command is to have it, it gets it: who is in the background cannot
+// read from it.
+func startGroup(cmd *exec.Cmd, terminal bool) (*procGroup, error) {
 	g := &procGroup{}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if owner, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP); err == nil && owner == unix.Getpgrp() {
+	if owner, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP); terminal && err == nil && owner == unix.Getpgrp() {
 		g.terminal = os.Stdin
 		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, int(os.Stdin.Fd())
 	}

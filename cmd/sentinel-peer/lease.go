@@ -2,43 +2,39 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"time"
-
-	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// heldLease is a lease that a daemon holds for this process.
+// heldLease is a lease on a lock or an item that a daemon holds for this process.
 type heldLease struct {
 	*client
-	name, id string
-	token    uint64
-	ttl      time.Duration
-	deadline time.Duration // by boottime: until then it is held, whatever happens
+	method, path string // that renew it
+	proof        []byte // that it is ours: the body of what renews or ends it
+	ttl          time.Duration
+	deadline     time.Duration // by boottime: until then it is held, whatever happens
 }
 
 // errEnded says that the lease is over before its deadline.
 var errEnded = errors.New("the daemon has ended it")
 
+// endedCodes are those of problems that say so.
+var endedCodes = []string{"not-holder", "lease-lost", "claim-lost"}
+
 // renew extends the lease. What the daemon says remains counts from before it was
 // asked: it may have answered late, but not early.
 func (l *heldLease) renew(ctx context.Context) error {
-	body, err := json.Marshal(map[string]string{"lease": l.id})
-	if err != nil {
-		return err
-	}
 	sent := boottime()
-	var g api.Lease
-	if err := l.do(ctx, "PUT", keyPath("/v1/locks/", l.name), nil, body, nil, &g); err != nil {
-		if refused, ok := errors.AsType[*refusal](err); ok && (refused.Code == "not-holder" || refused.Code == "lease-lost") {
+	var answer struct{ Remaining string }
+	if err := l.do(ctx, l.method, l.path, nil, l.proof, nil, &answer); err != nil {
+		if refused, ok := errors.AsType[*refusal](err); ok && slices.Contains(endedCodes, refused.Code) {
 			return fmt.Errorf("%w: %w", errEnded, err)
 		}
 		return err
 	}
-	left, err := time.ParseDuration(g.Remaining)
+	left, err := time.ParseDuration(answer.Remaining)
 	if err != nil {
 		return fmt.Errorf("answer of %s: remaining: %w", l.addr, err)
 	}
@@ -101,17 +97,4 @@ func (l *heldLease) over(ctx context.Context, failed error) error {
 		failed = errors.New("this process was stopped")
 	}
 	return fmt.Errorf("%w: %w", errDeadline, failed)
-}
-
-// release gives the lock back. If that fails, it is free when the TTL is over.
-func (l *heldLease) release(ctx context.Context) {
-	body, err := json.Marshal(map[string]string{"lease": l.id})
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, l.ttl)
-		defer cancel()
-		err = l.do(ctx, "DELETE", keyPath("/v1/locks/", l.name), nil, body, nil, nil)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q is not released, and free after %v: %v\n", l.name, l.ttl, err)
-	}
 }

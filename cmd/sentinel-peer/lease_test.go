@@ -17,7 +17,7 @@ import (
 func leaseAt(t *testing.T, ttl time.Duration, answer func(w http.ResponseWriter)) *heldLease {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) }))
 	t.Cleanup(s.Close)
-	return &heldLease{client: &client{addr: strings.TrimPrefix(s.URL, "http://"), timeout: time.Minute}, name: "k", id: "x", ttl: ttl}
+	return &heldLease{client: &client{addr: strings.TrimPrefix(s.URL, "http://"), timeout: time.Minute}, method: "PUT", path: "/v1/locks/k", ttl: ttl}
 }
 
 // What remains counts from before the daemon was asked, so that a late answer makes

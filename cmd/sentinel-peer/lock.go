@@ -35,6 +35,22 @@ type lockRun struct {
 	shared           bool
 }
 
+// lockLease is the lease on the lock.
+type lockLease struct {
+	*heldLease
+	name  string
+	token uint64
+}
+
+// release gives the lock back. If that fails, it is free when the TTL is over.
+func (l *lockLease) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl)
+	defer cancel()
+	if err := l.do(ctx, "DELETE", l.path, nil, l.proof, nil, nil); err != nil {
+		fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q is not released, and free after %v: %v\n", l.name, l.ttl, err)
+	}
+}
+
 func (c *client) lock(add register) *cobra.Command {
 	run := lockRun{client: c}
 	cmd := &cobra.Command{
@@ -98,13 +114,17 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 	cmd.Args[0] = argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
-	group, err := startGroup(cmd)
+	held := attended{what: fmt.Sprintf("lock %q", r.name), grace: r.grace, lease: lease.heldLease, terminal: true}
+	exit, lost, err := held.run(ctx, cmd, signals)
 	if err != nil {
 		lease.release(ctx)
 		return notExecuted(err)
 	}
-	defer group.close()
-	return r.attend(ctx, lease, cmd, group, signals)
+	if lost != nil {
+		return &exitError{exitLost, fmt.Errorf("lock %q was lost: %w", r.name, lost)}
+	}
+	lease.release(ctx)
+	return passed(cmd, exit)
 }
 
 func notExecuted(err error) error {
@@ -118,7 +138,7 @@ func notExecuted(err error) error {
 }
 
 // acquire waits for the lock. A signal ends the wait.
-func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*heldLease, error) {
+func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockLease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -140,7 +160,7 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*heldL
 	return lease, err
 }
 
-func (r *lockRun) ask(ctx context.Context) (*heldLease, error) {
+func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 	body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": r.wait.String(), "shared": r.shared})
 	if err != nil {
 		return nil, ours(err)
@@ -151,7 +171,10 @@ func (r *lockRun) ask(ctx context.Context) (*heldLease, error) {
 	if err := patient.do(ctx, "POST", keyPath("/v1/locks/", r.name), nil, body, nil, &g); err != nil {
 		return nil, r.unheld(err)
 	}
-	lease := &heldLease{client: r.client, name: r.name, ttl: r.ttl, token: g.Token, id: g.Lease}
+	lease := &lockLease{&heldLease{client: r.client, method: "PUT", path: keyPath("/v1/locks/", r.name), ttl: r.ttl}, r.name, g.Token}
+	if lease.proof, err = json.Marshal(map[string]string{"lease": g.Lease}); err != nil {
+		return nil, ours(err)
+	}
 	// What remained was measured after a wait, at a moment that is not known here.
 	if err := lease.renew(ctx); err != nil {
 		lease.release(ctx)
@@ -166,45 +189,6 @@ func (r *lockRun) unheld(err error) error {
 		return &exitError{exitWaited, err}
 	}
 	return ours(err)
-}
-
-// attend keeps the lease while the command runs, and ends the command with it.
-func (r *lockRun) attend(ctx context.Context, lease *heldLease, cmd *exec.Cmd, group *procGroup, signals <-chan os.Signal) error {
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	keeping, stop := context.WithCancel(ctx)
-	defer stop()
-	lost := make(chan error, 1)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		if err := lease.keep(keeping); err != nil {
-			lost <- err
-		}
-	}()
-	var cause error
-	var kill <-chan time.Time
-	for {
-		select {
-		case s := <-signals:
-			group.signal(s)
-		case cause = <-lost:
-			fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q lost, ending the command: %v\n", r.name, cause)
-			group.terminate()
-			kill = time.After(r.grace)
-		case <-kill:
-			group.kill()
-		case err := <-ended:
-			stop()
-			<-kept
-			if cause != nil {
-				group.kill() // what it left behind
-				return &exitError{exitLost, fmt.Errorf("lock %q was lost: %w", r.name, cause)}
-			}
-			lease.release(ctx)
-			return passed(cmd, err)
-		}
-	}
 }
 
 // passed returns the command's exit code. It has said itself what was wrong.

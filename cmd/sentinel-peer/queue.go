@@ -26,7 +26,7 @@ func queuePath(name string, rest ...string) string {
 // queue is the commands of work queues.
 func (c *client) queue(add register) *cobra.Command {
 	return group("queue", "Work queues: put items in, claim and finish them",
-		c.queuePut(add), c.queueClaim(add), c.queueFinish(add, "complete"), c.queueFinish(add, "fail"), c.queueFinish(add, "extend"),
+		c.queuePut(add), c.queueWork(add), c.queueClaim(add), c.queueFinish(add, "complete"), c.queueFinish(add, "fail"), c.queueFinish(add, "extend"),
 		c.queueDepth(add), c.queuePeek(add), c.queueGet(add),
 		c.queueSet(add, "pause", "Have nothing claimed, until resume"), c.queueSet(add, "resume", "End a pause or a drain"),
 		c.queueSet(add, "drain", "Have nothing enqueued, until resume"),

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// work is one run of the queue work command.
+type work struct {
+	*client
+	queue            string
+	argv             []string
+	program          string
+	ttl, grace, idle time.Duration
+	count            int
+	signals          chan os.Signal
+	stopped          bool // by one of them
+}
+
+const (
+	workPoll  = 20 * time.Second // for one claim; then it is asked again
+	workPause = time.Second      // after the daemon could not be reached
+	// maxResult bounds what is kept of a command's output, and tailBytes of its errors.
+	maxResult = 1 << 20
+	tailBytes = 512
+	// maxItemEnv is what fits into one variable of Linux's environment, with room.
+	maxItemEnv = 100_000
+)
+
+func (c *client) queueWork(add register) *cobra.Command {
+	w := work{client: c}
+	cmd := &cobra.Command{
+		Use: "work QUEUE [flags] -- COMMAND...", Short: "Run a command for each item of a queue",
+		Long: `Claim one item after the other, and run COMMAND for each: with its value, JSON, on
+standard input and in SENTINEL_ITEM (up to 100 kB), and with SENTINEL_QUEUE,
+SENTINEL_ITEM_ID, SENTINEL_ITEM_ATTEMPT and SENTINEL_ITEM_TOKEN. Give the token to
+whatever COMMAND writes to, and have a lower one refused there.
+
+The claim is extended while COMMAND runs. With exit code 0 the item is complete, and the
+output its result: JSON, or text. Otherwise it is tried again later, with the end of what
+was said on standard error as its reason. If the claim is lost, the command's process
+group gets SIGTERM, and SIGKILL after --grace. SIGTERM and SIGINT go to COMMAND, whose item
+is then free for others, and end this program.`,
+		Example: `  sentinel-peer queue work mail -- ./send.sh
+  sentinel-peer queue work mail --count 1 --idle 5s -- sh -c 'jq .to'`,
+		Args: func(_ *cobra.Command, list []string) error {
+			if len(list) < 2 {
+				return usage(errors.New("want the name of a QUEUE, and after -- a COMMAND"))
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&w.ttl, "ttl", 10*time.Second, "how long an item is kept from others when this program dies; 500ms to the daemon's --max-ttl")
+	f.DurationVar(&w.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the claim is lost")
+	f.DurationVar(&w.idle, "idle", 0, "end when no item came for so long, with exit code 3 if none came at all; 0 waits for ever")
+	f.IntVar(&w.count, "count", 0, "end after so many items; 0 for no end")
+	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		w.queue, w.argv = args[0], args[1:]
+		return w.run(cmd.Context())
+	})
+}
+
+// run handles items until ctx ends, which SIGTERM and SIGINT do.
+func (w *work) run(ctx context.Context) (err error) {
+	if w.program, err = exec.LookPath(w.argv[0]); err != nil {
+		return notExecuted(err)
+	}
+	w.signals = make(chan os.Signal, 16)
+	signal.Notify(w.signals, forwarded...)
+	defer signal.Stop(w.signals)
+	answered, done, last := false, 0, time.Now()
+	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
+		item, err := w.claim(ctx, w.patience(last))
+		switch {
+		case ctx.Err() != nil: // whoever breaks off a claim is not given one
+		case err != nil && !passing(err, answered):
+			return err
+		case err != nil:
+			fmt.Fprintf(os.Stderr, "sentinel-peer: queue %q: %v\n", w.queue, err)
+			backOff(ctx)
+			continue
+		case item != nil:
+			if err := w.handle(ctx, item); err != nil {
+				return err
+			}
+			done, last = done+1, time.Now()
+		case w.idle > 0 && time.Since(last) >= w.idle:
+			if done == 0 {
+				return &exitError{exitNotFound, fmt.Errorf("queue %q: nothing to claim for %v", w.queue, w.idle)}
+			}
+			return nil
+		}
+		answered = true
+	}
+	return nil
+}
+
+// passing says whether an error may pass by itself. A daemon that never answered is
+// rather not there.
+func passing(err error, answered bool) bool {
+	e, ok := errors.AsType[*exitError](err)
+	return ok && (e.code == exitTimeout || e.code == exitUnhealthy || e.code == exitUnreachable && answered)
+}
+
+func backOff(ctx context.Context) {
+	select {
+	case <-time.After(workPause):
+	case <-ctx.Done():
+	}
+}
+
+// patience is how long the next claim may take.
+func (w *work) patience(last time.Time) time.Duration {
+	if w.idle == 0 {
+		return workPoll
+	}
+	return min(max(w.idle-time.Since(last), 0), workPoll)
+}
+
+// item is one claimed item.
+type item struct {
+	api.Claimed
+	lease *heldLease
+	path  string
+}
+
+// claim waits for an item, nil if none came.
+func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
+	patient := *w.client
+	patient.timeout += wait
+	var got api.Claims
+	body := fmt.Appendf(nil, `{"wait":%q,"ttl":%q,"max":1}`, wait, w.ttl)
+	if err := patient.do(ctx, "POST", queuePath(w.queue, "claim"), nil, body, nil, &got); err != nil || len(got.Items) == 0 {
+		return nil, err
+	}
+	it := &item{Claimed: got.Items[0], path: queuePath(w.queue, "items", got.Items[0].ID)}
+	proof, err := json.Marshal(map[string]any{"lease": it.Lease, "token": it.Token})
+	if err != nil {
+		return nil, err
+	}
+	it.lease = &heldLease{client: w.client, method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
+	// What remained was measured after a wait, at a moment that is not known here.
+	if err := it.lease.renew(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "sentinel-peer: item %q was lost at once: %v\n", it.ID, err)
+		return nil, nil
+	}
+	return it, nil
+}
+
+// handle runs the command for an item and tells the daemon how it went. An error ends
+// the work: the command cannot be run.
+func (w *work) handle(ctx context.Context, it *item) error {
+	began := time.Now()
+	value := it.Value.String()
+	output, said := &head{most: maxResult}, &tail{}
+	cmd := exec.Command(w.program, w.argv[1:]...)
+	cmd.Args[0] = w.argv[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(os.Stderr, said)
+	cmd.WaitDelay = w.grace // for who was left behind and holds the output
+	cmd.Env = append(os.Environ(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
+		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token))
+	if len(value) <= maxItemEnv {
+		cmd.Env = append(cmd.Env, "SENTINEL_ITEM="+value)
+	}
+	whole := context.WithoutCancel(ctx) // a command that runs is waited for
+	for len(w.signals) > 0 {            // from before the command ran
+		if w.stopped = w.stopped || stops(<-w.signals); w.stopped {
+			return w.conclude(whole, it, giveBack, began)
+		}
+	}
+	held := attended{what: fmt.Sprintf("item %q", it.ID), grace: w.grace, lease: it.lease}
+	exit, lost, err := held.run(whole, cmd, w.signals)
+	switch {
+	case err != nil:
+		return errors.Join(notExecuted(err), w.finish(whole, it, outcome{verb: "fail", Error: err.Error()}))
+	case lost != nil:
+		return w.report(it, "lost", began)
+	}
+	o := judged(cmd, exit, output, said)
+	if w.stopped = stops(held.told); w.stopped && o.verb == "fail" {
+		o = giveBack
+	}
+	return w.conclude(whole, it, o, began)
+}
+
+// stops says whether a signal ends this program.
+func stops(s os.Signal) bool { return s == os.Interrupt || s == syscall.SIGTERM }
+
+// giveBack frees an item for others at once.
+var giveBack = outcome{verb: "fail", Error: "its worker was stopped", Retry: "0s"}
+
+// conclude tells the daemon, and prints, what became of an item.
+func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Time) error {
+	said := map[string]string{"complete": "completed", "fail": "failed"}[o.verb]
+	if o.Retry == giveBack.Retry {
+		said = "returned"
+	}
+	if err := w.finish(ctx, it, o); err != nil {
+		fmt.Fprintf(os.Stderr, "sentinel-peer: item %q: %v\n", it.ID, err)
+		said = "lost"
+	}
+	return w.report(it, said, began)
+}
+
+// outcome is what becomes of an item, as the daemon is told.
+type outcome struct {
+	verb   string
+	Result any    `json:"result,omitempty"`
+	Error  string `json:"error,omitempty"`
+	Retry  string `json:"retry,omitempty"`
+}
+
+// judged is the outcome of an item whose command has ended.
+func judged(cmd *exec.Cmd, exit error, output *head, said *tail) outcome {
+	if cmd.ProcessState == nil {
+		return outcome{verb: "fail", Error: exit.Error()}
+	}
+	if code := exitCode(cmd.ProcessState); code != 0 {
+		return outcome{verb: "fail", Error: strings.TrimSuffix(fmt.Sprintf("exit code %d: %s", code, said), ": ")}
+	}
+	if output.over {
+		return outcome{verb: "fail", Error: fmt.Sprintf("its output is over %d bytes", maxResult)}
+	}
+	text := bytes.TrimSpace(output.kept)
+	switch {
+	case len(text) == 0:
+		return outcome{verb: "complete"}
+	case json.Valid(text):
+		return outcome{verb: "complete", Result: json.RawMessage(text)}
+	}
+	return outcome{verb: "complete", Result: string(text)}
+}
+
+// finish tells the daemon, again and again until the claim is over.
+func (w *work) finish(ctx context.Context, it *item, o outcome) error {
+	body, err := json.Marshal(struct {
+		outcome
+		Lease string `json:"lease"`
+		Token uint64 `json:"token"`
+	}{o, it.Lease, it.Token})
+	if err != nil {
+		return err
+	}
+	for {
+		err := w.do(ctx, "POST", it.path+"/"+o.verb, nil, body, nil, nil)
+		if err == nil || !passing(err, true) || boottime() >= it.lease.deadline {
+			return err
+		}
+		backOff(ctx)
+	}
+}
+
+// report prints a line about an item.
+func (w *work) report(it *item, verdict string, began time.Time) error {
+	took := time.Since(began).Round(time.Millisecond)
+	if w.output == "table" {
+		_, err := fmt.Fprintf(w.out, "%s  %s  %v\n", it.ID, verdict, took)
+		return err
+	}
+	return json.NewEncoder(w.out).Encode(map[string]any{"id": it.ID, "attempt": it.Attempt, "verdict": verdict, "seconds": took.Seconds()})
+}
+
+// head keeps the first bytes that are written to it, up to most.
+type head struct {
+	kept []byte
+	most int
+	over bool // there was more
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	room := min(h.most-len(h.kept), len(p))
+	h.kept = append(h.kept, p[:room]...)
+	h.over = h.over || room < len(p)
+	return len(p), nil
+}
+
+// tail keeps the last bytes that are written to it.
+type tail struct{ last []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.last = append(t.last, p...)
+	t.last = t.last[max(len(t.last)-tailBytes, 0):]
+	return len(p), nil
+}
+
+// String returns the end in one line of text.
+func (t *tail) String() string {
+	return strings.Join(strings.Fields(strings.ToValidUTF8(string(t.last), "\uFFFD")), " ")
+}
