@@ -141,7 +141,7 @@ func (q *queues) changed(a *Agent, changes []crdt.Change) {
 		if !ok || c.Cause == crdt.CauseConflict || c.Lazy {
 			continue
 		}
-		a.index(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c.New, c.Stamp) })
+		a.index(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c) })
 	}
 }
 

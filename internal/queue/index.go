@@ -63,17 +63,17 @@ func New(cfg Config) *Index {
 		ready: pile{less: ahead}, rest: pile{less: ahead}, later: pile{less: sooner}}
 }
 
-// Change takes what a key holds from now on, the zero Value if nothing, and the stamp of
-// the write.
-func (x *Index) Change(now time.Time, k Key, value crdt.Value, stamp clock.Timestamp) {
+// Change takes what a key holds from now on: of a change its New, Stamp and Cause.
+func (x *Index) Change(now time.Time, k Key, ch *crdt.Change) {
+	value := ch.New
 	switch k.part {
 	case itemsPart:
 		var head itemHead
-		x.item(now, k.ID, !value.IsZero() && value.Decode(&head) == nil, head, stamp)
+		x.item(now, k.ID, !value.IsZero() && value.Decode(&head) == nil, head, ch.Stamp)
 	case claimsPart:
 		var c claimHead
 		if value.IsZero() {
-			x.unjudge(now, k.ID, k.token)
+			x.unjudge(now, k.ID, k.token, ch.Cause == crdt.CauseExpired)
 		} else if value.Decode(&c) == nil && verdictOf(c.State) != unclaimed {
 			x.judge(now, k.ID, k.token, c)
 		}
@@ -131,15 +131,16 @@ func (x *Index) judge(now time.Time, id string, token uint64, c claimHead) {
 	x.settle(e, now)
 }
 
-// unjudge takes that the record of a claim is gone. What is done is forgotten with it;
-// what is not keeps the number of its attempts, for the record of the next claim may
-// come after this one's removal, or never.
-func (x *Index) unjudge(now time.Time, id string, token uint64) {
+// unjudge takes that the record of a claim is gone. What is done is forgotten when its
+// result expires. A record that was removed was overruled by the next claim, whose own
+// may come later than this one's removal, or never: so the item stays, even if this
+// claim had said, too late, that it is done; and the number of its attempts is kept.
+func (x *Index) unjudge(now time.Time, id string, token uint64, expired bool) {
 	e := x.entries[id]
 	if e == nil || e.token != token {
 		return
 	}
-	if e.verdict == done && e.present {
+	if e.verdict == done && e.present && expired {
 		x.collect(ItemKey(x.cfg.Name, id))
 		e.present = false
 	}

@@ -116,9 +116,22 @@ func TestALostClaimIsPendingAgainAndHasCounted(t *testing.T) {
 func TestAttemptsDoNotFallWhenARecordGoes(t *testing.T) {
 	x := known("x")
 	x.judge(t0, "x", 7, claimHead{State: "claimed", Worker: "n1", Attempt: 2, TTL: 1000})
-	x.unjudge(t0, "x", 7)
+	x.unjudge(t0, "x", 7, false)
 	if c := take(t, x, t0, 9); c.Attempt != 3 {
 		t.Errorf("attempt %d", c.Attempt)
+	}
+}
+
+// A worker that was cut off finishes too late; the next claim, of which this peer hears
+// only later, has removed its record and failed.
+func TestAnItemOutlivesACompletionThatWasOverruled(t *testing.T) {
+	for _, expired := range []bool{false, true} {
+		x := known("x")
+		x.judge(t0, "x", 7, claimHead{State: "done", Worker: "n0", Attempt: 1})
+		x.unjudge(t0, "x", 7, expired)
+		if removed := len(x.Stale(10)) > 0; removed != expired {
+			t.Errorf("its record is gone, expired %t: removes the item %t", expired, removed)
+		}
 	}
 }
 
@@ -189,7 +202,7 @@ func TestAnIDIsTakenWhileItsResultIsKept(t *testing.T) {
 	if !x.Known("x") {
 		t.Error("free at once")
 	}
-	x.unjudge(t0, "x", 7)
+	x.unjudge(t0, "x", 7, true)
 	if x.Known("x") || len(x.entries) > 0 {
 		t.Error("taken for ever")
 	}
