@@ -171,6 +171,7 @@ func (c *Cluster) Settle() time.Duration {
 	if c.Converged() {
 		c.note(Agreed, 0, "all agree, %v after the last fault", took.Round(time.Millisecond))
 	}
+	c.judge.work()
 	c.locks.settle()
 	c.judge.final()
 	return took

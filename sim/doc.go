@@ -37,6 +37,17 @@
 //	O13 a write is later than what its writer had seen
 //	O14 at rest nothing waits, and no removal is remembered that all have seen
 //
+// Of work queues, whose machine is that of internal/queue:
+//
+//	W1  an item is handed out to one worker at a time, and never after it was completed
+//	    validly
+//	W2  one of its completions is valid, and stands on every peer
+//	W3  a completion is refused once the item was handed out again
+//	W4  healed, every item that somebody has who lived on is done or dead everywhere
+//	    within the bound
+//	W5  a peer tries items by priority, and by age while it has no rivals
+//	W6  who knows that an id is taken does not take it again
+//
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where
 // the rules leave two answers open (a delete that its reader has only been told of),

@@ -51,6 +51,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	} else {
 		d.faults()
 	}
+	d.queues(seed)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }

@@ -20,12 +20,13 @@ type judge struct {
 	minted     map[clock.Dot]*Peer
 	ledgers    map[string]*ledger
 	deeds      []*deed
-	queue      int  // bytes that may wait on one peer
-	hostile    bool // a fault happened: no latency is promised
-	ignorant   bool // see ticked
-	torn       bool // a disk has lied: what was said to be stable is not
-	settled    bool // everything must be as the model says
-	cloned     bool // dots may name two writes
+	queue      int                  // bytes that may wait on one peer
+	hostile    bool                 // a fault happened: no latency is promised
+	ignorant   bool                 // see ticked
+	torn       bool                 // a disk has lied: what was said to be stable is not
+	settled    bool                 // everything must be as the model says
+	cloned     bool                 // dots may name two writes
+	items      map[string]*itemFate // of the work queues, by key
 }
 
 // deed is what one acknowledged write did to one key.

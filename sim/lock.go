@@ -321,6 +321,28 @@ func (k *lockCall) renew() {
 	})
 }
 
+// confirm begins a round of a lease, and returns its number: once Extended bears it, a
+// majority has certified the lease since.
+func (k *lockCall) confirm() (round uint64, err error) {
+	l := k.p.locks
+	if l == nil || l.calls[k.id] != k {
+		return 0, lockservice.ErrNotHolder
+	}
+	round, err = l.node.Confirm(k.p.lockTime(), k.id)
+	l.carry()
+	return round, err
+}
+
+// left is how long its holder takes a lease to last.
+func (k *lockCall) left() time.Duration {
+	l := k.p.locks
+	if l == nil || l.calls[k.id] != k {
+		return 0
+	}
+	deadline, _ := l.node.Deadline(k.id)
+	return max(deadline-k.p.lockTime().Mono, 0)
+}
+
 // sendLock decides what becomes of a packet of locks, from what it is: as of a frame,
 // and it may be lost as well.
 func (n *network) sendLock(p *Peer, pk lockservice.Packet) {

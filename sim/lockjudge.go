@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -257,6 +258,9 @@ func (j *lockJudge) settle() {
 		c.judge.violate(0, "L5: %v after the last fault a voter is still silent, or has not the last list", j.quiet())
 	}
 	for i, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
+		if _, _, item := queue.ParseLock(lock); item {
+			continue // it may be barred for good
+		}
 		p := c.peers[i%len(c.peers)]
 		k, err := p.acquire(lockservice.Call{Lock: lock, TTL: c.cfg.Locks.MaxTTL}, nil)
 		if err != nil {

@@ -39,6 +39,7 @@ type Peer struct {
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life
 	suspects map[int]bool
+	work     *workshop          // of this life
 	locks    *locker            // of this life; nil without voters
 	voters   lockservice.Voters // as it is configured
 	boots    uint64             // lives of its lock machine
@@ -105,6 +106,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 	for key, value := range p.content() {
 		p.shadow[key] = value
 	}
+	p.work = newWorkshop(p)
 	p.openLocks()
 }
 
@@ -177,6 +179,7 @@ func (p *Peer) resume() {
 		p.c.locks.resumed(p)
 		p.locks.goOn()
 	}
+	p.work.resume()
 }
 
 func (p *Peer) held() bool { return p.paused || p.busy || p.txn != nil }
@@ -306,6 +309,7 @@ func (p *Peer) carry() {
 
 func (p *Peer) carryOut(rd replica.Ready) {
 	p.c.judge.saw(p, rd.Changes)
+	p.work.told(rd.Changes)
 	for _, e := range rd.Envelopes {
 		p.sent += uint64(len(e.Frame))
 		p.c.net.send(p, e)
@@ -314,6 +318,9 @@ func (p *Peer) carryOut(rd replica.Ready) {
 		for _, ch := range rd.Changes {
 			p.OnChange(ch)
 		}
+	}
+	if rd.Acked {
+		p.work.acked()
 	}
 	p.schedule()
 }

@@ -32,6 +32,9 @@ import (
 //	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
 //	2 trylock NAME …           is refused if others hold it
 //	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
+//	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
+//	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall]
+//	2 requeue QUEUE            its dead items
 //	voters 1-3                 all reload, with these for voters
 //	freeze 2                   its clock for leases stands still, until calm
 //	lose 0.2   calm            share of packets lost from here on; no faults
@@ -260,6 +263,8 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 			return nil, fmt.Errorf("a number of keys from 1 to %d is wanted, not %q", maxFill, words[2])
 		}
 		return func() { p.fill(0, n) }, nil
+	case len(words) > 1 && slices.Contains(queueVerbs, words[1]):
+		return c.compileQueue(p, words[1:])
 	case len(words) > 1 && slices.Contains(lockVerbs, words[1]):
 		return c.compileLock(p, words[1], words[2:])
 	}

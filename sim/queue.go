@@ -1,0 +1,260 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+)
+
+// workshop is the work queues of one life of a peer, package queue's machine for each,
+// and the workers there: the part of the agent.
+type workshop struct {
+	p      *Peer
+	queues map[string]*workQueue
+	synced bool      // the peer has heard from another what there is
+	ending []*worker // whose verdicts wait for acknowledgements
+	held   []func()  // what was due while the process was stopped
+	closed bool      // nobody works any more
+}
+
+type workQueue struct {
+	shop  *workshop
+	name  string
+	core  *queue.Index
+	turns map[uint64]*worker // who waits for an item
+	timer uint64             // the one that counts
+	armed time.Duration
+	tried map[string]bool // items, in this life
+}
+
+// What a peer's agent takes at its default settings.
+const (
+	queueItems    = 1 << 20
+	queueAttempts = 5
+	retention     = time.Hour
+	sweepEvery    = 10 * time.Second
+)
+
+// newWorkshop begins those of a life, with what its store holds.
+func newWorkshop(p *Peer) *workshop {
+	s := &workshop{p: p, queues: map[string]*workQueue{}}
+	var keys []string
+	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
+		if _, ok := queue.ParseKey(key); ok {
+			keys = append(keys, key)
+		}
+		return true
+	})
+	slices.Sort(keys)
+	for _, key := range keys {
+		if e, ok := p.Get(key); ok {
+			k, _ := queue.ParseKey(key)
+			s.queue(k.Queue).do(func(core *queue.Index, now time.Time) {
+				core.Change(now, k, &crdt.Change{New: e.Value(), Stamp: e.Stamp()})
+			})
+		}
+	}
+	return s
+}
+
+// queue returns the machine of a queue, made if need be.
+func (s *workshop) queue(name string) *workQueue {
+	q := s.queues[name]
+	if q == nil {
+		p := s.p
+		q = &workQueue{shop: s, name: name, turns: map[uint64]*worker{}, armed: -1, tried: map[string]bool{}}
+		q.core = queue.New(queue.Config{Name: name, Self: p.name, Alive: p.believes, Seed: p.c.cfg.Seed ^ uint64(p.index)<<16 ^ p.births,
+			MaxItems: queueItems, MaxAttempts: queueAttempts, Retention: retention})
+		s.queues[name] = q
+		s.later(sweepEvery, q.sweep)
+	}
+	return q
+}
+
+// believes reports whether p takes the peer of that name for alive.
+func (p *Peer) believes(name string) bool {
+	n, err := strconv.Atoi(name[1:])
+	return err == nil && (n == p.index+1 || p.takesForAlive(p.c.peers[n-1]))
+}
+
+// later plans f, which waits while the process is stopped and ends with its life.
+func (s *workshop) later(d time.Duration, f func()) {
+	c := s.p.c
+	c.At(c.now+d, func() { s.run(f) })
+}
+
+func (s *workshop) run(f func()) {
+	switch p := s.p; {
+	case p.work != s || !p.up || s.closed:
+	case p.paused:
+		s.held = append(s.held, f)
+	default:
+		f()
+	}
+}
+
+// resume does what was due while the process was stopped.
+func (s *workshop) resume() {
+	held := s.held
+	s.held = nil
+	for _, f := range held {
+		s.run(f)
+	}
+}
+
+// told takes what the replica tells, before anything that it received is acknowledged.
+func (s *workshop) told(changes []crdt.Change) {
+	if !s.synced && (s.p.r.Engine().Synced() || len(s.p.voters.Names) < 2) {
+		s.synced = true
+	}
+	for i := range changes {
+		c := &changes[i]
+		k, ok := queue.ParseKey(c.Key)
+		if !ok || c.Cause == crdt.CauseConflict || c.Lazy {
+			continue
+		}
+		s.queue(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c) })
+	}
+}
+
+// barred is asked by the voter here with every round for a lock.
+func (p *Peer) barred(lock string, token uint64) bool {
+	name, id, ok := queue.ParseLock(lock)
+	if !ok {
+		return false
+	}
+	if !p.work.synced {
+		return true
+	}
+	q := p.work.queues[name]
+	return q != nil && q.core.Bars(p.wall(), id, token)
+}
+
+// do runs f on the machine, then has those look again whom it woke, and sets the timer.
+func (q *workQueue) do(f func(core *queue.Index, now time.Time)) {
+	p := q.shop.p
+	f(q.core, p.wall())
+	for _, turn := range q.core.Woken() {
+		w := q.turns[turn]
+		delete(q.turns, turn)
+		q.shop.later(0, w.begin)
+	}
+	at, ok := q.core.Next()
+	if !ok {
+		return
+	}
+	due := max(p.when(at), p.c.now+time.Millisecond)
+	if q.armed >= 0 && q.armed <= due {
+		return
+	}
+	q.timer++
+	timer := q.timer
+	q.armed = due
+	q.shop.later(due-p.c.now, func() {
+		if q.timer == timer {
+			q.armed = -1
+			q.do(func(core *queue.Index, now time.Time) { core.Tick(now) })
+		}
+	})
+}
+
+// sweep removes, now and then, what says nothing any more.
+func (q *workQueue) sweep() {
+	if ops := q.core.Stale(crdt.MaxOps); len(ops) > 0 {
+		_ = q.shop.p.write(false, ops) // else they expire
+	}
+	q.shop.later(sweepEvery, q.sweep)
+}
+
+// enqueue adds an item as the agent does.
+func (q *workQueue) enqueue(item queue.Item) {
+	p := q.shop.p
+	if !p.up || p.paused {
+		return
+	}
+	f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now))
+	op, id, err := queue.Add(p.wall(), q.name, item, f.next())
+	if err != nil || q.core.Admit(1) != nil {
+		return
+	}
+	if op.If != nil && q.core.Known(id) {
+		p.c.reached("an id was taken")
+		return
+	}
+	known := q.knows(id)
+	if p.write(true, []crdt.Op{op}) == nil {
+		p.c.judge.enqueued(q, id, known)
+	}
+}
+
+// requeue has dead items tried again.
+func (q *workQueue) requeue() {
+	for _, ops := range q.core.Requeue(nil) {
+		if q.shop.p.write(true, ops) == nil {
+			q.shop.p.c.reached("a dead item was tried again")
+		}
+	}
+}
+
+// queueVerbs are the steps of a peer that are about work queues.
+var queueVerbs = []string{"enqueue", "work", "requeue"}
+
+// compileQueue reads what is done about work queues: see [Cluster.Do].
+func (c *Cluster) compileQueue(p *Peer, words []string) (func(), error) {
+	name, args := arg(words, 1), words[min(2, len(words)):]
+	if err := queue.CheckName(name); err != nil {
+		return nil, err
+	}
+	if c.cfg.Locks.Voters == 0 {
+		return nil, fmt.Errorf("there are no voters: a line like \"locks voters=3\" is wanted at the beginning")
+	}
+	c.barred = (*Peer).barred
+	switch words[0] {
+	case "requeue":
+		return func() {
+			if p.up && !p.paused {
+				p.work.queue(name).requeue()
+			}
+		}, nil
+	case "enqueue":
+		item, err := c.parseItem(args)
+		return func() { p.work.queue(name).enqueue(item) }, err
+	}
+	j, err := parseJob(args)
+	return func() {
+		if p.up {
+			s := p.work
+			s.run((&worker{q: s.queue(name), job: j}).begin)
+		}
+	}, err
+}
+
+// parseItem reads "VALUE priority=1 delay=2s id=x attempts=3".
+func (c *Cluster) parseItem(args []string) (item queue.Item, err error) {
+	if item.Value, err = c.memo.value(arg(args, 0)); err != nil || len(args) == 0 {
+		return item, fmt.Errorf("a value is wanted")
+	}
+	err = options(args[1:], func(name, value string) (err error) {
+		switch name {
+		case "priority":
+			item.Priority, err = strconv.Atoi(value)
+		case "attempts":
+			item.MaxAttempts, err = strconv.Atoi(value)
+		case "delay":
+			item.Delay, err = duration([]string{value}, 0)
+		case "id":
+			item.ID = value
+		default:
+			err = fmt.Errorf("priority=, delay=, id= or attempts= is wanted, not %q", name)
+		}
+		return err
+	})
+	if err == nil {
+		_, _, err = queue.Add(epoch, "q", item, 0)
+	}
+	return item, err
+}

@@ -1,0 +1,89 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// queuesOneIn of so many seeds have work queues.
+const queuesOneIn = 12
+
+// queues adds a workload of work queues to a share of the seeds, drawn from a source of
+// its own: the other seeds are as they were.
+func (d *drawer) queues(seed uint64) {
+	d.rng = rand.New(rand.NewPCG(seed, 0x71))
+	if !d.one(queuesOneIn) {
+		return
+	}
+	c := &d.script.Config
+	d.peers = c.Peers
+	c.Locks.Voters = max(c.Locks.Voters, min(d.peers, []int{1, 3, 3, 3, 5}[d.rng.IntN(5)]))
+	for i := range c.Clocks { // leases allow no more
+		c.Clocks[i].Skew %= time.Second
+	}
+	names := []string{"q", "r"}[:1+d.rng.IntN(2)]
+	ends := d.script.Ends
+	if d.one(2) {
+		ends = min(ends, 10*time.Second) // all that happens, happens then
+	}
+	for range 3 + d.rng.IntN(20) {
+		d.enqueue(d.up(ends), names[d.rng.IntN(len(names))])
+	}
+	for range 2 + d.rng.IntN(3*d.peers) {
+		d.worker(d.up(ends), names[d.rng.IntN(len(names))])
+	}
+	for range d.rng.IntN(3) {
+		d.step(d.up(ends), "%d requeue %s", d.peer(), names[0])
+	}
+	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > d.script.Ends })
+}
+
+// enqueue draws an item, that others are asked to acknowledge or not.
+func (d *drawer) enqueue(at time.Duration, name string) {
+	p := d.peer()
+	words := []string{fmt.Sprintf("%d enqueue %s %d", p, name, d.rng.IntN(3))}
+	if d.one(3) {
+		words = append(words, fmt.Sprintf("priority=%d", d.rng.IntN(3)))
+	}
+	if d.one(4) {
+		words = append(words, fmt.Sprintf("delay=%v", d.up(5*time.Second)))
+	}
+	if d.one(4) {
+		words = append(words, fmt.Sprintf("attempts=%d", 1+d.rng.IntN(3)))
+	}
+	if d.one(2) {
+		words = append(words, fmt.Sprintf("id=%c", 'a'+d.rng.IntN(4)))
+	}
+	d.step(at, "%s", strings.Join(words, " "))
+	if d.one(4) {
+		d.step(at, "%d wait", p)
+	}
+}
+
+// worker draws what one does.
+func (d *drawer) worker(at time.Duration, name string) {
+	p := d.peer()
+	ttl := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, maxClaim}[d.rng.IntN(4)]
+	takes := d.up(50 * time.Millisecond)
+	if d.one(2) {
+		takes = d.up(2 * ttl)
+	}
+	ending := "complete"
+	if d.one(2) {
+		ending = endings[d.rng.IntN(len(endings))]
+	}
+	d.step(at, "%d work %s %d ttl=%v takes=%v then=%s", p, name, 1+d.rng.IntN(4), ttl, takes, ending)
+	switch {
+	case d.one(8) && d.may("kill"): // with an item in hand
+		at += d.up(2 * ttl)
+		d.step(at, "kill %d", p)
+		d.step(at+d.up(10*time.Second), "start %d", p)
+	case d.one(8) && d.may("pause"): // for longer than its lease
+		at += d.up(ttl)
+		d.step(at, "pause %d", p)
+		d.step(at+ttl+d.up(ttl), "resume %d", p)
+	}
+}

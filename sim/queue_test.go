@@ -1,0 +1,94 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+)
+
+// queued returns a cluster after these steps and a while.
+func queued(t *testing.T, steps ...string) *Cluster {
+	t.Helper()
+	c, err := New(Config{Seed: 1, Locks: Locks{Voters: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Run(time.Second)
+	for _, step := range steps {
+		if err := c.Do(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Run(time.Second)
+	if len(c.Violations()) > 0 {
+		t.Fatalf("unspoilt: %v", c.Violations())
+	}
+	return c
+}
+
+// Each oracle of work queues complains about what it is there for.
+func TestTheOraclesOfQueuesComplain(t *testing.T) {
+	enqueue := "1 enqueue q 1 id=a"
+	f := func(oracle string, c *Cluster, spoil func(j *judge, q *workQueue, f *itemFate)) {
+		t.Helper()
+		q := c.Peer(1).work.queue("q")
+		spoil(&c.judge, q, c.judge.fate(q, "a"))
+		if v := strings.Join(c.Violations(), "\n"); !strings.HasPrefix(v, oracle) {
+			t.Errorf("%s did not complain: %s", oracle, v)
+		}
+	}
+	f("W1", queued(t, enqueue, "2 work q 1"), func(j *judge, q *workQueue, _ *itemFate) {
+		j.begins(&worker{q: q, claim: &queue.Claim{ID: "a", Token: 1 << 50}})
+	})
+	f("W1", queued(t, enqueue, "2 work q 1 takes=10s"), func(j *judge, q *workQueue, _ *itemFate) {
+		j.begins(&worker{q: q, claim: &queue.Claim{ID: "a", Token: 1 << 50}})
+	})
+	f("W2", queued(t, enqueue, "2 work q 1"), func(j *judge, _ *workQueue, f *itemFate) {
+		f.token++
+		j.work()
+	})
+	f("W3", queued(t, enqueue, "2 work q 1 takes=2s"), func(j *judge, _ *workQueue, f *itemFate) {
+		f.claims = append(f.claims, holder{&worker{}, 1 << 50})
+		j.c.Run(2 * time.Second)
+	})
+	f("W4", queued(t, enqueue), func(j *judge, _ *workQueue, _ *itemFate) {
+		for _, p := range j.c.peers {
+			p.work.queue("q").core.Set(queue.Setting{Paused: true})
+		}
+		j.work()
+	})
+	f("W5", queued(t, enqueue, "run 10ms", "1 enqueue q 1 id=b"), func(j *judge, q *workQueue, _ *itemFate) {
+		j.takes(&worker{q: q, claim: &queue.Claim{ID: "b"}})
+	})
+	f("W6", queued(t, enqueue), func(j *judge, q *workQueue, _ *itemFate) { j.enqueued(q, "a", q.knows("a")) })
+}
+
+func TestAWrongStepOfAQueueIsRefused(t *testing.T) {
+	for step, want := range map[string]string{
+		"1 enqueue a/b 1":           "no name of a queue",
+		"1 enqueue q":               "a value is wanted",
+		"1 enqueue q 1 delay=25h":   "want 0 to 24h",
+		"1 enqueue q 1 color=red":   "priority=, delay=",
+		"1 work q":                  "a number of items",
+		"1 work q 1 ttl=1ms":        "a ttl from 500ms",
+		"1 work q 1 then=celebrate": "one of complete",
+		"1 work q 1 takes=x":        "a duration",
+	} {
+		c, err := New(Config{Locks: Locks{Voters: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Do(step); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v does not say %q", step, err, want)
+		}
+	}
+	c, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do("1 enqueue q 1"); err == nil || !strings.Contains(err.Error(), "no voters") {
+		t.Errorf("without voters: %v", err)
+	}
+}
