@@ -115,6 +115,15 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 	return s, nil
 }
 
+// Cursor returns the place of this moment in this peer's stream of events.
+func (a *Agent) Cursor() Cursor {
+	w := &a.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.history.start()
+	return Cursor{w.epoch, w.history.last}
+}
+
 // join makes s hear of what is published from now on, unless nothing will be.
 func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 	w.mu.Lock()

@@ -33,6 +33,8 @@ var floors = map[string]int{
 	"internal/api":            6,
 	"internal/metrics":        6,
 	"internal/httpapi":        7, // renders internal/api
+	"internal/mcpserver":      7, // renders internal/api
+	"internal/mcpbridge":      7,
 	"internal/layout":         0,
 	"internal/mutants":        0,
 	"cmd/sentinel-peer":       8,
@@ -41,21 +43,22 @@ var floors = map[string]int{
 
 // homes says where a third-party package may be imported.
 var homes = map[string][]string{
-	"github.com/vmihailenco/msgpack/v5":   {"internal/wire"},
-	"github.com/hashicorp/memberlist":     {"gossip/transport", "gossip/transport/memnet"},
-	"github.com/flynn/noise":              {"gossip/transport"},
-	"github.com/klauspost/compress":       {"gossip"},
-	"github.com/puzpuzpuz/xsync/v4":       {"crdt"},
-	"github.com/bmatcuk/doublestar/v4":    {"crdt"},
-	"github.com/hashicorp/golang-lru/v2":  {"agent"},
-	"github.com/prometheus/client_golang": {"internal/metrics"},
-	"github.com/spf13/cobra":              {"cmd/sentinel-peer"},
-	"github.com/spf13/pflag":              {"cmd/sentinel-peer"},
-	"go.yaml.in/yaml/v3":                  {"cmd/sentinel-peer"},
-	"golang.org/x/crypto":                 {"gossip/transport"},
-	"golang.org/x/sys":                    {"gossip/transport", "lockservice", "lockservice/fence", "cmd/sentinel-peer"},
-	"golang.org/x/time":                   {"gossip/transport", "internal/httpapi"},
-	"pgregory.net/rapid":                  {"crdt/crdttest"},
+	"github.com/vmihailenco/msgpack/v5":      {"internal/wire"},
+	"github.com/hashicorp/memberlist":        {"gossip/transport", "gossip/transport/memnet"},
+	"github.com/flynn/noise":                 {"gossip/transport"},
+	"github.com/klauspost/compress":          {"gossip"},
+	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
+	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
+	"github.com/hashicorp/golang-lru/v2":     {"agent"},
+	"github.com/prometheus/client_golang":    {"internal/metrics"},
+	"github.com/modelcontextprotocol/go-sdk": {"internal/mcpserver"},
+	"github.com/spf13/cobra":                 {"cmd/sentinel-peer"},
+	"github.com/spf13/pflag":                 {"cmd/sentinel-peer"},
+	"go.yaml.in/yaml/v3":                     {"cmd/sentinel-peer"},
+	"golang.org/x/crypto":                    {"gossip/transport"},
+	"golang.org/x/sys":                       {"gossip/transport", "lockservice", "lockservice/fence", "cmd/sentinel-peer"},
+	"golang.org/x/time":                      {"gossip/transport", "internal/httpapi"},
+	"pgregory.net/rapid":                     {"crdt/crdttest"},
 }
 
 // pure packages decide; the shell acts. They may not import these.

@@ -1,0 +1,139 @@
+package mcpserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+const (
+	// maxAnswer bounds the text of an answer: clients refuse more than about 25,000 tokens.
+	maxAnswer = 32 << 10
+	// budget is what of it lists may fill; the rest is for what stands around them.
+	budget = 30 << 10
+	// maxShown bounds each of several values in one answer.
+	maxShown = 2 << 10
+)
+
+// fields are the names and values of a JSON object, alternating and in order.
+type fields []any
+
+// MarshalJSON keeps the order.
+func (f fields) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i := 0; i+1 < len(f); i += 2 {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		for j, v := range f[i : i+2] {
+			part, err := encode(v)
+			if err != nil {
+				return nil, err
+			}
+			if b = append(b, part...); j == 0 {
+				b = append(b, ':')
+			}
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// encode is json.Marshal without the escapes that are for web pages.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// printed is how long a part of an answer gets that stands so many levels deep.
+func printed(v any, depth int) int {
+	raw, err := encode(v)
+	if err != nil {
+		return 0
+	}
+	text := indented(raw)
+	return len(text) + 2*depth*(1+bytes.Count(text, []byte("\n")))
+}
+
+func indented(raw []byte) []byte {
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return raw
+	}
+	return b.Bytes()
+}
+
+// now is a time as answers have it.
+func now() string { return timestamp(time.Now()) }
+
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// result makes an answer of fields, or of the failure.
+func (c *call) result(f fields, err error) *mcp.CallToolResult {
+	if err != nil {
+		f = append(fields{"success", false}, explain(err).fields()...)
+		if c.action != "" {
+			f = append(f, "action", c.action)
+		}
+	} else {
+		f = append(fields{"success", true}, f...)
+	}
+	f = append(f, "timestamp", now())
+	if c.warnings != nil {
+		f = append(f, "warnings", c.warnings)
+	}
+	raw, fault := encode(f)
+	text := indented(raw)
+	if fault == nil && len(text) > maxAnswer {
+		raw, fault = encode(fields{"success", err == nil, "truncated", true, "text", shorten(string(raw), budget/2),
+			"hint", "the answer was too long and is cut here; ask for less", "timestamp", now()})
+		text = indented(raw)
+	}
+	if fault != nil {
+		return c.result(nil, fault)
+	}
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(text)}}, StructuredContent: json.RawMessage(raw), IsError: err != nil}
+}
+
+// shown is a value as agents see it: stored text that is JSON comes back parsed.
+func shown(v crdt.Value) json.RawMessage {
+	raw, err := v.AppendJSON(nil)
+	if err != nil || len(raw) == 0 {
+		return json.RawMessage("null")
+	}
+	var text string
+	if raw[0] == '"' && json.Unmarshal(raw, &text) == nil {
+		if text = strings.TrimSpace(text); json.Valid([]byte(text)) {
+			return json.RawMessage(text)
+		}
+	}
+	return raw
+}
+
+// glimpse is a value among others, cut if it is long.
+func glimpse(v crdt.Value) (value any, cut bool) {
+	raw := shown(v)
+	if len(raw) <= maxShown {
+		if printed(raw, 3) > 2*maxShown { // nested deep
+			return string(raw), false
+		}
+		return raw, false
+	}
+	return shorten(plain(raw), maxShown), true
+}
+
+// plain returns the text of JSON text, and other JSON as it is.
+func plain(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
+		return text
+	}
+	return string(raw)
+}

@@ -1,0 +1,152 @@
+package mcpserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// args are what a client gave a tool, read liberally: models send numbers as text, text
+// as numbers, null for what they leave out, and names of other tools.
+type args struct {
+	given    map[string]json.RawMessage
+	warnings []string
+	fault    error // the first
+}
+
+// parse reads the arguments of a tool that knows the given names.
+func parse(raw json.RawMessage, known []string) *args {
+	a := &args{}
+	raw = bytes.TrimSpace(raw)
+	var text string
+	if json.Unmarshal(raw, &text) == nil && text != "" { // encoded twice
+		raw = []byte(text)
+	}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &a.given); err != nil {
+			a.fail("the arguments are no JSON object: %v", err)
+		}
+	}
+	var unknown []string
+	for name, v := range a.given {
+		switch {
+		case string(v) == "null" && name != "value":
+			delete(a.given, name)
+		case !slices.Contains(known, name):
+			unknown = append(unknown, strconv.QuoteToASCII(shorten(name, 64)))
+		}
+	}
+	if unknown != nil {
+		slices.Sort(unknown)
+		a.warn("ignored unknown arguments: %s", strings.Join(unknown[:min(len(unknown), 20)], ", "))
+	}
+	return a
+}
+
+func (a *args) warn(format string, list ...any) {
+	a.warnings = append(a.warnings, fmt.Sprintf(format, list...))
+}
+
+func (a *args) fail(format string, list ...any) {
+	if a.fault == nil {
+		a.fault = &failure{Code: "bad-request", Text: fmt.Sprintf(format, list...), Hint: "correct the arguments and call again"}
+	}
+}
+
+func (a *args) has(name string) bool { return a.given[name] != nil }
+
+// text returns an argument as text, "" if it was not given.
+func (a *args) text(name string) string {
+	raw := a.given[name]
+	if raw == nil {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	if raw[0] == '{' || raw[0] == '[' {
+		a.fail("%s: want text", name)
+	}
+	return string(raw)
+}
+
+// required is text that must be there.
+func (a *args) required(name string) string {
+	s := a.text(name)
+	if s == "" {
+		a.fail("%s is missing", name)
+	}
+	return s
+}
+
+// either returns the first of several names that was given.
+func (a *args) either(names ...string) string {
+	for _, name := range names {
+		if s := a.text(name); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// number returns an argument that is a number or reads as one.
+func (a *args) number(name string, absent float64) float64 {
+	s := strings.TrimSpace(a.text(name))
+	if s == "" {
+		return absent
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		a.fail("%s: %q is no number", name, shorten(s, 64))
+		return absent
+	}
+	return n
+}
+
+// count is a whole number from 1 to most; what is beyond is brought within.
+func (a *args) count(name string, absent, most int) int {
+	n := a.number(name, float64(absent))
+	if within := min(max(n, 1), float64(most)); within != n {
+		a.warn("%s was brought within 1 to %d", name, most)
+		n = within
+	}
+	return int(n)
+}
+
+// seconds is a duration from 0 to most; what is beyond is brought within.
+func (a *args) seconds(name string, absent, most time.Duration) time.Duration {
+	n := a.number(name, absent.Seconds())
+	if within := min(max(n, 0), most.Seconds()); within != n {
+		a.warn("%s was brought within 0 to %v seconds", name, most.Seconds())
+		n = within
+	}
+	return time.Duration(n * float64(time.Second))
+}
+
+func (a *args) flag(name string, absent bool) bool {
+	s := strings.ToLower(a.text(name))
+	if s == "" {
+		return absent
+	}
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		a.fail("%s: want true or false", name)
+	}
+	return b
+}
+
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 { // within a character
+		n--
+	}
+	return s[:n] + "…"
+}

@@ -1,0 +1,68 @@
+package mcpserver
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// sign adds to a batch that writes key who does it.
+func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
+	by, created := c.writer, time.Now()
+	if e, ok := c.s.cfg.Agent.Entry(key); ok {
+		_, created = c.s.authorOf(key, e)
+	}
+	by.Created = created.UnixMilli()
+	var opts []agent.WriteOption
+	if ttl > 0 {
+		opts = append(opts, agent.WithTTL(ttl))
+	}
+	b.Put(authors+key, by, opts...)
+}
+
+// authorOf returns who wrote what key holds, and when the key was made.
+func (s *Server) authorOf(key string, e crdt.Entry) (by author, created time.Time) {
+	created = e.Stamp().Time()
+	other := author{Client: s.cfg.Agent.WriterName(e.Dot().Actor)}
+	sig, ok := s.cfg.Agent.Entry(authors + key)
+	if !ok || sig.Value().Decode(&by) != nil {
+		return other, created
+	}
+	if by.Created > 0 && by.Created < created.UnixMilli() {
+		created = time.UnixMilli(by.Created)
+	}
+	if sig.Stamp() != e.Stamp() || sig.Dot().Actor != e.Dot().Actor { // written past the tools since
+		return other, created
+	}
+	return by, created
+}
+
+// reads counts how often keys were retrieved through this daemon.
+type reads struct {
+	mu sync.Mutex
+	by map[string]uint64
+}
+
+// maxCounted bounds the keys whose reads are counted; beyond it one is forgotten for each
+// that comes.
+const maxCounted = 1 << 16
+
+func (r *reads) count(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.by[key]; !known && len(r.by) >= maxCounted {
+		for other := range r.by {
+			delete(r.by, other)
+			break
+		}
+	}
+	r.by[key]++
+}
+
+func (r *reads) of(key string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by[key]
+}

@@ -1,0 +1,124 @@
+package mcpserver
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+const (
+	// callTimeout bounds a call without its wait.
+	callTimeout = 5 * time.Second
+	// maxWait bounds what a call may wait: clients and proxies give up after 30 s or so.
+	maxWait = 25 * time.Second
+)
+
+// call is one call of a tool.
+type call struct {
+	*args
+	s      *Server
+	ctx    context.Context // carries the grant
+	grant  *api.Grant
+	writer author
+	action string // as it is called in the answer
+}
+
+// within bounds the call to a wait and what it takes besides.
+func (c *call) within(wait time.Duration) context.CancelFunc {
+	ctx, cancel := context.WithTimeout(c.ctx, wait+callTimeout)
+	c.ctx = ctx
+	return cancel
+}
+
+// do runs an operation of the table. Its body is encoded as JSON.
+func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return api.Response{}, err
+		}
+		r.Body = raw
+	}
+	if r.Query == nil {
+		r.Query = url.Values{}
+	}
+	r.Leases = c.s.cfg.Leases
+	r.Longer = func(time.Duration) context.Context { return c.ctx }
+	return api.Find(name).Do(c.ctx, c.s.cfg.Agent, r)
+}
+
+// handler makes a tool one of the SDK's.
+func (s *Server) handler(t *tool) mcp.ToolHandler {
+	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		ctx, done, err := s.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		c := &call{args: parse(req.Params.Arguments, t.known()), s: s, ctx: ctx, grant: api.GrantOf(ctx)}
+		c.writer = authorOf(req, c.grant)
+		cancel := c.within(maxWait)
+		defer cancel()
+		var out fields
+		if err = c.fault; err == nil {
+			out, err = t.run(c)
+			err = cmp.Or(c.fault, err)
+		}
+		if err != nil && s.closing.Err() != nil {
+			err = &failure{Code: "closed", Text: "the daemon is stopping", Hint: "try again in a few seconds"}
+		}
+		res := c.result(out, err)
+		if s.cfg.Called != nil {
+			s.cfg.Called(t.name, res.IsError)
+		}
+		return res, nil
+	}
+}
+
+var errStopping = errors.New("the daemon is stopping; try again in a few seconds")
+
+// enter begins to serve a request: Close ends its waits, and waits for it.
+func (s *Server) enter(ctx context.Context) (context.Context, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Err() != nil {
+		return nil, nil, errStopping
+	}
+	s.running.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() { stop(); cancel(); s.running.Done() }, nil
+}
+
+// author is who wrote a key through a tool.
+type author struct {
+	Client  string `json:"client"`
+	Session string `json:"session,omitempty"`
+	Token   string `json:"token,omitempty"`
+	Created int64  `json:"created"` // of the key, milliseconds since 1970
+}
+
+func authorOf(req *mcp.CallToolRequest, grant *api.Grant) author {
+	a := author{Client: "unknown"}
+	if info := req.ClientInfo(); info != nil {
+		a.Client = shorten(strings.ToValidUTF8(strings.TrimSpace(info.Name+" "+info.Version), "\uFFFD"), 128)
+	}
+	if id := req.Session.ID(); id != "" {
+		sum := sha256.Sum256([]byte(id)) // who knows the id may act in the session
+		a.Session = hex.EncodeToString(sum[:4])
+	}
+	if grant != nil {
+		a.Token = grant.Name
+	}
+	return a
+}

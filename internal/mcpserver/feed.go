@@ -1,0 +1,144 @@
+package mcpserver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+const (
+	maxFeeds         = 10_000 // resources that are watched for clients
+	maxSubscriptions = 256    // of one session
+	// interval is how soon one update of a resource follows another.
+	interval = 100 * time.Millisecond
+)
+
+// feeds are the resources that are watched for subscribers.
+type feeds struct {
+	mu   sync.Mutex
+	by   map[string]*feed                       // by URI
+	subs map[*mcp.ServerSession]map[string]bool // the URIs of each session
+}
+
+// feed tells the subscribers of one resource that it has changed.
+type feed struct {
+	sessions int
+	stop     context.CancelFunc
+}
+
+func (s *Server) subscribe(ctx context.Context, req *mcp.SubscribeRequest) error {
+	ctx, done, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	key, err := keyOfURI(req.Params.URI)
+	if err != nil {
+		return err
+	}
+	if err := api.GrantOf(ctx).Check(api.Right{Verb: api.Read, Key: key}); err != nil {
+		return err
+	}
+	s.feeds.mu.Lock()
+	defer s.feeds.mu.Unlock()
+	uris := s.feeds.subs[req.Session]
+	switch {
+	case uris[req.Params.URI]:
+		return nil
+	case len(uris) >= maxSubscriptions:
+		return errors.New("this session has too many subscriptions; end some")
+	}
+	if err := s.feed(req.Params.URI, key); err != nil {
+		return err
+	}
+	if uris == nil {
+		uris = map[string]bool{}
+		s.feeds.subs[req.Session] = uris
+		s.streams.Go(func() { // a session that ends does not unsubscribe
+			_ = req.Session.Wait()
+			s.feeds.forget(req.Session)
+		})
+	}
+	uris[req.Params.URI] = true
+	return nil
+}
+
+// feed adds a subscriber to a resource, which is watched from the first one on. feeds.mu
+// is held.
+func (s *Server) feed(uri, key string) error {
+	f := s.feeds.by[uri]
+	if f == nil {
+		if len(s.feeds.by) >= maxFeeds {
+			return errors.New("too many resources are watched here; try again later, or use memory_watch")
+		}
+		ctx, stop := context.WithCancel(s.closing)
+		sub, err := s.cfg.Agent.Watch(ctx, literal(key), agent.Buffer(1)) // what it lags behind is one update
+		if err != nil {
+			stop()
+			return err
+		}
+		f = &feed{stop: stop}
+		s.feeds.by[uri] = f
+		s.streams.Go(func() { s.tell(ctx, sub, uri) })
+	}
+	f.sessions++
+	return nil
+}
+
+// tell turns events into updates, however many there are.
+func (s *Server) tell(ctx context.Context, sub *agent.Subscription, uri string) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for range sub.C() {
+		for more := true; more; {
+			select {
+			case _, more = <-sub.C():
+			default:
+				more = false
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		_ = s.mcp.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}) // who cannot be told has gone
+		pause.Reset(interval)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Server) unsubscribe(_ context.Context, req *mcp.UnsubscribeRequest) error {
+	s.feeds.mu.Lock()
+	defer s.feeds.mu.Unlock()
+	s.feeds.drop(req.Session, req.Params.URI)
+	return nil
+}
+
+func (t *feeds) drop(session *mcp.ServerSession, uri string) {
+	if !t.subs[session][uri] {
+		return
+	}
+	delete(t.subs[session], uri)
+	f := t.by[uri]
+	if f.sessions--; f.sessions == 0 {
+		f.stop()
+		delete(t.by, uri)
+	}
+}
+
+func (t *feeds) forget(session *mcp.ServerSession) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for uri := range t.subs[session] {
+		t.drop(session, uri)
+	}
+	delete(t.subs, session)
+}

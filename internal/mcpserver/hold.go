@@ -1,0 +1,103 @@
+package mcpserver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// Agents think for minutes and leases last for seconds, so that a daemon that dies
+// frees them soon. A hold renews one lease of an agent for as long as it asked for.
+type hold struct {
+	queue, id string // of a claim
+	token     uint64
+	last      time.Duration      // how long from each sign of life
+	touched   chan struct{}      // a sign of life
+	stop      context.CancelFunc // the lease was given back
+}
+
+// holds are those of the daemon, by lease.
+type holds struct {
+	mu sync.Mutex
+	by map[string]*hold
+}
+
+// maxHolds bounds the leases held for agents.
+const maxHolds = 10_000
+
+// hold renews a lease that lasts for ttl until its time has come, then ends it. The
+// caller is within a request, so that Close has not yet begun to wait.
+func (s *Server) hold(lease string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
+	s.holds.mu.Lock()
+	if len(s.holds.by) >= maxHolds {
+		s.holds.mu.Unlock()
+		return &failure{Code: "locks-full", Text: "this daemon holds no more leases for agents", Hint: "release what you do not need, and try again"}
+	}
+	ctx, stop := context.WithCancel(s.closing)
+	h.touched, h.stop = make(chan struct{}, 1), stop
+	s.holds.by[lease] = h
+	s.holds.mu.Unlock()
+	s.running.Go(func() {
+		defer stop()
+		s.keep(ctx, h, max(ttl/3, 50*time.Millisecond), renew)
+		over := ctx.Err() == nil // else it was given back, or all ends
+		s.holds.drop(lease)
+		if over {
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
+			_ = end(ctx) // it has run out by itself if this fails
+		}
+	})
+	return nil
+}
+
+// keep returns when the hold has lasted long enough, or its lease is lost.
+func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew func(context.Context) error) {
+	end := time.NewTimer(h.last)
+	defer end.Stop()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.touched:
+			end.Reset(h.last)
+		case <-tick.C:
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			err := renew(ctx)
+			cancel()
+			if err != nil && !errors.Is(err, lockservice.ErrUnavailable) && ctx.Err() == nil {
+				return
+			}
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// find returns the hold of a lease, and notes that its agent is alive.
+func (t *holds) find(lease string) (*hold, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, ok := t.by[lease]
+	if ok {
+		select {
+		case h.touched <- struct{}{}:
+		default:
+		}
+	}
+	return h, ok
+}
+
+func (t *holds) drop(lease string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h := t.by[lease]; h != nil {
+		h.stop()
+		delete(t.by, lease)
+	}
+}

@@ -1,0 +1,76 @@
+package mcpserver
+
+import (
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+const (
+	memory    = "memory"        // the tree of namespaces
+	authors   = "mcp/"          // before a key: where its author stands
+	shared    = "task-sentinel" // the tree of tasks, workers and agents, and a namespace
+	defaultNS = "default"
+)
+
+// keyOf returns where key k of namespace n lives.
+func keyOf(n, k string) (string, error) {
+	key := memory + "/" + segment(n) + "/" + k
+	switch {
+	case k == shared || strings.HasPrefix(k, shared+"/"):
+		key = k
+	case n == shared:
+		key = shared + "/" + k
+	}
+	if err := crdt.ValidateKey(key); err != nil {
+		return key, err
+	}
+	return key, crdt.ValidateKey(authors + key)
+}
+
+// nameOf is the way back: the namespace and the key within it.
+func nameOf(key string) (n, k string) {
+	if rest, ok := strings.CutPrefix(key, memory+"/"); ok {
+		if n, k, ok = strings.Cut(rest, "/"); ok {
+			return unsegment.Replace(n), k
+		}
+	}
+	n, _, _ = strings.Cut(key, "/")
+	return n, key
+}
+
+// under returns a glob of all keys of namespace n, of all namespaces if it is empty.
+func under(n string) string {
+	switch n {
+	case "":
+		return "{" + memory + "," + shared + "}/**"
+	case shared:
+		return shared + "/**"
+	}
+	return memory + "/" + literal(segment(n)) + "/**"
+}
+
+// segment makes a namespace one segment of a key.
+func segment(n string) string {
+	switch n {
+	case ".":
+		return "%2E"
+	case "..":
+		return "%2E%2E"
+	}
+	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(n)
+}
+
+var unsegment = strings.NewReplacer("%2E", ".", "%2F", "/", "%25", "%")
+
+// literal returns a glob of one key.
+func literal(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		if strings.IndexByte(`\*?[]{},`, key[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(key[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,103 @@
+package mcpserver
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// tool is one tool. Its schema is for those who call it: what they send is read more
+// liberally. It has no anyOf and the like at its top, which some models' interfaces refuse.
+type tool struct {
+	name        string
+	description string
+	schema      json.RawMessage
+	run         func(c *call) (fields, error)
+	reads       bool // and changes nothing
+	v2, v3      bool // only under the names of claude-flow 2.x, or 3.x
+	accepted    []string
+}
+
+func (t *tool) annotations() *mcp.ToolAnnotations {
+	closed := false
+	return &mcp.ToolAnnotations{ReadOnlyHint: t.reads, OpenWorldHint: &closed}
+}
+
+// known returns the arguments the tool takes.
+func (t *tool) known() []string {
+	var schema struct{ Properties map[string]any }
+	_ = json.Unmarshal(t.schema, &schema) // a test holds them all
+	return append(slices.Collect(maps.Keys(schema.Properties)), t.accepted...)
+}
+
+func object(properties string, required ...string) json.RawMessage {
+	list, _ := json.Marshal(append([]string{}, required...)) // strings always encode
+	return json.RawMessage(`{"type":"object","properties":{` + properties + `},"required":` + string(list) + `}`)
+}
+
+const (
+	namespaceArg = `"namespace":{"type":"string","default":"default"}`
+	keyArg       = `"key":{"type":"string","maxLength":1000}`
+	pageArgs     = `"limit":{"type":"number"},"cursor":{"type":"string","description":"next_cursor of the answer before"}`
+	valuesArg    = `"values":{"type":"boolean","default":true,"description":"false: names only"}`
+	ttlArg       = `"ttl":{"type":"number","minimum":0,"description":"seconds; 0 = never expires"}`
+	queueArg     = `"queue":{"type":"string","default":"tasks"}`
+	waitArg      = `"wait_s":{"type":"number","default":0,"maximum":25}`
+)
+
+var tools = []tool{
+	{name: "memory_usage", v2: true, run: memoryUsage, accepted: []string{"pattern", "query"},
+		description: "Store/retrieve persistent memory with TTL and namespacing, shared with all agents of the fleet. store replaces; list is newest first; search finds text (given as value) in keys and values",
+		schema: object(`"action":{"type":"string","enum":["store","retrieve","list","delete","search"]},`+keyArg+`,
+			"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,
+			"if_version":{"type":"string","description":"write only if the key still has this version (from an earlier answer); \"0\": only if absent"},
+			"type":{"type":"string","enum":["register","set","counter","max","object"],"description":"how concurrent writes merge; default register, the last wins; a counter adds"},
+			`+pageArgs+`,`+valuesArg, "action")},
+	{name: "memory_search", run: memorySearch, reads: true, accepted: []string{"value"},
+		description: "Find memory whose key or value contains a text, in any case; * stands for anything. Without namespace: everywhere",
+		schema:      object(`"pattern":{"type":"string"},"query":{"type":"string","description":"same as pattern"},"namespace":{"type":"string"},"limit":{"type":"number","default":10},"cursor":{"type":"string"},` + valuesArg)},
+	{name: "memory_watch", run: memoryWatch, reads: true,
+		description: "Wait until others write or delete memory, and get what changed. Pass next of the answer as since to miss nothing in between",
+		schema:      object(namespaceArg + `,"prefix":{"type":"string","description":"only keys that start so"},"since":{"type":"string"},"timeout_s":{"type":"number","default":20,"maximum":25}`)},
+	{name: "memory_store", v3: true, run: memoryStore, accepted: []string{"tags", "provenance_type"},
+		description: "Store a value in memory shared with all agents of the fleet",
+		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: only if absent"},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
+	{name: "memory_retrieve", v3: true, run: memoryRetrieve, reads: true,
+		description: "Retrieve a value from memory",
+		schema:      object(keyArg+`,`+namespaceArg+`,"cursor":{"type":"string"}`, "key")},
+	{name: "memory_list", v3: true, run: memoryList, reads: true,
+		description: "List keys of memory, newest first. Without namespace: everywhere",
+		schema:      object(`"namespace":{"type":"string"},"limit":{"type":"number","default":50},"offset":{"type":"number","default":0}`)},
+	{name: "memory_delete", v3: true, run: memoryDelete,
+		description: "Delete a key from memory",
+		schema:      object(keyArg+`,`+namespaceArg+`,"if_version":{"type":"string"}`, "key")},
+	{name: "task_add", run: taskAdd,
+		description: "Put a task into a queue for any one agent of the fleet to claim",
+		schema:      object(queueArg+`,"value":{"description":"what to do: text or any JSON"},"id":{"type":"string","description":"added once however often it is tried"},"priority":{"type":"number"},"delay_s":{"type":"number"},"max_attempts":{"type":"number"}`, "value")},
+	{name: "task_claim", run: taskClaim,
+		description: "Claim the next task of a queue: no other agent has it until you call task_complete with its claim. Call task_progress with the claim within hold_s, or it goes to another",
+		schema:      object(queueArg + `,` + waitArg + `,"hold_s":{"type":"number","default":600,"maximum":3600}`)},
+	{name: "task_complete", run: taskComplete,
+		description: "Finish a claimed task, with a result, or with error to have it tried again",
+		schema:      object(`"claim":{"type":"string"},"result":{},"error":{"type":"string"},"retry":{"type":"boolean","default":true}`, "claim")},
+	{name: "task_progress", run: taskProgress,
+		description: "Tell how far a task is, and hold its claim on for another hold_s",
+		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":1},"status":{"type":"string"},"claim":{"type":"string"}`, "task")},
+	{name: "lock_acquire", run: lockAcquire,
+		description: "Take a lock that one agent of the fleet has at a time, or hold it on by its lease. It ends after hold_s unless renewed",
+		schema:      object(`"name":{"type":"string"},`+waitArg+`,"hold_s":{"type":"number","default":120,"maximum":3600},"shared":{"type":"boolean","default":false,"description":"with other readers"},"lease":{"type":"string","description":"renews"}`, "name")},
+	{name: "lock_release", run: lockRelease,
+		description: "Give back a lock",
+		schema:      object(`"name":{"type":"string"},"lease":{"type":"string"}`, "name", "lease")},
+	{name: "worker_list", run: workerList, reads: true,
+		description: "List the fleet's workers: whether they are there, what they do, how many more tasks they take",
+		schema:      object(`"state":{"type":"string","enum":["active","unreachable","gone"]},"free":{"type":"number"},"label":{"type":"string"}`)},
+	{name: "agent_coordinate", run: agentCoordinate,
+		description: "Tell the other agents of a task about your part (data is merged into what you told before), and see theirs",
+		schema:      object(`"task":{"type":"string"},"agent":{"type":"string","description":"your name"},"data":{"type":"object","description":"such as role, status, progress, needs, output"}`, "task")},
+	{name: "cluster_status", run: clusterStatus, reads: true,
+		description: "Who is in the cluster, whether all is well, and what namespaces and queues there are",
+		schema:      object(``)},
+}

@@ -1,0 +1,108 @@
+package mcpserver
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// company is how long a watch that has something to tell waits for more.
+const company = 20 * time.Millisecond
+
+// memoryWatch is a long poll.
+func memoryWatch(c *call) (fields, error) {
+	n, err := c.namespace(defaultNS)
+	if err != nil {
+		return nil, err
+	}
+	a := c.s.cfg.Agent
+	prefix, patience := c.text("prefix"), c.seconds("timeout_s", 20*time.Second, maxWait)
+	from := a.Cursor()
+	if since := c.text("since"); since != "" {
+		if from, err = agent.ParseCursor(since); err != nil {
+			return nil, &failure{Code: "bad-request", Text: "since is none of a watch", Hint: "give next of the answer before, or nothing to start now"}
+		}
+	}
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	pattern := under(n)
+	if err := c.grant.CheckMatch(pattern); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	sub, err := a.Watch(ctx, pattern, agent.FromCursor(from))
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
+	wanted := func(e agent.Event) bool {
+		_, k := nameOf(e.Key)
+		return strings.HasPrefix(k, prefix) && c.grant.MayRead(e.Key)
+	}
+	out, next, lagged := c.gather(ctx, sub, wanted, from)
+	switch {
+	case lagged:
+		return fields{"events", out, "count", 0, "next", a.Cursor().String(), "lagged", true,
+			"hint", "some changes were missed: list or search what you need, and go on watching from next"}, nil
+	case c.s.closing.Err() != nil:
+		return nil, agent.ErrClosed
+	case c.ctx.Err() != nil && !errors.Is(c.ctx.Err(), context.DeadlineExceeded):
+		return nil, c.ctx.Err()
+	}
+	return fields{"events", out, "count", len(out), "next", next.String()}, nil
+}
+
+// gather takes wanted events: it waits for the first, then a moment for more, up to the
+// budget. next is where to go on.
+func (c *call) gather(ctx context.Context, sub *agent.Subscription, wanted func(agent.Event) bool, from agent.Cursor) (out []fields, next agent.Cursor, lagged bool) {
+	out, next = []fields{}, from
+	room := budget
+	var enough <-chan time.Time
+	for {
+		select {
+		case e, ok := <-sub.C():
+			switch {
+			case !ok:
+				return out, next, false
+			case e.Cause == agent.CauseLagged:
+				return []fields{}, next, true
+			case !wanted(e):
+				next = e.Cursor
+				continue
+			}
+			shown := c.event(e)
+			if room -= printed(shown, 2); room < 0 && len(out) > 0 {
+				return out, next, false
+			}
+			out, next = append(out, shown), e.Cursor
+			if enough == nil {
+				enough = time.After(company)
+			}
+		case <-enough:
+			return out, next, false
+		}
+	}
+}
+
+func (c *call) event(e agent.Event) fields {
+	n, k := nameOf(e.Key)
+	out := fields{"key", k, "namespace", n, "cause", string(e.Cause)}
+	if !e.New.IsZero() {
+		value, cut := glimpse(e.New)
+		out = append(out, "value", value)
+		if cut {
+			out = append(out, "truncated", true)
+		}
+	}
+	by := author{Client: e.Writer}
+	if entry, ok := c.s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
+		by, _ = c.s.authorOf(e.Key, entry)
+		out = append(out, "version", entry.Version().String())
+	}
+	return append(out, "writer", by.Client, "at", timestamp(e.Stamp.Time()))
+}
