@@ -43,8 +43,26 @@ func TestACursorIsGoodBeforeAnybodyListened(t *testing.T) {
 				t.Errorf("resumed at %d: %v", seq, e.Cause)
 			}
 		}
-		if e := first(a.watch.cursor().seq); e.Key != "next" {
+		if e := first(a.Cursor().seq); e.Key != "next" {
 			t.Errorf("resumed where nothing was missed: %v %q", e.Cause, e.Key)
+		}
+	})
+}
+
+func TestTheCursorOfNowIsGoodThoughNobodyListens(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, nil)
+		now := a.Cursor()
+		if err := a.Put(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		sub, err := a.Watch(t.Context(), "**", FromCursor(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := next(t, sub); e.Key != "k" {
+			t.Errorf("resumed with %v %q", e.Cause, e.Key)
 		}
 	})
 }

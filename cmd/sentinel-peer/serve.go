@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -22,7 +23,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
 	"github.com/sentinel-peer/sentinel-peer/internal/metrics"
 )
 
@@ -34,7 +37,7 @@ type daemon struct {
 	config, cluster, name, bind, advertise, http, keyFile, logLevel string
 	join, rules                                                     []string
 	batch, drain, heartbeat, ttl                                    time.Duration
-	faults                                                          bool
+	faults, mcpV3                                                   bool
 
 	voters                []string
 	epoch                 uint64
@@ -90,6 +93,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
+	f.BoolVar(&d.mcpV3, "mcp-v3", false, "name the MCP tools of memory as claude-flow 3.x does: memory_store, memory_retrieve, …")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 }
 
@@ -148,7 +152,9 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		return errors.Join(usage(err), l.Close())
 	}
 	m := metrics.New(a)
-	server := httpapi.Serve(l, httpapi.Config{Agent: a, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
+	leases := api.NewLeases()
+	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Logger: logger})
+	server := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: leases, Mounts: map[string]http.Handler{"/mcp": tools}, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
 	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
 	for ctx.Err() == nil {
 		select {
@@ -158,18 +164,18 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		}
 	}
 	logger.Info("stopping")
-	return d.stop(logger, server, a)
+	return d.stop(logger, tools, server, a)
 }
 
 // stop ends the daemon within its drain: half of it is for requests under way, so that
 // what they wrote can still reach the others. Who had not acknowledged by then is a
 // warning: they may be down, and the stop was as orderly as it could be.
-func (d *daemon) stop(logger *slog.Logger, server *httpapi.Server, a *agent.Agent) error {
+func (d *daemon) stop(logger *slog.Logger, tools *mcpserver.Server, server *httpapi.Server, a *agent.Agent) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
 	requests, done := context.WithTimeout(ctx, d.drain/2)
 	defer done()
-	if err := server.Close(requests); err != nil {
+	if err := errors.Join(tools.Close(requests), server.Close(requests)); err != nil {
 		logger.Warn("requests under way were cut off", "err", err)
 	}
 	err := a.Close(ctx)
