@@ -232,7 +232,7 @@ func (c *call) part(k string, version crdt.Version, raw json.RawMessage, about f
 		}
 		from = n
 	}
-	part := text[from:]
+	var part string
 	for limit := budget; ; limit = limit * 3 / 4 { // escapes make it longer
 		if part = shorten(text[from:], limit); printed(part, 1) <= budget {
 			break
