@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ type daemon struct {
 	config, cluster, name, bind, advertise, http, keyFile, logLevel string
 	join, rules                                                     []string
 	batch, drain, heartbeat, ttl                                    time.Duration
-	faults, mcpV3                                                   bool
+	dev, faults, mcpV3                                              bool
 
 	voters                []string
 	epoch                 uint64
@@ -56,13 +57,22 @@ func newAgent() *cobra.Command {
 Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
 that before the file of --config: YAML with flag names as keys. SIGHUP reads that
 file again and puts its voters in force.`,
-		Example: `  sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
+		Example: `  sentinel-peer agent --dev
+  sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
   sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946
   sentinel-peer agent --cluster farm --name n3 --voters n1,n2,n3 --join n1.local:7946 --bind 10.0.0.3:7946 --key-file key`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := settle(cmd, d.config); err != nil {
+			origins, err := settleFlags(cmd.Flags(), d.config)
+			if err != nil {
 				return err
+			}
+			if d.dev {
+				end, err := d.develop(cmd.Context(), origins)
+				if err != nil {
+					return err
+				}
+				defer end()
 			}
 			return d.run(cmd)
 		},
@@ -94,6 +104,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
 	f.BoolVar(&d.mcpV3, "mcp-v3", false, "name the MCP tools of memory as claude-flow 3.x does: memory_store, memory_retrieve, …")
+	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 }
 
@@ -155,6 +166,12 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	leases := api.NewLeases()
 	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Logger: logger})
 	server := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: leases, Mounts: map[string]http.Handler{"/mcp": tools}, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
+	notify("READY=1")
+	var announcing sync.WaitGroup
+	defer announcing.Wait()
+	if d.dev {
+		announcing.Go(func() { d.announce(ctx, cmd.OutOrStdout(), a, l.Addr().String()) })
+	}
 	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
 	for ctx.Err() == nil {
 		select {
@@ -164,6 +181,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		}
 	}
 	logger.Info("stopping")
+	notify("STOPPING=1")
 	return d.stop(logger, tools, server, a)
 }
 

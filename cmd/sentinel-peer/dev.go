@@ -1,0 +1,74 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+)
+
+// devCluster is that of --dev, unless another is named.
+const devCluster = "dev"
+
+// develop chooses what --dev leaves open: addresses that are free, a name, and a folder
+// for state that end removes. If a peer of --dev is there already, this one joins it.
+// Only what has its default value changes.
+func (d *daemon) develop(ctx context.Context, origins map[string]string) (end func(), err error) {
+	for _, addr := range []string{d.bind, d.http} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && !isLoopback(host) {
+			return nil, usage(fmt.Errorf("--dev keeps everything on loopback, and %s is not", addr))
+		}
+	}
+	open := func(flag string) bool { return origins[flag] == "default" }
+	d.cluster = cmp.Or(d.cluster, devCluster)
+	d.firstBoot = true
+	if open("batch-interval") {
+		d.batch = 0
+	}
+	if open("log-level") {
+		d.logLevel = "warn"
+	}
+	first := d.bind
+	if open("bind") && (listen("tcp", d.bind) != nil || listen("udp", d.bind) != nil) {
+		d.bind = "127.0.0.1:0"
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if open("join") && transport.Probe(brief, first, d.cluster, nil) == nil {
+			d.join = []string{first}
+		}
+	}
+	if open("http") && listen("tcp", d.http) != nil {
+		d.http = "127.0.0.1:0"
+	}
+	d.name = cmp.Or(d.name, fmt.Sprintf("dev-%d", os.Getpid()))
+	end = func() {}
+	if open("state-dir") {
+		if d.stateDir, err = os.MkdirTemp("", "sentinel-peer-dev-"); err != nil {
+			return nil, err
+		}
+		end = func() { os.RemoveAll(d.stateDir) }
+	}
+	return end, nil
+}
+
+// announce says where the peer is, once it is ready.
+func (d *daemon) announce(ctx context.Context, out io.Writer, a *agent.Agent, http string) {
+	if a.WaitReady(ctx) != nil && !a.Ready() {
+		return
+	}
+	fmt.Fprintf(out, "ready: peer %s of cluster %s, at http://%s\n", a.Name(), d.cluster, http)
+	if len(d.join) > 0 {
+		fmt.Fprintf(out, "joined the peer at %s\n", d.join[0])
+	}
+	at := ""
+	if http != defaultHTTP {
+		at = " --http " + http
+	}
+	fmt.Fprintf(out, "try:   sentinel-peer put greeting hello%s\n       sentinel-peer watch --snapshot%s\n", at, at)
+}
