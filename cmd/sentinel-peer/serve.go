@@ -25,6 +25,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/dashboard"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
 	"github.com/sentinel-peer/sentinel-peer/internal/metrics"
@@ -165,7 +166,10 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	m := metrics.New(a)
 	leases := api.NewLeases()
 	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Logger: logger})
-	server := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: leases, Mounts: map[string]http.Handler{"/mcp": tools}, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
+	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
+	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
+	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}
+	server := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: leases, Mounts: mounts, Public: public, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
 	notify("READY=1")
 	var announcing sync.WaitGroup
 	defer announcing.Wait()

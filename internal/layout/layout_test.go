@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/api":            6,
 	"internal/metrics":        6,
 	"internal/httpapi":        7, // renders internal/api
+	"internal/dashboard":      7, // likewise
 	"internal/mcpserver":      7, // renders internal/api
 	"internal/mcpbridge":      7,
 	"internal/layout":         0,

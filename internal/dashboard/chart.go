@@ -1,0 +1,142 @@
+package dashboard
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// chart is a line over the last minutes, drawn by the server. Its box is chartWidth by
+// chartHeight.
+type chart struct {
+	Title string
+	Unit  string
+	Now   string
+	Most  string
+	Line  string // points of a polyline
+	Area  string // the same, closed at the bottom
+}
+
+const (
+	chartWidth  = 300
+	chartHeight = 56
+)
+
+// plot draws values, the newest at the right edge, so that a short past starts there.
+func plot(title, unit string, now float64, values []float64, text func(float64) string) chart {
+	c := chart{Title: title, Unit: unit, Now: text(now)}
+	most := 0.0
+	for _, v := range values {
+		most = max(most, v)
+	}
+	c.Most = text(most)
+	if len(values) == 0 {
+		return c
+	}
+	const step = float64(chartWidth) / (maxSamples - 2)
+	left := chartWidth - step*float64(len(values)-1)
+	var b strings.Builder
+	for i, v := range values {
+		y := float64(chartHeight - 1)
+		if most > 0 {
+			y -= v / most * (chartHeight - 4)
+		}
+		fmt.Fprintf(&b, "%.1f,%.1f ", left+step*float64(i), y)
+	}
+	c.Line = strings.TrimSpace(b.String())
+	c.Area = fmt.Sprintf("%.1f,%d %s %d,%d", left, chartHeight, c.Line, chartWidth, chartHeight)
+	return c
+}
+
+// picture is the cluster as this peer sees it: itself in the middle, the others around,
+// and what it knows of the link to each.
+type picture struct {
+	Self  string
+	Box   string // of the drawing
+	Nodes []node
+	More  int // not drawn
+	Label string
+}
+
+// node is another peer in the picture.
+type node struct {
+	Name  string
+	State string // class: good, wait or bad
+	Text  string // on the link
+	Title string
+	X, Y  float64
+	MX    float64 // where the text is
+	MY    float64
+}
+
+const (
+	maxNodes    = 18
+	pictureX    = 260.0 // the middle
+	pictureY    = 170.0
+	pictureWide = 190.0 // half axes of the ellipse
+	pictureHigh = 122.0
+)
+
+// draw makes the picture. Of many peers those with trouble are drawn first.
+func draw(members []agent.Member) picture {
+	var p picture
+	var others []agent.Member
+	for _, m := range members {
+		switch {
+		case m.Self:
+			p.Self = cut(m.Name, 14)
+		case m.State != "left":
+			others = append(others, m)
+		}
+	}
+	slices.SortStableFunc(others, func(x, y agent.Member) int { return trouble(y) - trouble(x) })
+	p.More = max(len(others)-maxNodes, 0)
+	others = others[:len(others)-p.More]
+	p.Box = "0 0 520 340"
+	if len(others) <= 2 {
+		p.Box = "0 110 520 120" // side by side
+	}
+	for i, m := range others {
+		angle := 2*math.Pi*float64(i)/float64(len(others)) - math.Pi/2
+		if len(others) <= 2 {
+			angle += math.Pi / 2
+		}
+		n := node{Name: cut(m.Name, 14), X: pictureX + pictureWide*math.Cos(angle), Y: pictureY + pictureHigh*math.Sin(angle)}
+		n.MX, n.MY = pictureX+(n.X-pictureX)*.55, pictureY+(n.Y-pictureY)*.55
+		n.State = []string{"good", "wait", "bad"}[trouble(m)]
+		n.Text = linkText(m)
+		n.Title = m.Name + ": " + n.Text
+		p.Nodes = append(p.Nodes, n)
+	}
+	p.Label = fmt.Sprintf("%s and its links to %s", p.Self, plural(len(others), "peer"))
+	return p
+}
+
+// trouble orders peers by how much they need a look.
+func trouble(m agent.Member) int {
+	switch {
+	case m.State == "dead" || len(m.Problems) > 0:
+		return 2
+	case !m.Agrees:
+		return 1
+	}
+	return 0
+}
+
+// linkText says in a word or two how a peer is to this one.
+func linkText(m agent.Member) string {
+	switch {
+	case m.State == "dead":
+		return "out of reach"
+	case len(m.Problems) > 0:
+		return cut(m.Problems[0], 16)
+	case m.Lag > 0:
+		return count(m.Lag) + " behind"
+	case !m.Agrees:
+		return "acknowledged"
+	}
+	return "equal"
+}

@@ -1,0 +1,355 @@
+package dashboard
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// Config configures a dashboard. Agent is mandatory.
+type Config struct {
+	Agent   *agent.Agent
+	Leases  *api.Leases // of the daemon's clients, shared with its other surfaces; may be nil
+	Version string      // of the daemon, shown in the footer
+}
+
+// Dashboard serves the pages: / and all below /ui/, and /login.
+type Dashboard struct {
+	cfg     Config
+	agent   *agent.Agent
+	done    <-chan struct{} // streams and sampling end
+	index   index
+	samples samples
+	events  events
+	streams chan struct{} // one token each
+}
+
+// maxStreams bounds the pages that are kept up to date; others show what was when they
+// were opened.
+const maxStreams = 64
+
+// New returns a dashboard of cfg.Agent. The end of ctx ends its streams and its sampling
+// of rates.
+func New(ctx context.Context, cfg Config) *Dashboard {
+	cfg.Leases = cmp.Or(cfg.Leases, api.NewLeases())
+	d := &Dashboard{cfg: cfg, agent: cfg.Agent, done: ctx.Done(), streams: make(chan struct{}, maxStreams)}
+	d.samples.take(d.agent.Stats(), time.Now())
+	go d.sample(ctx)
+	return d
+}
+
+//go:embed static templates
+var files embed.FS
+
+var templates = template.Must(template.New("").Funcs(functions).ParseFS(files, "templates/*.html"))
+
+// assets are the files below /ui/static/. Their addresses carry their hash, so that a
+// browser may keep them.
+var assets = readAssets()
+
+type asset struct {
+	body []byte
+	hash string
+	kind string
+}
+
+func readAssets() map[string]asset {
+	all := make(map[string]asset)
+	list, err := fs.ReadDir(files, "static")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	for _, f := range list {
+		body, err := files.ReadFile("static/" + f.Name())
+		if err != nil {
+			panic(err)
+		}
+		sum := sha256.Sum256(body)
+		all[f.Name()] = asset{body, hex.EncodeToString(sum[:6]), kinds[path.Ext(f.Name())]}
+	}
+	return all
+}
+
+// policy allows the embedded script and style sheet, the stream and own forms, and
+// nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "the dashboard is read-only: GET or HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	name, isAsset := strings.CutPrefix(r.URL.Path, "/ui/static/")
+	switch {
+	case isAsset:
+		serveAsset(w, r, name)
+	case r.URL.Path == "/login":
+		d.login(w, r)
+	case r.URL.Path == "/ui/stream":
+		d.stream(w, r)
+	default:
+		d.page(w, r)
+	}
+}
+
+func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
+	a, ok := assets[name]
+	if !ok {
+		http.Error(w, "no such file", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", a.kind)
+	if r.URL.Query().Get("v") == a.hash {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	_, _ = w.Write(a.body) // the client is gone if this fails
+}
+
+// page is one page, by the name of its templates: NAME.head, which stays as it is, and
+// NAME.live, which the stream renews.
+type page struct {
+	name  string
+	title string
+	// load returns what the templates show.
+	load func(v *view) (any, error)
+	// once returns what only the head shows, if anything: it is not asked again.
+	once func(v *view) (any, error)
+}
+
+var pages = []page{
+	{"overview", "Overview", overview, nil},
+	{"keys", "Keys", keys, nil},
+	{"key", "Key", key, nil},
+	{"tasks", "Tasks", tasks, nil},
+	{"workers", "Workers", workers, nil},
+	{"queues", "Queues", queues, nil},
+	{"locks", "Locks", locks, inspectLock},
+	{"conflicts", "Conflicts", conflicts, nil},
+	{"events", "Events", recent, nil},
+}
+
+func (p *page) path() string {
+	if p.name == "overview" {
+		return "/"
+	}
+	return "/ui/" + p.name
+}
+
+// find returns the page at a path, nil if there is none.
+func find(path string) *page {
+	i := slices.IndexFunc(pages, func(p page) bool { return p.path() == path })
+	if i < 0 {
+		return nil
+	}
+	return &pages[i]
+}
+
+// view is one rendering of a page: who asks what, and when.
+type view struct {
+	*Dashboard
+	ctx   context.Context
+	grant *api.Grant
+	query url.Values
+	now   time.Time
+	page  *page
+}
+
+func (d *Dashboard) view(r *http.Request, p *page) *view {
+	return &view{d, r.Context(), api.GrantOf(r.Context()), r.URL.Query(), time.Now(), p}
+}
+
+// do runs an operation of the table for whoever asks.
+func do[T any](v *view, name string, r api.Request) (T, error) {
+	r.Leases = v.cfg.Leases
+	if r.Query == nil {
+		r.Query = url.Values{}
+	}
+	res, err := api.Find(name).Do(v.ctx, v.agent, r)
+	body, _ := res.Body.(T)
+	return body, err
+}
+
+// layout is what stands around every page.
+type layout struct {
+	Title   string
+	Page    string
+	Pages   []link
+	Verdict verdict
+	Head    template.HTML // rendered by html/template
+	Live    template.HTML // likewise
+	Stream  string        // address of the stream, "" if there is nothing to renew
+	Peer    string
+	Name    string // of the caller's token
+	Version string
+}
+
+type link struct {
+	Title, Href string
+	Current     bool
+}
+
+func (d *Dashboard) page(w http.ResponseWriter, r *http.Request) {
+	p := find(r.URL.Path)
+	l := layout{Peer: d.agent.Name(), Version: d.cfg.Version}
+	status := http.StatusNotFound
+	v := d.view(r, cmp.Or(p, &page{}))
+	if p == nil {
+		l.Title, l.Live = "No such page", render("problem", problem{"There is no such page.", "The pages are in the navigation above."})
+	} else {
+		l.Title, l.Page = p.title, p.name
+		l.Stream = "/ui/stream?" + url.Values{"page": {p.name}, "query": {r.URL.RawQuery}}.Encode()
+		if k := v.query.Get("key"); p.name == "key" && k != "" {
+			l.Title = k
+		}
+		status, l.Live = v.live()
+		l.Head = v.head()
+	}
+	for _, o := range pages {
+		if o.name != "key" {
+			l.Pages = append(l.Pages, link{o.title, o.path(), o.name == l.Page || o.name == "keys" && l.Page == "key"})
+		}
+	}
+	if v.grant != nil {
+		l.Name = v.grant.Name
+	}
+	l.Verdict = judge(d.agent.Members(), v.now)
+	respond(w, status, "layout", l)
+}
+
+func respond(w http.ResponseWriter, status int, name string, data any) {
+	body := render(name, data)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body)) // the client is gone if this fails
+}
+
+// live renders the part that the stream renews.
+func (v *view) live() (status int, html template.HTML) {
+	data, err := v.page.load(v)
+	if err != nil {
+		status, p := describe(err)
+		return status, render("problem", p)
+	}
+	return http.StatusOK, render(v.page.name+".live", data)
+}
+
+// head renders what stays: forms, whose fields nobody types anew.
+func (v *view) head() template.HTML {
+	if templates.Lookup(v.page.name+".head") == nil {
+		return ""
+	}
+	data := struct {
+		Query map[string]string
+		Once  any
+		Err   *problem
+	}{Query: make(map[string]string)}
+	for name := range v.query {
+		data.Query[name] = v.query.Get(name)
+	}
+	if v.page.once != nil {
+		once, err := v.page.once(v)
+		data.Once = once
+		if err != nil {
+			_, p := describe(err)
+			data.Err = &p
+		}
+	}
+	return render(v.page.name+".head", data)
+}
+
+// render executes a template. Only a template that does not fit its data fails.
+func render(name string, data any) template.HTML {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		panic(err)
+	}
+	return template.HTML(b.String())
+}
+
+// problem is what a page shows in place of what cannot be shown.
+type problem struct{ Title, Detail string }
+
+// badQuery is a parameter that makes no sense.
+type badQuery struct{ reason string }
+
+func (e *badQuery) Error() string { return e.reason }
+
+// describe says what an error means to whoever looks at the page.
+func describe(err error) (status int, p problem) {
+	_, forbidden := errors.AsType[*api.ForbiddenError](err)
+	_, request := errors.AsType[*api.BadRequest](err)
+	_, query := errors.AsType[*badQuery](err)
+	_, key := errors.AsType[*crdt.KeyError](err)
+	switch {
+	case forbidden:
+		return http.StatusForbidden, problem{"Your token does not cover this.", err.Error()}
+	case errors.Is(err, agent.ErrNotFound):
+		return http.StatusNotFound, problem{"Nothing here.", err.Error()}
+	case request || query || key || errors.Is(err, lockservice.ErrName):
+		return http.StatusBadRequest, problem{"That makes no sense.", err.Error()}
+	case errors.Is(err, lockservice.ErrUnavailable):
+		return http.StatusServiceUnavailable, problem{"No majority of voters can be reached.", err.Error()}
+	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
+		return http.StatusServiceUnavailable, problem{"This peer is stopping.", err.Error()}
+	}
+	return http.StatusInternalServerError, problem{"That did not work.", err.Error()}
+}
+
+// login is the page to log in at. Its form posts there, to the server of the API.
+func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	respond(w, http.StatusOK, "login", struct {
+		Peer, Next string
+		Failed     bool
+	}{d.agent.Name(), q.Get("next"), q.Get("failed") != ""})
+}
+
+var functions = template.FuncMap{
+	"asset": func(name string) (string, error) {
+		a, ok := assets[name]
+		if !ok {
+			return "", fmt.Errorf("no file %q", name)
+		}
+		return "/ui/static/" + name + "?v=" + a.hash, nil
+	},
+	"count": func(n any) (string, error) {
+		switch n := n.(type) {
+		case int:
+			return count(n), nil
+		case uint64:
+			return count(n), nil
+		}
+		return "", fmt.Errorf("%T is no number to be counted", n)
+	},
+	"ago":   ago,
+	"size":  size,
+	"clock": func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
+}

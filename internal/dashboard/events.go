@@ -1,0 +1,170 @@
+package dashboard
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// events records what happens to this peer while somebody looks, and for a minute after.
+// It takes so many a second; the rest is counted.
+type events struct {
+	mu      sync.Mutex // guards what follows
+	list    []happening
+	began   time.Time // recording; zero while nobody looks
+	until   time.Time
+	seen    uint64
+	dropped uint64
+}
+
+// happening is one event as a row shows it. It keeps no value alive.
+type happening struct {
+	At     time.Time
+	Type   string
+	Name   string
+	Href   string
+	Value  string
+	Writer string
+	right  api.Right // to see it
+}
+
+const (
+	keptEvents = 1000
+	burst      = 200 // events taken in a window; what comes then fills the agent's buffer, and drops
+	window     = 100 * time.Millisecond
+	linger     = time.Minute
+)
+
+// silent are the types that tell of what goes on inside, or again of a write.
+var silent = map[agent.EventType]bool{
+	agent.BatchFlushed: true, agent.Subscribed: true, agent.Unsubscribed: true, agent.CacheCleared: true, agent.ForcedSync: true,
+	agent.TaskStateSynced: true, agent.WorkerStatusSynced: true, agent.AgentCoordinated: true, agent.QueueSynced: true,
+}
+
+// follow has the recording go on, or start.
+func (d *Dashboard) follow(now time.Time) {
+	e := &d.events
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.until = now.Add(linger)
+	if !e.began.IsZero() {
+		return
+	}
+	e.began, e.list, e.seen, e.dropped = now, nil, 0, 0
+	ctx, cancel := context.WithCancel(context.Background())
+	s := d.agent.Events(ctx)
+	go func() {
+		defer cancel()
+		d.record(s)
+	}()
+}
+
+// record takes events until nobody looks any more, or the agent or the dashboard ends.
+func (d *Dashboard) record(s *agent.EventStream) {
+	tick := time.NewTicker(window)
+	defer tick.Stop()
+	taken := 0
+	for {
+		in := s.C
+		if taken >= burst {
+			in = nil
+		}
+		select {
+		case e, ok := <-in:
+			if !ok {
+				d.events.end()
+				return
+			}
+			if !silent[e.Type] {
+				taken++
+				d.events.add(d.happened(e))
+			}
+		case now := <-tick.C:
+			taken = 0
+			if d.events.over(now, s.Dropped()) {
+				return
+			}
+		case <-d.done:
+			d.events.end()
+			return
+		}
+	}
+}
+
+// happened makes a row of an event.
+func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
+	h := happening{At: time.Now(), Type: string(e.Type), Name: e.Name, right: api.Right{Verb: api.Read, Key: e.Name}}
+	if c := e.Change; c != nil {
+		h.Href, h.Value, h.Writer = address("/ui/key", "key", e.Name), strings.Clone(preview(c.New)), c.Writer
+		return h
+	}
+	switch e.Type {
+	case agent.PeerJoined, agent.PeerLeft, agent.Shutdown, agent.Lagged:
+		h.right = api.Right{} // everybody's
+	case agent.LockLost:
+		h.right.Verb = api.Lock
+	default:
+		h.right.Key = queuesPrefix + e.Name
+	}
+	return h
+}
+
+func (e *events) add(h happening) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen++
+	if len(e.list) >= 2*keptEvents {
+		e.list = append(e.list[:0], e.list[keptEvents:]...)
+	}
+	e.list = append(e.list, h)
+}
+
+// over notes what was lost, and ends the recording if nobody looks.
+func (e *events) over(now time.Time, dropped uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dropped = dropped
+	if now.Before(e.until) {
+		return false
+	}
+	e.began, e.list = time.Time{}, nil
+	return true
+}
+
+func (e *events) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.began, e.list = time.Time{}, nil
+}
+
+// recent is the page of what just happened, the newest first.
+func recent(v *view) (any, error) {
+	type data struct {
+		Rows          []happening
+		Since         time.Time
+		Seen, Dropped uint64
+		Filter        string
+		Most          int
+	}
+	text := v.query.Get("q")
+	if len(text) > maxQuery {
+		return nil, &badQuery{"the text to filter by is over 1,024 bytes long"}
+	}
+	v.follow(v.now)
+	e := &v.events
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := data{Since: e.began, Seen: e.seen + e.dropped, Dropped: e.dropped, Filter: text, Most: maxRows}
+	for i := len(e.list) - 1; i >= max(len(e.list)-keptEvents, 0) && len(d.Rows) < maxRows; i-- {
+		h := e.list[i]
+		hit := text == "" || strings.Contains(strings.ToLower(h.Name+" "+h.Type+" "+h.Writer), strings.ToLower(text))
+		if hit && (h.right == api.Right{} || v.grant.Allows(h.right)) {
+			d.Rows = append(d.Rows, h)
+		}
+	}
+	return d, nil
+}

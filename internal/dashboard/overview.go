@@ -1,0 +1,81 @@
+package dashboard
+
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// overview is the front page: the peers, how they are linked, and how much goes on.
+func overview(v *view) (any, error) {
+	type data struct {
+		Members  []member
+		More     int
+		Picture  picture
+		Charts   []chart
+		Keys     int
+		Bytes    int
+		Removals int
+		Pending  int
+		Blocking []string
+		Workers  map[string]int
+		Queues   int
+	}
+	members, stats := v.agent.Members(), v.agent.Stats()
+	d := data{
+		Picture: draw(members), Keys: stats.Store.Keys, Bytes: stats.Store.Bytes, Removals: stats.Store.Removals,
+		Pending: stats.PendingWrites, Blocking: stats.Blocking, Workers: stats.Workers, Queues: len(stats.Queues),
+	}
+	d.More = max(len(members)-maxRows, 0)
+	for _, m := range members[:len(members)-d.More] {
+		d.Members = append(d.Members, describeMember(m, v.now))
+	}
+	line := func(title, unit string, of func(sample) uint64, text func(float64) string) {
+		d.Charts = append(d.Charts, plot(title, unit, v.samples.recent(of), v.samples.rates(of), text))
+	}
+	line("Writes here", "a second", func(s sample) uint64 { return s.writes }, rate)
+	line("Merges", "a second", func(s sample) uint64 { return s.merged }, rate)
+	line("Conflicts", "a second", func(s sample) uint64 { return s.conflicts }, rate)
+	line("Gossip", "a second", func(s sample) uint64 { return s.sent + s.received }, func(x float64) string { return size(int(x)) })
+	return d, nil
+}
+
+// maxRows is how many rows a page shows at most.
+const maxRows = 100
+
+// member is a peer on its card.
+type member struct {
+	agent.Member
+	Level  string // good, wait, bad or none
+	Word   string
+	Seen   string // when it was last heard
+	Agreed string // when it was last seen to be equal
+	Clock  string // how far its clock is off
+	For    string // how long it has been in its state
+}
+
+func describeMember(m agent.Member, now time.Time) member {
+	c := member{Member: m, Level: []string{"good", "wait", "bad"}[trouble(m)], Word: m.State}
+	if m.State == "left" {
+		c.Level = "none"
+	}
+	if m.Self {
+		c.Word = "this peer"
+		if len(m.Problems) == 0 {
+			c.Level = "good"
+		}
+	}
+	if !m.Since.IsZero() {
+		c.For = ago(now.Sub(m.Since))
+	}
+	if !m.Contact.IsZero() {
+		c.Seen = ago(now.Sub(m.Contact)) + " ago"
+	}
+	if !m.AgreedAt.IsZero() {
+		c.Agreed = ago(now.Sub(m.AgreedAt)) + " ago"
+	}
+	if !m.Self {
+		c.Clock = m.ClockOffset.Round(time.Millisecond).String()
+	}
+	return c
+}

@@ -1,0 +1,84 @@
+package dashboard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+const (
+	sampleEvery = 2 * time.Second
+	maxSamples  = 150 // five minutes
+	lately      = 5   // samples that a rate of now is taken over
+)
+
+// sample is a reading of the counters that have a rate.
+type sample struct {
+	at                                        time.Time
+	writes, merged, conflicts, sent, received uint64
+	queues                                    map[string]agent.QueueStats // of the latest ones only
+}
+
+// samples are the readings of the last minutes, the oldest first.
+type samples struct {
+	mu   sync.Mutex
+	list []sample
+}
+
+func (s *samples) take(st agent.Stats, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) == maxSamples {
+		copy(s.list, s.list[1:])
+		s.list = s.list[:maxSamples-1]
+	}
+	s.list = append(s.list, sample{now, st.Writes, st.Store.Merged, st.Conflicts, st.Gossip.BytesSent, st.Gossip.BytesReceived, st.Queues})
+	if old := len(s.list) - lately - 1; old >= 0 {
+		s.list[old].queues = nil
+	}
+}
+
+// rates returns how fast a counter went between the readings, for each a second.
+func (s *samples) rates(of func(sample) uint64) []float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]float64, 0, len(s.list))
+	for i := 1; i < len(s.list); i++ {
+		list = append(list, per(s.list[i-1], s.list[i], of))
+	}
+	return list
+}
+
+// recent returns how fast a counter goes now.
+func (s *samples) recent(of func(sample) uint64) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.list) - 1
+	return per(s.list[max(last-lately+1, 0)], s.list[last], of)
+}
+
+// per returns a counter's way from a to b, a second. One that went back counts as new.
+func per(a, b sample, of func(sample) uint64) float64 {
+	from, to, took := of(a), of(b), b.at.Sub(a.at).Seconds()
+	if to < from || took <= 0 {
+		return 0
+	}
+	return float64(to-from) / took
+}
+
+// sample reads the counters now and then, and lets go of what nobody looks at.
+func (d *Dashboard) sample(ctx context.Context) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			d.samples.take(d.agent.Stats(), now)
+			d.index.expire(now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
