@@ -82,7 +82,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newAgent(), newDemo(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
+	root.AddCommand(newAgent(), newDemo(), newMCP(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
 	root.AddCommand(clientCommands()...)
 	root.AddCommand(hiddenCommands()...)
 	return root

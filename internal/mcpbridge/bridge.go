@@ -1,0 +1,337 @@
+package mcpbridge
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says where the daemon is.
+type Config struct {
+	URL  string // of its MCP
+	Send func(*http.Request) (*http.Response, error)
+	// Patience is how long the client's initialize waits for a daemon that is not there
+	// yet. Other requests do not wait.
+	Patience time.Duration
+	Logger   *slog.Logger
+}
+
+const (
+	maxRequests = 64 // under way at once; the next is read when one ends
+	requestTime = time.Minute
+	farewell    = 2 * time.Second
+	retryAfter  = 250 * time.Millisecond
+)
+
+// bridge is one client and its daemon.
+type bridge struct {
+	cfg     Config
+	session session
+	w       io.Writer
+	out     sync.Mutex              // one line at a time
+	gone    context.CancelCauseFunc // the client does not read any more
+	calls   sync.WaitGroup
+	streams sync.WaitGroup // of what the daemon tells by itself
+	hangUp  context.Context
+}
+
+// Run forwards lines of r until it ends or ctx does. What is under way when r ends is
+// still answered. Nothing but messages is written to w.
+func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
+	ctx, gone := context.WithCancelCause(ctx)
+	defer gone(nil)
+	streaming, hangUp := context.WithCancel(ctx)
+	b := &bridge{cfg: cfg, w: w, gone: gone, hangUp: streaming}
+	err := b.read(ctx, r)
+	b.calls.Wait()
+	hangUp()
+	b.streams.Wait()
+	b.leave(context.WithoutCancel(ctx))
+	return err
+}
+
+// read takes lines until there are no more.
+func (b *bridge) read(ctx context.Context, r io.Reader) error {
+	type result struct {
+		line []byte
+		err  error
+	}
+	lines := make(chan result)
+	go func() { // ends with r: a read cannot be broken off
+		for in, ok := bufio.NewReader(r), true; ok; {
+			line, err := readLine(in)
+			ok = err == nil || err == errLong
+			select {
+			case lines <- result{line, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	room := make(chan struct{}, maxRequests)
+	for {
+		select {
+		case l := <-lines:
+			switch {
+			case l.err == errLong:
+				b.write((&message{}).failed(codeInvalid, fmt.Sprintf("the line is over %d bytes", maxLine)))
+			case l.err == io.EOF:
+				return nil
+			case l.err != nil:
+				return l.err
+			default:
+				b.take(ctx, l.line, room)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take forwards one line. Requests run beside each other; what others must come after
+// does not.
+func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
+	m, err := parse(line)
+	if wrong, ok := errors.AsType[*fault](err); ok {
+		b.write(m.failed(wrong.code, wrong.text))
+		return
+	}
+	switch {
+	case m.Method == "": // an answer: the daemon asks nothing
+	case m.Method == "initialize" && m.request():
+		b.initialize(ctx, &m)
+	case !m.request():
+		if err := b.forward(ctx, &m); err != nil {
+			b.cfg.Logger.Debug("a notification did not arrive", "method", m.Method, "err", err)
+		}
+	case m.Method == "subscriptions/listen":
+		b.streams.Go(func() { b.answer(b.hangUp, &m) })
+	default:
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		b.calls.Go(func() {
+			defer func() { <-room }()
+			ctx, cancel := context.WithTimeout(ctx, requestTime)
+			defer cancel()
+			b.answer(ctx, &m)
+		})
+	}
+}
+
+// initialize begins the session, and waits a while for a daemon that is not there yet.
+func (b *bridge) initialize(ctx context.Context, m *message) {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Patience)
+	defer cancel()
+	for {
+		answer, err := b.greet(ctx, m)
+		if err == nil {
+			b.write(answer)
+			return
+		}
+		if !unstarted(err) || !pause(ctx, retryAfter) {
+			b.refuse(m, err)
+			return
+		}
+	}
+}
+
+// answer forwards a request, and answers it if the daemon does not.
+func (b *bridge) answer(ctx context.Context, m *message) {
+	if err := b.forward(ctx, m); err != nil {
+		b.refuse(m, err)
+	}
+}
+
+// forward sends m, once more in a new session if the daemon has forgotten the old one.
+func (b *bridge) forward(ctx context.Context, m *message) error {
+	for again := false; ; again = true {
+		id, _, _ := b.session.current()
+		res, body, err := b.post(ctx, m, true)
+		if err != nil {
+			return err
+		}
+		switch {
+		case res.StatusCode == http.StatusNotFound && id != "" && !m.sessionless() && !again:
+			if err := b.renew(ctx, id); err != nil {
+				return err
+			}
+			continue
+		case res.StatusCode >= 300 && !json.Valid(body) || isProblem(res):
+			return &refused{res.StatusCode, body}
+		}
+		if len(body) > 0 && m.request() {
+			b.note(m, body)
+			b.write(body)
+		}
+		return nil
+	}
+}
+
+func isProblem(res *http.Response) bool {
+	return strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json")
+}
+
+// note keeps the subscriptions the daemon agreed to.
+func (b *bridge) note(m *message, body []byte) {
+	on := m.Method == "resources/subscribe"
+	if !on && m.Method != "resources/unsubscribe" {
+		return
+	}
+	var answer struct{ Error json.RawMessage }
+	if json.Unmarshal(body, &answer) != nil || answer.Error != nil {
+		return
+	}
+	if b.session.subscribed(m.Params.URI, on) {
+		open := make(chan struct{})
+		b.streams.Go(func() { b.listen(b.hangUp, sync.OnceFunc(func() { close(open) })) })
+		select { // else the first update has nowhere to go
+		case <-open:
+		case <-b.hangUp.Done():
+		}
+	}
+}
+
+// post sends m and returns the answer. A stream of messages is written out as it comes,
+// and has no body.
+func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.cfg.URL, bytes.NewReader(m.line))
+	if err != nil {
+		return nil, nil, err
+	}
+	m.header(req.Header)
+	if inSession && !m.sessionless() {
+		b.session.header(req.Header)
+	}
+	res, err := b.cfg.Send(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		return res, nil, b.relay(res.Body)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, 2*maxLine))
+	return res, body, err
+}
+
+// relay writes out the messages of a stream of server-sent events.
+func (b *bridge) relay(r io.Reader) error {
+	in := bufio.NewReader(r)
+	for {
+		line, err := readLine(in)
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok && json.Valid(data) {
+			b.write(data)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && err != errLong {
+			return err
+		}
+	}
+}
+
+// listen relays what the daemon tells by itself in the session, in every new one. opened
+// is called when the first stream is, or cannot be.
+func (b *bridge) listen(ctx context.Context, opened func()) {
+	defer opened()
+	for again := false; ctx.Err() == nil; again = true {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.cfg.URL, nil)
+		if err != nil {
+			return
+		}
+		req.Header.Set("Accept", "text/event-stream")
+		id := b.session.header(req.Header)
+		res, err := b.cfg.Send(req)
+		if err == nil {
+			switch res.StatusCode {
+			case http.StatusOK:
+				if again {
+					b.missed()
+				}
+				opened()
+				err = cmp.Or(b.relay(res.Body), io.ErrUnexpectedEOF)
+			case http.StatusNotFound:
+				err = b.renew(ctx, id)
+			default:
+				err = errors.New(res.Status)
+			}
+			_ = res.Body.Close() // it was read, or is of no use
+		}
+		if err == nil {
+			continue
+		}
+		opened()
+		if pause(ctx, retryAfter) {
+			b.cfg.Logger.Debug("the stream of updates is interrupted", "err", err)
+		}
+	}
+}
+
+// missed tells the client that what it subscribed to may have changed while there was
+// no stream.
+func (b *bridge) missed() {
+	_, _, uris := b.session.current()
+	for _, uri := range uris {
+		b.write(updated(uri))
+	}
+}
+
+// leave ends the daemon's session.
+func (b *bridge) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, b.cfg.URL, nil)
+	if err != nil || b.session.header(req.Header) == "" {
+		return
+	}
+	if res, err := b.cfg.Send(req); err == nil {
+		_ = res.Body.Close() // it runs out by itself if this fails
+	}
+}
+
+// write sends one message, as one line.
+func (b *bridge) write(message []byte) {
+	var line bytes.Buffer
+	if json.Compact(&line, message) != nil {
+		return
+	}
+	line.WriteByte('\n')
+	b.out.Lock()
+	defer b.out.Unlock()
+	if _, err := b.w.Write(line.Bytes()); err != nil {
+		b.gone(fmt.Errorf("writing to the client: %w", err))
+	}
+}
+
+// pause waits, and reports whether ctx still lasts.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unstarted says whether a request did not reach the daemon at all.
+func unstarted(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}

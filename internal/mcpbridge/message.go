@@ -1,0 +1,116 @@
+package mcpbridge
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// message is what the bridge looks at of a line.
+type message struct {
+	ID     json.RawMessage
+	Method string
+	Params struct {
+		ProtocolVersion string
+		Name, URI       string
+		Meta            struct {
+			Version string `json:"io.modelcontextprotocol/protocolVersion"`
+		} `json:"_meta"`
+	}
+	line []byte
+}
+
+// The codes of JSON-RPC, and ours.
+const (
+	codeParse       = -32700
+	codeInvalid     = -32600
+	codeNoMethod    = -32601
+	codeUnreachable = -32000
+)
+
+// fault is why a line is no message.
+type fault struct {
+	code int
+	text string
+}
+
+func (f *fault) Error() string { return f.text }
+
+// parse reads a line. What it cannot make out of the parameters is the daemon's to say.
+func parse(line []byte) (m message, err error) {
+	if !json.Valid(line) {
+		return m, &fault{codeParse, "the line is no JSON"}
+	}
+	var envelope struct {
+		ID     json.RawMessage
+		Method string
+		Params json.RawMessage
+	}
+	if line[0] == '[' {
+		return m, &fault{codeInvalid, "batches are not supported; send one message a line"}
+	}
+	if json.Unmarshal(line, &envelope) != nil {
+		return m, &fault{codeInvalid, "the line is no JSON-RPC message"}
+	}
+	m.line, m.ID, m.Method = line, envelope.ID, envelope.Method
+	_ = json.Unmarshal(envelope.Params, &m.Params)
+	if string(m.ID) == "null" {
+		m.ID = nil
+	}
+	return m, nil
+}
+
+func (m *message) request() bool { return m.ID != nil }
+
+// stateless is the first version of the protocol that has no sessions. What it sends
+// says so in each request, and its headers repeat what is in the body.
+const stateless = "2026-07-28"
+
+func (m *message) sessionless() bool { return m.Params.Meta.Version >= stateless }
+
+// header sets what the transport asks for besides the session.
+func (m *message) header(h http.Header) {
+	h.Set("Content-Type", "application/json")
+	h.Set("Accept", "application/json, text/event-stream")
+	if !m.sessionless() {
+		return
+	}
+	h.Set("Mcp-Protocol-Version", m.Params.Meta.Version)
+	h.Set("Mcp-Method", m.Method)
+	switch m.Method {
+	case "tools/call", "prompts/get":
+		h.Set("Mcp-Name", m.Params.Name)
+	case "resources/read":
+		h.Set("Mcp-Name", m.Params.URI)
+	}
+}
+
+// failed is the error that answers m.
+func (m *message) failed(code int, text string) []byte {
+	id := m.ID
+	if id == nil {
+		id = json.RawMessage("null")
+	}
+	return encode(map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": code, "message": text}})
+}
+
+// unreachable says that the daemon is out of reach: of a tool as its answer, which
+// agents see, else as an error.
+func (m *message) unreachable(text, hint string) []byte {
+	if m.Method != "tools/call" {
+		return m.failed(codeUnreachable, text+"; "+hint)
+	}
+	out := map[string]any{"success": false, "error": text, "code": "unreachable", "hint": hint, "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+	return encode(map[string]any{"jsonrpc": "2.0", "id": m.ID, "result": map[string]any{
+		"content": []any{map[string]any{"type": "text", "text": string(encode(out))}}, "structuredContent": out, "isError": true}})
+}
+
+func encode(v any) []byte {
+	b, _ := json.Marshal(v) // maps of text always encode
+	return b
+}
+
+// updated tells the client that a resource may have changed.
+func updated(uri string) []byte {
+	return encode(map[string]any{"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": map[string]any{"uri": uri}})
+}

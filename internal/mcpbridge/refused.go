@@ -1,0 +1,49 @@
+package mcpbridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// refused is an answer of the daemon that is no message.
+type refused struct {
+	status int
+	body   []byte
+}
+
+func (r *refused) Error() string {
+	var problem struct{ Detail string }
+	if json.Unmarshal(r.body, &problem) == nil && problem.Detail != "" {
+		return problem.Detail
+	}
+	text := strings.TrimSpace(string(r.body[:min(len(r.body), 1000)]))
+	return fmt.Sprintf("%d %s: %s", r.status, http.StatusText(r.status), text)
+}
+
+// refuse answers a request that the daemon did not.
+func (b *bridge) refuse(m *message, err error) {
+	b.cfg.Logger.Warn("a request failed", "method", m.Method, "err", err)
+	no, ok := errors.AsType[*refused](err)
+	switch {
+	case ok && strings.HasPrefix(string(no.body), "JSON RPC not handled"):
+		b.write(m.failed(codeNoMethod, "method not found: "+m.Method))
+	case ok && (no.status == http.StatusUnauthorized || no.status == http.StatusForbidden):
+		b.write(m.unreachable(no.Error(), "the bridge needs a token that the daemon knows: see --token-file"))
+	case ok && no.status == http.StatusServiceUnavailable || ok && no.status == http.StatusTooManyRequests:
+		b.write(m.unreachable(no.Error(), "try again in a few seconds"))
+	case ok:
+		b.write(m.failed(codeInvalid, no.Error()))
+	case errors.Is(err, errNoSession):
+		b.write(m.failed(codeInvalid, err.Error()))
+	case unstarted(err):
+		b.write(m.unreachable("no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent'; this session goes on when it is there, so try again"))
+	case errors.Is(err, context.DeadlineExceeded):
+		b.write(m.unreachable("the daemon did not answer in time", "it may have done it: look before you try again"))
+	default:
+		b.write(m.unreachable("the daemon broke off: "+err.Error(), "it may have done it: look before you try again"))
+	}
+}
