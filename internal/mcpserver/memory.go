@@ -225,10 +225,10 @@ func (c *call) part(k string, version crdt.Version, raw json.RawMessage, about f
 		was, at, _ := strings.Cut(cursor, "+")
 		n, err := strconv.Atoi(at)
 		switch {
+		case err == nil && was != version.String():
+			return nil, &failure{Code: "version-conflict", Text: "the value changed while it was read in parts", Current: version.String(), Hint: "retrieve it again without cursor"}
 		case err != nil || n < 0 || n > len(text):
 			return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("cursor %q is none of this key", shorten(cursor, 64)), Hint: "give the next_cursor of the answer before, or none to start"}
-		case was != version.String():
-			return nil, &failure{Code: "version-conflict", Text: "the value changed while it was read in parts", Current: version.String(), Hint: "retrieve it again without cursor"}
 		}
 		from = n
 	}

@@ -1,12 +1,19 @@
 package mcpserver
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // tokens estimates what a text costs a model: JSON is about 3.5 bytes a token.
@@ -118,5 +125,327 @@ func TestMemoryUsage(t *testing.T) {
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","value":"x"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x","value":1,"ttl":"soon"}`)
+	})
+}
+
+func TestWhatOneWroteAnotherHears(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		start := x.good(s, "memory_watch", `{"timeout_s":0}`)
+		x.shows(start, `{"events":[],"count":0}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"a/1","value":"{\"n\":1}"}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"b/1","value":"not wanted"}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"a/1","value":2,"namespace":"elsewhere"}`)
+		heard := x.good(s, "memory_watch", `{"prefix":"a/","since":"`+start["next"].(string)+`"}`)
+		x.shows(heard, `{"count":1}`)
+		e := heard["events"].([]any)[0].(map[string]any)
+		x.shows(e, `{"key":"a/1","namespace":"default","cause":"put","value":{"n":1},"writer":"tester 1"}`)
+		after := x.good(s, "memory_watch", `{"timeout_s":"0","since":"`+heard["next"].(string)+`"}`)
+		x.shows(after, `{"count":0}`) // b/1 was passed over
+		again := x.good(s, "memory_watch", `{"timeout_s":0,"since":"`+start["next"].(string)+`"}`)
+		x.shows(again, `{"count":2}`)
+
+		// One that waits is woken.
+		done := make(chan answered)
+		go func() {
+			out, _ := x.call(s, "memory_watch", `{"prefix":"late","timeout_s":25}`)
+			done <- out
+		}()
+		for woken := false; !woken; {
+			if err := x.agent.Put(t.Context(), "memory/default/late", 1); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case out := <-done:
+				x.shows(out, `{"success":true}`)
+				woken = true
+			case <-time.After(10 * time.Millisecond): // it may not have begun to wait
+			}
+		}
+		lagged := x.good(s, "memory_watch", `{"since":"`+start["next"].(string)+`99999"}`)
+		x.shows(lagged, `{"lagged":true,"count":0}`)
+		x.bad("bad-request", s, "memory_watch", `{"since":"yesterday"}`)
+	})
+}
+
+func TestTasks(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		x.shows(x.good(s, "task_claim", `{}`), `{"queue":"tasks","claimed":false}`)
+		x.shows(x.good(s, "task_add", `{"value":{"do":"it"},"id":"t1","priority":"3"}`), `{"task":"t1","added":true}`)
+		x.shows(x.good(s, "task_add", `{"value":1,"id":"t1"}`), `{"added":false,"duplicate":true}`)
+		c := x.good(s, "task_claim", `{"wait_s":5}`)
+		x.shows(c, `{"claimed":true,"task":"t1","value":{"do":"it"},"attempt":1,"hold_s":600}`)
+		x.shows(x.good(s, "task_claim", `{}`), `{"claimed":false}`)
+		claim := c["claim"].(string)
+		x.shows(x.good(s, "task_progress", `{"task":"t1","progress":"0.5","status":"half","claim":"`+claim+`"}`), `{"task":"t1","progress":0.5,"status":"half"}`)
+		if p, err := x.agent.Tasks().Progress("t1"); err != nil || p.Progress != 0.5 {
+			t.Errorf("progress %v, %v", p, err)
+		}
+		x.shows(x.good(s, "task_complete", `{"claim":"`+claim+`","result":{"ok":true}}`), `{"task":"t1","completed":true}`)
+		if item, err := x.agent.WorkQueue("tasks").Get("t1"); err != nil || item.Result.String() != `{"ok":true}` {
+			t.Errorf("item %v, %v", item, err)
+		}
+		x.bad("claim-lost", s, "task_complete", `{"claim":"`+claim+`"}`)
+		x.bad("claim-lost", s, "task_progress", `{"task":"t1","claim":"`+claim+`"}`)
+
+		x.good(s, "task_add", `{"value":2,"id":"t2"}`)
+		claim = x.good(s, "task_claim", `{"wait_s":5}`)["claim"].(string)
+		x.shows(x.good(s, "task_complete", `{"claim":"`+claim+`","error":"no","retry":false}`), `{"completed":false}`)
+		if d, _ := x.agent.WorkQueue("tasks").Depth(); d.Dead != 1 {
+			t.Errorf("depth %+v", d)
+		}
+		x.bad("bad-request", s, "task_add", `{}`)
+		x.bad("bad-request", s, "task_complete", `{}`)
+		x.bad("bad-request", s, "task_progress", `{"progress":1}`)
+	})
+}
+
+func TestLocks(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		got := x.good(s, "lock_acquire", `{"name":"deploy"}`)
+		x.shows(got, `{"name":"deploy","acquired":true,"hold_s":120}`)
+		lease := got["lease"].(string)
+		x.bad("held", s, "lock_acquire", `{"name":"deploy"}`)
+		x.bad("held", s, "lock_acquire", `{"name":"deploy","wait_s":0.1}`)
+		x.shows(x.good(s, "lock_acquire", `{"name":"deploy","lease":"`+lease+`"}`), `{"acquired":true}`)
+		x.bad("not-holder", s, "lock_acquire", `{"name":"other","lease":"`+lease+`"}`)
+		x.bad("not-holder", s, "lock_release", `{"name":"other","lease":"`+lease+`"}`)
+		x.shows(x.good(s, "lock_release", `{"name":"deploy","lease":"`+lease+`"}`), `{"released":true}`)
+		x.bad("not-holder", s, "lock_acquire", `{"name":"deploy","lease":"`+lease+`"}`)
+		x.good(s, "lock_acquire", `{"name":"deploy","hold_s":0.2}`) // given back by itself
+		x.good(s, "lock_acquire", `{"name":"deploy","wait_s":20}`)
+		x.bad("bad-lock-name", s, "lock_acquire", `{"name":"a\u0000b"}`)
+		x.bad("bad-request", s, "lock_acquire", `{}`)
+	})
+}
+
+// A hold outlasts the lease's own time, which is the point of it.
+func TestAHoldOutlastsItsLease(t *testing.T) {
+	x := serve(t, nil)
+	s := x.connect("", nil)
+	lease := x.good(s, "lock_acquire", `{"name":"long"}`)["lease"].(string)
+	res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := time.ParseDuration(res.Body.(api.Locks).Leases[0].Remaining)
+	if err != nil || left > 30*time.Second {
+		t.Fatalf("the lease lasts %v, %v; this test waits for it", left, err)
+	}
+	h, _ := x.server.holds.find(lease)
+	renewed := make(chan struct{})
+	go func() { // by looking at the lease: it gets longer again
+		defer close(renewed)
+		for t.Context().Err() == nil {
+			res, _ := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
+			page, _ := res.Body.(api.Locks)
+			if len(page.Leases) == 0 {
+				t.Error("the lock was lost")
+				return
+			}
+			now, _ := time.ParseDuration(page.Leases[0].Remaining)
+			if now > left {
+				return
+			}
+			left = now
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	<-renewed
+	if h.last != 2*time.Minute {
+		t.Errorf("held for %v", h.last)
+	}
+}
+
+func TestTheFleet(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		ctx := t.Context()
+		if err := x.agent.Workers().SetStatus(ctx, "w1", agent.WorkerStatus{Status: "idle", Labels: []string{"gpu"}}); err != nil {
+			t.Fatal(err)
+		}
+		x.shows(x.good(s, "worker_list", `{"label":"gpu"}`), `{"count":1}`)
+		x.shows(x.good(s, "worker_list", `{"state":"active"}`), `{"workers":[],"count":0}`)
+		x.bad("bad-request", s, "worker_list", `{"state":"asleep"}`)
+
+		x.shows(x.good(s, "agent_coordinate", `{"task":"t1"}`), `{"agents":{},"count":0}`)
+		x.good(s, "agent_coordinate", `{"task":"t1","agent":"coder","data":{"status":"working","needs":["review"]}}`)
+		x.good(s, "agent_coordinate", `{"task":"t1","agent":"coder","data":"{\"progress\":0.5}"}`)
+		out := x.good(s, "agent_coordinate", `{"task":"t1","data":{"status":"here"}}`)
+		x.shows(out, `{"agent":"tester 1","agents":{"coder":{"status":"working","needs":["review"],"progress":0.5},"tester 1":{"status":"here"}},"count":2}`)
+		x.bad("bad-request", s, "agent_coordinate", `{"data":{}}`)
+		x.bad("bad-key", s, "agent_coordinate", `{"task":"a/b","data":{"x":1}}`)
+
+		x.good(s, "memory_usage", `{"action":"store","key":"k","value":1,"namespace":"plans"}`)
+		status := x.good(s, "cluster_status", `{}`)
+		x.shows(status, `{"summary":"1 of 1 peers alive","peer":"n1","ready":true}`)
+		if raw, _ := json.Marshal(status["namespaces"]); !strings.Contains(string(raw), `{"keys":1,"namespace":"plans"}`) {
+			t.Errorf("namespaces %s", raw)
+		}
+	})
+}
+
+func TestOptimisticWritesAndTypes(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		first := x.good(s, "memory_usage", `{"action":"store","key":"k","value":"one","if_version":"0"}`)
+		x.bad("version-conflict", s, "memory_usage", `{"action":"store","key":"k","value":"two","if_version":0}`)
+		v := first["version"].(string)
+		second := x.good(s, "memory_usage", `{"action":"store","key":"k","value":"two","if_version":"`+v+`"}`)
+		lost := x.bad("version-conflict", s, "memory_usage", `{"action":"store","key":"k","value":"three","if_version":"`+v+`"}`)
+		if lost["current_version"] != second["version"] {
+			t.Errorf("a conflict names %v, not %v", lost["current_version"], second["version"])
+		}
+		x.bad("version-conflict", s, "memory_usage", `{"action":"delete","key":"k","if_version":"`+v+`"}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"k","value":"three","if_version":"latest"}`)
+		x.shows(x.good(s, "memory_usage", `{"action":"retrieve","key":"k"}`), `{"value":"two"}`)
+
+		x.good(s, "memory_usage", `{"action":"store","key":"n","value":2,"type":"counter"}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"n","value":"3"}`) // it stays one
+		x.shows(x.good(s, "memory_usage", `{"action":"retrieve","key":"n"}`), `{"value":5}`)
+		x.bad("bad-value", s, "memory_usage", `{"action":"store","key":"n","value":"many"}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"s","value":"[\"b\",\"a\",\"b\"]","type":"set"}`)
+		x.shows(x.good(s, "memory_usage", `{"action":"retrieve","key":"s"}`), `{"value":["a","b"]}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"s","value":1,"type":"list"}`)
+		x.bad("bad-value", s, "memory_usage", `{"action":"store","key":"s","value":1}`)
+
+		// What the fleet's own keys hold is an object; its text becomes one.
+		x.good(s, "memory_usage", `{"action":"store","key":"task-sentinel/tasks/7/state","value":"{\"status\":\"running\"}"}`)
+		if state, err := x.agent.Tasks().State("7"); err != nil || state.Status != "running" {
+			t.Errorf("state %v, %v", state, err)
+		}
+		x.shows(x.good(s, "memory_usage", `{"action":"list","namespace":"task-sentinel"}`), `{"count":1}`)
+		x.shows(x.good(s, "memory_usage", `{"action":"retrieve","namespace":"task-sentinel","key":"tasks/7/state"}`), `{"found":true}`)
+	})
+}
+
+func TestAuthorsAreKept(t *testing.T) {
+	x := serve(t, nil)
+	s := x.connect("2025-06-18", nil)
+	entry := func() map[string]any {
+		t.Helper()
+		return x.good(s, "memory_usage", `{"action":"list"}`)["entries"].([]any)[0].(map[string]any)
+	}
+	x.good(s, "memory_usage", `{"action":"store","key":"k","value":1}`)
+	first := entry()
+	by := first["metadata"].(map[string]any)
+	if by["storedBy"] != "tester 1" || len(by["sessionId"].(string)) != 8 || strings.Contains(s.ID(), by["sessionId"].(string)) {
+		t.Errorf("author %v", by)
+	}
+	if err := x.agent.Put(t.Context(), "memory/default/k", 2); err != nil { // past the tools
+		t.Fatal(err)
+	}
+	if by := entry()["metadata"].(map[string]any); by["storedBy"] != "n1" {
+		t.Errorf("a write past the tools is taken for one of %v", by)
+	}
+	x.good(s, "memory_usage", `{"action":"store","key":"k","value":3}`)
+	if again := entry(); again["createdAt"] != first["createdAt"] || again["updatedAt"] == first["updatedAt"] {
+		t.Errorf("first %v, then %v", first, again)
+	}
+}
+
+func TestNothingFloods(t *testing.T) {
+	x := serve(t, nil)
+	s := x.connect("", nil)
+	for i := range 300 {
+		v := strings.Repeat("v", 100)
+		if i%10 == 0 {
+			v = strings.Repeat("long ", 2000)
+		}
+		if err := x.agent.Put(t.Context(), fmt.Sprintf("memory/many/key-%03d", i), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, arguments := range []string{`"action":"list","limit":1000`, `"action":"list","values":false`, `"action":"search","value":"KEY-","limit":70`} {
+		seen, pages, cursor := map[string]bool{}, 0, ""
+		for {
+			out := x.good(s, "memory_usage", `{`+arguments+`,"namespace":"many","cursor":"`+cursor+`"}`)
+			list, _ := out["entries"].([]any)
+			if list == nil {
+				list, _ = out["results"].([]any)
+			}
+			for _, e := range list {
+				entry := e.(map[string]any)
+				if v, ok := entry["value"].(string); ok && len(v) > maxShown+10 {
+					t.Errorf("a value of %d bytes in a list", len(v))
+				}
+				if seen[entry["key"].(string)] {
+					t.Errorf("%v is shown twice", entry["key"])
+				}
+				seen[entry["key"].(string)] = true
+			}
+			pages++
+			if out["next_cursor"] == nil {
+				break
+			}
+			cursor = out["next_cursor"].(string)
+		}
+		if len(seen) != 300 || pages < 3 {
+			t.Errorf("%s: %d keys on %d pages", arguments, len(seen), pages)
+		}
+	}
+	x.bad("bad-request", s, "memory_usage", `{"action":"list","cursor":"%%"}`)
+	x.bad("bad-request", s, "memory_usage", `{"action":"list","cursor":"AAAA"}`)
+
+	// A long value comes in parts.
+	for _, v := range []string{strings.Repeat("é\"\n\x01", 30_000), strings.Repeat("a", budget), `{"deep":` + strings.Repeat("[", 25) + strings.Repeat(`"x",`, 15_000) + `1` + strings.Repeat("]", 25) + `}`} {
+		if err := x.agent.Put(t.Context(), "memory/default/long", v); err != nil {
+			t.Fatal(err)
+		}
+		var whole strings.Builder
+		for cursor := ""; ; {
+			out := x.good(s, "memory_usage", `{"action":"retrieve","key":"long","cursor":"`+cursor+`"}`)
+			whole.WriteString(out["value"].(string))
+			if out["next_cursor"] == nil {
+				break
+			}
+			cursor = out["next_cursor"].(string)
+		}
+		if whole.String() != v {
+			t.Errorf("%.20q: %d bytes came of %d", v, whole.Len(), len(v))
+		}
+	}
+	out := x.good(s, "memory_usage", `{"action":"retrieve","key":"long"}`)
+	if err := x.agent.Put(t.Context(), "memory/default/long", "changed"); err != nil {
+		t.Fatal(err)
+	}
+	x.bad("version-conflict", s, "memory_usage", `{"action":"retrieve","key":"long","cursor":"`+out["next_cursor"].(string)+`"}`)
+}
+
+// FuzzArguments: whatever a client sends, the answer is one that agents can read.
+func FuzzArguments(f *testing.F) {
+	for _, tool := range tools {
+		f.Add(tool.name, []byte(`{"action":"store","key":"k","value":1,"task":"t","name":"l"}`))
+	}
+	f.Add("memory_usage", []byte(`{"action":"store","key":"../../etc","value":{"a":[1e999]},"ttl":-1,"namespace":"a/../b"}`))
+	f.Add("memory_usage", []byte(`"{\"action\":\"list\"}"`))
+	f.Add("memory_usage", []byte(`{"action":["list"],"limit":{},"cursor":5}`))
+	f.Add("memory_search", []byte(`{"pattern":"*\u0000*"}`))
+	f.Add("lock_acquire", []byte(`{"name":"\ud800","hold_s":1e308,"wait_s":-1}`))
+	f.Add("memory_watch", []byte(`{"timeout_s":"0","namespace":"{a,b}/**","prefix":"\\"}`))
+	a, err := agent.Open(f.Context(), agent.Config{Name: "n1", Cluster: "test", HeartbeatInterval: agent.Manual, Locks: agent.LockConfig{FirstBoot: true}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := New(Config{Agent: a, Leases: api.NewLeases(), Logger: slog.New(slog.DiscardHandler)})
+	f.Cleanup(func() { _ = s.Close(context.Background()); _ = a.Close(context.Background()) })
+	f.Fuzz(func(t *testing.T, name string, raw []byte) {
+		i := slices.IndexFunc(tools, func(t tool) bool { return t.name == name })
+		if i < 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // waits are no matter here
+		defer cancel()
+		c := &call{args: parse(raw, tools[i].known()), s: s, ctx: ctx, writer: author{Client: "fuzz"}}
+		var out fields
+		err := c.fault
+		if err == nil {
+			out, err = tools[i].run(c)
+		}
+		res := c.result(out, err)
+		text := res.Content[0].(*mcp.TextContent).Text
+		if len(text) > maxAnswer || !json.Valid([]byte(text)) {
+			t.Errorf("%s %.200q answers %d bytes: %.200q", name, raw, len(text), text)
+		}
+		if strings.Contains(text, `"code": "internal"`) {
+			t.Errorf("%s %.200q: %s", name, raw, text)
+		}
 	})
 }

@@ -1,8 +1,6 @@
 package mcpserver
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -22,7 +20,7 @@ func memoryWatch(c *call) (fields, error) {
 	prefix, patience := c.text("prefix"), c.seconds("timeout_s", 20*time.Second, maxWait)
 	from := a.Cursor()
 	if since := c.text("since"); since != "" {
-		if from, err = agent.ParseCursor(since); err != nil {
+		if from, err = agent.ParseCursor(since); err != nil || from.IsZero() {
 			return nil, &failure{Code: "bad-request", Text: "since is none of a watch", Hint: "give next of the answer before, or nothing to start now"}
 		}
 	}
@@ -33,9 +31,7 @@ func memoryWatch(c *call) (fields, error) {
 	if err := c.grant.CheckMatch(pattern); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, patience)
-	defer cancel()
-	sub, err := a.Watch(ctx, pattern, agent.FromCursor(from))
+	sub, err := a.Watch(c.ctx, pattern, agent.FromCursor(from))
 	if err != nil {
 		return nil, err
 	}
@@ -44,14 +40,12 @@ func memoryWatch(c *call) (fields, error) {
 		_, k := nameOf(e.Key)
 		return strings.HasPrefix(k, prefix) && c.grant.MayRead(e.Key)
 	}
-	out, next, lagged := c.gather(ctx, sub, wanted, from)
+	out, next, lagged := c.gather(sub, wanted, from, max(patience, company)) // what was missed comes at once
 	switch {
 	case lagged:
 		return fields{"events", out, "count", 0, "next", a.Cursor().String(), "lagged", true,
 			"hint", "some changes were missed: list or search what you need, and go on watching from next"}, nil
-	case c.s.closing.Err() != nil:
-		return nil, agent.ErrClosed
-	case c.ctx.Err() != nil && !errors.Is(c.ctx.Err(), context.DeadlineExceeded):
+	case c.ctx.Err() != nil:
 		return nil, c.ctx.Err()
 	}
 	return fields{"events", out, "count", len(out), "next", next.String()}, nil
@@ -59,10 +53,11 @@ func memoryWatch(c *call) (fields, error) {
 
 // gather takes wanted events: it waits for the first, then a moment for more, up to the
 // budget. next is where to go on.
-func (c *call) gather(ctx context.Context, sub *agent.Subscription, wanted func(agent.Event) bool, from agent.Cursor) (out []fields, next agent.Cursor, lagged bool) {
+func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, from agent.Cursor, patience time.Duration) (out []fields, next agent.Cursor, lagged bool) {
 	out, next = []fields{}, from
 	room := budget
-	var enough <-chan time.Time
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
 	for {
 		select {
 		case e, ok := <-sub.C():
@@ -79,11 +74,11 @@ func (c *call) gather(ctx context.Context, sub *agent.Subscription, wanted func(
 			if room -= printed(shown, 2); room < 0 && len(out) > 0 {
 				return out, next, false
 			}
-			out, next = append(out, shown), e.Cursor
-			if enough == nil {
-				enough = time.After(company)
+			if len(out) == 0 {
+				enough.Reset(company)
 			}
-		case <-enough:
+			out, next = append(out, shown), e.Cursor
+		case <-enough.C:
 			return out, next, false
 		}
 	}
