@@ -120,9 +120,9 @@ func (l *locks) send(peer string, packet []byte) {
 
 // receiveLock is called by the transport, which must not wait: the service decides in
 // memory and queues its answers.
-func (a *Agent) receiveLock(from string, packet []byte) {
+func (a *Agent) receiveLock(from string, packets [][]byte) {
 	if name := (*a.locks.names.Load())[from]; name != "" {
-		a.locks.session.Receive(name, packet)
+		a.locks.session.Receive(name, packets...)
 	}
 }
 

@@ -28,7 +28,7 @@ type Node struct {
 
 	local     []Message // to ourselves
 	inbox     []Message // scratch of Receive
-	names     map[string]string
+	texts     texts
 	out       map[string]*outbox
 	addressed []string // those whose outbox is not empty
 	results   []Result
@@ -62,7 +62,7 @@ func New(cfg Config, t Time) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, hash64(cfg.Self))), rtt: 10 * time.Millisecond,
-		names: make(map[string]string), out: make(map[string]*outbox), warned: make(map[string]uint64)}
+		out: make(map[string]*outbox), warned: make(map[string]uint64)}
 	n.acceptor = newAcceptor(cfg, t.Mono, &n.stats)
 	n.owner, n.client = newOwner(n), newClient(n)
 	n.sweep.run = func(t Time) {
@@ -249,7 +249,7 @@ func (n *Node) askAdoption(t Time) {
 // Receive takes a packet from a peer, whose name the transport vouches for. It
 // does not keep b.
 func (n *Node) Receive(t Time, from string, b []byte) error {
-	epoch, hash, list, err := readPacket(b, n.name, n.inbox[:0])
+	epoch, hash, list, err := readPacket(b, n.texts.of, n.inbox[:0])
 	if err != nil {
 		n.stats.Bad++
 		return &PacketError{from, err}
@@ -265,19 +265,6 @@ func (n *Node) Receive(t Time, from string, b []byte) error {
 	n.settle(t)
 	clear(list)
 	return nil
-}
-
-// name returns b as a string, the same memory each time for those in use.
-func (n *Node) name(b []byte) string {
-	if s, ok := n.names[string(b)]; ok {
-		return s
-	}
-	if len(n.names) >= 2*n.cfg.MaxLocks {
-		clear(n.names)
-	}
-	s := string(b)
-	n.names[s] = s
-	return s
 }
 
 // Tick does what is due.

@@ -216,15 +216,17 @@ func (s *Session) save(state State) bool {
 	return true
 }
 
-// Receive takes a packet that peer sent; its name must be authenticated. It does not
-// keep the packet.
-func (s *Session) Receive(peer string, packet []byte) {
+// Receive takes packets that peer sent; its name must be authenticated. It does not
+// keep them. What packets of one call cause goes out together.
+func (s *Session) Receive(peer string, packets ...[]byte) {
 	s.do(func(t Time) {
 		if s.closed {
 			return
 		}
-		if err := s.node.Receive(t, peer, packet); err != nil {
-			s.cfg.Logger.Debug("lock packet refused", "peer", peer, "err", err)
+		for _, p := range packets {
+			if err := s.node.Receive(t, peer, p); err != nil {
+				s.cfg.Logger.Debug("lock packet refused", "peer", peer, "err", err)
+			}
 		}
 	})
 }

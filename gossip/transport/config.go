@@ -83,9 +83,10 @@ type Config struct {
 	// before Open returns; none comes after Close did.
 	Inbox func(frame []byte, via Path)
 
-	// Locks, if set, takes each message of SendLock, with the id of the member that
-	// sent it, on the same terms. It may send, but not wait.
-	Locks func(from string, message []byte)
+	// Locks, if set, takes the messages of SendLock, with the id of the member that
+	// sent them, on the same terms: those that came together in one call. It may send,
+	// but not wait.
+	Locks func(from string, messages [][]byte)
 
 	// OnMembers, if set, takes the whole member list (ourselves included,
 	// sorted by id) after changes: one call at a time, changes in quick

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -52,16 +53,22 @@ func (m *Memberlist) servePeer(c *muxConn) {
 	if s.recv != nil {
 		src = &opener{r: bufio.NewReaderSize(src, 16<<10), cs: s.recv}
 	}
-	err = readRecords(bufio.NewReaderSize(&prover{src, wait}, 16<<10), MaxFrameBytes, func(l lane, frame []byte) {
+	r := bufio.NewReaderSize(&prover{src, wait}, 16<<10)
+	var messages [][]byte // of the lock lane, until no other is at hand
+	err = readRecords(r, MaxFrameBytes, func(l lane, frame []byte) {
 		m.stats.streams.in.Add(1)
 		m.stats.streams.bytesIn.Add(uint64(len(frame)))
 		switch {
 		case l != locks:
 			m.cfg.Inbox(frame, Stream)
 		case m.cfg.Locks != nil:
-			m.cfg.Locks(s.peer, frame)
+			messages = append(messages, frame)
 		default:
 			m.stats.count(dropKind, 1)
+		}
+		if len(messages) > 0 && (len(messages) == maxTogether || !atHand(r)) {
+			m.cfg.Locks(s.peer, messages)
+			messages = nil
 		}
 	})
 	if _, ok := errors.AsType[*refusal](err); ok {
@@ -70,6 +77,18 @@ func (m *Memberlist) servePeer(c *muxConn) {
 	} else if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		m.log.Debug("peer stream ended", "peer", s.peer, "err", err)
 	}
+}
+
+// maxTogether bounds the messages given to Config.Locks in one call.
+const maxTogether = 64
+
+// atHand reports whether the next record can be read without waiting for the network.
+func atHand(r *bufio.Reader) bool {
+	if r.Buffered() < recordHeader {
+		return false
+	}
+	head, _ := r.Peek(recordHeader)
+	return r.Buffered()-recordHeader >= int(binary.BigEndian.Uint32(head)&0xFFFFFF)
 }
 
 // patience reads from an accepted stream. Once proven, a silence of twice the

@@ -472,7 +472,11 @@ func TestLockMessagesGoFirstToTheirOwnInbox(t *testing.T) {
 	all := cluster(t, 2, func(c *Config) {
 		withKey(c)
 		if c.ID == "p1" {
-			c.Locks = func(from string, b []byte) { got <- message{from, string(b)} }
+			c.Locks = func(from string, list [][]byte) {
+				for _, b := range list {
+					got <- message{from, string(b)}
+				}
+			}
 		}
 	})
 	a := all[0]
