@@ -46,7 +46,7 @@ func Add(now time.Time, queue string, item Item, random uint64) (op crdt.Op, id 
 	}
 	op.Key = ItemKey(queue, id)
 	if err == nil {
-		op.Value, err = crdt.ValueOf(rec)
+		op.Value, err = rec.value()
 	}
 	return op, id, err
 }

@@ -127,10 +127,10 @@ func (x *Index) say(now time.Time, c *Claim, rec claimRecord, keep time.Duration
 // op makes the write of what a claim says.
 func (x *Index) op(now time.Time, c *Claim, rec *claimRecord, keep time.Duration) crdt.Op {
 	rec.Worker = x.cfg.Self
-	value, err := crdt.ValueOf(*rec)
+	value, err := rec.value()
 	if err != nil { // of a result, which was encoded before
 		rec.Error, rec.Result = err.Error(), crdt.Value{}
-		value, _ = crdt.ValueOf(*rec)
+		value, _ = rec.value()
 	}
 	op := crdt.Op{Verb: crdt.Put, Kind: crdt.Register, Key: ClaimKey(x.cfg.Name, c.ID, c.Token), Value: value}
 	if keep > 0 {

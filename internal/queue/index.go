@@ -68,13 +68,12 @@ func (x *Index) Change(now time.Time, k Key, ch *crdt.Change) {
 	value := ch.New
 	switch k.part {
 	case itemsPart:
-		var head itemHead
-		x.item(now, k.ID, !value.IsZero() && value.Decode(&head) == nil, head, ch.Stamp)
+		head, present := readItem(value)
+		x.item(now, k.ID, present, head, ch.Stamp)
 	case claimsPart:
-		var c claimHead
 		if value.IsZero() {
 			x.unjudge(now, k.ID, k.token, ch.Cause == crdt.CauseExpired)
-		} else if value.Decode(&c) == nil && verdictOf(c.State) != unclaimed {
+		} else if c, ok := readClaim(value); ok {
 			x.judge(now, k.ID, k.token, c)
 		}
 	case settingPart:

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // itemRecord is an item as it is stored.
@@ -16,9 +17,52 @@ type itemRecord struct {
 
 // itemHead is what an index keeps of it.
 type itemHead struct {
-	Priority    int   `json:"priority"`
-	NotBefore   int64 `json:"not_before"`
-	MaxAttempts int   `json:"max_attempts"`
+	Priority    int
+	NotBefore   int64
+	MaxAttempts int
+}
+
+// value encodes r as crdt.ValueOf does, at a fraction of its cost.
+func (r *itemRecord) value() (crdt.Value, error) {
+	b := make([]byte, 0, 64+len(r.Value.Raw()))
+	b = wire.AppendMap(b, 1+present(r.MaxAttempts != 0)+present(r.NotBefore != 0)+present(r.Priority != 0))
+	if r.MaxAttempts != 0 {
+		b = wire.AppendInt(wire.AppendStr(b, "max_attempts"), int64(r.MaxAttempts))
+	}
+	if r.NotBefore != 0 {
+		b = wire.AppendInt(wire.AppendStr(b, "not_before"), r.NotBefore)
+	}
+	if r.Priority != 0 {
+		b = wire.AppendInt(wire.AppendStr(b, "priority"), int64(r.Priority))
+	}
+	return crdt.RawValue(appendValue(wire.AppendStr(b, "value"), r.Value))
+}
+
+// readItem decodes what an index keeps of an item, as Value.Decode does; false if v is
+// none.
+func readItem(v crdt.Value) (i itemHead, ok bool) {
+	r := wire.NewReader([]byte(v.Raw()))
+	for n := r.MapLen(); n > 0; n-- {
+		switch string(r.Str()) {
+		case "priority":
+			i.Priority = int(r.Int())
+		case "not_before":
+			i.NotBefore = r.Int()
+		case "max_attempts":
+			i.MaxAttempts = int(r.Int())
+		default:
+			r.Skip()
+		}
+	}
+	return i, r.Err() == nil
+}
+
+// appendValue appends v, nil if it is absent.
+func appendValue(b []byte, v crdt.Value) []byte {
+	if v.IsZero() {
+		return wire.AppendNil(b)
+	}
+	return append(b, v.Raw()...)
 }
 
 // verdict is what a claim says of its item. Of two with one token the greater counts.
@@ -53,12 +97,64 @@ type claimRecord struct {
 
 // claimHead is what an index keeps of it.
 type claimHead struct {
-	State     string `json:"state"`
-	Attempt   int    `json:"attempt"`
-	Worker    string `json:"worker"`
-	TTL       int64  `json:"ttl"`
-	NotBefore int64  `json:"not_before"`
-	Error     string `json:"error"`
+	State     string
+	Attempt   int
+	Worker    string
+	TTL       int64
+	NotBefore int64
+	Error     string
+}
+
+// value encodes r as crdt.ValueOf does, at a fraction of its cost.
+func (r *claimRecord) value() (crdt.Value, error) {
+	b := make([]byte, 0, 128+len(r.Error)+len(r.Result.Raw()))
+	b = wire.AppendMap(b, 4+present(r.TTL != 0)+present(r.NotBefore != 0)+present(r.Error != ""))
+	b = wire.AppendInt(wire.AppendStr(b, "attempt"), int64(r.Attempt))
+	if r.Error != "" {
+		b = wire.AppendStr(wire.AppendStr(b, "error"), r.Error)
+	}
+	if r.NotBefore != 0 {
+		b = wire.AppendInt(wire.AppendStr(b, "not_before"), r.NotBefore)
+	}
+	b = appendValue(wire.AppendStr(b, "result"), r.Result)
+	b = wire.AppendStr(wire.AppendStr(b, "state"), r.State)
+	if r.TTL != 0 {
+		b = wire.AppendInt(wire.AppendStr(b, "ttl"), r.TTL)
+	}
+	b = wire.AppendStr(wire.AppendStr(b, "worker"), r.Worker)
+	return crdt.RawValue(b)
+}
+
+func present(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// readClaim decodes what an index keeps of a claim, as Value.Decode does; false if v is
+// none.
+func readClaim(v crdt.Value) (c claimHead, ok bool) {
+	r := wire.NewReader([]byte(v.Raw()))
+	for n := r.MapLen(); n > 0; n-- {
+		switch string(r.Str()) {
+		case "state":
+			c.State = verdictOf(string(r.Str())).String()
+		case "attempt":
+			c.Attempt = int(r.Int())
+		case "worker":
+			c.Worker = string(r.Str())
+		case "ttl":
+			c.TTL = r.Int()
+		case "not_before":
+			c.NotBefore = r.Int()
+		case "error":
+			c.Error = string(r.Str())
+		default:
+			r.Skip()
+		}
+	}
+	return c, r.Err() == nil && c.State != ""
 }
 
 // head returns what an index keeps of r.
