@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,8 +95,10 @@ func (x *index) depth() QueueDepth {
 
 // queues is the work queues of a peer.
 type queues struct {
-	all    sync.Map    // of *index, by name
 	synced atomic.Bool // this peer has heard from another what there is
+
+	allMu sync.RWMutex // guards all
+	all   map[string]*index
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -103,30 +107,46 @@ type queues struct {
 }
 
 func (q *queues) names() []string {
-	var list []string
-	q.all.Range(func(name, _ any) bool {
-		list = append(list, name.(string))
-		return true
-	})
-	slices.Sort(list)
-	return list
+	q.allMu.RLock()
+	defer q.allMu.RUnlock()
+	return slices.Sorted(maps.Keys(q.all))
 }
 
 // each calls f for every queue.
 func (q *queues) each(f func(x *index)) {
-	q.all.Range(func(_, x any) bool {
-		f(x.(*index))
-		return true
-	})
+	q.allMu.RLock()
+	list := slices.Collect(maps.Values(q.all))
+	q.allMu.RUnlock()
+	for _, x := range list { // each for itself: no order
+		f(x)
+	}
+}
+
+// known returns what is known of a queue, nil if nothing.
+func (q *queues) known(name string) *index {
+	q.allMu.RLock()
+	defer q.allMu.RUnlock()
+	return q.all[name]
 }
 
 // index returns what is known of a queue, made if need be.
 func (a *Agent) index(name string) *index {
-	if x, ok := a.queues.all.Load(name); ok {
-		return x.(*index)
+	q := &a.queues
+	if x := q.known(name); x != nil {
+		return x
 	}
-	x, _ := a.queues.all.LoadOrStore(name, newIndex(name, a.cfg.Name, a.cfg.Queues, a.locks.alive))
-	return x.(*index)
+	q.allMu.Lock()
+	defer q.allMu.Unlock()
+	x := q.all[name]
+	if x == nil {
+		if q.all == nil {
+			q.all = make(map[string]*index)
+		}
+		name = strings.Clone(name) // of a key
+		x = newIndex(name, a.cfg.Name, a.cfg.Queues, a.locks.alive)
+		q.all[name] = x
+	}
+	return x
 }
 
 // alive reports whether a peer of that name is up.
@@ -135,19 +155,38 @@ func (l *locks) alive(name string) bool { return (*l.ids.Load())[name] != "" }
 // changed feeds the indexes. Only the loop calls it, before anything that was received
 // is acknowledged: what this peer has acknowledged it knows.
 func (q *queues) changed(a *Agent, changes []crdt.Change) {
+	keys := make([]queue.Key, 0, min(len(changes), changedAtOnce)) // of changes[i-len(keys):i], all of one queue
+	tell := func(list []crdt.Change) {
+		if len(list) > 0 {
+			a.index(keys[0].Queue).do(func(core *queue.Index, now time.Time) {
+				for i := range list {
+					core.Change(now, keys[i], &list[i])
+				}
+			})
+		}
+		keys = keys[:0]
+	}
 	for i := range changes {
 		c := &changes[i]
 		k, ok := queue.ParseKey(c.Key)
-		if !ok || c.Cause == crdt.CauseConflict || c.Lazy {
-			continue
+		ok = ok && c.Cause != crdt.CauseConflict && !c.Lazy
+		if !ok || len(keys) == changedAtOnce || len(keys) > 0 && k.Queue != keys[0].Queue {
+			tell(changes[i-len(keys) : i])
 		}
-		a.index(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c) })
+		if ok {
+			keys = append(keys, k)
+		}
 	}
+	tell(changes[len(changes)-len(keys):])
 }
+
+// changedAtOnce bounds the changes for which a queue is locked at a time: voters wait
+// for it.
+const changedAtOnce = 64
 
 // barred is asked by the voter here, with every round for a lock. A voter that has not
 // heard what there is certifies no claim.
-func (a *Agent) barred(lock string, token uint64) (barred bool) {
+func (a *Agent) barred(lock string, token uint64) bool {
 	name, id, ok := queue.ParseLock(lock)
 	if !ok {
 		return false
@@ -155,10 +194,13 @@ func (a *Agent) barred(lock string, token uint64) (barred bool) {
 	if !a.queues.synced.Load() {
 		return true
 	}
-	if x, ok := a.queues.all.Load(name); ok {
-		x.(*index).do(func(core *queue.Index, now time.Time) { barred = core.Bars(now, id, token) })
+	x := a.queues.known(name)
+	if x == nil {
+		return false
 	}
-	return barred
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.core.Bars(time.Now(), id, token)
 }
 
 // look notes, with the agent's lock held, whether this peer has heard what there is.
