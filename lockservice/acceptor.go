@@ -187,11 +187,17 @@ func (a *acceptor) raise(lock string, token uint64) {
 	}
 }
 
-// raiseAll makes token a floor of every lock.
+// raiseAll makes token a floor of every lock, for the rounds of those on record too:
+// whose token it was is not known.
 func (a *acceptor) raiseAll(token uint64) {
 	a.highest = max(a.highest, token)
 	for i := range a.floors {
 		a.floors[i].base = max(a.floors[i].base, token)
+	}
+	for _, list := range a.live { // each for itself: no order
+		for i := range list {
+			list[i].prev = max(list[i].prev, token)
+		}
 	}
 }
 

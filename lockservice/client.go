@@ -213,6 +213,9 @@ func (c *client) granted(t Time, from string, m *Message) {
 	if sent.round != m.Round || deadline <= t.Mono {
 		return
 	}
+	if r.phase == holding || !r.heard { // else it is how long others held the lock
+		c.measure(t, from, r, m.Round)
+	}
 	r.answered = r.answered || m.Round == r.round
 	r.heard = true
 	if r.phase == holding {
@@ -225,12 +228,23 @@ func (c *client) granted(t Time, from string, m *Message) {
 	c.schedule(r)
 }
 
+// measure takes how long an owner took to answer a round: who is no voter learns round
+// trips from nobody else. Sends that were lost count too, and no more than a few times
+// what is usual.
+func (c *client) measure(t Time, from string, r *request, round uint64) {
+	if from != c.n.cfg.Self && round == r.round && !r.answered {
+		took := t.Mono - r.anchors[round%uint64(len(r.anchors))].at
+		c.n.measure(min(took, max(4*c.n.rtt, 20*time.Millisecond)))
+	}
+}
+
 // answer takes what an owner says to a round that is not granted.
-func (c *client) answer(t Time, m *Message) {
+func (c *client) answer(t Time, from string, m *Message) {
 	r := c.current[m.Inst.N]
 	if r == nil || m.Round != r.round {
 		return
 	}
+	c.measure(t, from, r, m.Round)
 	r.answered, r.heard = true, true
 	r.status = *m
 	switch {

@@ -61,7 +61,7 @@ func New(cfg Config, t Time) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, hash64(cfg.Self))), rtt: 10 * time.Millisecond,
+	n := &Node{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, hash64(cfg.Self))),
 		out: make(map[string]*outbox), warned: make(map[string]uint64)}
 	n.acceptor = newAcceptor(cfg, t.Mono, &n.stats)
 	n.owner, n.client = newOwner(n), newClient(n)
@@ -348,7 +348,7 @@ func (n *Node) answer(t Time, from string, m *Message) {
 	case Released:
 		n.client.released(m)
 	default:
-		n.client.answer(t, m)
+		n.client.answer(t, from, m)
 	}
 }
 
@@ -360,12 +360,20 @@ func (n *Node) reply(to string, m Message) {
 
 func (n *Node) voter() bool { return n.voters.index(n.cfg.Self) >= 0 }
 
+// firstGuess is the round trip as long as none was measured.
+const firstGuess = 10 * time.Millisecond
+
 // measure takes a round trip.
-func (n *Node) measure(d time.Duration) { n.rtt += (d - n.rtt) / 8 }
+func (n *Node) measure(d time.Duration) {
+	if n.rtt == 0 {
+		n.rtt = d
+	}
+	n.rtt += (d - n.rtt) / 8
+}
 
 // retry returns how long to wait for the answer to the try-th send.
 func (n *Node) retry(try int) time.Duration {
-	return min(max(5*time.Millisecond, 2*n.rtt)<<min(try, 10), time.Second)
+	return min(max(5*time.Millisecond, 2*cmp.Or(n.rtt, firstGuess))<<min(try, 10), time.Second)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

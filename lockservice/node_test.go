@@ -341,6 +341,25 @@ func TestAdoptionCountsWhenItsTokensAreDurable(t *testing.T) {
 	}
 }
 
+// Somebody was granted the lock elsewhere, with a token that this voter learns only by a
+// change of voters: who is on record here, and was granted nothing, needs a higher one.
+func TestWhatAChangeOfVotersTeachesHoldsForThoseOnRecord(t *testing.T) {
+	a := newNode(t, "a", abc, nil).acceptor
+	round := func(no, token uint64) Message {
+		return a.accept(at(0), &Message{Kind: Accept, Lock: "x", Inst: Inst{Node: "d", N: 1}, Round: no, Token: token, TTL: time.Second, Epoch: 1, Hash: a.hash})
+	}
+	if got := round(1, wall); got.Kind != Ack {
+		t.Fatalf("%+v", got)
+	}
+	a.raiseAll(wall + 10)
+	if got := round(2, wall+9); got.Kind != Nack || got.Reason != TokenLow || got.Floor != wall+10 {
+		t.Errorf("a token below what was learned: %+v", got)
+	}
+	if got := round(2, wall+11); got.Kind != Ack {
+		t.Errorf("a token above: %+v", got)
+	}
+}
+
 func TestFoldedFloorsAreNoLower(t *testing.T) {
 	n := newNode(t, "a", abc, nil)
 	tokens := map[string]uint64{}

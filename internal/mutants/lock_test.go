@@ -57,6 +57,8 @@ var locks = []mutant{
 		"left := e.since + quarantine - now; left > 0", "left := e.since + quarantine - now; left > 1<<62", "./lockservice", "TestVotersChangeByOneWhenTheLastChangeHasSettled"},
 	{"what a change of voters learns is durable first", "lockservice/node.go",
 		"if m.Floor <= n.acceptor.reserved {", "if true {", "./lockservice", "TestAdoptionCountsWhenItsTokensAreDurable"},
+	{"what a change of voters learns is for those on record too", "lockservice/acceptor.go",
+		"list[i].prev = max(list[i].prev, token)", "_ = i", "./lockservice", "TestWhatAChangeOfVotersTeachesHoldsForThoseOnRecord"},
 	{"voters change one at a time", "lockservice/voters.go",
 		"len(changed) != 1", "len(changed) > 6", "./lockservice", "TestCheckerFindsNoFaultWhileVotersChange"},
 	{"only voters' acks count", "lockservice/round.go",
