@@ -48,6 +48,17 @@
 //	W5  a peer tries items by priority, and by age while it has no rivals
 //	W6  who knows that an id is taken does not take it again
 //
+// Of locks, where a holder's window is the time during which it takes itself for
+// one, by its own clock, laid on the run's time:
+//
+//	L1  windows that exclude each other do not overlap
+//	L2  tokens rise
+//	L3  a release or renewal by who does not hold is refused, one by a holder is not
+//	L4  a lease that is over is never held again, and its holder is told
+//	L5  healed, and with no voter silent any more, every lock is to be had within the bound
+//	L6  without faults locks are granted in the order in which they were asked for
+//	L7  voters change by one name at a time
+//
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where
 // the rules leave two answers open (a delete that its reader has only been told of),

@@ -43,7 +43,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script.Config.Seed = seed
 	d.world()
 	d.writes()
-	if d.one(8) {
+	if d.well = d.one(8); d.well {
 		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // all is well
 		if bounds.Peers == 0 && d.one(2) {
 			d.script.Config.Peers = max(d.peers, 9+d.rng.IntN(4))
@@ -52,6 +52,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 		d.faults()
 	}
 	d.queues(seed)
+	d.script = drawLocks(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }
@@ -61,6 +62,7 @@ type drawer struct {
 	bounds Bounds
 	script Script
 	peers  int
+	well   bool // nothing goes wrong
 }
 
 // may reports whether a fault is allowed.
@@ -192,7 +194,12 @@ func (d *drawer) faults() {
 		d.step(d.up(ends), "clone %d %d", p, p%d.peers+1)
 	}
 	some("next", 6, func(at, _ time.Duration) { d.step(at, "next %d next/k%d", d.peer(), d.rng.IntN(3)) })
-	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > ends })
+	d.trim()
+}
+
+// trim leaves out what is too late.
+func (d *drawer) trim() {
+	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > d.script.Ends })
 }
 
 // sides divides the peers in two.

@@ -302,6 +302,10 @@ func (k *lockCall) release() {
 		return // of an earlier life
 	}
 	l.do(func() {
+		k.p.c.locks.late(k)
+		if k.state == callHolds && !k.p.c.locks.settling {
+			k.p.c.note(Released, k.p.index, "lets %s go", k.Lock)
+		}
 		k.p.c.locks.answered(k, "release", k.state == callOver, l.node.Release(k.p.lockTime(), k.id))
 		k.p.c.locks.ended(k)
 		l.carry()

@@ -15,10 +15,11 @@ import (
 // lockJudge watches the locks of a run. A holder's window is the time during which it
 // takes itself for one, by its own clock, laid on the run's time.
 type lockJudge struct {
-	c       *Cluster
-	ledgers map[string]*lockLedger
-	lists   []lockservice.Voters // by epoch, from 1
-	forgot  bool                 // a voter has: tokens are ordered by the wall clocks
+	c        *Cluster
+	ledgers  map[string]*lockLedger
+	lists    []lockservice.Voters // by epoch, from 1
+	forgot   bool                 // a voter has: tokens are ordered by the wall clocks
+	settling bool
 }
 
 // lockLedger is what is known of one lock.
@@ -111,8 +112,16 @@ func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
 		if c.net.cutting > 0 {
 			c.reached("a lease expired during a cut")
 		}
+		j.late(k)
 		c.note(Lost, k.p.index, "loses %s: %v", k.Lock, cause(r.Err))
 		j.ended(k)
+	}
+}
+
+// late demands that a lease has not been over for long, but while its process was stopped.
+func (j *lockJudge) late(k *lockCall) {
+	if k.state == callHolds && j.c.now-max(k.until, k.p.resumed) > time.Millisecond {
+		j.c.judge.violate(k.p.index, "L4: %s was not told that it lost %s, %v ago", k.p.name, k.Lock, j.c.now-k.until)
 	}
 }
 
@@ -129,12 +138,14 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
 	k.state, k.token, k.granted = callHolds, r.Token, c.now
-	c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
+	if !j.settling {
+		c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
+	}
 	before := l.highX
 	if k.Mode == lockservice.Exclusive {
 		before = l.high
 	}
-	if r.Token <= before && !(j.forgot && (c.spread() > wallSkew || c.cfg.Disk)) {
+	if r.Token <= before && j.ordered() {
 		c.judge.violate(k.p.index, "L2: %s gets %s with token %d, and %d was given before", k.p.name, k.Lock, r.Token, before)
 	}
 	l.high = max(l.high, r.Token)
@@ -151,6 +162,10 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 		}
 	}
 }
+
+// ordered reports whether tokens must rise: not if a voter forgot those it gave, and
+// clocks differ by more than its silence makes up for. With a disk, it makes up for none.
+func (j *lockJudge) ordered() bool { return !j.forgot || j.c.spread() <= wallSkew && !j.c.cfg.Disk }
 
 // extended is the oracle of windows: no two that exclude each other overlap.
 func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
@@ -257,6 +272,7 @@ func (j *lockJudge) settle() {
 	if !j.wait(j.quiet(), func() bool { return !slices.ContainsFunc(c.peers, j.unsettled) }) {
 		c.judge.violate(0, "L5: %v after the last fault a voter is still silent, or has not the last list", j.quiet())
 	}
+	j.settling = true
 	for i, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
 		if _, _, item := queue.ParseLock(lock); item {
 			continue // it may be barred for good
@@ -272,6 +288,9 @@ func (j *lockJudge) settle() {
 		}
 		k.release()
 	}
+	if len(j.ledgers) > 0 {
+		c.note(Agreed, 0, "each lock was to be had again")
+	}
 	for _, p := range c.peers {
 		if p.locks.node.Stats().Splits > 0 {
 			c.reached("owners split a vote")
@@ -284,7 +303,7 @@ const lockPatience = 12 * time.Second
 
 // quiet is how long voters that have started may be silent, and lists of voters take.
 func (j *lockJudge) quiet() time.Duration {
-	return lockPatience + time.Duration(len(j.lists))*(j.c.cfg.Locks.MaxTTL+wallSkew)*5/4
+	return 2*lockPatience + time.Duration(len(j.lists))*(j.c.cfg.Locks.MaxTTL+wallSkew)*5/4
 }
 
 func (j *lockJudge) unsettled(p *Peer) bool {

@@ -91,11 +91,16 @@ func (w client) want(p *Peer) {
 // speakFor renews or releases a lock by the peer's last call for it that waits or
 // holds; or, if that is wanted or there is none, by the last one that is over.
 func (p *Peer) speakFor(lock string, renew, stale bool) {
-	if p.locks == nil || p.paused {
+	l := p.locks
+	if l == nil {
+		return
+	}
+	if p.paused { // it is the next thing that its client does
+		l.do(func() { p.speakFor(lock, renew, stale) })
 		return
 	}
 	var live, over *lockCall
-	for _, k := range p.locks.calls {
+	for _, k := range l.calls {
 		last := &live
 		if k.state == callOver {
 			last = &over
@@ -150,6 +155,7 @@ func (j *lockJudge) revise(names []string) {
 		}
 	}
 	if differ != 1 {
+		c.note(Revised, 0, "the voters %s differ by %d names, which is refused", strings.Join(names, ", "), differ)
 		j.refused(next)
 		return
 	}
@@ -157,7 +163,11 @@ func (j *lockJudge) revise(names []string) {
 	c.note(Revised, 0, "the voters are to be %s", strings.Join(names, ", "))
 	for _, p := range c.peers {
 		f := newFate(c.cfg.Seed, next.Epoch, uint64(p.index))
-		c.At(c.now+f.between(0, 2*time.Second), func() { j.follow(p, next) })
+		delay := f.between(0, 2*time.Second)
+		if f.chance(0.3) {
+			delay = f.between(2*time.Second, 20*time.Second)
+		}
+		c.At(c.now+delay, func() { j.follow(p, next) })
 	}
 }
 
@@ -204,7 +214,7 @@ func (l *locker) held() (list []*lockCall) {
 
 // freeze has the clock that measures durations stand still, until calm.
 func (p *Peer) freeze() {
-	if p.frozen == 0 {
+	if p.frozen == 0 && p.locks != nil {
 		p.frozen = max(p.c.now, 1)
 		p.c.note(Paused, p.index, "has a clock that stands still")
 		for _, k := range p.locks.held() {
@@ -222,7 +232,7 @@ func (p *Peer) thaw() {
 	if l := p.locks; l != nil {
 		for _, k := range l.held() {
 			if deadline, ok := l.node.Deadline(k.id); ok {
-				k.until = p.booted(deadline)
+				k.until = max(p.booted(deadline), p.c.now)
 			}
 		}
 		l.do(l.tick)

@@ -73,7 +73,7 @@ type tick struct {
 type chart struct{ Points, Most string }
 
 // signs of the moments that belong to one peer.
-var signs = map[Kind]string{Killed: "✕", Started: "▲", Paused: "‖", Resumed: "▶", Torn: "⚡", Suspected: "?", Rotated: "↻", Violated: "!"}
+var signs = map[Kind]string{Killed: "✕", Started: "▲", Paused: "‖", Resumed: "▶", Torn: "⚡", Suspected: "?", Rotated: "↻", Granted: "●", Released: "○", Lost: "◌", Violated: "!"}
 
 // WriteReport writes one self-contained HTML page about a run that was played with
 // Options.Report: lanes of peers over time, cuts, divergence and bytes.

@@ -28,6 +28,7 @@ const (
 	Diverged  Kind = "diverged"
 	Agreed    Kind = "agreed"
 	Granted   Kind = "granted"
+	Released  Kind = "released"
 	Lost      Kind = "lost"
 	Revised   Kind = "revised" // the list of voters
 	Violated  Kind = "violated"

@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// One seed of so many has locks. Theirs is a stream of draws of its own, so that the
+// others do not change with what is drawn here.
+const (
+	locksOneIn = 3
+	lockStream = 0x10c5
+)
+
+// drawLocks adds a lock service to the script, and who wants locks.
+func drawLocks(d drawer) Script {
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, lockStream))
+	d.peers = d.script.Config.Peers
+	if !d.one(locksOneIn) || d.script.Config.Locks.Voters > 0 { // work queues use them as it is
+		return d.script
+	}
+	k := &d.script.Config.Locks
+	k.Voters = min([]int{1, 2, 3, 3, 3, 3, 4, 5}[d.rng.IntN(8)], d.peers)
+	k.MaxTTL = []time.Duration{time.Second, 3 * time.Second}[d.rng.IntN(2)]
+	k.Drift = []int{10_000, 50_000}[d.rng.IntN(2)]
+	if !d.well && d.one(2) && d.may("clock") {
+		d.drift(k.Drift)
+	}
+	for range 3 + d.rng.IntN(8) {
+		d.contend(k)
+	}
+	if !d.well && d.one(5) {
+		d.revise(k)
+	}
+	d.trim()
+	return d.script
+}
+
+// drift has the clocks that measure leases run at the bounds of what these allow for.
+func (d *drawer) drift(most int) {
+	clocks := &d.script.Config.Clocks
+	for len(*clocks) < d.peers {
+		*clocks = append(*clocks, Clock{})
+	}
+	for i := range *clocks {
+		(*clocks)[i].Boot = most * (d.rng.IntN(3) - 1)
+	}
+}
+
+// contend has some peers want one lock at about the same time, and meanwhile something
+// happen to the one that has it.
+func (d *drawer) contend(k *Locks) {
+	at := d.up(d.script.Ends)
+	lock := fmt.Sprintf("l%d", d.rng.IntN(2))
+	holder := d.peer()
+	if d.well || d.one(4) {
+		d.step(at, "%d %s", holder, d.want(k, lock))
+	} else {
+		d.step(at, "%d lock %s ttl=%v hold=%v", holder, lock, k.MaxTTL, k.MaxTTL+d.up(2*k.MaxTTL))
+		at += d.up(k.MaxTTL)
+		d.harm(k, at, holder)
+	}
+	for range 1 + d.rng.IntN(3) {
+		at += d.up(k.MaxTTL)
+		d.step(at, "%d %s", d.peer(), d.want(k, lock))
+		if d.one(4) {
+			d.step(at, "%d %s %s", holder, []string{"unlock", "renew"}[d.rng.IntN(2)], lock)
+		}
+		if d.one(4) {
+			d.step(at, "%d %s %s stale", d.peer(), []string{"unlock", "renew"}[d.rng.IntN(2)], lock)
+		}
+	}
+}
+
+// want is one client.
+func (d *drawer) want(k *Locks, lock string) string {
+	ttl := k.MaxTTL
+	if d.one(2) {
+		ttl = lockservice.LeastTTL + d.up(k.MaxTTL-lockservice.LeastTTL)
+	}
+	s := fmt.Sprintf("lock %s ttl=%v wait=%v", lock, ttl, time.Second+d.up(3*k.MaxTTL))
+	if d.one(4) {
+		s = fmt.Sprintf("trylock %s ttl=%v", lock, ttl)
+	}
+	if d.one(8) {
+		return s + " manual" // and it forgets to renew
+	}
+	s += fmt.Sprintf(" hold=%v", time.Millisecond+d.up(2*k.MaxTTL))
+	if d.one(4) {
+		s += " shared"
+	}
+	return s
+}
+
+// harm is what happens to a holder, or to those who know of it.
+func (d *drawer) harm(k *Locks, at time.Duration, holder int) {
+	lasts := d.up(3 * k.MaxTTL)
+	voter := func() int { return 1 + d.rng.IntN(k.Voters) }
+	faults := []struct {
+		name string
+		do   func()
+	}{
+		{"pause", func() {
+			d.step(at, "pause %d", holder)
+			d.step(at+lasts, "resume %d", holder)
+		}},
+		{"cut", func() { d.isolate(at, lasts, holder, "|") }},
+		{"one-way", func() { d.isolate(at, lasts, holder, ">") }},
+		{"cut", func() { d.isolate(at, lasts, voter(), "|") }},
+		{"suspect", func() {
+			for range 1 + d.rng.IntN(4) {
+				d.step(at, "suspect %d %d %v", d.peer(), voter(), lasts)
+			}
+		}},
+		{"kill", func() { d.restart(at, lasts, holder) }},
+		{"kill", func() { d.restart(at, lasts/4, voter()) }},
+		{"kill", func() { // so many that what was certified is forgotten
+			left := k.Voters/2 + 1
+			for v := 1; v <= k.Voters && left > 0; v++ {
+				if v != holder {
+					d.restart(at+d.up(20*time.Millisecond), d.up(k.MaxTTL/3), v)
+					left--
+				}
+			}
+		}},
+		{"clock", func() {
+			if d.one(8) {
+				d.step(at, "freeze %d", holder)
+			}
+		}},
+	}
+	if f := faults[d.rng.IntN(len(faults))]; d.may(f.name) {
+		f.do()
+	}
+}
+
+// isolate cuts one peer off.
+func (d *drawer) isolate(at, lasts time.Duration, p int, how string) {
+	var others []int
+	for i := range d.peers {
+		if i+1 != p {
+			others = append(others, i)
+		}
+	}
+	d.step(at, "cut %d %s %s", p, how, list(others))
+	d.step(at+lasts, "heal %d %s %s", p, how, list(others))
+}
+
+func (d *drawer) restart(at, lasts time.Duration, p int) {
+	d.step(at, "kill %d", p)
+	d.step(at+lasts, "start %d", p)
+}
+
+// revise changes the list of voters by a name at a time, or by more, which is refused.
+func (d *drawer) revise(k *Locks) {
+	most := min(d.peers, lockservice.MaxVoters)
+	votes := make([]bool, most)
+	count := k.Voters
+	for i := range count {
+		votes[i] = true
+	}
+	at := d.up(d.script.Ends)
+	for range 1 + d.rng.IntN(4) {
+		i := d.rng.IntN(most)
+		if votes[i] && count == 1 {
+			continue
+		}
+		if votes[i] {
+			count--
+		} else {
+			count++
+		}
+		votes[i] = !votes[i]
+		var names []int
+		for i, v := range votes {
+			if v {
+				names = append(names, i)
+			}
+		}
+		d.step(at, "voters %s", list(names))
+		at += d.up([]time.Duration{time.Second, 8 * k.MaxTTL}[d.rng.IntN(2)])
+	}
+}

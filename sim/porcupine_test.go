@@ -1,0 +1,125 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// lockOp is an operation of a lock's history: a grant, or the end of a window.
+type lockOp struct {
+	grant  bool
+	id     int
+	shared bool
+	token  uint64
+}
+
+// mutex is what a lock with fencing tokens is: held by one, or by some that share it.
+type mutex struct {
+	holders     string // their numbers, in order; "" is nobody
+	shared      bool
+	token       uint64 // the highest given
+	exclusively uint64
+}
+
+var mutexModel = porcupine.Model{
+	Init: func() any { return mutex{} },
+	Step: func(state, input, _ any) (bool, any) {
+		m, op := state.(mutex), input.(lockOp)
+		me := fmt.Sprintf("%d ", op.id)
+		switch {
+		case !op.grant:
+			return m.drop(me)
+		case m.holders != "" && !(m.shared && op.shared):
+			return false, m
+		case op.shared:
+			return op.token > m.exclusively, mutex{m.holders + me, true, max(m.token, op.token), m.exclusively}
+		}
+		return op.token > m.token, mutex{me, false, op.token, op.token}
+	},
+	DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
+}
+
+// drop takes a holder out.
+func (m mutex) drop(who string) (bool, any) {
+	for i := 0; i+len(who) <= len(m.holders); i++ {
+		if m.holders[i:i+len(who)] == who && (i == 0 || m.holders[i-1] == ' ') {
+			m.holders = m.holders[:i] + m.holders[i+len(who):]
+			return true, m
+		}
+	}
+	return false, m
+}
+
+// history makes operations of the windows of a lock: a grant from when it was asked for
+// until its holder heard of it, and an end at the moment when the holder stopped.
+func history(l *lockLedger) (ops []porcupine.Operation) {
+	for i, k := range l.over {
+		op := lockOp{true, i + 1, k.Mode == lockservice.Shared, k.token}
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: op, Call: int64(k.asked), Return: int64(k.granted)})
+		op.grant = false
+		ops = append(ops, porcupine.Operation{ClientId: i, Input: op, Call: int64(k.until), Return: int64(k.until)})
+	}
+	return ops
+}
+
+// Porcupine, which knows nothing of leases and voters, agrees that what was granted in
+// spite of all faults is a mutex that gives rising tokens.
+func TestHistoriesOfLocksAreThoseOfAMutex(t *testing.T) {
+	const most = 5000
+	locks, total := 0, 0
+	for seed := uint64(0); locks < 80; seed++ {
+		s := Draw(seed, Bounds{})
+		if s.Config.Locks.Voters == 0 {
+			continue
+		}
+		c := played(t, s)
+		for name, l := range c.locks.ledgers {
+			ops := history(l)
+			if len(ops) > most {
+				t.Fatalf("seed %d: %s has %d operations", seed, name, len(ops))
+			}
+			locks, total = locks+1, total+len(ops)
+			want := porcupine.Ok
+			if c.met["a clock stood still, and two held one lock"] > 0 || !c.locks.ordered() {
+				continue
+			}
+			if got := porcupine.CheckOperationsTimeout(mutexModel, ops, time.Minute); got != want {
+				t.Errorf("seed %d: the history of %s is %v", seed, name, got)
+			}
+			if len(ops) < 4 || l.over[0].Mode == lockservice.Shared {
+				continue
+			}
+			ops[1].Call, ops[1].Return = 1<<60, 1<<60 // the first stayed until after all the others
+			if got := porcupine.CheckOperationsTimeout(mutexModel, ops, time.Minute); got != porcupine.Illegal {
+				t.Errorf("seed %d: a lock %s held twice is %v", seed, name, got)
+			}
+		}
+	}
+	if total < 500 {
+		t.Errorf("only %d operations", total)
+	}
+}
+
+// played is a cluster that has played s.
+func played(t *testing.T, s Script) *Cluster {
+	t.Helper()
+	c, err := New(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range s.Steps {
+		do, err := c.compile(step.Do)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.agenda.add(step.At, do)
+	}
+	c.Run(s.Ends)
+	c.Settle()
+	return c
+}
