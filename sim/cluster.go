@@ -50,6 +50,7 @@ type Cluster struct {
 	net    network
 	judge  judge
 	locks  lockJudge
+	fleet  fleet
 	barred func(p *Peer, lock string, token uint64) bool // what voters certify no more
 	met    map[string]int
 	hash   uint64
@@ -87,6 +88,7 @@ func New(cfg Config) (*Cluster, error) {
 	c.net.init(c)
 	c.judge.init(c)
 	c.locks.init(c)
+	c.fleet.init(c)
 	for i := range cfg.Peers {
 		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers), voters: c.locks.lists[0]}
 		if i < len(cfg.Clocks) {
@@ -173,6 +175,7 @@ func (c *Cluster) Settle() time.Duration {
 	}
 	c.judge.work()
 	c.locks.settle()
+	c.fleet.settle()
 	c.judge.final()
 	return took
 }

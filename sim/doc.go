@@ -59,6 +59,12 @@
 //	L6  without faults locks are granted in the order in which they were asked for
 //	L7  voters change by one name at a time
 //
+// Of workers that beat:
+//
+//	H1  without faults, who beats is active on every peer
+//	H2  who stopped is active nowhere, once twice its time and what delays messages is over
+//	H3  healed, who beats is active on every peer within the bound
+//
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where
 // the rules leave two answers open (a delete that its reader has only been told of),

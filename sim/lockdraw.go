@@ -29,6 +29,9 @@ func drawLocks(d drawer) Script {
 	if !d.well && d.one(2) && d.may("clock") {
 		d.drift(k.Drift)
 	}
+	if !d.well && d.one(3) && d.may("disk") {
+		d.script.Config.Disk = true
+	}
 	for range 3 + d.rng.IntN(8) {
 		d.contend(k)
 	}
@@ -61,7 +64,7 @@ func (d *drawer) contend(k *Locks) {
 	} else {
 		d.step(at, "%d lock %s ttl=%v hold=%v", holder, lock, k.MaxTTL, k.MaxTTL+d.up(2*k.MaxTTL))
 		at += d.up(k.MaxTTL)
-		d.harm(k, at, holder)
+		d.harm(k, at, holder, lock)
 	}
 	for range 1 + d.rng.IntN(3) {
 		at += d.up(k.MaxTTL)
@@ -96,7 +99,7 @@ func (d *drawer) want(k *Locks, lock string) string {
 }
 
 // harm is what happens to a holder, or to those who know of it.
-func (d *drawer) harm(k *Locks, at time.Duration, holder int) {
+func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 	lasts := d.up(3 * k.MaxTTL)
 	voter := func() int { return 1 + d.rng.IntN(k.Voters) }
 	faults := []struct {
@@ -104,6 +107,10 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int) {
 		do   func()
 	}{
 		{"pause", func() {
+			if d.one(2) { // with the answer to a renewal under way
+				d.step(at, "%d renew %s", holder, lock)
+				lasts = k.MaxTTL*2/3 + d.up(k.MaxTTL/3)
+			}
 			d.step(at, "pause %d", holder)
 			d.step(at+lasts, "resume %d", holder)
 		}},
@@ -116,8 +123,18 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int) {
 			}
 		}},
 		{"kill", func() { d.restart(at, lasts, holder) }},
+		{"kill", func() { // and who queues for it does not know
+			d.isolate(at, lasts, holder, "|")
+			d.restart(at, lasts, voter())
+			for range 6 {
+				d.step(at+k.MaxTTL*2/3+d.up(k.MaxTTL/2), "%d trylock %s hold=1s", d.peer(), lock)
+			}
+		}},
 		{"kill", func() { d.restart(at, lasts/4, voter()) }},
 		{"kill", func() { // so many that what was certified is forgotten
+			if d.one(2) {
+				d.isolate(at, lasts, holder, "|")
+			}
 			left := k.Voters/2 + 1
 			for v := 1; v <= k.Voters && left > 0; v++ {
 				if v != holder {
@@ -179,6 +196,9 @@ func (d *drawer) revise(k *Locks) {
 			if v {
 				names = append(names, i)
 			}
+		}
+		if d.one(4) && most > 2 { // another one in the place of the first, which is too much
+			d.step(at, "voters %s", list(append(names[1:len(names):len(names)], d.rng.IntN(most))))
 		}
 		d.step(at, "voters %s", list(names))
 		at += d.up([]time.Duration{time.Second, 8 * k.MaxTTL}[d.rng.IntN(2)])

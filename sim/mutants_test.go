@@ -11,6 +11,7 @@ import (
 
 var (
 	mutantRecord = flag.String("mutant-record", "", "this build is broken: find a seed that shows it, shrink it, and write the script here")
+	mutantLocks  = flag.Bool("mutant-locks", false, "only seeds with locks can show it")
 	mutantPlay   = flag.String("mutant-play", "", "this build is broken: fail if this script shows it")
 )
 
@@ -63,7 +64,7 @@ func TestMutant(t *testing.T) {
 			return
 		}
 		s, bad := search(t)
-		text := fmt.Sprintf("# Caught by %s, seed %d.\n%s", bad, s.Config.Seed, Shrink(s, 4000))
+		text := fmt.Sprintf("# Caught by %s, seed %d.\n%s", bad, s.Config.Seed, Shrink(s, 1500))
 		if err := os.WriteFile(*mutantRecord, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -93,6 +94,14 @@ func shows(s Script) string {
 func search(t *testing.T) (Script, string) {
 	for seed := range uint64(mutantSeeds) {
 		s := Draw(seed, Bounds{})
+		if *mutantLocks {
+			if s.Config.Locks.Voters == 0 {
+				continue
+			}
+			if r, err := s.Run(Options{}); err != nil || len(r.Violations) == 0 {
+				continue
+			}
+		}
 		if bad := failure(s); bad != "" {
 			return s, bad
 		}

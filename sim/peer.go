@@ -149,6 +149,7 @@ func (p *Peer) kill() {
 	if len(p.inbox) > 0 {
 		p.c.reached("a peer was killed with frames unread")
 	}
+	p.c.fleet.died(p)
 	p.up, p.paused, p.inbox, p.txn = false, false, nil, nil
 	p.closeLocks()
 	p.c.note(Killed, p.index, "is killed")

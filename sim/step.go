@@ -35,6 +35,9 @@ import (
 //	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
 //	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall]
 //	2 requeue QUEUE            its dead items
+//	2 beat WORKER 10s          it lives for so long, by peer 2
+//	2 host WORKER 10s          it lives as long as peer 2; so long do others believe it
+//	2 bye WORKER
 //	voters 1-3                 all reload, with these for voters
 //	freeze 2                   its clock for leases stands still, until calm
 //	lose 0.2   calm            share of packets lost from here on; no faults
@@ -265,6 +268,8 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 		return func() { p.fill(0, n) }, nil
 	case len(words) > 1 && slices.Contains(queueVerbs, words[1]):
 		return c.compileQueue(p, words[1:])
+	case len(words) > 1 && slices.Contains(beatVerbs, words[1]):
+		return c.compileBeat(p, words[1], words[2:])
 	case len(words) > 1 && slices.Contains(lockVerbs, words[1]):
 		return c.compileLock(p, words[1], words[2:])
 	}

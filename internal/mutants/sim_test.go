@@ -53,6 +53,47 @@ var simulated = []mutant{
 		"e.writeState(in.now, w, p, theirs, true)", "e.writeState(in.now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
 		"p.early = p.early || in.early", "p.early = false", "", ""},
+
+	{"a lease takes a majority", "lockservice/voters.go",
+		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "", ""},
+	{"voters count and not their answers", "lockservice/round.go",
+		"		r.acks |= bit\n		o.settle(t, r)\n", "		r.acks |= bit | 1<<bits.OnesCount8(r.acks)\n		o.settle(t, r)\n", "", ""},
+	{"an owner does not end a lease", "lockservice/round.go",
+		"if o.released[b.inst] && ", "if ", "", ""},
+	{"a lease is not overwritten", "lockservice/acceptor.go",
+		"if r.inst != m.Inst && r.mode", "if len(list) == 0 && r.mode", "", ""},
+	{"a release is by its holder", "lockservice/acceptor.go",
+		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return true })\n	a.keep", "", ""},
+	{"a release is of one lease", "lockservice/acceptor.go",
+		"func(r record) bool { return r.inst == m.Inst })\n	a.keep", "func(r record) bool { return r.inst.Node == m.Inst.Node })\n	a.keep", "", ""},
+	{"tokens rise", "lockservice/acceptor.go",
+		"if m.Token <= least {", "if m.Token <= least && false {", "", ""},
+	{"tokens rise after a restart", "lockservice/acceptor.go",
+		"base: cfg.State.TokenBound, ", "", "", ""},
+	{"a round does not use the token of an earlier one", "lockservice/queue.go",
+		"w.trial.token = o.tokens.next(t.Wall)", "w.trial.token = max(t.Wall-uint64((t.Mono-w.asked)/time.Microsecond), o.tokens.last-500_000)", "", ""},
+	{"a voter that starts is silent", "lockservice/acceptor.go",
+		"left > 0 { // A0", "left > 1<<62 {", "", ""},
+	{"a voter that starts is silent for the longest lease", "lockservice/acceptor.go",
+		"now + cfg.Quarantine\n", "now + cfg.Quarantine*6/10\n", "", ""},
+	{"a lease counts from when it was asked for", "lockservice/client.go",
+		"deadline := sent.at + r.TTL", "deadline := t.Mono + r.TTL", "", ""},
+	{"a lease is not renewed after its end", "lockservice/client.go",
+		"	if r.phase == holding && t.Mono >= r.deadline { // C2\n", "	if r.phase == holding && false {\n", "", ""},
+	{"voters wait longer than a slow clock", "lockservice/acceptor.go",
+		"until: t.Mono + stretch(m.TTL, a.cfg.Drift)", "until: t.Mono + m.TTL", "", ""},
+	{"a majority is not of the view", "lockservice/round.go",
+		"voters, need := len(o.n.voters.Names), o.n.voters.majority()\n", "voters, need := len(o.n.voters.Names), len(o.n.liveVoters)/2+1\n", "", ""},
+	{"a change of voters waits for the one before", "lockservice/voters.go",
+		"	if e.Epoch == 1 {\n", "	if e.Epoch >= 1 {\n", "", ""},
+	{"one voter changes at a time", "lockservice/voters.go",
+		"len(changed) != 1", "len(changed) > 6", "", ""},
+	{"a duplicate counts as the highest token too", "lockservice/acceptor.go",
+		"	a.raise(m.Lock, m.Token)\n	if own < 0 || m.Round > list[own].round { // A3, A5\n", "	if own < 0 || m.Round > list[own].round {\n		a.raise(m.Lock, m.Token)\n", "", ""},
+	{"who holds nothing renews nothing", "lockservice/client.go",
+		"	if r == nil || r.phase != holding || t.Mono >= r.deadline {\n		return ErrNotHolder", "	if r == nil || r.phase != holding {\n		return ErrNotHolder", "", ""},
+	{"waiters are served in order", "lockservice/queue.go",
+		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
 }
 
 func TestTheSimulatorSeesEveryMutant(t *testing.T) {
@@ -68,7 +109,11 @@ func TestTheSimulatorSeesEveryMutant(t *testing.T) {
 			if *record {
 				mode = "-mutant-record="
 			}
-			out, err := test(root, overlay, "./sim", "-run=^TestMutant$", "-args", mode+filepath.Join(root, "sim", "testdata", "mutants", slug+".txt"))
+			args := []string{"-run=^TestMutant$", "-args", mode + filepath.Join(root, "sim", "testdata", "mutants", slug+".txt")}
+			if strings.HasPrefix(m.file, "lockservice/") {
+				args = append(args, "-mutant-locks")
+			}
+			out, err := test(root, overlay, "./sim", args...)
 			switch caught := err != nil && strings.Contains(out, "caught by"); {
 			case *record && err != nil:
 				t.Errorf("%v\n%s", err, out)

@@ -1,0 +1,217 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+// fleet is the workers that beat in a run. A worker is alive for as long as somebody
+// renews its lease; what others know of it comes by heartbeats, which are not repaired.
+type fleet struct {
+	c       *Cluster
+	workers map[string]*beating
+	late    time.Duration // how late a heartbeat may come
+}
+
+// beating is one of them, by its last heartbeat.
+type beating struct {
+	host  *Peer
+	life  *replica.Replica
+	ttl   time.Duration
+	ends  time.Duration // when its lease does; forever if its host renews it
+	beats int
+}
+
+// beatInterval is the default of gossip.Config: a lease is to last for two of them.
+const beatInterval = 5 * time.Second
+
+func (f *fleet) init(c *Cluster) { f.c, f.workers, f.late = c, map[string]*beating{}, c.cfg.Late }
+
+// compileBeat reads "2 beat WORKER ttl", "2 host WORKER ttl" and "2 bye WORKER".
+func (c *Cluster) compileBeat(p *Peer, verb string, args []string) (func(), error) {
+	id := arg(args, 0)
+	if err := gossip.ValidateWorkerID(id); err != nil {
+		return nil, err
+	}
+	if verb == "bye" {
+		return func() { c.fleet.bye(p, id) }, nil
+	}
+	ttl, err := duration(args, 1)
+	if err != nil {
+		return nil, err
+	}
+	if ttl < 2*beatInterval || ttl > gossip.MaxHeartbeatTTL {
+		return nil, fmt.Errorf("a lease of %v; %v to %v are allowed", ttl, 2*beatInterval, gossip.MaxHeartbeatTTL)
+	}
+	return func() { c.fleet.beat(p, id, ttl, verb == "host") }, nil
+}
+
+// beatVerbs are the steps of a peer that are about workers.
+var beatVerbs = []string{"beat", "host", "bye"}
+
+// beat has a worker live through p: for a while, or as long as p does.
+func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
+	c := f.c
+	if !p.up || p.paused {
+		return
+	}
+	renew, ends := p.r.Engine().Beat, c.now+ttl
+	if hosted {
+		renew, ends = p.r.Engine().Host, forever
+	}
+	if err := renew(p.wall(), id, ttl); err != nil {
+		c.judge.violate(p.index, "O6: %s takes no heartbeat: %v", p.name, err)
+	}
+	p.schedule()
+	w := f.workers[id]
+	switch {
+	case w == nil:
+		w = &beating{}
+		f.workers[id] = w
+	case w.ends == forever && w.host.up && w.host.r == w.life:
+		return // it lives longer already
+	}
+	w.host, w.life, w.ttl, w.ends = p, p.r, max(w.ttl, ttl), ends
+	w.beats++
+	known := c.now + max(c.cfg.Batch, 0) + latencyBound
+	for _, at := range []time.Duration{known, known + beatInterval} {
+		c.At(at, func() { f.alive(id, w.beats) })
+	}
+	if !hosted {
+		f.expect(id)
+	}
+}
+
+// bye ends a worker at its host.
+func (f *fleet) bye(p *Peer, id string) {
+	w := f.workers[id]
+	if w == nil || w.life != p.r || !p.up || p.paused {
+		return
+	}
+	p.r.Engine().Release(p.wall(), id)
+	p.schedule()
+	w.ends = f.c.now
+	w.beats++
+	f.expect(id)
+}
+
+// died ends what p hosts.
+func (f *fleet) died(p *Peer) {
+	for _, id := range sortedKeys(f.workers) {
+		if w := f.workers[id]; w.life == p.r && w.ends == forever {
+			w.ends = f.c.now
+			f.expect(id)
+		}
+	}
+}
+
+// expect demands in time that a worker which stopped is active nowhere.
+func (f *fleet) expect(id string) {
+	w := f.workers[id]
+	f.c.At(w.ends+w.ttl+f.late+time.Second, func() { f.gone(id, w.beats) })
+}
+
+// alive demands that without faults all see a worker that beats.
+func (f *fleet) alive(id string, beats int) {
+	c, w := f.c, f.workers[id]
+	if c.judge.hostile || c.now < acquainted || w.beats != beats || w.ends <= c.now+latencyBound {
+		return
+	}
+	for _, p := range c.peers {
+		if h, _ := p.r.Engine().Heartbeat(p.wall(), id); h.State != gossip.Active {
+			c.judge.violate(p.index, "H1: %s beats through %s, and on %s it is not active", id, w.host.name, p.name)
+		}
+	}
+}
+
+// gone demands that a worker which stopped is active nowhere any more: twice its
+// time and what delayed its last heartbeats are over. Who was stopped meanwhile may
+// only now have heard of them.
+func (f *fleet) gone(id string, beats int) {
+	c, w := f.c, f.workers[id]
+	if w.beats != beats || w.ends > c.now {
+		return
+	}
+	for _, p := range c.peers {
+		if !p.up || p.held() || p.slow > 0 || p.resumed > 0 && c.now-p.resumed <= 2*w.ttl+f.late {
+			continue
+		}
+		h, known := p.r.Engine().Heartbeat(p.wall(), id)
+		switch {
+		case h.State == gossip.Active:
+			c.judge.violate(p.index, "H2: %s stopped %v ago, and on %s it is active", id, c.now-w.ends, p.name)
+		case known:
+			c.reached("a worker that stopped was out of sight")
+		default:
+			c.reached("a worker that stopped was gone")
+		}
+	}
+}
+
+// settle demands that, healed, all see each worker that beats.
+func (f *fleet) settle() {
+	c := f.c
+	var living []string
+	for _, id := range sortedKeys(f.workers) {
+		if w := f.workers[id]; w.ends == forever && w.host.up && w.host.r == w.life {
+			living = append(living, id)
+		}
+	}
+	if len(living) == 0 || c.judge.cloned {
+		return
+	}
+	seen := func(id string) bool {
+		return !slices.ContainsFunc(c.peers, func(p *Peer) bool {
+			h, _ := p.r.Engine().Heartbeat(p.wall(), id)
+			return h.State != gossip.Active
+		})
+	}
+	for until := c.now + lockPatience + 2*beatInterval; c.now < until && slices.ContainsFunc(living, func(id string) bool { return !seen(id) }); {
+		c.Run(100 * time.Millisecond)
+	}
+	for _, id := range living {
+		if !seen(id) {
+			c.judge.violate(f.workers[id].host.index, "H3: healed, %s beats through %s and is not active everywhere", id, f.workers[id].host.name)
+		}
+	}
+	c.reached("a worker beat to the end")
+}
+
+// One seed of so many has workers that beat, by a stream of draws of its own.
+const (
+	beatsOneIn = 6
+	beatStream = 0xbea7
+)
+
+func drawBeats(d drawer) Script {
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, beatStream))
+	d.peers = d.script.Config.Peers
+	if !d.one(beatsOneIn) {
+		return d.script
+	}
+	for i := range 1 + d.rng.IntN(4) {
+		at, p := d.up(d.script.Ends), d.peer()
+		ttl := 2*beatInterval + d.up(10*time.Second)
+		if d.one(2) {
+			d.step(at, "%d host w%d %v", p, i, ttl)
+			at += d.up(time.Minute)
+		}
+		for range d.rng.IntN(4) {
+			d.step(at, "%d beat w%d %v", p, i, ttl)
+			at += ttl/4 + d.up(ttl/4)
+			if d.one(8) {
+				p = d.peer() // it moves
+			}
+		}
+		if d.one(2) {
+			d.step(at, "%d bye w%d", p, i)
+		}
+	}
+	d.trim()
+	return d.script
+}
