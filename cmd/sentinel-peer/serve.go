@@ -163,9 +163,9 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	if err != nil {
 		return errors.Join(usage(err), l.Close())
 	}
-	m := metrics.New(a)
+	m := metrics.New(a, version())
 	leases := api.NewLeases()
-	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Logger: logger})
+	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Called: m.ToolCalled, Logger: logger})
 	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
 	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
 	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}
@@ -282,7 +282,13 @@ func newVersion() *cobra.Command {
 	}
 }
 
+// release is the version that a release is stamped with, by the linker.
+var release string
+
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -2,12 +2,15 @@ package metrics
 
 import (
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -15,24 +18,39 @@ import (
 type Metrics struct {
 	http.Handler
 	Panics   prometheus.Counter // HTTP requests that panicked
+	tools    *prometheus.CounterVec
 	registry *prometheus.Registry
+	parts    []prometheus.Collector // of ours, for the test of their table
 }
 
-// New returns the metrics of a, and those of Go and the process.
-func New(a *agent.Agent) *Metrics {
+func (m *Metrics) register(parts ...prometheus.Collector) {
+	m.registry.MustRegister(parts...)
+	m.parts = append(m.parts, parts...)
+}
+
+// ToolCalled counts a call of an MCP tool. There are few tools, and no others count.
+func (m *Metrics) ToolCalled(tool string, failed bool) {
+	m.tools.WithLabelValues(tool, map[bool]string{false: "ok", true: "error"}[failed]).Inc()
+}
+
+// New returns the metrics of a, of this version of the program, of Go and the process.
+func New(a *agent.Agent, version string) *Metrics {
 	r := prometheus.NewRegistry()
 	m := &Metrics{
 		Handler:  promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}),
 		Panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "sentinel_http_panics_total", Help: "HTTP requests that panicked: each is a fault to report."}),
+		tools:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sentinel_mcp_tool_calls_total", Help: "Calls of MCP tools, by tool and result: ok, or error."}, []string{"tool", "result"}),
 		registry: r,
 	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sentinel_build_info", Help: "1, of this version of the program and the wire.",
+		ConstLabels: prometheus.Labels{"version": version, "wire": strconv.Itoa(gossip.Version)}})
+	build.Set(1)
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
-		collector{a},
-		m.Panics,
 	)
+	m.register(collector{a, &queueLabels{given: map[string]bool{}}}, m.Panics, m.tools, build)
 	return m
 }
 
@@ -79,6 +97,7 @@ var metrics = []metric{
 	counter("gossip_reconciliations_total", "Checksums that differed on equal contexts.", func(s *agent.Stats) uint64 { return s.Gossip.Reconciliations }),
 	counter("heartbeats_sent_total", "Leases of workers told to peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsSent }),
 	counter("heartbeats_received_total", "Leases of workers heard from peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsReceived }),
+	counter("flushes_total", "Batches of writes handed to peers.", func(s *agent.Stats) uint64 { return s.Flushes }),
 	counter("gossip_queue_overflows_total", "Peers too slow for their queue.", func(s *agent.Stats) uint64 { return s.Gossip.Overflows }),
 	counter("frames_dropped_total", "Frames that arrived faster than they could be taken.", func(s *agent.Stats) uint64 { return s.FramesDropped }),
 	counter("rejoin_attempts_total", "Addresses dialled to find lost peers.", func(s *agent.Stats) uint64 { return s.Transport.RejoinAttempts }),
@@ -92,6 +111,7 @@ var metrics = []metric{
 	gauge("gossip_queue_bytes", "Bytes that wait for peers.", func(s *agent.Stats) int { return s.Gossip.QueuedBytes }),
 	gauge("subscriptions", "Open watches.", func(s *agent.Stats) int { return s.Subscriptions }),
 	gauge("cache_entries", "Decoded values in the cache.", func(s *agent.Stats) int { return s.CacheSize }),
+	gauge("backlog_bytes", "Bytes written here that are not carried out yet: at their bound, writes wait.", func(s *agent.Stats) int { return s.Backlog }),
 	gauge("missing_addresses", "Known addresses without a live peer.", func(s *agent.Stats) int { return s.Transport.Missing }),
 	gauge("stability_blockers", "Peers that are down and keep removals from being forgotten.", func(s *agent.Stats) int { return len(s.Blocking) }),
 }
@@ -139,9 +159,14 @@ func floats[N int | uint64](m map[string]N) map[string]float64 {
 	return f
 }
 
-type collector struct{ a *agent.Agent }
+type collector struct {
+	a      *agent.Agent
+	queues *queueLabels
+}
 
-func (collector) Describe(ch chan<- *prometheus.Desc) {
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	describePeers(ch)
+	c.queues.describe(ch)
 	for _, m := range metrics {
 		ch <- m.desc
 	}
@@ -155,6 +180,8 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.a.Stats()
+	collectPeers(c.a, &s, time.Now(), ch)
+	c.queues.collect(s.Queues, ch)
 	for _, m := range metrics {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
 	}

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http/httptest"
 	"regexp"
@@ -45,9 +46,21 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-lost.Done()
+	work := a.WorkQueue("mail")
+	if _, err := work.Enqueue(ctx, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := work.Enqueue(ctx, "y"); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := work.Claim(ctx); err != nil || c.Complete(ctx, nil) != nil {
+		t.Fatal(err)
+	}
 
-	m := New(a)
+	m := New(a, "v1")
 	m.Panics.Inc()
+	m.ToolCalled("memory_usage", false)
+	m.ToolCalled("memory_usage", true)
 	problems, err := testutil.GatherAndLint(m.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +75,11 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 		t.Fatal(w.Code, err)
 	}
 	for _, want := range []string{
-		"sentinel_keys 1", "sentinel_writes_total 3", "sentinel_reads_total 1", "sentinel_subscriptions 1", "sentinel_http_panics_total 1",
-		"sentinel_locks_held 1", "sentinel_locks_waiting 0", "sentinel_locks_lost_total 1", "sentinel_locks_grants_total 2", "sentinel_locks_refused_total 0", "sentinel_locks_quarantine_seconds 0",
+		"sentinel_reads_total 1", `sentinel_queue_items{queue="mail",state="pending"} 1`, `sentinel_queue_items{queue="mail",state="done"} 1`,
+		`sentinel_queue_claims_total{queue="mail"} 1`, `sentinel_queue_completed_total{queue="mail"} 1`, `sentinel_queue_claims_lost_total{queue="mail"} 0`,
+		`sentinel_mcp_tool_calls_total{result="error",tool="memory_usage"} 1`, `sentinel_build_info{version="v1",wire="1"} 1`, "sentinel_ready 1", "sentinel_peer_lag_writes 0",
+		"sentinel_subscriptions 1", "sentinel_http_panics_total 1",
+		"sentinel_locks_held 1", "sentinel_locks_waiting 0", "sentinel_locks_lost_total 1", "sentinel_locks_refused_total 0", "sentinel_locks_quarantine_seconds 0",
 		`sentinel_members{state="alive"} 1`, "go_goroutines ", "process_resident_memory_bytes ", "go_build_info{",
 	} {
 		if !strings.Contains(string(text), "\n"+want) {
@@ -79,5 +95,28 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 		if strings.Count(string(text), "# HELP "+m[1]+" ") != 1 {
 			t.Errorf("%s has no help, or two", m[1])
 		}
+	}
+}
+
+// However many queues there are, labels are few, and who has one keeps it.
+func TestQueuesWithALabelAreBounded(t *testing.T) {
+	labels := queueLabels{given: map[string]bool{}}
+	one := agent.QueueStats{QueueCounters: agent.QueueCounters{Enqueued: 1}}
+	queues := map[string]agent.QueueStats{"z-first": one}
+	labels.sum(queues)
+	for i := range 3 * maxQueues {
+		queues[fmt.Sprintf("a%d", i)] = one
+	}
+	queues[otherQueues] = one
+	sums := labels.sum(queues)
+	if len(sums) != maxQueues+1 || sums["z-first"].Enqueued != 1 || sums[otherQueues].Enqueued < uint64(2*maxQueues+1) {
+		t.Errorf("%d labels; %+v", len(sums), sums[otherQueues])
+	}
+	total := uint64(0)
+	for _, s := range sums {
+		total += s.Enqueued
+	}
+	if total != uint64(len(queues)) {
+		t.Errorf("%d of %d items are shown", total, len(queues))
 	}
 }

@@ -1,0 +1,92 @@
+package metrics
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// maxQueues bounds the queues that have a label of their own; what all others have and
+// did is summed under otherQueues. Who has got one keeps it, so that counters rise.
+const (
+	maxQueues   = 50
+	otherQueues = "other"
+)
+
+var (
+	queueItems    = desc("queue_items", "Items of work queues, as this peer sees them.", "queue", "state")
+	queueCounters = []struct {
+		desc  *prometheus.Desc
+		value func(*agent.QueueCounters) uint64
+	}{
+		{desc("queue_enqueued_total", "Items enqueued through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Enqueued }},
+		{desc("queue_claims_total", "Items claimed through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Claimed }},
+		{desc("queue_completed_total", "Claims of this peer that were completed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Completed }},
+		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Failed }},
+		{desc("queue_dead_total", "Items that died of their last failure through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Dead }},
+		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Lost }},
+		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Contended }},
+	}
+)
+
+// queueLabels gives queues their labels.
+type queueLabels struct {
+	mu    sync.Mutex // guards given
+	given map[string]bool
+}
+
+func (l *queueLabels) of(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.given[name] {
+		if len(l.given) == maxQueues {
+			return otherQueues
+		}
+		l.given[name] = true
+	}
+	return strings.ToValidUTF8(name, "\uFFFD")
+}
+
+// sum adds up what queues of one label have.
+func (l *queueLabels) sum(queues map[string]agent.QueueStats) map[string]agent.QueueStats {
+	sums := make(map[string]agent.QueueStats, len(queues))
+	for name, q := range queues {
+		label := l.of(name)
+		s := sums[label]
+		s.Depth.Pending += q.Depth.Pending
+		s.Depth.Delayed += q.Depth.Delayed
+		s.Depth.Claimed += q.Depth.Claimed
+		s.Depth.Done += q.Depth.Done
+		s.Depth.Dead += q.Depth.Dead
+		s.Enqueued += q.Enqueued
+		s.Claimed += q.Claimed
+		s.Completed += q.Completed
+		s.Failed += q.Failed
+		s.Dead += q.Dead
+		s.Lost += q.Lost
+		s.Contended += q.Contended
+		sums[label] = s
+	}
+	return sums
+}
+
+func (l *queueLabels) describe(ch chan<- *prometheus.Desc) {
+	ch <- queueItems
+	for _, c := range queueCounters {
+		ch <- c.desc
+	}
+}
+
+func (l *queueLabels) collect(queues map[string]agent.QueueStats, ch chan<- prometheus.Metric) {
+	for label, q := range l.sum(queues) {
+		for state, n := range map[string]int{"pending": q.Depth.Pending, "delayed": q.Depth.Delayed, "claimed": q.Depth.Claimed, "done": q.Depth.Done, "dead": q.Depth.Dead} {
+			ch <- prometheus.MustNewConstMetric(queueItems, prometheus.GaugeValue, float64(n), label, state)
+		}
+		for _, c := range queueCounters {
+			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.value(&q.QueueCounters)), label)
+		}
+	}
+}
