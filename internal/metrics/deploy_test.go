@@ -1,0 +1,64 @@
+package metrics
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// What alerts and the dashboard ask for exists, by name and label.
+func TestWhatIsDeployedAsksForMetricsThatExist(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	a, err := agent.Open(ctx, agent.Config{Name: "n1", Cluster: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(ctx)
+	served := map[string]bool{}
+	name := regexp.MustCompile(`sentinel_\w+`)
+	for _, row := range rows(t, New(a, "v1")) {
+		served[name.FindString(row)] = true
+	}
+	for _, file := range []string{"prometheus/alerts.yml", "prometheus/alerts_test.yml", "grafana/sentinel-peer.json"} {
+		text, err := os.ReadFile("../../deploy/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := name.FindAllString(string(text), -1)
+		for _, n := range used {
+			if !served[n] {
+				t.Errorf("%s: there is no %s", file, n)
+			}
+		}
+		if len(used) < 10 {
+			t.Errorf("%s: only %d metrics", file, len(used))
+		}
+	}
+	var dashboard struct {
+		Panels []struct {
+			ID      int
+			Title   string
+			GridPos struct{ X, W int }
+		}
+	}
+	text, err := os.ReadFile("../../deploy/grafana/sentinel-peer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[int]bool{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] || p.Title == "" || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("panel %+v", p)
+		}
+		ids[p.ID] = true
+	}
+}
