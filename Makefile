@@ -6,10 +6,12 @@ N       ?= 10000
 THIRD   ?= -1
 RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty)
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZ    := internal/wire crdt gossip gossip/transport lockservice
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint mutants fuzz sim golden bench check clean
+.PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +57,21 @@ golden: ## rewrite the golden files and show what changed
 bench: ## the goals of this project beside its rivals, in one run
 	cd bench && $(GO) run ./all
 
+cross: ## compile for each platform of a release
+	@for p in $(PLATFORMS); do \
+	  echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/sentinel-peer || exit 1; \
+	done
+
+release: ## archives of each platform, and their checksums, in dist (VERSION=)
+	GO=$(GO) deploy/release $(VERSION) $(PLATFORMS)
+
+promtool: build ## alerts, their tests and the names of metrics, by Prometheus' own tool
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
+	deploy/prometheus/check
+
 check: lint test race ## what CI holds a change to
 
 clean: ## remove what the targets made
-	rm -rf bin
+	rm -rf bin dist
 	$(GO) clean -testcache
