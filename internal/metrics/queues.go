@@ -42,7 +42,7 @@ func (l *queueLabels) of(name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.given[name] {
-		if len(l.given) == maxQueues {
+		if len(l.given) == maxQueues || name == otherQueues {
 			return otherQueues
 		}
 		l.given[name] = true
