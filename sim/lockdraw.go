@@ -48,8 +48,16 @@ func (d *drawer) drift(most int) {
 	for len(*clocks) < d.peers {
 		*clocks = append(*clocks, Clock{})
 	}
+	slow := d.rng.IntN(2 * d.peers) // one among fast ones, or any as it comes
 	for i := range *clocks {
-		(*clocks)[i].Boot = most * (d.rng.IntN(3) - 1)
+		switch {
+		case slow >= d.peers:
+			(*clocks)[i].Boot = most * (d.rng.IntN(3) - 1)
+		case i == slow:
+			(*clocks)[i].Boot = -most
+		default:
+			(*clocks)[i].Boot = most
+		}
 	}
 }
 
