@@ -11,7 +11,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 FUZZ    := internal/wire crdt gossip gossip/transport lockservice
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool check clean
+.PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool browser check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
+
+browser: ## the dashboard of real daemons in a real browser; as root it installs Debian's chromium
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || \
+	  { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium fonts-dejavu-core; }
+	cd internal/dashboard/browser && $(GO) test -timeout 4m ./...
 
 mutants: ## break each rule of the core and see a test complain; THIRD=n takes every third
 	$(GO) test ./internal/mutants -mutants -third $(THIRD) -timeout 8m

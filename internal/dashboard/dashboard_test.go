@@ -433,7 +433,7 @@ func TestAllKeysAreWalkedRarely(t *testing.T) {
 		first := look()
 		x.must(a.Put(x.Context(), "b", 1))
 		if &look()[0] != &first[0] {
-			t.Error("walked twice in a second")
+			t.Error("walked twice in a moment")
 		}
 		time.Sleep(walkEvery)
 		second := look()

@@ -8,6 +8,6 @@
 //	    and the content security policy forbids any script or style but the embedded ones.
 //	I3  A page shows at most 100 rows, and a value at most 256 KiB.
 //	I4  An open page renders at most once a second and takes at most a twentieth of a
-//	    core; all keys are walked at most once a second and for a fiftieth of one, however
+//	    core; all keys are walked at most five times a second and for a fiftieth of one, however
 //	    many pages are open, and not at all while nothing changes or nobody looks.
 package dashboard

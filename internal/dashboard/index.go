@@ -13,7 +13,7 @@ import (
 )
 
 // index is all keys in order, shared by all who look and walked rarely: not while
-// nothing has changed, at most once a second, and for a fiftieth of a core.
+// nothing has changed, at most five times a second, and for a fiftieth of a core.
 type index struct {
 	mu   sync.Mutex // guards what follows, and makes those wait who would walk too
 	keys []string   // never changed
@@ -30,7 +30,7 @@ type mark struct {
 }
 
 const (
-	walkEvery = time.Second
+	walkEvery = 200 * time.Millisecond
 	walkShare = 50          // of the time
 	unused    = time.Minute // after which the keys are let go
 )

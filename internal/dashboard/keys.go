@@ -44,7 +44,7 @@ func keys(v *view) (any, error) {
 	if len(d.Prefix) > maxQuery || len(d.Search) > maxQuery {
 		return nil, &badQuery{"the prefix or the text to search for is over 1,024 bytes long"}
 	}
-	if age >= walkEvery {
+	if age >= time.Second {
 		d.Age = ago(age)
 	}
 	d.Crumbs = crumbs(d.Prefix)
