@@ -22,13 +22,13 @@ type itemFate struct {
 // holder is a worker while it has one claim.
 type holder struct {
 	*worker
-	token uint64
+	has *queue.Claim
 }
 
 // lasts reports whether the holder takes itself for one.
 func (h holder) lasts() bool {
 	p := h.q.shop.p
-	return p.up && p.work == h.q.shop && h.claim != nil && h.claim.Token == h.token && h.lease.left() > 0
+	return p.up && p.work == h.q.shop && h.claim == h.has && h.lease.left() > 0
 }
 
 // done reports whether the item was completed validly, and somebody who has heard of it
@@ -139,7 +139,7 @@ func (j *judge) begins(w *worker) {
 	if len(f.claims) > 0 {
 		j.c.reached("an item was handed out again")
 	}
-	f.claims = append(f.claims, holder{w, w.claim.Token})
+	f.claims = append(f.claims, holder{w, w.claim})
 }
 
 // concludes demands that one of an item's completions is valid, and that of its last
@@ -156,7 +156,7 @@ func (j *judge) concludes(w *worker, valid bool) {
 	if f.done() && j.keeps() {
 		j.violate(p.index, "W2: %s completes %s/%s, which was completed", p.name, f.queue, f.id)
 	}
-	if slices.ContainsFunc(f.claims, func(h holder) bool { return h.token > w.claim.Token }) {
+	if slices.ContainsFunc(f.claims, func(h holder) bool { return h.has.Token > w.claim.Token }) {
 		j.violate(p.index, "W3: %s completes %s/%s, which was handed out again since", p.name, f.queue, f.id)
 	}
 	f.token, f.deed = w.claim.Token, w.deed

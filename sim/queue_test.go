@@ -50,7 +50,7 @@ func TestTheOraclesOfQueuesComplain(t *testing.T) {
 		j.work()
 	})
 	f("W3", queued(t, enqueue, "2 work q 1 takes=2s"), func(j *judge, _ *workQueue, f *itemFate) {
-		f.claims = append(f.claims, holder{&worker{}, 1 << 50})
+		f.claims = append(f.claims, holder{&worker{}, &queue.Claim{Token: 1 << 50}})
 		j.c.Run(2 * time.Second)
 	})
 	f("W4", queued(t, enqueue), func(j *judge, _ *workQueue, _ *itemFate) {

@@ -27,3 +27,30 @@ var queue = []mutant{
 	{"a verdict is a majority's", "internal/queue/voter.go",
 		"n > len(voters)/2", "n > 0", "./internal/queue", "TestAMajorityOfVotersAcknowledges"},
 }
+
+// queueing are the rules of work queues that the simulator must see broken, as those of
+// simulated.
+var queueing = []mutant{
+	{"a worker claims with a lease", "sim/queue_worker.go",
+		"	case r.Event == lockservice.Refused:\n", "	case r.Event == lockservice.Refused && w.times > 0:\n		q.core.Granted(c, lockservice.TokenAt(q.shop.p.wall()))\n		w.confirmed()\n	case r.Event == lockservice.Refused:\n", "", ""},
+	{"a completion is its holder's", "internal/queue/finish.go",
+		"valid = acked && left > 0", "valid = acked", "", ""},
+	{"a completion is known to a majority of voters", "internal/queue/voter.go",
+		"n > len(voters)/2", "n > 0", "", ""},
+	{"of two claims the later counts", "internal/queue/index.go",
+		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0", "", ""},
+	{"what was claimed by who died is pending again", "internal/queue/entry.go",
+		"	case e.due.After(now):\n		x.later.add(e)\n", "	case e.due.After(now), e.verdict == claimed:\n		x.later.add(e)\n", "", ""},
+	{"an id is taken after its item is collected", "internal/queue/add.go",
+		"e != nil && (e.present || e.verdict == done)", "e != nil && e.present", "", ""},
+	{"a voter bars an item that is done", "internal/queue/voter.go",
+		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "", ""},
+	{"an item outlives a completion that was overruled", "internal/queue/index.go",
+		"e.verdict == done && e.present && expired", "e.verdict == done && e.present", "", ""},
+	{"a lease is confirmed before the work begins", "sim/queue_worker.go",
+		"	case r.Event == lockservice.Extended && w.stage == confirming && r.Round >= w.round:\n", "	case w.stage == confirming && w.round == 0 && w.lease.left() > 0:\n", "", ""},
+	{"items are tried by priority", "internal/queue/entry.go",
+		"-cmp.Compare(a.head.Priority, b.head.Priority), ", "", "", ""},
+	{"items are tried by age", "internal/queue/entry.go",
+		"cmp.Compare(a.stamp, b.stamp), ", "", "", ""},
+}
