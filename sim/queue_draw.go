@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +37,10 @@ func (d *drawer) queues(seed uint64) {
 	for range d.rng.IntN(3) {
 		d.step(d.up(ends), "%d requeue %s", d.peer(), names[0])
 	}
-	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > d.script.Ends })
+	for range d.rng.IntN(10) {
+		d.report(d.up(ends))
+	}
+	d.trim()
 }
 
 // enqueue draws an item, that others are asked to acknowledge or not.
@@ -63,6 +65,19 @@ func (d *drawer) enqueue(at time.Duration, name string) {
 	}
 }
 
+// report is a write of the records that task workers keep beside the queue.
+func (d *drawer) report(at time.Duration) {
+	p, task := d.peer(), d.rng.IntN(3)
+	key, value := fmt.Sprintf("task-sentinel/tasks/%d/progress", task), quote(map[string]any{"progress": d.rng.IntN(100), "status": "running"})
+	switch d.rng.IntN(3) {
+	case 0:
+		key, value = fmt.Sprintf("task-sentinel/tasks/%d/agents/a%d", task, p), quote(map[string]any{"role": "tester", "step": d.rng.IntN(3)})
+	case 1:
+		key, value = "task-sentinel/coordination/metrics", quote(map[string]any{fmt.Sprintf("w%d", p): d.rng.IntN(3)})
+	}
+	d.step(at, "%d patch %s %s", p, key, value)
+}
+
 // worker draws what one does.
 func (d *drawer) worker(at time.Duration, name string) {
 	p := d.peer()
@@ -76,14 +91,25 @@ func (d *drawer) worker(at time.Duration, name string) {
 		ending = endings[d.rng.IntN(len(endings))]
 	}
 	d.step(at, "%d work %s %d ttl=%v takes=%v then=%s", p, name, 1+d.rng.IntN(4), ttl, takes, ending)
+	if d.well {
+		return
+	}
 	switch {
 	case d.one(8) && d.may("kill"): // with an item in hand
-		at += d.up(2 * ttl)
-		d.step(at, "kill %d", p)
-		d.step(at+d.up(10*time.Second), "start %d", p)
+		d.restart(at+d.up(2*ttl), d.up(10*time.Second), p)
 	case d.one(8) && d.may("pause"): // for longer than its lease
 		at += d.up(ttl)
 		d.step(at, "pause %d", p)
 		d.step(at+ttl+d.up(ttl), "resume %d", p)
+	case d.one(8) && d.may("slow"): // voters who hear of leases before they hear of items, and a worker that stops as it has finished
+		for v := 1; v <= d.script.Config.Locks.Voters; v++ {
+			if v != p {
+				d.step(at, "slow %d %v", v, 100*time.Millisecond+d.up(ttl))
+				d.step(at+3*ttl, "slow %d 0s", v)
+			}
+		}
+		at += takes + d.up(20*time.Millisecond)
+		d.step(at, "pause %d", p)
+		d.step(at+ttl+d.up(2*ttl), "resume %d", p)
 	}
 }

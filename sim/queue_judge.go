@@ -164,7 +164,7 @@ func (j *judge) concludes(w *worker, valid bool) {
 
 // queueBound is within which time every item is finished, once all agree and workers are
 // at all peers.
-const queueBound = 3 * time.Minute
+const queueBound = time.Minute
 
 // work has workers at every peer, until every item that somebody has who lived on is
 // done or dead, and all agree on that.
@@ -218,7 +218,8 @@ func (f *itemFate) promised() bool {
 
 // finished reports whether every item that was promised is done or dead everywhere.
 func (j *judge) finished() bool {
-	for _, f := range j.items { // all of them: no order
+	for _, key := range sortedKeys(j.items) { // to look moves what is due
+		f := j.items[key]
 		if f.promised() && slices.ContainsFunc(j.c.peers, func(p *Peer) bool {
 			state, _ := f.at(p)
 			return state != queue.Done && state != queue.Dead
