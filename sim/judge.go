@@ -26,6 +26,7 @@ type judge struct {
 	torn       bool                 // a disk has lied: what was said to be stable is not
 	settled    bool                 // everything must be as the model says
 	cloned     bool                 // dots may name two writes
+	claimants  map[string][]*Peer   // who has claimed, by queue
 	items      map[string]*itemFate // of the work queues, by key
 }
 

@@ -194,6 +194,7 @@ func (q *workQueue) enqueue(item queue.Item) {
 // requeue has dead items tried again.
 func (q *workQueue) requeue() {
 	for _, ops := range q.core.Requeue(nil) {
+		q.shop.p.c.judge.claims(q)
 		if q.shop.p.write(true, ops) == nil {
 			q.shop.p.c.reached("a dead item was tried again")
 		}

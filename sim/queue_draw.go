@@ -101,15 +101,23 @@ func (d *drawer) worker(at time.Duration, name string) {
 		at += d.up(ttl)
 		d.step(at, "pause %d", p)
 		d.step(at+ttl+d.up(ttl), "resume %d", p)
-	case d.one(8) && d.may("slow"): // voters who hear of leases before they hear of items, and a worker that stops as it has finished
-		for v := 1; v <= d.script.Config.Locks.Voters; v++ {
-			if v != p {
-				d.step(at, "slow %d %v", v, 100*time.Millisecond+d.up(ttl))
-				d.step(at+3*ttl, "slow %d 0s", v)
-			}
-		}
-		at += takes + d.up(20*time.Millisecond)
-		d.step(at, "pause %d", p)
-		d.step(at+ttl+d.up(2*ttl), "resume %d", p)
+	case d.one(8) && d.may("slow"):
+		d.lag(at+takes, name, p, ttl)
 	}
+}
+
+// lag has voters hear of leases sooner than of items: their loops are busy just when a
+// worker says that it has finished, and stops. Another is there to take the item.
+func (d *drawer) lag(at time.Duration, name string, p int, ttl time.Duration) {
+	for v := 1; v <= d.script.Config.Locks.Voters; v++ {
+		if v != p {
+			d.step(at, "slow %d %v", v, ttl+d.up(ttl))
+			d.step(at+4*ttl, "slow %d 0s", v)
+		}
+	}
+	d.step(at+time.Millisecond, "%d urgent put reg/k0 3", p)
+	d.step(at+d.up(20*time.Millisecond), "%d work %s 2 ttl=%v takes=%v", 1+p%d.peers, name, ttl, 3*ttl)
+	at += d.up(30 * time.Millisecond)
+	d.step(at, "pause %d", p)
+	d.step(at+2*ttl+d.up(ttl), "resume %d", p)
 }

@@ -91,10 +91,7 @@ func (j *judge) takes(w *worker) {
 	if !ok {
 		return
 	}
-	rivals := false
-	for _, f := range j.items { // whether there is one: no order
-		rivals = rivals || f.queue == q.name && slices.ContainsFunc(f.claims, func(h holder) bool { return h.q.shop.p != p })
-	}
+	rivals := slices.ContainsFunc(j.claimants[q.name], func(o *Peer) bool { return o != p })
 	for _, key := range sortedKeys(j.items) {
 		f := j.items[key]
 		if f.queue != q.name || len(f.claims) > 0 || q.tried[f.id] {
@@ -104,6 +101,17 @@ func (j *judge) takes(w *worker) {
 		if ok && o.due <= p.wall().UnixMilli() && (o.priority > taken.priority || !rivals && o.priority == taken.priority && o.stamp < taken.stamp) {
 			j.violate(p.index, "W5: %s tries %s/%s before %s", p.name, q.name, w.claim.ID, f.id)
 		}
+	}
+}
+
+// claims notes that a peer writes that it claims something, or says what became of it:
+// whoever reads that takes it for a rival.
+func (j *judge) claims(q *workQueue) {
+	if j.claimants == nil {
+		j.claimants = map[string][]*Peer{}
+	}
+	if list := j.claimants[q.name]; !slices.Contains(list, q.shop.p) {
+		j.claimants[q.name] = append(list, q.shop.p)
 	}
 }
 

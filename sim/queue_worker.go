@@ -171,8 +171,9 @@ func (w *worker) confirmed() {
 	work := false
 	_, there := p.Get(queue.ItemKey(q.name, c.ID))
 	q.do(func(core *queue.Index, now time.Time) { ops, work = core.Confirmed(now, c, w.ttl, there) })
-	if len(ops) > 0 && p.write(true, ops) != nil {
-		work = false
+	if len(ops) > 0 {
+		p.c.judge.claims(q)
+		work = p.write(true, ops) == nil && work
 	}
 	if !work {
 		w.giveUp()

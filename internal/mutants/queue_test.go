@@ -1,5 +1,11 @@
 package mutants
 
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
 // queue are the rules of work queues.
 var queue = []mutant{
 	{"what is done is barred", "internal/queue/voter.go",
@@ -40,17 +46,31 @@ var queueing = []mutant{
 	{"of two claims the later counts", "internal/queue/index.go",
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0", "", ""},
 	{"what was claimed by who died is pending again", "internal/queue/entry.go",
-		"	case e.due.After(now):\n		x.later.add(e)\n", "	case e.due.After(now), e.verdict == claimed:\n		x.later.add(e)\n", "", ""},
+		"if len(x.waiters) == 0 && x.held(e) {", "if e.verdict == claimed {", "", ""},
 	{"an id is taken after its item is collected", "internal/queue/add.go",
 		"e != nil && (e.present || e.verdict == done)", "e != nil && e.present", "", ""},
 	{"a voter bars an item that is done", "internal/queue/voter.go",
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "", ""},
 	{"an item outlives a completion that was overruled", "internal/queue/index.go",
 		"e.verdict == done && e.present && expired", "e.verdict == done && e.present", "", ""},
-	{"a lease is confirmed before the work begins", "sim/queue_worker.go",
-		"	case r.Event == lockservice.Extended && w.stage == confirming && r.Round >= w.round:\n", "	case w.stage == confirming && w.round == 0 && w.lease.left() > 0:\n", "", ""},
 	{"items are tried by priority", "internal/queue/entry.go",
 		"-cmp.Compare(a.head.Priority, b.head.Priority), ", "", "", ""},
 	{"items are tried by age", "internal/queue/entry.go",
 		"cmp.Compare(a.stamp, b.stamp), ", "", "", ""},
+}
+
+func TestZZPlay(t *testing.T) {
+	for _, m := range queueing[4:] {
+		slug := strings.ReplaceAll(m.rule, " ", "-")
+		t.Run(slug, func(t *testing.T) {
+			root, overlay := broken(t, m)
+			file := filepath.Join(root, "sim", "testdata", "mutants", slug+".txt")
+			out, err := test(root, overlay, "./sim", "-run=^TestMutant$", "-args", "-mutant-play="+file)
+			if !strings.Contains(out, "caught by") {
+				t.Error(slug, err, out)
+			} else {
+				t.Log(out)
+			}
+		})
+	}
 }
