@@ -1,11 +1,5 @@
 package mutants
 
-import (
-	"path/filepath"
-	"strings"
-	"testing"
-)
-
 // queue are the rules of work queues.
 var queue = []mutant{
 	{"what is done is barred", "internal/queue/voter.go",
@@ -57,20 +51,4 @@ var queueing = []mutant{
 		"-cmp.Compare(a.head.Priority, b.head.Priority), ", "", "", ""},
 	{"items are tried by age", "internal/queue/entry.go",
 		"cmp.Compare(a.stamp, b.stamp), ", "", "", ""},
-}
-
-func TestZZPlay(t *testing.T) {
-	for _, m := range queueing[4:] {
-		slug := strings.ReplaceAll(m.rule, " ", "-")
-		t.Run(slug, func(t *testing.T) {
-			root, overlay := broken(t, m)
-			file := filepath.Join(root, "sim", "testdata", "mutants", slug+".txt")
-			out, err := test(root, overlay, "./sim", "-run=^TestMutant$", "-args", "-mutant-play="+file)
-			if !strings.Contains(out, "caught by") {
-				t.Error(slug, err, out)
-			} else {
-				t.Log(out)
-			}
-		})
-	}
 }

@@ -3,6 +3,7 @@ package mutants
 import (
 	"flag"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -97,7 +98,7 @@ var simulated = []mutant{
 }
 
 func TestTheSimulatorSeesEveryMutant(t *testing.T) {
-	for i, m := range simulated {
+	for i, m := range slices.Concat(simulated, queueing) {
 		slug := strings.ReplaceAll(m.rule, " ", "-")
 		t.Run(slug, func(t *testing.T) {
 			root, overlay := broken(t, m)
@@ -109,11 +110,15 @@ func TestTheSimulatorSeesEveryMutant(t *testing.T) {
 			if *record {
 				mode = "-mutant-record="
 			}
-			args := []string{"-run=^TestMutant$", "-args", mode + filepath.Join(root, "sim", "testdata", "mutants", slug+".txt")}
-			if strings.HasPrefix(m.file, "lockservice/") {
-				args = append(args, "-mutant-locks")
+			with := "" // what a script holds that can show it
+			switch {
+			case strings.HasPrefix(m.file, "lockservice/"):
+				with = "locks voters="
+			case i >= len(simulated):
+				with = " enqueue "
 			}
-			out, err := test(root, overlay, "./sim", args...)
+			out, err := test(root, overlay, "./sim", "-run=^TestMutant$", "-args",
+				mode+filepath.Join(root, "sim", "testdata", "mutants", slug+".txt"), "-mutant-with="+with)
 			switch caught := err != nil && strings.Contains(out, "caught by"); {
 			case *record && err != nil:
 				t.Errorf("%v\n%s", err, out)
