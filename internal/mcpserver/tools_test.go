@@ -431,7 +431,7 @@ func FuzzArguments(f *testing.F) {
 		if i < 0 {
 			return
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond) // waits are no matter here
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond) // waits are no matter here
 		defer cancel()
 		c := &call{args: parse(raw, tools[i].known()), s: s, ctx: ctx, writer: author{Client: "fuzz"}}
 		var out fields
