@@ -40,6 +40,7 @@ type daemon struct {
 	join, rules                                                     []string
 	batch, drain, heartbeat, ttl                                    time.Duration
 	dev, faults, mcpV3                                              bool
+	serve                                                           endpoint
 
 	voters                []string
 	epoch                 uint64
@@ -57,7 +58,7 @@ func newAgent() *cobra.Command {
 
 Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
 that before the file of --config: YAML with flag names as keys. SIGHUP reads that
-file again and puts its voters in force.`,
+file again and puts its voters in force, and it reads tokens and certificate again.`,
 		Example: `  sentinel-peer agent --dev
   sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
   sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946
@@ -89,7 +90,8 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.name, "name", "", "name of this peer, unique (default: the host's name)")
 	f.StringVar(&d.bind, "bind", "127.0.0.1:7946", "address for other peers; beyond loopback it needs --key-file")
 	f.StringVar(&d.advertise, "advertise", "", "address that other peers reach this one at, if it is not --bind")
-	f.StringVar(&d.http, "http", defaultHTTP, "address of the HTTP API, on loopback")
+	f.StringVar(&d.http, "http", defaultHTTP, "address of the HTTP API; beyond loopback it needs --token-file, and TLS")
+	d.serve.flags(f)
 	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
 	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
 	f.DurationVar(&d.heartbeat, "heartbeat-interval", 5*time.Second, "of the worker of this peer's name; 0 for a peer that is no worker itself")
@@ -151,7 +153,11 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		return usage(err)
 	}
 	defer unlock()
-	l, err := httpapi.Listen(d.http) // first, for the others are told its address
+	access, err := d.serve.open(logger)
+	if err != nil {
+		return usage(err)
+	}
+	l, err := httpapi.Listen(d.http, access.open) // first, for the others are told its address
 	if err != nil {
 		return usage(err)
 	}
@@ -169,7 +175,12 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
 	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
 	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}
-	server := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: leases, Mounts: mounts, Public: public, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults})
+	server := httpapi.Serve(l, httpapi.Config{
+		Agent: a, Leases: leases, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults,
+		Mounts: mounts, Public: public,
+		Tokens: access.tokens, Certificate: access.certificate, Hosts: d.serve.hosts, Limits: httpapi.Limits{Rate: d.serve.rate},
+	})
+	m.HTTP(server.Stats)
 	notify("READY=1")
 	var announcing sync.WaitGroup
 	defer announcing.Wait()
@@ -180,7 +191,9 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	for ctx.Err() == nil {
 		select {
 		case <-again:
-			reloader.reload(a)
+			if some := access.reload(logger); !some || d.config != "" {
+				reloader.reload(a)
+			}
 		case <-ctx.Done():
 		}
 	}

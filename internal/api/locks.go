@@ -121,10 +121,13 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if body.Shared {
 		opts = append(opts, lockservice.WithShared())
 	}
-	if err := r.Leases.reserve(); err != nil {
+	ctx, err := r.Longer(wait)
+	if err == nil {
+		err = r.Leases.reserve()
+	}
+	if err != nil {
 		return Response{}, err
 	}
-	ctx := r.Longer(wait)
 	lease, err := lockWithin(ctx, a.Locks(), r.Key, wait, opts)
 	if err != nil {
 		r.Leases.unreserve()

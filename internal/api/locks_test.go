@@ -38,7 +38,7 @@ func TestATaskShowsWhoHoldsItsLock(t *testing.T) {
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
-		r := Request{Key: "k", Leases: leases, Longer: func(time.Duration) context.Context { return t.Context() }}
+		r := Request{Key: "k", Leases: leases, Longer: func(time.Duration) (context.Context, error) { return t.Context(), nil }}
 		leases.busy = maxLeases - 1
 		g, err := call[Lease](t, peers[0], "lock_acquire", r)
 		if err != nil {

@@ -39,7 +39,7 @@ func (op *Operation) Do(ctx context.Context, a *agent.Agent, r Request) (Respons
 		}
 	}
 	if r.Longer == nil {
-		r.Longer = func(time.Duration) context.Context { return ctx }
+		r.Longer = func(time.Duration) (context.Context, error) { return ctx, nil }
 	}
 	return op.run(ctx, a, r)
 }
@@ -66,8 +66,8 @@ type Request struct {
 
 	Leases *Leases // of the daemon
 	// Longer returns the context of a request whose client asks to wait so long, in
-	// place of the usual one.
-	Longer func(wait time.Duration) context.Context
+	// place of the usual one. It may be nil.
+	Longer func(wait time.Duration) (context.Context, error)
 }
 
 // Response is what it gets.

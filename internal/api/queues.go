@@ -120,7 +120,10 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	if body.Max < 1 || body.Max > agent.MaxClaimBatch {
 		return Response{}, bad("max %d: want 1 to %d", body.Max, agent.MaxClaimBatch)
 	}
-	ctx := r.Longer(wait)
+	ctx, err := r.Longer(wait)
+	if err != nil {
+		return Response{}, err
+	}
 	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, agent.WithManualExtend(), agent.WithClaimTTL(ttl), agent.WithWait(wait))
 	if err != nil && !errors.Is(err, agent.ErrQueueEmpty) {
 		return Response{}, err

@@ -33,6 +33,9 @@ type Majority struct {
 	Quarantine string `json:"quarantine,omitempty"` // until a voter that has just started takes part
 }
 
+// Error returns what is wrong.
+func (p *Problem) Error() string { return p.Detail }
+
 const problemBase = "https://github.com/sentinel-peer/sentinel-peer/blob/main/docs/http.md#"
 
 // bodyError is a body that did not come, or not in time.
@@ -54,6 +57,9 @@ func describe(err error) Problem {
 		large    *http.MaxBytesError
 		body     *bodyError
 	)
+	if told, ok := errors.AsType[*Problem](err); ok {
+		return *told
+	}
 	p := Problem{Status: http.StatusInternalServerError, Code: "internal"}
 	switch {
 	case errors.As(err, &key):
@@ -132,11 +138,26 @@ func lockProblem(err error, p *Problem) bool {
 	return false
 }
 
-func problem(w http.ResponseWriter, p Problem) {
+// tooMany refuses a client that asks for more than its share.
+func tooMany(format string, args ...any) *Problem {
+	return &Problem{Status: http.StatusTooManyRequests, Code: "too-many-requests", Detail: fmt.Sprintf(format, args...)}
+}
+
+// busy refuses what the server as a whole has no room for.
+func busy(format string, args ...any) *Problem {
+	return &Problem{Status: http.StatusServiceUnavailable, Code: "busy", Detail: fmt.Sprintf(format, args...)}
+}
+
+// problem answers with p, and counts it.
+func (h *handler) problem(w http.ResponseWriter, p Problem) {
+	h.counters.refuse(p.Code)
 	p.Type, p.Title = problemBase+p.Code, http.StatusText(p.Status)
 	w.Header().Set("Content-Type", "application/problem+json")
+	if p.Code == "busy" || p.Code == "too-many-requests" {
+		w.Header().Set("Retry-After", "1") // second
+	}
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
 }
 
-func fail(w http.ResponseWriter, err error) { problem(w, describe(err)) }
+func (h *handler) fail(w http.ResponseWriter, err error) { h.problem(w, describe(err)) }

@@ -6,36 +6,30 @@ import (
 	"runtime/debug"
 )
 
-// recovering answers a request that panicked as a fault of ours, which is logged and
+// recovered answers a request that panicked as a fault of ours, which is logged and
 // counted: net/http would end the connection and say little.
-func (h handler) recovering(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out := &tracked{ResponseWriter: w}
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if p == http.ErrAbortHandler {
-				panic(p)
-			}
-			h.cfg.Logger.Error("a request panicked; please report this", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-			if h.cfg.Panicked != nil {
-				h.cfg.Panicked()
-			}
-			if out.began {
-				panic(http.ErrAbortHandler) // half an answer must not look whole
-			}
-			problem(w, Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: fmt.Sprint("panic: ", p)})
-		}()
-		next.ServeHTTP(out, r)
-	})
+func (h *handler) recovered(out *tracked, r *http.Request, p any) {
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	h.cfg.Logger.Error("a request panicked; please report this", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if h.cfg.Panicked != nil {
+		h.cfg.Panicked()
+	}
+	if out.began {
+		panic(http.ErrAbortHandler) // half an answer must not look whole
+	}
+	h.problem(out, Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: fmt.Sprint("panic: ", p)})
 }
 
-// tracked notes whether an answer has begun.
+// tracked is a request's answer, with what is known of who asked.
 type tracked struct {
 	http.ResponseWriter
 	began bool
+	conn  *conn
+	place *place      // once it was let in
+	token *token      // that it showed, if the server wants one
+	table *tokenTable // that has it
 }
 
 func (t *tracked) WriteHeader(status int) {

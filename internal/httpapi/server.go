@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,11 @@ type Config struct {
 	Logger   *slog.Logger
 	Faults   bool // serve /v1/dev/cut and /v1/dev/heal
 
+	Tokens      *Tokens      // who may call; without them everybody, so that only loopback may be served
+	Certificate *Certificate // for TLS, if there is one
+	Hosts       []string     // names that the server answers to, beside localhost and addresses
+	Limits      Limits
+
 	// Leases is shared with the other surfaces that hand out leases. It may be nil.
 	Leases *api.Leases
 	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page
@@ -36,7 +42,8 @@ type Config struct {
 	// their caller by api.GrantOf. A stream sets its own deadline before each write, and
 	// asks for Accept: text/event-stream by GET, by which it counts as one.
 	Mounts map[string]http.Handler
-	// Public are such handlers that need no token: the page to log in at.
+	// Public are such handlers that need no token: "GET /login", the page to log in at,
+	// whose form posts token and next there, and what that page needs.
 	Public map[string]http.Handler
 }
 
@@ -48,38 +55,52 @@ const (
 
 // Server serves one agent.
 type Server struct {
-	cfg    Config
-	http   *http.Server
-	served chan error
-	drain  context.CancelFunc // ends streams
-}
-
-// Listen opens addr, loopback only, for Serve. Until then callers wait.
-func Listen(addr string) (net.Listener, error) {
-	if err := loopback(addr); err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
-	}
-	return l, nil
+	http     *http.Server
+	door     *door
+	load     *load
+	counters *counters
+	served   chan error
+	drain    context.CancelFunc // ends streams
 }
 
 // Serve answers on l until Close, which closes l too.
 func Serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, served: make(chan error, 1), drain: drain}
+	work, count := &load{Limits: cfg.Limits.withDefaults()}, newCounters()
+	s := &Server{
+		door:     &door{Listener: l, clients: &clients{byAddress: map[string]*client{}}, stats: count, most: work.Connections},
+		load:     work,
+		counters: count,
+		served:   make(chan error, 1),
+		drain:    drain,
+	}
+	h := &handler{
+		cfg: cfg, draining: ctx, leases: cmp.Or(cfg.Leases, api.NewLeases()), load: work, counters: count,
+		hosts: newHosts(l.Addr(), cfg.Hosts), protection: http.NewCrossOriginProtection(),
+		logins: &logins{open: map[[sha256.Size]byte]login{}},
+	}
+	h.route()
 	s.http = &http.Server{
-		Handler:           handler{cfg, ctx, cmp.Or(cfg.Leases, api.NewLeases())}.routes(),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       callTimeout,
 		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+		ConnContext:       s.door.inContext,
+		ConnState:         s.door.changed,
 	}
-	go func() { s.served <- s.http.Serve(l) }()
+	if cfg.Certificate != nil {
+		s.http.TLSConfig = cfg.Certificate.config()
+	}
+	go func() {
+		if cfg.Certificate != nil {
+			s.served <- s.http.ServeTLS(s.door, "", "")
+			return
+		}
+		s.served <- s.http.Serve(s.door)
+	}()
 	return s
 }
 
@@ -94,126 +115,138 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
-// loopback refuses an address that others could reach: there is nothing yet that
-// tells a stranger from a friend.
-func loopback(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("http address %q: want host:port", addr)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("http address %q: without authentication only loopback is served; want 127.0.0.1:port", addr)
-}
-
 type handler struct {
-	cfg      Config
-	draining context.Context // done when streams must end
-	leases   *api.Leases
+	cfg        Config
+	draining   context.Context // done when streams must end
+	leases     *api.Leases
+	load       *load
+	counters   *counters
+	hosts      hosts
+	protection *http.CrossOriginProtection
+	logins     *logins
+	loginPage  bool // there is one
+	mux        *http.ServeMux
 }
 
-func (h handler) routes() http.Handler {
-	mux := http.NewServeMux()
+// ServeHTTP lets through to the router what is no trick.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := &tracked{ResponseWriter: w, conn: connOf(r.Context())}
+	out.conn.asking.Store(false)
+	defer func() {
+		if p := recover(); p != nil {
+			h.recovered(out, r, p)
+		}
+	}()
+	w.Header()["X-Content-Type-Options"] = noSniff
+	if refused := h.guard(r); refused != nil {
+		h.problem(out, *refused)
+		return
+	}
+	h.mux.ServeHTTP(out, r)
+}
+
+var noSniff = []string{"nosniff"} // shared by all answers
+
+// route fills the router.
+func (h *handler) route() {
+	h.mux = http.NewServeMux()
+	handle := func(pattern, name string, public, stream bool, f http.HandlerFunc) {
+		h.mux.Handle(pattern, h.admitted(h.counters.of(name), public, stream, f))
+	}
 	for _, op := range api.Operations {
 		path := strings.ReplaceAll(op.Path, "{key}", "{key...}")
 		if op.Streams() {
-			mux.HandleFunc(op.Method+" "+path, h.watch(op))
+			handle(op.Method+" "+path, op.Name, false, true, h.watch(op))
 			continue
 		}
-		mux.HandleFunc(op.Method+" "+path, h.operation(op))
+		handle(op.Method+" "+path, op.Name, false, false, h.operation(op))
 		if bare := strings.TrimSuffix(op.Path, "/{key}"); bare != op.Path && !served(op.Method, bare) {
-			mux.HandleFunc(op.Method+" "+bare, keyless(op)) // the router would redirect
+			handle(op.Method+" "+bare, op.Name, false, false, h.keyless(op)) // the router would redirect
 		}
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", h.ready)
+	handle("GET /healthz", "healthz", true, false, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	handle("GET /readyz", "readyz", true, false, h.ready)
+	handle("POST /login", "login", true, false, h.login)
+	handle("POST /logout", "logout", true, false, h.logout)
 	if h.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", h.cfg.Metrics)
+		handle("GET /metrics", "metrics", false, false, h.cfg.Metrics.ServeHTTP)
 	}
 	if h.cfg.Faults {
-		mux.HandleFunc("POST /v1/dev/cut", h.cut)
-		mux.HandleFunc("POST /v1/dev/heal", h.heal)
+		handle("POST /v1/dev/cut", "dev_cut", false, false, h.adminsOnly(h.cut))
+		handle("POST /v1/dev/heal", "dev_heal", false, false, h.adminsOnly(h.heal))
 	}
-	for _, mounts := range []map[string]http.Handler{h.cfg.Mounts, h.cfg.Public} {
-		for pattern, mounted := range mounts { // the order says nothing to the router
-			if pattern == "/" {
-				pattern = "/{$}"
-			}
-			mux.Handle(pattern, mounted)
-		}
+	for pattern, mounted := range h.cfg.Mounts { // the order says nothing to the router
+		handle(exact(pattern), pattern, false, false, mounted.ServeHTTP)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unrouted(w, r, mux) })
-	return h.recovering(guard(http.NewCrossOriginProtection().Handler(mux)))
+	for pattern, mounted := range h.cfg.Public {
+		handle(exact(pattern), pattern, true, false, mounted.ServeHTTP)
+		h.loginPage = h.loginPage || pattern == "GET /login"
+	}
+	handle("/", "other", false, false, h.unrouted)
+}
+
+// exact makes the root stand for itself alone.
+func exact(pattern string) string {
+	if pattern == "/" {
+		return "/{$}"
+	}
+	return pattern
 }
 
 func served(method, path string) bool {
 	return slices.ContainsFunc(api.Operations, func(op api.Operation) bool { return op.Method == method && op.Path == path })
 }
 
-func keyless(op api.Operation) http.HandlerFunc {
+func (h *handler) keyless(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: fmt.Sprintf("%s names no key; want %s %s", r.URL.Path, op.Method, op.Path)})
+		h.problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: fmt.Sprintf("%s names no key; want %s %s", r.URL.Path, op.Method, op.Path)})
 	}
 }
 
-// unrouted answers what no pattern of mux matches.
-func unrouted(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) {
+// unrouted answers what no pattern matches.
+func (h *handler) unrouted(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"} {
 		other := r.Clone(r.Context())
 		other.Method = method
-		if _, pattern := mux.Handler(other); pattern != "/" {
+		if _, pattern := h.mux.Handler(other); pattern != "/" {
 			allowed = append(allowed, method)
 		}
 	}
 	if allowed == nil {
-		problem(w, Problem{Status: http.StatusNotFound, Code: "no-such-route", Detail: "nothing is served at " + r.URL.Path})
+		h.problem(w, Problem{Status: http.StatusNotFound, Code: "no-such-route", Detail: "nothing is served at " + r.URL.Path})
 		return
 	}
 	list := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", list)
-	problem(w, Problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, list, r.Method)})
+	h.problem(w, Problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, list, r.Method)})
 }
 
-// guard refuses paths that the router would clean into others, and requests that
-// a web page sent by a name it made point here.
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			problem(w, Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses only", r.Host)})
+// adminsOnly is for what is no operation.
+func (h *handler) adminsOnly(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := api.GrantOf(r.Context()).Check(api.Right{Verb: api.Admin}); err != nil {
+			h.fail(w, err)
 			return
 		}
-		path := r.URL.EscapedPath()
-		shown := path
-		if !strings.HasPrefix(path, "/v1/") {
-			shown = strings.TrimSuffix(path, "/") // a folder of what is mounted
-		}
-		for _, segment := range strings.Split(strings.TrimPrefix(shown, "/"), "/") {
-			if segment == "" && path != "/" || segment == "." || segment == ".." {
-				problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has an empty, . or .. segment; escape the whole key, slashes too"})
-				return
-			}
-		}
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		next.ServeHTTP(w, r)
-	})
+		next(w, r)
+	}
 }
 
 // operation renders one operation of the table.
-func (h handler) operation(op api.Operation) http.HandlerFunc {
+func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
 		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Query: r.URL.Query(), Leases: h.leases}
-		req.Longer = func(wait time.Duration) context.Context { return h.longer(w, r, wait) }
+		req.Longer = func(wait time.Duration) (context.Context, error) { return h.longer(w, r, wait) }
 		err := known(req.Query, op.Params)
-		if err == nil && r.Method != http.MethodGet {
-			req.Body, err = body(w, r)
+		if err == nil && !safe(r) {
+			var free func()
+			if free, err = h.load.reserve(r); err == nil {
+				defer free()
+				req.Body, err = body(w, r)
+			}
 		}
 		if err == nil {
 			err = preconditions(r, &req)
@@ -223,7 +256,7 @@ func (h handler) operation(op api.Operation) http.HandlerFunc {
 			res, err = op.Do(ctx, h.cfg.Agent, req)
 		}
 		if err != nil {
-			fail(w, err)
+			h.fail(w, err)
 			return
 		}
 		h.answer(w, r, res)
@@ -256,14 +289,14 @@ func known(query url.Values, params []string) error {
 
 // preconditions reads If-Match and If-None-Match: *.
 func preconditions(r *http.Request, req *api.Request) error {
-	if s := r.Header.Get("If-Match"); s != "" && r.Method != http.MethodGet {
+	if s := r.Header.Get("If-Match"); s != "" && !safe(r) {
 		v, err := crdt.ParseVersion(strings.Trim(s, `"`))
 		if err != nil {
 			return &api.BadRequest{Reason: "If-Match: " + err.Error() + ", as in ETag"}
 		}
 		req.If = &v
 	}
-	if s := r.Header.Get("If-None-Match"); s != "" && r.Method != http.MethodGet {
+	if s := r.Header.Get("If-None-Match"); s != "" && !safe(r) {
 		if s != "*" {
 			return &api.BadRequest{Reason: "If-None-Match of a write takes only *"}
 		}
@@ -272,11 +305,11 @@ func preconditions(r *http.Request, req *api.Request) error {
 	return nil
 }
 
-func (h handler) answer(w http.ResponseWriter, r *http.Request, res api.Response) {
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Response) {
 	if res.Version != 0 {
 		etag := `"` + res.Version.String() + `"`
 		w.Header().Set("ETag", etag)
-		if r.Method == http.MethodGet && r.Header.Get("If-None-Match") == etag {
+		if safe(r) && r.Header.Get("If-None-Match") == etag {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -294,7 +327,7 @@ func (h handler) answer(w http.ResponseWriter, r *http.Request, res api.Response
 	}
 	body, err := json.Marshal(res.Body)
 	if err != nil {
-		fail(w, err)
+		h.fail(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -304,15 +337,15 @@ func (h handler) answer(w http.ResponseWriter, r *http.Request, res api.Response
 	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
 }
 
-func (h handler) ready(w http.ResponseWriter, _ *http.Request) {
+func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
 	if !h.cfg.Agent.Ready() {
-		problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})
+		h.problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})
 		return
 	}
 	fmt.Fprintln(w, "ready")
 }
 
-func (h handler) cut(w http.ResponseWriter, r *http.Request) {
+func (h *handler) cut(w http.ResponseWriter, r *http.Request) {
 	var want struct{ Peers []string }
 	raw, err := body(w, r)
 	if err == nil {
@@ -324,15 +357,15 @@ func (h handler) cut(w http.ResponseWriter, r *http.Request) {
 		err = h.cfg.Agent.Cut(want.Peers...)
 	}
 	if err != nil {
-		fail(w, err)
+		h.fail(w, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (h handler) heal(w http.ResponseWriter, _ *http.Request) {
+func (h *handler) heal(w http.ResponseWriter, _ *http.Request) {
 	if err := h.cfg.Agent.Heal(); err != nil {
-		fail(w, err)
+		h.fail(w, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -411,7 +411,7 @@ func TestAWebPageCannotDriveALocalDaemon(t *testing.T) {
 
 func TestAddressesBeyondLoopbackAreRefused(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", ":0", "10.0.0.1:0", "example.org:0", "127.0.0.1"} {
-		if s, err := Listen(addr); err == nil || !strings.Contains(err.Error(), "want") {
+		if s, err := Listen(addr, false); err == nil || !strings.Contains(err.Error(), "want") {
 			t.Errorf("%s: %v, %v", addr, s, err)
 		}
 	}

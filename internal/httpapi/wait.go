@@ -8,14 +8,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// longer returns the context of a request that may wait for so long. It ends when
-// the client goes, and when the server drains; the connection's deadline is moved
-// along.
-func (h handler) longer(w http.ResponseWriter, r *http.Request, wait time.Duration) context.Context {
+// longer returns the context of a request that may wait for so long, if there is a
+// place for one that does. It ends when the client goes, when its token is withdrawn,
+// and when the server drains; the connection's deadline is moved along.
+func (h *handler) longer(w http.ResponseWriter, r *http.Request, wait time.Duration) (context.Context, error) {
+	out := w.(*tracked)
+	if wait > 0 {
+		if refused := out.place.linger(); refused != nil {
+			return nil, refused
+		}
+	}
 	end := time.Now().Add(wait + callTimeout)
 	_ = http.NewResponseController(w).SetWriteDeadline(end.Add(5 * time.Second))
-	ctx, cancel := context.WithCancelCause(r.Context())
+	ctx, cancel := h.whileGood(r.Context(), out) // ends with the request
 	stop := context.AfterFunc(h.draining, func() { cancel(agent.ErrClosed) })
 	context.AfterFunc(r.Context(), func() { stop() })
-	return ctx
+	return ctx, nil
 }

@@ -31,11 +31,11 @@ const (
 )
 
 // watch answers with events until the client or the server goes.
-func (h handler) watch(op api.Operation) http.HandlerFunc {
+func (h *handler) watch(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		sub, err := h.subscribe(r, op.Params)
 		if err != nil {
-			fail(w, err)
+			h.fail(w, err)
 			return
 		}
 		defer sub.Close()
@@ -43,7 +43,7 @@ func (h handler) watch(op api.Operation) http.HandlerFunc {
 	}
 }
 
-func (h handler) subscribe(r *http.Request, params []string) (*agent.Subscription, error) {
+func (h *handler) subscribe(r *http.Request, params []string) (*agent.Subscription, error) {
 	query := r.URL.Query()
 	if err := known(query, params); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (h handler) subscribe(r *http.Request, params []string) (*agent.Subscriptio
 }
 
 // stream sends the events of sub for as long as the client takes them.
-func (h handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subscription) {
+func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subscription) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)

@@ -31,15 +31,15 @@ var floors = map[string]int{
 	"gossip/transport/memnet": 4,
 	"agent":                   5,
 	"internal/api":            6,
-	"internal/metrics":        6,
 	"internal/httpapi":        7, // renders internal/api
 	"internal/dashboard":      7, // likewise
 	"internal/mcpserver":      7, // renders internal/api
 	"internal/mcpbridge":      7,
+	"internal/metrics":        8,
 	"internal/layout":         0,
 	"internal/mutants":        0,
-	"cmd/sentinel-peer":       8,
-	"examples":                8,
+	"cmd/sentinel-peer":       9,
+	"examples":                9,
 }
 
 // homes says where a third-party package may be imported.

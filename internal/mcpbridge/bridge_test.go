@@ -32,7 +32,7 @@ func daemon(t *testing.T, addr string) (at string, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := httpapi.Listen(addr)
+	l, err := httpapi.Listen(addr, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,6 @@ func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 		r.Query = url.Values{}
 	}
 	r.Leases = c.s.cfg.Leases
-	r.Longer = func(time.Duration) context.Context { return c.ctx }
 	return api.Find(name).Do(c.ctx, c.s.cfg.Agent, r)
 }
 

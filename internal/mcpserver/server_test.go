@@ -46,7 +46,7 @@ func serve(t *testing.T, tune func(*Config)) *fixture {
 		tune(&cfg)
 	}
 	x := &fixture{t: t, agent: a, server: New(cfg), as: func() *api.Grant { return nil }}
-	l, err := httpapi.Listen("127.0.0.1:0")
+	l, err := httpapi.Listen("127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

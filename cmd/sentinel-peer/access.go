@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+)
+
+// endpoint holds the daemon's flags of who may call its HTTP API, and how.
+type endpoint struct {
+	tokenFile, certFile, keyFile string
+	plain                        bool
+	hosts                        []string
+	rate                         int
+}
+
+func (e *endpoint) flags(f *pflag.FlagSet) {
+	f.StringVar(&e.tokenFile, "token-file", "", "file with one caller a line: name, token or sha256:…, and what it may do, such as read:tasks/ write:memory/ lock:deploy admin")
+	f.StringVar(&e.certFile, "tls-cert", "", "PEM file with the certificate of the HTTP API and its chain")
+	f.StringVar(&e.keyFile, "tls-key", "", "PEM file with the key of --tls-cert")
+	f.BoolVar(&e.plain, "plain-http", false, "be open beyond loopback with tokens, but without TLS: in a trusted network, or behind what speaks TLS")
+	f.StringSliceVar(&e.hosts, "http-host", nil, "name that the HTTP API answers to, beside localhost and addresses; may be repeated")
+	f.IntVar(&e.rate, "http-rate", 0, "requests a second of one client, 0 for no bound")
+}
+
+// access is who may call, as the files say.
+type access struct {
+	tokens      *httpapi.Tokens
+	certificate *httpapi.Certificate
+	open        bool // beyond loopback
+}
+
+func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
+	if (e.certFile == "") != (e.keyFile == "") {
+		return a, errors.New("--tls-cert and --tls-key go together")
+	}
+	if e.rate < 0 {
+		return a, errors.New("--http-rate: want 0 or more")
+	}
+	if e.tokenFile != "" {
+		if a.tokens, err = httpapi.LoadTokens(e.tokenFile, logger); err != nil {
+			return a, err
+		}
+	}
+	if e.certFile != "" {
+		if a.certificate, err = httpapi.LoadCertificate(e.certFile, e.keyFile); err != nil {
+			return a, err
+		}
+	}
+	a.open = a.tokens != nil && (a.certificate != nil || e.plain)
+	return a, nil
+}
+
+// reload reads the files again, if there are some. What is refused changes nothing, and
+// is told.
+func (a access) reload(logger *slog.Logger) (some bool) {
+	if a.tokens != nil {
+		told(logger, "tokens", a.tokens.Reload())
+	}
+	if a.certificate != nil {
+		told(logger, "certificate", a.certificate.Reload())
+	}
+	return a.tokens != nil || a.certificate != nil
+}
+
+func told(logger *slog.Logger, what string, err error) {
+	if err != nil {
+		logger.Warn(what+" not reloaded: the old stay", "err", err)
+		return
+	}
+	logger.Info(what + " reloaded")
+}

@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// admitted lets next see the requests of those who may call and whom the limits let in.
+// If it is public, nobody needs a token.
+func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		count.Add(1)
+		out := w.(*tracked)
+		who := out.conn.client
+		if h.cfg.Tokens != nil && !public {
+			if out.token, out.table = h.caller(r); out.token == nil {
+				h.unknown(w, r)
+				return
+			}
+			who = out.token.client
+			r = r.WithContext(api.WithGrant(r.Context(), out.token.grant))
+		}
+		stream := stream || r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), eventStream)
+		at, refused := h.load.enter(who, stream)
+		if refused != nil {
+			h.problem(w, *refused)
+			return
+		}
+		out.place = &at
+		defer at.leave()
+		if stream {
+			ctx, cancel := h.whileGood(r.Context(), out)
+			defer cancel(nil)
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var errRevoked = errors.New("the token was withdrawn")
+
+// whileGood returns a context that ends when the token of a request is withdrawn, or
+// may do other things than it could. Whoever asks calls cancel.
+func (h *handler) whileGood(ctx context.Context, out *tracked) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if out.token == nil {
+		return ctx, cancel
+	}
+	go func(t *token, table *tokenTable) {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-table.replaced:
+			}
+			var now *token
+			if now, table = h.cfg.Tokens.byHash(t.hash); now == nil || !reflect.DeepEqual(now.grant, t.grant) {
+				cancel(errRevoked)
+				return
+			}
+		}
+	}(out.token, out.table)
+	return ctx, cancel
+}
+
+const eventStream = "text/event-stream"
+
+// caller returns whose token a request shows, in its header or as the cookie of a
+// login; nil if it is nobody's.
+func (h *handler) caller(r *http.Request) (*token, *tokenTable) {
+	if v := r.Header.Get("Authorization"); v != "" {
+		scheme, text, _ := strings.Cut(v, " ")
+		if !strings.EqualFold(scheme, "Bearer") || len(text) > maxToken {
+			return nil, nil
+		}
+		return h.cfg.Tokens.find(strings.TrimSpace(text))
+	}
+	if hash, ok := h.logins.of(r); ok && (safe(r) || ownPage(r)) {
+		return h.cfg.Tokens.byHash(hash)
+	}
+	return nil, nil
+}
+
+func safe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// ownPage says whether the browser says that a page of this server sent the request.
+// Another port of the same machine is the same site, to which browsers show cookies.
+func ownPage(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin"
+	}
+	return sameOrigin(r.Header.Get("Origin"), r)
+}
+
+// unknown answers who shows no token that is good. A person is sent to log in.
+func (h *handler) unknown(w http.ResponseWriter, r *http.Request) {
+	if h.loginPage && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		h.counters.refuse("unauthorized")
+		http.Redirect(w, r, "/login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		return
+	}
+	challenge, detail := `Bearer realm="sentinel-peer"`, "this server wants a token: Authorization: Bearer …"
+	if r.Header.Get("Authorization") != "" {
+		challenge, detail = challenge+`, error="invalid_token"`, "nobody has this token"
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	h.problem(w, Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: detail})
+}

@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"cmp"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what clients take of a server. A client is a token, or without one an
+// address. Zero stands for what withDefaults says.
+type Limits struct {
+	Connections int // at once
+	Requests    int // under way at once, that are answered as soon as can be
+	Streams     int // under way at once: streams of events, and requests that wait for a lock or an item
+	// Share is how much of Requests and Streams one client may have, as one of so many
+	// parts.
+	Share int
+	// Rate is how many requests one client may make in a second, and at once after a
+	// pause; 0 is no bound.
+	Rate int
+	// Bodies is how many bytes of bodies over 64 KiB may be read at once.
+	Bodies int64
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Connections = cmp.Or(l.Connections, 10_000)
+	l.Requests = cmp.Or(l.Requests, 1_024)
+	l.Streams = cmp.Or(l.Streams, 8_192)
+	l.Share = cmp.Or(l.Share, 2)
+	l.Bodies = cmp.Or(l.Bodies, 256<<20)
+	return l
+}
+
+const smallBody = 64 << 10
+
+// client is one who calls.
+type client struct {
+	requests, streams atomic.Int64
+	bucket            atomic.Pointer[rate.Limiter] // made at the first request
+	connections       int                          // of an address; guarded by clients.mu
+}
+
+func newClient() *client { return &client{} }
+
+// clients are the addresses that have connections, and those that had some lately.
+type clients struct {
+	mu        sync.Mutex
+	byAddress map[string]*client
+}
+
+// maxAddresses are remembered; beyond, those without a connection are forgotten.
+const maxAddresses = 10_000
+
+func (cs *clients) arrive(address string) *client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := cs.byAddress[address]
+	if c == nil {
+		if len(cs.byAddress) >= maxAddresses {
+			for a, c := range cs.byAddress {
+				if c.connections == 0 {
+					delete(cs.byAddress, a)
+				}
+			}
+		}
+		c = newClient()
+		cs.byAddress[address] = c
+	}
+	c.connections++
+	return c
+}
+
+func (cs *clients) leave(address string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.byAddress[address].connections--
+}
+
+// load is what a server does at the moment.
+type load struct {
+	Limits
+	requests, streams, bodies atomic.Int64
+}
+
+// place is one request's among those that are under way.
+type place struct {
+	load   *load
+	client *client
+	stream bool
+}
+
+// enter finds a place for a request of c.
+func (l *load) enter(c *client, stream bool) (place, *Problem) {
+	if l.Rate > 0 && !c.limiter(l.Rate).Allow() {
+		return place{}, tooMany("over %d requests in a second", l.Rate)
+	}
+	p := place{l, c, stream}
+	return p, p.take()
+}
+
+func (c *client) limiter(each int) *rate.Limiter {
+	if b := c.bucket.Load(); b != nil {
+		return b
+	}
+	c.bucket.CompareAndSwap(nil, rate.NewLimiter(rate.Limit(each), each))
+	return c.bucket.Load()
+}
+
+func (p *place) counters() (all, own *atomic.Int64, most int, what string) {
+	if p.stream {
+		return &p.load.streams, &p.client.streams, p.load.Streams, "streams and waits"
+	}
+	return &p.load.requests, &p.client.requests, p.load.Requests, "requests"
+}
+
+func (p *place) take() *Problem {
+	all, own, most, what := p.counters()
+	if n := own.Add(1); n > int64(max(most/p.load.Share, 1)) {
+		own.Add(-1)
+		return tooMany("over %d %s at once", max(most/p.load.Share, 1), what)
+	}
+	if all.Add(1) > int64(most) {
+		all.Add(-1)
+		own.Add(-1)
+		return busy("%d %s are under way, and no more are taken", most, what)
+	}
+	return nil
+}
+
+func (p *place) leave() {
+	all, own, _, _ := p.counters()
+	all.Add(-1)
+	own.Add(-1)
+}
+
+// linger makes a request that will wait one of those that do.
+func (p *place) linger() *Problem {
+	if p.stream {
+		return nil
+	}
+	long := place{p.load, p.client, true}
+	if refused := long.take(); refused != nil {
+		return refused
+	}
+	p.leave()
+	*p = long
+	return nil
+}
+
+// reserve makes room for a body, and returns how to give it back.
+func (l *load) reserve(r *http.Request) (free func(), err error) {
+	size := r.ContentLength
+	if size < 0 || size > maxBody {
+		size = maxBody
+	}
+	if size <= smallBody {
+		return func() {}, nil
+	}
+	if l.bodies.Add(size) > l.Bodies {
+		l.bodies.Add(-size)
+		return nil, busy("bodies of %d MiB are being read, and no more are taken", l.Bodies>>20)
+	}
+	return func() { l.bodies.Add(-size) }, nil
+}

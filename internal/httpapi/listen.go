@@ -1,0 +1,128 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// Listen opens addr for Serve. Until then callers wait. Only a server that will have
+// both tokens and TLS, or was told to go without the latter, may be open beyond
+// loopback.
+func Listen(addr string, open bool) (net.Listener, error) {
+	if err := loopback(addr); err != nil && !open {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	return l, nil
+}
+
+// loopback refuses an address that others could reach.
+func loopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("http address %q: want host:port", addr)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("http address %q: without tokens and TLS only loopback is served; want 127.0.0.1:port, or a token file, a certificate and its key", addr)
+}
+
+// door counts the connections that a listener lets in, and closes those that are too
+// many at once: it must not wait, for who holds the others may never go.
+type door struct {
+	net.Listener
+	clients *clients
+	stats   *counters
+	most    int
+	open    atomic.Int64
+}
+
+// Accept returns a *conn.
+func (d *door) Accept() (net.Conn, error) {
+	for {
+		c, err := d.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if d.open.Add(1) <= int64(d.most) {
+			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			return &conn{Conn: c, door: d, client: d.clients.arrive(host), address: host}, nil
+		}
+		d.open.Add(-1)
+		d.stats.refuse("connections")
+		c.Close()
+	}
+}
+
+// conn is a connection that was let in.
+type conn struct {
+	net.Conn
+	door    *door
+	address string
+	client  *client // who it is, unless a token says
+	once    sync.Once
+	asking  atomic.Bool // bytes of a request have come, which no handler has seen yet
+}
+
+// Close gives its place to another.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.door.open.Add(-1)
+		c.door.clients.leave(c.address)
+	})
+	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent, so that a client that still sends can read why it was
+// refused.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+type connKey struct{}
+
+func (d *door) inContext(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, d.ours(nc))
+}
+
+// connOf returns the connection of a request.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}
+
+// ours returns the connection below what net/http has of it.
+func (d *door) ours(nc net.Conn) *conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	c, _ := nc.(*conn)
+	return c
+}
+
+// changed is told by net/http what becomes of a connection. A request that ends
+// without a handler having seen it was refused there: its header was malformed, too
+// large or too slow.
+func (d *door) changed(nc net.Conn, state http.ConnState) {
+	c := d.ours(nc)
+	switch state {
+	case http.StateActive:
+		c.asking.Store(true)
+	case http.StateClosed:
+		if c.asking.Swap(false) {
+			d.stats.refuse("malformed")
+		}
+	}
+}

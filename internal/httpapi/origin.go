@@ -1,0 +1,91 @@
+package httpapi
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// hosts are the names that a server answers to. A web page can make a name of its own
+// point here, but not one of these; an address is no name, so where the listener is
+// open to all of the machine's addresses, any will do.
+type hosts struct {
+	names map[string]bool // lower case, without a port
+	any   bool            // address
+}
+
+func newHosts(bound net.Addr, names []string) hosts {
+	h := hosts{names: map[string]bool{"localhost": true}}
+	for _, n := range names {
+		h.names[strings.ToLower(n)] = true
+	}
+	if tcp, ok := bound.(*net.TCPAddr); ok {
+		h.any = tcp.IP.IsUnspecified()
+		h.names[tcp.IP.String()] = true
+	}
+	return h
+}
+
+func (h hosts) has(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	if h.names[host] {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && (h.any || ip.IsLoopback())
+}
+
+// guard refuses what a web page of another origin sent, and paths that the router
+// would clean into others.
+func (h *handler) guard(r *http.Request) *Problem {
+	if !h.hosts.has(r.Host) {
+		return &Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses, the address it is bound to, and the names of --http-host", r.Host)}
+	}
+	if foreign(r) || h.protection.Check(r) != nil {
+		return &Problem{Status: http.StatusForbidden, Code: "cross-site", Detail: "the request comes from a web page of another origin"}
+	}
+	path := r.URL.EscapedPath()
+	if odd(path) {
+		return &Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has an empty, . or .. segment; escape the whole key, slashes too"}
+	}
+	return nil
+}
+
+// foreign says whether a page of another origin asks to see something. One may follow a
+// link there; but it may not look, nor measure, nor hold streams open. Without these
+// headers it is no browser, or one that tells the origin of what changes things, which
+// http.CrossOriginProtection looks at.
+func foreign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		origin := r.Header.Get("Origin")
+		return origin != "" && !sameOrigin(origin, r)
+	default:
+		return r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	}
+}
+
+func sameOrigin(origin string, r *http.Request) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == r.Host
+}
+
+// odd says whether a path has a segment that is cleaned away. What is mounted has
+// folders, whose paths end with a slash.
+func odd(path string) bool {
+	if path == "/" {
+		return false
+	}
+	if !strings.HasPrefix(path, "/v1/") {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.HasSuffix(path, "/") ||
+		strings.Contains(path, "/./") || strings.Contains(path, "/../") || strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")
+}
