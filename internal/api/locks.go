@@ -97,10 +97,7 @@ func (l *clientLease) lease(id string) Lease {
 }
 
 func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct {
-		TTL, Wait string
-		Shared    bool
-	}
+	var body acquireBody
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
 			return Response{}, err
@@ -153,7 +150,7 @@ func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait t
 
 // lease returns the lease that a request names, in its query or its body.
 func (r Request) lease() (*clientLease, string, error) {
-	body := struct{ Lease string }{r.Query.Get("lease")}
+	body := leaseBody{r.Query.Get("lease")}
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
 			return nil, "", err

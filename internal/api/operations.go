@@ -252,7 +252,7 @@ func withArticle(what string) string {
 }
 
 func updateSet(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct{ Add, Remove []json.RawMessage }
+	var body setBody
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
 	}
@@ -278,10 +278,7 @@ func anys(raw []json.RawMessage) []any {
 }
 
 func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct {
-		Add *int64
-		Max json.RawMessage
-	}
+	var body counterBody
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
 	}
@@ -378,7 +375,7 @@ func conflicts(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 }
 
 func forget(_ context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct{ Name string }
+	var body forgetBody
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
 	}

@@ -40,6 +40,14 @@ type QueueItems struct {
 	Items []agent.Item `json:"items"`
 }
 
+// Extended says how long a claim lasts now.
+type Extended struct {
+	Remaining string `json:"remaining"`
+}
+
+// Done says that it was done, and no more.
+type Done struct{}
+
 // Changed says how many items were changed.
 type Changed struct {
 	Count int `json:"count"`
@@ -66,13 +74,7 @@ func readable[T any](ctx context.Context, queues map[string]T) map[string]T {
 }
 
 func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct {
-		Value       crdt.Value
-		Priority    int
-		Delay       string
-		ID          string
-		MaxAttempts int `json:"max_attempts"`
-	}
+	var body itemBody
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
 	}
@@ -100,10 +102,7 @@ func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 }
 
 func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
-	body := struct {
-		Wait, TTL string
-		Max       int
-	}{Max: 1}
+	body := claimBody{Max: 1}
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
 			return Response{}, err
@@ -142,18 +141,9 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	return Response{Body: out}, nil
 }
 
-// verdict is the body of what finishes or extends a claim.
-type verdict struct {
-	Lease  string
-	Token  uint64
-	Result crdt.Value // of complete
-	Error  string     // of fail
-	Retry  string     // of fail: after how long, instead of the back-off; "never"
-}
-
 // claim returns the claim that a request names.
-func (r Request) claim(a *agent.Agent) (*agent.Claim, verdict, error) {
-	var body verdict
+func (r Request) claim(a *agent.Agent) (*agent.Claim, verdictBody, error) {
+	var body verdictBody
 	if err := r.decode(&body); err != nil {
 		return nil, body, err
 	}
@@ -169,7 +159,7 @@ func completeItem(ctx context.Context, a *agent.Agent, r Request) (Response, err
 	if err == nil {
 		err = c.Complete(ctx, body.Result)
 	}
-	return Response{Body: struct{}{}}, err
+	return Response{Body: Done{}}, err
 }
 
 func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -188,7 +178,7 @@ func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 		}
 		opts = append(opts, agent.WithRetryAfter(after))
 	}
-	return Response{Body: struct{}{}}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
+	return Response{Body: Done{}}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
 }
 
 func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -197,7 +187,7 @@ func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error
 		return Response{}, err
 	}
 	left, err := c.Extend(ctx)
-	return Response{Body: map[string]string{"remaining": left.Round(time.Microsecond).String()}}, err
+	return Response{Body: Extended{left.Round(time.Microsecond).String()}}, err
 }
 
 func queueDepth(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -252,7 +242,7 @@ func purgeQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error
 }
 
 func requeueItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct{ IDs []string }
+	var body idsBody
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
 			return Response{}, err

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -195,7 +194,7 @@ func getWorker(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 
 // beat renews a worker's lease. A body says for how long.
 func beat(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var body struct{ TTL string }
+	var body beatBody
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
 			return Response{}, err
@@ -228,10 +227,7 @@ func getQueue(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
 }
 
 func putQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var q struct {
-		Pending, Processing []string
-		Fields              map[string]json.RawMessage
-	}
+	var q queueBody
 	if err := r.decode(&q); err != nil {
 		return Response{}, err
 	}

@@ -164,6 +164,7 @@ func (h *handler) route() {
 			handle(op.Method+" "+bare, op.Name, false, false, h.keyless(op)) // the router would redirect
 		}
 	}
+	handle("GET /v1/openapi.json", "openapi", false, false, openapi)
 	handle("GET /healthz", "healthz", true, false, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	handle("GET /readyz", "readyz", true, false, h.ready)
 	handle("POST /login", "login", true, false, h.login)
@@ -238,9 +239,10 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Query: r.URL.Query(), Leases: h.leases}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Leases: h.leases}
 		req.Longer = func(wait time.Duration) (context.Context, error) { return h.longer(w, r, wait) }
-		err := known(req.Query, op.Params)
+		var err error
+		req.Query, err = parameters(r, &op)
 		if err == nil && !safe(r) {
 			var free func()
 			if free, err = h.load.reserve(r); err == nil {
@@ -272,19 +274,29 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return b, err
 }
 
-// known refuses parameters an operation does not have: a misspelt ttl must not keep
-// a key for ever.
-func known(query url.Values, params []string) error {
-	for name := range query {
-		if !slices.Contains(params, name) {
+// parameters reads the query. It refuses parameters that the operation does not have,
+// or has only once: a misspelt ttl must not keep a key for ever.
+func parameters(r *http.Request, op *api.Operation) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &api.BadRequest{Reason: "query: " + err.Error()}
+	}
+	for name, values := range query {
+		if !slices.Contains(op.Params, name) {
 			allowed := "none is allowed here"
-			if len(params) > 0 {
-				allowed = "allowed are " + strings.Join(params, ", ")
+			if len(op.Params) > 0 {
+				allowed = "allowed are " + strings.Join(op.Params, ", ")
 			}
-			return &api.BadRequest{Reason: fmt.Sprintf("unknown parameter %q; %s", name, allowed)}
+			return nil, &api.BadRequest{Reason: fmt.Sprintf("unknown parameter %q; %s", name, allowed)}
+		}
+		if len(values) > 1 && !op.Repeats(name) {
+			return nil, &api.BadRequest{Reason: fmt.Sprintf("parameter %q is there %d times; want it once", name, len(values))}
 		}
 	}
-	return nil
+	return query, nil
 }
 
 // preconditions reads If-Match and If-None-Match: *.

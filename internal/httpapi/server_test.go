@@ -141,7 +141,9 @@ func (x *fixture) send(method, path, body string, header ...string) answer {
 	if err != nil {
 		x.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return answer{res.StatusCode, res.Header, strings.TrimSpace(string(got))}
+	out := answer{res.StatusCode, res.Header, strings.TrimSpace(string(got))}
+	conform(x.t, req, body, out)
+	return out
 }
 
 func (x *fixture) must(want int, method, path, body string, header ...string) answer {

@@ -33,7 +33,7 @@ const (
 // watch answers with events until the client or the server goes.
 func (h *handler) watch(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		sub, err := h.subscribe(r, op.Params)
+		sub, err := h.subscribe(r, &op)
 		if err != nil {
 			h.fail(w, err)
 			return
@@ -43,9 +43,9 @@ func (h *handler) watch(op api.Operation) http.HandlerFunc {
 	}
 }
 
-func (h *handler) subscribe(r *http.Request, params []string) (*agent.Subscription, error) {
-	query := r.URL.Query()
-	if err := known(query, params); err != nil {
+func (h *handler) subscribe(r *http.Request, op *api.Operation) (*agent.Subscription, error) {
+	query, err := parameters(r, op)
+	if err != nil {
 		return nil, err
 	}
 	var opts []agent.WatchOption

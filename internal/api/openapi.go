@@ -1,0 +1,352 @@
+package api
+
+import (
+	"cmp"
+	"encoding"
+	"encoding/json"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// shape is what an operation takes and gives, as values of the Go types that it decodes
+// and encodes: nil for nothing, anyValue for any JSON.
+type shape struct {
+	takes any
+	needs []string // fields of what it takes that must be there; for anyValue one entry says that a body must
+	gives any
+	// makes says that a write may be 201. What gives nothing answers 204 to POST and
+	// DELETE, 200 to others; what may be emptied by a POST answers 204 then.
+	makes, empties bool
+}
+
+// anyValue is any JSON: what a key holds.
+type anyValue = crdt.Value
+
+var must = []string{""}
+
+var shapes = map[string]shape{
+	"kv_get":              {gives: anyValue{}},
+	"kv_alternatives":     {gives: map[string]anyValue{}},
+	"kv_put":              {takes: anyValue{}, needs: must, makes: true},
+	"kv_delete":           {},
+	"kv_list":             {gives: Listing{}},
+	"kv_patch":            {takes: map[string]anyValue{}, needs: must, makes: true},
+	"set_update":          {takes: setBody{}, needs: must, gives: anyValue{}, empties: true},
+	"counter_add":         {takes: counterBody{}, needs: must, gives: anyValue{}},
+	"task_list":           {gives: Tasks{}},
+	"task_get":            {gives: Task{}},
+	"task_delete":         {},
+	"task_state":          {gives: anyValue{}},
+	"task_set_state":      {takes: map[string]anyValue{}, needs: must, makes: true},
+	"task_progress":       {gives: anyValue{}},
+	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, makes: true},
+	"worker_list":         {gives: []Worker{}},
+	"worker_get":          {gives: Worker{}},
+	"worker_delete":       {},
+	"worker_status":       {gives: anyValue{}},
+	"worker_set_status":   {takes: anyValue{}, needs: must, makes: true},
+	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, makes: true},
+	"worker_heartbeat":    {takes: beatBody{}},
+	"agent_list":          {gives: []agent.TaskAgent{}},
+	"agent_get":           {gives: anyValue{}},
+	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, makes: true},
+	"queue_get":           {gives: Queue{}},
+	"queue_set":           {takes: queueBody{}, needs: must},
+	"assignments_get":     {gives: map[string][]string{}},
+	"assignments_set":     {takes: map[string][]string{}, needs: must},
+	"metrics_get":         {gives: map[string]anyValue{}},
+	"metrics_set":         {takes: map[string]anyValue{}, needs: must},
+	"lock_acquire":        {takes: acquireBody{}, gives: Lease{}},
+	"lock_renew":          {takes: leaseBody{}, needs: []string{"lease"}, gives: Lease{}},
+	"lock_release":        {takes: leaseBody{}},
+	"lock_inspect":        {gives: LockInfo{}},
+	"lock_list":           {gives: Locks{}},
+	"work_queues":         {gives: map[string]agent.QueueStats{}},
+	"work_depth":          {gives: agent.QueueDepth{}},
+	"work_purge":          {gives: Changed{}},
+	"work_enqueue":        {takes: itemBody{}, needs: []string{"value"}, gives: Enqueued{}, makes: true},
+	"work_peek":           {gives: QueueItems{}},
+	"work_claim":          {takes: claimBody{}, gives: Claims{}},
+	"work_item":           {gives: agent.Item{}},
+	"work_complete":       {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Done{}},
+	"work_fail":           {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Done{}},
+	"work_extend":         {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Extended{}},
+	"work_pause":          {},
+	"work_resume":         {},
+	"work_drain":          {gives: agent.QueueDepth{}},
+	"work_requeue":        {takes: idsBody{}, gives: Changed{}},
+	"watch":               {},
+	"members":             {gives: []agent.Member{}},
+	"stats":               {gives: agent.Stats{}},
+	"digest":              {gives: Digest{}},
+	"conflicts":           {gives: []Conflict{}},
+	"forget":              {takes: forgetBody{}, needs: []string{"name"}},
+}
+
+// parameter is one of a query, a path or a header.
+type parameter struct {
+	text   string
+	schema object
+}
+
+// object is one of JSON.
+type object = map[string]any
+
+var (
+	text    = object{"type": "string"}
+	lasting = object{"type": "string", "examples": []string{"30s"}}
+	boolean = object{"type": "boolean"}
+)
+
+// parameters are described once each; where a name stands for two things, it goes with
+// the operation's.
+var parameters = map[string]parameter{
+	"key":               {"the key, or the lock's name, escaped as one segment", text},
+	"id":                {"of a task, worker or item", text},
+	"agent":             {"an agent's name", text},
+	"queue":             {"a queue's name", text},
+	"ttl":               {"how long it lasts", lasting},
+	"type":              {"of the key, if it has no rule", object{"type": "string", "enum": []string{"register", "set", "max", "counter", "object", "custom"}}},
+	"replicas":          {"wait until so many other peers have the write", object{"type": "integer", "minimum": 0, "maximum": 1000}},
+	"match":             {"a glob on keys: * within a segment, ** across them", text},
+	"limit":             {"entries at most", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
+	"after":             {"go on behind this entry", text},
+	"values":            {"show values too", boolean},
+	"free":              {"workers that take so many more tasks", object{"type": "integer", "minimum": 0}},
+	"label":             {"workers with all of these labels", object{"type": "array", "items": text}},
+	"worker_list state": {"workers in this state", object{"type": "string", "enum": []string{"active", "unreachable", "gone"}}},
+	"work_purge state":  {"items in these states", object{"type": "array", "items": object{"type": "string", "enum": []string{"pending", "delayed", "done", "dead"}}}},
+	"lease":             {"the lease to release, if it is not in the body", text},
+	"snapshot":          {"first tell what is there", boolean},
+	"last_event_id":     {"go on behind this event, if the header cannot be set", text},
+	"If-Match":          {"write only if this is the key's version on this peer", text},
+	"If-None-Match":     {"*: write only if this peer has nothing there; of a read, 304 if this is still the version", text},
+	"Last-Event-ID":     {"go on behind this event", text},
+}
+
+// Repeats says whether a parameter of the operation may be given more than once.
+func (op *Operation) Repeats(name string) bool {
+	return op.parameter(name).schema["type"] == "array"
+}
+
+func (op *Operation) parameter(name string) parameter {
+	if p, ok := parameters[op.Name+" "+name]; ok {
+		return p
+	}
+	return parameters[name]
+}
+
+// OpenAPI is the document that describes the operations over HTTP, and what else is
+// served there (OpenAPI 3.1).
+var OpenAPI = sync.OnceValue(func() []byte {
+	s := schemas{}
+	paths := map[string]object{}
+	add := func(method, path string, o object) {
+		if paths[path] == nil {
+			paths[path] = object{}
+		}
+		paths[path][strings.ToLower(method)] = o
+	}
+	for _, op := range Operations {
+		add(op.Method, op.Path, s.operation(op))
+	}
+	plain := object{"text/plain": object{"schema": text}}
+	for path, what := range map[string]string{"/healthz": "whether the daemon is up", "/readyz": "whether it has synced with a peer, or needs none", "/metrics": "metrics for Prometheus"} {
+		o := object{"operationId": strings.TrimPrefix(path, "/"), "summary": what, "responses": object{"200": object{"description": "OK", "content": plain}, "default": problems}}
+		if path != "/metrics" {
+			o["security"] = []object{{}}
+		}
+		add("GET", path, o)
+	}
+	add("GET", "/v1/openapi.json", object{"operationId": "openapi", "summary": "this document",
+		"responses": object{"200": answer("OK", object{"type": "object"}), "default": problems}})
+	s["Problem"] = object{"type": "object", "description": "RFC 9457", "required": []string{"type", "title", "status", "detail", "code"}, "properties": object{
+		"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "code": object{"type": "string", "description": "stable, one of docs/http.md"},
+		"current_version": text, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
+	doc := object{
+		"openapi":  "3.1.0",
+		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+		"servers":  []object{{"url": "http://127.0.0.1:7700"}},
+		"security": []object{{"token": []string{}}, {}},
+		"paths":    paths,
+		"components": object{
+			"schemas":         s,
+			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "where the daemon has a --token-file"}},
+		},
+	}
+	out, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		panic(err) // it is made of literals
+	}
+	return append(out, '\n')
+})
+
+var problems = object{"description": "an error", "content": object{"application/problem+json": object{"schema": object{"$ref": "#/components/schemas/Problem"}}}}
+
+func answer(what string, schema object) object {
+	return object{"description": what, "content": object{"application/json": object{"schema": schema}}}
+}
+
+func (s schemas) operation(op Operation) object {
+	shape := shapes[op.Name]
+	o := object{"operationId": op.Name, "summary": op.Summary, "parameters": s.parameters(op), "responses": s.responses(op, shape)}
+	if shape.takes != nil {
+		schema := s.of(reflect.TypeOf(shape.takes), false)
+		if need := shape.needs; len(need) > 0 && need[0] != "" {
+			schema = object{"allOf": []object{schema}, "required": need}
+		}
+		o["requestBody"] = object{"required": len(shape.needs) > 0, "content": object{"application/json": object{"schema": schema}}}
+	}
+	return o
+}
+
+func (s schemas) responses(op Operation, shape shape) object {
+	all := object{"default": problems}
+	switch write := op.Method != "GET"; {
+	case op.Streams():
+		all["200"] = object{"description": "server-sent events", "content": object{"text/event-stream": object{"schema": text}}}
+	case shape.gives != nil:
+		all["200"] = answer("OK", s.of(reflect.TypeOf(shape.gives), true))
+		if shape.makes {
+			all["201"] = answer("made", s.of(reflect.TypeOf(shape.gives), true))
+		}
+		if shape.empties {
+			all["204"] = object{"description": "nothing is left"}
+		}
+	case write && (op.Method == "POST" || op.Method == "DELETE"):
+		all["204"] = object{"description": "done"}
+	default:
+		all["200"] = object{"description": "done"}
+		if shape.makes {
+			all["201"] = object{"description": "made"}
+		}
+	}
+	if op.versioned() && op.Method == "GET" {
+		all["304"] = object{"description": "it is still this version"}
+	}
+	return all
+}
+
+// versioned says whether the operation is on one key with a version.
+func (op *Operation) versioned() bool {
+	s := shapes[op.Name]
+	return op.Method == "GET" && reflect.TypeOf(s.gives) == valueType || s.makes && s.gives == nil || op.Name == "kv_delete"
+}
+
+func (s schemas) parameters(op Operation) []object {
+	list := []object{}
+	add := func(in, name string) {
+		p := op.parameter(name)
+		list = append(list, object{"in": in, "name": name, "required": in == "path", "description": p.text, "schema": p.schema})
+	}
+	for _, part := range strings.Split(op.Path, "/") {
+		if strings.HasPrefix(part, "{") {
+			add("path", strings.Trim(part, "{}"))
+		}
+	}
+	for _, name := range op.Params {
+		add("query", name)
+	}
+	if op.versioned() {
+		if op.Method != "GET" {
+			add("header", "If-Match")
+		}
+		add("header", "If-None-Match")
+	}
+	if op.Streams() {
+		add("header", "Last-Event-ID")
+	}
+	return list
+}
+
+// schemas are those of named types.
+type schemas object
+
+var (
+	valueType     = reflect.TypeFor[crdt.Value]()
+	rawType       = reflect.TypeFor[json.RawMessage]()
+	timeType      = reflect.TypeFor[time.Time]()
+	durationType  = reflect.TypeFor[time.Duration]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// of returns the schema of what encoding/json makes of a type, or takes for it. In an
+// answer a field is there unless it may be left out.
+func (s schemas) of(t reflect.Type, answer bool) object {
+	switch {
+	case t == valueType || t == rawType || t.Kind() == reflect.Interface:
+		return object{}
+	case t == timeType:
+		return object{"type": "string", "format": "date-time"}
+	case t == durationType:
+		return object{"type": "integer", "description": "nanoseconds"}
+	case t.Implements(textMarshaler):
+		return text
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return s.of(t.Elem(), answer)
+	case reflect.Bool:
+		return boolean
+	case reflect.String:
+		return text
+	case reflect.Float64:
+		return object{"type": "number"}
+	case reflect.Slice, reflect.Array:
+		return object{"type": "array", "items": s.of(t.Elem(), answer)}
+	case reflect.Map:
+		return object{"type": "object", "additionalProperties": s.of(t.Elem(), answer)}
+	case reflect.Struct:
+		return s.named(t, answer)
+	default: // integers
+		o := object{"type": "integer"}
+		if t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64 {
+			o["minimum"] = 0
+		}
+		return o
+	}
+}
+
+func (s schemas) named(t reflect.Type, answer bool) object {
+	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+	if pkg := path.Base(t.PkgPath()); pkg != "api" {
+		name = pkg + "." + name
+	}
+	if _, known := s[name]; !known {
+		s[name] = nil // it may hold itself
+		properties, required := object{}, []string{}
+		s.fields(t, answer, properties, &required)
+		o := object{"type": "object", "properties": properties}
+		if answer {
+			o["required"] = slices.Sorted(slices.Values(required))
+		} else {
+			o["additionalProperties"] = false
+		}
+		s[name] = o
+	}
+	return object{"$ref": "#/components/schemas/" + name}
+}
+
+func (s schemas) fields(t reflect.Type, answer bool, properties object, required *[]string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && tag == "":
+			s.fields(f.Type, answer, properties, required)
+		case f.IsExported() && tag != "-":
+			name := cmp.Or(tag, f.Name)
+			properties[name] = s.of(f.Type, answer)
+			if !strings.Contains(options, "omit") {
+				*required = append(*required, name)
+			}
+		}
+	}
+}
