@@ -337,7 +337,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Respons
 		w.WriteHeader(status)
 		return
 	}
-	body, err := json.Marshal(res.Body)
+	body, err := encoded(res.Body)
 	if err != nil {
 		h.fail(w, err)
 		return
@@ -347,6 +347,14 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Respons
 		w.WriteHeader(http.StatusCreated)
 	}
 	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
+}
+
+// encoded is json.Marshal, which would look at what a value encodes to once more.
+func encoded(v any) ([]byte, error) {
+	if v, ok := v.(crdt.Value); ok {
+		return v.AppendJSON(nil)
+	}
+	return json.Marshal(v)
 }
 
 func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {

@@ -39,7 +39,11 @@ func (h *handler) watch(op api.Operation) http.HandlerFunc {
 			return
 		}
 		defer sub.Close()
-		h.stream(w, r, sub)
+		w.Header().Set("Content-Type", eventStream)
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodHead { // which has no end to wait for
+			h.stream(w, r, sub)
+		}
 	}
 }
 
@@ -76,8 +80,6 @@ func (h *handler) subscribe(r *http.Request, op *api.Operation) (*agent.Subscrip
 
 // stream sends the events of sub for as long as the client takes them.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subscription) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
 	send := func(format string, args ...any) error {
 		if err := out.SetWriteDeadline(time.Now().Add(eventWrite)); err != nil {
