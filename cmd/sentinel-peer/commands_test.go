@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +58,44 @@ func checkExample(t *testing.T, root *cobra.Command, line string) {
 			if isFlag && cmd.Flags().Lookup(name) == nil {
 				t.Errorf("%q: %s has no flag --%s", line, cmd.CommandPath(), name)
 			}
+		}
+	}
+}
+
+// docs/cli.md names every command, and every exit code.
+func TestTheManualNamesEveryCommand(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "| `") {
+			rows = append(rows, strings.NewReplacer("|", " ", `\`, " ", "`", " ", ",", " ").Replace(line))
+		}
+	}
+	named := func(words ...string) bool {
+		return slices.ContainsFunc(rows, func(row string) bool {
+			have := strings.Fields(row)
+			return !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(have, w) })
+		})
+	}
+	for _, cmd := range newRoot().Commands() {
+		if cmd.Hidden {
+			continue
+		}
+		if !named(cmd.Name()) {
+			t.Errorf("docs/cli.md does not name %s", cmd.Name())
+		}
+		for _, sub := range cmd.Commands() {
+			if !named(cmd.Name(), sub.Name()) {
+				t.Errorf("docs/cli.md does not name %s %s", cmd.Name(), sub.Name())
+			}
+		}
+	}
+	for _, code := range []int{exitOther, exitUsage, exitNotFound, exitConflict, exitNotAllowed, exitUnreachable, exitTimeout, exitUnhealthy} {
+		if !strings.Contains(string(text), fmt.Sprintf("\n| %d | ", code)) {
+			t.Errorf("docs/cli.md does not say what exit code %d means", code)
 		}
 	}
 }

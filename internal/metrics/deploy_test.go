@@ -1,10 +1,12 @@
 package metrics
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,5 +62,26 @@ func TestWhatIsDeployedAsksForMetricsThatExist(t *testing.T) {
 			t.Errorf("panel %+v", p)
 		}
 		ids[p.ID] = true
+	}
+}
+
+// Each alert has its line in docs/operations.md.
+func TestOperationsSayWhatToDoAboutEachAlert(t *testing.T) {
+	alerts, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)alert: (\w+)$`).FindAllSubmatch(alerts, -1)
+	for _, name := range names {
+		if !bytes.Contains(text, slices.Concat([]byte("`"), name[1], []byte("`"))) {
+			t.Errorf("docs/operations.md does not speak of %s", name[1])
+		}
+	}
+	if len(names) < 10 {
+		t.Errorf("only %d alerts", len(names))
 	}
 }
