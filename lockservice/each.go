@@ -91,7 +91,11 @@ func (s *Session) ConfirmEach(ctx context.Context, leases []*Lease) []error {
 func (l *Lease) confirmed(ctx context.Context, round uint64) error {
 	for {
 		l.mu.Lock()
-		over, done, renewed := l.over, l.round >= round, l.renewed
+		over, done := l.over, l.round >= round
+		var renewed <-chan struct{}
+		if !over && !done {
+			renewed = l.renewal()
+		}
 		l.mu.Unlock()
 		switch {
 		case over:

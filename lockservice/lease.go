@@ -29,13 +29,13 @@ type Lease struct {
 	deadline time.Duration
 	round    uint64 // the latest that extended it
 	over     bool
-	renewed  chan struct{} // closed when the lease is extended or ends
+	renewed  chan struct{} // closed when the lease is extended or ends; nil if nobody waits for it
 }
 
 // hold makes a lease of a grant. It is called with Session.mu held.
 func (s *Session) hold(w *caller, r Result) *Lease {
 	l := &Lease{s: s, id: r.ID, name: w.Lock, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
-		deadline: r.Deadline, left: make(chan struct{}), renewed: make(chan struct{})}
+		deadline: r.Deadline, left: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(w.ctx))
 	l.mu.Lock()
 	l.timer = time.AfterFunc(l.remaining(), l.check)
@@ -48,7 +48,8 @@ func (s *Session) hold(w *caller, r Result) *Lease {
 // to stop.
 func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecond) }
 
-// extend moves the deadline. It is called with Session.mu held.
+// extend moves the deadline; the timer comes at the old one and goes on. It is called
+// with Session.mu held.
 func (l *Lease) extend(deadline time.Duration, round uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,9 +58,26 @@ func (l *Lease) extend(deadline time.Duration, round uint64) {
 		return
 	}
 	l.deadline, l.round = l.deadline+more, max(l.round, round)
-	l.timer.Reset(left + more)
-	close(l.renewed)
-	l.renewed = make(chan struct{})
+	l.tell()
+}
+
+// renewal returns what is closed when the lease is extended or ends. It is called with
+// mu held.
+func (l *Lease) renewal() <-chan struct{} {
+	if l.renewed == nil {
+		l.renewed = make(chan struct{})
+		if l.over {
+			close(l.renewed)
+		}
+	}
+	return l.renewed
+}
+
+func (l *Lease) tell() {
+	if l.renewed != nil {
+		close(l.renewed)
+		l.renewed = nil
+	}
 }
 
 // check ends the lease when its time has come, whatever the network does.
@@ -89,7 +107,7 @@ func (l *Lease) end(cause error) {
 	l.over = true
 	if first {
 		l.timer.Stop()
-		close(l.renewed)
+		l.tell()
 	}
 	l.mu.Unlock()
 	if !first {
@@ -153,7 +171,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 	ctx, cancel := l.s.bound(ctx)
 	defer cancel()
 	l.mu.Lock()
-	renewed := l.renewed
+	renewed := l.renewal()
 	l.mu.Unlock()
 	var err error
 	l.s.do(func(t Time) { err = l.s.node.Renew(t, l.id) })

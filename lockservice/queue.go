@@ -57,7 +57,7 @@ func (o *owner) advance(t Time, l *owned) {
 	o.schedule(t, l)
 }
 
-// schedule sets the next review of a lock, or forgets it.
+// schedule sees to the next review of a lock, which may come early, or forgets it.
 func (o *owner) schedule(t Time, l *owned) {
 	if len(l.queue) == 0 && len(l.holders) == 0 {
 		o.n.alarms.stop(&l.alarm)
@@ -73,7 +73,7 @@ func (o *owner) schedule(t Time, l *owned) {
 	for _, b := range l.holders {
 		at = min(at, b.until)
 	}
-	o.n.alarms.set(&l.alarm, max(at, t.Mono+1))
+	o.n.alarms.by(&l.alarm, max(at, t.Mono+1))
 }
 
 // review drops what has run out, and goes on.
