@@ -7,7 +7,7 @@ import (
 )
 
 // HTTP adds the metrics of a server, which stats returns.
-func (m *Metrics) HTTP(stats func() httpapi.Stats) { m.registry.MustRegister(httpCollector(stats)) }
+func (m *Metrics) HTTP(stats func() httpapi.Stats) { m.register(httpCollector(stats)) }
 
 type httpCollector func() httpapi.Stats
 
