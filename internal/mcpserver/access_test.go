@@ -192,3 +192,15 @@ func TestCloseEndsStreamsAndWaits(t *testing.T) {
 		}
 	}
 }
+
+func TestSessionsAreBounded(t *testing.T) {
+	x := serve(t, nil)
+	x.server.most = 20
+	const greeting = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`
+	for i := range x.server.most + 1 {
+		res, text := x.post(greeting)
+		if full := i == x.server.most; full != (res.StatusCode == http.StatusServiceUnavailable) {
+			t.Fatalf("session %d: %d %s", i+1, res.StatusCode, text)
+		}
+	}
+}

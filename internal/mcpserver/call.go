@@ -59,17 +59,15 @@ func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 // handler makes a tool one of the SDK's.
 func (s *Server) handler(t *tool) mcp.ToolHandler {
 	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		ctx, done, err := s.enter(ctx)
-		if err != nil {
-			return nil, err
-		}
+		ctx, done := s.until(ctx)
 		defer done()
 		c := &call{args: parse(req.Params.Arguments, t.known()), s: s, ctx: ctx, grant: api.GrantOf(ctx)}
 		c.writer = authorOf(req, c.grant)
 		cancel := c.within(maxWait)
 		defer cancel()
 		var out fields
-		if err = c.fault; err == nil {
+		err := c.fault
+		if err == nil {
 			out, err = t.run(c)
 			err = cmp.Or(c.fault, err)
 		}
@@ -86,17 +84,11 @@ func (s *Server) handler(t *tool) mcp.ToolHandler {
 
 var errStopping = errors.New("the daemon is stopping; try again in a few seconds")
 
-// enter begins to serve a request: Close ends its waits, and waits for it.
-func (s *Server) enter(ctx context.Context) (context.Context, func(), error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing.Err() != nil {
-		return nil, nil, errStopping
-	}
-	s.running.Add(1)
+// until returns a context that also ends when the server closes.
+func (s *Server) until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.closing, cancel)
-	return ctx, func() { stop(); cancel(); s.running.Done() }, nil
+	return ctx, func() { stop(); cancel() }
 }
 
 // author is who wrote a key through a tool.

@@ -33,11 +33,6 @@ type feed struct {
 }
 
 func (s *Server) subscribe(ctx context.Context, req *mcp.SubscribeRequest) error {
-	ctx, done, err := s.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	key, err := keyOfURI(req.Params.URI)
 	if err != nil {
 		return err
@@ -54,16 +49,20 @@ func (s *Server) subscribe(ctx context.Context, req *mcp.SubscribeRequest) error
 	case len(uris) >= maxSubscriptions:
 		return errors.New("this session has too many subscriptions; end some")
 	}
-	if err := s.feed(req.Params.URI, key); err != nil {
-		return err
-	}
 	if uris == nil {
+		if !s.begin(&s.streams) {
+			return errStopping
+		}
 		uris = map[string]bool{}
 		s.feeds.subs[req.Session] = uris
-		s.streams.Go(func() { // a session that ends does not unsubscribe
+		go func() { // a session that ends does not unsubscribe
+			defer s.streams.Done()
 			_ = req.Session.Wait()
 			s.feeds.forget(req.Session)
-		})
+		}()
+	}
+	if err := s.feed(req.Params.URI, key); err != nil {
+		return err
 	}
 	uris[req.Params.URI] = true
 	return nil
@@ -77,15 +76,19 @@ func (s *Server) feed(uri, key string) error {
 		if len(s.feeds.by) >= maxFeeds {
 			return errors.New("too many resources are watched here; try again later, or use memory_watch")
 		}
+		if !s.begin(&s.streams) {
+			return errStopping
+		}
 		ctx, stop := context.WithCancel(s.closing)
 		sub, err := s.cfg.Agent.Watch(ctx, literal(key), agent.Buffer(1)) // what it lags behind is one update
 		if err != nil {
 			stop()
+			s.streams.Done()
 			return err
 		}
 		f = &feed{stop: stop}
 		s.feeds.by[uri] = f
-		s.streams.Go(func() { s.tell(ctx, sub, uri) })
+		go s.tell(ctx, sub, uri)
 	}
 	f.sessions++
 	return nil
@@ -93,6 +96,7 @@ func (s *Server) feed(uri, key string) error {
 
 // tell turns events into updates, however many there are.
 func (s *Server) tell(ctx context.Context, sub *agent.Subscription, uri string) {
+	defer s.streams.Done()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for range sub.C() {

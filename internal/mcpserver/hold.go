@@ -28,34 +28,36 @@ type holds struct {
 // maxHolds bounds the leases held for agents.
 const maxHolds = 10_000
 
-// hold renews a lease that lasts for ttl until its time has come, then ends it. The
-// caller is within a request, so that Close has not yet begun to wait.
+// hold renews a lease that lasts for ttl until its time has come, then ends it.
 func (s *Server) hold(lease string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
 	s.holds.mu.Lock()
 	if len(s.holds.by) >= maxHolds {
 		s.holds.mu.Unlock()
 		return &failure{Code: "locks-full", Text: "this daemon holds no more leases for agents", Hint: "release what you do not need, and try again"}
 	}
+	if !s.begin(&s.running) {
+		s.holds.mu.Unlock()
+		return errStopping
+	}
 	ctx, stop := context.WithCancel(s.closing)
 	h.touched, h.stop = make(chan struct{}, 1), stop
 	s.holds.by[lease] = h
 	s.holds.mu.Unlock()
-	s.running.Go(func() {
-		defer stop()
-		s.keep(ctx, h, max(ttl/3, 50*time.Millisecond), renew)
-		over := ctx.Err() == nil // else it was given back, or all ends
-		s.holds.drop(lease)
-		if over {
+	go func() {
+		defer s.running.Done()
+		defer s.holds.drop(lease)
+		if s.keep(ctx, h, max(ttl/3, 50*time.Millisecond), renew) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
-			_ = end(ctx) // it has run out by itself if this fails
+			_ = end(ctx) // it runs out by itself if this fails
 		}
-	})
+	}()
 	return nil
 }
 
-// keep returns when the hold has lasted long enough, or its lease is lost.
-func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew func(context.Context) error) {
+// keep renews until the hold has lasted long enough, true, or the lease was lost or given
+// back.
+func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew func(context.Context) error) bool {
 	end := time.NewTimer(h.last)
 	defer end.Stop()
 	tick := time.NewTicker(every)
@@ -65,16 +67,16 @@ func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew f
 		case <-h.touched:
 			end.Reset(h.last)
 		case <-tick.C:
-			ctx, cancel := context.WithTimeout(ctx, callTimeout)
-			err := renew(ctx)
+			within, cancel := context.WithTimeout(ctx, callTimeout)
+			err := renew(within)
 			cancel()
-			if err != nil && !errors.Is(err, lockservice.ErrUnavailable) && ctx.Err() == nil {
-				return
+			if err != nil && !errors.Is(err, lockservice.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+				return false
 			}
 		case <-end.C:
-			return
+			return true
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }

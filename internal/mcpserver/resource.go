@@ -45,10 +45,7 @@ func (s *Server) addResources() {
 // reader makes a resource one of the SDK's.
 func (s *Server) reader(show func(c *call, uri string) (any, error)) mcp.ResourceHandler {
 	return func(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
-		ctx, done, err := s.enter(ctx)
-		if err != nil {
-			return nil, err
-		}
+		ctx, done := s.until(ctx)
 		defer done()
 		c := &call{args: &args{}, s: s, ctx: ctx, grant: api.GrantOf(ctx)}
 		defer c.within(0)()

@@ -35,8 +35,9 @@ const (
 	stateless = "2026-07-28"
 )
 
-// Server serves MCP for one peer. It is an http.Handler for one path, that expects the
-// grant of its caller in the context of each request (api.WithGrant).
+// Server serves MCP for one peer. It is an http.Handler for one path, that stands behind
+// the checks of internal/httpapi: of hosts, origins and tokens. The grant of each caller
+// is in the context of the request (api.WithGrant).
 type Server struct {
 	cfg   Config
 	mcp   *mcp.Server
@@ -46,17 +47,19 @@ type Server struct {
 	holds holds
 	feeds feeds
 
-	mu      sync.Mutex // orders running.Add and closing
+	most int // sessions
+
+	mu      sync.Mutex // orders Add and closing
 	closing context.Context
 	close   context.CancelFunc
 	running sync.WaitGroup // requests and holds
-	streams sync.WaitGroup // feeds
+	streams sync.WaitGroup // feeds, and waits for the end of sessions
 }
 
 // New returns a server. Close it before its agent.
 func New(cfg Config) *Server {
 	closing, stop := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, closing: closing, close: stop, reads: reads{by: map[string]uint64{}}}
+	s := &Server{cfg: cfg, most: maxSessions, closing: closing, close: stop, reads: reads{by: map[string]uint64{}}}
 	s.holds.by = map[string]*hold{}
 	s.feeds.by, s.feeds.subs = map[string]*feed{}, map[*mcp.ServerSession]map[string]bool{}
 	quiet := slog.New(demoted{cfg.Logger.Handler()})
@@ -77,10 +80,10 @@ func New(cfg Config) *Server {
 	s.mcp.AddReceivingMiddleware(granted)
 	serving := func(*http.Request) *mcp.Server { return s.mcp }
 	s.http = mcp.NewStreamableHTTPHandler(serving, &mcp.StreamableHTTPOptions{
-		JSONResponse: true, Logger: quiet, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxBody,
+		JSONResponse: true, Logger: quiet, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxBody, DisableLocalhostProtection: true,
 	})
 	s.plain = mcp.NewStreamableHTTPHandler(serving, &mcp.StreamableHTTPOptions{
-		Stateless: true, JSONResponse: true, Logger: quiet, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
+		Stateless: true, JSONResponse: true, Logger: quiet, MaxRequestBodyBytes: maxBody, DisableLocalhostProtection: true, PropagateRequestCancellation: true,
 	})
 	return s
 }
@@ -91,22 +94,28 @@ Two writers of one key: the later one wins, unless you pass if_version. What onl
 
 // ServeHTTP serves the streamable HTTP transport of MCP.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.closing.Err() != nil {
+	if !s.begin(&s.running) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	over := sync.OnceFunc(s.running.Done)
+	defer over()
 	w = &prompt{ResponseWriter: w, out: http.NewResponseController(w)}
 	next := s.http
 	if r.Header.Get("Mcp-Protocol-Version") >= stateless {
 		next = s.plain
-	} else if r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" && s.sessions() >= maxSessions {
+	} else if r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" && s.sessions() >= s.most {
 		http.Error(w, "too many sessions; end some, or wait until idle ones have run out", http.StatusServiceUnavailable)
 		return
 	}
 	// The SDK hands a call what the verifier of its request's token returned, and no
 	// other part of the request's context.
 	ctx := r.Context()
+	if r.Method == http.MethodGet {
+		over() // it ends with its session
+	}
 	if r.Header.Get("Mcp-Method") == "subscriptions/listen" { // ends with its request only
+		over()
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
@@ -115,6 +124,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.Clone(ctx)
 	r.Header.Set("Authorization", "Bearer verified")
 	auth.RequireBearerToken(verified, &auth.RequireBearerTokenOptions{AllowMissingExpiration: true})(next).ServeHTTP(w, r)
+}
+
+// begin adds something that Close waits for, unless it has begun to.
+func (s *Server) begin(what *sync.WaitGroup) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Err() != nil {
+		return false
+	}
+	what.Add(1)
+	return true
 }
 
 func (s *Server) sessions() (n int) {
@@ -147,26 +167,28 @@ func granted(next mcp.MethodHandler) mcp.MethodHandler {
 	}
 }
 
-// Close ends waits and subscriptions, lets calls under way answer within ctx, and ends
-// all sessions. No goroutine is left. What was held for agents ends with its TTL.
+// Close ends waits and subscriptions, has calls under way answered, and ends all
+// sessions; no goroutine is left then. What is under way after ctx ends with its
+// connection. What was held for agents ends with its TTL.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.close()
 	s.mu.Unlock()
 	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
-	var err error
+	go func() {
+		defer close(done)
+		s.running.Wait()
+		for session := range s.mcp.Sessions() {
+			_ = session.Close() // its client is gone if this fails
+		}
+		s.streams.Wait()
+	}()
 	select {
 	case <-done:
+		return nil
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	for session := range s.mcp.Sessions() {
-		_ = session.Close() // its client is gone if this fails
-	}
-	<-done
-	s.streams.Wait()
-	return err
 }
 
 // demoted logs what the SDK has to say as debugging.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +254,52 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	<-renewed
 	if h.last != 2*time.Minute {
 		t.Errorf("held for %v", h.last)
+	}
+}
+
+// A lease that is given back by another way is not held any more, and neither is one
+// whose time is over.
+func TestAHoldEndsWithItsLease(t *testing.T) {
+	x := serve(t, nil)
+	s := x.connect("", nil)
+	held := func() int {
+		x.server.holds.mu.Lock()
+		defer x.server.holds.mu.Unlock()
+		return len(x.server.holds.by)
+	}
+	leases := func() []api.Lease {
+		res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Body.(api.Locks).Leases
+	}
+	soon := func(what string, met func() bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); !met(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
+		}
+	}
+	lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
+	if _, err := api.Find("lock_release").Do(t.Context(), x.agent, api.Request{Key: "a", Query: url.Values{"lease": {lease}}, Leases: x.server.cfg.Leases}); err != nil {
+		t.Fatal(err)
+	}
+	soon("what was given back is held", func() bool { return held() == 0 })
+	x.good(s, "lock_acquire", `{"name":"b","hold_s":0.1}`)
+	if n := len(leases()); n != 1 {
+		t.Fatalf("%d leases", n)
+	}
+	left := leases()
+	soon("what is over is held", func() bool {
+		if now := leases(); len(now) > 0 {
+			left = now
+		}
+		return held() == 0
+	})
+	if d, _ := time.ParseDuration(left[0].Remaining); d < 100*time.Millisecond {
+		t.Errorf("the lease ran out, and was not given back: %v", left)
 	}
 }
 
