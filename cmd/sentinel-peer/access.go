@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"net"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -52,6 +54,15 @@ func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
 	}
 	a.open = a.tokens != nil && (a.certificate != nil || e.plain)
 	return a, nil
+}
+
+// names are those that the daemon at addr answers to.
+func (e *endpoint) names(addr string) []string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return e.hosts
+	}
+	return append(slices.Clip(e.hosts), host)
 }
 
 // reload reads the files again, if there are some. What is refused changes nothing, and

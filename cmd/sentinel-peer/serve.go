@@ -178,7 +178,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	server := httpapi.Serve(l, httpapi.Config{
 		Agent: a, Leases: leases, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults,
 		Mounts: mounts, Public: public,
-		Tokens: access.tokens, Certificate: access.certificate, Hosts: d.serve.hosts, Limits: httpapi.Limits{Rate: d.serve.rate},
+		Tokens: access.tokens, Certificate: access.certificate, Hosts: d.serve.names(d.http), Limits: httpapi.Limits{Rate: d.serve.rate},
 	})
 	m.HTTP(server.Stats)
 	notify("READY=1")
