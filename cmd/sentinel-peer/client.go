@@ -149,7 +149,7 @@ func clientCommands() []*cobra.Command {
 		}
 		return cmd
 	}
-	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.task(add), c.worker(add), c.queue(add), c.lock(add), c.locks(add), c.status(add), c.members(add), c.forget(add), c.stats(add), c.conflicts(add)}
+	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.task(add), c.worker(add), c.queue(add), c.lock(add), c.locks(add), c.status(add), c.top(add), c.members(add), c.forget(add), c.stats(add), c.conflicts(add)}
 }
 
 type register func(*cobra.Command, func(*cobra.Command, []string) error) *cobra.Command

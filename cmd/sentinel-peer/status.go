@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,8 +37,10 @@ peer because another one is down.`,
 		if c.output != "table" {
 			err = c.show(l, "", nil)
 		} else {
-			fmt.Fprintln(c.out, verdictColor(l.Healthy, onTerminal(c.out))(l.Verdict))
-			err = l.write(c.out, time.Now())
+			fmt.Fprintln(c.out, verdictColor(l.Healthy, onTerminal(c.out))(printable(l.Verdict)))
+			var rest strings.Builder
+			_ = l.write(&rest, time.Now()) // a builder takes everything
+			_, err = fmt.Fprint(c.out, printable(rest.String()))
 		}
 		if err == nil && !l.Healthy {
 			err = unhealthy(errShown)
