@@ -2,9 +2,11 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
@@ -105,5 +107,67 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 		if l := ask("worker_list").([]Worker); len(l) != 1 || l[0].ID != "w1" {
 			t.Errorf("workers: %+v", l)
 		}
+	})
+}
+
+// What an operation writes lies below the key that its right names, so that a grant of
+// just that is enough, and covers all of it.
+func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		sub, err := peers[0].Watch(t.Context(), "**")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		f := func(name string, r Request, body string) Response {
+			t.Helper()
+			op := Find(name)
+			r.Body = []byte(body)
+			right := op.Right(r)
+			res, err := op.Do(WithGrant(t.Context(), &Grant{"ci", []Right{right}}), peers[0], r)
+			if err != nil {
+				t.Errorf("%s with %s: %v", name, right, err)
+			}
+			synctest.Wait()
+			for {
+				select {
+				case e := <-sub.C():
+					if !below(e.Key, right.Key) {
+						t.Errorf("%s with %s wrote %s", name, right, e.Key)
+					}
+					synctest.Wait()
+					continue
+				default:
+				}
+				return res
+			}
+		}
+		f("kv_put", Request{Key: "k"}, `1`)
+		f("kv_delete", Request{Key: "k"}, ``)
+		f("kv_patch", Request{Key: "o"}, `{"f":1}`)
+		f("set_update", Request{Key: "s"}, `{"add":[1]}`)
+		f("counter_add", Request{Key: "c"}, `{"add":1}`)
+		f("task_set_state", Request{ID: "1"}, `{"f":1}`)
+		f("task_set_progress", Request{ID: "1"}, `{"progress":1,"status":"s"}`)
+		f("agent_coordinate", Request{ID: "1", Agent: "me"}, `{"role":"r"}`)
+		f("task_delete", Request{ID: "1"}, ``)
+		f("worker_set_status", Request{ID: "w"}, `{"status":"busy"}`)
+		f("worker_set_capacity", Request{ID: "w"}, `{"capacity":1}`)
+		f("worker_heartbeat", Request{ID: "w"}, ``)
+		f("worker_delete", Request{ID: "w"}, ``)
+		f("queue_set", Request{}, `{"pending":["a"]}`)
+		f("assignments_set", Request{}, `{"w":["a"]}`)
+		f("metrics_set", Request{}, `{"m":1}`)
+		f("work_enqueue", Request{Queue: "q"}, `{"value":1,"id":"i"}`)
+		claims, _ := f("work_claim", Request{Queue: "q", Leases: NewLeases()}, ``).Body.(Claims)
+		if len(claims.Items) != 1 {
+			t.Fatalf("%+v", claims)
+		}
+		c := claims.Items[0]
+		f("work_complete", Request{Queue: "q", ID: "i"}, fmt.Sprintf(`{"lease":%q,"token":%d}`, c.Lease, c.Token))
+		f("work_pause", Request{Queue: "q"}, ``)
+		f("work_resume", Request{Queue: "q"}, ``)
+		f("work_drain", Request{Queue: "q"}, ``)
+		f("work_purge", Request{Queue: "q"}, ``)
 	})
 }
