@@ -3,10 +3,10 @@ package agent
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/backlog"
 )
 
 // subscriptionBytes bounds the keys and values that wait for one subscriber.
@@ -20,25 +20,25 @@ type Subscription struct {
 	a        *Agent
 	pattern  crdt.Pattern
 	out      chan Event
-	limit    int
 	snapshot bool
 	from     Cursor
 	resumed  []Event // what the history had, to be sent first; bounded by it
 	stop     context.CancelFunc
-	missed   atomic.Uint64
 	wake     chan struct{}
 
-	mu     sync.Mutex // guards what follows
-	queue  []Event
-	bytes  int // of queue
-	lagged bool
+	mu    sync.Mutex // guards what follows
+	queue backlog.Queue[Event]
 }
 
 // C delivers the events. It is closed when the subscription ends.
 func (s *Subscription) C() <-chan Event { return s.out }
 
 // Missed returns how many events were replaced by snapshots so far.
-func (s *Subscription) Missed() uint64 { return s.missed.Load() }
+func (s *Subscription) Missed() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.Missed()
+}
 
 // Close ends the subscription. It may be called again.
 func (s *Subscription) Close() { s.stop() }
@@ -51,7 +51,9 @@ func (s *Subscription) resume(w *watchers) {
 	if ok {
 		s.resumed, ok = w.history.since(s.from.seq, s.pattern.Match)
 	}
-	s.lagged = !ok
+	if !ok {
+		s.queue.Lag()
+	}
 }
 
 // run delivers until ctx ends. Only it sends on out.
@@ -95,18 +97,7 @@ func (s *Subscription) deliver(ctx context.Context) bool {
 func (s *Subscription) next() (e Event, ok, lagged bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lagged {
-		s.lagged = false
-		return Event{}, false, true
-	}
-	if len(s.queue) == 0 {
-		return Event{}, false, false
-	}
-	e = s.queue[0]
-	s.queue[0] = Event{} // its values are the subscriber's alone now
-	s.queue = s.queue[1:]
-	s.bytes -= e.size()
-	return e, true, false
+	return s.queue.Next()
 }
 
 func (s *Subscription) send(ctx context.Context, e Event) bool {
@@ -154,16 +145,7 @@ func (s *Subscription) leave() {
 // offer queues an event. Past its limit the queue is given up for a snapshot.
 func (s *Subscription) offer(e Event) {
 	s.mu.Lock()
-	switch {
-	case s.lagged:
-		s.missed.Add(1)
-	case len(s.queue) >= s.limit || s.bytes+e.size() > subscriptionBytes:
-		s.missed.Add(uint64(len(s.queue)) + 1)
-		s.queue, s.bytes, s.lagged = nil, 0, true
-	default:
-		s.queue = append(s.queue, e)
-		s.bytes += e.size()
-	}
+	s.queue.Offer(e, e.size())
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:

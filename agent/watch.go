@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/backlog"
 )
 
 // Cause says what an Event tells.
@@ -79,7 +80,7 @@ func WithSnapshot() WatchOption { return func(s *Subscription) { s.snapshot = tr
 func FromCursor(c Cursor) WatchOption { return func(s *Subscription) { s.from = c } }
 
 // Buffer sets how many events the subscriber may be behind, at least one.
-func Buffer(n int) WatchOption { return func(s *Subscription) { s.limit = max(n, 1) } }
+func Buffer(n int) WatchOption { return func(s *Subscription) { s.queue.Limit = max(n, 1) } }
 
 // watchers is everyone who listens, and the history for those who resume.
 type watchers struct {
@@ -103,7 +104,7 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 		return nil, fmt.Errorf("watch: %w", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	s := &Subscription{a: a, pattern: p, out: make(chan Event), limit: a.cfg.WatchBuffer, stop: stop, wake: make(chan struct{}, 1)}
+	s := &Subscription{a: a, pattern: p, out: make(chan Event), queue: backlog.Queue[Event]{Limit: a.cfg.WatchBuffer, Bytes: subscriptionBytes}, stop: stop, wake: make(chan struct{}, 1)}
 	for _, o := range opts {
 		o(s)
 	}

@@ -65,6 +65,11 @@
 //	H2  who stopped is active nowhere, once twice its time and what delays messages is over
 //	H3  healed, who beats is active on every peer within the bound
 //
+// Of subscribers that take their time, whose queue is that of internal/backlog:
+//
+//	R1  a key's changes come in order, each from what was told before
+//	R2  who has heard all there is knows what its peer told, also if it lagged
+//
 // The reference model is a few lines for each type, over every acknowledged write and
 // what its writer had seen; it knows nothing of records, pasts or checksums. Where
 // the rules leave two answers open (a delete that its reader has only been told of),

@@ -54,6 +54,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.queues(seed)
 	d.script = drawLocks(d)
 	d.script = drawBeats(d)
+	d.script = drawReaders(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }

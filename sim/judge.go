@@ -403,6 +403,7 @@ func (j *judge) final() {
 			p.r.Tick(p.wall()) // what expired is told
 			p.carry()
 		}
+		p.settleReaders()
 		content := p.content()
 		for _, key := range sortedKeys(content) {
 			if p.shadow[key] != content[key] && !p.held() {

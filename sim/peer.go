@@ -44,7 +44,8 @@ type Peer struct {
 	voters   lockservice.Voters // as it is configured
 	boots    uint64             // lives of its lock machine
 	frozen   time.Duration      // since when its clock for leases stands still
-	shadow   map[string]string  // what the changes told so far, as shown says it
+	readers  []*reader
+	shadow   map[string]string // what the changes told so far, as shown says it
 
 	// OnChange, if set, hears each change of a key as a subscriber would. It may
 	// write. A lazy change's value is to be read with Get.
@@ -310,6 +311,11 @@ func (p *Peer) carry() {
 
 func (p *Peer) carryOut(rd replica.Ready) {
 	p.c.judge.saw(p, rd.Changes)
+	if len(rd.Changes) > 0 {
+		for _, r := range p.readers {
+			r.hear(rd.Changes)
+		}
+	}
 	p.work.told(rd.Changes)
 	for _, e := range rd.Envelopes {
 		p.sent += uint64(len(e.Frame))

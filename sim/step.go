@@ -38,6 +38,7 @@ import (
 //	2 beat WORKER 10s          it lives for so long, by peer 2
 //	2 host WORKER 10s          it lives as long as peer 2; so long do others believe it
 //	2 bye WORKER
+//	2 watch 8 50ms             a subscriber takes so long for a change; up to 8 wait for it
 //	voters 1-3                 all reload, with these for voters
 //	freeze 2                   its clock for leases stands still, until calm
 //	lose 0.2   calm            share of packets lost from here on; no faults
@@ -268,6 +269,8 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 		return func() { p.fill(0, n) }, nil
 	case len(words) > 1 && slices.Contains(queueVerbs, words[1]):
 		return c.compileQueue(p, words[1:])
+	case len(words) > 1 && words[1] == "watch":
+		return c.compileWatch(p, words[2:])
 	case len(words) > 1 && slices.Contains(beatVerbs, words[1]):
 		return c.compileBeat(p, words[1], words[2:])
 	case len(words) > 1 && slices.Contains(lockVerbs, words[1]):

@@ -18,6 +18,7 @@ const module = "github.com/sentinel-peer/sentinel-peer/"
 // floors says how high each package stands; it imports only from below.
 var floors = map[string]int{
 	"internal/wire":           0,
+	"internal/backlog":        0,
 	"clock":                   1,
 	"crdt":                    2,
 	"crdt/crdttest":           3,
@@ -67,7 +68,7 @@ var homes = map[string][]string{
 
 // pure packages decide; the shell acts. They may not import these.
 var (
-	pure = []string{"internal/wire", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "sim"}
+	pure = []string{"internal/wire", "internal/backlog", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "sim"}
 	// shells are the files of pure packages that act all the same.
 	shells = []string{"lockservice/session.go", "lockservice/lease.go", "lockservice/line.go", "lockservice/lock.go", "lockservice/semaphore.go",
 		"lockservice/campaign.go", "lockservice/several.go", "lockservice/each.go", "lockservice/clock.go", "lockservice/clock_linux.go",

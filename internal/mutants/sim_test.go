@@ -54,6 +54,8 @@ var simulated = []mutant{
 		"e.writeState(in.now, w, p, theirs, true)", "e.writeState(in.now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
 		"p.early = p.early || in.early", "p.early = false", "", ""},
+	{"subscribers are told that they lag", "internal/backlog/queue.go",
+		"q.list, q.bytes, q.lagged = nil, 0, true", "q.list, q.bytes, q.lagged = nil, 0, false", "", ""},
 
 	{"a lease takes a majority", "lockservice/voters.go",
 		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "", ""},

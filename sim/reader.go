@@ -1,0 +1,196 @@
+package sim
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/backlog"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+// reader is a subscriber that takes its time. What waits for it is bounded as for those
+// of the agent: past its limit it hears that it lagged, forgets what it knew, and
+// looks at every key as it stands; what changes meanwhile waits behind that.
+type reader struct {
+	p     *Peer
+	life  *replica.Replica
+	limit int
+	pace  time.Duration
+	queue backlog.Queue[told]
+	state []string          // keys that it has yet to look at
+	holds map[string]string // what it takes each key for, as shown says it
+	exact bool              // nothing that waits is older than what it holds
+	busy  bool
+}
+
+// told is one change as a subscriber hears of it.
+type told struct {
+	key, old, now string
+	lazy          bool
+}
+
+// compileWatch reads "2 watch 8 50ms".
+func (c *Cluster) compileWatch(p *Peer, args []string) (func(), error) {
+	limit, err := strconv.Atoi(arg(args, 0))
+	if err != nil || limit < 1 {
+		return nil, errors.New("how many changes may wait is wanted, 1 or more")
+	}
+	pace, err := duration(args, 1)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		r := &reader{p: p, limit: limit, pace: pace}
+		p.readers = append(p.readers, r)
+		if p.up {
+			r.subscribe()
+		}
+	}, nil
+}
+
+// subscribe begins with every key as it stands.
+func (r *reader) subscribe() {
+	r.life, r.queue, r.busy = r.p.r, backlog.Queue[told]{Limit: r.limit, Bytes: math.MaxInt}, false
+	r.over()
+	r.wait()
+}
+
+// over forgets what the reader knew.
+func (r *reader) over() {
+	r.holds, r.exact = map[string]string{}, false
+	r.state = slices.Sorted(maps.Keys(r.p.content()))
+}
+
+// hear queues what a peer tells, as the agent does: of keys with many parts only the
+// last of several changes.
+func (r *reader) hear(changes []crdt.Change) {
+	if r.life != r.p.r {
+		r.subscribe()
+	}
+	last := lastChanges(changes)
+	for i, ch := range changes {
+		t := told{key: ch.Key, lazy: ch.Lazy}
+		switch {
+		case !ch.Lazy:
+			t.old, t.now = ch.Old.Raw(), ch.New.Raw()
+			t.lazy = ch.Cause == crdt.CauseExpired
+		case !last(i):
+			continue
+		default:
+			if e, ok := r.p.Get(ch.Key); ok {
+				t.now = shown(e)
+			}
+		}
+		r.queue.Offer(t, len(t.key)+len(t.old)+len(t.now))
+	}
+	r.wait()
+}
+
+// wait has the reader take something in its time.
+func (r *reader) wait() {
+	if r.busy {
+		return
+	}
+	r.busy = true
+	life, pace := r.life, r.pace
+	if r.p.paused {
+		pace = max(pace, 100*time.Millisecond)
+	}
+	r.p.c.At(r.p.c.now+pace, func() {
+		if r.life != life || r.p.r != life || !r.p.up {
+			return
+		}
+		r.busy = false
+		if r.p.paused || r.take() {
+			r.wait()
+		}
+	})
+}
+
+// take looks at the next thing there is, and reports whether there was one.
+func (r *reader) take() bool {
+	if len(r.state) > 0 {
+		key := r.state[0]
+		r.state = r.state[1:]
+		if e, ok := r.p.Get(key); ok {
+			r.holds[key] = shown(e)
+		}
+		return true
+	}
+	t, ok, lagged := r.queue.Next()
+	switch {
+	case lagged:
+		r.p.c.reached("a slow subscriber lagged")
+		r.over()
+	case ok:
+		if r.exact && !t.lazy && t.old != r.holds[t.key] {
+			r.p.c.judge.violate(r.p.index, "R1: a subscriber of %s hears that %s was %x, and heard before that it is %x", r.p.name, t.key, t.old, r.holds[t.key])
+		}
+		if r.holds[t.key] = t.now; t.now == "" {
+			delete(r.holds, t.key)
+		}
+	default:
+		r.caughtUp()
+		return false
+	}
+	return true
+}
+
+// caughtUp demands that who has heard all there is knows what its peer has told. What
+// it has looked at may be newer, while a disk writes or an end is yet to be told.
+func (r *reader) caughtUp() {
+	if r.exact || r.p.held() {
+		return
+	}
+	r.p.c.reached("a subscriber caught up")
+	r.exact = true
+	keys := maps.Clone(r.p.shadow)
+	maps.Copy(keys, r.holds)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if r.holds[key] == r.p.shadow[key] {
+			continue
+		}
+		now := ""
+		if e, ok := r.p.Get(key); ok {
+			now = shown(e)
+		}
+		if r.exact = false; r.holds[key] != now {
+			r.p.c.judge.violate(r.p.index, "R2: a subscriber of %s takes %s for %x; it is %x", r.p.name, key, r.holds[key], r.p.shadow[key])
+		}
+	}
+}
+
+// settleReaders has every reader hear what there is.
+func (p *Peer) settleReaders() {
+	for _, r := range p.readers {
+		if r.life == p.r && !p.held() {
+			r.exact = false // look once more
+			for r.take() {
+			}
+		}
+	}
+}
+
+// One seed of so many has slow readers, by a stream of draws of its own.
+const (
+	readersOneIn = 6
+	readerStream = 0x4ead
+)
+
+func drawReaders(d drawer) Script {
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, readerStream))
+	d.peers = d.script.Config.Peers
+	if !d.one(readersOneIn) {
+		return d.script
+	}
+	for range 1 + d.rng.IntN(2) {
+		d.step(d.up(d.script.Ends/4), "%d watch %d %v", d.peer(), 1+d.rng.IntN(24), time.Millisecond+d.up([]time.Duration{20 * time.Millisecond, time.Second}[d.rng.IntN(2)]))
+	}
+	return d.script
+}
