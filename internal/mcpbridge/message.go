@@ -25,7 +25,7 @@ const (
 	codeParse       = -32700
 	codeInvalid     = -32600
 	codeNoMethod    = -32601
-	codeUnreachable = -32000
+	codeUnavailable = -32000
 )
 
 // fault is why a line is no message.
@@ -94,13 +94,13 @@ func (m *message) failed(code int, text string) []byte {
 	return encode(map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": code, "message": text}})
 }
 
-// unreachable says that the daemon is out of reach: of a tool as its answer, which
-// agents see, else as an error.
-func (m *message) unreachable(text, hint string) []byte {
+// unavailable says that the daemon did not do it: of a tool as its answer, which agents
+// see, else as an error.
+func (m *message) unavailable(code, text, hint string) []byte {
 	if m.Method != "tools/call" {
-		return m.failed(codeUnreachable, text+"; "+hint)
+		return m.failed(codeUnavailable, text+"; "+hint)
 	}
-	out := map[string]any{"success": false, "error": text, "code": "unreachable", "hint": hint, "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")}
+	out := map[string]any{"success": false, "error": text, "code": code, "hint": hint, "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")}
 	return encode(map[string]any{"jsonrpc": "2.0", "id": m.ID, "result": map[string]any{
 		"content": []any{map[string]any{"type": "text", "text": string(encode(out))}}, "structuredContent": out, "isError": true}})
 }

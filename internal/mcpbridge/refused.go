@@ -32,18 +32,18 @@ func (b *bridge) refuse(m *message, err error) {
 	case ok && strings.HasPrefix(string(no.body), "JSON RPC not handled"):
 		b.write(m.failed(codeNoMethod, "method not found: "+m.Method))
 	case ok && (no.status == http.StatusUnauthorized || no.status == http.StatusForbidden):
-		b.write(m.unreachable(no.Error(), "the bridge needs a token that the daemon knows: see --token-file"))
+		b.write(m.unavailable("unauthorized", no.Error(), "the bridge needs a token that the daemon knows: see --token-file"))
 	case ok && no.status == http.StatusServiceUnavailable || ok && no.status == http.StatusTooManyRequests:
-		b.write(m.unreachable(no.Error(), "try again in a few seconds"))
+		b.write(m.unavailable("busy", no.Error(), "try again in a few seconds"))
 	case ok:
 		b.write(m.failed(codeInvalid, no.Error()))
 	case errors.Is(err, errNoSession):
 		b.write(m.failed(codeInvalid, err.Error()))
 	case unstarted(err):
-		b.write(m.unreachable("no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent'; this session goes on when it is there, so try again"))
+		b.write(m.unavailable("unreachable", "no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent'; this session goes on when it is there, so try again"))
 	case errors.Is(err, context.DeadlineExceeded):
-		b.write(m.unreachable("the daemon did not answer in time", "it may have done it: look before you try again"))
+		b.write(m.unavailable("timeout", "the daemon did not answer in time", "it may have done it: look before you try again"))
 	default:
-		b.write(m.unreachable("the daemon broke off: "+err.Error(), "it may have done it: look before you try again"))
+		b.write(m.unavailable("unreachable", "the daemon broke off: "+err.Error(), "it may have done it: look before you try again"))
 	}
 }

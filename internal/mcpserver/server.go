@@ -66,7 +66,7 @@ func New(cfg Config) *Server {
 	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "sentinel-peer", Title: "sentinel-peer shared memory", Version: cfg.Version}, &mcp.ServerOptions{
 		Instructions:       instructions,
 		Logger:             quiet,
-		Capabilities:       &mcp.ServerCapabilities{},
+		Capabilities:       &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{Subscribe: true}},
 		SubscribeHandler:   s.subscribe,
 		UnsubscribeHandler: s.unsubscribe,
 	})
