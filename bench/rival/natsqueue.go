@@ -69,7 +69,7 @@ func (q *NATSQueue) Enqueue(ctx context.Context, payload []byte, n int) error {
 	acks := make([]jetstream.PubAckFuture, n)
 	for i := range acks {
 		var err error
-		if acks[i], err = q.at.PublishAsync(q.subject, payload); err != nil {
+		if acks[i], err = q.at.PublishAsync(q.subject, payload, jetstream.WithStallWait(10*time.Second)); err != nil {
 			return fmt.Errorf("nats: %w", err)
 		}
 	}
