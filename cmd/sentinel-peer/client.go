@@ -87,6 +87,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		http.StatusConflict: exitConflict, http.StatusPreconditionFailed: exitConflict,
 		http.StatusForbidden: exitNotAllowed, http.StatusUnauthorized: exitNotAllowed,
 		http.StatusGatewayTimeout: exitTimeout, http.StatusServiceUnavailable: exitUnhealthy,
+		http.StatusTooManyRequests: exitTimeout,
 	}
 	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), &refusal{p}}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
 // What alerts and the dashboard ask for exists, by name and label.
@@ -24,7 +25,9 @@ func TestWhatIsDeployedAsksForMetricsThatExist(t *testing.T) {
 	defer a.Close(ctx)
 	served := map[string]bool{}
 	name := regexp.MustCompile(`sentinel_\w+`)
-	for _, row := range rows(t, New(a, "v1")) {
+	m := New(a, "v1")
+	m.HTTP(func() httpapi.Stats { return httpapi.Stats{} })
+	for _, row := range rows(t, m) {
 		served[name.FindString(row)] = true
 	}
 	for _, file := range []string{"prometheus/alerts.yml", "prometheus/alerts_test.yml", "grafana/sentinel-peer.json"} {
