@@ -47,10 +47,14 @@ It keeps no data. A daemon that restarts does not end it.`,
 				}
 				c.token = strings.TrimSpace(string(token))
 			}
-			return mcpbridge.Run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), mcpbridge.Config{
+			err := mcpbridge.Run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), mcpbridge.Config{
 				URL: c.base() + "/mcp", Send: c.send, Patience: c.timeout,
 				Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 			})
+			if cmd.Context().Err() != nil { // it was asked to stop
+				return nil
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()

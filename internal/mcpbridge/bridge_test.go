@@ -204,6 +204,10 @@ func TestADaemonThatRestarts(t *testing.T) {
 			t.Errorf("got %s", line)
 		}
 	}
+	for _, method := range []string{"unsubscribe", "subscribe"} { // there is one stream for all
+		c.send(`{"jsonrpc":"2.0","id":2,"method":"resources/` + method + `","params":{"uri":"` + uri + `"}}`)
+		c.gets(`"id":2`, `"result"`)
+	}
 	stop()
 	c.send(usage(3, `{"action":"retrieve","key":"k"}`))
 	c.gets(`"id":3`, `"isError":true`, `unreachable`, `try again`)

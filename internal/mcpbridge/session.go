@@ -19,6 +19,7 @@ type session struct {
 	version  string
 	greeting *message        // the client's initialize
 	uris     map[string]bool // subscribed to
+	listens  bool            // to the daemon's stream, from the first subscription on
 }
 
 func (s *session) header(h http.Header) (id string) {
@@ -47,8 +48,8 @@ func (s *session) subscribed(uri string, on bool) (first bool) {
 	if s.uris == nil {
 		return false
 	}
-	first = on && len(s.uris) == 0
 	if on {
+		first, s.listens = !s.listens, true
 		s.uris[uri] = true
 	} else {
 		delete(s.uris, uri)

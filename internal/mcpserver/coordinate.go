@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -63,13 +63,11 @@ func taskClaim(c *call) (fields, error) {
 	if err := c.s.hold(x.Lease, h, ttl, again, func(context.Context) error { return nil }); err != nil {
 		return nil, err
 	}
-	value, cut := json.RawMessage(shown(x.Value)), false
 	out := fields{"queue", queue, "claimed", true, "task", x.ID}
-	if printed(value, 1) > budget {
-		value, cut = nil, true
-		out = append(out, "value", shorten(plain(shown(x.Value)), budget/2), "truncated", cut)
-	} else {
+	if value := shown(x.Value); printed(value, 1) <= budget {
 		out = append(out, "value", value)
+	} else {
+		out = append(out, "value", shorten(plain(value), budget/2), "truncated", true)
 	}
 	return append(out, "claim", x.Lease, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
 }
@@ -262,7 +260,7 @@ func agentCoordinate(c *call) (fields, error) {
 	}
 	agents := fields{}
 	room := budget
-	for _, name := range slices.Sorted(keysOf(t.Agents)) {
+	for _, name := range slices.Sorted(maps.Keys(t.Agents)) {
 		value, _ := glimpse(t.Agents[name])
 		if room -= printed(value, 2) + len(name); room < 0 {
 			out = append(out, "truncated", true)
@@ -271,23 +269,15 @@ func agentCoordinate(c *call) (fields, error) {
 		agents = append(agents, name, value)
 	}
 	out = append(out, "agents", agents, "count", len(t.Agents))
-	for name, v := range map[string]*crdt.Value{"state": t.State, "progress": t.Progress} {
-		if v != nil {
-			value, _ := glimpse(*v)
-			out = append(out, name, value)
-		}
+	if t.State != nil {
+		value, _ := glimpse(*t.State)
+		out = append(out, "state", value)
+	}
+	if t.Progress != nil {
+		value, _ := glimpse(*t.Progress)
+		out = append(out, "progress", value)
 	}
 	return out, nil
-}
-
-func keysOf[V any](m map[string]V) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for name := range m {
-			if !yield(name) {
-				return
-			}
-		}
-	}
 }
 
 // seen is a peer as cluster_status shows it.

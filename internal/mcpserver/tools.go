@@ -61,7 +61,7 @@ var tools = []tool{
 	{name: "memory_watch", run: memoryWatch, reads: true,
 		description: "Wait until others write or delete memory, and get what changed. Pass next of the answer as since to miss nothing in between",
 		schema:      object(namespaceArg + `,"prefix":{"type":"string","description":"only keys that start so"},"since":{"type":"string"},"timeout_s":{"type":"number","default":20,"maximum":25}`)},
-	{name: "memory_store", v3: true, run: memoryStore, accepted: []string{"tags", "provenance_type"},
+	{name: "memory_store", v3: true, run: memoryStore,
 		description: "Store a value in memory shared with all agents of the fleet",
 		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: only if absent"},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
 	{name: "memory_retrieve", v3: true, run: memoryRetrieve, reads: true,
