@@ -90,7 +90,7 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 		a.replica.Tick(now)
 	}
 	a.renewSigns(now)
-	a.queues.look(a)
+	recovering := a.queues.recovering(a)
 	rd := a.replica.Ready()
 	deadline = a.replica.Deadline()
 	if a.backlog > 0 {
@@ -114,6 +114,9 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 	a.mu.Unlock()
 
 	a.publish(rd.Changes)
+	if recovering {
+		a.queues.recovered.Store(true)
+	}
 	a.send(now, rd.Envelopes)
 	a.tell(rd)
 	for _, w := range waiters {

@@ -95,7 +95,7 @@ func (x *index) depth() QueueDepth {
 
 // queues is the work queues of a peer.
 type queues struct {
-	synced atomic.Bool // this peer has heard from another what there is
+	recovered atomic.Bool // this voter knows what earlier lives have acknowledged
 
 	allMu sync.RWMutex // guards all
 	all   map[string]*index
@@ -184,14 +184,14 @@ func (q *queues) changed(a *Agent, changes []crdt.Change) {
 // for it.
 const changedAtOnce = 64
 
-// barred is asked by the voter here, with every round for a lock. A voter that has not
-// heard what there is certifies no claim.
+// barred is asked by the voter here, with every round for a lock. A voter that does not
+// know what it has acknowledged certifies no claim.
 func (a *Agent) barred(lock string, token uint64) bool {
 	name, id, ok := queue.ParseLock(lock)
 	if !ok {
 		return false
 	}
-	if !a.queues.synced.Load() {
+	if !a.queues.recovered.Load() {
 		return true
 	}
 	x := a.queues.known(name)
@@ -203,11 +203,10 @@ func (a *Agent) barred(lock string, token uint64) bool {
 	return x.core.Bars(time.Now(), id, token)
 }
 
-// look notes, with the agent's lock held, whether this peer has heard what there is.
-func (q *queues) look(a *Agent) {
-	if !q.synced.Load() && (a.replica.Engine().Synced() || len(a.locks.voters) < 2) {
-		q.synced.Store(true)
-	}
+// recovering reports, with the agent's lock held, whether this voter has just heard
+// enough to know what earlier lives have acknowledged. It counts once the indexes know.
+func (q *queues) recovering(a *Agent) bool {
+	return !q.recovered.Load() && queue.Recovered(a.locks.voters, a.cfg.Name, a.replica.Engine().SyncedWith(), a.cfg.Locks.FirstBoot)
 }
 
 // wake has everybody who waits look whether there is a majority.

@@ -149,7 +149,7 @@ func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
 
 // setSynced notes that p and this peer have compared notes to the end.
 func (e *Engine) setSynced(p *peer) {
-	e.synced = true
+	e.synced, p.met = true, true
 	p.behind = false
 	p.asked, p.askTries, p.told = time.Time{}, 0, nil
 }

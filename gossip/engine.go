@@ -81,6 +81,7 @@ type peer struct {
 	urgent, bulk []crdt.Delta // waiting, in order
 	queued       int          // bytes
 	behind       bool         // its queue overflowed: it must sync
+	met          bool         // all that it had, at some time of this life, is here
 	window       int          // bulk bytes the shell takes now
 	tokens       float64      // packets it may get
 	tokensAt     time.Time
@@ -362,6 +363,17 @@ func (e *Engine) setLiving() {
 // Synced reports whether this peer has completed an exchange with another since
 // it started.
 func (e *Engine) Synced() bool { return e.synced }
+
+// SyncedWith returns the names of the peers with whom this one has completed an
+// exchange since it started: all that each of them had then it has.
+func (e *Engine) SyncedWith() (names []string) {
+	for _, p := range e.peers {
+		if p.met {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
 
 // Living returns the names of the peers that are up.
 func (e *Engine) Living() []string {

@@ -288,7 +288,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		return
 	}
 	p.asked, p.told = time.Time{}, nil
-	e.synced = true
+	e.synced, p.met = true, p.met || !p.early
 	if p.early { // its time will come; until then all of it would come again
 		p.rest = in.now.Add(gapSlow)
 		return

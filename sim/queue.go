@@ -15,10 +15,12 @@ import (
 type workshop struct {
 	p      *Peer
 	queues map[string]*workQueue
-	synced bool      // the peer has heard from another what there is
 	ending []*worker // whose verdicts wait for acknowledgements
 	held   []func()  // what was due while the process was stopped
 	closed bool      // nobody works any more
+
+	first     bool // no earlier life has acknowledged what this one does not remember
+	recovered bool // what earlier lives have acknowledged is known
 }
 
 type workQueue struct {
@@ -41,7 +43,7 @@ const (
 
 // newWorkshop begins those of a life, with what its store holds.
 func newWorkshop(p *Peer) *workshop {
-	s := &workshop{p: p, queues: map[string]*workQueue{}}
+	s := &workshop{p: p, queues: map[string]*workQueue{}, first: p.births == 1 || p.disk != nil && len(p.disk.image) > 0}
 	var keys []string
 	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
 		if _, ok := queue.ParseKey(key); ok {
@@ -108,9 +110,6 @@ func (s *workshop) resume() {
 
 // told takes what the replica tells, before anything that it received is acknowledged.
 func (s *workshop) told(changes []crdt.Change) {
-	if !s.synced && (s.p.r.Engine().Synced() || len(s.p.voters.Names) < 2) {
-		s.synced = true
-	}
 	for i := range changes {
 		c := &changes[i]
 		k, ok := queue.ParseKey(c.Key)
@@ -118,6 +117,9 @@ func (s *workshop) told(changes []crdt.Change) {
 			continue
 		}
 		s.queue(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c) })
+	}
+	if !s.recovered {
+		s.recovered = queue.Recovered(s.p.voters.Names, s.p.name, s.p.r.Engine().SyncedWith(), s.first)
 	}
 }
 
@@ -127,7 +129,7 @@ func (p *Peer) barred(lock string, token uint64) bool {
 	if !ok {
 		return false
 	}
-	if !p.work.synced {
+	if !p.work.recovered {
 		return true
 	}
 	q := p.work.queues[name]

@@ -47,6 +47,8 @@ var queueing = []mutant{
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "", ""},
 	{"an item outlives a completion that was overruled", "internal/queue/index.go",
 		"e.verdict == done && e.present && expired", "e.verdict == done && e.present", "", ""},
+	{"who has forgotten hears from one of every majority", "internal/queue/voter.go",
+		"return n >= (len(voters)+1)/2", "return n > 0", "", ""},
 	{"items are tried by priority", "internal/queue/entry.go",
 		"-cmp.Compare(a.head.Priority, b.head.Priority), ", "", "", ""},
 	{"items are tried by age", "internal/queue/entry.go",

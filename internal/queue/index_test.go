@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math/bits"
 	"testing"
 	"time"
 
@@ -162,6 +163,32 @@ func TestAMajorityOfVotersAcknowledges(t *testing.T) {
 	f(true, "n3", "n1", "n2")
 	if !Acknowledged(nil, "n0", nil) {
 		t.Error("who is alone does not decide")
+	}
+}
+
+// Any majority and those from whom a voter has heard have one in common beside itself.
+func TestAVoterRecoversFromOneOfEveryMajority(t *testing.T) {
+	all := []string{"n0", "n1", "n2", "n3", "n4", "n5", "n6"}
+	for n := 2; n <= len(all); n++ {
+		voters := all[:n]
+		for set := range 1 << n {
+			var heard []string
+			for i, v := range voters {
+				if set>>i&1 == 1 {
+					heard = append(heard, v)
+				}
+			}
+			missed := false // some majority with n0 has none of them
+			for majority := range 1 << n {
+				missed = missed || majority&1 == 1 && bits.OnesCount(uint(majority)) > n/2 && majority&set&^1 == 0
+			}
+			if Recovered(voters, "n0", heard, false) == missed {
+				t.Errorf("of %d voters n0 has heard from %v: recovered %t", n, heard, !missed)
+			}
+		}
+	}
+	if !Recovered(all[:1], "n0", nil, false) || Recovered(all, "n0", nil, true) || !Recovered(all, "n0", []string{"x"}, true) {
+		t.Error("a single voter, or one that starts for the first time")
 	}
 }
 
