@@ -152,7 +152,7 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 			}
 		}},
 		{"clock", func() {
-			if d.one(8) {
+			if d.one(3) {
 				d.step(at, "freeze %d", holder)
 			}
 		}},
