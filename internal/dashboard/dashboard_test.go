@@ -203,6 +203,9 @@ func TestWhatCannotBeShownIsAPageThatSaysWhy(t *testing.T) {
 		x.get(404, "/ui/static/nothing.css")
 		x.get(400, "/ui/stream?page=nonsense")
 		x.get(400, "/ui/stream?page=keys&query=%25zz")
+		if w := x.ask("HEAD", "/ui/stream?page=keys"); w.Code != 200 || w.Body.Len() != 0 {
+			t.Errorf("HEAD of a stream: %d", w.Code)
+		}
 		if w := x.ask("POST", "/"); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST: %d", w.Code)
 		}
@@ -278,7 +281,7 @@ func TestAGrantIsAllThatIsShown(t *testing.T) {
 		x.must(x.peers[0].Put(x.Context(), "mine/k", 1), x.peers[0].Put(x.Context(), "free/late", 1), x.peers[0].Workers().Heartbeat(x.Context(), "w-x"))
 		time.Sleep(2 * time.Second)
 		x.grant = &api.Grant{Name: "ci", Rights: []api.Right{{Verb: api.Read, Key: "mine"}}}
-		x.has("/ui/keys", "1 keys", "mine/")
+		x.has("/ui/keys", "1 key.", "mine/")
 		x.has("/ui/keys?q=k", "mine/k")
 		x.has("/ui/key?key=mine/k", "register")
 		x.has("/ui/events", "mine/k")
@@ -399,6 +402,20 @@ func TestStreamsEndWithTheDashboard(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+func TestWhoMaySeeAnEvent(t *testing.T) {
+	var d Dashboard
+	f := func(kind agent.EventType, name string, want api.Right) {
+		t.Helper()
+		if got := d.happened(agent.LifecycleEvent{Type: kind, Name: name}).right; got != want {
+			t.Errorf("%s %s: %v, want %v", kind, name, got, want)
+		}
+	}
+	f(agent.PeerLeft, "n2", api.Right{})
+	f(agent.LockLost, "deploy", api.Right{Verb: api.Lock, Key: "deploy"})
+	f(agent.Lagged, "secret/**", api.Right{Verb: api.Read, Key: api.Everything})
+	f(agent.ItemDeadEvent, "mail/7", api.Right{Verb: api.Read, Key: "task-sentinel/queues/mail/7"})
 }
 
 func TestEventsAreRecordedWhileSomebodyLooksAndSoManyASecond(t *testing.T) {

@@ -103,8 +103,10 @@ func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 		return h
 	}
 	switch e.Type {
-	case agent.PeerJoined, agent.PeerLeft, agent.Shutdown, agent.Lagged:
+	case agent.PeerJoined, agent.PeerLeft, agent.Shutdown:
 		h.right = api.Right{} // everybody's
+	case agent.Lagged: // its name is a pattern that somebody watches
+		h.right.Key = api.Everything
 	case agent.LockLost:
 		h.right.Verb = api.Lock
 	default:

@@ -37,6 +37,9 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return
+	}
 	out := http.NewResponseController(w)
 	send := func(text string) error {
 		if err := out.SetWriteDeadline(time.Now().Add(eventWrite)); err != nil {

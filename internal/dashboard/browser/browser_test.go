@@ -318,7 +318,7 @@ func restart(x *tab) {
 	x.f.wait(0, "/readyz")
 	x.until(`document.getElementById("link").hasAttribute("data-on")`)
 	x.f.put(1, "again/k", `1`)
-	x.shows("1 keys below again/")
+	x.shows("1 key below again/")
 	if !js[bool](x, `window.stayed === 1`) {
 		x.t.Error("the page was loaded again")
 	}
