@@ -180,6 +180,9 @@ func (q *workQueue) enqueue(item queue.Item) {
 	}
 	f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now))
 	op, id, err := queue.Add(p.wall(), q.name, item, f.next())
+	for item.ID == "" && err == nil && q.knows(id) { // two of one instant
+		op, id, err = queue.Add(p.wall(), q.name, item, f.next())
+	}
 	if err != nil || q.core.Admit(1) != nil {
 		return
 	}
