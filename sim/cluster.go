@@ -22,7 +22,7 @@ type Config struct {
 	Clocks []Clock       // of the peers in order; who is left out has a good one
 	Queue  int           // bytes that may wait for one peer: 64 KiB
 	Rules  []crdt.Rule   // before the default ones
-	Locks  Locks
+	Locks  Locks         // none without voters
 }
 
 // Clock is what is wrong with a peer's clock.

@@ -17,7 +17,7 @@ type Locks struct {
 	Drift  int           // of clocks, that leases make up for, in parts per million: 10,000
 }
 
-// with fills in what is not said.
+// withDefaults fills in what is not said.
 func (k Locks) withDefaults(peers int) (Locks, error) {
 	if k.Voters == 0 {
 		return k, nil

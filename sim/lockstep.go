@@ -216,7 +216,7 @@ func (l *locker) held() (list []*lockCall) {
 func (p *Peer) freeze() {
 	if p.frozen == 0 && p.locks != nil {
 		p.frozen = max(p.c.now, 1)
-		p.c.note(Paused, p.index, "has a clock that stands still")
+		p.c.note(Paused, p.index, "has a clock for leases that stands still")
 		for _, k := range p.locks.held() {
 			k.until = forever
 		}
