@@ -84,7 +84,15 @@ func TestWithTokensNobodyElseMayCall(t *testing.T) {
 
 func TestATokenMayDoWhatItsRightsSay(t *testing.T) {
 	c := newCallers(t, "reader read:tasks/", "writer write:memory/x/", "locker lock:deploy", "boss write:* lock:* admin")
-	serving(t, c.tune, func(x *fixture) {
+	tune := func(cfg *Config) {
+		c.tune(cfg)
+		cfg.Faults = true
+		cfg.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up 1") })
+	}
+	serving(t, tune, func(x *fixture) {
+		x.must(200, "GET", "/metrics", "", as("boss")...)
+		x.refused("forbidden", x.must(403, "GET", "/metrics", "", as("reader")...), "lacks read:*")
+		x.refused("forbidden", x.must(403, "POST", "/v1/dev/heal", "", as("writer")...), "lacks admin")
 		x.must(201, "PUT", "/v1/keys/tasks%2F1", `"t"`, as("boss")...)
 		x.must(200, "GET", "/v1/keys/tasks/1", "", as("reader")...)
 		x.refused("forbidden", x.must(403, "PUT", "/v1/keys/tasks/1", "1", as("reader")...), `token "reader" lacks write:tasks/1`)

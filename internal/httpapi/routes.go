@@ -32,11 +32,13 @@ func (h *handler) route() {
 	handle("POST /login", "login", true, false, h.login)
 	handle("POST /logout", "logout", true, false, h.logout)
 	if h.cfg.Metrics != nil {
-		handle("GET /metrics", "metrics", false, false, h.cfg.Metrics.ServeHTTP)
+		all := api.Right{Verb: api.Read, Key: api.Everything} // they name queues
+		handle("GET /metrics", "metrics", false, false, h.holding(all, h.cfg.Metrics.ServeHTTP))
 	}
 	if h.cfg.Faults {
-		handle("POST /v1/dev/cut", "dev_cut", false, false, h.adminsOnly(h.cut))
-		handle("POST /v1/dev/heal", "dev_heal", false, false, h.adminsOnly(h.heal))
+		admin := api.Right{Verb: api.Admin}
+		handle("POST /v1/dev/cut", "dev_cut", false, false, h.holding(admin, h.cut))
+		handle("POST /v1/dev/heal", "dev_heal", false, false, h.holding(admin, h.heal))
 	}
 	for pattern, mounted := range h.cfg.Mounts { // the order says nothing to the router
 		handle(exact(pattern), pattern, false, false, mounted.ServeHTTP)
@@ -85,10 +87,10 @@ func (h *handler) unrouted(w http.ResponseWriter, r *http.Request) {
 	h.problem(w, Problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, list, r.Method)})
 }
 
-// adminsOnly is for what is no operation.
-func (h *handler) adminsOnly(next http.HandlerFunc) http.HandlerFunc {
+// holding asks for a right where there is no operation to do so.
+func (h *handler) holding(right api.Right, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := api.GrantOf(r.Context()).Check(api.Right{Verb: api.Admin}); err != nil {
+		if err := api.GrantOf(r.Context()).Check(right); err != nil {
 			h.fail(w, err)
 			return
 		}
