@@ -558,7 +558,7 @@ func TestTheSentenceSaysWhatIsKnown(t *testing.T) {
 	f("good", "Alone")
 	f("good", "3 of 3 alive, converged. Each was compared with n1 within the last 1.2 s", good("n2"), good("n3"))
 	f("wait", "n3 lacks writes of n1. 14 writes not acknowledged", good("n2"), with(good("n3"), func(m *agent.Member) { m.Lag, m.Agrees = 14, false }))
-	f("wait", "changes under way. n3 has acknowledged", good("n2"), with(good("n3"), func(m *agent.Member) { m.Agrees = false }))
+	f("wait", "changes under way. All writes of n1 are acknowledged by n3;", good("n2"), with(good("n3"), func(m *agent.Member) { m.Agrees = false }))
 	f("bad", "2 of 3 alive: n3 out of reach. Since 40 s", good("n2"), with(good("n3"), func(m *agent.Member) { m.State, m.Since = "dead", now.Add(-40*time.Second) }))
 	f("bad", "n2: clock skew", with(good("n2"), func(m *agent.Member) { m.Problems = []string{"clock skew"} }))
 	f("good", "2 of 2 alive", good("n2"), with(good("n3"), func(m *agent.Member) { m.State = "left" }))

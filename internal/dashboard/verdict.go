@@ -70,5 +70,5 @@ func judge(members []agent.Member, now time.Time) verdict {
 	case worst.Lag > 0:
 		return verdict{"wait", fmt.Sprintf("%s. %s lacks writes of %s.", head, worst.Name, self), plural(worst.Lag, "write") + " not acknowledged."}
 	}
-	return verdict{"wait", head + ", changes under way.", fmt.Sprintf("%s has acknowledged all writes of %s and is yet to be compared.", list(waiting), self)}
+	return verdict{"wait", head + ", changes under way.", fmt.Sprintf("All writes of %s are acknowledged by %s; a comparison is yet to come.", self, list(waiting))}
 }
