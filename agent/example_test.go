@@ -246,6 +246,37 @@ func ExampleQueue() {
 	// Output: [b c] [a] <nil>
 }
 
+func ExampleWorkQueue() {
+	ctx := context.Background()
+	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer a.Close(ctx)
+
+	mail := a.WorkQueue("mail")
+	if _, err := mail.Enqueue(ctx, "letter", agent.WithItemID("letter-7")); err != nil {
+		log.Fatal(err)
+	}
+	_, err = mail.Enqueue(ctx, "letter", agent.WithItemID("letter-7"))
+	fmt.Println(errors.Is(err, agent.ErrDuplicate))
+
+	c, err := mail.Claim(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.ID, c.Value, c.Attempt)
+	if err := c.Complete(ctx, "sent"); err != nil { // it may have been lost meanwhile: then another has it
+		log.Fatal(err)
+	}
+	item, err := mail.Get("letter-7")
+	fmt.Println(item.State, item.Result, err)
+	// Output:
+	// true
+	// letter-7 "letter" 1
+	// done "sent" <nil>
+}
+
 func ExampleAgent_Batch() {
 	ctx := context.Background()
 	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
