@@ -29,8 +29,8 @@ func (s *Session) join(t Time, w *caller) error {
 	l := s.lines[w.Lock]
 	switch {
 	case l == nil:
-		s.lines[w.Lock] = &line{}
-		s.step(t, w.Lock, w)
+		s.lines[w.Lock] = &line{waiting: []*caller{w}}
+		s.step(t, w.Lock)
 	case w.Try && w.Mode == Exclusive:
 		return &HeldError{Lock: w.Lock}
 	default:
@@ -39,10 +39,9 @@ func (s *Session) join(t Time, w *caller) error {
 	return nil
 }
 
-// step has the callers of a line make their calls, from first on, until one has.
-func (s *Session) step(t Time, lock string, first ...*caller) {
+// step has the first of a line that can make its call.
+func (s *Session) step(t Time, lock string) {
 	l := s.lines[lock]
-	l.waiting = slices.Insert(l.waiting, 0, first...)
 	for len(l.waiting) > 0 {
 		w := l.waiting[0]
 		l.waiting = slices.Delete(l.waiting, 0, 1)
