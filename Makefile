@@ -7,7 +7,7 @@ THIRD   ?= -1
 RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty)
-PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZ    := internal/wire crdt gossip gossip/transport lockservice
 
 .DEFAULT_GOAL := help
