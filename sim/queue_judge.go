@@ -172,7 +172,7 @@ func (j *judge) concludes(w *worker, valid bool) {
 
 // queueBound is within which time every item is finished, once all agree and workers are
 // at all peers.
-const queueBound = time.Minute
+const queueBound = 5 * time.Minute
 
 // work has workers at every peer, until every item that somebody has who lived on is
 // done or dead, and all agree on that.
