@@ -78,9 +78,10 @@ func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 	}
 	w.host, w.life, w.ttl, w.ends = p, p.r, max(w.ttl, ttl), ends
 	w.beats++
+	beats := w.beats
 	known := c.now + max(c.cfg.Batch, 0) + latencyBound
 	for _, at := range []time.Duration{known, known + beatInterval} {
-		c.At(at, func() { f.alive(id, w.beats) })
+		c.At(at, func() { f.alive(id, beats) })
 	}
 	if !hosted {
 		f.expect(id)
@@ -113,7 +114,8 @@ func (f *fleet) died(p *Peer) {
 // expect demands in time that a worker which stopped is active nowhere.
 func (f *fleet) expect(id string) {
 	w := f.workers[id]
-	f.c.At(w.ends+w.ttl+f.late+time.Second, func() { f.gone(id, w.beats) })
+	beats := w.beats
+	f.c.At(w.ends+w.ttl+f.late+time.Second, func() { f.gone(id, beats) })
 }
 
 // alive demands that without faults all see a worker that beats.
