@@ -44,6 +44,7 @@ type Cluster struct {
 	cfg    Config
 	rules  *crdt.Rules
 	now    time.Duration
+	thawed time.Duration // when a clock for leases that stood still went on, the last time
 	agenda agenda
 	peers  []*Peer
 	owners map[clock.Actor]*Peer

@@ -56,7 +56,8 @@ type lockCall struct {
 	asked   time.Duration
 	token   uint64
 	granted time.Duration
-	until   time.Duration // when its holder takes it to be over, by the run's time
+	sent    time.Duration // when the round that extended it last was, by the run's time
+	until   time.Duration // when its holder takes it to be over
 	state   callState
 	heard   func(lockservice.Result)
 }

@@ -171,6 +171,7 @@ func (j *lockJudge) ordered() bool { return !j.forgot || j.c.spread() <= wallSke
 func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	if k.p.frozen == 0 {
+		k.sent = k.p.booted(r.Deadline - k.TTL)
 		k.until = max(k.until, k.p.booted(r.Deadline))
 	} else {
 		k.until = forever
@@ -179,7 +180,7 @@ func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 		if o == k || o.Mode == lockservice.Shared && k.Mode == lockservice.Shared || o.until <= c.now {
 			continue
 		}
-		if o.p.frozen > 0 || k.p.frozen > 0 {
+		if o.p.frozen > 0 || k.p.frozen > 0 || min(o.sent, k.sent) < c.thawed {
 			c.reached("a clock stood still, and two held one lock")
 			continue
 		}

@@ -228,7 +228,7 @@ func (p *Peer) thaw() {
 	if p.frozen == 0 {
 		return
 	}
-	p.frozen = 0
+	p.frozen, p.c.thawed = 0, p.c.now // what it certified meanwhile is over too early
 	if l := p.locks; l != nil {
 		for _, k := range l.held() {
 			if deadline, ok := l.node.Deadline(k.id); ok {
