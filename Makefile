@@ -3,12 +3,14 @@
 GO      ?= go
 T       ?= 30s
 N       ?= 10000
-THIRD   ?= -1
-RACE    ?= ./clock ./crdt/... ./gossip/... ./internal/... ./agent ./lockservice/...
+TURN    ?= -1
+# The packages with goroutines or atomics; the others are pure, which a test holds them to.
+RACE    ?= ./agent ./crdt ./gossip/transport/... ./internal/api ./internal/dashboard ./internal/httpapi \
+           ./internal/mcpbridge ./internal/mcpserver ./internal/metrics ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-FUZZ    := internal/wire crdt gossip gossip/transport lockservice
+FUZZ    := agent clock crdt gossip gossip/transport internal/mcpserver internal/wire lockservice
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool browser check clean
@@ -39,8 +41,8 @@ browser: build ## the dashboard of real daemons in a real browser; as root it in
 	  { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium fonts-dejavu-core; }
 	cd internal/dashboard/browser && SENTINEL_PEER=$(CURDIR)/bin/sentinel-peer $(GO) test -count=1 -timeout 4m ./...
 
-mutants: ## break each rule of the core and see a test complain; THIRD=n takes every third
-	$(GO) test ./internal/mutants -mutants -third $(THIRD) -timeout 8m
+mutants: ## break each rule of the core and see a test complain; TURN=n takes every fifth
+	$(GO) test ./internal/mutants -mutants -turn $(TURN) -timeout 8m
 
 sim: build ## N seeds of the simulator (N=10000)
 	./bin/sentinel-peer sim --seeds $(N)
