@@ -186,7 +186,8 @@ func (c *Cluster) calm() {
 	c.cfg.Loss, c.cfg.Double, c.cfg.Late = 0, 0, 0
 	c.net.heal()
 	for _, p := range c.peers {
-		p.suspects, p.slow = nil, 0
+		p.suspects = nil
+		p.pace(0)
 		p.thaw()
 		p.resume()
 		if p.up {

@@ -132,15 +132,16 @@ func (f *fleet) alive(id string, beats int) {
 }
 
 // gone demands that a worker which stopped is active nowhere any more: twice its
-// time and what delayed its last heartbeats are over. Who was stopped meanwhile may
-// only now have heard of them.
+// time and what delayed its last heartbeats are over. Who was stopped or slow meanwhile
+// may only now have heard of them.
 func (f *fleet) gone(id string, beats int) {
 	c, w := f.c, f.workers[id]
 	if w.beats != beats || w.ends > c.now {
 		return
 	}
 	for _, p := range c.peers {
-		if !p.up || p.held() || p.slow > 0 || p.resumed > 0 && c.now-p.resumed <= 2*w.ttl+f.late {
+		awake := max(p.resumed, p.quick)
+		if !p.up || p.held() || p.slow > 0 || awake > 0 && c.now-awake <= 2*w.ttl+f.late {
 			continue
 		}
 		h, known := p.r.Engine().Heartbeat(p.wall(), id)

@@ -31,6 +31,7 @@ type Peer struct {
 	paused  bool
 	resumed time.Duration // when it last was
 	slow    time.Duration // what the loop takes for a frame
+	quick   time.Duration // when that last became nothing again
 	busy    bool          // with one
 	inbox   [][]byte      // frames that came while the loop was held up
 	ticking time.Duration
@@ -223,6 +224,14 @@ func (p *Peer) receive(frame []byte) {
 	p.merge(frame)
 	p.carry()
 	p.rest()
+}
+
+// pace sets what the loop takes for a frame from now on.
+func (p *Peer) pace(d time.Duration) {
+	if p.slow > 0 && d == 0 {
+		p.quick = p.c.now
+	}
+	p.slow = d
 }
 
 // rest has a slow loop take its time for the frame it has just taken.

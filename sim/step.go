@@ -127,7 +127,7 @@ func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
 		if err != nil {
 			return nil, err
 		}
-		do = func() { p.slow = d }
+		do = func() { p.pace(d) }
 	case "suspect":
 		q, err := c.peerArg(args, 1)
 		if err != nil {
