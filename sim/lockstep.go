@@ -218,7 +218,9 @@ func (p *Peer) freeze() {
 		p.frozen = max(p.c.now, 1)
 		p.c.note(Paused, p.index, "has a clock for leases that stands still")
 		for _, k := range p.locks.held() {
-			k.until = forever
+			if k.until > p.c.now {
+				k.until = forever
+			}
 		}
 	}
 }
