@@ -231,9 +231,12 @@ func (in *incoming) beats(r *wire.Reader, n int) {
 		e.stats.BeatsReceived++
 		l, known := e.leases[string(id)]
 		remaining := time.Duration(min(ms, uint64(MaxHeartbeatTTL/time.Millisecond))) * time.Millisecond
+		until := in.now.Add(remaining)
 		switch {
+		case remaining > 0 && known && l.host != in.from.Actor && until.Before(l.until) && e.liveness(in.now, l) == Active:
+			// The worker has moved: this is what its old host has left of it.
 		case remaining > 0 && (known || e.roomForLease(in.now)):
-			e.leases[string(id)] = lease{in.from.Actor, in.now.Add(remaining)}
+			e.leases[string(id)] = lease{in.from.Actor, until}
 		case remaining == 0 && known && l.host == in.from.Actor:
 			delete(e.leases, string(id))
 		}

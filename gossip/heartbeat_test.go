@@ -109,6 +109,21 @@ func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 	f.want(2, "m", Active, "moved")
 }
 
+// Its old host goes on to tell what is left of the lease that it has.
+func TestAWorkerThatMovesIsActiveAllTheTime(t *testing.T) {
+	f := newFleet(t, 3)
+	_ = f.list[0].Beat(f.now, "m", 12*time.Second)
+	f.run(4 * time.Second)
+	_ = f.list[1].Beat(f.now, "m", 30*time.Second)
+	for range 25 {
+		f.run(time.Second)
+		f.want(2, "m", Active, fmt.Sprint("at ", f.now.Sub(t0)))
+	}
+	if h, _ := f.list[2].Heartbeat(f.now, "m"); h.Host != f.list[1].cfg.Self {
+		t.Errorf("it beats through %v", h.Host)
+	}
+}
+
 func TestWhoIsOutOfSightIsNotGone(t *testing.T) {
 	const ttl = 30 * time.Second
 	f := newFleet(t, 3)

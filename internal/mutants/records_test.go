@@ -10,6 +10,8 @@ var records = []mutant{
 		"p == nil || e.replaced(p)", "p == nil", "./gossip", "TestWhoIsOutOfSightIsNotGone"},
 	{"only its host says goodbye for a worker", "gossip/heartbeat.go",
 		"known && l.host == in.from.Actor", "known && l.host == l.host", "./gossip", "TestAWorkerLivesAsLongAsItsHostRenewsItsLease"},
+	{"what an old host has left of a lease ends no new one", "gossip/heartbeat.go",
+		"until.Before(l.until) && e.liveness", "false && e.liveness", "./gossip", "TestAWorkerThatMovesIsActiveAllTheTime"},
 	{"heartbeats go before bulk", "gossip/heartbeat.go",
 		"class := Urgent", "class := Bulk", "./gossip", "TestHeartbeatsAreBounded"},
 	{"workers are bounded", "gossip/heartbeat.go",
