@@ -263,8 +263,8 @@ func (c *Cluster) Bytes() (n uint64) {
 // Show says what the peers that are up hold at keys that match, alike ones together.
 func (c *Cluster) Show(match func(key string) bool) string {
 	var order []string
-	groups := map[string][]string{}
-	for _, p := range c.peers {
+	groups := map[string][]int{}
+	for i, p := range c.peers {
 		state := "down"
 		if p.up {
 			state = p.show(match)
@@ -272,13 +272,33 @@ func (c *Cluster) Show(match func(key string) bool) string {
 		if groups[state] == nil {
 			order = append(order, state)
 		}
-		groups[state] = append(groups[state], strings.TrimPrefix(p.name, "n"))
+		groups[state] = append(groups[state], i+1)
 	}
 	var b strings.Builder
 	for _, state := range order {
-		fmt.Fprintf(&b, "%s: %s\n", strings.Join(groups[state], " "), state)
+		fmt.Fprintf(&b, "%s: %s\n", ranges(groups[state], len(c.peers)), state)
 	}
 	return b.String()
+}
+
+// fewPeers are named one by one.
+const fewPeers = 12
+
+// ranges names peers: "1 2 5", or of many "1-7 9-100".
+func ranges(peers []int, of int) string {
+	var words []string
+	for i := 0; i < len(peers); i++ {
+		first := i
+		for of > fewPeers && i+1 < len(peers) && peers[i+1] == peers[i]+1 {
+			i++
+		}
+		word := fmt.Sprint(peers[first])
+		if i > first {
+			word += fmt.Sprint("-", peers[i])
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
 }
 
 // batch is the interval as gossip takes it.

@@ -253,6 +253,11 @@ func (s *simulate) sweep(ctx context.Context) error {
 	)
 	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC)) // a run holds little and drops it all
 	began := time.Now()
+	live := terminal(s.err)
+	begin, end, every := "\r", "\x1b[K", 500*time.Millisecond // of a line that stays in its place
+	if !live {
+		begin, end, every = "", "", 10*time.Second
+	}
 	for range s.jobs {
 		wg.Go(func() {
 			for {
@@ -275,15 +280,13 @@ func (s *simulate) sweep(ctx context.Context) error {
 				}
 				if len(r.Violations) > 0 {
 					failed = append(failed, r)
+					if live || s.progress {
+						fmt.Fprintf(s.err, "%sseed %d: %s%s\n", begin, seed, r.Violations[0], end)
+					}
 				}
 				mu.Unlock()
 			}
 		})
-	}
-	live := terminal(s.err)
-	begin, end, every := "\r", "\x1b[K", 500*time.Millisecond
-	if !live {
-		begin, end, every = "", "\n", 10*time.Second
 	}
 	progress := func() {
 		mu.Lock()
@@ -292,6 +295,9 @@ func (s *simulate) sweep(ctx context.Context) error {
 		rate := float64(done) / took.Seconds()
 		left := time.Duration(float64(s.seeds-done) / max(rate, 1) * float64(time.Second))
 		fmt.Fprintf(s.err, "%s%d of %d seeds, %.0f a second, %d failed, %v left%s", begin, done, s.seeds, rate, len(failed), left.Round(time.Second), end)
+		if !live {
+			fmt.Fprintln(s.err)
+		}
 	}
 	finished := make(chan struct{})
 	go func() { wg.Wait(); close(finished) }()
