@@ -97,10 +97,11 @@ func (in *incoming) digest(r *wire.Reader) {
 		return
 	}
 	answer := echo != 0
-	p.compareClocks(in.now, wall, echo)
-	p.rules, p.members = rules, members
-	fresh := !p.hasOffset && len(e.living) <= offsetSoon
-	p.hasOffset = true
+	told := &e.reports[p.report]
+	fresh := !told.heard && len(e.living) <= offsetSoon
+	told.compareClocks(in.now, wall, echo)
+	told.heard, told.rules = true, rules
+	p.members = members
 	if fresh || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
 		e.setOffset(in.now)
 	}
@@ -125,17 +126,17 @@ func (in *incoming) digest(r *wire.Reader) {
 // maxRoundTrip is how long a digest and its answer may take together to tell the time.
 const maxRoundTrip = 2 * time.Second
 
-// compareClocks takes a sample of the peer's clock. What is late makes the clock look
+// compareClocks takes a sample of a peer's clock. What is late makes the clock look
 // slow, so only the answer to a digest, which says when that was sent, may set it back
 // (Cristian 1989).
-func (p *peer) compareClocks(now time.Time, wall, echo uint64) {
+func (r *report) compareClocks(now time.Time, wall, echo uint64) {
 	sample := time.UnixMilli(int64(min(wall, 1<<48))).Sub(now)
 	trip := now.Sub(time.UnixMilli(int64(min(echo, 1<<48))))
 	switch {
 	case echo != 0 && trip >= 0 && trip <= maxRoundTrip:
-		p.offset = sample + trip/2
-	case !p.hasOffset || sample > p.offset:
-		p.offset = sample
+		r.offset = sample + trip/2
+	case !r.heard || sample > r.offset:
+		r.offset = sample
 	}
 }
 
@@ -180,9 +181,9 @@ const (
 func (e *Engine) setOffset(now time.Time) {
 	e.offsetAt = now
 	e.clocks = append(e.clocks[:0], 0) // its own
-	for _, p := range e.living {
-		if p.hasOffset {
-			e.clocks = append(e.clocks, p.offset)
+	for _, r := range e.reports {
+		if r.heard && r.alive {
+			e.clocks = append(e.clocks, r.offset)
 		}
 	}
 	middle := (len(e.clocks) - 1) / 2

@@ -63,6 +63,7 @@ type Engine struct {
 	awaited   []*peer              // those for whom something is, or was
 	loaded    []*peer              // those for whom deltas wait
 	ranks     []ranked             // see children
+	reports   []report             // of peers, in their order
 	clocks    []time.Duration      // see setOffset
 	names     map[string]uint64    // of peers that are up, while some are not: their latest birth
 	claimants []*peer              // whose claims are not promoted yet
@@ -110,17 +111,23 @@ type peer struct {
 	agreedAt   time.Time // when its digest was last equal to this peer's
 	agreed     uint64    // that digest's hash
 
-	offset    time.Duration
-	hasOffset bool
-	rules     uint64
-	members   uint64
-	contact   time.Time
-	joined    time.Time     // when it last came up
-	rtt       time.Duration // until its last answer; 0 before
-	greetAt   time.Time     // when it is told of the workers here
-	awaited   bool          // it is in the engine's list
-	loaded    bool          // it is in that
-	view      uint64        // the last that had it
+	members uint64
+	contact time.Time
+	joined  time.Time     // when it last came up
+	rtt     time.Duration // until its last answer; 0 before
+	greetAt time.Time     // when it is told of the workers here
+	report  int           // its place in the engine's
+	awaited bool          // it is in the engine's list
+	loaded  bool          // it is in that
+	view    uint64        // the last that had it
+}
+
+// report is what a peer's digests told of it. All are looked through every second:
+// they lie side by side.
+type report struct {
+	heard, alive bool
+	offset       time.Duration // of its clock to this peer's
+	rules        uint64
 }
 
 type head struct {
@@ -299,6 +306,11 @@ func (e *Engine) rotateMarks(now time.Time) {
 // SetView tells the engine who the others are: everyone known, dead ones too.
 func (e *Engine) SetView(now time.Time, peers []Peer) {
 	e.views++
+	var room []peer // side by side, for the first of a large cluster
+	if len(e.byActor) == 0 {
+		e.byActor = make(map[clock.Actor]*peer, len(peers))
+		room = make([]peer, len(peers))
+	}
 	e.peers = e.peers[:0]
 	joined := false
 	for _, p := range peers {
@@ -307,7 +319,11 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			continue
 		}
 		if old == nil {
-			old = &peer{window: initialWindow, tokens: packetBurst}
+			if len(room) == 0 {
+				room = make([]peer, 1)
+			}
+			old, room = &room[0], room[1:]
+			old.window, old.tokens, old.report = initialWindow, packetBurst, -1
 			e.byActor[p.Actor] = old
 		}
 		old.view = e.views
@@ -330,7 +346,10 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		e.peers = append(e.peers, old)
 	}
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
-	maps.DeleteFunc(e.byActor, func(_ clock.Actor, p *peer) bool { return p.view != e.views })
+	if len(e.byActor) > len(e.peers) {
+		maps.DeleteFunc(e.byActor, func(_ clock.Actor, p *peer) bool { return p.view != e.views })
+	}
+	e.setReports()
 	e.setLiving()
 	e.unload()
 	clear(e.targets)
@@ -339,6 +358,19 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now
+	}
+}
+
+// setReports brings the reports into the order of the peers.
+func (e *Engine) setReports() {
+	old := e.reports
+	e.reports = make([]report, len(e.peers))
+	for i, p := range e.peers {
+		if p.report >= 0 {
+			e.reports[i] = old[p.report]
+		}
+		p.report = i
+		e.reports[i].alive = p.Alive
 	}
 }
 

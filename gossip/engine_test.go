@@ -223,7 +223,7 @@ func TestTheClusterTimeIsTheLowerMedian(t *testing.T) {
 		t.Helper()
 		m := cluster(len(offsets) + 1)[0]
 		for i, o := range offsets {
-			m.peers[i].offset, m.peers[i].hasOffset = o, true
+			m.reports[i].offset, m.reports[i].heard = o, true
 		}
 		m.setOffset(t0)
 		if got := m.Offset(); got != want {

@@ -94,26 +94,29 @@ func (e *Engine) targetsOf(origin clock.Actor) []*peer {
 // children ranks the members by a hash with the origin, the origin first, and
 // returns those below this peer in the tree of that order: fanout at each level.
 func (e *Engine) children(origin clock.Actor) []*peer {
-	at := 0 // the origin's own place is before the others
 	seed := stir(0x9e3779b97f4a7c15, origin)
 	own := stir(seed, e.cfg.Self)
+	at := 0 // the origin's own place is before the others
 	list := e.ranks[:0]
 	if origin != e.cfg.Self {
 		at = 1
 		list = append(list, ranked{own, -1})
+		for _, a := range e.actors {
+			if a != origin && stir(seed, a) < own {
+				at++
+			}
+		}
+	}
+	first := at * e.cfg.Fanout
+	if first > len(e.actors) {
+		return nil // most are leaves
 	}
 	for i, a := range e.actors {
-		if a == origin {
-			continue
-		}
-		hash := stir(seed, a)
-		list = append(list, ranked{hash, i})
-		if origin != e.cfg.Self && hash < own {
-			at++
+		if a != origin {
+			list = append(list, ranked{stir(seed, a), i})
 		}
 	}
 	e.ranks = list
-	first := at * e.cfg.Fanout
 	if first >= len(list) {
 		return nil
 	}

@@ -70,12 +70,13 @@ type PeerStatus struct {
 func (e *Engine) Peers() []PeerStatus {
 	list, state := make([]PeerStatus, 0, len(e.peers)), e.stateHash()
 	for _, p := range e.peers {
+		r := e.reports[p.report]
 		list = append(list, PeerStatus{
 			Peer:        p.Peer,
 			Lag:         e.store.Last() - min(p.ackedOwn, e.store.Last()),
-			ClockOffset: p.offset,
-			ClockSkewed: e.skewed(p),
-			RulesDiffer: e.differs(p),
+			ClockOffset: r.offset,
+			ClockSkewed: e.skewed(r),
+			RulesDiffer: e.differs(r),
 			Contact:     p.contact,
 			Behind:      p.behind,
 			Have:        p.have,
@@ -89,18 +90,18 @@ func (e *Engine) Peers() []PeerStatus {
 
 // Odd calls f for each living peer whose clock or rules are not as they should be.
 func (e *Engine) Odd(f func(name string, clockSkewed, rulesDiffer bool)) {
-	for _, p := range e.living {
-		if skewed, differ := e.skewed(p), e.differs(p); skewed || differ {
-			f(p.Name, skewed, differ)
+	for i, r := range e.reports {
+		if skewed, differ := e.skewed(r), e.differs(r); r.alive && (skewed || differ) {
+			f(e.peers[i].Name, skewed, differ)
 		}
 	}
 }
 
-func (e *Engine) skewed(p *peer) bool {
-	return p.hasOffset && (p.offset-e.offset).Abs() > e.cfg.MaxSkew
+func (e *Engine) skewed(r report) bool {
+	return r.heard && (r.offset-e.offset).Abs() > e.cfg.MaxSkew
 }
 
-func (e *Engine) differs(p *peer) bool { return p.hasOffset && p.rules != e.cfg.Rules }
+func (e *Engine) differs(r report) bool { return r.heard && r.rules != e.cfg.Rules }
 
 // Blocking returns the names of peers that keep removals from being forgotten:
 // down, and not forgotten themselves.

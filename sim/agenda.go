@@ -48,14 +48,16 @@ func (a *agenda) plan(e event) {
 	a.serial++
 	e.serial = a.serial
 	a.list = append(a.list, e)
-	for i := len(a.list) - 1; i > 0; {
+	i := len(a.list) - 1
+	for i > 0 {
 		up := (i - 1) / 2
-		if !a.list[i].before(a.list[up]) {
+		if !e.before(a.list[up]) {
 			break
 		}
-		a.list[i], a.list[up] = a.list[up], a.list[i]
+		a.list[i] = a.list[up]
 		i = up
 	}
+	a.list[i] = e
 }
 
 // next takes the first event, if it is due by until.
@@ -65,19 +67,23 @@ func (a *agenda) next(until time.Duration) (event, bool) {
 	}
 	first := a.list[0]
 	n := len(a.list) - 1
-	a.list[0], a.list[n] = a.list[n], event{}
+	last := a.list[n]
+	a.list[n] = event{}
 	a.list = a.list[:n]
-	for i := 0; ; {
-		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < n; child++ {
-			if a.list[child].before(a.list[least]) {
-				least = child
-			}
-		}
-		if least == i {
-			return first, true
-		}
-		a.list[i], a.list[least] = a.list[least], a.list[i]
-		i = least
+	if n == 0 {
+		return first, true
 	}
+	i := 0
+	for child := 1; child < n; child = 2*i + 1 {
+		if child+1 < n && a.list[child+1].before(a.list[child]) {
+			child++
+		}
+		if !a.list[child].before(last) {
+			break
+		}
+		a.list[i] = a.list[child]
+		i = child
+	}
+	a.list[i] = last
+	return first, true
 }

@@ -146,7 +146,8 @@ func (r *Replica) rotate(now time.Time) {
 // SetMembers tells the replica who the others are.
 func (r *Replica) SetMembers(now time.Time, peers []gossip.Peer) {
 	r.engine.SetView(now, peers)
-	names := map[string]int{r.cfg.Name: 1}
+	names := make(map[string]int, 1+len(peers))
+	names[r.cfg.Name] = 1
 	r.doubles = nil
 	for _, p := range peers {
 		if p.Alive && p.Actor != r.actor {
