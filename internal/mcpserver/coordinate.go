@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -57,10 +58,11 @@ func taskClaim(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hold{queue: queue, id: x.ID, token: x.Token, last: last}
+	claim := rand.Text() // the lease is the peer's, the same for all its claims
+	h := &hold{queue: queue, id: x.ID, lease: x.Lease, token: x.Token, last: last}
 	request, body := api.Request{Queue: queue, ID: x.ID}, map[string]any{"lease": x.Lease, "token": x.Token}
 	again := c.later("work_extend", request, body)
-	if err := c.s.hold(x.Lease, h, ttl, again, func(context.Context) error { return nil }); err != nil {
+	if err := c.s.hold(claim, h, ttl, again, func(context.Context) error { return nil }); err != nil {
 		return nil, err
 	}
 	out := fields{"queue", queue, "claimed", true, "task", x.ID}
@@ -69,7 +71,7 @@ func taskClaim(c *call) (fields, error) {
 	} else {
 		out = append(out, "value", shorten(plain(value), budget/2), "truncated", true)
 	}
-	return append(out, "claim", x.Lease, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
+	return append(out, "claim", claim, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
 }
 
 // later makes an operation one that runs after its call, which was allowed it.
@@ -90,7 +92,7 @@ func taskComplete(c *call) (fields, error) {
 	if !ok || h.queue == "" {
 		return nil, agent.ErrClaimLost
 	}
-	name, body := "work_complete", map[string]any{"lease": claim, "token": h.token}
+	name, body := "work_complete", map[string]any{"lease": h.lease, "token": h.token}
 	if c.has("error") {
 		name = "work_fail"
 		body["error"] = shorten(c.text("error"), 4<<10)
@@ -105,7 +107,7 @@ func taskComplete(c *call) (fields, error) {
 	}
 	_, err := c.do(name, api.Request{Queue: h.queue, ID: h.id}, body)
 	if err == nil || errors.Is(err, agent.ErrClaimLost) {
-		c.s.holds.drop(claim)
+		c.s.holds.drop(claim, h)
 	}
 	if err != nil {
 		return nil, err
@@ -192,7 +194,9 @@ func lockRelease(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.s.holds.drop(lease)
+	if h, ok := c.s.holds.find(lease); ok {
+		c.s.holds.drop(lease, h)
+	}
 	return fields{"name", name, "released", true}, nil
 }
 

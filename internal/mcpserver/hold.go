@@ -12,14 +12,16 @@ import (
 // Agents think for minutes and leases last for seconds, so that a daemon that dies
 // frees them soon. A hold renews one lease of an agent for as long as it asked for.
 type hold struct {
-	queue, id string // of a claim
+	queue, id string // of a claim; a lock has its name as id
+	lease     string // of a claim, at its peer
 	token     uint64
 	last      time.Duration      // how long from each sign of life
 	touched   chan struct{}      // a sign of life
 	stop      context.CancelFunc // the lease was given back
 }
 
-// holds are those of the daemon, by lease.
+// holds are those of the daemon, by the id that the agent has: of its claim, or its lease
+// of a lock. Nobody can guess it.
 type holds struct {
 	mu sync.Mutex
 	by map[string]*hold
@@ -29,7 +31,7 @@ type holds struct {
 const maxHolds = 10_000
 
 // hold renews a lease that lasts for ttl until its time has come, then ends it.
-func (s *Server) hold(lease string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
+func (s *Server) hold(id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
 	s.holds.mu.Lock()
 	if len(s.holds.by) >= maxHolds {
 		s.holds.mu.Unlock()
@@ -41,11 +43,11 @@ func (s *Server) hold(lease string, h *hold, ttl time.Duration, renew, end func(
 	}
 	ctx, stop := context.WithCancel(s.closing)
 	h.touched, h.stop = make(chan struct{}, 1), stop
-	s.holds.by[lease] = h
+	s.holds.by[id] = h
 	s.holds.mu.Unlock()
 	go func() {
 		defer s.running.Done()
-		defer s.holds.drop(lease)
+		defer s.holds.drop(id, h)
 		if s.keep(ctx, h, max(ttl/3, 50*time.Millisecond), renew) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
@@ -81,11 +83,11 @@ func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew f
 	}
 }
 
-// find returns the hold of a lease, and notes that its agent is alive.
-func (t *holds) find(lease string) (*hold, bool) {
+// find returns the hold of that id, and notes that its agent is alive.
+func (t *holds) find(id string) (*hold, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h, ok := t.by[lease]
+	h, ok := t.by[id]
 	if ok {
 		select {
 		case h.touched <- struct{}{}:
@@ -95,11 +97,12 @@ func (t *holds) find(lease string) (*hold, bool) {
 	return h, ok
 }
 
-func (t *holds) drop(lease string) {
+// drop ends h, unless it has ended already.
+func (t *holds) drop(id string, h *hold) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.by[lease]; h != nil {
+	if t.by[id] == h {
 		h.stop()
-		delete(t.by, lease)
+		delete(t.by, id)
 	}
 }

@@ -149,6 +149,23 @@ func (x *fixture) shows(got answered, want string) {
 	}
 }
 
+// held returns how many leases the daemon holds for agents.
+func (x *fixture) held() int {
+	x.server.holds.mu.Lock()
+	defer x.server.holds.mu.Unlock()
+	return len(x.server.holds.by)
+}
+
+// soon waits until it is so, or fails with what is wrong.
+func (x *fixture) soon(wrong string, met func() bool) {
+	x.t.Helper()
+	for end := time.Now().Add(patience); !met(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			x.t.Fatal(wrong)
+		}
+	}
+}
+
 // post sends a raw message.
 func (x *fixture) post(body string, header ...string) (*http.Response, string) {
 	x.t.Helper()

@@ -200,6 +200,28 @@ func TestTasks(t *testing.T) {
 	})
 }
 
+// Agents of one daemon work beside each other: each claim is its own.
+func TestAClaimIsNoOther(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		claim := func(task, arguments string) string {
+			t.Helper()
+			x.good(s, "task_add", `{"value":1,"id":"`+task+`"}`)
+			c := x.good(s, "task_claim", arguments)
+			x.shows(c, `{"claimed":true,"task":"`+task+`"}`)
+			return c["claim"].(string)
+		}
+		first, second := claim("t1", `{"wait_s":5}`), claim("t2", `{"wait_s":5}`)
+		x.shows(x.good(s, "task_complete", `{"claim":"`+first+`"}`), `{"task":"t1","completed":true}`)
+		x.shows(x.good(s, "task_complete", `{"claim":"`+second+`"}`), `{"task":"t2","completed":true}`)
+
+		long, short := claim("t3", `{"wait_s":5}`), claim("t4", `{"wait_s":5,"hold_s":0.1}`)
+		x.soon("what is over is held", func() bool { return x.held() == 1 })
+		x.bad("claim-lost", s, "task_complete", `{"claim":"`+short+`"}`)
+		x.shows(x.good(s, "task_complete", `{"claim":"`+long+`"}`), `{"task":"t3","completed":true}`)
+		x.soon("what is done is held", func() bool { return x.held() == 0 })
+	})
+}
+
 func TestLocks(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		got := x.good(s, "lock_acquire", `{"name":"deploy"}`)
@@ -262,11 +284,6 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 func TestAHoldEndsWithItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)
-	held := func() int {
-		x.server.holds.mu.Lock()
-		defer x.server.holds.mu.Unlock()
-		return len(x.server.holds.by)
-	}
 	leases := func() []api.Lease {
 		res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
 		if err != nil {
@@ -274,29 +291,21 @@ func TestAHoldEndsWithItsLease(t *testing.T) {
 		}
 		return res.Body.(api.Locks).Leases
 	}
-	soon := func(what string, met func() bool) {
-		t.Helper()
-		for end := time.Now().Add(patience); !met(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal(what)
-			}
-		}
-	}
 	lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
 	if _, err := api.Find("lock_release").Do(t.Context(), x.agent, api.Request{Key: "a", Query: url.Values{"lease": {lease}}, Leases: x.server.cfg.Leases}); err != nil {
 		t.Fatal(err)
 	}
-	soon("what was given back is held", func() bool { return held() == 0 })
+	x.soon("what was given back is held", func() bool { return x.held() == 0 })
 	x.good(s, "lock_acquire", `{"name":"b","hold_s":0.1}`)
 	if n := len(leases()); n != 1 {
 		t.Fatalf("%d leases", n)
 	}
 	left := leases()
-	soon("what is over is held", func() bool {
+	x.soon("what is over is held", func() bool {
 		if now := leases(); len(now) > 0 {
 			left = now
 		}
-		return held() == 0
+		return x.held() == 0
 	})
 	if d, _ := time.ParseDuration(left[0].Remaining); d < 100*time.Millisecond {
 		t.Errorf("the lease ran out, and was not given back: %v", left)
