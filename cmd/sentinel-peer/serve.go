@@ -171,7 +171,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	}
 	m := metrics.New(a, version())
 	leases := api.NewLeases()
-	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Called: m.ToolCalled, Logger: logger})
+	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
 	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
 	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
 	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -133,7 +134,7 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	l := &clientLease{lease, r.Key, body.Shared}
 	id := r.Leases.keep(l)
 	if ctx.Err() != nil { // nobody is there to take it
-		return Response{}, lease.Unlock(context.WithoutCancel(ctx))
+		return Response{}, errors.Join(context.Cause(ctx), lease.Unlock(context.WithoutCancel(ctx)))
 	}
 	return Response{Body: l.lease(id)}, nil
 }

@@ -34,6 +34,51 @@ func TestATaskShowsWhoHoldsItsLock(t *testing.T) {
 	})
 }
 
+// vanishing is the context of a client that goes as it is granted a lease.
+type vanishing struct {
+	context.Context
+	leases *Leases
+	gone   context.CancelCauseFunc
+}
+
+var errGone = errors.New("the client has gone")
+
+func (v *vanishing) Err() error {
+	v.leases.mu.Lock()
+	defer v.leases.mu.Unlock()
+	if len(v.leases.held) > 0 {
+		v.gone(errGone)
+	}
+	return v.Context.Err()
+}
+
+// A lease that nobody is there to take is given back, and the call says so.
+func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		leases := NewLeases()
+		for _, body := range []string{`{}`, `{"wait":"5s"}`} {
+			ctx, gone := context.WithCancelCause(t.Context())
+			r := Request{Key: "k", Leases: leases, Body: []byte(body), Longer: func(time.Duration) (context.Context, error) {
+				return &vanishing{ctx, leases, gone}, nil
+			}}
+			if res, err := Find("lock_acquire").Do(t.Context(), peers[0], r); !errors.Is(err, errGone) || res.Body != nil {
+				t.Errorf("%s: answers %v, %v", body, res, err)
+			}
+			synctest.Wait()
+			r.Longer = nil
+			got, err := call[Lease](t, peers[0], "lock_acquire", r)
+			if err != nil {
+				t.Fatalf("%s: the lock is not free: %v", body, err)
+			}
+			r.Body = fmt.Appendf(nil, `{"lease":%q}`, got.Lease)
+			if _, err := call[any](t, peers[0], "lock_release", r); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
 // No more leases are held for clients than there is room for; each that ends makes some.
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {

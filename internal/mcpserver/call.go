@@ -68,7 +68,7 @@ func (s *Server) handler(t *tool) mcp.ToolHandler {
 		var out fields
 		err := c.fault
 		if err == nil {
-			out, err = t.run(c)
+			out, err = c.run(t)
 			err = cmp.Or(c.fault, err)
 		}
 		if err != nil && s.closing.Err() != nil {
@@ -80,6 +80,12 @@ func (s *Server) handler(t *tool) mcp.ToolHandler {
 		}
 		return res, nil
 	}
+}
+
+// run runs a tool. One that panics has failed.
+func (c *call) run(t *tool) (out fields, err error) {
+	defer c.s.recovered(t.name, &err)
+	return t.run(c)
 }
 
 var errStopping = errors.New("the daemon is stopping; try again in a few seconds")

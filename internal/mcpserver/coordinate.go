@@ -77,8 +77,9 @@ func taskClaim(c *call) (fields, error) {
 // later makes an operation one that runs after its call, which was allowed it.
 func (c *call) later(name string, r api.Request, body any) func(context.Context) error {
 	s := c.s
-	return func(ctx context.Context) error {
-		_, err := (&call{s: s, ctx: ctx}).do(name, r, body)
+	return func(ctx context.Context) (err error) {
+		defer s.recovered(name, &err)
+		_, err = (&call{s: s, ctx: ctx}).do(name, r, body)
 		return err
 	}
 }

@@ -22,9 +22,10 @@ type Config struct {
 	Leases  *api.Leases // those of the HTTP API
 	Version string      // of this program
 	// V3 offers memory under the names of claude-flow 3.x, in place of memory_usage.
-	V3     bool
-	Called func(tool string, failed bool) // for each call of a tool; may be nil
-	Logger *slog.Logger
+	V3       bool
+	Called   func(tool string, failed bool) // for each call of a tool; may be nil
+	Panicked func()                         // for each call that panicked; may be nil
+	Logger   *slog.Logger
 }
 
 const (
@@ -77,7 +78,7 @@ func New(cfg Config) *Server {
 		s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema, Annotations: t.annotations()}, s.handler(&t))
 	}
 	s.addResources()
-	s.mcp.AddReceivingMiddleware(granted)
+	s.mcp.AddReceivingMiddleware(s.granted)
 	serving := func(*http.Request) *mcp.Server { return s.mcp }
 	s.http = mcp.NewStreamableHTTPHandler(serving, &mcp.StreamableHTTPOptions{
 		JSONResponse: true, Logger: quiet, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxBody, DisableLocalhostProtection: true,
@@ -155,9 +156,10 @@ func verified(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, 
 	return info, nil
 }
 
-// granted gives each message the grant of its own HTTP request.
-func granted(next mcp.MethodHandler) mcp.MethodHandler {
-	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+// granted gives each message the grant of its own HTTP request. A panic is its answer.
+func (s *Server) granted(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (_ mcp.Result, err error) {
+		defer s.recovered(method, &err)
 		if extra := req.GetExtra(); extra != nil && extra.TokenInfo != nil {
 			if grant, ok := extra.TokenInfo.Extra["grant"].(*api.Grant); ok {
 				return next(api.WithGrant(ctx, grant), method, req)
