@@ -144,7 +144,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 		l.vague = true // it may be of another kind than its family
 	}
 	l.enter(d, p.r.Store().Context(), &j.c.memo)
-	if len(p.lives) > 1 && !p.r.Engine().Synced() {
+	if len(p.lives) > 1 && (!p.r.Engine().Synced() || l.predates(d)) {
 		l.vague = true // an earlier stamp than that of a delete which all who were there have forgotten
 	}
 	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })

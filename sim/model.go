@@ -48,6 +48,18 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	l.deeds = append(l.deeds, d)
 }
 
+// predates reports whether the last deed, d, has an earlier stamp than a removal that its
+// writer has not heard of: one without memory, whose clock is behind.
+func (l *ledger) predates(d *deed) bool {
+	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
+		removes := o.op.Verb == crdt.Delete || o.op.Kind == crdt.Object
+		if removes && d.saw>>i&1 == 0 && d.stamp < o.stamp {
+			return true
+		}
+	}
+	return false
+}
+
 // families are the kinds of keys that are modelled, by the first part of their names,
 // and what may be done to them.
 var families = map[string][]crdt.Verb{
