@@ -60,7 +60,6 @@ func (c LockConfig) firstBoot() bool {
 // locks is the lock service of a peer and the way to its fellows.
 type locks struct {
 	session *lockservice.Session
-	voters  []string                             // whose majority certifies; nil if this peer is alone, or in best-effort mode
 	longest time.Duration                        // of leases
 	net     atomic.Pointer[transport.Memberlist] // nil before it is open
 	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
@@ -74,7 +73,7 @@ type locks struct {
 func (a *Agent) openLocks() error {
 	c := a.cfg.Locks
 	l := &a.locks
-	l.voters, l.longest = c.Voters, cmp.Or(c.MaxTTL, 15*time.Second)
+	l.longest = cmp.Or(c.MaxTTL, 15*time.Second)
 	l.tasks = make(map[string]*lockservice.Lease)
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
@@ -110,6 +109,16 @@ func (a *Agent) openLocks() error {
 // Locks returns the lock service: leases with fencing tokens, see package
 // lockservice. It ends with the agent.
 func (a *Agent) Locks() *lockservice.Session { return a.locks.session }
+
+// voters are those whose majority certifies leases now; nil if this peer is alone with
+// its own, or in best-effort mode.
+func (a *Agent) voters() []string {
+	v := a.locks.session.Voters()
+	if v.BestEffort || len(v.Names) == 1 && v.Names[0] == a.cfg.Name {
+		return nil
+	}
+	return v.Names
+}
 
 // send queues a packet for a peer; whom it cannot reach the service asks again.
 func (l *locks) send(peer string, packet []byte) {

@@ -92,7 +92,7 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 	}
 	var tries []*queue.Claim
 	for {
-		if err := q.a.locks.quorum(queue.Lock(q.name, "")); err != nil {
+		if err := q.a.quorum(queue.Lock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
 		x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
@@ -136,17 +136,18 @@ func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time
 }
 
 // quorum refuses when too few voters are up for any lease.
-func (l *locks) quorum(lock string) error {
-	if len(l.voters) == 0 {
+func (a *Agent) quorum(lock string) error {
+	voters := a.voters()
+	if len(voters) == 0 {
 		return nil
 	}
 	up := 0
-	for _, name := range l.voters {
-		if l.alive(name) {
+	for _, name := range voters {
+		if a.locks.alive(name) {
 			up++
 		}
 	}
-	if need := len(l.voters)/2 + 1; up < need {
+	if need := len(voters)/2 + 1; up < need {
 		return &lockservice.UnavailableError{Lock: lock, Reachable: up, Needed: need}
 	}
 	return nil
@@ -260,13 +261,16 @@ func (c *Claim) Lease() string { return c.q.a.id }
 // Claimed returns the claim of an item that was made through this peer, by its lease and
 // token; else it fails with ErrClaimLost.
 func (q WorkQueue) Claimed(id, lease string, token uint64) (*Claim, error) {
-	x, err := q.open()
+	x, err := q.look()
 	if err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
-	c := x.claims[id]
-	x.mu.Unlock()
+	var c *Claim
+	if x != nil {
+		x.mu.Lock()
+		c = x.claims[id]
+		x.mu.Unlock()
+	}
 	switch {
 	case lease != q.a.id:
 		return nil, fmt.Errorf("queue %q: item %q: %w: it was not made through this peer, or before its start", q.name, id, ErrClaimLost)
@@ -287,7 +291,7 @@ func (c *Claim) Extend(ctx context.Context) (time.Duration, error) {
 
 // fault says of which claim an error is.
 func (c *Claim) fault(err error) error {
-	if errors.Is(err, lockservice.ErrLost) || errors.Is(err, lockservice.ErrNotHolder) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, lockservice.ErrLost) || errors.Is(err, lockservice.ErrNotHolder) {
 		err = fmt.Errorf("%w: %w", ErrClaimLost, err)
 	}
 	return fmt.Errorf("queue %q: item %q: %w", c.q.name, c.ID, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -38,6 +39,9 @@ func (c *Claim) Complete(ctx context.Context, result any) error {
 	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Complete(now, c.core, v) })
 }
 
+// maxReason bounds what is kept of the error of an attempt, in bytes.
+const maxReason = 1024
+
 // maxClaimOverhead is what a claim's record has beside its result.
 const maxClaimOverhead = 4 << 10
 
@@ -46,8 +50,8 @@ const maxClaimOverhead = 4 << 10
 func (c *Claim) Fail(ctx context.Context, cause error, opts ...FailOption) error {
 	f := queue.Failure{Reason: "failed"}
 	if cause != nil {
-		f.Reason = cause.Error()
-		f.Reason = f.Reason[:min(len(f.Reason), 1024)]
+		f.Reason = strings.ToValidUTF8(cause.Error(), "\uFFFD")
+		f.Reason = strings.ToValidUTF8(f.Reason[:min(len(f.Reason), maxReason)], "") // not half a rune
 	}
 	for _, o := range opts {
 		o(&f)
@@ -178,7 +182,6 @@ func (a *Agent) record(batch []*verdictWrite) {
 // waitVoters waits until a majority of voters has acknowledged what was written here, or
 // nothing depends on it any more.
 func (a *Agent) waitVoters(matters func() bool) error {
-	voters := a.locks.voters
 	a.mu.Lock()
 	last, actor := a.store.Last(), a.replica.Actor()
 	a.mu.Unlock()
@@ -186,7 +189,7 @@ func (a *Agent) waitVoters(matters func() bool) error {
 	defer look.Stop()
 	for {
 		a.mu.Lock()
-		enough := queue.Acknowledged(voters, a.cfg.Name, a.replica.Engine().AckedBy(last))
+		enough := queue.Acknowledged(a.voters(), a.cfg.Name, a.replica.Engine().AckedBy(last))
 		acked, rotated := a.acked, a.replica.Actor() != actor
 		if !enough {
 			a.replica.Engine().RequestAcks(time.Now())

@@ -97,13 +97,22 @@ type QueueStats struct {
 
 // open refuses a name that cannot be and an agent that is closed.
 func (q WorkQueue) open() (*index, error) {
+	if x, err := q.look(); x != nil || err != nil {
+		return x, err
+	}
+	return q.a.index(q.name), nil
+}
+
+// look is open for a reader: nil for a queue that is not known, which reading does not
+// make.
+func (q WorkQueue) look() (*index, error) {
 	if err := queue.CheckName(q.name); err != nil {
 		return nil, err
 	}
 	if q.a.isClosed() {
 		return nil, ErrClosed
 	}
-	return q.a.index(q.name), nil
+	return q.a.queues.known(q.name), nil
 }
 
 // Name returns the queue's name.
@@ -123,11 +132,11 @@ type Item struct {
 
 // Peek returns the first n items that may be claimed, in order, and claims none.
 func (q WorkQueue) Peek(n int) ([]Item, error) {
-	x, err := q.open()
-	if err != nil {
-		return nil, err
-	}
 	list := []Item{}
+	x, err := q.look()
+	if x == nil {
+		return list, err
+	}
 	var views []queue.View
 	x.do(func(core *queue.Index, now time.Time) { views = core.Peek(now, min(n, 1000)) })
 	for _, v := range views {
@@ -138,13 +147,15 @@ func (q WorkQueue) Peek(n int) ([]Item, error) {
 
 // Get returns an item in whatever state, ErrNotFound if there is none of that id.
 func (q WorkQueue) Get(id string) (Item, error) {
-	x, err := q.open()
+	x, err := q.look()
 	if err != nil {
 		return Item{}, err
 	}
 	var v queue.View
 	found := false
-	x.do(func(core *queue.Index, now time.Time) { v, found = core.Look(now, id) })
+	if x != nil {
+		x.do(func(core *queue.Index, now time.Time) { v, found = core.Look(now, id) })
+	}
 	if !found {
 		return Item{}, fmt.Errorf("queue %q: item %q: %w", q.name, id, ErrNotFound)
 	}
@@ -166,8 +177,8 @@ func (q WorkQueue) show(v queue.View) Item {
 
 // Depth counts the items by state.
 func (q WorkQueue) Depth() (QueueDepth, error) {
-	x, err := q.open()
-	if err != nil {
+	x, err := q.look()
+	if x == nil {
 		return QueueDepth{}, err
 	}
 	return x.depth(), nil
@@ -248,8 +259,8 @@ func (q WorkQueue) Requeue(ctx context.Context, ids ...string) (int, error) {
 
 // change makes the writes that change items, and returns of how many.
 func (q WorkQueue) change(ctx context.Context, what func(core *queue.Index) [][]crdt.Op) (n int, err error) {
-	x, err := q.open()
-	if err != nil {
+	x, err := q.look()
+	if x == nil {
 		return 0, err
 	}
 	var list [][]crdt.Op

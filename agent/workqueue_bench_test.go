@@ -22,7 +22,7 @@ func workers(b *testing.B) []*Agent {
 		list = append(list, open(b, cfg))
 	}
 	for _, a := range list {
-		for a.locks.quorum("") != nil || !a.queues.recovered.Load() {
+		for a.quorum("") != nil || !a.queues.recovered.Load() {
 			time.Sleep(time.Millisecond)
 		}
 	}

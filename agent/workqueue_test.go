@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -200,10 +201,14 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 		if c.Attempt != 1 {
 			t.Errorf("requeued, attempt %d", c.Attempt)
 		}
-		if err := c.Fail(t.Context(), nil, WithoutRetry()); err != nil {
+		long := "a" + strings.Repeat("é", 800) + "\xff"
+		if err := c.Fail(t.Context(), errors.New(long), WithoutRetry()); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
+		if item, err := q.Get("x"); err != nil || item.Error != long[:1+2*511] {
+			t.Errorf("of a reason of %d bytes there is %q, %v", len(long), item.Error, err)
+		}
 		wantDepth(t, q, QueueDepth{Dead: 1})
 		if n, err := q.Purge(t.Context()); n != 1 || err != nil {
 			t.Errorf("purged %d, %v", n, err)
@@ -216,6 +221,78 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 		synctest.Wait()
 		if heard[ItemClaimedEvent] != 2 || heard[ItemFailedEvent] != 1 || heard[ItemDeadEvent] != 1 {
 			t.Errorf("events %v", heard)
+		}
+	})
+}
+
+// Workers follow the voters that are in force, not those that were configured.
+func TestClaimsAndVerdictsFollowTheVoters(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 5)
+		for i, voters := range [][]string{{"n0", "n1", "n2", "n3"}, {"n0", "n2", "n3"}, {"n0", "n2", "n3", "n4"}, {"n0", "n3", "n4"}} {
+			for _, a := range list {
+				if err := a.Locks().Reload(lockservice.Voters{Names: voters, Epoch: uint64(2 + i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		for _, a := range list[1:3] {
+			a.stop()
+			a.net.Close() // nobody hears a goodbye
+			a.Close(t.Context())
+		}
+		time.Sleep(30 * time.Second)
+		mustEnqueue(t, list[0].WorkQueue("q"), "x", WithItemID("x"))
+		if err := mustClaim(t, list[3].WorkQueue("q")).Complete(t.Context(), 1); err != nil {
+			t.Error(err)
+		}
+		if got, err := list[0].WorkQueue("q").Get("x"); err != nil || got.State != ItemDone {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+// To look at a queue makes none.
+func TestReadingMakesNoQueue(t *testing.T) {
+	a := open(t, Config{Name: "a"})
+	q := a.WorkQueue("typo")
+	wantDepth(t, q, QueueDepth{})
+	if list, err := q.Peek(10); err != nil || list == nil || len(list) > 0 {
+		t.Errorf("peek: %v, %v", list, err)
+	}
+	if _, err := q.Get("x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+	if n, err := q.Purge(t.Context()); n != 0 || err != nil {
+		t.Errorf("purge: %d, %v", n, err)
+	}
+	if _, err := q.Claimed("x", a.id, 1); !errors.Is(err, ErrClaimLost) {
+		t.Errorf("claimed: %v", err)
+	}
+	if got := a.WorkQueues(); len(got) > 0 {
+		t.Errorf("there are %v", got)
+	}
+	if _, err := a.WorkQueue("a/b").Depth(); err == nil {
+		t.Error("a wrong name is looked at")
+	}
+}
+
+// Who gives up waiting has not lost the claim.
+func TestAnExtendThatIsGivenUpLosesNoClaim(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[0].WorkQueue("q"), "x")
+		c := mustClaim(t, list[0].WorkQueue("q"))
+		n.Split([]string{address(0)}, []string{address(1), address(2)})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Extend(ctx); err == nil || errors.Is(err, ErrClaimLost) {
+			t.Errorf("given up: %v", err)
+		}
+		time.Sleep(30 * time.Second)
+		if _, err := c.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("long cut off: %v", err)
 		}
 	})
 }

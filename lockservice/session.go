@@ -53,10 +53,11 @@ func (c SessionConfig) withDefaults() SessionConfig {
 // may be called at the same time.
 type Session struct {
 	cfg     SessionConfig
-	waiting atomic.Int32  // callers at mu
-	lost    atomic.Uint64 // leases, so far
-	wake    chan struct{} // capacity 1: a full one already says "look again"
-	done    chan struct{} // closed by Close
+	waiting atomic.Int32           // callers at mu
+	lost    atomic.Uint64          // leases, so far
+	voters  atomic.Pointer[Voters] // in force here
+	wake    chan struct{}          // capacity 1: a full one already says "look again"
+	done    chan struct{}          // closed by Close
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
@@ -95,6 +96,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		return nil, err
 	}
 	s.node, s.cfg.Node = node, node.cfg
+	s.voters.Store(&node.cfg.Voters)
 	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {
 		return nil, err
 	}
@@ -238,9 +240,18 @@ func (s *Session) SetLive(names []string) { s.do(func(t Time) { s.node.SetLive(t
 // Reload changes the voters while running, by one name and one epoch. It fails with
 // ErrVoters, ErrReload or ErrConfigMismatch and then changes nothing.
 func (s *Session) Reload(v Voters) (err error) {
-	s.do(func(t Time) { err = s.node.Reload(t, v) })
+	s.do(func(t Time) {
+		if err = s.node.Reload(t, v); err == nil {
+			v = v.normal()
+			s.voters.Store(&v)
+		}
+	})
 	return err
 }
+
+// Voters returns those in force at this peer, as they were configured or reloaded. The
+// names are not to be changed. It does not wait, whatever locks the caller holds.
+func (s *Session) Voters() Voters { return *s.voters.Load() }
 
 // Stats returns the counters of this life, and what is held and waited for now.
 func (s *Session) Stats() (st Stats) {
