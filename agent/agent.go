@@ -47,17 +47,18 @@ type Agent struct {
 	once    sync.Once
 	err     error // of Close
 
-	mu       sync.Mutex // guards what follows
-	replica  *replica.Replica
-	members  []known
-	backlog  int             // bytes written that the loop has not carried out
-	drained  chan struct{}   // closed when it has, then renewed
-	acked    chan struct{}   // closed when an acknowledgement came, then renewed
-	waiters  []chan struct{} // of ForceSync
-	writes   uint64
-	refusals map[string]time.Time // when each reason was last logged
-	signs    map[string]string    // keys of signs of life that are renewed here: their worker
-	signsAt  time.Time            // when they are looked at
+	mu        sync.Mutex // guards what follows
+	replica   *replica.Replica
+	members   []known
+	forgotten map[string]bool // ids that were given up, while the transport lists them
+	backlog   int             // bytes written that the loop has not carried out
+	drained   chan struct{}   // closed when it has, then renewed
+	acked     chan struct{}   // closed when an acknowledgement came, then renewed
+	waiters   []chan struct{} // of ForceSync
+	writes    uint64
+	refusals  map[string]time.Time // when each reason was last logged
+	signs     map[string]string    // keys of signs of life that are renewed here: their worker
+	signsAt   time.Time            // when they are looked at
 }
 
 // Open starts a peer. It does not wait for others: WaitReady does. All faults of
@@ -77,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		cfg: cfg, log: cfg.Logger.With("peer", cfg.Name), rules: rules, cache: cache, stop: stop,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}),
 		drained: make(chan struct{}), acked: make(chan struct{}),
-		signs: make(map[string]string),
+		signs: make(map[string]string), forgotten: make(map[string]bool),
 	}
 	cache.onChange = a.emitCache
 	err = a.begin(time.Now())

@@ -85,7 +85,11 @@ func (a *Agent) Forget(name string) error {
 	defer a.mu.Unlock()
 	before := len(a.members)
 	a.members = slices.DeleteFunc(a.members, func(k known) bool {
-		return k.name == name && k.State != transport.Alive && k.ID != a.id
+		gone := k.name == name && k.State != transport.Alive && k.ID != a.id
+		if gone {
+			a.forgotten[k.ID] = true
+		}
+		return gone
 	})
 	if len(a.members) == before {
 		return fmt.Errorf("forget %q: %w among the peers that are down", name, ErrNotFound)

@@ -55,6 +55,35 @@ func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 	})
 }
 
+// The transport lists the dead for a while; who was given up does not come back by that.
+func TestWhoWasForgottenStaysForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := fleet(t, n, 3, nil)
+		list[2].stop()
+		list[2].net.Close() // nobody hears a goodbye
+		list[2].Close(t.Context())
+		time.Sleep(30 * time.Second)
+		if err := list[0].Forget("n2"); err != nil {
+			t.Fatal(err)
+		}
+		late := virtual(t, n, 4, nil)
+		time.Sleep(10 * time.Second)
+		for _, m := range list[0].Members() {
+			if m.Name == "n2" {
+				t.Errorf("it is listed again: %+v", m)
+			}
+		}
+		if got := list[0].Stats().Blocking; len(got) > 0 {
+			t.Errorf("removals wait for %v", got)
+		}
+		virtual(t, n, 2, nil)
+		time.Sleep(10 * time.Second)
+		if len(list[0].Members()) != 4 || len(late.Members()) < 4 {
+			t.Errorf("it came back: %+v", list[0].Members())
+		}
+	})
+}
+
 func TestTheNamesOfPastLivesAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := fleet(t, n, 2, nil)[0]

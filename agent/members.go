@@ -37,7 +37,12 @@ func (a *Agent) onMembers(list []transport.Member) {
 		old[k.ID] = k
 	}
 	var events []LifecycleEvent
+	forgotten := make(map[string]bool)
 	for _, m := range list {
+		if a.forgotten[m.ID] && m.State != transport.Alive {
+			forgotten[m.ID] = true // the transport still lists it
+			continue
+		}
 		k, err := readMeta(m)
 		if err != nil {
 			a.log.Warn("member with unreadable meta is ignored", "addr", m.Addr, "err", err)
@@ -58,6 +63,7 @@ func (a *Agent) onMembers(list []transport.Member) {
 		}
 		old[m.ID] = k
 	}
+	a.forgotten = forgotten
 	a.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
 	a.dropPast()
 	a.viewChanged()
