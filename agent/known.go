@@ -54,12 +54,12 @@ func readMeta(m transport.Member) (known, error) {
 	return k, r.Err()
 }
 
-// showGone is how long who is gone for good stays listed, so that a reader sees why one
-// is missing.
+// showGone is how long who said goodbye stays listed, so that a reader sees why one is
+// missing.
 const showGone = 10 * time.Minute
 
-// dropPast gives up those who need to be known no more: who said goodbye, and who died
-// and has a later life, which holds removals back in its stead.
+// dropPast gives up those who need to be known no more: who is gone and has a later life,
+// which holds removals back in its stead, and after a while who said goodbye.
 func (a *Agent) dropPast() {
 	living := make(map[string]uint64) // the latest birth by name
 	for _, k := range a.members {
@@ -68,9 +68,9 @@ func (a *Agent) dropPast() {
 		}
 	}
 	a.members = slices.DeleteFunc(a.members, func(k known) bool {
-		birth, replaced := living[k.name]
-		replaced = replaced && k.State == transport.Dead && birth >= k.actor.Birth
-		return (replaced || k.State == transport.Left) && time.Since(k.Since) > showGone
+		birth, back := living[k.name]
+		replaced := back && k.State != transport.Alive && birth >= k.actor.Birth
+		return replaced || k.State == transport.Left && time.Since(k.Since) > showGone
 	})
 }
 

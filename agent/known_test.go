@@ -45,7 +45,7 @@ func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 			t.Errorf("with nobody in their place, %d dead lives of n5 are listed, want 5", got)
 		}
 		virtual(t, n, 5, nil)
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		if got := count(); got["n5 dead"] != 0 || got["n5 alive"] != 1 || got["n2 dead"] != 1 || len(list[0].Stats().Blocking) != 1 {
 			t.Errorf("when it is back, there are %v, blocked by %v", got, list[0].Stats().Blocking)
 		}
@@ -93,7 +93,7 @@ func TestTheNamesOfPastLivesAreBounded(t *testing.T) {
 			names[clock.Actor{Birth: uint64(i + 1), Rand: 7}] = fmt.Sprint("life ", i+1)
 		}
 		a.names.Store(&names)
-		a.viewChanged()
+		a.nameMembers()
 		a.renameSelf()
 		a.mu.Unlock()
 		if got := len(*a.names.Load()); got > maxNames+1 {

@@ -79,7 +79,7 @@ func (a *Agent) openLocks() error {
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
 		Node: lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.barred},
-		Send: l.send, StateDir: c.StateDir, Logger: a.log,
+		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: a.log,
 		Lost: func(e *lockservice.LostError) {
 			if !errors.Is(e, lockservice.ErrClosed) {
 				a.log.Warn("lease lost", "lock", e.Lock, "token", e.Token, "err", e.Cause)
@@ -113,11 +113,10 @@ func (a *Agent) Locks() *lockservice.Session { return a.locks.session }
 // voters are those whose majority certifies leases now; nil if this peer is alone with
 // its own, or in best-effort mode.
 func (a *Agent) voters() []string {
-	v := a.locks.session.Voters()
-	if v.BestEffort || len(v.Names) == 1 && v.Names[0] == a.cfg.Name {
+	if a.locks.session.Guarantee() != lockservice.Quorum {
 		return nil
 	}
-	return v.Names
+	return a.locks.session.Voters().Names
 }
 
 // send queues a packet for a peer; whom it cannot reach the service asks again.

@@ -65,6 +65,9 @@ func TestAHolderThatIsCutOffLosesItsLease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got := first.Guarantee(); got != lockservice.Quorum {
+			t.Errorf("it is worth %v", got)
+		}
 		n.Split([]string{address(0)}, []string{address(1), address(2)})
 		second, err := list[1].Locks().Lock(t.Context(), "printer")
 		if err != nil {
@@ -150,6 +153,9 @@ func TestAPeerAloneHasLocks(t *testing.T) {
 		first, err := a.Locks().Lock(ctx, "k")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := first.Guarantee(); got != lockservice.ThisPeer {
+			t.Errorf("it is worth %v", got)
 		}
 		if err := a.Close(t.Context()); err != nil {
 			t.Fatal(err)

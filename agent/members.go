@@ -65,6 +65,7 @@ func (a *Agent) onMembers(list []transport.Member) {
 	}
 	a.forgotten = forgotten
 	a.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
+	a.nameMembers()
 	a.dropPast()
 	a.viewChanged()
 	members := slices.Clone(a.members)
@@ -80,7 +81,6 @@ func (a *Agent) onMembers(list []transport.Member) {
 // viewChanged gives the replica and the senders the members as they are now.
 func (a *Agent) viewChanged() {
 	routes := make(map[clock.Actor]string)
-	a.nameMembers()
 	var peers []gossip.Peer
 	for _, k := range a.members {
 		if k.ID == a.id || k.State == transport.Left {

@@ -132,14 +132,8 @@ func (l *Lease) Token() uint64 { return l.token }
 // Mode returns how the lock is held.
 func (l *Lease) Mode() Mode { return l.mode }
 
-// Guarantee returns what the lease is worth: BestEffort if the session runs without
-// named voters.
-func (l *Lease) Guarantee() Guarantee {
-	if l.s.cfg.Node.Voters.BestEffort {
-		return BestEffort
-	}
-	return Quorum
-}
+// Guarantee returns what the lease is worth.
+func (l *Lease) Guarantee() Guarantee { return l.s.Guarantee() }
 
 // Context is cancelled when the lease ends, a little before its deadline. Its cause
 // is a *LostError, or context.Canceled after Unlock. It carries the values of the

@@ -23,6 +23,9 @@ type SessionConfig struct {
 	// away is dropped; nothing here depends on delivery.
 	Send func(peer string, packet []byte)
 
+	// Alone says that nobody was named: this peer is its own only voter, until Reload.
+	Alone bool
+
 	// StateDir keeps a bound of the tokens acknowledged, so that they rise across
 	// restarts whatever the wall clocks say. "" keeps nothing.
 	StateDir string
@@ -56,6 +59,7 @@ type Session struct {
 	waiting atomic.Int32           // callers at mu
 	lost    atomic.Uint64          // leases, so far
 	voters  atomic.Pointer[Voters] // in force here
+	alone   atomic.Bool            // nobody but this peer was named
 	wake    chan struct{}          // capacity 1: a full one already says "look again"
 	done    chan struct{}          // closed by Close
 	wg      sync.WaitGroup
@@ -97,6 +101,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 	}
 	s.node, s.cfg.Node = node, node.cfg
 	s.voters.Store(&node.cfg.Voters)
+	s.alone.Store(cfg.Alone)
 	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {
 		return nil, err
 	}
@@ -244,6 +249,7 @@ func (s *Session) Reload(v Voters) (err error) {
 		if err = s.node.Reload(t, v); err == nil {
 			v = v.normal()
 			s.voters.Store(&v)
+			s.alone.Store(false)
 		}
 	})
 	return err
@@ -252,6 +258,17 @@ func (s *Session) Reload(v Voters) (err error) {
 // Voters returns those in force at this peer, as they were configured or reloaded. The
 // names are not to be changed. It does not wait, whatever locks the caller holds.
 func (s *Session) Voters() Voters { return *s.voters.Load() }
+
+// Guarantee returns what leases are worth here.
+func (s *Session) Guarantee() Guarantee {
+	switch {
+	case s.Voters().BestEffort:
+		return BestEffort
+	case s.alone.Load():
+		return ThisPeer
+	}
+	return Quorum
+}
 
 // Stats returns the counters of this life, and what is held and waited for now.
 func (s *Session) Stats() (st Stats) {

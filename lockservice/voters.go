@@ -146,12 +146,16 @@ type Guarantee uint8
 const (
 	Quorum     Guarantee = iota // a majority of named voters: never held twice
 	BestEffort                  // the live view's majority: held once on each side of a partition
+	ThisPeer                    // nobody but this peer: held once among its callers, and again at every other peer
 )
 
-// String returns quorum or best-effort.
+// String returns quorum, best-effort or this-peer.
 func (g Guarantee) String() string {
-	if g == BestEffort {
+	switch g {
+	case BestEffort:
 		return "best-effort"
+	case ThisPeer:
+		return "this-peer"
 	}
 	return "quorum"
 }
