@@ -62,6 +62,15 @@ func printed(v any, depth int) int {
 	return len(text) + 2*depth*(1+bytes.Count(text, []byte("\n")))
 }
 
+// fits returns as much of a text as gets no longer than room in an answer.
+func fits(text string, room int) string {
+	for limit := room; ; limit = limit * 3 / 4 { // escapes make it longer
+		if part := prefix(text, limit); printed(part, 1) <= room {
+			return part
+		}
+	}
+}
+
 func indented(raw []byte) []byte {
 	var b bytes.Buffer
 	if json.Indent(&b, raw, "", "  ") != nil {

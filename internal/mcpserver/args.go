@@ -141,12 +141,21 @@ func (a *args) flag(name string, absent bool) bool {
 	return b
 }
 
+// shorten cuts text to n bytes, and marks that it did.
 func shorten(s string, n int) string {
+	if head := prefix(s, n); len(head) < len(s) {
+		return head + "…"
+	}
+	return s
+}
+
+// prefix returns as many whole characters of s as n bytes hold.
+func prefix(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
 	for n > 0 && s[n]&0xc0 == 0x80 { // within a character
 		n--
 	}
-	return s[:n] + "…"
+	return s[:n]
 }

@@ -69,7 +69,7 @@ func taskClaim(c *call) (fields, error) {
 	if value := shown(x.Value); printed(value, 1) <= budget {
 		out = append(out, "value", value)
 	} else {
-		out = append(out, "value", shorten(plain(value), budget/2), "truncated", true)
+		out = append(out, "value", fits(plain(value), budget/2)+"…", "truncated", true)
 	}
 	return append(out, "claim", claim, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
 }

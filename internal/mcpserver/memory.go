@@ -232,13 +232,7 @@ func (c *call) part(k string, version crdt.Version, raw json.RawMessage, about f
 		}
 		from = n
 	}
-	var part string
-	for limit := budget; ; limit = limit * 3 / 4 { // escapes make it longer
-		if part = shorten(text[from:], limit); printed(part, 1) <= budget {
-			break
-		}
-	}
-	part = strings.TrimSuffix(part, "…")
+	part := fits(text[from:], budget)
 	out := append(fields{"key", k, "value", part}, about...)
 	out = append(out, "size", len(text), "offset", from)
 	if end := from + len(part); end < len(text) {

@@ -191,6 +191,14 @@ func TestTasks(t *testing.T) {
 		x.good(s, "task_add", `{"value":2,"id":"t2"}`)
 		claim = x.good(s, "task_claim", `{"wait_s":5}`)["claim"].(string)
 		x.shows(x.good(s, "task_complete", `{"claim":"`+claim+`","error":"no","retry":false}`), `{"completed":false}`)
+
+		// A value that does not fit is cut; the claim is there.
+		if _, err := x.agent.WorkQueue("tasks").Enqueue(t.Context(), strings.Repeat("\x01", 20_000)); err != nil {
+			t.Fatal(err)
+		}
+		long := x.good(s, "task_claim", `{"wait_s":5}`)
+		x.shows(long, `{"claimed":true,"truncated":true}`)
+		x.good(s, "task_complete", fmt.Sprintf(`{"claim":%q}`, long["claim"]))
 		if d, _ := x.agent.WorkQueue("tasks").Depth(); d.Dead != 1 {
 			t.Errorf("depth %+v", d)
 		}
@@ -441,7 +449,7 @@ func TestNothingFloods(t *testing.T) {
 	x.bad("bad-request", s, "memory_usage", `{"action":"list","cursor":"AAAA"}`)
 
 	// A long value comes in parts.
-	for _, v := range []string{strings.Repeat("é\"\n\x01", 30_000), strings.Repeat("a", budget), `{"deep":` + strings.Repeat("[", 25) + strings.Repeat(`"x",`, 15_000) + `1` + strings.Repeat("]", 25) + `}`} {
+	for _, v := range []string{strings.Repeat("é\"\n\x01", 30_000), strings.Repeat("x", 40_000) + "…", strings.Repeat("…", 20_000), strings.Repeat("a", budget), `{"deep":` + strings.Repeat("[", 25) + strings.Repeat(`"x",`, 15_000) + `1` + strings.Repeat("]", 25) + `}`} {
 		if err := x.agent.Put(t.Context(), "memory/default/long", v); err != nil {
 			t.Fatal(err)
 		}
@@ -449,10 +457,14 @@ func TestNothingFloods(t *testing.T) {
 		for cursor := ""; ; {
 			out := x.good(s, "memory_usage", `{"action":"retrieve","key":"long","cursor":"`+cursor+`"}`)
 			whole.WriteString(out["value"].(string))
-			if out["next_cursor"] == nil {
+			next, more := out["next_cursor"].(string)
+			if !more {
 				break
 			}
-			cursor = out["next_cursor"].(string)
+			if next == cursor {
+				t.Fatalf("%.20q: there is no end from %s on", v, cursor)
+			}
+			cursor = next
 		}
 		if whole.String() != v {
 			t.Errorf("%.20q: %d bytes came of %d", v, whole.Len(), len(v))
