@@ -28,10 +28,24 @@ type Subscription struct {
 
 	mu    sync.Mutex // guards what follows
 	queue backlog.Queue[Event]
+	idle  bool // all that came was received
 }
 
 // C delivers the events. It is closed when the subscription ends.
 func (s *Subscription) C() <-chan Event { return s.out }
+
+// Cursor returns the place of this moment, to resume from, if every event up to it has
+// been received; else false: resume after the last one received. It moves on while other
+// keys change, so that who hears nothing for long does not resume too late.
+func (s *Subscription) Cursor() (Cursor, bool) {
+	now := s.a.Cursor() // first: what comes after it may wait
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.idle {
+		return Cursor{}, false
+	}
+	return now, true
+}
 
 // Missed returns how many events were replaced by snapshots so far.
 func (s *Subscription) Missed() uint64 {
@@ -97,7 +111,9 @@ func (s *Subscription) deliver(ctx context.Context) bool {
 func (s *Subscription) next() (e Event, ok, lagged bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.queue.Next()
+	e, ok, lagged = s.queue.Next()
+	s.idle = !ok && !lagged
+	return e, ok, lagged
 }
 
 func (s *Subscription) send(ctx context.Context, e Event) bool {
@@ -135,6 +151,9 @@ func (s *Subscription) state(ctx context.Context) bool {
 }
 
 func (s *Subscription) leave() {
+	s.mu.Lock()
+	s.idle = false // for good: what comes is not offered
+	s.mu.Unlock()
 	w := &s.a.watch
 	w.mu.Lock()
 	w.subs.remove(s)
@@ -146,6 +165,7 @@ func (s *Subscription) leave() {
 func (s *Subscription) offer(e Event) {
 	s.mu.Lock()
 	s.queue.Offer(e, e.size())
+	s.idle = false
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:

@@ -67,6 +67,80 @@ func TestTheCursorOfNowIsGoodThoughNobodyListens(t *testing.T) {
 	})
 }
 
+// A subscription knows whether all there was has been received, and from where to resume
+// though nothing came for it.
+func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		a := virtual(t, n, 0, func(c *Config) { c.History = 4 })
+		put := func(key string) {
+			t.Helper()
+			if err := a.Put(t.Context(), key, 1); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		sub, err := a.Watch(t.Context(), "mine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		at := func(complete bool) Cursor {
+			t.Helper()
+			c, ok := sub.Cursor()
+			if ok != complete {
+				t.Errorf("all was received: %t; want %t", ok, complete)
+			}
+			return c
+		}
+		for range 10 { // more than the history has
+			put("other")
+		}
+		c := at(true)
+		put("mine")
+		at(false)
+		if e := next(t, sub); e.Key != "mine" {
+			t.Errorf("got %v %q", e.Cause, e.Key)
+		}
+		synctest.Wait()
+		at(true)
+		sub.Close()
+		synctest.Wait()
+		at(false)
+
+		if sub, err = a.Watch(t.Context(), "mine", FromCursor(c)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		at(false) // what it resumes with comes first
+		if e := next(t, sub); e.Key != "mine" {
+			t.Errorf("resumed with %v %q", e.Cause, e.Key)
+		}
+		synctest.Wait()
+		at(true)
+		sub.Close()
+		if sub, err = a.Watch(t.Context(), "mine", WithSnapshot()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		at(false)
+		next(t, sub)
+		synctest.Wait()
+		at(false)
+		next(t, sub)
+		synctest.Wait()
+		at(true)
+
+		if sub, err = a.Watch(t.Context(), "mine", FromCursor(Cursor{a.Actor(), 0})); err != nil { // too late
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		at(false)
+		sub = &Subscription{a: a, wake: make(chan struct{}, 1), idle: true} // before it delivers
+		sub.offer(Event{})
+		at(false)
+	})
+}
+
 // Whatever a client sends as a cursor, the peer goes on.
 func FuzzWatchFromCursor(f *testing.F) {
 	a, err := Open(f.Context(), Config{Name: "n1", Cluster: "test", History: 4, HeartbeatInterval: Manual})

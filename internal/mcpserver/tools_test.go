@@ -165,6 +165,16 @@ func TestWhatOneWroteAnotherHears(t *testing.T) {
 		lagged := x.good(s, "memory_watch", `{"since":"`+start["next"].(string)+`99999"}`)
 		x.shows(lagged, `{"lagged":true,"count":0}`)
 		x.bad("bad-request", s, "memory_watch", `{"since":"yesterday"}`)
+
+		// What changes elsewhere does not age the place of one who waits.
+		x.good(s, "memory_usage", `{"action":"store","key":"a/1","value":3,"namespace":"elsewhere"}`)
+		at := start["next"].(string)
+		x.soon("the place does not move", func() bool {
+			out := x.good(s, "memory_watch", `{"timeout_s":0,"prefix":"nothing","since":"`+at+`"}`)
+			x.shows(out, `{"count":0}`)
+			at = out["next"].(string)
+			return at == x.agent.Cursor().String()
+		})
 	})
 }
 

@@ -52,7 +52,8 @@ func memoryWatch(c *call) (fields, error) {
 }
 
 // gather takes wanted events: it waits for the first, then a moment for more, up to the
-// budget. next is where to go on.
+// budget. next is where to go on; it moves though nothing wanted came, lest the history
+// be short of it once something does.
 func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, from agent.Cursor, patience time.Duration) (out []fields, next agent.Cursor, lagged bool) {
 	out, next = []fields{}, from
 	room := budget
@@ -79,6 +80,9 @@ func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, fr
 			}
 			out, next = append(out, shown), e.Cursor
 		case <-enough.C:
+			if now, ok := sub.Cursor(); ok {
+				next = now
+			}
 			return out, next, false
 		}
 	}
