@@ -39,5 +39,9 @@ var records = []mutant{
 	{"a put keeps the type of its key", "agent/admit.go",
 		"			ops[i].Kind = kind\n", "", "./agent", "TestAPutKeepsTheTypeOfItsKey"},
 	{"a life that was replaced is forgotten", "agent/known.go",
-		"replaced = replaced && k.State == transport.Dead", "replaced = false && k.State == transport.Dead", "./agent", "TestLivesThatWereReplacedAreForgotten"},
+		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
+	{"who was forgotten stays forgotten", "agent/members.go",
+		"if a.forgotten[m.ID] &&", "if false &&", "./agent", "TestWhoWasForgottenStaysForgotten"},
+	{"work queues follow the voters in force", "agent/locks.go",
+		"return a.locks.session.Voters().Names", "return a.cfg.Locks.Voters", "./agent", "TestClaimsAndVerdictsFollowTheVoters"},
 }

@@ -106,7 +106,10 @@ func (x *Index) entry(id string) *entry {
 // item takes that an item is there, or gone.
 func (x *Index) item(now time.Time, id string, present bool, head itemHead, stamp clock.Timestamp) {
 	e := x.entry(id)
-	e.present, e.head, e.stamp = present, head, stamp
+	e.present = present
+	if present { // else what it was is still told of what is done
+		e.head, e.stamp = head, stamp
+	}
 	x.settle(e, now)
 }
 

@@ -225,9 +225,12 @@ func TestAnIDIsTakenWhileItsResultIsKept(t *testing.T) {
 	end, _ := x.Complete(t0, c, crdt.Value{})
 	x.Written(t0, end)
 	x.Conclude(t0, end, true, time.Second)
-	x.item(t0, "x", false, itemHead{}, 9) // removed
+	x.item(t0, "x", false, itemHead{}, clock.TimestampAt(t0)) // removed
 	if !x.Known("x") {
 		t.Error("free at once")
+	}
+	if v, ok := x.Look(t0, "x"); !ok || !v.Enqueued.Equal(clock.Timestamp(1).Time()) {
+		t.Errorf("what is done was enqueued at %v", v.Enqueued)
 	}
 	x.unjudge(t0, "x", 7, true)
 	if x.Known("x") || len(x.entries) > 0 {
