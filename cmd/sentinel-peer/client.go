@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -39,6 +38,11 @@ type client struct {
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	header = header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Prefer", c.prefer())
 	res, err := c.open(ctx, method, path, query, body, header)
 	if err != nil {
 		return err
@@ -51,6 +55,12 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		return fmt.Errorf("answer of %s: %w", c.addr, err)
 	}
 	return nil
+}
+
+// prefer has the daemon say why something takes long, before we give up.
+func (c *client) prefer() string {
+	margin := min(c.timeout/5, 2*time.Second)
+	return fmt.Sprintf("wait=%.3f", (c.timeout - margin).Seconds())
 }
 
 // open sends a request and returns the answer if it is a good one.
@@ -80,6 +90,9 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	}
 	if p.Current != "" {
 		p.Detail += " (current version " + p.Current + ")"
+	}
+	if p.Code == "not-replicated" {
+		p.Detail += "; it is written here, and goes on spreading"
 	}
 	codes := map[int]int{
 		http.StatusBadRequest: exitUsage, http.StatusRequestEntityTooLarge: exitUsage,
@@ -272,50 +285,6 @@ func (c *client) keys(add register) *cobra.Command {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Key, k.Type, k.Writer, k.Version, value)
 			}
 		})
-	})
-}
-
-func (c *client) watch(add register) *cobra.Command {
-	var snapshot bool
-	cmd := &cobra.Command{
-		Use: "watch [PATTERN]", Short: "Print changes as they happen, until interrupted",
-		Example: "  sentinel-peer watch 'tasks/**' --snapshot -o ndjson", Args: args(cobra.MaximumNArgs(1)),
-	}
-	cmd.Flags().BoolVar(&snapshot, "snapshot", false, "first print what is there")
-	return add(cmd, func(cmd *cobra.Command, args []string) error {
-		q := url.Values{"match": {"**"}}
-		if len(args) > 0 {
-			q.Set("match", args[0])
-		}
-		if snapshot {
-			q.Set("snapshot", "true")
-		}
-		res, err := c.open(cmd.Context(), "GET", "/v1/watch", q, nil, nil)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		lines := bufio.NewScanner(res.Body)
-		lines.Buffer(nil, 16<<20)
-		for lines.Scan() {
-			data, ok := strings.CutPrefix(lines.Text(), "data: ")
-			if !ok {
-				continue
-			}
-			if c.output != "table" {
-				fmt.Fprintln(c.out, data)
-				continue
-			}
-			var e httpapi.Event
-			if err := json.Unmarshal([]byte(data), &e); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.out, "%s  %-8s  %-10s  %s = %s\n", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
-		}
-		if cmd.Context().Err() != nil {
-			return nil
-		}
-		return &exitError{exitUnreachable, errors.New("the daemon ended the stream")}
 	})
 }
 

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	exits CODE ARGS...   run sentinel-peer and expect this exit code
 //	ready HOST:PORT      wait until the daemon there is ready
 //	exists-soon FILE     wait until it does
+//	says-soon FILE TEXT  wait until it holds this text
 //	gone-soon NAME       wait until the peer of that name is not alive
 //	shows REGEXP ARGS... run sentinel-peer until it prints that, or no more with !
 func TestScripts(t *testing.T) {
@@ -82,6 +83,17 @@ func TestScripts(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
 				defer cancel()
 				ts.Check(until(ctx, args[0], func() error { _, err := os.Stat(ts.MkAbs(args[0])); return err }))
+			},
+			"says-soon": func(ts *testscript.TestScript, _ bool, args []string) {
+				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)
+				defer cancel()
+				ts.Check(until(ctx, args[0], func() error {
+					text, err := os.ReadFile(ts.MkAbs(args[0]))
+					if err == nil && !bytes.Contains(text, []byte(args[1])) {
+						err = fmt.Errorf("it holds no %s, but %s", args[1], text)
+					}
+					return err
+				}))
 			},
 			"gone-soon": func(ts *testscript.TestScript, _ bool, args []string) {
 				ctx, cancel := context.WithTimeout(context.Background(), demoPatience)

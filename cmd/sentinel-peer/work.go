@@ -32,8 +32,7 @@ type work struct {
 }
 
 const (
-	workPoll  = 20 * time.Second // for one claim; then it is asked again
-	workPause = time.Second      // after the daemon could not be reached
+	workPoll = 20 * time.Second // for one claim; then it is asked again
 	// maxResult bounds what is kept of a command's output, and tailBytes of its errors.
 	maxResult = 1 << 20
 	tailBytes = 512
@@ -83,16 +82,16 @@ func (w *work) run(ctx context.Context) (err error) {
 	w.signals = make(chan os.Signal, 16)
 	signal.Notify(w.signals, forwarded...)
 	defer signal.Stop(w.signals)
-	answered, done, last := false, 0, time.Now()
+	done, last := 0, time.Now()
+	persist := persistence{what: fmt.Sprintf("queue %q", w.queue), until: last.Add(w.timeout)}
 	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
 		item, err := w.claim(ctx, w.patience(last))
 		switch {
 		case ctx.Err() != nil: // whoever breaks off a claim is not given one
-		case err != nil && !passing(err, answered):
-			return err
 		case err != nil:
-			fmt.Fprintf(os.Stderr, "sentinel-peer: queue %q: %v\n", w.queue, err)
-			backOff(ctx)
+			if !persist.outlasts(ctx, err) {
+				return err
+			}
 			continue
 		case item != nil:
 			if err := w.handle(ctx, item); err != nil {
@@ -105,23 +104,9 @@ func (w *work) run(ctx context.Context) (err error) {
 			}
 			return nil
 		}
-		answered = true
+		persist.succeeded()
 	}
 	return nil
-}
-
-// passing says whether an error may pass by itself. A daemon that never answered is
-// rather not there.
-func passing(err error, answered bool) bool {
-	e, ok := errors.AsType[*exitError](err)
-	return ok && (e.code == exitTimeout || e.code == exitUnhealthy || e.code == exitUnreachable && answered)
-}
-
-func backOff(ctx context.Context) {
-	select {
-	case <-time.After(workPause):
-	case <-ctx.Done():
-	}
 }
 
 // patience is how long the next claim may take.
@@ -258,7 +243,7 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 	}
 	for {
 		err := w.do(ctx, "POST", it.path+"/"+o.verb, nil, body, nil, nil)
-		if err == nil || !passing(err, true) || boottime() >= it.lease.deadline {
+		if err == nil || !passing(err) || boottime() >= it.lease.deadline {
 			return err
 		}
 		backOff(ctx)

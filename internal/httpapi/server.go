@@ -150,7 +150,7 @@ var noSniff = []string{"nosniff"} // shared by all answers
 // operation renders one operation of the table.
 func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
 		defer cancel()
 		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Leases: h.leases}
 		req.Longer = func(wait time.Duration) (context.Context, error) { return h.longer(w, r, wait) }

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+)
+
+// watching is one run of the watch command.
+type watching struct {
+	*client
+	query url.Values
+	last  string // id of the last event, to go on behind it
+}
+
+// errStreamEnd says that the daemon, or the way to it, is gone.
+var errStreamEnd = &exitError{exitUnreachable, errors.New("the daemon ended the stream")}
+
+func (c *client) watch(add register) *cobra.Command {
+	var snapshot bool
+	cmd := &cobra.Command{
+		Use: "watch [PATTERN]", Short: "Print changes as they happen, until interrupted",
+		Long: `Print changes as they happen, until interrupted. When the daemon restarts, it goes on
+behind the last event that it printed; where that comes too late, the state follows anew.`,
+		Example: "  sentinel-peer watch 'tasks/**' --snapshot -o ndjson", Args: args(cobra.MaximumNArgs(1)),
+	}
+	cmd.Flags().BoolVar(&snapshot, "snapshot", false, "first print what is there")
+	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		w := watching{client: c, query: url.Values{"match": {"**"}}}
+		if len(args) > 0 {
+			w.query.Set("match", args[0])
+		}
+		if snapshot {
+			w.query.Set("snapshot", "true")
+		}
+		return w.run(cmd.Context())
+	})
+}
+
+// run prints events until ctx ends, over as many streams as it takes.
+func (w *watching) run(ctx context.Context) error {
+	persist := persistence{what: "watch", until: time.Now().Add(w.timeout)}
+	for {
+		res, err := w.begin(ctx)
+		if err == nil {
+			persist.succeeded()
+			err = w.events(res)
+			if w.last == "" { // what happens until the next stream is in the state only
+				w.query.Set("snapshot", "true")
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !persist.outlasts(ctx, err) {
+			return err
+		}
+	}
+}
+
+// begin opens a stream that goes on behind the last event.
+func (w *watching) begin(ctx context.Context) (*http.Response, error) {
+	h := http.Header{}
+	if w.last != "" {
+		h.Set("Last-Event-ID", w.last)
+	}
+	return w.open(ctx, "GET", "/v1/watch", w.query, nil, h)
+}
+
+// events prints those of one stream until it ends.
+func (w *watching) events(res *http.Response) error {
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 16<<20)
+	id := w.last
+	for lines.Scan() {
+		if next, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			id = next
+		}
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		if err := w.print(data); err != nil {
+			return err
+		}
+		w.last = id
+	}
+	return errStreamEnd
+}
+
+func (w *watching) print(data string) error {
+	if w.output != "table" {
+		_, err := fmt.Fprintln(w.out, data)
+		return err
+	}
+	var e httpapi.Event
+	if err := json.Unmarshal([]byte(data), &e); err != nil {
+		return err
+	}
+	var err error
+	switch e.Cause {
+	case agent.CauseSynced:
+		_, err = fmt.Fprintln(os.Stderr, "sentinel-peer: that is all there is; changes follow")
+	case agent.CauseLagged:
+		_, err = fmt.Fprintln(os.Stderr, "sentinel-peer: some changes were missed; all there is follows anew")
+	default:
+		_, err = fmt.Fprintf(w.out, "%s  %-8s  %-10s  %s = %s\n", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
+	}
+	return err
+}

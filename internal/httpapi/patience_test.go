@@ -1,0 +1,26 @@
+package httpapi
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestAClientSaysHowLongItWaits(t *testing.T) {
+	for _, c := range []struct {
+		header []string
+		want   time.Duration
+	}{
+		{nil, callTimeout},
+		{[]string{"wait=2"}, 2 * time.Second},
+		{[]string{"respond-async, Wait=0.25"}, 250 * time.Millisecond},
+		{[]string{"respond-async", `wait="1"`}, time.Second},
+		{[]string{"wait=0"}, 0},
+		{[]string{"wait=1e300"}, callTimeout},
+		{[]string{"wait=Inf", "wait=NaN", "wait=-1", "wait=soon", "wait", "waiting=1"}, callTimeout},
+	} {
+		if got := patience(&http.Request{Header: http.Header{"Prefer": c.header}}); got != c.want {
+			t.Errorf("%q: %v, want %v", c.header, got, c.want)
+		}
+	}
+}
