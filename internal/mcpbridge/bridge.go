@@ -30,6 +30,7 @@ type Config struct {
 const (
 	maxRequests = 64 // under way at once; the next is read when one ends
 	requestTime = time.Minute
+	promptly    = 5 * time.Second // for what a daemon does at once, and others wait for
 	farewell    = 2 * time.Second
 	retryAfter  = 250 * time.Millisecond
 )
@@ -112,9 +113,7 @@ func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
 	case m.Method == "initialize" && m.request():
 		b.initialize(ctx, &m)
 	case !m.request():
-		if err := b.forward(ctx, &m); err != nil {
-			b.cfg.Logger.Debug("a notification did not arrive", "method", m.Method, "err", err)
-		}
+		b.notify(ctx, &m)
 	case m.Method == "subscriptions/listen":
 		b.streams.Go(func() { b.answer(b.hangUp, &m) })
 	default:
@@ -149,6 +148,15 @@ func (b *bridge) initialize(ctx context.Context, m *message) {
 	}
 }
 
+// notify forwards a notification. Lines that come after it wait.
+func (b *bridge) notify(ctx context.Context, m *message) {
+	ctx, cancel := context.WithTimeout(ctx, promptly)
+	defer cancel()
+	if err := b.forward(ctx, m); err != nil {
+		b.cfg.Logger.Debug("a notification did not arrive", "method", m.Method, "err", err)
+	}
+}
+
 // answer forwards a request, and answers it if the daemon does not.
 func (b *bridge) answer(ctx context.Context, m *message) {
 	if err := b.forward(ctx, m); err != nil {
@@ -174,7 +182,7 @@ func (b *bridge) forward(ctx context.Context, m *message) error {
 			return &refused{res.StatusCode, body}
 		}
 		if len(body) > 0 && m.request() {
-			b.note(m, body)
+			b.note(ctx, m, body)
 			b.write(body)
 		}
 		return nil
@@ -186,7 +194,7 @@ func isProblem(res *http.Response) bool {
 }
 
 // note keeps the subscriptions the daemon agreed to.
-func (b *bridge) note(m *message, body []byte) {
+func (b *bridge) note(ctx context.Context, m *message, body []byte) {
 	on := m.Method == "resources/subscribe"
 	if !on && m.Method != "resources/unsubscribe" {
 		return
@@ -198,9 +206,11 @@ func (b *bridge) note(m *message, body []byte) {
 	if b.session.subscribed(m.Params.URI, on) {
 		open := make(chan struct{})
 		b.streams.Go(func() { b.listen(b.hangUp, sync.OnceFunc(func() { close(open) })) })
+		ctx, cancel := context.WithTimeout(ctx, promptly)
+		defer cancel()
 		select { // else the first update has nowhere to go
 		case <-open:
-		case <-b.hangUp.Done():
+		case <-ctx.Done():
 		}
 	}
 }
@@ -266,7 +276,9 @@ func (b *bridge) listen(ctx context.Context, opened func()) {
 				opened()
 				err = cmp.Or(b.relay(res.Body), io.ErrUnexpectedEOF)
 			case http.StatusNotFound:
-				err = b.renew(ctx, id)
+				within, cancel := context.WithTimeout(ctx, requestTime)
+				err = b.renew(within, id)
+				cancel()
 			default:
 				err = errors.New(res.Status)
 			}

@@ -60,15 +60,20 @@ type talk struct {
 
 func begin(t *testing.T, addr string) *talk {
 	t.Helper()
+	transport := &http.Transport{}
+	return start(t, addr, (&http.Client{Transport: transport}).Do, transport.CloseIdleConnections)
+}
+
+func start(t *testing.T, addr string, send func(*http.Request) (*http.Response, error), after func()) *talk {
+	t.Helper()
 	in, toBridge := io.Pipe()
 	fromBridge, out := io.Pipe()
 	c := &talk{t, toBridge, make(chan string, 100), make(chan error, 1)}
-	transport := &http.Transport{}
 	go func() {
-		err := Run(t.Context(), in, out, Config{URL: "http://" + addr + "/mcp", Send: (&http.Client{Transport: transport}).Do,
+		err := Run(t.Context(), in, out, Config{URL: "http://" + addr + "/mcp", Send: send,
 			Patience: patience, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		_ = out.Close()
-		transport.CloseIdleConnections()
+		after()
 		c.done <- err
 	}()
 	go func() {
