@@ -58,6 +58,10 @@ func (a *Actor) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
+// MaxSeq is the greatest sequence number of a write. Beyond it nothing is read from
+// another peer, so that sums of two numbers never wrap around.
+const MaxSeq = 1 << 62
+
 // Dot is the identity of one write: the Seq-th of its Actor, counted from 1.
 type Dot struct {
 	Actor Actor

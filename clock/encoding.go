@@ -98,7 +98,8 @@ func (c *CausalContext) AppendTo(dst []byte) []byte {
 }
 
 // ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxActors
-// actors, sorted, and wire.MaxGapRanges ranges in all, each well formed.
+// actors, sorted, and wire.MaxGapRanges ranges in all, each well formed and up to
+// MaxSeq.
 func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	n := r.ArrayLen()
 	if n%3 != 0 || n/3 > wire.MaxActors {
@@ -109,6 +110,9 @@ func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	for i := 0; i < n/3 && r.Err() == nil; i++ {
 		a := ReadActor(r)
 		s := &Span{Base: r.Uint()}
+		if s.Base > MaxSeq {
+			r.Fail("context base")
+		}
 		m := r.ArrayLen()
 		if ranges += m / 2; m%2 != 0 || ranges > wire.MaxGapRanges {
 			r.Fail("context ranges")
@@ -119,7 +123,7 @@ func ReadContext(r *wire.Reader) (*CausalContext, error) {
 			gap, length := r.Uint(), r.Uint()
 			first := end + gap
 			last := first + length
-			if gap < 2 || first < end || last < first {
+			if gap < 2 || first < end || last < first || last > MaxSeq {
 				r.Fail("context range")
 				break
 			}

@@ -251,11 +251,19 @@ func TestAHostileContextIsRefused(t *testing.T) {
 	}
 	f("a range next to the base", one(3, 1, 0))
 	f("a range that wraps around", one(3, 2, math.MaxUint64))
+	f("a base that no section reaches", one(MaxSeq+1))
+	f("a range that no section reaches", one(3, 2, MaxSeq-4))
 	f("half a range", one(3, 2))
 	f("a count that is no triple", wire.AppendArray(nil, 2))
 	f("a huge count", []byte{0xdd, 0xff, 0xff, 0xff, 0xff})
 	f("an actor twice", append(append(wire.AppendArray(nil, 6), one(1)[1:]...), one(2)[1:]...))
 	f("too many ranges", one(1, make([]uint64, 2*wire.MaxGapRanges+2)...))
+	for _, b := range [][]byte{one(MaxSeq), one(3, 2, MaxSeq-5)} {
+		r := wire.NewReader(b)
+		if c, err := ReadContext(&r); err != nil || c.Span(Actor{1, 1}).Head() != MaxSeq {
+			t.Errorf("up to MaxSeq: %v", err)
+		}
+	}
 }
 
 func FuzzReadContext(f *testing.F) {

@@ -182,8 +182,6 @@ type SectionResult struct {
 	MaxStamp    clock.Timestamp // of the records accepted
 }
 
-const maxSeq = 1 << 62
-
 // JoinSection decodes a section and merges it. A dot seen before costs no
 // allocation. A record stamped after limit is set aside: not merged, and its dot
 // not marked as seen, so that it is asked for again; nor are voids beside it, whose
@@ -199,7 +197,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	st := s.readActor(r, actors)
 	first, base := r.Uint(), clock.Timestamp(r.Uint())
 	items := r.ArrayLen()
-	if first == 0 || first > maxSeq || items > 2*wire.MaxFrameDeltas+1 {
+	if first == 0 || first > clock.MaxSeq || items > 2*wire.MaxFrameDeltas+1 {
 		r.Fail("section")
 	}
 	if r.Err() != nil {
@@ -210,13 +208,17 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	s.keyBuf = s.keyBuf[:0]
 	s.voids = s.voids[:0]
 	for range items {
+		if seq > clock.MaxSeq {
+			r.Fail("section")
+			break
+		}
 		if r.Peek() != wire.TypeArray {
 			n := r.Int()
 			void := n > 0
 			if n < 0 {
 				n = -n
 			}
-			if r.Err() != nil || n <= 0 || uint64(n) > maxSeq-seq {
+			if r.Err() != nil || n <= 0 || uint64(n) > clock.MaxSeq+1-seq {
 				r.Fail("void")
 				break
 			}

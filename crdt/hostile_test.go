@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -135,4 +136,40 @@ func TestAContextLearnsAnActorWithItsFirstDot(t *testing.T) {
 	if x, y := a.Context().AppendTo(nil), b.Context().AppendTo(nil); string(x) != string(y) {
 		t.Fatal("equal contexts encode differently")
 	}
+}
+
+// What a section says was seen must fit a context, which peers read back.
+func TestASectionEndsAtTheGreatestNumber(t *testing.T) {
+	section := func(first uint64, items ...int64) []byte { // 0: a delete of k
+		b := wire.AppendUint(wire.AppendUint(wire.AppendArray(nil, 4), 0), first)
+		b = wire.AppendArray(wire.AppendUint(b, 1), len(items))
+		for _, n := range items {
+			if n != 0 {
+				b = wire.AppendInt(b, n)
+				continue
+			}
+			b = wire.AppendUint(wire.AppendArray(b, 5), uint64(slotRegister)<<flagBits|flagTomb)
+			b = wire.AppendBin(wire.AppendUint(b, 0), "k")
+			b = wire.AppendBin(wire.AppendInt(b, 0), "")
+		}
+		return b
+	}
+	f := func(name string, b []byte, good bool) {
+		t.Helper()
+		s := New(Config{Actor: here})
+		r := wire.NewReader(b)
+		_, err := s.JoinSection(&r, []clock.Actor{there}, 1<<62)
+		c := wire.NewReader(s.Context().AppendTo(nil))
+		if _, unread := clock.ReadContext(&c); (err == nil) != good || unread != nil {
+			t.Errorf("%s: %v; its context: %v", name, err, unread)
+		}
+	}
+	f("the last", section(clock.MaxSeq, 0), true)
+	f("the last after voids", section(clock.MaxSeq-3, 3, 0), true)
+	f("void to the last", section(clock.MaxSeq-3, 4), true)
+	f("a record beyond", section(clock.MaxSeq, 0, 0), false)
+	f("a record beyond voids", section(clock.MaxSeq-3, 4, 0), false)
+	f("voids beyond", section(clock.MaxSeq-3, 5), false)
+	f("nothing said beyond", section(clock.MaxSeq-3, -5), false)
+	f("far beyond", section(clock.MaxSeq, math.MinInt64), false)
 }
