@@ -12,6 +12,7 @@ import (
 
 // Stats is a reading of this peer's counters and gauges.
 type Stats struct {
+	Cluster       string                `json:"cluster"`
 	Reads         uint64                `json:"reads"` // Get is sampled: one call in 64 counts for all
 	Writes        uint64                `json:"writes"`
 	Conflicts     uint64                `json:"conflicts"`
@@ -39,6 +40,7 @@ type Stats struct {
 // Stats returns the current reading. It is the caller's.
 func (a *Agent) Stats() Stats {
 	s := Stats{
+		Cluster:       a.cfg.Cluster,
 		Reads:         a.reads.Load(),
 		CacheHits:     a.cache.hits.Load(),
 		CacheMisses:   a.cache.misses.Load(),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -54,6 +55,16 @@ func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
 	}
 	a.open = a.tokens != nil && (a.certificate != nil || e.plain)
 	return a, nil
+}
+
+// reachable refuses an address of the HTTP API that others could reach, unless access is
+// such that it may be.
+func (e *endpoint) reachable(addr string, a access) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || a.open || isLoopback(host) {
+		return nil // to listen there says what is wrong
+	}
+	return fmt.Errorf("--http %s is beyond loopback, and wants --token-file, with --tls-cert and --tls-key, or with --plain-http in a network you trust", addr)
 }
 
 // names are those that the daemon at addr answers to.

@@ -84,8 +84,12 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		return res, nil
 	}
 	defer res.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what came says enough
+	if speaksTLS(res.StatusCode, answer) {
+		return nil, &exitError{exitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", c.addr, errSpeaksTLS, hostPort(c.base()))}
+	}
 	var p httpapi.Problem
-	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&p); err != nil || p.Detail == "" {
+	if err := json.Unmarshal(answer, &p); err != nil || p.Detail == "" {
 		p.Detail = res.Status
 	}
 	if p.Current != "" {

@@ -38,6 +38,13 @@ value is from: flag, environment, file or default, the first of them that has it
 		if err != nil {
 			return err
 		}
+		warnOfStrays()
+		if _, err := parseLevel(d.logLevel); err != nil {
+			return usage(err)
+		}
+		if _, err := parseRules(d.rules); err != nil {
+			return usage(err)
+		}
 		c.out = cmd.OutOrStdout()
 		switch c.output {
 		case "yaml":

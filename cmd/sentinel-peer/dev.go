@@ -9,14 +9,32 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 )
 
-// devCluster is that of --dev, unless another is named.
-const devCluster = "dev"
+// devSettings are those of --dev where nobody has set another.
+var devSettings = []struct{ flag, value string }{
+	{"cluster", "dev"}, {"batch-interval", "0"}, {"log-level", "warn"}, {"first-boot", "true"},
+}
 
-// develop chooses what --dev leaves open: addresses that are free, a name, and a folder
+// setDev gives them to flags of which origins says that nobody has.
+func setDev(flags *pflag.FlagSet, origins map[string]string) error {
+	for _, s := range devSettings {
+		if origins[s.flag] != "default" {
+			continue
+		}
+		if err := flags.Lookup(s.flag).Value.Set(s.value); err != nil {
+			return err
+		}
+		origins[s.flag] = "--dev"
+	}
+	return nil
+}
+
+// develop chooses what --dev and its settings leave open: addresses that are free, a name, and a folder
 // for state that end removes. If a peer of --dev is there already, this one joins it.
 // Only what has its default value changes.
 func (d *daemon) develop(ctx context.Context, origins map[string]string) (end func(), err error) {
@@ -26,14 +44,6 @@ func (d *daemon) develop(ctx context.Context, origins map[string]string) (end fu
 		}
 	}
 	open := func(flag string) bool { return origins[flag] == "default" }
-	d.cluster = cmp.Or(d.cluster, devCluster)
-	d.firstBoot = true
-	if open("batch-interval") {
-		d.batch = 0
-	}
-	if open("log-level") {
-		d.logLevel = "warn"
-	}
 	first := d.bind
 	if open("bind") && (listen("tcp", d.bind) != nil || listen("udp", d.bind) != nil) {
 		d.bind = "127.0.0.1:0"

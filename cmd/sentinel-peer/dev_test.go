@@ -22,12 +22,12 @@ func TestDevTakesFreePorts(t *testing.T) {
 		}
 	}()
 	addr := taken.Addr().String()
-	d := daemon{bind: addr, http: addr, batch: time.Second, name: "me"}
+	d := daemon{bind: addr, http: addr, name: "me"}
 	end, err := d.develop(t.Context(), map[string]string{"bind": "default", "http": "flag", "state-dir": "default", "join": "default"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.bind != "127.0.0.1:0" || d.http != addr || d.batch != time.Second || d.name != "me" || d.cluster != devCluster || d.join != nil {
+	if d.bind != "127.0.0.1:0" || d.http != addr || d.name != "me" || d.join != nil {
 		t.Errorf("%+v", d)
 	}
 	if _, err := os.Stat(d.stateDir); err != nil {

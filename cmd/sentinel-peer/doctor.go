@@ -33,6 +33,7 @@ type doctor struct {
 	daemon
 	client
 	keys     [][]byte
+	answers  bool          // something does, where the daemon would
 	running  *agent.Member // the peer of the daemon that runs here, if one does
 	peers    []agent.Member
 	findings []finding
@@ -57,11 +58,12 @@ and its members. Each line says what to do.`,
 		if err := settle(cmd, d.config); err != nil {
 			return err
 		}
+		warnOfStrays()
 		if d.output != "table" && d.output != "json" && d.output != "ndjson" {
 			return usage(fmt.Errorf("-o %q: want table, json or ndjson", d.output))
 		}
-		d.out, d.addr, d.timeout = cmd.OutOrStdout(), d.http, doctorPatience
-		if err := d.prepare(); err != nil {
+		d.out, d.timeout = cmd.OutOrStdout(), doctorPatience
+		if err := d.approach(); err != nil {
 			return err
 		}
 		d.examine(cmd.Context())
@@ -75,10 +77,11 @@ func (d *doctor) add(verdict, check, advice, format string, args ...any) {
 }
 
 func (d *doctor) examine(ctx context.Context) {
-	d.settings()
 	d.meet(ctx)
+	d.settings()
+	d.access()
 	d.state()
-	d.ports()
+	d.listens()
 	d.udp()
 	for _, seed := range d.join {
 		d.seed(ctx, seed)
@@ -89,15 +92,21 @@ func (d *doctor) examine(ctx context.Context) {
 }
 
 func (d *doctor) settings() {
-	if d.cluster == "" {
+	switch {
+	case d.cluster == "" && d.answers:
+		d.add("warn", "settings", "name it with --cluster, for what is asked below", "no cluster is named, and the daemon at %s does not tell its own", d.addr)
+	case d.cluster == "":
 		d.add("fail", "settings", "name it with --cluster, $SENTINEL_CLUSTER or in the file of --config", "no cluster is named")
-	} else {
+	default:
 		d.add("ok", "settings", "", "cluster %q", d.cluster)
 	}
 	if _, err := parseRules(d.rules); err != nil {
 		d.add("fail", "settings", "correct the rule", "%v", err)
 	}
-	var err error
+	_, err := parseLevel(d.logLevel)
+	if err != nil {
+		d.add("fail", "settings", "correct it", "%v", err)
+	}
 	host, _, _ := net.SplitHostPort(d.bind)
 	switch d.keys, err = readKeys(d.keyFile); {
 	case err != nil:
@@ -126,36 +135,15 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// meet asks the daemon that runs here.
-func (d *doctor) meet(ctx context.Context) {
-	err := d.do(ctx, "GET", "/v1/members", nil, nil, nil, &d.peers)
-	var e *exitError
-	switch {
-	case errors.As(err, &e) && e.code == exitUnreachable:
-		d.add("ok", "daemon", "", "none runs at %s", d.addr)
-		return
-	case err != nil:
-		d.add("warn", "daemon", "is it one of another program, or behind TLS or a token?", "at %s: %v", d.addr, err)
-		return
-	}
-	for i, m := range d.peers {
-		if m.Self {
-			d.running = &d.peers[i]
-		}
-	}
-	if err := d.own(ctx); err != nil {
-		d.add("fail", "daemon", "see 'join' below: it must sync with one peer", "at %s: %v", d.addr, err)
-		return
-	}
-	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &agent.Member{}).Name, d.addr)
-}
-
 func (d *doctor) state() {
 	dir := d.stateDir
 	var err error
 	if dir == noState {
 		d.add("warn", "state", "name a folder with --state-dir", "nothing is kept: after a restart a voter waits for --max-ttl")
 		return
+	}
+	if d.dev && dir == "" {
+		dir = os.TempDir() // it makes up one there
 	}
 	if dir == "" {
 		name, _ := os.Hostname()
@@ -183,36 +171,6 @@ func existing(dir string) string {
 		dir = filepath.Dir(dir)
 	}
 	return dir
-}
-
-// ports are free, or taken by the daemon that runs here.
-func (d *doctor) ports() {
-	if d.running != nil {
-		d.add("ok", "ports", "", "%s and %s are the daemon's", d.running.Addr, d.addr)
-		return
-	}
-	for _, want := range []struct{ flag, network, addr string }{{"--bind", "tcp", d.bind}, {"--bind", "udp", d.bind}, {"--http", "tcp", d.http}} {
-		if err := listen(want.network, want.addr); err != nil {
-			d.add("fail", "ports", "stop the other program, or choose another "+want.flag, "%v", err)
-			continue
-		}
-		d.add("ok", "ports", "", "%s %s is free", want.network, want.addr)
-	}
-}
-
-// listen opens an address for a moment.
-func listen(network, addr string) error {
-	var l io.Closer
-	var err error
-	if network == "udp" {
-		l, err = net.ListenPacket(network, addr)
-	} else {
-		l, err = net.Listen(network, addr)
-	}
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // udp sends a packet to this machine itself: what stops that is here.
@@ -285,10 +243,14 @@ func isNetwork(err error) bool {
 func (d *doctor) members() {
 	for _, m := range d.peers {
 		for _, p := range m.Problems {
-			d.add("fail", "members", memberAdvice[p], "%s (%s): %s, its clock is off by %v", m.Name, m.Addr, p, m.ClockOffset.Round(time.Millisecond))
+			advice := memberAdvice[p]
+			if p == "clock skew" {
+				p += fmt.Sprintf(": its clock is off by %v", m.ClockOffset.Round(time.Millisecond))
+			}
+			d.add("fail", "members", advice, "%s (%s): %s", m.Name, m.Addr, p)
 		}
 		if m.State == "dead" {
-			d.add("fail", "members", fmt.Sprintf("start it, or give up on it: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
+			d.add("fail", "members", fmt.Sprintf("start it, or give up on it, at every daemon: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
 		}
 	}
 	d.add("ok", "members", "", "%d known", len(d.peers))

@@ -16,17 +16,30 @@ import (
 // machine can read those.
 const tokenVariable = "SENTINEL_TOKEN"
 
-// base returns the URL of the daemon. --http is an address, or a URL for TLS. The
-// address of a daemon that listens everywhere is reached on loopback.
+// base returns the URL of the daemon. --http is an address, or a URL for TLS.
 func (c *client) base() string {
 	if strings.Contains(c.addr, "://") {
 		return strings.TrimSuffix(c.addr, "/")
 	}
-	host, port, err := net.SplitHostPort(c.addr)
-	if err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
-		return "http://" + net.JoinHostPort("127.0.0.1", port)
+	return "http://" + dialled(c.addr)
+}
+
+// dialled is an address as it is called: a daemon that listens everywhere is reached on
+// loopback, and one whose port is not given at the usual one.
+func dialled(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		whole := strings.Trim(addr, "[]")
+		if whole == "" || strings.Contains(whole, ":") && net.ParseIP(whole) == nil {
+			return addr
+		}
+		_, usual, _ := net.SplitHostPort(defaultHTTP)
+		host, port = whole, usual
 	}
-	return "http://" + c.addr
+	if host == "" || net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // prepare checks the address, and reads what lets us in: token and authority.
@@ -73,4 +86,12 @@ func advice(err error) string {
 		return "it does not speak TLS: use http://, or the address alone"
 	}
 	return "start one with 'sentinel-peer agent', or name another with --http"
+}
+
+// errSpeaksTLS is a daemon behind TLS that was asked without.
+var errSpeaksTLS = errors.New("it speaks TLS")
+
+// speaksTLS recognises what Go's server says then.
+func speaksTLS(status int, body []byte) bool {
+	return status == http.StatusBadRequest && strings.Contains(string(body), "HTTP request to an HTTPS server")
 }

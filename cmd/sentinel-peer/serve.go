@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	cryptorand "crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +20,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/dashboard"
@@ -69,6 +66,7 @@ file again and puts its voters in force, and it reads tokens and certificate aga
 			if err != nil {
 				return err
 			}
+			warnOfStrays()
 			if d.dev {
 				end, err := d.develop(cmd.Context(), origins)
 				if err != nil {
@@ -113,24 +111,13 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 
 func (d *daemon) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(d.logLevel)); err != nil {
-		return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", d.logLevel))
+	c, err := d.check()
+	if err != nil {
+		return usage(err)
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	if d.cluster == "" {
-		return usage(errors.New("--cluster is required: only peers of one cluster talk to each other"))
-	}
+	logger := c.logger
 	if d.name == "" {
 		d.name, _ = os.Hostname()
-	}
-	keys, err := readKeys(d.keyFile)
-	if err != nil {
-		return usage(err)
-	}
-	rules, err := parseRules(d.rules)
-	if err != nil {
-		return usage(err)
 	}
 	if d.batch == 0 {
 		d.batch = gossip.AtOnce
@@ -153,21 +140,18 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		return usage(err)
 	}
 	defer unlock()
-	access, err := d.serve.open(logger)
-	if err != nil {
-		return usage(err)
-	}
+	access := c.access
 	l, err := httpapi.Listen(d.http, access.open) // first, for the others are told its address
 	if err != nil {
-		return usage(err)
+		return usage(explained(err, "--http"))
 	}
 	a, err := agent.Open(ctx, agent.Config{
-		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: keys,
-		HTTP: l.Addr().String(), Rules: rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
+		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: c.keys,
+		HTTP: l.Addr().String(), Rules: c.rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
 		Locks: agent.LockConfig{Voters: d.voters, Epoch: d.epoch, FirstBoot: d.firstBoot, StateDir: state, MaxTTL: d.maxTTL, BestEffort: d.bestEffort},
 	})
 	if err != nil {
-		return errors.Join(usage(err), l.Close())
+		return errors.Join(usage(explained(err, "--bind")), l.Close())
 	}
 	m := metrics.New(a, version())
 	leases := api.NewLeases()
@@ -219,50 +203,6 @@ func (d *daemon) stop(logger *slog.Logger, tools *mcpserver.Server, server *http
 		return nil
 	}
 	return err
-}
-
-func parseRules(list []string) ([]crdt.Rule, error) {
-	var rules []crdt.Rule
-	for _, s := range list {
-		pattern, name, ok := strings.Cut(s, "=")
-		kind, err := crdt.ParseKind(name)
-		if !ok || err != nil || kind == crdt.Custom {
-			return nil, fmt.Errorf("--rule %q: want PATTERN=TYPE with register, set, max, counter or object", s)
-		}
-		rules = append(rules, crdt.Rule{Pattern: pattern, Kind: kind})
-	}
-	return rules, nil
-}
-
-// readKeys reads a key file: hex or base64, one key a line, # for comments.
-func readKeys(file string) ([][]byte, error) {
-	if file == "" {
-		return nil, nil
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var keys [][]byte
-	for s, n := bufio.NewScanner(f), 1; s.Scan(); n++ {
-		line := strings.TrimSpace(s.Text())
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		key, err := hex.DecodeString(line)
-		if err != nil {
-			key, err = base64.StdEncoding.DecodeString(line)
-		}
-		if err != nil || len(key) != 16 && len(key) != 24 && len(key) != 32 {
-			return nil, fmt.Errorf("%s:%d: want 16, 24 or 32 bytes in hex or base64", file, n)
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s: holds no key", file)
-	}
-	return keys, nil
 }
 
 func newKeygen() *cobra.Command {

@@ -49,7 +49,36 @@ func settleFlags(flags *pflag.FlagSet, file string) (origins map[string]string, 
 			origins[f.Name] = "default"
 		}
 	})
+	if dev := flags.Lookup("dev"); err == nil && dev != nil && dev.Value.String() == "true" {
+		err = setDev(flags, origins)
+	}
 	return origins, err
+}
+
+// warnOfStrays names variables that look like settings and are none.
+func warnOfStrays() {
+	known := pflag.NewFlagSet("", pflag.ContinueOnError)
+	addFlags(known, newRoot())
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		rest, ours := strings.CutPrefix(name, "SENTINEL_")
+		flag := strings.ToLower(strings.ReplaceAll(rest, "_", "-"))
+		if !ours || os.Getenv(name) == "" || known.Lookup(flag) != nil || slices.ContainsFunc(otherVariables, func(p string) bool { return strings.HasPrefix(rest, p) }) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "sentinel-peer: $%s is no setting, and ignored%s\n", name, suggest(known, flag))
+	}
+}
+
+// otherVariables begin, behind SENTINEL_, the names of those that are no flag's: of the
+// commands', of what they run, and of Kubernetes for a service of our name.
+var otherVariables = []string{"TOKEN", "QUEUE", "ITEM", "LOCK_", "PEER_"}
+
+func addFlags(to *pflag.FlagSet, cmd *cobra.Command) {
+	to.AddFlagSet(cmd.Flags())
+	for _, sub := range cmd.Commands() {
+		addFlags(to, sub)
+	}
 }
 
 // variable names the environment's variable for a flag.

@@ -86,7 +86,9 @@ func verdictColor(good, color bool) func(string) string {
 
 func (c *client) forget(add register) *cobra.Command {
 	return add(&cobra.Command{
-		Use: "forget NAME", Short: "Give up on a peer that is down: what only waits for it is freed",
+		Use: "forget NAME", Short: "Give up on a peer that is down: what only waits for it is freed; on every daemon",
+		Long: `Give up on a peer that is down: this daemon's peer lists it no more, and frees what only
+waits for it. Each peer decides that for itself: run it on every daemon.`,
 		Example: "  sentinel-peer forget n3", Args: args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, list []string) error {
 		body, err := json.Marshal(map[string]string{"name": list[0]})

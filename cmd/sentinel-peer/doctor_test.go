@@ -1,0 +1,128 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+)
+
+// secured is a daemon behind TLS, and the files of its settings.
+func secured(t *testing.T) (addr string, e endpoint) {
+	const token = "0123456789abcdefghij"
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer "+token:
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{"detail":"a token is wanted"}`)
+		case r.URL.Path == "/v1/members":
+			fmt.Fprint(w, `[{"name":"n1","self":true,"state":"alive","addr":"127.0.0.1:1"},{"name":"n2","state":"alive","addr":"127.0.0.1:2"}]`)
+		case r.URL.Path == "/v1/stats":
+			fmt.Fprint(w, `{"cluster":"farm"}`)
+		}
+	}))
+	s.Config.ErrorLog = log.New(t.Output(), "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	file := func(name string, content []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pair := s.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Listener.Addr().String(), endpoint{
+		certFile:  file("cert", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		keyFile:   file("key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+		tokenFile: file("tokens", []byte("# callers\nops sha256:"+strings.Repeat("0", 64)+" admin\nci "+token+" read:*\n")),
+	}
+}
+
+// examined returns what the doctor finds, a line each.
+func examined(t *testing.T, d *doctor) string {
+	t.Helper()
+	t.Setenv(tokenVariable, "")
+	if d.bind == "" {
+		d.bind = "127.0.0.1:0"
+	}
+	d.logLevel, d.stateDir, d.out, d.timeout = "info", noState, io.Discard, time.Minute
+	if err := d.approach(); err != nil {
+		t.Fatal(err)
+	}
+	d.examine(t.Context())
+	var text strings.Builder
+	for _, f := range d.findings {
+		fmt.Fprintf(&text, "%s %s: %s (%s)\n", f.Verdict, f.Check, f.Detail, f.Advice)
+	}
+	return text.String()
+}
+
+func holds(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+}
+
+// The doctor calls a daemon as its own settings say, and takes from it what they do not.
+func TestTheDoctorFindsADaemonBehindTLS(t *testing.T) {
+	addr, files := secured(t)
+	found := examined(t, &doctor{daemon: daemon{http: addr, serve: files}})
+	holds(t, found, `ok settings: cluster "farm"`, "ok daemon: n1 runs at https://"+addr, "ok access:", "are the daemon's")
+	if strings.Contains(found, "fail") {
+		t.Error(found)
+	}
+	holds(t, examined(t, &doctor{daemon: daemon{http: addr, name: "n2", serve: files}}), `fail settings: 127.0.0.1:2 has the name "n2", and is up (choose another --name)`)
+	holds(t, examined(t, &doctor{daemon: daemon{http: addr, cluster: "other", serve: files}}), `warn settings: the daemon at https://`+addr+` is of cluster "farm"`)
+}
+
+// What answers at the port is not "another program" only because it does not let us in.
+func TestTheDoctorKnowsWhatItDoesNotUnderstand(t *testing.T) {
+	addr, files := secured(t)
+	plain := examined(t, &doctor{daemon: daemon{http: addr}})
+	holds(t, plain, "warn daemon: the daemon at "+addr+": it speaks TLS: use --http https://"+addr, "give the doctor its settings", "warn ports")
+	files.tokenFile = ""
+	holds(t, examined(t, &doctor{daemon: daemon{http: addr, serve: files}}), "warn daemon: at https://"+addr+": a token is wanted (set $SENTINEL_TOKEN", "warn ports")
+	_, others := secured(t)
+	if err := os.WriteFile(others.certFile, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, examined(t, &doctor{daemon: daemon{http: addr, serve: others}}), "fail access:")
+}
+
+func TestTheDoctorTakesAURL(t *testing.T) {
+	found := examined(t, &doctor{daemon: daemon{http: "https://127.0.0.1:0/"}})
+	holds(t, found, "ok ports: tcp 127.0.0.1:0 is free", "none runs at https://127.0.0.1:0")
+}
+
+// The clock is named where it is the problem.
+func TestTheDoctorNamesAProblemOnly(t *testing.T) {
+	d := doctor{running: &agent.Member{}, peers: []agent.Member{
+		{Name: "twin", Addr: "a:1", State: "alive", Problems: []string{"duplicate name"}},
+		{Name: "late", Addr: "b:1", State: "alive", Problems: []string{"clock skew"}, ClockOffset: time.Minute},
+	}}
+	d.members()
+	if got := d.findings[0]; got.Detail != "twin (a:1): duplicate name" || got.Advice != "give each peer a --name of its own" {
+		t.Errorf("%+v", got)
+	}
+	if got := d.findings[1]; got.Detail != "late (b:1): clock skew: its clock is off by 1m0s" || got.Advice == "" {
+		t.Errorf("%+v", got)
+	}
+}
