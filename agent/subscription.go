@@ -65,6 +65,7 @@ func (s *Subscription) resume(w *watchers) {
 	if ok {
 		s.resumed, ok = w.history.since(s.from.seq, s.pattern.Match)
 	}
+	s.idle = ok && len(s.resumed) == 0
 	if !ok {
 		s.queue.Lag()
 	}

@@ -133,6 +133,7 @@ func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 		return false
 	}
 	w.history.start()
+	s.idle = !s.snapshot
 	if !s.from.IsZero() {
 		s.resume(w)
 	}

@@ -83,7 +83,6 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
 		at := func(complete bool) Cursor {
 			t.Helper()
 			c, ok := sub.Cursor()
@@ -92,6 +91,7 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 			}
 			return c
 		}
+		at(true)       // from the start
 		for range 10 { // more than the history has
 			put("other")
 		}
@@ -118,9 +118,15 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 		synctest.Wait()
 		at(true)
 		sub.Close()
+		if sub, err = a.Watch(t.Context(), "mine", FromCursor(a.Cursor())); err != nil {
+			t.Fatal(err)
+		}
+		at(true) // there is nothing to resume with
+		sub.Close()
 		if sub, err = a.Watch(t.Context(), "mine", WithSnapshot()); err != nil {
 			t.Fatal(err)
 		}
+		at(false)
 		synctest.Wait()
 		at(false)
 		next(t, sub)

@@ -22,7 +22,7 @@ import (
 type watching struct {
 	*client
 	query url.Values
-	last  string // id of the last event, to go on behind it
+	last  string // id of the last event or heartbeat, to go on behind it
 }
 
 // errStreamEnd says that the daemon, or the way to it, is gone.
@@ -86,17 +86,18 @@ func (w *watching) events(res *http.Response) error {
 	lines.Buffer(nil, 16<<20)
 	id := w.last
 	for lines.Scan() {
-		if next, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
-			id = next
+		line := lines.Text()
+		name, value, _ := strings.Cut(line, ": ")
+		switch {
+		case line == "": // the end of an event, or of a heartbeat
+			w.last = id
+		case name == "id":
+			id = value
+		case name == "data":
+			if err := w.print(value); err != nil {
+				return err
+			}
 		}
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
-			continue
-		}
-		if err := w.print(data); err != nil {
-			return err
-		}
-		w.last = id
 	}
 	return errStreamEnd
 }

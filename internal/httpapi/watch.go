@@ -90,7 +90,14 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 		}
 		return out.Flush()
 	}
-	if send(": watching\n\n") != nil {
+	// A block of an id without data moves on where a client resumes, and is no event to it.
+	say := func(comment string) error {
+		if c, ok := sub.Cursor(); ok {
+			return send(": %s\nid: %s\n\n", comment, c)
+		}
+		return send(": %s\n\n", comment)
+	}
+	if say("watching") != nil {
 		return
 	}
 	grant := api.GrantOf(r.Context())
@@ -107,7 +114,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 				err = send("%s", encode(e))
 			}
 		case <-beat.C:
-			err = send(": hb\n\n")
+			err = say("hb")
 		case <-r.Context().Done():
 			return
 		case <-h.draining.Done():
