@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
@@ -15,6 +16,7 @@ var (
 	ErrNotFound       = errors.New("not found")
 	ErrFaultsDisabled = errors.New("fault injection is off; it is a development option of Config")
 	ErrClockSkew      = replica.ErrClockSkew
+	ErrTooManyWorkers = gossip.ErrTooManyWorkers // beat through this peer
 	ErrRotated        = errors.New("another process wrote as this peer, a copy of it; it goes on as a new actor, and who has its earlier writes is not known")
 )
 

@@ -78,7 +78,7 @@ func (a *Agent) openLocks() error {
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
-		Node: lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.barred},
+		Node:  lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.barred},
 		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: a.log,
 		Lost: func(e *lockservice.LostError) {
 			if !errors.Is(e, lockservice.ErrClosed) {

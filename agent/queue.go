@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // QueueState is which tasks wait and which are worked on, each list in order. Read
@@ -150,7 +151,7 @@ func (q Queue) SetState(ctx context.Context, s QueueState) error {
 			return fmt.Errorf("queue: field %q: %w", name, err)
 		}
 		if name == pendingField || name == processingField {
-			return fmt.Errorf("queue: field %q is the list of that name", name)
+			return fmt.Errorf("queue: field %q: %w", name, &wire.ValueError{Reason: "the list of that name stands beside the fields"})
 		}
 		if v != was.fields[name] {
 			patch[name] = v
@@ -177,6 +178,9 @@ func (q Queue) SetState(ctx context.Context, s QueueState) error {
 func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	if len(ops) == 0 {
 		return ctx.Err()
+	}
+	if len(ops) > crdt.MaxOps {
+		return fmt.Errorf("queue: %w", &wire.ValueError{Reason: fmt.Sprintf("%d changes at once; at most %d are allowed", len(ops), crdt.MaxOps)})
 	}
 	if err := q.a.write(ctx, manner{}, ops...); err != nil {
 		return fmt.Errorf("queue: %w", err)

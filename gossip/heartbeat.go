@@ -77,6 +77,9 @@ type lease struct {
 }
 
 // beat is one entry of a section.
+// ErrTooManyWorkers says that no more workers may beat through this peer.
+var ErrTooManyWorkers = fmt.Errorf("this peer hosts %d workers, and no more are allowed", MaxWorkers)
+
 type beat struct {
 	worker    string
 	remaining time.Duration
@@ -112,7 +115,7 @@ func (e *Engine) hold(now time.Time, worker string, h hosted) error {
 	h.ttl = min(h.ttl, MaxHeartbeatTTL)
 	old, known := e.hosted[worker]
 	if !known && len(e.hosted) >= MaxWorkers {
-		return fmt.Errorf("worker %q: this peer hosts %d workers, and no more are allowed", worker, MaxWorkers)
+		return fmt.Errorf("worker %q: %w", worker, ErrTooManyWorkers)
 	}
 	h.told = old.told
 	if old.ttl != 0 && old.until.IsZero() && !h.until.IsZero() {

@@ -189,8 +189,8 @@ func TestHeartbeatsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := a.Host(t0, "one more", time.Second); err == nil {
-		t.Error("one worker too many is accepted")
+	if err := a.Host(t0, "one more", time.Second); !errors.Is(err, ErrTooManyWorkers) {
+		t.Errorf("one worker too many: %v", err)
 	}
 	a.Tick(t0)
 	b := newMachine(bob, nil)

@@ -88,6 +88,8 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusConflict, "draining"
 	case errors.Is(err, agent.ErrQueueFull):
 		p.Status, p.Code = http.StatusServiceUnavailable, "queue-full"
+	case errors.Is(err, agent.ErrTooManyWorkers):
+		p.Status, p.Code = http.StatusServiceUnavailable, "workers-full"
 	case lockProblem(err, &p):
 	case errors.Is(err, agent.ErrNotFound):
 		p.Status, p.Code = http.StatusNotFound, "not-found"
@@ -99,10 +101,27 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusGatewayTimeout, "timeout"
 	}
 	p.Detail = err.Error()
+	if kind != nil {
+		p.Detail = kind.Error() + wayOut(kind)
+	}
 	if large != nil {
 		p.Detail = fmt.Sprintf("the body is over %d bytes; a value may have %d when encoded", large.Limit, wire.MaxValueBytes)
 	}
 	return p
+}
+
+// wayOut says how to make a key what an operation needs. Where a rule makes it something
+// else there is no way.
+func wayOut(e *crdt.TypeError) string {
+	switch {
+	case e.Rule != "":
+		return ""
+	case e.Want == crdt.Counter: // which is not assigned
+		return "; delete it first"
+	case e.Have == crdt.Counter && e.Want == crdt.Register: // it was put without a type
+		return "; add to it, or put it with ?type=register (--type register)"
+	}
+	return fmt.Sprintf("; put it with ?type=%v (--type %v) to make it one, or have a --rule for such keys before they are put", e.Want, e.Want)
 }
 
 // lockProblem fills p if err is one of the lock service.
@@ -122,6 +141,7 @@ func lockProblem(err error, p *Problem) bool {
 		{lockservice.ErrTimeout, http.StatusConflict, "held"},
 		{lockservice.ErrNotHolder, http.StatusConflict, "not-holder"},
 		{lockservice.ErrLost, http.StatusConflict, "lease-lost"},
+		{lockservice.ErrBarred, http.StatusConflict, "barred"},
 		{lockservice.ErrUnavailable, http.StatusServiceUnavailable, "no-majority"},
 		{lockservice.ErrConfigMismatch, http.StatusServiceUnavailable, "voters-differ"},
 		{lockservice.ErrFull, http.StatusServiceUnavailable, "locks-full"},

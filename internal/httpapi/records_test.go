@@ -1,8 +1,15 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
 )
 
 func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
@@ -59,6 +66,16 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 	})
 }
 
+// manyWorkers gives a task to each of n workers.
+func manyWorkers(n int) string {
+	all := make(map[string][]string)
+	for i := range n {
+		all[fmt.Sprint("w", i)] = []string{"t"}
+	}
+	body, _ := json.Marshal(all) // of strings
+	return string(body)
+}
+
 func TestRecordsRefuseWhatIsOff(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		for _, c := range []struct {
@@ -81,10 +98,51 @@ func TestRecordsRefuseWhatIsOff(t *testing.T) {
 			{"bad-request", "GET", "/v1/workers?state=dead", "", []string{"unreachable"}},
 			{"bad-request", "GET", "/v1/workers?free=many", "", []string{"free"}},
 			{"bad-request", "GET", "/v1/tasks?limit=0", "", []string{"limit"}},
-			{"bad-request", "PUT", "/v1/queue", `{"waiting":[]}`, []string{"waiting"}},
+			{"bad-request", "PUT", "/v1/queue", `{"waiting":[]}`, []string{"waiting", "allowed are pending, processing, fields"}},
+			{"bad-value", "PUT", "/v1/queue", `{"pending":[],"processing":[],"fields":{"pending":1}}`, []string{`field "pending"`, "beside"}},
+			{"bad-value", "PATCH", "/v1/queue/assignments", manyWorkers(crdt.MaxOps + 1), []string{"at most 1024"}},
 			{"method-not-allowed", "PUT", "/v1/tasks/1/state", `{}`, []string{"PATCH"}},
 		} {
 			x.refused(c.code, x.do(c.method, c.path, c.body), c.parts...)
 		}
+	})
+}
+
+func TestAPeerHasRoomForSoManyWorkers(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		ids := slices.Repeat([]string{"w"}, gossip.MaxWorkers)
+		for i := range ids {
+			ids[i] += fmt.Sprint(i)
+		}
+		if err := x.agent.Workers().Heartbeat(t.Context(), ids[1:]...); err != nil { // and the peer's own
+			t.Fatal(err)
+		}
+		x.refused("workers-full", x.must(503, "POST", "/v1/workers/more/heartbeat", ""), "65536")
+		x.must(204, "POST", "/v1/workers/w1/heartbeat", "")
+	})
+}
+
+// A key of another type says once which it is, and how to make it the one that is wanted.
+func TestAKeyOfAnotherTypeHasAWayOut(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		for _, c := range []struct{ method, path, body, kind string }{
+			{"PATCH", "/v1/keys/k", `{"a":1}`, "object"},
+			{"POST", "/v1/sets/k", `{"add":[1]}`, "set"},
+			{"POST", "/v1/counters/k", `{"max":1}`, "max"},
+		} {
+			x.must(201, "PUT", "/v1/keys/k", `"text"`)
+			got := x.must(409, c.method, c.path, c.body)
+			x.refused("wrong-type", got, "a register", "?type="+c.kind, "--type "+c.kind, "--rule")
+			if n := strings.Count(got.body, `\"k\"`); n != 1 {
+				t.Errorf("the key is named %d times: %s", n, got.body)
+			}
+			x.must(200, "PUT", "/v1/keys/k?type="+c.kind, map[string]string{"object": "{}", "set": "[]", "max": "0"}[c.kind])
+			x.must(200, c.method, c.path, c.body)
+			x.must(204, "DELETE", "/v1/keys/k", "")
+		}
+		x.must(201, "PUT", "/v1/keys/k", `"text"`)
+		x.refused("wrong-type", x.must(409, "POST", "/v1/counters/k", `{"add":1}`), "delete it first")
+		x.must(204, "DELETE", "/v1/keys/k", "")
+		x.must(200, "POST", "/v1/counters/k", `{"add":1}`)
 	})
 }

@@ -88,6 +88,7 @@ var kinds = []struct {
 	{is(agent.ErrQueueFull), "queue-full", "complete tasks first, then add more"},
 	{is(lockservice.ErrHeld, lockservice.ErrTimeout), "held", "another holds the lock: do other work and try again, or wait with wait_s; go on without it only if that does no harm"},
 	{is(lockservice.ErrNotHolder, lockservice.ErrLost), "not-holder", "the lease has ended: stop what it protected, and call lock_acquire again"},
+	{is(lockservice.ErrBarred), "barred", "the task is done, or is to be tried later: call task_claim for one that may be claimed"},
 	{is(lockservice.ErrUnavailable, lockservice.ErrConfigMismatch), "no-majority", "too few voters are within reach to decide this; memory still works; see cluster_status and try again later"},
 	{is(lockservice.ErrFull, api.ErrTooManyLeases), "locks-full", "release locks that you do not need, and try again"},
 	{is(lockservice.ErrName), "bad-lock-name", "choose another name for the lock"},
