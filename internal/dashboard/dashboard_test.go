@@ -169,7 +169,7 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 		x.has("/ui/workers", "w-x", "active", "1 of 4", "good for", "3 more tasks")
 		x.has("/ui/queues", "mail", "Pending")
 		x.has("/ui/queues?name=mail", "Next in mail", "id-x")
-		x.has("/ui/locks", "deploy/eu", "exclusive")
+		x.has("/ui/locks", "deploy/eu", "exclusive", "this-peer No voters are named")
 		x.has("/ui/locks?name=deploy/eu", "A majority of voters agrees", "n1", "exclusive")
 		x.has("/ui/locks?name=free", "Nobody holds it")
 		x.has("/ui/conflicts", "free/fought-x", "first-x", "second-x")

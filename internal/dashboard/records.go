@@ -228,6 +228,7 @@ func locks(v *view) (any, error) {
 		Count int
 		Stats lockservice.Stats
 		Quiet string // until this voter takes part
+		Worth string // guarantee, where that is not a quorum's
 	}
 	found, err := do[api.Locks](v, "lock_list", api.Request{Query: map[string][]string{"limit": {strconv.Itoa(maxRows)}}})
 	if err != nil {
@@ -236,6 +237,9 @@ func locks(v *view) (any, error) {
 	d := data{Count: found.Count, Stats: v.agent.Locks().Stats()}
 	if d.Stats.Quarantine > 0 {
 		d.Quiet = ago(d.Stats.Quarantine)
+	}
+	if g := v.agent.Locks().Guarantee(); g != lockservice.Quorum {
+		d.Worth = g.String()
 	}
 	for _, l := range found.Leases {
 		left, _ := time.ParseDuration(l.Remaining)

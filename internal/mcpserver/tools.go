@@ -86,7 +86,7 @@ var tools = []tool{
 		description: "Tell how far a task is, and hold its claim on for another hold_s",
 		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":1},"status":{"type":"string"},"claim":{"type":"string"}`, "task")},
 	{name: "lock_acquire", run: lockAcquire,
-		description: "Take a lock that one agent of the fleet has at a time, or hold it on by its lease. It ends after hold_s unless renewed",
+		description: "Take a lock that one agent of the fleet has at a time, or hold it on by its lease. It ends after hold_s unless renewed. guarantee this-peer: only agents of this daemon are kept out; best-effort: two sides of a cut may both have it",
 		schema:      object(`"name":{"type":"string"},`+waitArg+`,"hold_s":{"type":"number","default":120,"maximum":3600},"shared":{"type":"boolean","default":false,"description":"with other readers"},"lease":{"type":"string","description":"renews"}`, "name")},
 	{name: "lock_release", run: lockRelease,
 		description: "Give back a lock",

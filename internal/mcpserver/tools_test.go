@@ -196,6 +196,7 @@ func TestTasks(t *testing.T) {
 			t.Errorf("item %v, %v", item, err)
 		}
 		x.bad("claim-lost", s, "task_complete", `{"claim":"`+claim+`"}`)
+		x.bad("barred", s, "lock_acquire", `{"name":"queues/tasks/t1"}`)
 		x.bad("claim-lost", s, "task_progress", `{"task":"t1","claim":"`+claim+`"}`)
 
 		x.good(s, "task_add", `{"value":2,"id":"t2"}`)
@@ -243,7 +244,7 @@ func TestAClaimIsNoOther(t *testing.T) {
 func TestLocks(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		got := x.good(s, "lock_acquire", `{"name":"deploy"}`)
-		x.shows(got, `{"name":"deploy","acquired":true,"hold_s":120}`)
+		x.shows(got, `{"name":"deploy","acquired":true,"hold_s":120,"guarantee":"this-peer"}`)
 		lease := got["lease"].(string)
 		x.bad("held", s, "lock_acquire", `{"name":"deploy"}`)
 		x.bad("held", s, "lock_acquire", `{"name":"deploy","wait_s":0.1}`)
