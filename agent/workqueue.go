@@ -121,7 +121,7 @@ func (q WorkQueue) Name() string { return q.name }
 // Item is an item as Peek shows it.
 type Item struct {
 	ID       string     `json:"id"`
-	Value    crdt.Value `json:"value"`
+	Value    crdt.Value `json:"value,omitzero"` // gone when it is done
 	Priority int        `json:"priority,omitempty"`
 	Attempt  int        `json:"attempt,omitempty"` // how often it was tried
 	Enqueued time.Time  `json:"enqueued"`

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // shape is what an operation takes and gives, as values of the Go types that it decodes
@@ -24,6 +25,8 @@ type shape struct {
 	// makes says that a write may be 201. What gives nothing answers 204 to POST and
 	// DELETE, 200 to others; what may be emptied by a POST answers 204 then.
 	makes, empties bool
+	// conditional says that it takes If-Match and If-None-Match.
+	conditional bool
 }
 
 // anyValue is any JSON: what a key holds.
@@ -34,29 +37,29 @@ var must = []string{""}
 var shapes = map[string]shape{
 	"kv_get":              {gives: anyValue{}},
 	"kv_alternatives":     {gives: map[string]anyValue{}},
-	"kv_put":              {takes: anyValue{}, needs: must, makes: true},
-	"kv_delete":           {},
+	"kv_put":              {takes: anyValue{}, needs: must, makes: true, conditional: true},
+	"kv_delete":           {conditional: true},
 	"kv_list":             {gives: Listing{}},
-	"kv_patch":            {takes: map[string]anyValue{}, needs: must, makes: true},
+	"kv_patch":            {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
 	"set_update":          {takes: setBody{}, needs: must, gives: anyValue{}, empties: true},
 	"counter_add":         {takes: counterBody{}, needs: must, gives: anyValue{}},
 	"task_list":           {gives: Tasks{}},
 	"task_get":            {gives: Task{}},
 	"task_delete":         {},
 	"task_state":          {gives: anyValue{}},
-	"task_set_state":      {takes: map[string]anyValue{}, needs: must, makes: true},
+	"task_set_state":      {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
 	"task_progress":       {gives: anyValue{}},
-	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, makes: true},
+	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, makes: true, conditional: true},
 	"worker_list":         {gives: []Worker{}},
 	"worker_get":          {gives: Worker{}},
 	"worker_delete":       {},
 	"worker_status":       {gives: anyValue{}},
-	"worker_set_status":   {takes: anyValue{}, needs: must, makes: true},
-	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, makes: true},
+	"worker_set_status":   {takes: anyValue{}, needs: must, makes: true, conditional: true},
+	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, makes: true, conditional: true},
 	"worker_heartbeat":    {takes: beatBody{}},
 	"agent_list":          {gives: []agent.TaskAgent{}},
 	"agent_get":           {gives: anyValue{}},
-	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, makes: true},
+	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
 	"queue_get":           {gives: Queue{}},
 	"queue_set":           {takes: queueBody{}, needs: must},
 	"assignments_get":     {gives: map[string][]string{}},
@@ -131,6 +134,13 @@ var parameters = map[string]parameter{
 	"Last-Event-ID":     {"go on behind this event", text},
 }
 
+// told are fields of which their type does not say all.
+var told = map[string]object{
+	"Lease.guarantee": {"type": "string",
+		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
+		"description": "quorum: never held twice; best-effort: once on each side of a cut; this-peer: no voters are named, and it keeps out callers of this peer only"},
+}
+
 // Repeats says whether a parameter of the operation may be given more than once.
 func (op *Operation) Repeats(name string) bool {
 	return op.parameter(name).schema["type"] == "array"
@@ -172,7 +182,7 @@ var OpenAPI = sync.OnceValue(func() []byte {
 		"current_version": text, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
 	doc := object{
 		"openapi":  "3.1.0",
-		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents. A write that has no If-Match and If-None-Match here refuses them.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
 		"servers":  []object{{"url": "http://127.0.0.1:7700"}},
 		"security": []object{{"token": []string{}}, {}},
 		"paths":    paths,
@@ -234,10 +244,13 @@ func (s schemas) responses(op Operation, shape shape) object {
 	return all
 }
 
-// versioned says whether the operation is on one key with a version.
+// Conditional says whether the operation is a write that may be asked for on condition of
+// a key's version.
+func (op *Operation) Conditional() bool { return shapes[op.Name].conditional }
+
+// versioned says whether the operation reads or writes one key with a version.
 func (op *Operation) versioned() bool {
-	s := shapes[op.Name]
-	return op.Method == "GET" && reflect.TypeOf(s.gives) == valueType || s.makes && s.gives == nil || op.Name == "kv_delete"
+	return op.Conditional() || op.Method == "GET" && reflect.TypeOf(shapes[op.Name].gives) == valueType
 }
 
 func (s schemas) parameters(op Operation) []object {
@@ -344,6 +357,9 @@ func (s schemas) fields(t reflect.Type, answer bool, properties object, required
 		case f.IsExported() && tag != "-":
 			name := cmp.Or(tag, f.Name)
 			properties[name] = s.of(f.Type, answer)
+			if more, ok := told[t.Name()+"."+name]; ok {
+				properties[name] = more
+			}
 			if !strings.Contains(options, "omit") {
 				*required = append(*required, name)
 			}

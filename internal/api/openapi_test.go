@@ -1,9 +1,12 @@
 package api
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 func TestTheDocumentIsValidAndComplete(t *testing.T) {
@@ -29,5 +32,18 @@ func TestTheDocumentIsValidAndComplete(t *testing.T) {
 	}
 	if len(shapes) != len(Operations) {
 		t.Errorf("%d shapes for %d operations", len(shapes), len(Operations))
+	}
+}
+
+func TestTheDocumentNamesEveryGuarantee(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(OpenAPI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := doc.Components.Schemas["Lease"].Value.Properties["guarantee"].Value
+	for _, g := range []lockservice.Guarantee{lockservice.Quorum, lockservice.BestEffort, lockservice.ThisPeer} {
+		if !slices.Contains(told.Enum, any(g.String())) {
+			t.Errorf("%v is not among %v", g, told.Enum)
+		}
 	}
 }

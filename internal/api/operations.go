@@ -223,12 +223,23 @@ func (r Request) decode(v any) error {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return bad("body: %s is %s; want %s", cmp.Or(strings.ToLower(wrong.Field), "it"), withArticle(wrong.Value), inJSON(wrong.Type))
 		}
+		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+			return bad("body: unknown field %s; allowed are %s", field, strings.Join(fieldsOf(reflect.TypeOf(v).Elem()), ", "))
+		}
 		return bad("body: %v", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return bad("body: something follows the object")
 	}
 	return nil
+}
+
+// fieldsOf returns the names in JSON of what a body has.
+func fieldsOf(body reflect.Type) (names []string) {
+	for _, f := range reflect.VisibleFields(body) {
+		names = append(names, f.Tag.Get("json"))
+	}
+	return names
 }
 
 // inJSON says what a Go type is in JSON.

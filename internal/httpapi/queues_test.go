@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -57,7 +58,10 @@ func TestAWorkQueueOverHTTP(t *testing.T) {
 		}
 		x.must(http.StatusOK, "POST", "/v1/queues/mail/requeue", `{"ids":["c"]}`)
 		x.must(http.StatusOK, "GET", "/v1/queues/mail/items", "")
-		x.must(http.StatusOK, "GET", at("", a)[:len(at("", a))-1], "")
+		if done := x.must(http.StatusOK, "GET", "/v1/queues/mail/items/a", "").body; strings.Contains(done, `"value"`) || !strings.Contains(done, `"result":"sent"`) {
+			t.Errorf("a done item shows as %s", done)
+		}
+		x.refused("barred", x.must(http.StatusConflict, "POST", "/v1/locks/queues%2Fmail%2Fa", ""), "certifies it no more")
 		x.must(http.StatusOK, "POST", "/v1/queues/mail/drain", "")
 		x.refused("draining", x.do("POST", "/v1/queues/mail/items", `{"value":1}`))
 		x.must(http.StatusNoContent, "POST", "/v1/queues/mail/resume", "")

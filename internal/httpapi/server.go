@@ -164,7 +164,7 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 			}
 		}
 		if err == nil {
-			err = preconditions(r, &req)
+			err = preconditions(r, &op, &req)
 		}
 		var res api.Response
 		if err == nil {
@@ -212,17 +212,25 @@ func parameters(r *http.Request, op *api.Operation) (url.Values, error) {
 	return query, nil
 }
 
-// preconditions reads If-Match and If-None-Match: *.
-func preconditions(r *http.Request, req *api.Request) error {
-	if s := r.Header.Get("If-Match"); s != "" && !safe(r) {
-		v, err := crdt.ParseVersion(strings.Trim(s, `"`))
+// preconditions reads the If-Match and If-None-Match: * of a write. It refuses them where
+// the operation has none, for a write must not be made against its condition.
+func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
+	if safe(r) {
+		return nil
+	}
+	match, none := r.Header.Values("If-Match"), r.Header.Values("If-None-Match")
+	if len(match)+len(none) > 0 && !op.Conditional() {
+		return &api.BadRequest{Reason: fmt.Sprintf("%s %s is made on no condition: send it without If-Match and If-None-Match", op.Method, op.Path)}
+	}
+	if len(match) > 0 {
+		v, err := crdt.ParseVersion(strings.Trim(strings.Join(match, ", "), `"`))
 		if err != nil {
 			return &api.BadRequest{Reason: "If-Match: " + err.Error() + ", as in ETag"}
 		}
 		req.If = &v
 	}
-	if s := r.Header.Get("If-None-Match"); s != "" && !safe(r) {
-		if s != "*" {
+	if len(none) > 0 {
+		if strings.Join(none, ", ") != "*" {
 			return &api.BadRequest{Reason: "If-None-Match of a write takes only *"}
 		}
 		req.Absent = true

@@ -364,6 +364,7 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-request", "POST", "/v1/counters/c", `[`, nil},
 			{"bad-request", "POST", "/v1/counters/c", `{"add":1} {"add":2}`, []string{"follows"}},
 			{"bad-request", "POST", "/v1/sets/s", `{"add":[1]}]`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/sets/s", `{"ad":[1]}`, []string{`unknown field "ad"; allowed are add, remove`}},
 			{"bad-request", "POST", "/v1/forget", `{"name":"n2"}x`, []string{"follows"}},
 			{"bad-request", "PATCH", "/v1/keys/k?type=set", "{}", []string{"type", "ttl"}},
 			{"bad-value", "PUT", "/v1/keys/k", "18446744073709551616", []string{"18446744073709551615", "64 bits"}},
@@ -389,6 +390,7 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 		}
 		x.must(200, "POST", "/v1/counters/c", `{"add":1}`)
 		x.refused("wrong-type", x.must(409, "POST", "/v1/sets/c", `{"add":[1]}`), "counter", "set")
+		x.refused("wrong-type", x.must(409, "PUT", "/v1/keys/c", `1`), "add to it")
 	})
 }
 
@@ -518,6 +520,29 @@ func TestAWatchTellsEveryChangeAndResumes(t *testing.T) {
 		e.expect("snapshot", `"key":"a/3"`)
 		e.expect("snapshot", `"key":"a/4"`, `"value":99`)
 		e.expect("synced")
+		e.body.Close()
+	})
+}
+
+// A watch whose keys are quiet goes on where it was, whatever happened to others.
+func TestAQuietWatchResumesThoughMuchElseWasWritten(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		e := x.watch("match=a/**")
+		if first := e.expect(": watching"); first.id == "" {
+			t.Error("no place to resume from until something happens")
+		}
+		var last event
+		for i := range 10 {
+			for j := range 20 { // in all three times what the history holds
+				x.must([]int{201, 200}[min(i+j, 1)], "PUT", "/v1/keys/b", fmt.Sprint(i, j)[:1])
+			}
+			last = e.expect(": hb")
+		}
+		e.body.Close()
+		x.must(201, "PUT", "/v1/keys/a/1", "1")
+		e = x.watch("match=a/**", "Last-Event-ID", last.id)
+		e.expect(": watching")
+		e.expect("put", `"key":"a/1"`)
 		e.body.Close()
 	})
 }
