@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
@@ -36,6 +36,12 @@ type client struct {
 
 // do sends a request and decodes the JSON answer into into, if that is not nil.
 func (c *client) do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) error {
+	_, err := c.versioned(ctx, method, path, query, body, header, into)
+	return err
+}
+
+// versioned is do, and returns the version of the key that was read or written.
+func (c *client) versioned(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	header = header.Clone()
@@ -45,16 +51,17 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	header.Set("Prefer", c.prefer())
 	res, err := c.open(ctx, method, path, query, body, header)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
+	version = strings.Trim(res.Header.Get("ETag"), `"`)
 	if into == nil {
-		return nil
+		return version, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return fmt.Errorf("answer of %s: %w", c.addr, err)
+		return "", fmt.Errorf("answer of %s: %w", c.addr, err)
 	}
-	return nil
+	return version, nil
 }
 
 // prefer has the daemon say why something takes long, before we give up.
@@ -92,6 +99,10 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if err := json.Unmarshal(answer, &p); err != nil || p.Detail == "" {
 		p.Detail = res.Status
 	}
+	if p.Detail == "not found" {
+		p.Detail = nameOf(path) + ": not found"
+	}
+	p.Detail = strings.TrimPrefix(p.Detail, "batch: ") // of one
 	if p.Current != "" {
 		p.Detail += " (current version " + p.Current + ")"
 	}
@@ -124,6 +135,15 @@ func (c *client) unreachable(err error) error {
 		return &exitError{exitTimeout, fmt.Errorf("no answer from %s within %v", c.addr, c.timeout)}
 	}
 	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", c.addr, advice(err), err)}
+}
+
+// nameOf says what a path names: /v1/keys/a%2Fb is key "a/b".
+func nameOf(path string) string {
+	kind, name, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
+	}
+	return fmt.Sprintf("%s %q", strings.TrimSuffix(kind, "s"), name)
 }
 
 func keyPath(prefix, key string) string { return prefix + url.PathEscape(key) }
@@ -174,17 +194,28 @@ type register func(*cobra.Command, func(*cobra.Command, []string) error) *cobra.
 
 func (c *client) get(add register) *cobra.Command {
 	return add(&cobra.Command{
-		Use: "get KEY", Short: "Print the value of a key, as JSON",
+		Use: "get KEY", Short: "Print the value of a key, as JSON; with -o json, its version too",
 		Example: "  sentinel-peer get tasks/42/state", Args: args(cobra.ExactArgs(1)),
 		ValidArgsFunction: c.completeKeys,
 	}, func(cmd *cobra.Command, args []string) error {
 		var v json.RawMessage
-		if err := c.do(cmd.Context(), "GET", keyPath("/v1/keys/", args[0]), nil, nil, nil, &v); err != nil {
+		version, err := c.versioned(cmd.Context(), "GET", keyPath("/v1/keys/", args[0]), nil, nil, nil, &v)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintln(c.out, string(v))
-		return nil
+		if c.output == "table" {
+			_, err := fmt.Fprintln(c.out, string(v))
+			return err
+		}
+		return c.show(keyVersion{args[0], version, v}, "", nil)
 	})
+}
+
+// keyVersion is a key that was read or written, for --if-version of the next write.
+type keyVersion struct {
+	Key     string          `json:"key"`
+	Version string          `json:"version"`
+	Value   json.RawMessage `json:"value,omitempty"`
 }
 
 func (c *client) put(add register) *cobra.Command {
@@ -194,6 +225,11 @@ func (c *client) put(add register) *cobra.Command {
 	var absent bool
 	cmd := &cobra.Command{
 		Use: "put KEY VALUE", Short: "Assign a key a JSON value, or text; - reads it from standard input",
+		Long: `Assign a key a JSON value, or text; - reads it from standard input. With -o json, the
+key's new version is printed.
+
+What begins with {, [ or " and is no JSON is refused, for it is rarely meant as text. As
+text, such a value is a JSON string: put note '"[x] done"'.`,
 		Example: `  sentinel-peer put tasks/42/state '{"status":"running"}'
   sentinel-peer put session/7 alive --ttl 30s
   sentinel-peer put config/limit 10 --if-version 3f0c9a1b2d4e5f60`,
@@ -203,18 +239,12 @@ func (c *client) put(add register) *cobra.Command {
 	f.DurationVar(&ttl, "ttl", 0, "expire after")
 	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key without a rule")
 	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
-	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer")
+	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer, as keys, get -o json and put -o json print it")
 	f.BoolVar(&absent, "if-absent", false, "only if the key does not exist there")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
-		body := []byte(args[1])
-		if args[1] == "-" {
-			var err error
-			if body, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
-				return err
-			}
-		}
-		if !json.Valid(body) {
-			body, _ = json.Marshal(string(body)) // text is a value too
+		body, err := typedValue(args[1])
+		if err != nil {
+			return err
 		}
 		q, h := url.Values{}, http.Header{}
 		if ttl != 0 {
@@ -226,13 +256,20 @@ func (c *client) put(add register) *cobra.Command {
 		if replicas != 0 {
 			q.Set("replicas", fmt.Sprint(replicas))
 		}
-		if version != "" {
+		if cmd.Flags().Changed("if-version") { // an empty one is a mistake, not a wish for none
+			if _, err := crdt.ParseVersion(version); err != nil {
+				return usage(fmt.Errorf("--if-version %q: want 16 hex digits, as keys, get -o json and put -o json print them", version))
+			}
 			h.Set("If-Match", `"`+version+`"`)
 		}
 		if absent {
 			h.Set("If-None-Match", "*")
 		}
-		return c.do(cmd.Context(), "PUT", keyPath("/v1/keys/", args[0]), q, body, h, nil)
+		made, err := c.versioned(cmd.Context(), "PUT", keyPath("/v1/keys/", args[0]), q, body, h, nil)
+		if err != nil || c.output == "table" {
+			return err
+		}
+		return c.show(keyVersion{args[0], made, nil}, "", nil)
 	})
 }
 
@@ -280,13 +317,17 @@ func (c *client) keys(add register) *cobra.Command {
 			}
 			return nil
 		}
-		return c.show(all, "KEY\tTYPE\tWRITER\tVERSION\tVALUE", func(w io.Writer) {
+		header := "KEY\tTYPE\tWRITER\tVERSION"
+		if values {
+			header += "\tVALUE"
+		}
+		return c.show(all, header, func(w io.Writer) {
 			for _, k := range all.Keys {
-				value := ""
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s", k.Key, k.Type, k.Writer, k.Version)
 				if k.Value != nil {
-					value = k.Value.String()
+					fmt.Fprintf(w, "\t%s", k.Value)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Key, k.Type, k.Writer, k.Version, value)
+				fmt.Fprintln(w)
 			}
 		})
 	})
@@ -302,11 +343,11 @@ func (c *client) set(add register) *cobra.Command {
 		}
 		var values []json.RawMessage
 		for _, s := range args[2:] {
-			if !json.Valid([]byte(s)) {
-				b, _ := json.Marshal(s)
-				s = string(b)
+			v, err := jsonOrText(s)
+			if err != nil {
+				return err
 			}
-			values = append(values, json.RawMessage(s))
+			values = append(values, v)
 		}
 		body, err := json.Marshal(map[string]any{args[0]: values})
 		if err != nil {
@@ -323,6 +364,10 @@ func (c *client) counter(add register) *cobra.Command {
 	}, func(cmd *cobra.Command, args []string) error {
 		if args[0] != "add" && args[0] != "max" {
 			return usage(fmt.Errorf("counter %q: want add or max", args[0]))
+		}
+		check := map[string]func(name, arg string) error{"add": wholeNumber, "max": anyNumber}[args[0]]
+		if err := check("N", args[2]); err != nil {
+			return err
 		}
 		var v json.RawMessage
 		body := fmt.Appendf(nil, "{%q:%s}", args[0], args[2])

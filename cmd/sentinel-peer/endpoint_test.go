@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/pem"
+	"errors"
 	"log"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,19 @@ import (
 	"testing"
 	"time"
 )
+
+func TestWhereADaemonIsCalled(t *testing.T) {
+	for addr, want := range map[string]string{
+		"db1:8000": "http://db1:8000", "localhost": "http://localhost:7700", "10.0.0.1": "http://10.0.0.1:7700",
+		"::1": "http://[::1]:7700", "[::1]": "http://[::1]:7700", "[::1]:8000": "http://[::1]:8000",
+		":8000": "http://127.0.0.1:8000", "0.0.0.0:8000": "http://127.0.0.1:8000", "[::]:8000": "http://127.0.0.1:8000",
+		"https://db1/": "https://db1", "http://db1:1/sub": "http://db1:1/sub", "a:b:c": "http://a:b:c",
+	} {
+		if got := (&client{addr: addr}).base(); got != want {
+			t.Errorf("%q: %s, want %s", addr, got, want)
+		}
+	}
+}
 
 // A daemon behind TLS is reached by those who trust its authority, with the token.
 func TestTLSAndToken(t *testing.T) {
@@ -39,6 +53,10 @@ func TestTLSAndToken(t *testing.T) {
 	}
 	if err := ask(client{addr: s.URL}); err == nil || !strings.Contains(err.Error(), "--tls-ca") {
 		t.Errorf("without the authority: %v", err)
+	}
+	var e *exitError
+	if err := ask(client{addr: s.Listener.Addr().String()}); !errors.Is(err, errSpeaksTLS) || !errors.As(err, &e) || e.code != exitUnreachable || !strings.Contains(err.Error(), "use --http "+s.URL+", with --tls-ca") {
+		t.Errorf("without TLS on our side: %v", err)
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())
 	defer plain.Close()

@@ -70,6 +70,9 @@ If the lease is lost, the command's process group gets SIGTERM, and SIGKILL afte
 			if len(list) < 2 {
 				return ours(errors.New("want the NAME of a lock, and after -- a COMMAND"))
 			}
+			if list[0] == "" {
+				return ours(errors.New("NAME is empty"))
+			}
 			return nil
 		},
 	}
@@ -78,7 +81,7 @@ If the lease is lost, the command's process group gets SIGTERM, and SIGKILL afte
 	f.DurationVar(&run.wait, "wait", 30*time.Second, "how long to wait for others; 0 not at all")
 	f.DurationVar(&run.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the lease is lost")
 	f.BoolVar(&run.shared, "shared", false, "hold it together with others who do so")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return ours(err) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return ours(clearer(err)) })
 	add(cmd, func(cmd *cobra.Command, args []string) error {
 		run.name = args[0]
 		return run.run(context.WithoutCancel(cmd.Context()), args[1:]) // signals are the command's

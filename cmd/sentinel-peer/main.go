@@ -80,20 +80,12 @@ func newRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.Version = versions()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(clearer(err)) })
 	root.AddCommand(newAgent(), newDemo(), newMCP(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
 	root.AddCommand(clientCommands()...)
 	root.AddCommand(hiddenCommands()...)
 	return root
-}
-
-// args wraps a check of positional arguments so that its failure is a usage error.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, list []string) error {
-		if err := check(cmd, list); err != nil {
-			return usage(err)
-		}
-		return nil
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -49,17 +48,11 @@ func (c *client) queuePut(add register) *cobra.Command {
 	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
 	f.DurationVar(&delay, "delay", 0, "before it may be claimed")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
-		value := []byte(args[1])
-		if args[1] == "-" {
-			var err error
-			if value, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
-				return err
-			}
+		value, err := typedValue(args[1])
+		if err != nil {
+			return err
 		}
-		if !json.Valid(value) {
-			value, _ = json.Marshal(string(value)) // text is a value too
-		}
-		body, err := json.Marshal(map[string]any{"value": json.RawMessage(value), "id": id, "priority": priority, "max_attempts": attempts, "delay": delay.String()})
+		body, err := json.Marshal(map[string]any{"value": value, "id": id, "priority": priority, "max_attempts": attempts, "delay": delay.String()})
 		if err != nil {
 			return err
 		}
@@ -136,10 +129,11 @@ func (c *client) queueFinish(add register, verb string) *cobra.Command {
 			body["error"] = args[2]
 		}
 		if len(args) > 2 && verb == "complete" {
-			body["result"] = args[2]
-			if json.Valid([]byte(args[2])) {
-				body["result"] = json.RawMessage(args[2])
+			result, err := jsonOrText(args[2])
+			if err != nil {
+				return err
 			}
+			body["result"] = result
 		}
 		raw, err := json.Marshal(body)
 		if err != nil {

@@ -33,7 +33,11 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 // text, or one JSON object.
 func fields(list []string) ([]byte, error) {
 	if len(list) == 1 && strings.HasPrefix(strings.TrimSpace(list[0]), "{") {
-		return []byte(list[0]), nil
+		var object json.RawMessage
+		if err := json.Unmarshal([]byte(list[0]), &object); err != nil {
+			return nil, usage(fmt.Errorf("want FIELD=VALUE, or one JSON object, which this is not: %w", err))
+		}
+		return object, nil
 	}
 	object := make(map[string]json.RawMessage, len(list))
 	for _, arg := range list {
@@ -41,11 +45,11 @@ func fields(list []string) ([]byte, error) {
 		if !ok || name == "" {
 			return nil, usage(fmt.Errorf("%q: want FIELD=VALUE, or one JSON object", arg))
 		}
-		if !json.Valid([]byte(value)) {
-			b, _ := json.Marshal(value) // text is a value too
-			value = string(b)
+		v, err := jsonOrText(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		object[name] = json.RawMessage(value)
+		object[name] = v
 	}
 	return json.Marshal(object)
 }
@@ -98,13 +102,16 @@ func (c *client) task(add register) *cobra.Command {
 	progress := add(&cobra.Command{
 		Use: "progress ID N [STATUS]", Short: "Say how far a task is", Example: "  sentinel-peer task progress 42 0.5 decoding", Args: args(cobra.RangeArgs(2, 3)),
 	}, func(cmd *cobra.Command, args []string) error {
+		if err := anyNumber("N", args[1]); err != nil {
+			return err
+		}
 		object := map[string]any{"progress": json.RawMessage(args[1])}
 		if len(args) > 2 {
 			object["status"] = args[2]
 		}
 		body, err := json.Marshal(object)
 		if err != nil {
-			return usage(fmt.Errorf("progress %q: want a number", args[1]))
+			return err
 		}
 		return c.do(cmd.Context(), "PUT", keyPath("/v1/tasks/", args[0])+"/progress", nil, body, nil, nil)
 	})
@@ -184,6 +191,9 @@ func (c *client) worker(add register) *cobra.Command {
 	capacity := add(&cobra.Command{
 		Use: "capacity ID N", Short: "Say how many tasks a worker takes at once", Example: "  sentinel-peer worker capacity w7 4", Args: args(cobra.ExactArgs(2)),
 	}, func(cmd *cobra.Command, args []string) error {
+		if err := wholeNumber("N", args[1]); err != nil {
+			return err
+		}
 		body := fmt.Appendf(nil, `{"capacity":%s}`, args[1])
 		return c.do(cmd.Context(), "PUT", keyPath("/v1/workers/", args[0])+"/capacity", nil, body, nil, nil)
 	})

@@ -230,9 +230,13 @@ func newVersion() *cobra.Command {
 		Example: "  sentinel-peer version",
 		Args:    args(cobra.NoArgs),
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "sentinel-peer %s, wire version %d\n", version(), gossip.Version)
+			fmt.Fprintln(cmd.OutOrStdout(), versions())
 		},
 	}
+}
+
+func versions() string {
+	return fmt.Sprintf("sentinel-peer %s, wire version %d", version(), gossip.Version)
 }
 
 // release is the version that a release is stamped with, by the linker.

@@ -38,12 +38,12 @@ func settleFlags(flags *pflag.FlagSet, file string) (origins map[string]string, 
 		case fromEnv != "":
 			origins[f.Name] = "environment " + name
 			if fault := set(f.Value, strings.Split(fromEnv, "\n")); fault != nil {
-				err = usage(fmt.Errorf("%s: %w", name, fault))
+				err = usage(fmt.Errorf("%s: %w", name, clearer(fault)))
 			}
 		case fromFile != nil:
 			origins[f.Name] = "file " + file
 			if fault := set(f.Value, fromFile); fault != nil {
-				err = usage(fmt.Errorf("%s: %s: %w", file, f.Name, fault))
+				err = usage(fmt.Errorf("%s: %s: %w", file, f.Name, clearer(fault)))
 			}
 		default:
 			origins[f.Name] = "default"

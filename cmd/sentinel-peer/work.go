@@ -60,6 +60,9 @@ is then free for others, and end this program.`,
 			if len(list) < 2 {
 				return usage(errors.New("want the name of a QUEUE, and after -- a COMMAND"))
 			}
+			if list[0] == "" {
+				return usage(errors.New("QUEUE is empty"))
+			}
 			return nil
 		},
 	}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// args wraps a check of positional arguments. Its failure is a usage error that says
+// which one is missing, too many or empty.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		names := arguments(cmd)
+		form := strings.Join(append([]string{cmd.CommandPath()}, names...), " ")
+		for i, arg := range list {
+			if arg == "" && i < len(names) && slices.Contains(neverEmpty, bare(names[i])) {
+				return usage(fmt.Errorf("%s is empty: want %s", bare(names[i]), form))
+			}
+		}
+		switch err := check(cmd, list); {
+		case err == nil:
+			return nil
+		case len(list) < len(names):
+			return usage(fmt.Errorf("%s is missing: want %s", bare(names[len(list)]), form))
+		default:
+			return usage(fmt.Errorf("%q is too much: want %s", list[len(names)], form))
+		}
+	}
+}
+
+// neverEmpty are the arguments that name something.
+var neverEmpty = []string{"KEY", "NAME", "ID", "QUEUE"}
+
+var flagsOf = regexp.MustCompile(`\[[^]]*flags[^]]*\]`)
+
+// arguments returns what a command's use line names behind the command.
+func arguments(cmd *cobra.Command) []string {
+	return strings.Fields(flagsOf.ReplaceAllString(cmd.Use, ""))[1:]
+}
+
+// bare is the name of an argument, without the marks of what may be absent or repeated.
+func bare(name string) string { return strings.TrimSuffix(strings.Trim(name, "[]"), "...") }
+
+// The errors of the standard library about numbers and durations, which a user does not
+// need to have explained by its own parts.
+var (
+	noDuration = regexp.MustCompile(`time: (missing|invalid|unknown) .*$`)
+	noNumber   = regexp.MustCompile(`strconv\.Parse\w+: parsing .*$`)
+)
+
+// clearer says of a flag's value what is wanted.
+func clearer(err error) error {
+	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h")
+	return errors.New(noNumber.ReplaceAllString(text, "want a whole number"))
+}
