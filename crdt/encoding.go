@@ -256,20 +256,25 @@ func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 	return s.intern(actors[i])
 }
 
-// void marks the voids of a section as seen. Short runs are passed on one by one, so
-// that the peers behind this one do not find holes.
+// void marks the voids of a section as seen. They are passed on one by one, so that
+// the peers behind this one do not find holes; but not more than a peer of ours sends
+// in a section: of a run beyond that only the end is, and shows a hole to ask about.
 func (s *Store) void(st *actorState, res *SectionResult) {
 	if len(s.voids) == 0 {
 		return
 	}
 	span := s.seenBy(st)
 	passed := false
+	left := uint64(wire.MaxFrameDeltas)
 	for _, v := range s.voids {
-		if v.Last-v.First >= wire.MaxFrameDeltas { // not from a peer of ours
-			span.AddRange(v.First, v.Last)
-			continue
+		first := v.First
+		if n := v.Last - v.First + 1; n > left {
+			span.AddRange(first, v.Last-1)
+			first = v.Last
+		} else {
+			left -= n
 		}
-		for seq := v.First; seq <= v.Last; seq++ {
+		for seq := first; seq <= v.Last; seq++ {
 			if !span.Add(seq) {
 				res.Duplicates++
 				continue

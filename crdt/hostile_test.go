@@ -3,6 +3,7 @@ package crdt
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -28,6 +29,7 @@ func FuzzJoinSection(f *testing.F) {
 	for _, s := range someSections(1) {
 		f.Add(s, s)
 	}
+	f.Add(voids(8193, 4096), voids(3, 3))
 	actors := []clock.Actor{here, there, {Birth: 1, Rand: 3}}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		s := New(Config{Actor: here})
@@ -36,6 +38,9 @@ func FuzzJoinSection(f *testing.F) {
 			res, err := s.JoinSection(&r, actors, 1<<62)
 			if err == nil && res.Last+1 < res.First {
 				t.Fatalf("range %d to %d", res.First, res.Last)
+			}
+			if len(res.Joined) > maxJoined {
+				t.Fatalf("%d deltas", len(res.Joined))
 			}
 		}
 		checkBooks(t, s)
@@ -172,4 +177,47 @@ func TestASectionEndsAtTheGreatestNumber(t *testing.T) {
 	f("voids beyond", section(clock.MaxSeq-3, 5), false)
 	f("nothing said beyond", section(clock.MaxSeq-3, -5), false)
 	f("far beyond", section(clock.MaxSeq, math.MinInt64), false)
+}
+
+// voids is a section of the actor numbered 1, runs of n voids each.
+func voids(runs int, n int64) []byte {
+	b := wire.AppendUint(wire.AppendUint(wire.AppendArray(nil, 4), 1), 1)
+	b = wire.AppendArray(wire.AppendUint(b, 1), runs)
+	for range runs {
+		b = wire.AppendInt(b, n)
+	}
+	return b
+}
+
+// maxJoined is how many deltas one section can give: one an item, and the voids that
+// are passed on one by one.
+const maxJoined = 3*wire.MaxFrameDeltas + 1
+
+// A few bytes that stand for millions of voids make as many seen, and cost little; the
+// last is passed on, so that whoever is behind, or is the actor, learns of them.
+func TestManyVoidsAreSeenAtASmallCost(t *testing.T) {
+	f := func(runs int, n int64, joined int) {
+		t.Helper()
+		b := voids(runs, n)
+		s := New(Config{Actor: here})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r := wire.NewReader(b)
+		res, err := s.JoinSection(&r, []clock.Actor{here, there}, 1<<62)
+		runtime.ReadMemStats(&after)
+		if err != nil || len(res.Joined) != joined {
+			t.Fatalf("%d runs of %d: %d deltas, %v; want %d", runs, n, len(res.Joined), err, joined)
+		}
+		last := uint64(runs) * uint64(n)
+		if span := s.Context().Span(there); span.Base != last || res.Joined[joined-1].Seq() != last {
+			t.Errorf("%d runs of %d: seen to %d, passed on to %d; want %d", runs, n, span.Base, res.Joined[joined-1].Seq(), last)
+		}
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > 4<<20 {
+			t.Errorf("%d runs of %d: %d bytes make %d of garbage", runs, n, len(b), cost)
+		}
+	}
+	f(8193, 4096, 4096+8192)
+	f(2, 2048, 4096)
+	f(2, 4096, 4096+1)
+	f(1, 1<<61, 1)
 }
