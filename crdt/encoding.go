@@ -320,6 +320,10 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 		return true
 	}
 	kind := slotKind(head >> flagBits)
+	if kind < firstUnknown && !fits(e.path) {
+		r.Fail(pathLimits)
+		return false
+	}
 	if !s.validBody(kind, head, body, e.path) || head>>flagBits > 0xffff || stamp == 0 {
 		r.Fail("record body")
 		return false
@@ -350,7 +354,7 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 func (s *Store) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ext) bool {
 	if head&flagPath != 0 {
 		path := r.Bin()
-		if len(path) == 0 || len(path) > wire.MaxPathBytes+wire.MaxValueBytes {
+		if len(path) == 0 || len(path) > wire.MaxPathBytes+5+wire.MaxValueBytes { // 5: an element's header
 			r.Fail("path")
 		}
 		e.path = string(path)
@@ -422,10 +426,27 @@ func validPath(path string, element bool) bool {
 			e := r.Bin()
 			return element && r.Err() == nil && r.Len() == 0 && wire.IsCanonical(e)
 		}
-		r.Str()
-		if r.Err() != nil {
+		if r.Peek() != wire.TypeStr || !wire.IsCanonical(r.Raw()) {
 			return false
 		}
 	}
 	return !element
 }
+
+// fits reports whether path keeps the limits of [Op]: of bytes before an element, and
+// of levels, of which the set around an element is one.
+func fits(path string) bool {
+	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
+	levels, end := 0, 0
+	for ; r.Len() > 0 && r.Err() == nil && levels <= wire.MaxDepth; levels++ {
+		element := r.Peek() == wire.TypeBin
+		r.Skip()
+		if !element {
+			end = len(path) - r.Len()
+		}
+	}
+	return levels <= wire.MaxDepth && end <= wire.MaxPathBytes
+}
+
+// pathLimits is why a record is refused whose path no Op can have.
+const pathLimits = "path limits"

@@ -78,7 +78,8 @@ func (s *Store) dirtied(r *record) {
 
 // Restore adds an entry of an image, in the order of the keys, to a store that
 // nobody uses yet. An error names the entry and what is wrong with it; the store is as before it.
-// What was restored shows as changes and is not journalled again.
+// What was restored shows as changes and is not journalled again. A record with a path
+// beyond the limits, which early versions took, is left out.
 func (s *Store) Restore(e Saved) error {
 	journals := s.journals
 	s.journals = false
@@ -110,6 +111,9 @@ func (s *Store) restore(e Saved) error {
 		t.Index(clock.ReadActor(&r))
 	}
 	res, err := s.JoinSection(&r, t.Actors(), math.MaxUint64)
+	if bad, ok := errors.AsType[*wire.Error](err); ok && bad.Reason == pathLimits {
+		return nil // no peer would take it, nor any section with it
+	}
 	if err == nil && res.Duplicates > 0 {
 		err = errors.New("its dot is there already")
 	}

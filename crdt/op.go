@@ -24,7 +24,7 @@ const (
 type Op struct {
 	Verb   Verb
 	Key    string
-	Path   []string // inside an object; nil is the key itself
+	Path   []string // inside an object; nil is the key itself; with the value at most 32 deep
 	Kind   Kind     // for Put: 0 takes the rule's kind, or else Register
 	Value  Value    // Put, Bump, Patch
 	Values []Value  // Add, Remove
@@ -106,6 +106,9 @@ func (s *Store) check(op *Op) (kind Kind, err error) {
 	case want == Counter && op.Verb == Put:
 		return 0, &TypeError{op.Key, Register, Counter, rule.Pattern}
 	}
+	if deep := op.deepest(); len(op.Path)+deep > wire.MaxDepth {
+		return 0, &wire.ValueError{Reason: fmt.Sprintf("nested %d deep at a path of %d segments; together at most %d are allowed", deep, len(op.Path), wire.MaxDepth)}
+	}
 	if want == Object || want == Set {
 		leaves, path := 0, size
 		countLeaves(op.Value.bytes(), size, &leaves, &path)
@@ -114,6 +117,44 @@ func (s *Store) check(op *Op) (kind Kind, err error) {
 		}
 	}
 	return want, nil
+}
+
+// deepest returns how deep op's values nest, with the set around its elements. Of what
+// a Value may hold anyway it does not look.
+func (op *Op) deepest() int {
+	deep := 0
+	switch {
+	case op.Verb == Add:
+		for _, v := range op.Values {
+			r := wire.NewReader(v.bytes())
+			deep = max(deep, 1+depthOf(&r))
+		}
+	case len(op.Path) > 0 && (op.Verb == Put || op.Verb == Patch):
+		r := wire.NewReader(op.Value.bytes())
+		deep = depthOf(&r)
+	}
+	return deep
+}
+
+// depthOf reads a value and returns how many arrays and maps are around the innermost
+// part of it.
+func depthOf(r *wire.Reader) int {
+	deep := 0
+	switch r.Peek() {
+	case wire.TypeMap:
+		for range r.MapLen() {
+			r.Skip()
+			deep = max(deep, depthOf(r))
+		}
+	case wire.TypeArray:
+		for range r.ArrayLen() {
+			deep = max(deep, depthOf(r))
+		}
+	default:
+		r.Skip()
+		return 0
+	}
+	return deep + 1
 }
 
 // kindOfLeaf returns what a value becomes inside an object.
