@@ -217,6 +217,9 @@ func (r Request) limit() (int, error) {
 
 // decode reads a JSON body into v, without fields it does not have.
 func (r Request) decode(v any) error {
+	if string(bytes.TrimSpace(r.Body)) == "null" { // which a decoder takes for an object without fields
+		return bad("body: it is null; want an object")
+	}
 	d := json.NewDecoder(bytes.NewReader(r.Body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

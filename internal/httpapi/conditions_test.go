@@ -30,8 +30,8 @@ func TestNoWriteIsMadeAgainstItsCondition(t *testing.T) {
 				t.Errorf("%s: If-Match in the document: %t", op.Name, told)
 			}
 			if !op.Conditional() {
-				x.refused("bad-request", x.must(400, op.Method, url, body, "If-Match", `"00000000000000ff"`), "without If-Match")
-				x.refused("bad-request", x.must(400, op.Method, url, body, "If-None-Match", `*`), "without If-Match")
+				x.refused("bad-request", x.must(400, op.Method, url, body, "If-Match", `"00000000000000ff"`), "takes neither If-Match")
+				x.refused("bad-request", x.must(400, op.Method, url, body, "If-None-Match", `*`), "takes neither If-Match")
 				continue
 			}
 			x.refused("bad-request", x.must(400, op.Method, url, body, "If-Match", ""), "If-Match")

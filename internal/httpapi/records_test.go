@@ -99,6 +99,7 @@ func TestRecordsRefuseWhatIsOff(t *testing.T) {
 			{"bad-request", "GET", "/v1/workers?free=many", "", []string{"free"}},
 			{"bad-request", "GET", "/v1/tasks?limit=0", "", []string{"limit"}},
 			{"bad-request", "PUT", "/v1/queue", `{"waiting":[]}`, []string{"waiting", "allowed are pending, processing, fields"}},
+			{"bad-request", "PUT", "/v1/queue", " null\n", []string{"want an object"}},
 			{"bad-value", "PUT", "/v1/queue", `{"pending":[],"processing":[],"fields":{"pending":1}}`, []string{`field "pending"`, "beside"}},
 			{"bad-value", "PATCH", "/v1/queue/assignments", manyWorkers(crdt.MaxOps + 1), []string{"at most 1024"}},
 			{"method-not-allowed", "PUT", "/v1/tasks/1/state", `{}`, []string{"PATCH"}},

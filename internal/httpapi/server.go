@@ -220,7 +220,7 @@ func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
 	}
 	match, none := r.Header.Values("If-Match"), r.Header.Values("If-None-Match")
 	if len(match)+len(none) > 0 && !op.Conditional() {
-		return &api.BadRequest{Reason: fmt.Sprintf("%s %s is made on no condition: send it without If-Match and If-None-Match", op.Method, op.Path)}
+		return &api.BadRequest{Reason: fmt.Sprintf("%s %s takes neither If-Match nor If-None-Match", op.Method, op.Path)}
 	}
 	if len(match) > 0 {
 		v, err := crdt.ParseVersion(strings.Trim(strings.Join(match, ", "), `"`))
