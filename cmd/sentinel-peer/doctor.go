@@ -250,7 +250,7 @@ func (d *doctor) members() {
 			d.add("fail", "members", advice, "%s (%s): %s", m.Name, m.Addr, p)
 		}
 		if m.State == "dead" {
-			d.add("fail", "members", fmt.Sprintf("start it, or give up on it, at every daemon: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
+			d.add("fail", "members", fmt.Sprintf("start it, or give up on it, on every daemon: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
 		}
 	}
 	d.add("ok", "members", "", "%d known", len(d.peers))

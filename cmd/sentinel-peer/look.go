@@ -108,7 +108,7 @@ func (l *look) judge(now time.Time) {
 	for _, m := range l.Members {
 		switch {
 		case m.State == "dead":
-			l.Problems = append(l.Problems, fmt.Sprintf("%s is down since %s: bring it back, or give up on it by 'sentinel-peer forget %s' at every daemon", m.Name, m.Since.Local().Format(time.DateTime), m.Name))
+			l.Problems = append(l.Problems, fmt.Sprintf("%s is down since %s: bring it back, or give up on it by 'sentinel-peer forget %s' on every daemon", m.Name, m.Since.Local().Format(time.DateTime), m.Name))
 		case m.State == "alive" && !m.Self && now.Sub(m.Contact) > silence:
 			l.Problems = append(l.Problems, fmt.Sprintf("%s was last heard of %s ago", m.Name, now.Sub(m.Contact).Round(time.Second)))
 		}

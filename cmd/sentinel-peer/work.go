@@ -86,7 +86,7 @@ func (w *work) run(ctx context.Context) (err error) {
 	signal.Notify(w.signals, forwarded...)
 	defer signal.Stop(w.signals)
 	done, last := 0, time.Now()
-	persist := persistence{what: fmt.Sprintf("queue %q", w.queue), until: last.Add(w.timeout)}
+	persist := persistence{what: "queue work", until: last.Add(w.timeout)}
 	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
 		item, err := w.claim(ctx, w.patience(last))
 		switch {

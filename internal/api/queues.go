@@ -125,6 +125,9 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	}
 	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, agent.WithManualExtend(), agent.WithClaimTTL(ttl), agent.WithWait(wait))
 	if err != nil && !errors.Is(err, agent.ErrQueueEmpty) {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // this daemon stops, or the token is withdrawn
+		}
 		return Response{}, err
 	}
 	out := Claims{Items: []Claimed{}}

@@ -129,12 +129,16 @@ func TestADrainSendsWaitersAway(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		x.lock("k", "")
 		sent := make(chan answer)
-		go func() { sent <- x.send("POST", "/v1/locks/k", `{"wait":"10m"}`) }()
+		for _, path := range []string{"/v1/locks/k", "/v1/queues/q/claim"} {
+			go func() { sent <- x.send("POST", path, `{"wait":"10m"}`) }()
+		}
 		time.Sleep(time.Second)
 		began := time.Now()
 		x.server.drain()
-		if a := <-sent; a.status != 503 || !strings.Contains(a.body, `"code":"closed"`) || time.Since(began) > 5*time.Second {
-			x.t.Errorf("after %v: %d %s", time.Since(began), a.status, a.body)
+		for range 2 {
+			if a := <-sent; a.status != 503 || !strings.Contains(a.body, `"code":"closed"`) || time.Since(began) > 5*time.Second {
+				x.t.Errorf("after %v: %d %s", time.Since(began), a.status, a.body)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,4 +24,23 @@ func TestAClientSaysHowLongItWaits(t *testing.T) {
 			t.Errorf("%q: %v, want %v", c.header, got, c.want)
 		}
 	}
+}
+
+func TestAWriteSaysInTimeWhoLacksIt(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		req, err := http.NewRequestWithContext(t.Context(), "PUT", base+"/v1/keys/k?replicas=1", strings.NewReader("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Prefer", "wait=2")
+		began := time.Now()
+		res, err := x.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if took := time.Since(began); res.StatusCode != http.StatusGatewayTimeout || took != 2*time.Second {
+			t.Errorf("%s after %v", res.Status, took)
+		}
+	})
 }
