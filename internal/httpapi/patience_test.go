@@ -28,19 +28,19 @@ func TestAClientSaysHowLongItWaits(t *testing.T) {
 
 func TestAWriteSaysInTimeWhoLacksIt(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
-		req, err := http.NewRequestWithContext(t.Context(), "PUT", base+"/v1/keys/k?replicas=1", strings.NewReader("1"))
+		req, err := http.NewRequestWithContext(x.t.Context(), "PUT", base+"/v1/keys/k?replicas=1", strings.NewReader("1"))
 		if err != nil {
-			t.Fatal(err)
+			x.t.Fatal(err)
 		}
 		req.Header.Set("Prefer", "wait=2")
 		began := time.Now()
 		res, err := x.client.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			x.t.Fatal(err)
 		}
 		defer res.Body.Close()
-		if took := time.Since(began); res.StatusCode != http.StatusGatewayTimeout || took != 2*time.Second {
-			t.Errorf("%s after %v", res.Status, took)
+		if took := time.Since(began); res.StatusCode != http.StatusGatewayTimeout || took < 2*time.Second || took > 3*time.Second {
+			x.t.Errorf("%s after %v", res.Status, took)
 		}
 	})
 }
