@@ -152,7 +152,7 @@ func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
 func (e *Engine) setSynced(p *peer) {
 	e.synced, p.met = true, true
 	p.behind = false
-	p.asked, p.askTries, p.told = time.Time{}, 0, nil
+	p.endSync()
 }
 
 // Limit is the latest stamp that is merged now, here and by peers with good

@@ -98,18 +98,23 @@ type peer struct {
 	ackedOwn uint64               // own writes it has acknowledged
 	wants    map[clock.Actor]want
 
-	asked      time.Time // our sync request to it that is not answered yet
-	request    uint64    // its number
-	answered   uint64    // requests up to this one have been followed
-	askTries   int
-	told       *clock.CausalContext // what the answers of a sync have covered, with what was seen
-	early      bool                 // and some of it was set aside for its time
-	rest       time.Time            // no sync before
-	have       int                  // progress of a sync from it
-	total      int
-	mismatches int       // equal contexts, different sums, in a row
-	agreedAt   time.Time // when its digest was last equal to this peer's
-	agreed     uint64    // that digest's hash
+	asked       time.Time // our sync request to it that is not answered yet
+	askedFirst  time.Time // the first after the last answer
+	patience    time.Duration
+	request     uint64 // its number
+	answered    uint64 // requests up to this one have been followed
+	askTries    int
+	answering   uint64    // its request that was answered at length last
+	answerUntil time.Time // while that may be under way
+	answerWait  time.Duration
+	told        *clock.CausalContext // what the answers of a sync have covered, with what was seen
+	early       bool                 // and some of it was set aside for its time
+	rest        time.Time            // no sync before
+	have        int                  // progress of a sync from it
+	total       int
+	mismatches  int       // equal contexts, different sums, in a row
+	agreedAt    time.Time // when its digest was last equal to this peer's
+	agreed      uint64    // that digest's hash
 
 	members uint64
 	contact time.Time
@@ -330,7 +335,8 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		if p.Alive && !old.Alive {
 			joined = true
 			old.joined = now
-			old.asked, old.told = time.Time{}, nil
+			old.endSync()
+			old.answering = 0
 			old.window = initialWindow
 			if len(e.hosted) > 0 {
 				old.greetAt = now.Add(greeting)

@@ -298,7 +298,7 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secDigest:
 		in.digest(r)
 	case secSyncRequest:
-		in.syncRequest(r)
+		in.syncRequest(r, n)
 	case secState:
 		if res, ok := in.join(r); ok {
 			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})

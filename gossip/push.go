@@ -345,6 +345,7 @@ func (e *Engine) Window(to clock.Actor, bytes int) {
 func (e *Engine) Lost(now time.Time, to clock.Actor) {
 	if p := e.byActor[to]; p != nil && p.Alive {
 		e.stats.Lost++
+		p.answering = 0
 		e.sendDigest(now, p)
 	}
 }

@@ -17,6 +17,11 @@ import (
 const (
 	splitInto = 16 // ranges
 	listUpTo  = 64 // dots of both sides together
+
+	// What a frame says at most. Ranges beyond it are left for the next time that sums
+	// differ: each time, what was listed is out of the way.
+	rangesAFrame = 4096
+	dotsAFrame   = 32_768
 )
 
 type shardMask [4]uint64
@@ -151,6 +156,7 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 		return
 	}
 	var parts, lists []dotRange
+	listed := 0
 	for range (n - 2) / 6 {
 		theirs := dotRange{from: in.dot(r), to: in.dot(r), count: int(r.Uint() & (1<<40 - 1)), sum: r.Uint()}
 		if r.Err() != nil {
@@ -160,8 +166,10 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 		switch {
 		case mine.count == theirs.count && mine.sum == theirs.sum:
 		case mine.count+theirs.count <= listUpTo || mine.count == 0:
-			lists = append(lists, mine)
-		default:
+			if listed += mine.count; listed <= dotsAFrame && len(lists) < rangesAFrame {
+				lists = append(lists, mine)
+			}
+		case len(parts) < rangesAFrame:
 			parts = append(parts, e.split(theirs.from, theirs.to, mask)...)
 		}
 	}
@@ -208,6 +216,7 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 	}
 	var answers []dotRange
 	var superseded []clock.Dot
+	listed := 0
 	for range (n - 3) / 5 {
 		from, to := in.dot(r), in.dot(r)
 		theirs := make(map[clock.Dot]bool)
@@ -227,7 +236,8 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 			}
 			return true
 		})
-		if mine < len(theirs) {
+		if mine < len(theirs) && listed+mine <= dotsAFrame {
+			listed += mine // what is superseded goes
 			answers = append(answers, dotRange{from: from, to: to})
 		}
 	}

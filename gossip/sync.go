@@ -9,13 +9,17 @@ import (
 )
 
 const (
-	syncBytes   = 512 << 10 // of one answer
-	askTimeout  = 500 * time.Millisecond
-	askAttempts = 2 // before another peer is tried
-	maxSyncs    = 2 // under way at once: each peer asked sends much the same
+	syncBytes   = 512 << 10              // of one answer
+	askTimeout  = 500 * time.Millisecond // for one, at least
+	askLongest  = 2 * time.Minute        // and at most
+	answerAgain = time.Second            // to a repeated request, at first
+	askAttempts = 2                      // before another peer is tried
+	maxSyncs    = 2                      // under way at once: each peer asked sends much the same
 )
 
-func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries, 5) }
+// askTimeout is how long an answer of p may take: twice what the last took, and longer
+// each time that it was not long enough.
+func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) << p.askTries }
 
 // requestSync sends this peer's context to p: tier 1. What p has above it comes
 // back, in as many answers as it takes, each asked for with what has been told by
@@ -29,10 +33,23 @@ func (p *peer) askTimeout() time.Duration { return askTimeout << min(p.askTries,
 // each would list every such hole, and those that a frame has no room for would be
 // answered anew for ever.
 func (e *Engine) requestSync(now time.Time, p *peer) {
-	if p.asked.IsZero() && !now.Before(p.rest) && e.syncs() < maxSyncs {
-		p.told, p.early = nil, false
-		e.sendSyncRequest(now, p)
+	if !p.asked.IsZero() || now.Before(p.rest) || e.syncs() >= maxSyncs {
+		return
 	}
+	if p.told != nil || p.early { // of a sync that was given up: its answers say nothing to this one
+		p.endSync()
+		p.early = false
+	}
+	if p.answered == p.request {
+		p.askedFirst = now
+	}
+	e.sendSyncRequest(now, p)
+}
+
+// endSync ends a sync with p: what is still under way of it is merged, and not followed.
+func (p *peer) endSync() {
+	p.asked, p.askTries, p.told = time.Time{}, 0, nil
+	p.answered = p.request
 }
 
 // syncs counts the peers that owe this one an answer.
@@ -51,7 +68,7 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.request++
 	e.await(p, now.Add(p.askTimeout()))
 	w := e.begin()
-	w.section(secSyncRequest, 4)
+	w.section(secSyncRequest, 5)
 	w.uint(p.request)
 	w.bool(p.told != nil)
 	w.uint(e.store.Sum())
@@ -61,6 +78,7 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 		known = p.told
 	}
 	w.body = bounded(known).AppendTo(w.body)
+	w.uint(p.answered)
 	e.send(p, Packet, e.finish(w, 0, false))
 	e.stats.SyncRequests++
 }
@@ -92,7 +110,7 @@ func (e *Engine) retrySyncs(now time.Time) {
 			e.sendSyncRequest(now, p)
 			continue
 		}
-		p.asked, p.askTries, p.told = time.Time{}, 0, nil
+		p.asked, p.askTries = time.Time{}, 0
 		if n := len(e.living); n > 1 {
 			e.requestSync(now, e.living[e.rng.IntN(n)])
 		}
@@ -101,11 +119,15 @@ func (e *Engine) retrySyncs(now time.Time) {
 
 // syncRequest answers with the live records above the other's context; if that is
 // partly what it was told in this sync, it is no acknowledgement.
-func (in *incoming) syncRequest(r *wire.Reader) {
+func (in *incoming) syncRequest(r *wire.Reader, n int) {
 	e, p := in.e, in.from
 	request, told, sum := r.Uint(), r.Bool(), r.Uint()
 	theirs, err := clock.ReadContext(r)
-	if err != nil || p == nil {
+	heard := request
+	if n > 4 {
+		heard = r.Uint()
+	}
+	if err != nil || r.Err() != nil || p == nil {
 		return
 	}
 	mine := e.store.Context()
@@ -116,12 +138,36 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		e.cloned = true
 	}
 	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
+	if heard >= p.answering {
+		p.answerWait = 0
+	}
+	if heard >= p.answering || !in.now.Before(p.answerUntil) { // else its answer may be on a slow stream still
+		e.answerSync(in.now, p, request, told, theirs)
+	}
+	switch {
+	case !covered:
+		e.requestSync(in.now, p)
+	case told:
+	case covers && sum != e.store.Sum():
+		if p.mismatches++; p.mismatches >= 2 {
+			e.sendSums(p)
+		}
+	case covers:
+		p.mismatches = 0
+		e.setSynced(p)
+	}
+}
+
+// answerSync answers a request. What is large goes again only after a while to a peer
+// that has not heard it, and later each time: else the same would wait for a slow stream
+// over and over.
+func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, theirs *clock.CausalContext) {
 	w := e.begin()
-	more, records := e.writeState(in.now, w, p, theirs, false)
-	whole := !more && (told || e.hides(in.now, p, theirs))
+	more, records := e.writeState(now, w, p, theirs, false)
+	whole := !more && (told || e.hides(now, p, theirs))
 	if whole {
 		w = e.begin()
-		more, records = e.writeState(in.now, w, p, theirs, true)
+		more, records = e.writeState(now, w, p, theirs, true)
 	}
 	total := e.store.LiveCount()
 	fields := 5
@@ -135,27 +181,20 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	w.uint(uint64(total))
 	w.uint(uint64(e.maxStamp))
 	if whole && !more {
-		w.body = bounded(mine).AppendTo(w.body)
+		w.body = bounded(e.store.Context()).AppendTo(w.body)
 	}
 	class := Packet
 	if records > 0 {
 		class = Bulk
 	}
-	e.send(p, class, e.finish(w, records, true))
+	frame := e.finish(w, records, true)
+	if len(frame) > wire.MaxPacketBytes {
+		p.answerWait = min(2*max(p.answerWait, answerAgain/2), askLongest)
+		p.answering, p.answerUntil = request, now.Add(p.answerWait)
+	}
+	e.send(p, class, frame)
 	if !more {
 		p.behind = false
-	}
-	switch {
-	case !covered:
-		e.requestSync(in.now, p)
-	case told:
-	case covers && sum != e.store.Sum():
-		if p.mismatches++; p.mismatches >= 2 {
-			e.sendSums(p)
-		}
-	case covers:
-		p.mismatches = 0
-		e.setSynced(p)
 	}
 }
 
@@ -189,8 +228,9 @@ func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool
 	return false
 }
 
-// writeState writes what theirs lacks, up to syncBytes; what is on its way to p
-// already only if the whole is wanted.
+// writeState writes what theirs lacks, up to syncBytes. What is on its way to p already
+// it writes only if the whole is wanted, and as news: in the tree p passes on what comes
+// to it first, and that is this.
 func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
 	mine := e.store.Context()
 	var none clock.Span
@@ -199,27 +239,30 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 		if span == nil {
 			span = &none
 		}
-		upTo := mine.Span(a).Head()
-		if !whole {
-			upTo = e.settled(now, p, a, span)
-		}
-		span.Missing(upTo, func(lack clock.Range) bool {
-			for _, have := range contained(mine.Span(a), lack.First, lack.Last) {
-				if len(w.body) >= syncBytes {
-					more = true
-					return false
+		write := func(kind, first, last uint64) {
+			span.Missing(last, func(lack clock.Range) bool {
+				for _, have := range contained(mine.Span(a), max(lack.First, first), lack.Last) {
+					if len(w.body) >= syncBytes {
+						more = true
+						return false
+					}
+					rest, n := e.fill(w, kind, a, have, syncBytes)
+					records += n
+					more = more || rest != 0
 				}
-				rest, n := e.fill(w, secState, a, have, syncBytes)
-				records += n
-				more = more || rest != 0
-			}
-			return !more
-		})
+				return !more
+			})
+		}
+		settled := e.settled(now, p, a, span)
+		write(secState, 1, settled)
+		if head := mine.Span(a).Head(); whole && !more && settled < head {
+			write(secDeltas, settled+1, head)
+		}
 		if more {
-			return true, records
+			break
 		}
 	}
-	return false, records
+	return more, records
 }
 
 // settled returns up to where a's dots are not on their way to p already, by a push
@@ -272,10 +315,15 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	}
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
 	e.hear(in.now, stamp)
-	if request <= p.answered || p.asked.IsZero() {
+	if request <= p.answered || request > p.request {
 		return
 	}
-	p.answered, p.askTries = p.request, 0
+	took := in.now.Sub(p.askedFirst)
+	if request == p.request && !p.asked.IsZero() {
+		took = in.now.Sub(p.asked)
+	}
+	p.patience = min(2*took, askLongest)
+	p.answered, p.askTries, p.askedFirst = p.request, 0, in.now
 	p.early = p.early || in.early
 	if more {
 		if p.told == nil {
@@ -287,7 +335,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		e.sendSyncRequest(in.now, p)
 		return
 	}
-	p.asked, p.told = time.Time{}, nil
+	p.endSync()
 	e.synced, p.met = true, p.met || !p.early
 	if p.early { // its time will come; until then all of it would come again
 		p.rest = in.now.Add(gapSlow)

@@ -172,6 +172,7 @@ func (s *Session) deliver(t Time, r Result) {
 	case Lost:
 		if l != nil {
 			l.end(r.Err)
+			delete(s.leases, r.ID)
 		}
 	default:
 		if decided := s.pending[r.ID]; decided != nil {

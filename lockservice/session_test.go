@@ -585,6 +585,9 @@ func TestBestEffortIsWhatItSays(t *testing.T) {
 		if !errors.Is(low.Err(), ErrConflict) || high.Err() != nil {
 			t.Errorf("healed: %v and %v", low.Err(), high.Err())
 		}
+		if held := a.Stats().Held; held != 0 {
+			t.Errorf("%d leases are held by who has lost its own", held)
+		}
 		mustUnlock(t, high)
 	})
 }

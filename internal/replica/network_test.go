@@ -28,6 +28,8 @@ type world struct {
 	loss  float64
 	cut   func(from, to int) bool
 	ahead time.Duration // of peer 0's clock
+	rate  int           // bytes a second of a stream from one to another; 0 is any
+	busy  map[[2]int]time.Time
 
 	journal []crdt.Saved // of peer 0
 	bytes   int
@@ -62,7 +64,7 @@ func (h *eventHeap) Pop() any {
 var epoch = time.UnixMilli(1_700_000_000_000)
 
 func newWorld(t testing.TB, n int, seed uint64, tune func(*Config)) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: epoch}
+	w := &world{t: t, busy: map[[2]int]time.Time{}, rng: rand.New(rand.NewPCG(seed, 7)), now: epoch}
 	rules, err := crdt.NewRules()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +120,13 @@ func (w *world) carry(i int) {
 		if to < 0 || lost || w.cut != nil && w.cut(i, to) {
 			continue
 		}
-		w.push(event{at: w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond), from: i, to: to, frame: e.Frame})
+		at := w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond)
+		if w.rate > 0 && e.Class != gossip.Packet {
+			line := [2]int{i, to}
+			at = later(w.busy[line], w.now).Add(time.Duration(len(e.Frame)) * time.Second / time.Duration(w.rate))
+			w.busy[line] = at
+		}
+		w.push(event{at: at, from: i, to: to, frame: e.Frame})
 	}
 	if at := w.peers[i].Deadline(); !at.IsZero() {
 		at = at.Add(w.now.Sub(w.clock(i)))
@@ -127,6 +135,13 @@ func (w *world) carry(i int) {
 		}
 		w.push(event{at: at, from: -1, to: i})
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (w *world) push(e event) {
@@ -215,6 +230,39 @@ func TestPeersAgreeDespiteLoss(t *testing.T) {
 	}
 }
 
+// A sync over a slow path takes as long as its bytes do: nothing waits for the stream
+// twice because it came late.
+func TestASyncOverASlowPathSendsItsStateOnce(t *testing.T) {
+	for _, rate := range []int{10_000_000, 250_000, 50_000} {
+		w := newWorld(t, 2, 4, nil)
+		w.cut = func(from, to int) bool { return true }
+		noise := make([]byte, 200)
+		for i := range 5_000 {
+			for j := range noise {
+				noise[j] = byte(w.rng.Uint32())
+			}
+			w.put(0, fmt.Sprint("key-", i), bytes.Clone(noise))
+			if i%10 == 9 { // its dot is told, not carried
+				w.put(0, fmt.Sprint("key-", i-w.rng.IntN(min(i, 2000))), i)
+			}
+			if i%500 == 0 {
+				w.run(time.Millisecond)
+			}
+		}
+		w.run(time.Second)
+		w.cut, w.rate, w.bytes = nil, rate, 0
+		began := w.now
+		for w.now.Sub(began) < 10*time.Minute && !w.agree() {
+			w.run(500 * time.Millisecond)
+		}
+		const state = 1_200_000 // bytes
+		if took, least := w.now.Sub(began), state*time.Second/time.Duration(rate); !w.agree() || w.bytes > 3*state || took > 3*least+3*time.Second {
+			t.Errorf("%d B/s: agreed %v after %v of at least %v, %d B sent, %d requests",
+				rate, w.agree(), took, least, w.bytes, w.peers[1].Engine().Stats().SyncRequests)
+		}
+	}
+}
+
 func TestACutHealsAndBothSidesWritesSurvive(t *testing.T) {
 	w := newWorld(t, 4, 3, nil)
 	w.put(0, "before", 1)
@@ -270,7 +318,7 @@ func TestAnEmptyPeerFillsUpThoughMuchWasOverwritten(t *testing.T) {
 		}
 		w.put(0, fmt.Sprint("key-", i), bytes.Clone(noise))
 		if i%10 == 9 {
-			w.put(0, fmt.Sprint("key-", i-w.rng.IntN(min(i, 5000))), i)
+			w.put(0, fmt.Sprint("key-", i-w.rng.IntN(min(i, 2000))), i)
 		}
 		if i%500 == 0 {
 			w.run(time.Millisecond)
