@@ -56,7 +56,7 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 	wantAck := r.Bool()
 	for i := 0; i < (n-1)/2 && r.Err() == nil; i++ {
 		a, seq := in.actor(r), r.Uint()
-		if r.Err() != nil || seq > 1<<62 {
+		if r.Err() != nil || seq > clock.MaxSeq {
 			return
 		}
 		if a == in.e.cfg.Self {

@@ -260,26 +260,39 @@ func (c *Cluster) Bytes() (n uint64) {
 	return n
 }
 
-// Show says what the peers that are up hold at keys that match, alike ones together.
+// Show says what the peers that are up hold at keys that match, alike ones together: what
+// has expired by the latest of their clocks has done so for all.
 func (c *Cluster) Show(match func(key string) bool) string {
-	var order []string
+	latest := uint64(0)
+	for _, p := range c.peers {
+		latest = max(latest, p.millis())
+	}
+	var order [][]string
 	groups := map[string][]int{}
 	for i, p := range c.peers {
-		state := "down"
+		held := []string{"down"}
 		if p.up {
-			state = p.show(match)
+			held = p.show(match, latest)
 		}
+		state := strings.Join(held, " ")
 		if groups[state] == nil {
-			order = append(order, state)
+			order = append(order, held)
 		}
 		groups[state] = append(groups[state], i+1)
 	}
 	var b strings.Builder
-	for _, state := range order {
-		fmt.Fprintf(&b, "%s: %s\n", ranges(groups[state], len(c.peers)), state)
+	for _, held := range order {
+		peers := ranges(groups[strings.Join(held, " ")], len(c.peers))
+		if more := len(held) - manyKeys; more > 0 && len(order) == 1 {
+			held = append(held[:manyKeys:manyKeys], fmt.Sprintf("and %d more", more))
+		}
+		fmt.Fprintf(&b, "%s: %s\n", peers, strings.Join(held, " "))
 	}
 	return b.String()
 }
+
+// manyKeys are shown where all peers hold the same.
+const manyKeys = 16
 
 // fewPeers are named one by one.
 const fewPeers = 12

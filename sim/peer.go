@@ -371,16 +371,20 @@ func (p *Peer) agrees(o *Peer) bool {
 	return a.Sum() == b.Sum() && a.Context().Equal(b.Context())
 }
 
-// content returns what each key shows.
-func (p *Peer) content() map[string]string {
-	s := p.r.Store()
-	var keys []string
-	s.Keys(func(key string, _ crdt.Entry, _ bool) bool {
+// keys lists those that fill did not write.
+func (p *Peer) keys() (list []string) {
+	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
 		if !strings.HasPrefix(key, fillPrefix) {
-			keys = append(keys, key)
+			list = append(list, key)
 		}
 		return true
 	})
+	return list
+}
+
+// content returns what each key shows.
+func (p *Peer) content() map[string]string {
+	keys := p.keys()
 	all := make(map[string]string, len(keys))
 	for _, key := range keys {
 		if e, ok := p.Get(key); ok {
@@ -408,14 +412,19 @@ func (p *Peer) read(key string) (string, bool) {
 	if !ok {
 		return "", false
 	}
+	return p.c.text(e), true
+}
+
+// text is an entry as JSON, of a custom one its siblings.
+func (c *Cluster) text(e crdt.Entry) string {
 	if e.Kind() == crdt.Custom {
 		var list []string
 		for _, s := range e.Siblings() {
 			list = append(list, s.Value.String())
 		}
-		return strings.Join(list, "|"), true
+		return strings.Join(list, "|")
 	}
-	return p.c.memo.text(e.Value()), true
+	return c.memo.text(e.Value())
 }
 
 // filled counts the keys that fill wrote.
@@ -429,12 +438,11 @@ func (p *Peer) filled() (n int) {
 	return n
 }
 
-func (p *Peer) show(match func(string) bool) string {
-	var list []string
-	for key := range p.content() {
-		if match == nil || match(key) {
-			value, _ := p.read(key)
-			list = append(list, key+"="+value)
+// show says what keys that match hold at a time, long values in brief.
+func (p *Peer) show(match func(string) bool, millis uint64) (list []string) {
+	for _, key := range p.keys() {
+		if e, ok := p.r.Store().Render(key, millis); ok && (match == nil || match(key)) {
+			list = append(list, key+"="+brief(p.c.text(e)))
 		}
 	}
 	slices.Sort(list)
@@ -442,9 +450,19 @@ func (p *Peer) show(match func(string) bool) string {
 		list = append(list, fmt.Sprintf("(%d keys of fill)", filled))
 	}
 	if len(list) == 0 {
-		return "nothing"
+		return []string{"nothing"}
 	}
-	return strings.Join(list, " ")
+	return list
+}
+
+// briefly is how much of a value is shown, in bytes.
+const briefly = 32
+
+func brief(text string) string {
+	if len(text) <= briefly {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d B)", strings.ToValidUTF8(text[:briefly/2], ""), len(text))
 }
 
 // tear makes a disk that lied lose its last n transactions, while the process is down.

@@ -49,7 +49,7 @@ complains.
 
 Scenarios: ` + strings.Join(sim.Scenarios(), ", ") + `; or a script's file, or - for
 standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
-		Example: `  sentinel-peer sim --seed 42
+		Example: `  sentinel-peer sim --seed 3
   sentinel-peer sim --scenario split-brain --html report.html
   sentinel-peer sim --seeds 10000
   sentinel-peer sim --spread
@@ -172,6 +172,9 @@ func (s *simulate) play(script sim.Script, about string) error {
 		s.tell(script, about, r)
 	}
 	if len(r.Violations) == 0 {
+		if s.shrink {
+			fmt.Fprintln(s.err, "Nothing to reduce: no oracle complained.")
+		}
 		return nil
 	}
 	if s.shrink {
