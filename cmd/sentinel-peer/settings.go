@@ -72,7 +72,7 @@ func warnOfStrays() {
 
 // otherVariables begin, behind SENTINEL_, the names of those that are no flag's: of the
 // commands', of what they run, and of Kubernetes for a service of our name.
-var otherVariables = []string{"TOKEN", "QUEUE", "ITEM", "LOCK_", "PEER_"}
+var otherVariables = []string{"TOKEN", "QUEUE", "ITEM", "LOCK_", "PEER"}
 
 func addFlags(to *pflag.FlagSet, cmd *cobra.Command) {
 	to.AddFlagSet(cmd.Flags())
