@@ -209,8 +209,8 @@ func (w *writer) clearLeaf(path string, kind Kind) {
 			return
 		}
 	}
-	if path != "" && kind != Object && kind != Set && slices.ContainsFunc(m.slots[slotKey(leafSlot(kind), path)], (*record).counts) {
-		return // a leaf written again: whatever else stood here made room for it
+	if path != "" && kind != Object && kind != Set && m.holdsOnly(leafSlot(kind), path) {
+		return // a leaf written again
 	}
 	var other []string
 	kept := false
@@ -234,6 +234,20 @@ func (w *writer) clearLeaf(path string, kind Kind) {
 	default:
 		w.clearBelow(path)
 	}
+}
+
+// holdsOnly reports whether there is content of kind at path, which is inside the key,
+// and no other at or below it.
+func (m *many) holdsOnly(kind slotKind, path string) bool {
+	if m.below[path] > 0 || !slices.ContainsFunc(m.slots[slotKey(kind, path)], (*record).counts) {
+		return false
+	}
+	for k := slotRegister; k <= slotMarker; k++ {
+		if k != kind && m.kinds>>k&1 == 1 && slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).counts) {
+			return false
+		}
+	}
+	return true
 }
 
 var leafKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling}

@@ -62,6 +62,33 @@ func BenchmarkApplyPut200(b *testing.B) {
 }
 
 // One op is one delta of 200 B decoded and merged over an older value.
+// One leaf of an object of 100 fields, half of them objects, written again.
+func BenchmarkPatchLeaf(b *testing.B) {
+	fields := make(map[string]any)
+	for i := range 50 {
+		fields[fmt.Sprintf("flat-%d", i)] = i
+		fields[fmt.Sprintf("deep-%d", i)] = map[string]any{"leaf": i}
+	}
+	whole, err := ValueOf(fields)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, patch := range map[string]Value{"flat": object("flat-7", 1), "deep": object("deep-7", map[string]any{"leaf": 1})} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			s := New(Config{Actor: here})
+			seq := clock.Timestamp(1)
+			for op := (Op{Verb: Patch, Key: "k", Value: whole}); b.Loop(); op.Value = patch {
+				if _, err := s.Apply(seq, 0, op); err != nil {
+					b.Fatal(err)
+				}
+				seq++
+				s.Recycle(s.Changes())
+			}
+		})
+	}
+}
+
 func BenchmarkJoin200(b *testing.B) {
 	actors, secs := sections(b, 1024, 64, 16)
 	s := New(Config{Actor: here})

@@ -28,6 +28,7 @@ type mutation struct {
 	kind  slotKind
 	path  string
 	tomb  bool
+	empty bool // the mark of an empty set
 	seen  map[clock.Dot]bool
 	wire  packet
 
@@ -87,7 +88,7 @@ func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutatio
 	for _, d := range deltas {
 		var table ActorTable
 		b := n.store.AppendSection(nil, &table, d.Actor(), d.Seq(), d.Seq(), []Delta{d})
-		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
+		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, empty: d.r.path() != "" && isEmptySet(d.r), seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
 		for x := range seen {
 			m.seen[x] = true
 			if o := n.has[x]; o.meets(m) {
@@ -108,6 +109,13 @@ func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutatio
 	}
 	c.log = append(c.log, made...)
 	n.check(t, "%+v", op)
+	for _, e := range effects(op) {
+		for _, m := range n.alive() {
+			if m.key == op.Key && e.overrules(m) {
+				t.Fatalf("after %+v there is still %s", op, line(m.dot, m.key, m.kind, m.path))
+			}
+		}
+	}
 	return made
 }
 
@@ -187,9 +195,85 @@ func (m *mutation) dead(o *mutation) bool {
 	return o.seen[m.dot]
 }
 
+// effect is what a write leaves at one place of its key: a value of kind, 0 for
+// nothing.
+type effect struct {
+	path string
+	kind Kind
+}
+
+// effects are those of op, a write of the model.
+func effects(op Op) []effect {
+	at := effect{pathOf(op.Path), 0}
+	switch op.Verb {
+	case Add:
+		at.kind = Set
+	case Increment:
+		at.kind = Counter
+	case Bump:
+		at.kind = Max
+	case Patch:
+		return effectsOf(at.path, op.Value)
+	case Put:
+		if at.kind = op.Kind; at.kind == 0 && at.path != "" || at.kind == Object {
+			return effectsOf(at.path, op.Value)
+		}
+		at.kind = cmp.Or(at.kind, Register)
+	case Remove:
+		return nil
+	}
+	return []effect{at}
+}
+
+// effectsOf are those of a part of an object.
+func effectsOf(path string, v Value) []effect {
+	if v.Any() == nil {
+		return []effect{{path, 0}}
+	}
+	list := []effect{{path, kindOfLeaf(v)}}
+	if fields, ok := v.Any().(map[string]any); ok {
+		for name := range fields {
+			list = append(list, effectsOf(path+pathOf([]string{name}), v.Field(name))...)
+		}
+	}
+	return list
+}
+
+// overrules reports whether m cannot be there beside e, which was written later by
+// somebody who had seen m.
+func (e effect) overrules(m *mutation) bool {
+	place, kind := m.path, kindOf(m.kind, "")
+	switch r := wire.NewReader([]byte(m.path)); {
+	case m.kind == slotElement:
+		for kind = Set; r.Peek() == wire.TypeStr; {
+			r.Str()
+		}
+		place = m.path[:len(m.path)-r.Len()]
+	case m.empty:
+		kind = Set
+	}
+	switch {
+	case place == e.path:
+		return kind != e.kind
+	case strings.HasPrefix(place, e.path):
+		return e.kind != Object
+	}
+	return e.kind != 0 && strings.HasPrefix(e.path, place) && kind != Object // a delete needs no way to its place
+}
+
 // content is what the model says the state is: a line for each live record.
 func (n *naive) content() []string {
 	var lines []string
+	for _, m := range n.alive() {
+		lines = append(lines, line(m.dot, m.key, m.kind, m.path))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// alive returns the live records, in no order.
+func (n *naive) alive() []*mutation {
+	var list []*mutation
 	for _, m := range n.has {
 		if m.tomb || m.kind == slotClear {
 			continue
@@ -199,11 +283,10 @@ func (n *naive) content() []string {
 			alive = alive && !m.dead(o)
 		}
 		if alive {
-			lines = append(lines, line(m.dot, m.key, m.kind, m.path))
+			list = append(list, m)
 		}
 	}
-	slices.Sort(lines)
-	return lines
+	return list
 }
 
 func line(d clock.Dot, key string, kind slotKind, path string) string {
@@ -234,7 +317,7 @@ func modelOp(t *rapid.T) Op {
 	}
 	object := func() Value {
 		field := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "field")
-		inner := rapid.SampledFrom([]any{1, 2, []any{1}, []any{2}, map[string]any{"x": 1}, map[string]any{}, nil}).Draw(t, "inner")
+		inner := rapid.SampledFrom([]any{1, 2, []any{1}, []any{2}, []any{}, map[string]any{"x": 1}, map[string]any{"x": map[string]any{"y": 1}}, map[string]any{}, nil}).Draw(t, "inner")
 		v, err := ValueOf(map[string]any{field: inner})
 		if err != nil {
 			t.Fatal(err)
@@ -242,7 +325,10 @@ func modelOp(t *rapid.T) Op {
 		return v
 	}
 	key := rapid.SampledFrom([]string{"k", "l"}).Draw(t, "key")
-	switch rapid.IntRange(0, 9).Draw(t, "verb") {
+	path := func() []string {
+		return rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "x"}}).Draw(t, "path")
+	}
+	switch rapid.IntRange(0, 13).Draw(t, "verb") {
 	case 0:
 		return Op{Verb: Delete, Key: key}
 	case 1:
@@ -260,7 +346,15 @@ func modelOp(t *rapid.T) Op {
 	case 7:
 		return Op{Verb: Put, Kind: Custom, Key: key, Value: small()}
 	case 8:
-		return Op{Verb: Delete, Key: key, Path: []string{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "path")}}
+		return Op{Verb: Delete, Key: key, Path: path()}
+	case 9:
+		return Op{Verb: Put, Key: key, Path: path(), Value: small()}
+	case 10:
+		return Op{Verb: Add, Key: key, Path: path(), Values: []Value{small()}}
+	case 11:
+		return Op{Verb: Increment, Key: key, Path: path(), Delta: 1}
+	case 12:
+		return Op{Verb: Put, Key: key, Path: path(), Value: object()}
 	}
 	return Op{Verb: Put, Key: key, Value: small()}
 }
@@ -304,6 +398,7 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 		"counter":  {{Verb: Increment, Key: "k", Delta: 1}, {Verb: Delete, Key: "k"}},
 		"max":      {{Verb: Bump, Key: "k", Value: num(1)}, {Verb: Bump, Key: "k", Value: num(2)}, {Verb: Delete, Key: "k"}},
 		"object":   {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": map[string]any{"b": 2}})}, {Verb: Delete, Key: "k"}},
+		"clash":    {{Verb: Put, Key: "k", Path: []string{"a"}, Value: num(1)}, {Verb: Add, Key: "k", Path: []string{"a"}, Values: []Value{num(1)}}, {Verb: Put, Key: "k", Path: []string{"a", "b"}, Value: num(2)}},
 		"custom":   {{Verb: Put, Kind: Custom, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
 		"retyped":  {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
 	}

@@ -260,3 +260,30 @@ func TestLargeConflictsDoNotPileUp(t *testing.T) {
 		}
 	}
 }
+
+// A leaf and something below it, or beside it, were written at once. Whoever writes
+// the leaf again, having seen both, has replaced both.
+func TestWhatALeafReplacedDoesNotComeBackWithIt(t *testing.T) {
+	at := func(verb Verb, n int, path ...string) Op {
+		return Op{Verb: verb, Key: "o", Path: path, Value: num(n), Values: []Value{num(n)}, Delta: int64(n)}
+	}
+	f := func(clash, again Op, want string) {
+		t.Helper()
+		a, b := newReplica(1), newReplica(2)
+		must(t, a.apply(t, at(Put, 1, "a")))
+		must(t, b.apply(t, clash))
+		syncAll(t, a, b)
+		must(t, a.apply(t, at(Put, 3, "a")))
+		syncAll(t, a, b)
+		reads(t, b, "o", `{"a":3}`)
+		must(t, b.apply(t, again))
+		syncAll(t, a, b)
+		reads(t, a, "o", want)
+	}
+	f(at(Put, 2, "a", "c"), at(Put, 4, "a", "b"), `{"a":{"b":4}}`)
+	f(at(Put, 2, "a", "c", "d"), at(Put, 4, "a", "b"), `{"a":{"b":4}}`)
+	f(at(Put, 2, "a", "c"), Op{Verb: Patch, Key: "o", Value: object("a", map[string]any{"b": 4})}, `{"a":{"b":4}}`)
+	f(at(Add, 2, "a"), at(Add, 4, "a"), `{"a":[4]}`)
+	f(at(Increment, 2, "a"), at(Increment, 4, "a"), `{"a":4}`)
+	f(at(Bump, 6, "a"), at(Bump, 4, "a"), `{"a":4}`)
+}

@@ -3,6 +3,7 @@ package crdt
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -109,6 +110,7 @@ func checkBooks(t testing.TB, s *Store) {
 	var sums [256]uint64
 	var sum uint64
 	count, size, removes, keys := 0, 0, 0, 0
+	places := make(map[*many]*many) // anew
 	for _, st := range s.actors {
 		last := uint64(0)
 		for i, r := range st.live {
@@ -124,6 +126,12 @@ func checkBooks(t testing.TB, s *Store) {
 			if !r.counts() {
 				removes++
 			}
+			if m := r.cell.many(); m != nil {
+				if places[m] == nil {
+					places[m] = new(many)
+				}
+				places[m].place(r, 1)
+			}
 			if r.sums() {
 				sum += s.hash(r)
 				sums[shardOf(r.cell.key())] += s.hash(r)
@@ -134,8 +142,12 @@ func checkBooks(t testing.TB, s *Store) {
 		if c.visible() {
 			keys++
 		}
-		if c.many() == nil && c.view.Load() == nil {
+		m := c.many()
+		if m == nil && c.view.Load() == nil {
 			t.Fatalf("key %q is in the index with nothing", c.key())
+		}
+		if m != nil && !maps.Equal(m.below, places[m].below) {
+			t.Fatalf("key %q has %v below its places, want %v", c.key(), m.below, places[m].below)
 		}
 		return true
 	})
