@@ -130,9 +130,10 @@ func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Ti
 	if r.tomb {
 		head |= flagTomb
 	}
-	var e ext
+	var none ext
+	e := &none
 	if r.ext != nil {
-		e = *r.ext
+		e = r.ext
 		if e.path != "" {
 			head |= flagPath
 			n++

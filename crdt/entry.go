@@ -74,7 +74,7 @@ func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 	}
 	r := c.view.Load()
 	switch {
-	case r == nil || r.tomb:
+	case r == nil || r.tomb || r.gone():
 		return Entry{}, false, true
 	case r.stale():
 		return Entry{}, false, false
@@ -90,7 +90,7 @@ func (s *Store) Len() int { return int(s.keys.Load()) }
 func (s *Store) Keys(f func(key string, e Entry, fresh bool) bool) {
 	s.index.Range(func(key string, c *cell) bool {
 		r := c.view.Load()
-		if r == nil || r.tomb {
+		if r == nil || r.tomb || r.gone() {
 			return true
 		}
 		return f(key, Entry{r, s}, !r.stale())
@@ -106,7 +106,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	}
 	if c.many() == nil {
 		r := c.view.Load()
-		if r == nil || r.tomb || r.expiry() != 0 && r.expiry() <= nowMillis {
+		if r == nil || !r.at(nowMillis) {
 			return Entry{}, false
 		}
 		return Entry{r, s}, true
@@ -202,7 +202,7 @@ func (m *many) nextExpiry(nowMillis uint64) uint64 {
 	next := uint64(math.MaxUint64)
 	for _, slot := range m.slots {
 		for _, r := range slot {
-			if e := r.expiry(); e > nowMillis && r.counts() {
+			if e := r.expiry(); e != 0 && r.at(nowMillis) {
 				next = min(next, e)
 			}
 		}

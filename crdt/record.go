@@ -3,6 +3,7 @@ package crdt
 import (
 	"cmp"
 	"math"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -29,7 +30,7 @@ const (
 func (k slotKind) lww() bool { return k == slotRegister || k == slotMarker }
 
 // A record is one mutation. What readers use of it never changes once it is in a
-// cell's view; pos, ext.past and ext.gone belong to the store's owner.
+// cell's view, but for ext.gone; pos and ext.past belong to the store's owner.
 type record struct {
 	cell  *cell
 	stamp clock.Timestamp
@@ -68,11 +69,11 @@ func (r *record) overwrittenBy(o *record) {
 
 // ext holds what plain registers rarely need.
 type ext struct {
-	path   string // of the slot inside the key
-	past   []past // what the writer had seen at the slot
-	expiry uint64 // Unix milliseconds, 0 for never
-	gone   bool   // the expiry was reported
-	value  string // that is not behind the record
+	path   string      // of the slot inside the key
+	past   []past      // what the writer had seen at the slot
+	expiry uint64      // Unix milliseconds, 0 for never
+	gone   atomic.Bool // the expiry was reported: from then on, whatever the clock says
+	value  string      // that is not behind the record
 
 	// Of a view of a key of many slots only:
 	many     *many
@@ -129,13 +130,14 @@ func (r *record) live() bool { return r.pos >= 0 }
 func (r *record) counts() bool { return !r.tomb && r.kind != slotClear }
 
 // shows reports whether r is content that a reader of this version may see.
-func (r *record) shows() bool {
-	return r.counts() && (r.ext == nil || !r.ext.gone) && r.kind < firstUnknown
-}
+func (r *record) shows() bool { return r.counts() && !r.gone() && r.kind < firstUnknown }
+
+// gone reports whether r expired and that was reported.
+func (r *record) gone() bool { return r.ext != nil && r.ext.gone.Load() }
 
 // at reports whether r is content at nowMillis.
 func (r *record) at(nowMillis uint64) bool {
-	return r.counts() && (r.expiry() == 0 || r.expiry() > nowMillis)
+	return r.counts() && (r.expiry() == 0 || r.expiry() > nowMillis && !r.gone())
 }
 
 // covers reports whether r overwrites the dot. A writer covers its own earlier

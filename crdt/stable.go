@@ -41,7 +41,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 			case !r.counts():
 				s.detach(r)
 				c.Removals++
-			case r.expiry() != 0 && r.expiry() <= nowMillis:
+			case !r.at(nowMillis):
 				s.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
@@ -93,9 +93,9 @@ func (s *Store) Expire(nowMillis uint64) {
 		if !plain {
 			c.view.Store(c.many().stale)
 		}
-		if r.counts() && !r.ext.gone {
+		if r.counts() && !r.gone() {
 			visible := c.visible()
-			r.ext.gone = true
+			r.ext.gone.Store(true)
 			if !plain {
 				c.many().content--
 			}

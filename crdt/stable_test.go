@@ -222,3 +222,43 @@ func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
 		t.Fatalf("%v %v", e.Value(), ok)
 	}
 }
+
+// What was told as expired stays so, though the clock is set back, and is forgotten
+// once it is stable.
+func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
+	a := clock.Actor{Birth: 1, Rand: 1}
+	s := New(Config{Actor: a})
+	v, w := num(1), num(2)
+	ops := []Op{{Verb: Put, Key: "plain", Value: v, Expiry: 100}, {Verb: Add, Key: "set", Values: []Value{v}, Expiry: 100}, {Verb: Add, Key: "half", Values: []Value{v}, Expiry: 100}, {Verb: Add, Key: "half", Values: []Value{w}}}
+	if _, err := s.Apply(1, 0, ops...); err != nil {
+		t.Fatal(err)
+	}
+	s.Expire(100)
+	if n := len(s.Changes()); n < 3 {
+		t.Fatalf("%d changes", n)
+	}
+	for _, key := range []string{"plain", "set"} {
+		if _, ok := s.Render(key, 50); ok {
+			t.Errorf("%s is rendered again", key)
+		}
+		if _, ok, fresh := s.Load(key); ok || !fresh {
+			t.Errorf("%s is read again: %t, %t", key, ok, fresh)
+		}
+	}
+	if e, ok := s.Render("half", 50); !ok || e.Value().String() != "[2]" || e.Expiry() != 0 {
+		t.Errorf("half of it left %v until %d", e.Value(), e.Expiry())
+	}
+	s.Keys(func(key string, e Entry, _ bool) bool {
+		if key != "half" {
+			t.Errorf("%s is listed again", key)
+		}
+		return true
+	})
+	if _, err := s.Apply(2, 50, Op{Verb: Put, Key: "plain", Value: w, If: new(Version)}); err != nil {
+		t.Error(err)
+	}
+	if c := s.Collect(clock.Vector{a: 5}, 50); c.Expired != 2 || s.LiveCount() != 2 || s.Len() != 2 {
+		t.Errorf("%+v, %d live records of %d keys", c, s.LiveCount(), s.Len())
+	}
+	checkBooks(t, s)
+}
