@@ -99,7 +99,7 @@ func (a *Agent) openLocks() error {
 	case c.alone():
 		a.log.Info("locks exclude the callers of this peer only; name voters to share them with the cluster")
 	case c.BestEffort:
-		a.log.Warn("locks are best effort: two sides of a cut can hold one lock")
+		a.log.Info("locks are best effort: two sides of a cut can hold one lock")
 	case slices.Contains(c.Voters, a.cfg.Name) && !c.FirstBoot:
 		a.log.Info("this voter certifies no lease until those of its earlier life are over", "voters", c.Voters)
 	}

@@ -34,7 +34,8 @@ type Stats struct {
 	Workers       map[string]int        `json:"workers"`  // by whether they are active or unreachable
 	Problems      map[string]int        `json:"problems"` // of live peers, by kind
 	Queues        map[string]QueueStats `json:"queues"`
-	Blocking      []string              `json:"blocking"` // peers that keep removals from being forgotten
+	Guarantee     string                `json:"guarantee"` // of locks and claims: quorum, best-effort or this-peer
+	Blocking      []string              `json:"blocking"`  // peers that keep removals from being forgotten
 }
 
 // Stats returns the current reading. It is the caller's.
@@ -53,6 +54,7 @@ func (a *Agent) Stats() Stats {
 		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
 		Problems:      map[string]int{},
 		Queues:        a.queues.stats(),
+		Guarantee:     a.locks.session.Guarantee().String(),
 	}
 	a.inbox.mu.Lock()
 	s.FramesDropped = a.inbox.dropped

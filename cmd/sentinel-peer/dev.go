@@ -18,12 +18,13 @@ import (
 // devSettings are those of --dev where nobody has set another.
 var devSettings = []struct{ flag, value string }{
 	{"cluster", "dev"}, {"batch-interval", "0"}, {"log-level", "warn"}, {"first-boot", "true"},
+	{"best-effort-locks", "true"}, // if no voters are named: those who are up share locks and queues
 }
 
 // setDev gives them to flags of which origins says that nobody has.
 func setDev(flags *pflag.FlagSet, origins map[string]string) error {
 	for _, s := range devSettings {
-		if origins[s.flag] != "default" {
+		if origins[s.flag] != "default" || s.flag == "best-effort-locks" && origins["voters"] != "default" {
 			continue
 		}
 		if err := flags.Lookup(s.flag).Value.Set(s.value); err != nil {

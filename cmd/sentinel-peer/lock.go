@@ -15,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // The exit codes of lock, beside those of the command it runs.
@@ -183,7 +185,25 @@ func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 		lease.release(ctx)
 		return nil, r.unheld(err)
 	}
+	if g.Guarantee == lockservice.ThisPeer.String() {
+		r.client.warnAlone(ctx, os.Stderr)
+	}
 	return lease, nil
+}
+
+// warnAlone says so if locks and claims here exclude nobody at the other peers.
+func (c *client) warnAlone(ctx context.Context, to io.Writer) {
+	var s lookStats
+	if c.do(ctx, "GET", "/v1/stats", nil, nil, nil, &s) == nil && s.alone() {
+		fmt.Fprintln(to, "sentinel-peer: "+aloneNote)
+	}
+}
+
+const aloneNote = "no voters are named (--voters): locks and claims exclude only the callers of this daemon"
+
+// alone reports whether there are peers that locks and claims here do not exclude.
+func (s *lookStats) alone() bool {
+	return s.Guarantee == lockservice.ThisPeer.String() && s.Members[transport.Alive.String()] > 1
 }
 
 // unheld is the failure to get the lock.

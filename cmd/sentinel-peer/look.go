@@ -35,6 +35,8 @@ type lookStats struct {
 	PendingWrites int            `json:"pending_writes"`
 	Subscriptions int            `json:"subscriptions"`
 	Workers       map[string]int `json:"workers"`
+	Members       map[string]int `json:"members"` // by state
+	Guarantee     string         `json:"guarantee"`
 	Store         struct {
 		Keys   int    `json:"keys"`
 		Bytes  int    `json:"bytes"`
@@ -143,6 +145,9 @@ func (l *look) conclude() {
 func (l *look) write(out io.Writer, now time.Time) error {
 	for _, p := range l.Problems[min(1, len(l.Problems)):] { // the first is in the verdict
 		fmt.Fprintf(out, "  %s\n", p)
+	}
+	if l.Stats.alone() {
+		fmt.Fprintf(out, "  %s\n", aloneNote)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\nPEER\tSTATE\tLAG\tHEARD\tCLOCK\tADDR\tHTTP")

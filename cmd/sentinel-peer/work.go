@@ -85,6 +85,7 @@ func (w *work) run(ctx context.Context) (err error) {
 	w.signals = make(chan os.Signal, 16)
 	signal.Notify(w.signals, forwarded...)
 	defer signal.Stop(w.signals)
+	w.warnAlone(ctx, os.Stderr)
 	done, last := 0, time.Now()
 	persist := persistence{what: "queue work", until: last.Add(w.timeout)}
 	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
