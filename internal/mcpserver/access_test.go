@@ -13,6 +13,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
+// The records of work queues are found where they are looked for, not everywhere.
+func TestASearchPassesOverTheRecordsOfQueues(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		x.good(s, "memory_usage", `{"action":"store","key":"note","value":"needle"}`)
+		x.good(s, "task_add", `{"value":"needle"}`)
+		x.shows(x.good(s, "memory_search", `{"pattern":"needle"}`), `{"count":1}`)
+		if found := x.good(s, "memory_search", `{"pattern":"needle","namespace":"task-sentinel"}`); found["count"].(float64) < 1 {
+			t.Errorf("in their namespace there are %v", found)
+		}
+	})
+}
+
 func TestTheGrantOfEachCallCounts(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		x.good(s, "memory_usage", `{"action":"store","key":"open","value":"text","namespace":"mine"}`)

@@ -16,6 +16,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
 // storage is what answers call the kind of store there is.
@@ -426,6 +427,9 @@ func (c *call) search(n, text string, most int) (fields, error) {
 	}
 	parts := strings.Split(strings.ToLower(text), "*")
 	all, err := c.find(n, func(key string, e crdt.Entry) bool {
+		if _, records := queue.ParseKey(key); records && n == "" {
+			return false // of work queues, which have tools of their own
+		}
 		_, k := nameOf(key)
 		if contains(k, parts) {
 			return true
