@@ -229,6 +229,21 @@ func TestACutBreaksStreamsAndHoldsDials(t *testing.T) {
 	})
 }
 
+// A dial that a cut overtakes is not spared by it.
+func TestACutBreaksAStreamThatIsBeingMade(t *testing.T) {
+	n := New(1)
+	n.Cut(one, two)
+	near, far := n.pipe(one, two)
+	for _, end := range []*stream{near, far} {
+		if _, err := end.Write([]byte("x")); err == nil {
+			t.Errorf("%s writes over the cut", end.local)
+		}
+	}
+	if len(n.conns) != 0 {
+		t.Errorf("%d ends are kept", len(n.conns))
+	}
+}
+
 func TestAnAddressIsFreeAgainAfterShutdown(t *testing.T) {
 	world(t, func(t *testing.T, n *Network, a, b memberlist.NodeAwareTransport) {
 		if _, err := n.Listen(two); err == nil {

@@ -65,6 +65,9 @@ func (n *Network) pipe(a, b address) (near, far *stream) {
 	n.mu.Lock()
 	n.conns[near], n.conns[far] = struct{}{}, struct{}{}
 	n.mu.Unlock()
+	if n.severed(string(a), string(b)) { // since the dial asked, and the cut did not see this stream
+		near.reset()
+	}
 	return near, far
 }
 
