@@ -214,26 +214,28 @@ func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
 // an actor as the deleter had seen it, and nothing if the actor went on meanwhile.
 // A count is a total: who has seen an actor's latest has seen all.
 func (l *ledger) counter(in []int) (want string, sure bool) {
-	few, some := l.count(in, l.deletes)
-	more, all := l.count(in, l.known)
-	if few != more || some != all {
-		return "", false // a delete that others had seen may count already, or not yet
+	sum, present := l.count(in, l.deletes, l.deletes)
+	for _, known := range [][2]func([]int) []int{{l.known, l.known}, {l.deletes, l.known}, {l.known, l.deletes}} {
+		if s, p := l.count(in, known[0], known[1]); s != sum || p != present {
+			return "", false // a delete that others had seen may count already, or not yet
+		}
 	}
-	if !some {
+	if !present {
 		return "", true
 	}
-	return strconv.FormatInt(few, 10), true
+	return strconv.FormatInt(sum, 10), true
 }
 
-// count adds up, where known returns the deletes that the writers of a list went by.
-func (l *ledger) count(in []int, known func([]int) []int) (sum int64, present bool) {
+// count adds up, where the functions return the deletes that the reader of a list goes
+// by, and the writers in it went by.
+func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, present bool) {
 	latest := map[clock.Actor]int{}
 	for _, i := range in {
 		if l.deeds[i].op.Verb == crdt.Increment {
 			latest[l.deeds[i].actor] = i
 		}
 	}
-	deletes := known(in)
+	deletes := reader(in)
 	for actor, last := range latest { // a sum: no order
 		if l.removed(last, deletes) {
 			continue
@@ -243,7 +245,7 @@ func (l *ledger) count(in []int, known func([]int) []int) (sum int64, present bo
 			if d.actor != actor || d.op.Verb != crdt.Increment {
 				continue
 			}
-			if before >= 0 && l.removed(before, known(append(l.seen(i), i))) {
+			if before >= 0 && l.removed(before, writers(append(l.seen(i), i))) {
 				total = 0
 			}
 			total, before = total+d.op.Delta, i
