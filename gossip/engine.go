@@ -336,7 +336,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			joined = true
 			old.joined = now
 			old.endSync()
-			old.answering = 0
+			old.patience, old.answering = 0, 0
 			old.window = initialWindow
 			if len(e.hosted) > 0 {
 				old.greetAt = now.Add(greeting)

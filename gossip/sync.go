@@ -336,6 +336,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		return
 	}
 	p.endSync()
+	p.patience = 0 // what comes next may be small, and its request lost
 	e.synced, p.met = true, p.met || !p.early
 	if p.early { // its time will come; until then all of it would come again
 		p.rest = in.now.Add(gapSlow)

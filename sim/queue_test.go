@@ -67,7 +67,7 @@ func TestTheOraclesOfQueuesComplain(t *testing.T) {
 
 func TestAWrongStepOfAQueueIsRefused(t *testing.T) {
 	for step, want := range map[string]string{
-		"1 enqueue a/b 1":           "no name of a queue",
+		"1 enqueue a/b 1":           "no queue's name",
 		"1 enqueue q":               "a value is wanted",
 		"1 enqueue q 1 delay=25h":   "want 0 to 24h",
 		"1 enqueue q 1 color=red":   "priority=, delay=",

@@ -86,7 +86,7 @@ func CheckID(id string) error { return check("item", id, MaxID) }
 
 func check(what, name string, most int) error {
 	if name == "" || len(name) > most || strings.ContainsAny(name, "/#") || crdt.ValidateKey(name) != nil {
-		return &crdt.KeyError{Key: name, Reason: fmt.Sprintf("is no name of a %s: want 1 to %d bytes of text without '/', '#' or control characters", what, most)}
+		return &crdt.KeyError{Key: name, Reason: fmt.Sprintf("is no %s's name: want 1 to %d bytes of text without '/', '#' or control characters", what, most)}
 	}
 	return nil
 }
