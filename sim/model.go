@@ -38,7 +38,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	l.vague = l.vague || (d.family() == "obj") != (d.op.Kind == crdt.Object) && d.op.Verb == crdt.Put
 	switch d.family() {
 	case "set":
-		d.had = l.elements(in, false)
+		d.had = l.elements(in, true) // for certain
 	case "obj":
 		d.fields = fieldsOf(d.op, m)
 		d.has = l.fields(in, false)
