@@ -98,15 +98,15 @@ type peer struct {
 	ackedOwn uint64               // own writes it has acknowledged
 	wants    map[clock.Actor]want
 
-	asked       time.Time // our sync request to it that is not answered yet
-	askedFirst  time.Time // the first after the last answer
-	patience    time.Duration
-	request     uint64 // its number
-	answered    uint64 // requests up to this one have been followed
+	asked       time.Time     // our sync request to it that is not answered yet
+	askedFirst  time.Time     // the first after the last answer
+	patience    time.Duration // twice what its last answer took
+	request     uint64        // its number
+	answered    uint64        // requests up to this one have been followed
 	askTries    int
-	answering   uint64    // its request that was answered at length last
-	answerUntil time.Time // while that may be under way
-	answerWait  time.Duration
+	answering   uint64               // its request that was answered at length last
+	answerUntil time.Time            // while that may be under way
+	answerWait  time.Duration        // before the next repeated one is answered
 	told        *clock.CausalContext // what the answers of a sync have covered, with what was seen
 	early       bool                 // and some of it was set aside for its time
 	rest        time.Time            // no sync before

@@ -33,7 +33,7 @@ const (
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
-	secSyncRequest        // [kind, request, told, sum, context]
+	secSyncRequest        // [kind, request, told, sum, context, last request whose answer was heard]
 	secState              // [kind, section]: part of a sync, not passed on
 	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
