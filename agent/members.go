@@ -26,7 +26,29 @@ type Member struct {
 	ClockOffset time.Duration `json:"clock_offset"`       // of its clock to this peer's, nanoseconds
 	AgreedAt    time.Time     `json:"agreed_at,omitzero"` // when its state was last seen to equal this peer's
 	Agrees      bool          `json:"agrees,omitempty"`   // and this peer still holds that state
+	Packets     Packets       `json:"packets,omitzero"`   // absent for this peer, and one that is not alive
 	Problems    []string      `json:"problems,omitempty"`
+}
+
+// Packets says whether UDP passes between this peer and another, each way: "unknown"
+// until that was tried, "pass" or "blocked". Where it is blocked TCP carries everything:
+// nothing is lost, but it costs a connection, and is slower where packets are lost.
+type Packets struct {
+	To   string `json:"to"`
+	From string `json:"from"`
+}
+
+// Blocked reports whether packets do not pass one way or both.
+func (p Packets) Blocked() bool { return p.state() == gossip.Blocked.String() }
+
+// state is one word for both ways.
+func (p Packets) state() string {
+	for _, s := range []gossip.Passage{gossip.Blocked, gossip.UnknownPassage} {
+		if p.To == s.String() || p.From == s.String() {
+			return s.String()
+		}
+	}
+	return gossip.Passes.String()
 }
 
 // onMembers takes the transport's list.
@@ -118,6 +140,9 @@ func (a *Agent) Members() []Member {
 		}
 		if k.State == transport.Alive {
 			m.Problems = slices.Clone(problems[k.name])
+			if !m.Self {
+				m.Packets = Packets{s.PacketsTo.String(), s.PacketsFrom.String()}
+			}
 		}
 		if k.Conflict {
 			m.Problems = append(m.Problems, "clone")

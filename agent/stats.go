@@ -33,6 +33,7 @@ type Stats struct {
 	Members       map[string]int        `json:"members"`  // by state
 	Workers       map[string]int        `json:"workers"`  // by whether they are active or unreachable
 	Problems      map[string]int        `json:"problems"` // of live peers, by kind
+	Packets       map[string]int        `json:"packets"`  // live peers by whether UDP passes: pass, blocked one way or both, unknown
 	Queues        map[string]QueueStats `json:"queues"`
 	Guarantee     string                `json:"guarantee"` // of locks and claims: quorum, best-effort or this-peer
 	Blocking      []string              `json:"blocking"`  // peers that keep removals from being forgotten
@@ -53,6 +54,7 @@ func (a *Agent) Stats() Stats {
 		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
 		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
 		Problems:      map[string]int{},
+		Packets:       map[string]int{"pass": 0, "blocked": 0, "unknown": 0},
 		Queues:        a.queues.stats(),
 		Guarantee:     a.locks.session.Guarantee().String(),
 	}
@@ -71,6 +73,11 @@ func (a *Agent) Stats() Stats {
 	}
 	for _, h := range a.replica.Engine().Heartbeats(time.Now()) {
 		s.Workers[h.State.String()]++
+	}
+	for _, p := range a.replica.Engine().Peers() {
+		if p.Alive {
+			s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.state()]++
+		}
 	}
 	for _, n := range a.replica.Problems() {
 		s.Problems[n.Problem.String()]++

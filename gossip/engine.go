@@ -86,6 +86,7 @@ type peer struct {
 	window       int          // bulk bytes the shell takes now
 	tokens       float64      // packets it may get
 	tokensAt     time.Time
+	path         path
 
 	sent       []head // the last of each origin pushed since headStep was 0
 	headStep   int

@@ -60,6 +60,8 @@ type PeerStatus struct {
 	ClockSkewed bool          // by more than MaxSkew from the cluster's time
 	RulesDiffer bool
 	Contact     time.Time // when it was last heard
+	PacketsTo   Passage   // whether packets reach it
+	PacketsFrom Passage   // and its reach this peer, as far as it has said
 	Behind      bool      // its queue overflowed and it has not caught up
 	Have, Total int       // progress of the last sync from it
 	AgreedAt    time.Time // when its state was last seen to be equal to this peer's
@@ -78,6 +80,8 @@ func (e *Engine) Peers() []PeerStatus {
 			ClockSkewed: e.skewed(r),
 			RulesDiffer: e.differs(r),
 			Contact:     p.contact,
+			PacketsTo:   p.path.to,
+			PacketsFrom: p.path.from,
 			Behind:      p.behind,
 			Have:        p.have,
 			Total:       p.total,

@@ -111,7 +111,10 @@ func (l *look) judge(now time.Time) {
 		switch {
 		case m.State == "dead":
 			l.Problems = append(l.Problems, fmt.Sprintf("%s is down since %s: bring it back, or give up on it by 'sentinel-peer forget %s' on every daemon", m.Name, m.Since.Local().Format(time.DateTime), m.Name))
-		case m.State == "alive" && !m.Self && now.Sub(m.Contact) > silence:
+		case m.State != "alive" || m.Self:
+		case m.Contact.IsZero() && now.Sub(m.Since) > silence:
+			l.Problems = append(l.Problems, fmt.Sprintf("%s joined %s ago and has not been heard of", m.Name, now.Sub(m.Since).Round(time.Second)))
+		case !m.Contact.IsZero() && now.Sub(m.Contact) > silence:
 			l.Problems = append(l.Problems, fmt.Sprintf("%s was last heard of %s ago", m.Name, now.Sub(m.Contact).Round(time.Second)))
 		}
 		for _, p := range m.Problems {
@@ -150,15 +153,18 @@ func (l *look) write(out io.Writer, now time.Time) error {
 		fmt.Fprintf(out, "  %s\n", aloneNote)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPEER\tSTATE\tLAG\tHEARD\tCLOCK\tADDR\tHTTP")
+	fmt.Fprintln(w, "\nPEER\tSTATE\tLAG\tHEARD\tPACKETS\tCLOCK\tADDR\tHTTP")
 	for _, m := range l.Members {
 		name, heard := m.Name, "-"
-		if m.Self {
+		switch {
+		case m.Self:
 			name += " (this)"
-		} else if !m.Contact.IsZero() {
+		case !m.Contact.IsZero():
 			heard = max(now.Sub(m.Contact), 0).Round(100*time.Millisecond).String() + " ago"
+		case m.State == "alive":
+			heard = "never"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%v\t%s\t%s\n", name, m.State, m.Lag, heard, m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%s\t%s\n", name, m.State, m.Lag, heard, passage(m.Packets), m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -175,6 +181,21 @@ func (l *look) write(out io.Writer, now time.Time) error {
 	}
 	_, err := fmt.Fprintf(out, "\n%s\n", strings.Join(l.numbers(), "   "))
 	return err
+}
+
+// passage says in a word or two whether UDP passes.
+func passage(p agent.Packets) string {
+	switch {
+	case p == agent.Packets{}:
+		return "-"
+	case p.To == p.From:
+		return p.To
+	case p.To == "blocked":
+		return "blocked to it"
+	case p.From == "blocked":
+		return "blocked from it"
+	}
+	return "unknown"
 }
 
 // numbers are the rest, a few words each.

@@ -21,7 +21,7 @@ func TestTopShowsWhatItSees(t *testing.T) {
 	glance := func(writes uint64, second time.Duration, problems ...string) seen {
 		l := &look{Problems: problems, Members: []agent.Member{
 			{Name: "n1", State: "alive", Self: true, Addr: "10.0.0.1:7946", HTTP: "127.0.0.1:7700"},
-			{Name: "n\x1b[2J2", State: "alive", Lag: 3, Addr: "10.0.0.2:7946", HTTP: "127.0.0.1:7700", Contact: at, ClockOffset: 5 * time.Millisecond},
+			{Name: "n\x1b[2J2", State: "alive", Lag: 3, Addr: "10.0.0.2:7946", HTTP: "127.0.0.1:7700", Contact: at, ClockOffset: 5 * time.Millisecond, Packets: agent.Packets{To: "pass", From: "pass"}},
 		}}
 		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Bytes = writes, 12, 3000
 		l.Stats.Workers = map[string]int{"active": 2}

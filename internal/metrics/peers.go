@@ -15,11 +15,12 @@ var (
 	peerLag     = desc("peer_lag_writes", "Writes of this peer that the live peer furthest behind has not acknowledged.")
 	peerSilence = desc("peer_silence_seconds", "Since the live peer that is silent for longest was last heard of.")
 	partition   = desc("partition_seconds", "Since the known address that is missing for longest went missing; 0 if none is.")
+	peerPackets = desc("peer_packets", "Live peers by whether UDP passes between them and this one; blocked is one way or both.", "passage")
 	peerOffset  = desc("peer_clock_offset_seconds", "Of the clock of the live peer that differs most from this one's, ahead or behind.")
 )
 
 func describePeers(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{ready, peerLag, peerSilence, peerOffset, partition} {
+	for _, d := range []*prometheus.Desc{ready, peerLag, peerSilence, peerOffset, peerPackets, partition} {
 		ch <- d
 	}
 }
@@ -48,5 +49,8 @@ func collectPeers(a *agent.Agent, s *agent.Stats, now time.Time, ch chan<- prome
 	gauge(peerLag, float64(lag))
 	gauge(peerSilence, silence.Seconds())
 	gauge(peerOffset, offset.Seconds())
+	for passage, n := range s.Packets {
+		ch <- prometheus.MustNewConstMetric(peerPackets, prometheus.GaugeValue, float64(n), passage)
+	}
 	gauge(partition, s.Transport.PartitionAge.Seconds())
 }
