@@ -40,6 +40,9 @@ func (r Right) String() string {
 type Grant struct {
 	Name   string // of the token
 	Rights []Right
+	// Withdrawn is closed when the token is withdrawn, or may do other things than
+	// these; nil if it never is. What was begun by the grant ends then.
+	Withdrawn <-chan struct{}
 }
 
 // Allows says whether the grant covers a right.

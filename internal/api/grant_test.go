@@ -15,7 +15,7 @@ import (
 func TestARightCoversWhatLiesBelowItsKey(t *testing.T) {
 	f := func(have, want Right, ok bool) {
 		t.Helper()
-		g := &Grant{"ci", []Right{have}}
+		g := &Grant{Name: "ci", Rights: []Right{have}}
 		if g.Allows(want) != ok {
 			t.Errorf("%s covers %s: want %t", have, want, ok)
 		}
@@ -48,7 +48,7 @@ func TestARightCoversWhatLiesBelowItsKey(t *testing.T) {
 func TestAMatchNeedsAKeyThatMayBeRead(t *testing.T) {
 	f := func(have, pattern string, ok bool) {
 		t.Helper()
-		if err := (&Grant{"ci", []Right{{Read, have}}}).CheckMatch(pattern); (err == nil) != ok {
+		if err := (&Grant{Name: "ci", Rights: []Right{{Read, have}}}).CheckMatch(pattern); (err == nil) != ok {
 			t.Errorf("%s with read:%s: %v", pattern, have, err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 		); err != nil {
 			t.Fatal(err)
 		}
-		g := &Grant{"ci", []Right{{Read, "mine"}, {Write, "task-sentinel/tasks/42"}, {Read, "task-sentinel/workers/w1"}}}
+		g := &Grant{Name: "ci", Rights: []Right{{Read, "mine"}, {Write, "task-sentinel/tasks/42"}, {Read, "task-sentinel/workers/w1"}}}
 		ask := func(name string) any {
 			t.Helper()
 			res, err := Find(name).Do(WithGrant(t.Context(), g), a, Request{Query: url.Values{}})
@@ -124,7 +124,7 @@ func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
 			op := Find(name)
 			r.Body = []byte(body)
 			right := op.Right(r)
-			res, err := op.Do(WithGrant(t.Context(), &Grant{"ci", []Right{right}}), peers[0], r)
+			res, err := op.Do(WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{right}}), peers[0], r)
 			if err != nil {
 				t.Errorf("%s with %s: %v", name, right, err)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -20,7 +19,7 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 		out := w.(*tracked)
 		who := out.conn.client
 		if h.cfg.Tokens != nil && !public {
-			if out.token, out.table = h.caller(r); out.token == nil {
+			if out.token = h.caller(r); out.token == nil {
 				h.unknown(w, r)
 				return
 			}
@@ -53,20 +52,13 @@ func (h *handler) whileGood(ctx context.Context, out *tracked) (context.Context,
 	if out.token == nil {
 		return ctx, cancel
 	}
-	go func(t *token, table *tokenTable) {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-table.replaced:
-			}
-			var now *token
-			if now, table = h.cfg.Tokens.byHash(t.hash); now == nil || !reflect.DeepEqual(now.grant, t.grant) {
-				cancel(errRevoked)
-				return
-			}
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-out.token.grant.Withdrawn:
+			cancel(errRevoked)
 		}
-	}(out.token, out.table)
+	}()
 	return ctx, cancel
 }
 
@@ -74,18 +66,18 @@ const eventStream = "text/event-stream"
 
 // caller returns whose token a request shows, in its header or as the cookie of a
 // login; nil if it is nobody's.
-func (h *handler) caller(r *http.Request) (*token, *tokenTable) {
+func (h *handler) caller(r *http.Request) *token {
 	if v := r.Header.Get("Authorization"); v != "" {
 		scheme, text, _ := strings.Cut(v, " ")
 		if !strings.EqualFold(scheme, "Bearer") || len(text) > maxToken {
-			return nil, nil
+			return nil
 		}
 		return h.cfg.Tokens.find(strings.TrimSpace(text))
 	}
 	if hash, ok := h.logins.of(r); ok && (safe(r) || ownPage(r)) {
 		return h.cfg.Tokens.byHash(hash)
 	}
-	return nil, nil
+	return nil
 }
 
 func safe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }

@@ -92,7 +92,7 @@ func (h *handler) login(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
-	t, _ := h.cfg.Tokens.find(r.PostForm.Get("token"))
+	t := h.cfg.Tokens.find(r.PostForm.Get("token"))
 	if t == nil {
 		if !h.loginPage {
 			h.unknown(w, r)

@@ -27,9 +27,8 @@ type tracked struct {
 	http.ResponseWriter
 	began bool
 	conn  *conn
-	place *place      // once it was let in
-	token *token      // that it showed, if the server wants one
-	table *tokenTable // that has it
+	place *place // once it was let in
+	token *token // that it showed, if the server wants one
 }
 
 func (t *tracked) WriteHeader(status int) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -26,21 +27,16 @@ import (
 // A key or lock stands for all below it, * for all there are. Of a token only the hash
 // is kept.
 type Tokens struct {
-	file  string
-	log   *slog.Logger
-	table atomic.Pointer[tokenTable]
-}
-
-// tokenTable is the content of a file. A new one takes its place.
-type tokenTable struct {
-	list     []token
-	replaced chan struct{} // closed when there is a newer one
+	file string
+	log  *slog.Logger
+	list atomic.Pointer[[]*token]
 }
 
 type token struct {
-	hash   [sha256.Size]byte
-	grant  *api.Grant
-	client *client
+	hash     [sha256.Size]byte
+	grant    *api.Grant
+	withdraw func() // whoever acts by its grant
+	client   *client
 }
 
 const (
@@ -57,23 +53,39 @@ func LoadTokens(file string, log *slog.Logger) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.table.Store(&tokenTable{list, make(chan struct{})})
+	t.list.Store(&list)
 	return t, nil
 }
 
-// Reload reads the file again. The callers it does not name any more are turned away,
-// their streams and waits end. After an error all is as before.
+// Reload reads the file again. The callers it does not name any more, or lets do other
+// things, are turned away: their streams and waits end. After an error all is as before.
 func (t *Tokens) Reload() error {
 	list, err := t.read()
 	if err != nil {
 		return err
 	}
-	old := t.table.Swap(&tokenTable{list, make(chan struct{})})
-	close(old.replaced)
+	var withdrawn []*token
+	for _, old := range *t.list.Load() {
+		i := slices.IndexFunc(list, old.same)
+		if i < 0 {
+			withdrawn = append(withdrawn, old)
+			continue
+		}
+		list[i] = old
+	}
+	t.list.Store(&list)
+	for _, old := range withdrawn {
+		old.withdraw()
+	}
 	return nil
 }
 
-func (t *Tokens) read() ([]token, error) {
+// same says whether another reading of the file found the same token, which may do the same.
+func (t *token) same(other *token) bool {
+	return t.hash == other.hash && t.grant.Name == other.grant.Name && slices.Equal(t.grant.Rights, other.grant.Rights)
+}
+
+func (t *Tokens) read() ([]*token, error) {
 	f, err := os.Open(t.file)
 	if err != nil {
 		return nil, err
@@ -89,8 +101,8 @@ func (t *Tokens) read() ([]token, error) {
 	return parseTokens(f, t.file)
 }
 
-func parseTokens(r io.Reader, file string) ([]token, error) {
-	var list []token
+func parseTokens(r io.Reader, file string) ([]*token, error) {
+	var list []*token
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		fields := strings.Fields(lines.Text())
@@ -120,25 +132,26 @@ func parseTokens(r io.Reader, file string) ([]token, error) {
 }
 
 // parseToken reads the fields of a line. Its errors do not show the token.
-func parseToken(fields []string) (token, error) {
+func parseToken(fields []string) (*token, error) {
 	if len(fields) < 3 {
-		return token{}, errors.New("want a name, a token, and what it may do, such as read:tasks/ write:memory/ci/ lock:deploy admin")
+		return nil, errors.New("want a name, a token, and what it may do, such as read:tasks/ write:memory/ci/ lock:deploy admin")
 	}
-	k := token{grant: &api.Grant{Name: fields[0]}, client: newClient()}
+	withdrawn := make(chan struct{})
+	k := &token{grant: &api.Grant{Name: fields[0], Withdrawn: withdrawn}, withdraw: func() { close(withdrawn) }, client: newClient()}
 	if digits, ok := strings.CutPrefix(fields[1], hashed); ok {
 		if n, err := hex.Decode(k.hash[:], []byte(digits)[:min(len(digits), 2*len(k.hash))]); err != nil || n != len(k.hash) || len(digits) != 2*n {
-			return token{}, fmt.Errorf("want 64 hex digits after %s", hashed)
+			return nil, fmt.Errorf("want 64 hex digits after %s", hashed)
 		}
 	} else {
 		if len(fields[1]) < minToken || len(fields[1]) > maxToken || strings.ContainsFunc(fields[1], notToken) {
-			return token{}, fmt.Errorf("the token: want %d to %d letters, digits or - . _ ~ + / =, or %s and the SHA-256 of one", minToken, maxToken, hashed)
+			return nil, fmt.Errorf("the token: want %d to %d letters, digits or - . _ ~ + / =, or %s and the SHA-256 of one", minToken, maxToken, hashed)
 		}
 		k.hash = sha256.Sum256([]byte(fields[1]))
 	}
 	for _, f := range fields[2:] {
 		right, err := parseRight(f)
 		if err != nil {
-			return token{}, err
+			return nil, err
 		}
 		k.grant.Rights = append(k.grant.Rights, right)
 	}
@@ -166,19 +179,18 @@ func parseRight(s string) (api.Right, error) {
 	}
 }
 
-// find returns who shows this token, and the table that says so; nil if it is nobody's.
-func (t *Tokens) find(text string) (*token, *tokenTable) {
+// find returns who shows this token, nil if it is nobody's.
+func (t *Tokens) find(text string) *token {
 	return t.byHash(sha256.Sum256([]byte(text)))
 }
 
 // byHash compares with all there are, in a time that tells nothing of how far a hash
 // agrees.
-func (t *Tokens) byHash(hash [sha256.Size]byte) (found *token, table *tokenTable) {
-	table = t.table.Load()
-	for i := range table.list {
-		if subtle.ConstantTimeCompare(hash[:], table.list[i].hash[:]) == 1 {
-			found = &table.list[i]
+func (t *Tokens) byHash(hash [sha256.Size]byte) (found *token) {
+	for _, k := range *t.list.Load() {
+		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
+			found = k
 		}
 	}
-	return found, table
+	return found
 }
