@@ -99,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 func (a *Agent) begin(now time.Time) error {
 	a.replica = replica.New(now, replica.Config{
 		Name:  a.cfg.Name,
-		Rules: a.rules,
+		Rules: a.rules, MaxBytes: a.cfg.MaxBytes,
 		Gossip: gossip.Config{
 			Self: newActor(now), Cluster: a.cfg.Cluster, Seed: random(),
 			BatchInterval: a.cfg.BatchInterval, MaxSkew: a.cfg.MaxSkew, BeatInterval: max(a.cfg.HeartbeatInterval, 0),

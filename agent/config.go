@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/hostmem"
 )
 
 // AtOnce as Config.BatchInterval hands every write to the network without waiting.
@@ -53,6 +54,13 @@ type Config struct {
 	MaxSkew     time.Duration // how far clocks may differ: 60 s
 	MaxBacklog  int           // bytes written and not yet carried out, before writes wait: 64 MiB
 
+	// MaxBytes bounds the memory that writes here may fill: 1 MiB or more. By default it
+	// is half of what the control group or the machine allows, or 1 GiB where neither
+	// is known. Beyond it a write that adds to what is kept fails with a
+	// *crdt.FullError; deletes, and writes that take no more room than what they
+	// replace, always work, and so does what comes from other peers.
+	MaxBytes int
+
 	Logger *slog.Logger // discards by default
 	Faults bool         // allow Cut, for development; loopback only
 
@@ -73,6 +81,7 @@ func (c Config) withDefaults() Config {
 	c.Queues.MaxAttempts = cmp.Or(c.Queues.MaxAttempts, 5)
 	c.Queues.Retention = cmp.Or(c.Queues.Retention, time.Hour)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 64<<20)
+	c.MaxBytes = cmp.Or(c.MaxBytes, hostmem.Read().Least()/2, 1<<30)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

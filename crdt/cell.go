@@ -14,6 +14,7 @@ type cell struct {
 	// rendered record, or its stale one when it must be rendered anew.
 	view atomic.Pointer[record]
 	len  uint16 // of the key
+	live uint32 // records; the store's owner's
 }
 
 // key returns the key, which lives as long as c.

@@ -45,6 +45,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 				s.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
+				s.memory -= len(r.ext.past) * pastMemory
 				r.ext.past = nil
 				c.Pasts++
 			}

@@ -109,7 +109,7 @@ func checkBooks(t testing.TB, s *Store) {
 	t.Helper()
 	var sums [256]uint64
 	var sum uint64
-	count, size, removes, keys := 0, 0, 0, 0
+	count, size, memory, removes, keys := 0, 0, 0, 0, 0
 	places := make(map[*many]*many) // anew
 	for _, st := range s.actors {
 		last := uint64(0)
@@ -123,6 +123,7 @@ func checkBooks(t testing.TB, s *Store) {
 			last = r.seq
 			count++
 			size += r.size()
+			memory += r.memory()
 			if !r.counts() {
 				removes++
 			}
@@ -142,7 +143,11 @@ func checkBooks(t testing.TB, s *Store) {
 		if c.visible() {
 			keys++
 		}
+		memory += c.memory()
 		m := c.many()
+		if m != nil {
+			memory += manyMemory
+		}
 		if m == nil && c.view.Load() == nil {
 			t.Fatalf("key %q is in the index with nothing", c.key())
 		}
@@ -151,6 +156,12 @@ func checkBooks(t testing.TB, s *Store) {
 		}
 		return true
 	})
+	for _, c := range s.conflicts {
+		memory += c.bytes()
+	}
+	if s.Memory() != memory {
+		t.Fatalf("books: memory %d, want %d", s.Memory(), memory)
+	}
 	if s.sum != sum || s.sums != sums || s.count != count || s.bytes != size || s.removes != removes || s.Len() != keys {
 		t.Fatalf("books: count %d want %d, bytes %d want %d, removes %d want %d, keys %d want %d, sums equal: %v",
 			s.count, count, s.bytes, size, s.removes, removes, s.Len(), keys, s.sum == sum && s.sums == sums)

@@ -14,6 +14,8 @@ type Stats struct {
 	Removals int `json:"removals"`
 	Bytes    int `json:"bytes"`
 	Actors   int `json:"actors"`
+	Memory   int `json:"memory"` // bytes that all this takes, see Store.Memory
+	Limit    int `json:"limit"`  // of Memory for local writes that add to it, 0 for none
 
 	Merged      uint64 `json:"merged"`      // remote deltas that changed the state
 	Duplicates  uint64 `json:"duplicates"`  // remote dots seen before
@@ -23,6 +25,7 @@ type Stats struct {
 	Expired     uint64 `json:"expired"`
 	Collected   uint64 `json:"collected"` // removals forgotten because they were stable
 	Truncated   uint64 `json:"truncated"` // removals forgotten because there were too many
+	Refused     uint64 `json:"refused"`   // local writes for which there was no room
 	Dropped     uint64 `json:"dropped"`   // records removed because another replica had superseded them
 }
 
@@ -30,6 +33,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := s.stats
 	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.count, s.removes, s.bytes, len(s.actors)
+	st.Memory, st.Limit = s.Memory(), s.maxBytes
 	return st
 }
 

@@ -19,6 +19,7 @@ type Config struct {
 	Rules      *Rules      // kinds by key; nil: none
 	Conflicts  int         // journal entries kept, 1,024 by default
 	MaxRemoves int         // removals kept until stable, 1 Mi by default; beyond, the oldest go early
+	MaxBytes   int         // of Memory that local writes may fill, 0 for no limit; see FullError
 	Journal    bool        // keep what changed for Store.Journal to take
 }
 
@@ -42,6 +43,7 @@ type Store struct {
 	sum     uint64
 	count   int // live records, removals included
 	bytes   int
+	memory  int // see memory.go
 	removes int // live removals
 
 	expiries      expiryHeap
@@ -52,6 +54,7 @@ type Store struct {
 	dropped       uint64 // the oldest of those
 	conflictBytes int
 	maxRemoves    int
+	maxBytes      int
 	stats         Stats
 
 	journals bool
@@ -106,6 +109,7 @@ func New(cfg Config) *Store {
 		seen:       make(map[*record][]past),
 		conflicts:  make([]Conflict, cfg.Conflicts),
 		maxRemoves: cfg.MaxRemoves,
+		maxBytes:   max(cfg.MaxBytes, 0),
 		journals:   cfg.Journal,
 	}
 	s.SetActor(cfg.Actor)
@@ -174,6 +178,7 @@ func (s *Store) insert(r *record) {
 	s.dirtied(r)
 	s.count++
 	s.bytes += r.size()
+	s.counted(r, 1)
 	h := s.hash(r)
 	if r.sums() {
 		s.sum += h
@@ -243,6 +248,7 @@ func (s *Store) remove(r *record) {
 	s.dirtied(r)
 	s.count--
 	s.bytes -= r.size()
+	s.counted(r, -1)
 	h := s.hash(r)
 	if r.sums() {
 		s.sum -= h
@@ -379,6 +385,7 @@ func (s *Store) promote(c *cell) *many {
 		}
 	}
 	c.view.Store(m.stale)
+	s.memory += manyMemory
 	return m
 }
 
@@ -394,9 +401,11 @@ func (s *Store) settle(c *cell, visible bool) {
 	case len(m.slots) == 0 && len(m.clears) == 0:
 		s.index.Delete(c.key())
 		c.view.Store(nil)
+		s.memory -= manyMemory
 	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[plainSlot]) == 1:
 		r := m.slots[plainSlot][0]
 		c.view.Store(r)
+		s.memory -= manyMemory
 	default:
 		c.view.Store(m.stale)
 	}

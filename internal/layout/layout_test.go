@@ -19,6 +19,7 @@ const module = "github.com/sentinel-peer/sentinel-peer/"
 var floors = map[string]int{
 	"internal/wire":           0,
 	"internal/backlog":        0,
+	"internal/hostmem":        0,
 	"clock":                   1,
 	"crdt":                    2,
 	"crdt/crdttest":           3,

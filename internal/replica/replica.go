@@ -24,6 +24,7 @@ type Config struct {
 	// somebody else.
 	NewActor  func(now time.Time) clock.Actor
 	Conflicts int  // journal entries, 1,024 by default
+	MaxBytes  int  // of memory that local writes may fill, 0 for no limit
 	Journal   bool // Ready carries what a disk must hold
 }
 
@@ -54,7 +55,7 @@ const (
 // New returns an empty replica that starts now.
 func New(now time.Time, cfg Config) *Replica {
 	cfg.Gossip.Rules = cfg.Rules.Fingerprint()
-	store := crdt.New(crdt.Config{Actor: cfg.Gossip.Self, Rules: cfg.Rules, Conflicts: cfg.Conflicts, Journal: cfg.Journal})
+	store := crdt.New(crdt.Config{Actor: cfg.Gossip.Self, Rules: cfg.Rules, Conflicts: cfg.Conflicts, MaxBytes: cfg.MaxBytes, Journal: cfg.Journal})
 	return &Replica{
 		cfg:    cfg,
 		store:  store,

@@ -1,0 +1,89 @@
+// Package hostmem says how much memory this process may use: what its control group
+// allows, of either version, or what the machine has. Linux tells; other systems do not.
+package hostmem
+
+import (
+	"bufio"
+	"bytes"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Limits of this process in bytes, 0 where there is none or none can be told.
+type Limits struct {
+	Group   int // of the control groups around it, the least
+	Machine int // what the machine has
+}
+
+// Least returns the lower of the limits, 0 if there is none.
+func (l Limits) Least() int {
+	if l.Group > 0 && (l.Machine == 0 || l.Group < l.Machine) {
+		return l.Group
+	}
+	return l.Machine
+}
+
+// Read returns the limits of now.
+func Read() Limits { return read(os.DirFS("/")) }
+
+func read(root fs.FS) Limits {
+	return Limits{Group: group(root), Machine: machine(root)}
+}
+
+// machine reads MemTotal.
+func machine(root fs.FS) int {
+	info, _ := fs.ReadFile(root, "proc/meminfo")
+	for line := range bytes.Lines(info) {
+		if f := strings.Fields(string(line)); len(f) >= 2 && f[0] == "MemTotal:" {
+			kib, _ := strconv.Atoi(f[1])
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// group returns the least limit of the groups that this process is in, and of those
+// around them: any of them ends it.
+func group(root fs.FS) int {
+	least := math.MaxInt
+	list, _ := fs.ReadFile(root, "proc/self/cgroup")
+	lines := bufio.NewScanner(bytes.NewReader(list))
+	for lines.Scan() {
+		f := strings.SplitN(lines.Text(), ":", 3) // number:controllers:path
+		if len(f) != 3 {
+			continue
+		}
+		dir, file := "sys/fs/cgroup", "memory.max"
+		if f[1] != "" { // of version 1
+			if !strings.Contains(","+f[1]+",", ",memory,") {
+				continue
+			}
+			dir, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		}
+		for at := path.Clean("/" + f[2]); ; at = path.Dir(at) {
+			if n := number(root, path.Join(dir, at, file)); n > 0 {
+				least = min(least, n)
+			}
+			if at == "/" {
+				break
+			}
+		}
+	}
+	if least >= unlimited {
+		return 0
+	}
+	return least
+}
+
+// unlimited is below what version 1 says where there is no limit.
+const unlimited = math.MaxInt >> 1
+
+func number(root fs.FS, name string) int {
+	b, _ := fs.ReadFile(root, name)
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(b))) // "max" is none
+	return n
+}
