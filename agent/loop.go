@@ -76,8 +76,9 @@ func (a *Agent) run(ctx context.Context) {
 	}
 }
 
-// turn is one hold of the lock and what follows from it.
-func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
+// turn is one hold of the lock and what follows from it. It returns when the next is
+// due, if no frame or caller comes before.
+func (a *Agent) turn(frames [][]byte) time.Time {
 	a.mu.Lock()
 	now := time.Now()
 	a.ticked.Store(now.UnixMilli())
@@ -92,7 +93,6 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 	a.renewSigns(now)
 	recovering := a.queues.recovering(a)
 	rd := a.replica.Ready()
-	deadline = a.replica.Deadline()
 	if a.backlog > 0 {
 		a.backlog = 0
 		close(a.drained)
@@ -123,9 +123,9 @@ func (a *Agent) turn(frames [][]byte) (deadline time.Time) {
 		close(w)
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.store.Recycle(rd.Changes)
-	a.mu.Unlock()
-	return deadline
+	return a.replica.Deadline() // now that the replica knows what was not taken
 }
 
 // send hands envelopes to the transport. A frame it does not take is lost; the

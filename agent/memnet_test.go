@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -392,4 +393,31 @@ func TestWritesWaitForTheLoop(t *testing.T) {
 	if err := a.Put(t.Context(), "k", 1); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
+}
+
+// What does not fit into a peer's window goes on as soon as there is room, not when
+// something else is due.
+func TestABurstBeyondTheWindowDoesNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := fleet(t, n, 2, func(c *Config) { c.BatchInterval = AtOnce })
+		batch := list[0].Batch()
+		noise := rand.New(rand.NewPCG(11, 1))
+		for i := range 28 { // 7 MB
+			value := make([]byte, 250<<10)
+			for j := range value {
+				value[j] = byte(noise.Uint32()) // does not compress
+			}
+			batch.Put(fmt.Sprint("burst/", i), value)
+		}
+		began := time.Now()
+		if err := batch.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for time.Since(began) < time.Second && list[1].store.Len() < list[0].store.Len() {
+			time.Sleep(100 * time.Microsecond)
+		}
+		if took := time.Since(began); took > 2*time.Millisecond {
+			t.Errorf("7 MB took %v on a network without delay", took)
+		}
+	})
 }

@@ -122,10 +122,14 @@ type peer struct {
 	joined  time.Time     // when it last came up
 	rtt     time.Duration // until its last answer; 0 before
 	greetAt time.Time     // when it is told of the workers here
-	report  int           // its place in the engine's
-	awaited bool          // it is in the engine's list
-	loaded  bool          // it is in that
-	view    uint64        // the last that had it
+
+	compareAt  time.Time // when it gets a digest, for something was dropped
+	comparedAt time.Time // and last got one
+
+	report  int    // its place in the engine's
+	awaited bool   // it is in the engine's list
+	loaded  bool   // it is in that
+	view    uint64 // the last that had it
 }
 
 // report is what a peer's digests told of it. All are looked through every second:
@@ -210,6 +214,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
 // Deadline returns when Tick has something to do, zero for never.
@@ -238,7 +250,7 @@ func (e *Engine) await(p *peer, at time.Time) {
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
 	e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool {
-		soon := earlier(p.headAt, p.greetAt)
+		soon := earlier(earlier(p.headAt, p.greetAt), p.compareAt)
 		if !p.asked.IsZero() {
 			soon = earlier(soon, p.asked.Add(p.askTimeout()))
 		}
@@ -268,6 +280,7 @@ func (e *Engine) Tick(now time.Time) {
 		e.announceHeads(now)
 		e.retrySyncs(now)
 		e.greet(now)
+		e.compare(now)
 		e.peersAt = e.peersDue()
 	}
 	e.chaseAcks(now)
@@ -347,7 +360,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		if !p.Alive {
 			old.dropQueue()
 			old.behind = false
-			old.sent, old.headAt, old.asked, old.greetAt = nil, time.Time{}, time.Time{}, time.Time{}
+			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 		}
 		old.Peer = p
 		e.peers = append(e.peers, old)

@@ -464,3 +464,39 @@ func TestOutputIsAFunctionOfInput(t *testing.T) {
 		}
 	}
 }
+
+// A shell that learns from Deadline when to come again comes for what Lost and Window
+// have queued; what is lost together is compared once.
+func TestWhatAShellTellsIsDueAtOnce(t *testing.T) {
+	a := newMachine(ann, func(c *Config) { c.DigestMax = time.Hour })
+	for now := t0; now.Before(t0.Add(time.Hour)); now = now.Add(time.Minute) {
+		a.Tick(now)
+	}
+	now, had := t0.Add(time.Hour), a.Stats().Digests
+	lost := func() {
+		for range 100 {
+			a.Lost(now, bob)
+		}
+		if due(a.Deadline(), now) {
+			a.Tick(now)
+		}
+	}
+	lost()
+	if n := a.Stats().Digests - had; n != 1 {
+		t.Errorf("%d digests when a stream broke, want 1", n)
+	}
+	lost()
+	now = now.Add(a.cfg.DigestInterval)
+	lost()
+	if n := a.Stats().Digests - had; n != 2 {
+		t.Errorf("%d digests when it broke again, want 2", n)
+	}
+	a.Window(bob, 0)
+	a.write(t, now, put(t, "key", strings.Repeat("v", 5000)))
+	if n, _ := a.Pending(); n != 1 {
+		t.Fatalf("%d writes wait for a window", n)
+	}
+	if a.Window(bob, 1<<20); !due(a.Deadline(), now) {
+		t.Error("a window opens, and what waits for it is not due")
+	}
+}

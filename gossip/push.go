@@ -341,12 +341,26 @@ func (e *Engine) Window(to clock.Actor, bytes int) {
 	}
 }
 
-// Lost tells that something for a peer was dropped: compare notes soon.
+// Lost tells that something for a peer was dropped: they compare notes, once for all
+// that is lost until the next digest may go.
 func (e *Engine) Lost(now time.Time, to clock.Actor) {
 	if p := e.byActor[to]; p != nil && p.Alive {
 		e.stats.Lost++
 		p.answering = 0
-		e.sendDigest(now, p)
+		if p.compareAt.IsZero() {
+			p.compareAt = later(now, p.comparedAt.Add(e.cfg.DigestInterval))
+			e.await(p, p.compareAt)
+		}
+	}
+}
+
+// compare sends digests to those for whom something was dropped.
+func (e *Engine) compare(now time.Time) {
+	for _, p := range e.awaited {
+		if p.Alive && due(p.compareAt, now) {
+			p.compareAt, p.comparedAt = time.Time{}, now
+			e.sendDigest(now, p)
+		}
 	}
 }
 
