@@ -16,14 +16,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // Agent is one peer. All methods are safe for concurrent use.
 type Agent struct {
 	cfg    Config
-	id     string // member id, new at each start
-	log    *slog.Logger
+	id     string       // member id, new at each start
+	log    *slog.Logger // never the caller's handler itself
 	rules  *crdt.Rules
 	store  *crdt.Store // Load, Keys and Len without the lock
 	cache  *Cache
@@ -33,6 +34,7 @@ type Agent struct {
 	inbox  inbox
 	locks  locks
 	queues queues
+	logs   *aside.Queue // of log, on its way to the caller's handler
 
 	routes  atomic.Pointer[map[clock.Actor]string] // member ids
 	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
@@ -74,8 +76,9 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	run, stop := context.WithCancel(context.Background())
+	logger, logs := aside.Logger(cfg.Logger.With("peer", cfg.Name))
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger.With("peer", cfg.Name), rules: rules, cache: cache, stop: stop,
+		cfg: cfg, log: logger, logs: logs, rules: rules, cache: cache, stop: stop,
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}),
 		drained: make(chan struct{}), acked: make(chan struct{}),
 		signs: make(map[string]string), forgotten: make(map[string]bool),
@@ -87,6 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	if err != nil {
 		stop()
+		logs.Close(aside.Patience)
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.wg.Go(func() { a.run(run) })
@@ -208,6 +212,7 @@ func (a *Agent) shutDown(ctx context.Context) {
 	a.bus.close()
 	a.wg.Wait()
 	a.log.Info("peer stopped")
+	a.logs.Close(aside.Patience)
 }
 
 // retire ends the heartbeats of the workers here and takes back what this peer's

@@ -61,8 +61,11 @@ type Config struct {
 	// replace, always work, and so does what comes from other peers.
 	MaxBytes int
 
-	Logger *slog.Logger // discards by default
-	Faults bool         // allow Cut, for development; loopback only
+	// Logger discards by default. Its handler runs on a goroutine of its own, one line
+	// after the other, and may call the agent; while it blocks, up to 1,024 lines wait
+	// and more are dropped and counted. Close waits a second for the last of them.
+	Logger *slog.Logger
+	Faults bool // allow Cut, for development; loopback only
 
 	// Network replaces real sockets, in tests.
 	Network transport.Network

@@ -23,7 +23,8 @@
 // Invariants:
 //
 //	I1  When a write returns, this peer's readers see it.
-//	I2  No I/O and no user code runs under the lock.
+//	I2  No I/O and no user code runs under the lock. Log handlers run aside, and
+//	    what they do or do not holds up nothing.
 //	I3  Every queue is bounded and says what happens when it is full: writes wait
 //	    (within their context), frames are dropped and repaired, subscribers lag
 //	    and are told.

@@ -26,6 +26,7 @@ type Stats struct {
 	Backlog       int                   `json:"backlog"`        // bytes written that are not carried out yet
 	Subscriptions int                   `json:"subscriptions"`
 	FramesDropped uint64                `json:"frames_dropped"` // arrived faster than they could be taken; repaired
+	LinesDropped  uint64                `json:"lines_dropped"`  // of the log, whose handler was too slow
 	Vector        clock.Vector          `json:"vector"`
 	Store         crdt.Stats            `json:"store"`
 	Gossip        gossip.Stats          `json:"gossip"`
@@ -57,6 +58,7 @@ func (a *Agent) Stats() Stats {
 		Packets:       map[string]int{"pass": 0, "blocked": 0, "unknown": 0},
 		Queues:        a.queues.stats(),
 		Guarantee:     a.locks.session.Guarantee().String(),
+		LinesDropped:  a.logs.Dropped(),
 	}
 	a.inbox.mu.Lock()
 	s.FramesDropped = a.inbox.dropped

@@ -116,8 +116,8 @@ func (l *Lease) end(cause error) {
 	l.cancel(cause)
 	if lost, ok := errors.AsType[*LostError](cause); ok {
 		l.s.lost.Add(1)
-		if l.s.cfg.Lost != nil {
-			l.s.cfg.Lost(lost)
+		if tell := l.s.cfg.Lost; tell != nil {
+			l.s.losses.Do(func() { tell(lost) })
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // SessionConfig configures a Session. Node.Self, Node.Voters and Send are
@@ -30,8 +32,8 @@ type SessionConfig struct {
 	// restarts whatever the wall clocks say. "" keeps nothing.
 	StateDir string
 
-	// Lost, if set, hears of each lease that ends without Unlock. It must not wait,
-	// nor call the session.
+	// Lost, if set, hears of each lease that ends without Unlock, one after the other,
+	// on a goroutine of its own: it may wait, and call the session.
 	Lost func(*LostError)
 
 	TTL     time.Duration        // of leases without WithTTL: 10 s
@@ -63,6 +65,8 @@ type Session struct {
 	wake    chan struct{}          // capacity 1: a full one already says "look again"
 	done    chan struct{}          // closed by Close
 	wg      sync.WaitGroup
+	logs    *aside.Queue // on their way to the handler of Logger
+	losses  *aside.Queue // to tell cfg.Lost
 
 	mu      sync.Mutex // guards what follows
 	node    *Node
@@ -93,7 +97,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		}
 		cfg.Node.Durable, cfg.Node.State = true, state
 	}
-	s := &Session{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
+	s := &Session{cfg: cfg, losses: aside.New(0), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
 	node, err := New(cfg.Node, s.time())
 	if err != nil {
@@ -105,6 +109,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {
 		return nil, err
 	}
+	s.cfg.Logger, s.logs = aside.Logger(cfg.Logger)
 	s.wg.Go(s.run)
 	return s, nil
 }
@@ -284,7 +289,8 @@ func (s *Session) Stats() (st Stats) {
 }
 
 // Close ends every lease and every call with ErrClosed, tells the voters once, and
-// waits for the session's goroutine. Of leases that are renewed by hand the voters
+// waits for the session's goroutine, and up to a second each for Lost and for the
+// handler of Logger to hear the last. Of leases that are renewed by hand the voters
 // are not told: who renews them may be another process, which does not know of the
 // end and goes on until its time is over.
 func (s *Session) Close() error {
@@ -311,6 +317,8 @@ func (s *Session) Close() error {
 		close(s.done)
 	}
 	s.wg.Wait()
+	s.losses.Close(aside.Patience)
+	s.logs.Close(aside.Patience)
 	return nil
 }
 

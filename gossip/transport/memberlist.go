@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // Memberlist is our place in the cluster: it knows the members, carries frames
@@ -21,6 +23,7 @@ import (
 type Memberlist struct {
 	cfg     Config
 	log     *slog.Logger
+	logs    *aside.Queue // of log
 	warn    *warnings
 	me      *identity
 	addr    string // our gossip address
@@ -58,7 +61,8 @@ func Open(ctx context.Context, cfg Config) (*Memberlist, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	m := &Memberlist{cfg: cfg, log: cfg.Logger, warn: newWarnings(cfg.Logger.Handler()), out: make(map[string]*outbound)}
+	logger, logs := aside.Logger(cfg.Logger) // memberlist logs with its locks held
+	m := &Memberlist{cfg: cfg, log: logger, logs: logs, warn: newWarnings(logger.Handler()), out: make(map[string]*outbound)}
 	meta := append([]byte(nil), cfg.Meta...)
 	m.meta.Store(&meta)
 	var err error
@@ -310,5 +314,6 @@ func (m *Memberlist) Close() error {
 	m.inboxMu.Lock()
 	m.shut = true
 	m.inboxMu.Unlock()
+	m.logs.Close(aside.Patience)
 	return err
 }

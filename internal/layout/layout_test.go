@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"internal/wire":           0,
 	"internal/backlog":        0,
 	"internal/hostmem":        0,
+	"internal/aside":          0,
 	"clock":                   1,
 	"crdt":                    2,
 	"crdt/crdttest":           3,

@@ -99,6 +99,7 @@ var metrics = []metric{
 	counter("heartbeats_received_total", "Leases of workers heard from peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsReceived }),
 	counter("flushes_total", "Batches of writes handed to peers.", func(s *agent.Stats) uint64 { return s.Flushes }),
 	counter("gossip_queue_overflows_total", "Peers too slow for their queue.", func(s *agent.Stats) uint64 { return s.Gossip.Overflows }),
+	counter("log_lines_dropped_total", "Lines of the log that its handler was too slow for.", func(s *agent.Stats) uint64 { return s.LinesDropped }),
 	counter("frames_dropped_total", "Frames that arrived faster than they could be taken.", func(s *agent.Stats) uint64 { return s.FramesDropped }),
 	counter("rejoin_attempts_total", "Addresses dialled to find lost peers.", func(s *agent.Stats) uint64 { return s.Transport.RejoinAttempts }),
 	counter("heals_total", "Lost peers that came back.", func(s *agent.Stats) uint64 { return s.Transport.Heals }),
