@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"time"
@@ -44,7 +43,7 @@ func (a *attended) run(ctx context.Context, cmd *exec.Cmd, signals <-chan os.Sig
 		case a.told = <-signals:
 			group.signal(a.told)
 		case lost = <-over:
-			fmt.Fprintf(os.Stderr, "sentinel-peer: %s lost, ending the command: %v\n", a.what, lost)
+			tell("%s lost, ending the command: %v", a.what, lost)
 			group.terminate()
 			kill = time.After(a.grace)
 		case <-kill:

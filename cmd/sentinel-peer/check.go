@@ -33,7 +33,7 @@ func (d *daemon) check() (c checked, err error) {
 	}
 	level, err := parseLevel(d.logLevel)
 	fault(err)
-	c.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	c.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	c.rules, err = parseRules(d.rules)
 	fault(err)
 	c.keys, err = readKeys(d.keyFile)

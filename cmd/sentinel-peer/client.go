@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,12 +148,11 @@ func nameOf(path string) string {
 func keyPath(prefix, key string) string { return prefix + url.PathEscape(key) }
 
 // show prints v as JSON, or as rows under -o table.
-func (c *client) show(v any, header string, rows func(w io.Writer)) error {
+func (c *client) show(v any, header string, rows func(t table)) error {
 	if c.output == "table" && rows != nil {
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, header)
-		rows(w)
-		return w.Flush()
+		t := newTable(c.out, header)
+		rows(t)
+		return t.w.Flush()
 	}
 	e := json.NewEncoder(c.out)
 	if c.output == "json" {
@@ -321,13 +319,13 @@ func (c *client) keys(add register) *cobra.Command {
 		if values {
 			header += "\tVALUE"
 		}
-		return c.show(all, header, func(w io.Writer) {
+		return c.show(all, header, func(t table) {
 			for _, k := range all.Keys {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s", k.Key, k.Type, k.Writer, k.Version)
+				cells := []any{k.Key, k.Type, k.Writer, k.Version}
 				if k.Value != nil {
-					fmt.Fprintf(w, "\t%s", k.Value)
+					cells = append(cells, k.Value)
 				}
-				fmt.Fprintln(w)
+				t.row(cells...)
 			}
 		})
 	})
@@ -374,8 +372,8 @@ func (c *client) counter(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "POST", keyPath("/v1/counters/", args[1]), nil, body, nil, &v); err != nil {
 			return err
 		}
-		fmt.Fprintln(c.out, string(v))
-		return nil
+		_, err := fmt.Fprintln(c.out, string(v))
+		return err
 	})
 }
 
@@ -387,13 +385,13 @@ func (c *client) members(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/v1/members", nil, nil, nil, &list); err != nil {
 			return err
 		}
-		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPROBLEMS", func(w io.Writer) {
+		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPROBLEMS", func(t table) {
 			for _, m := range list {
 				name := m.Name
 				if m.Self {
 					name += " (this)"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", name, m.State, m.Addr, m.HTTP, m.Lag, strings.Join(m.Problems, ", "))
+				t.row(name, m.State, m.Addr, m.HTTP, m.Lag, strings.Join(m.Problems, ", "))
 			}
 		})
 	})
@@ -433,9 +431,9 @@ func (c *client) conflicts(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/v1/conflicts", q, nil, nil, &list); err != nil {
 			return err
 		}
-		return c.show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(w io.Writer) {
+		return c.show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(t table) {
 			for _, x := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Key+x.Path, x.Winner.Value, x.Winner.Writer, x.Loser.Value, x.Loser.Writer, x.Rule)
+				t.row(x.Key+x.Path, x.Winner.Value, x.Winner.Writer, x.Loser.Value, x.Loser.Writer, x.Rule)
 			}
 		})
 	})

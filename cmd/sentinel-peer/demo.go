@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,6 @@ import (
 // demo runs three real peers through what peers must survive.
 type demo struct {
 	out      io.Writer
-	color    bool
 	verbose  bool
 	sabotage bool
 	self     string // the program to start as a peer
@@ -63,8 +63,6 @@ and comes back empty. In the end all must hold the same; if not, the exit code i
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out = cmd.OutOrStdout()
-			stat, err := os.Stdout.Stat()
-			d.color = err == nil && stat.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
 			return d.run(cmd.Context())
 		},
 	}
@@ -93,7 +91,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	for _, do := range []func(context.Context) error{d.start, d.share, d.cut, d.heal, d.kill, d.revive} {
 		ctx, cancel := context.WithTimeout(ctx, demoPatience)
-		err := do(ctx)
+		err := cmp.Or(do(ctx), stdout.failure())
 		cancel()
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)
@@ -114,11 +112,9 @@ func (d *demo) seal() error { return os.WriteFile(d.keyFile(), []byte(newKey()+"
 
 // say prints one line of the account.
 func (d *demo) say(mark, format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	if d.color {
-		mark = map[string]string{"✓": "\x1b[32m✓\x1b[0m", "✗": "\x1b[31m✗\x1b[0m", "▸": "\x1b[36m▸\x1b[0m"}[mark]
-	}
-	fmt.Fprintf(d.out, "%6.2fs  %s %s\n", time.Since(d.began).Seconds(), mark, line)
+	fmt.Fprintf(d.out, "%6.2fs  ", time.Since(d.began).Seconds())
+	paint(d.out, map[string]string{"✓": green, "✗": red, "▸": cyan}[mark], mark)
+	fmt.Fprintf(d.out, " "+format+"\n", args...)
 }
 
 // timed does one step and notes how long it took.

@@ -276,9 +276,9 @@ func (d *doctor) report() error {
 			err = errors.Join(err, d.show(f, "", nil))
 		}
 	} else {
-		err = d.show(d.findings, "VERDICT\tCHECK\tWHAT\tWHAT TO DO", func(w io.Writer) {
+		err = d.show(d.findings, "VERDICT\tCHECK\tWHAT\tWHAT TO DO", func(t table) {
 			for _, f := range d.findings {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Verdict, f.Check, f.Detail, cmp.Or(f.Advice, "-"))
+				t.row(f.Verdict, f.Check, f.Detail, cmp.Or(f.Advice, "-"))
 			}
 		})
 	}

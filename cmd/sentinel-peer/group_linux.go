@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"runtime"
 	"syscall"
 
@@ -27,7 +25,7 @@ func (g *procGroup) resume() {
 		case err != nil:
 			return // it has ended
 		default:
-			fmt.Fprintln(os.Stderr, "sentinel-peer: a command that holds a lock is not suspended")
+			tell("a command that holds a lock is not suspended")
 			g.signal(syscall.SIGCONT)
 		}
 	}

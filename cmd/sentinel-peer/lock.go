@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -49,7 +48,7 @@ func (l *lockLease) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl)
 	defer cancel()
 	if err := l.do(ctx, "DELETE", l.path, nil, l.proof, nil, nil); err != nil {
-		fmt.Fprintf(os.Stderr, "sentinel-peer: lock %q is not released, and free after %v: %v\n", l.name, l.ttl, err)
+		tell("lock %q is not released, and free after %v: %v", l.name, l.ttl, err)
 	}
 }
 
@@ -186,16 +185,16 @@ func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 		return nil, r.unheld(err)
 	}
 	if g.Guarantee == lockservice.ThisPeer.String() {
-		r.client.warnAlone(ctx, os.Stderr)
+		r.client.warnAlone(ctx)
 	}
 	return lease, nil
 }
 
 // warnAlone says so if locks and claims here exclude nobody at the other peers.
-func (c *client) warnAlone(ctx context.Context, to io.Writer) {
+func (c *client) warnAlone(ctx context.Context) {
 	var s lookStats
 	if c.do(ctx, "GET", "/v1/stats", nil, nil, nil, &s) == nil && s.alone() {
-		fmt.Fprintln(to, "sentinel-peer: "+aloneNote)
+		tell(aloneNote)
 	}
 }
 
@@ -237,9 +236,9 @@ func (c *client) locks(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/v1/locks", url.Values{}, nil, nil, &page); err != nil {
 			return err
 		}
-		return c.show(page, "LOCK\tTOKEN\tMODE\tREMAINING", func(w io.Writer) {
+		return c.show(page, "LOCK\tTOKEN\tMODE\tREMAINING", func(t table) {
 			for _, g := range page.Leases {
-				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", g.Lock, g.Token, mode(g.Shared), g.Remaining)
+				t.row(g.Lock, g.Token, mode(g.Shared), g.Remaining)
 			}
 		})
 	})
@@ -250,12 +249,12 @@ func (c *client) inspectLock(ctx context.Context, name string) error {
 	if err := c.do(ctx, "GET", keyPath("/v1/locks/", name), nil, nil, nil, &info); err != nil {
 		return err
 	}
-	return c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(w io.Writer) {
+	return c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(t table) {
 		for _, h := range info.Holders {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n", info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)
+			t.row(info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)
 		}
 		if len(info.Holders) == 0 {
-			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t%d\t%s\n", info.Lock, info.Waiting, info.Owner)
+			t.row(info.Lock, "-", "-", "-", "-", info.Waiting, info.Owner)
 		}
 	})
 }

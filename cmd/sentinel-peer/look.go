@@ -8,9 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
@@ -147,13 +145,12 @@ func (l *look) conclude() {
 // write prints what fits on one screen, below the verdict.
 func (l *look) write(out io.Writer, now time.Time) error {
 	for _, p := range l.Problems[min(1, len(l.Problems)):] { // the first is in the verdict
-		fmt.Fprintf(out, "  %s\n", p)
+		fmt.Fprintf(out, "  %s\n", visible(p, ""))
 	}
 	if l.Stats.alone() {
 		fmt.Fprintf(out, "  %s\n", aloneNote)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPEER\tSTATE\tLAG\tHEARD\tPACKETS\tCLOCK\tADDR\tHTTP")
+	peers := newTable(out, "\nPEER\tSTATE\tLAG\tHEARD\tPACKETS\tCLOCK\tADDR\tHTTP")
 	for _, m := range l.Members {
 		name, heard := m.Name, "-"
 		switch {
@@ -164,18 +161,18 @@ func (l *look) write(out io.Writer, now time.Time) error {
 		case m.State == "alive":
 			heard = "never"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%s\t%s\n", name, m.State, m.Lag, heard, passage(m.Packets), m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
+		peers.row(name, m.State, m.Lag, heard, passage(m.Packets), m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
 	}
-	if err := w.Flush(); err != nil {
+	if err := peers.w.Flush(); err != nil {
 		return err
 	}
 	if len(l.Queues) > 0 {
-		fmt.Fprintln(w, "\nQUEUE\tPENDING\tDELAYED\tCLAIMED\tDONE\tDEAD\tLOST HERE")
+		queues := newTable(out, "\nQUEUE\tPENDING\tDELAYED\tCLAIMED\tDONE\tDEAD\tLOST HERE")
 		for _, name := range slices.Sorted(maps.Keys(l.Queues)) {
 			q := l.Queues[name]
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\n", name, q.Depth.Pending, q.Depth.Delayed, q.Depth.Claimed, q.Depth.Done, q.Depth.Dead, q.Lost)
+			queues.row(name, q.Depth.Pending, q.Depth.Delayed, q.Depth.Claimed, q.Depth.Done, q.Depth.Dead, q.Lost)
 		}
-		if err := w.Flush(); err != nil {
+		if err := queues.w.Flush(); err != nil {
 			return err
 		}
 	}
@@ -227,15 +224,4 @@ func bytesText(n int) string {
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-}
-
-// printable is text without what would move a terminal's cursor: names are others' to
-// choose.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
 }

@@ -46,17 +46,22 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // who asks twice does not want to wait
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = stdout.failure()
+	}
 	if err == nil {
 		return 0
 	}
 	if !errors.Is(err, errShown) {
-		fmt.Fprintln(os.Stderr, "sentinel-peer:", err)
+		tell("%v", err)
 	}
 	var e *exitError
 	if errors.As(err, &e) {
 		if e.code == exitUsage {
-			fmt.Fprintf(os.Stderr, "See '%s --help'.\n", cmd.CommandPath())
+			fmt.Fprintf(stderr, "See '%s --help'.\n", cmd.CommandPath())
 		}
 		return e.code
 	}

@@ -49,7 +49,7 @@ It keeps no data. A daemon that restarts does not end it.`,
 			}
 			err := mcpbridge.Run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), mcpbridge.Config{
 				URL: c.base() + "/mcp", Send: c.send, Patience: c.timeout,
-				Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+				Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 			})
 			if cmd.Context().Err() != nil { // it was asked to stop
 				return nil

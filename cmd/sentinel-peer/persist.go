@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"time"
 )
 
@@ -30,7 +28,7 @@ func (p *persistence) outlasts(ctx context.Context, err error) bool {
 	}
 	if p.told != err.Error() {
 		p.told = err.Error()
-		fmt.Fprintf(os.Stderr, "sentinel-peer: %s: %v; asking again\n", p.what, err)
+		tell("%s: %v; asking again", p.what, err)
 	}
 	backOff(ctx)
 	return true

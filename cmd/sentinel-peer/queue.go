@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -64,8 +63,8 @@ func (c *client) queuePut(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "POST", queuePath(args[0], "items"), q, body, nil, &got); err != nil {
 			return err
 		}
-		fmt.Fprintln(c.out, got.ID)
-		return nil
+		_, err = fmt.Fprintln(c.out, got.ID)
+		return err
 	})
 }
 
@@ -151,8 +150,8 @@ func (c *client) queueDepth(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", queuePath(args[0]), nil, nil, nil, &d); err != nil {
 			return err
 		}
-		return c.show(d, "PENDING\tDELAYED\tCLAIMED\tDONE\tDEAD", func(w io.Writer) {
-			fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\n", d.Pending, d.Delayed, d.Claimed, d.Done, d.Dead)
+		return c.show(d, "PENDING\tDELAYED\tCLAIMED\tDONE\tDEAD", func(t table) {
+			t.row(d.Pending, d.Delayed, d.Claimed, d.Done, d.Dead)
 		})
 	})
 }
@@ -168,9 +167,9 @@ func (c *client) queuePeek(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", queuePath(args[0], "items"), url.Values{"limit": {fmt.Sprint(limit)}}, nil, nil, &got); err != nil {
 			return err
 		}
-		return c.show(got, "ID\tPRIORITY\tATTEMPT\tVALUE", func(w io.Writer) {
+		return c.show(got, "ID\tPRIORITY\tATTEMPT\tVALUE", func(t table) {
 			for _, i := range got.Items {
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", i.ID, i.Priority, i.Attempt, i.Value)
+				t.row(i.ID, i.Priority, i.Attempt, i.Value)
 			}
 		})
 	})
@@ -227,6 +226,6 @@ func (c *client) changed(cmd *cobra.Command, method, path string, query url.Valu
 	if err := c.do(cmd.Context(), method, path, query, body, nil, &got); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.out, got.Count)
-	return nil
+	_, err := fmt.Fprintln(c.out, got.Count)
+	return err
 }

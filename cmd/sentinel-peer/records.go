@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -70,16 +69,16 @@ func (c *client) task(add register) *cobra.Command {
 			}
 			q.Set("after", page.Next)
 		}
-		return c.show(all, "TASK\tSTATUS\tWORKER\tPROGRESS", func(w io.Writer) {
-			for _, t := range all.Tasks {
+		return c.show(all, "TASK\tSTATUS\tWORKER\tPROGRESS", func(t table) {
+			for _, task := range all.Tasks {
 				var state, progress any
-				if t.State != nil {
-					state = t.State.Any()
+				if task.State != nil {
+					state = task.State.Any()
 				}
-				if t.Progress != nil {
-					progress = t.Progress.Any()
+				if task.Progress != nil {
+					progress = task.Progress.Any()
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.ID, field(state, "status"), field(state, "worker"), field(progress, "progress"))
+				t.row(task.ID, field(state, "status"), field(state, "worker"), field(progress, "progress"))
 			}
 		})
 	})
@@ -167,9 +166,9 @@ func (c *client) worker(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/v1/workers", q, nil, nil, &all); err != nil {
 			return err
 		}
-		return c.show(all, "WORKER\tSTATE\tHOST\tSTATUS\tRUNNING\tCAPACITY\tLABELS", func(w io.Writer) {
+		return c.show(all, "WORKER\tSTATE\tHOST\tSTATUS\tRUNNING\tCAPACITY\tLABELS", func(t table) {
 			for _, x := range all {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", x.ID, x.State, x.Host, x.Status, x.Running, x.Capacity, strings.Join(x.Labels, ","))
+				t.row(x.ID, x.State, x.Host, x.Status, x.Running, x.Capacity, strings.Join(x.Labels, ","))
 			}
 		})
 	})

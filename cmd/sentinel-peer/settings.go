@@ -66,7 +66,7 @@ func warnOfStrays() {
 		if !ours || os.Getenv(name) == "" || known.Lookup(flag) != nil || slices.ContainsFunc(otherVariables, func(p string) bool { return strings.HasPrefix(rest, p) }) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "sentinel-peer: $%s is no setting, and ignored%s\n", name, suggest(known, flag))
+		tell("$%s is no setting, and ignored%s", name, suggest(known, flag))
 	}
 }
 

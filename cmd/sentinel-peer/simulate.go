@@ -33,7 +33,8 @@ type simulate struct {
 	progress bool
 	html     string
 	format   string
-	out, err io.Writer
+	out      io.Writer
+	err      *output
 }
 
 func newSim() *cobra.Command {
@@ -56,7 +57,7 @@ standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
   sentinel-peer sim --seed 7 --peers 7 --faults cut,kill --trace`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.out, s.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			s.out, s.err = cmd.OutOrStdout(), stderr
 			return s.run(cmd)
 		},
 	}
@@ -256,10 +257,9 @@ func (s *simulate) sweep(ctx context.Context) error {
 	)
 	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC)) // a run holds little and drops it all
 	began := time.Now()
-	live := terminal(s.err)
-	begin, end, every := "\r", "\x1b[K", 500*time.Millisecond // of a line that stays in its place
-	if !live {
-		begin, end, every = "", "", 10*time.Second
+	live, every := s.err.terminal, 10*time.Second
+	if live {
+		every = 500 * time.Millisecond
 	}
 	for range s.jobs {
 		wg.Go(func() {
@@ -284,7 +284,8 @@ func (s *simulate) sweep(ctx context.Context) error {
 				if len(r.Violations) > 0 {
 					failed = append(failed, r)
 					if live || s.progress {
-						fmt.Fprintf(s.err, "%sseed %d: %s%s\n", begin, seed, r.Violations[0], end)
+						s.err.rewind()
+						fmt.Fprintf(s.err, "seed %d: %s\n", seed, r.Violations[0])
 					}
 				}
 				mu.Unlock()
@@ -297,7 +298,8 @@ func (s *simulate) sweep(ctx context.Context) error {
 		took := time.Since(began)
 		rate := float64(done) / took.Seconds()
 		left := time.Duration(float64(s.seeds-done) / max(rate, 1) * float64(time.Second))
-		fmt.Fprintf(s.err, "%s%d of %d seeds, %.0f a second, %d failed, %v left%s", begin, done, s.seeds, rate, len(failed), left.Round(time.Second), end)
+		s.err.rewind()
+		fmt.Fprintf(s.err, "%d of %d seeds, %.0f a second, %d failed, %v left", done, s.seeds, rate, len(failed), left.Round(time.Second))
 		if !live {
 			fmt.Fprintln(s.err)
 		}
@@ -316,20 +318,9 @@ func (s *simulate) sweep(ctx context.Context) error {
 			}
 		}
 	}
-	if live {
-		fmt.Fprint(s.err, "\r\x1b[K")
-	}
+	s.err.rewind()
 	slices.SortFunc(failed, func(a, b sim.Result) int { return int(a.Seed) - int(b.Seed) })
 	return s.outcome(ctx, done, time.Since(began), virtual, failed, covered)
-}
-
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	stat, err := f.Stat()
-	return err == nil && stat.Mode()&os.ModeCharDevice != 0
 }
 
 // allReached is how many seeds must reach every rare state.

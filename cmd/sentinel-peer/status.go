@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,10 +34,9 @@ peer because another one is down.`,
 		if c.output != "table" {
 			err = c.show(l, "", nil)
 		} else {
-			fmt.Fprintln(c.out, verdictColor(l.Healthy, onTerminal(c.out))(printable(l.Verdict)))
-			var rest strings.Builder
-			_ = l.write(&rest, time.Now()) // a builder takes everything
-			_, err = fmt.Fprint(c.out, printable(rest.String()))
+			paint(c.out, verdictColor(l.Healthy), visible(l.Verdict, ""))
+			fmt.Fprintln(c.out)
+			err = l.write(c.out, time.Now())
 		}
 		if err == nil && !l.Healthy {
 			err = unhealthy(errShown)
@@ -55,33 +51,18 @@ func (c *client) selfStatus(cmd *cobra.Command) error {
 		err = unhealthy(err)
 	}
 	if err == nil {
-		err = c.show(map[string]bool{"healthy": true}, "healthy: this peer is up and ready", func(io.Writer) {})
+		err = c.show(map[string]bool{"healthy": true}, "healthy: this peer is up and ready", func(table) {})
 	}
 	return err
 }
 
 func unhealthy(err error) error { return &exitError{exitUnhealthy, err} }
 
-// onTerminal says whether out is a terminal that takes colours.
-func onTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" {
-		return false
+func verdictColor(good bool) string {
+	if good {
+		return green
 	}
-	stat, err := f.Stat()
-	return err == nil && stat.Mode()&os.ModeCharDevice != 0
-}
-
-func verdictColor(good, color bool) func(string) string {
-	return func(s string) string {
-		switch {
-		case !color:
-			return s
-		case good:
-			return "\x1b[32m" + s + "\x1b[0m"
-		}
-		return "\x1b[31m" + s + "\x1b[0m"
-	}
+	return red
 }
 
 func (c *client) forget(add register) *cobra.Command {

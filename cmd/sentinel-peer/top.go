@@ -30,8 +30,8 @@ once, q ends. Elsewhere, and with -o json or ndjson, it prints one look after th
 		if interval < 100*time.Millisecond || count < 0 {
 			return usage(fmt.Errorf("--interval %v, --count %d: want 100ms or more, and 0 or more", interval, count))
 		}
-		if c.output == "table" && count == 0 && term.IsTerminal(os.Stdin.Fd()) && term.IsTerminal(os.Stdout.Fd()) {
-			m := topModel{interval: interval, ask: func() (*look, error) { return c.look(cmd.Context()) }, color: onTerminal(os.Stdout)}
+		if c.output == "table" && count == 0 && term.IsTerminal(os.Stdin.Fd()) && stdout.terminal {
+			m := topModel{interval: interval, ask: func() (*look, error) { return c.look(cmd.Context()) }, color: stdout.color}
 			_, err := tea.NewProgram(m, tea.WithContext(cmd.Context())).Run()
 			if errors.Is(err, tea.ErrProgramKilled) || errors.Is(err, tea.ErrInterrupted) {
 				return nil
@@ -67,7 +67,9 @@ func (c *client) topPlain(ctx context.Context, interval time.Duration, count int
 			continue
 		}
 		m = m.saw(seen{look: l, at: time.Now()})
-		fmt.Fprintf(c.out, "%s\n%s\n", m.now.at.Format(time.TimeOnly), m.text())
+		if _, err := fmt.Fprintf(c.out, "%s\n%s\n", m.now.at.Format(time.TimeOnly), m.text()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -161,8 +163,8 @@ func (m topModel) View() tea.View {
 			lines[i] = ansi.Truncate(line, m.width, "…")
 		}
 	}
-	if m.now.look != nil && m.now.err == nil {
-		lines[0] = verdictColor(m.now.look.Healthy, m.color)(lines[0])
+	if m.color && m.now.look != nil && m.now.err == nil {
+		lines[0] = verdictColor(m.now.look.Healthy) + lines[0] + plain
 	}
 	v := tea.NewView(strings.Join(lines, "\n"))
 	v.AltScreen = true
@@ -176,15 +178,15 @@ func (m topModel) text() string {
 	case m.now.look == nil && m.now.err == nil:
 		return "looking…\n"
 	case m.now.err != nil:
-		fmt.Fprintf(&b, "no answer: %v\n", m.now.err)
+		fmt.Fprintf(&b, "no answer: %s\n", visible(m.now.err.Error(), ""))
 	default:
-		fmt.Fprintln(&b, m.now.look.Verdict)
+		fmt.Fprintln(&b, visible(m.now.look.Verdict, ""))
 	}
 	if m.now.look != nil {
 		fmt.Fprintf(&b, "%s\n", m.rates())
 		_ = m.now.look.write(&b, m.now.at) // a buffer takes everything
 	}
-	return printable(b.String())
+	return b.String()
 }
 
 // rates are how much happened a second between the last two looks.

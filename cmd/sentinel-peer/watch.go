@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -111,14 +110,15 @@ func (w *watching) print(data string) error {
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return err
 	}
-	var err error
 	switch e.Cause {
 	case agent.CauseSynced:
-		_, err = fmt.Fprintln(os.Stderr, "sentinel-peer: that is all there is; changes follow")
+		tell("that is all there is; changes follow")
 	case agent.CauseLagged:
-		_, err = fmt.Fprintln(os.Stderr, "sentinel-peer: some changes were missed; all there is follows anew")
+		tell("some changes were missed; all there is follows anew")
 	default:
-		_, err = fmt.Fprintf(w.out, "%s  %-8s  %-10s  %s = %s\n", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
+		line := fmt.Sprintf("%s  %-8s  %-10s  %s = %s", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
+		_, err := fmt.Fprintln(w.out, visible(line, ""))
+		return err
 	}
-	return err
+	return nil
 }

@@ -85,7 +85,7 @@ func (w *work) run(ctx context.Context) (err error) {
 	w.signals = make(chan os.Signal, 16)
 	signal.Notify(w.signals, forwarded...)
 	defer signal.Stop(w.signals)
-	w.warnAlone(ctx, os.Stderr)
+	w.warnAlone(ctx)
 	done, last := 0, time.Now()
 	persist := persistence{what: "queue work", until: last.Add(w.timeout)}
 	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
@@ -145,7 +145,7 @@ func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	it.lease = &heldLease{client: w.client, method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
 	// What remained was measured after a wait, at a moment that is not known here.
 	if err := it.lease.renew(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "sentinel-peer: item %q was lost at once: %v\n", it.ID, err)
+		tell("item %q was lost at once: %v", it.ID, err)
 		return nil, nil
 	}
 	return it, nil
@@ -200,7 +200,7 @@ func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Tim
 		said = "returned"
 	}
 	if err := w.finish(ctx, it, o); err != nil {
-		fmt.Fprintf(os.Stderr, "sentinel-peer: item %q: %v\n", it.ID, err)
+		tell("item %q: %v", it.ID, err)
 		said = "lost"
 	}
 	return w.report(it, said, began)
@@ -258,7 +258,7 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 func (w *work) report(it *item, verdict string, began time.Time) error {
 	took := time.Since(began).Round(time.Millisecond)
 	if w.output == "table" {
-		_, err := fmt.Fprintf(w.out, "%s  %s  %v\n", it.ID, verdict, took)
+		_, err := fmt.Fprintf(w.out, "%s  %s  %v\n", visible(it.ID, ""), verdict, took)
 		return err
 	}
 	return json.NewEncoder(w.out).Encode(map[string]any{"id": it.ID, "attempt": it.Attempt, "verdict": verdict, "seconds": took.Seconds()})
