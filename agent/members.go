@@ -135,8 +135,8 @@ func (a *Agent) Members() []Member {
 		s := status[k.actor]
 		m := Member{
 			Name: k.name, ID: k.ID, Actor: k.actor.String(), Addr: k.Addr, HTTP: k.http,
-			State: k.State.String(), Self: k.ID == a.id, Since: k.Since, Contact: s.Contact,
-			Lag: s.Lag, ClockOffset: s.ClockOffset, AgreedAt: s.AgreedAt, Agrees: s.Agrees,
+			State: k.State.String(), Self: k.ID == a.id, Since: k.Since.UTC(), Contact: s.Contact.UTC(),
+			Lag: s.Lag, ClockOffset: s.ClockOffset, AgreedAt: s.AgreedAt.UTC(), Agrees: s.Agrees,
 		}
 		if k.State == transport.Alive {
 			m.Problems = slices.Clone(problems[k.name])

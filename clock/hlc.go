@@ -21,11 +21,11 @@ func (t Timestamp) Millis() uint64 { return uint64(t) >> 16 }
 func (t Timestamp) Counter() uint16 { return uint16(t) }
 
 // Time returns t without its counter.
-func (t Timestamp) Time() time.Time { return time.UnixMilli(int64(t.Millis())) }
+func (t Timestamp) Time() time.Time { return time.UnixMilli(int64(t.Millis())).UTC() }
 
 // String returns t as UTC time with its counter: 2026-01-02T03:04:05.678Z+9.
 func (t Timestamp) String() string {
-	return fmt.Sprintf("%s+%d", t.Time().UTC().Format("2006-01-02T15:04:05.000Z"), t.Counter())
+	return fmt.Sprintf("%s+%d", t.Time().Format("2006-01-02T15:04:05.000Z"), t.Counter())
 }
 
 // HLC is a hybrid logical clock. It is a value machine: the wall clock is an

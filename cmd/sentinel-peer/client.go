@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
@@ -188,6 +187,22 @@ func clientCommands() []*cobra.Command {
 	return []*cobra.Command{c.get(add), c.put(add), c.delete(add), c.keys(add), c.watch(add), c.set(add), c.counter(add), c.task(add), c.worker(add), c.queue(add), c.lock(add), c.locks(add), c.status(add), c.top(add), c.members(add), c.forget(add), c.stats(add), c.conflicts(add)}
 }
 
+// everything returns all pages of a list as one.
+func everything[T any](ctx context.Context, c *client, path string, query url.Values) (api.List[T], error) {
+	all := api.List[T]{Items: []T{}}
+	for {
+		var page api.List[T]
+		if err := c.do(ctx, "GET", path, query, nil, nil, &page); err != nil {
+			return all, err
+		}
+		all.Items, all.Count = append(all.Items, page.Items...), page.Count
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("after", page.Next)
+	}
+}
+
 type register func(*cobra.Command, func(*cobra.Command, []string) error) *cobra.Command
 
 func (c *client) get(add register) *cobra.Command {
@@ -295,20 +310,12 @@ func (c *client) keys(add register) *cobra.Command {
 		if values {
 			q.Set("values", "true")
 		}
-		var all api.Listing
-		for {
-			var page api.Listing
-			if err := c.do(cmd.Context(), "GET", "/v1/keys", q, nil, nil, &page); err != nil {
-				return err
-			}
-			all.Keys, all.Count = append(all.Keys, page.Keys...), page.Count
-			if page.Next == "" {
-				break
-			}
-			q.Set("after", page.Next)
+		all, err := everything[api.Key](cmd.Context(), c, "/v1/keys", q)
+		if err != nil {
+			return err
 		}
 		if c.output == "ndjson" {
-			for _, k := range all.Keys {
+			for _, k := range all.Items {
 				if err := c.show(k, "", nil); err != nil {
 					return err
 				}
@@ -320,7 +327,7 @@ func (c *client) keys(add register) *cobra.Command {
 			header += "\tVALUE"
 		}
 		return c.show(all, header, func(t table) {
-			for _, k := range all.Keys {
+			for _, k := range all.Items {
 				cells := []any{k.Key, k.Type, k.Writer, k.Version}
 				if k.Value != nil {
 					cells = append(cells, k.Value)
@@ -367,12 +374,12 @@ func (c *client) counter(add register) *cobra.Command {
 		if err := check("N", args[2]); err != nil {
 			return err
 		}
-		var v json.RawMessage
+		var v api.Written
 		body := fmt.Appendf(nil, "{%q:%s}", args[0], args[2])
 		if err := c.do(cmd.Context(), "POST", keyPath("/v1/counters/", args[1]), nil, body, nil, &v); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(c.out, string(v))
+		_, err := fmt.Fprintln(c.out, v.Value)
 		return err
 	})
 }
@@ -381,12 +388,12 @@ func (c *client) members(add register) *cobra.Command {
 	return add(&cobra.Command{
 		Use: "members", Short: "List the peers", Example: "  sentinel-peer members -o json", Args: args(cobra.NoArgs),
 	}, func(cmd *cobra.Command, _ []string) error {
-		var list []agent.Member
+		var list api.List[api.Member]
 		if err := c.do(cmd.Context(), "GET", "/v1/members", nil, nil, nil, &list); err != nil {
 			return err
 		}
 		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPROBLEMS", func(t table) {
-			for _, m := range list {
+			for _, m := range list.Items {
 				name := m.Name
 				if m.Self {
 					name += " (this)"
@@ -420,19 +427,12 @@ func (c *client) conflicts(add register) *cobra.Command {
 		if len(args) > 0 {
 			q.Set("match", args[0])
 		}
-		var list []struct {
-			Key, Path, Rule string
-			Winner, Loser   struct {
-				Value  json.RawMessage
-				Writer string
-				At     time.Time
-			}
-		}
+		var list api.List[api.Conflict]
 		if err := c.do(cmd.Context(), "GET", "/v1/conflicts", q, nil, nil, &list); err != nil {
 			return err
 		}
 		return c.show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(t table) {
-			for _, x := range list {
+			for _, x := range list.Items {
 				t.row(x.Key+x.Path, x.Winner.Value, x.Winner.Writer, x.Loser.Value, x.Loser.Writer, x.Rule)
 			}
 		})

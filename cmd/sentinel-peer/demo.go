@@ -20,7 +20,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -236,8 +235,8 @@ func (d *demo) together(ctx context.Context, peers []*process) error {
 			if err := p.client.do(ctx, "GET", "/readyz", nil, nil, nil, nil); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			var list []agent.Member
-			if err := p.client.do(ctx, "GET", "/v1/members", nil, nil, nil, &list); err != nil {
+			list, err := p.client.peers(ctx)
+			if err != nil {
 				return err
 			}
 			alive := 0
@@ -381,13 +380,14 @@ func (d *demo) heal(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	var lost []api.Conflict
+	var lost api.List[api.Conflict]
 	for _, p := range d.peers {
 		if err := p.client.do(ctx, "GET", "/v1/conflicts", url.Values{"match": {"demo/contested"}}, nil, nil, &lost); err != nil {
 			return err
 		}
-		if len(lost) > 0 {
-			d.say("✓", "demo/contested is %s; %s's %s is in the conflict journal (%s)", lost[0].Winner.Value, lost[0].Loser.Writer, lost[0].Loser.Value, lost[0].Rule)
+		if len(lost.Items) > 0 {
+			c := lost.Items[0]
+			d.say("✓", "demo/contested is %s; %s's %s is in the conflict journal (%s)", c.Winner.Value, c.Loser.Writer, c.Loser.Value, c.Rule)
 			return nil
 		}
 	}

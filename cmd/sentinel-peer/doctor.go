@@ -16,8 +16,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // finding is one line of the doctor's.
@@ -33,9 +33,9 @@ type doctor struct {
 	daemon
 	client
 	keys     [][]byte
-	answers  bool          // something does, where the daemon would
-	running  *agent.Member // the peer of the daemon that runs here, if one does
-	peers    []agent.Member
+	answers  bool        // something does, where the daemon would
+	running  *api.Member // the peer of the daemon that runs here, if one does
+	peers    []api.Member
 	findings []finding
 }
 
@@ -245,7 +245,7 @@ func (d *doctor) members() {
 		for _, p := range m.Problems {
 			advice := memberAdvice[p]
 			if p == "clock skew" {
-				p += fmt.Sprintf(": its clock is off by %v", m.ClockOffset.Round(time.Millisecond))
+				p += fmt.Sprintf(": its clock is off by %v", time.Duration(m.ClockOffset).Round(time.Millisecond))
 			}
 			d.add("fail", "members", advice, "%s (%s): %s", m.Name, m.Addr, p)
 		}

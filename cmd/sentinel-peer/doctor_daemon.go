@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // errOtherCertificate says that a daemon shows one that is not in the file.
@@ -93,7 +93,8 @@ func hostPort(addr string) string {
 
 // meet asks the daemon that runs here.
 func (d *doctor) meet(ctx context.Context) {
-	err := d.do(ctx, "GET", "/v1/members", nil, nil, nil, &d.peers)
+	var err error
+	d.peers, err = d.client.peers(ctx)
 	var e *exitError
 	_, refused := errors.AsType[*refusal](err)
 	switch {
@@ -124,7 +125,7 @@ func (d *doctor) meet(ctx context.Context) {
 		d.add("fail", "daemon", "see 'join' below: it must sync with one peer", "at %s: %v", d.addr, err)
 		return
 	}
-	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &agent.Member{}).Name, d.addr)
+	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &api.Member{}).Name, d.addr)
 }
 
 // compare takes from the daemon what no setting says, and looks at what one does.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // secured is a daemon behind TLS, and the files of its settings.
@@ -26,7 +27,7 @@ func secured(t *testing.T) (addr string, e endpoint) {
 			w.WriteHeader(http.StatusUnauthorized)
 			fmt.Fprint(w, `{"detail":"a token is wanted"}`)
 		case r.URL.Path == "/v1/members":
-			fmt.Fprint(w, `[{"name":"n1","self":true,"state":"alive","addr":"127.0.0.1:1"},{"name":"n2","state":"alive","addr":"127.0.0.1:2"}]`)
+			fmt.Fprint(w, `{"items":[{"name":"n1","self":true,"state":"alive","addr":"127.0.0.1:1"},{"name":"n2","state":"alive","addr":"127.0.0.1:2"}]}`)
 		case r.URL.Path == "/v1/stats":
 			fmt.Fprint(w, `{"cluster":"farm"}`)
 		}
@@ -114,9 +115,9 @@ func TestTheDoctorTakesAURL(t *testing.T) {
 
 // The clock is named where it is the problem.
 func TestTheDoctorNamesAProblemOnly(t *testing.T) {
-	d := doctor{running: &agent.Member{}, peers: []agent.Member{
-		{Name: "twin", Addr: "a:1", State: "alive", Problems: []string{"duplicate name"}},
-		{Name: "late", Addr: "b:1", State: "alive", Problems: []string{"clock skew"}, ClockOffset: time.Minute},
+	d := doctor{running: &api.Member{}, peers: []api.Member{
+		{Member: agent.Member{Name: "twin", Addr: "a:1", State: "alive", Problems: []string{"duplicate name"}}},
+		{Member: agent.Member{Name: "late", Addr: "b:1", State: "alive", Problems: []string{"clock skew"}}, ClockOffset: api.Duration(time.Minute)},
 	}}
 	d.members()
 	if got := d.findings[0]; got.Detail != "twin (a:1): duplicate name" || got.Advice != "give each peer a --name of its own" {

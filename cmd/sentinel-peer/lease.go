@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // heldLease is a lease on a lock or an item that a daemon holds for this process.
@@ -27,18 +29,14 @@ var endedCodes = []string{"not-holder", "lease-lost", "claim-lost"}
 // asked: it may have answered late, but not early.
 func (l *heldLease) renew(ctx context.Context) error {
 	sent := boottime()
-	var answer struct{ Remaining string }
+	var answer struct{ Remaining api.Duration }
 	if err := l.do(ctx, l.method, l.path, nil, l.proof, nil, &answer); err != nil {
 		if refused, ok := errors.AsType[*refusal](err); ok && slices.Contains(endedCodes, refused.Code) {
 			return fmt.Errorf("%w: %w", errEnded, err)
 		}
 		return err
 	}
-	left, err := time.ParseDuration(answer.Remaining)
-	if err != nil {
-		return fmt.Errorf("answer of %s: remaining: %w", l.addr, err)
-	}
-	l.deadline = max(l.deadline, sent+left)
+	l.deadline = max(l.deadline, sent+time.Duration(answer.Remaining))
 	return nil
 }
 

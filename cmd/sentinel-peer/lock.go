@@ -232,12 +232,12 @@ func (c *client) locks(add register) *cobra.Command {
 		if len(args) == 1 {
 			return c.inspectLock(cmd.Context(), args[0])
 		}
-		var page api.Locks
-		if err := c.do(cmd.Context(), "GET", "/v1/locks", url.Values{}, nil, nil, &page); err != nil {
+		all, err := everything[api.Lease](cmd.Context(), c, "/v1/locks", url.Values{})
+		if err != nil {
 			return err
 		}
-		return c.show(page, "LOCK\tTOKEN\tMODE\tREMAINING", func(t table) {
-			for _, g := range page.Leases {
+		return c.show(all, "LOCK\tTOKEN\tMODE\tREMAINING", func(t table) {
+			for _, g := range all.Items {
 				t.row(g.Lock, g.Token, mode(g.Shared), g.Remaining)
 			}
 		})

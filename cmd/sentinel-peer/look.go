@@ -19,7 +19,7 @@ type look struct {
 	Healthy  bool                        `json:"healthy"`
 	Verdict  string                      `json:"verdict"`
 	Problems []string                    `json:"problems"`
-	Members  []agent.Member              `json:"members"`
+	Members  []api.Member                `json:"members"`
 	Stats    lookStats                   `json:"stats"`
 	Queues   map[string]agent.QueueStats `json:"queues"`
 	Leases   int                         `json:"leases"` // that the daemon holds for its clients
@@ -55,7 +55,8 @@ const (
 // look asks the daemon for all that status and top show.
 func (c *client) look(ctx context.Context) (*look, error) {
 	l := &look{Problems: []string{}}
-	if err := c.do(ctx, "GET", "/v1/members", nil, nil, nil, &l.Members); err != nil {
+	var err error
+	if l.Members, err = c.peers(ctx); err != nil {
 		return nil, err
 	}
 	var stats struct {
@@ -66,7 +67,7 @@ func (c *client) look(ctx context.Context) (*look, error) {
 		return nil, err
 	}
 	l.Stats, l.Queues = stats.lookStats, stats.Queues
-	var held api.Locks
+	var held api.List[api.Lease]
 	if err := c.do(ctx, "GET", "/v1/locks", nil, nil, nil, &held); err != nil {
 		return nil, err
 	}
@@ -80,6 +81,13 @@ func (c *client) look(ctx context.Context) (*look, error) {
 	}
 	l.conclude()
 	return l, nil
+}
+
+// peers returns the members that the daemon's peer knows.
+func (c *client) peers(ctx context.Context) ([]api.Member, error) {
+	var list api.List[api.Member]
+	err := c.do(ctx, "GET", "/v1/members", nil, nil, nil, &list)
+	return list.Items, err
 }
 
 // own says what is wrong with the daemon itself, if it can be reached.
@@ -161,7 +169,7 @@ func (l *look) write(out io.Writer, now time.Time) error {
 		case m.State == "alive":
 			heard = "never"
 		}
-		peers.row(name, m.State, m.Lag, heard, passage(m.Packets), m.ClockOffset.Round(time.Millisecond), m.Addr, m.HTTP)
+		peers.row(name, m.State, m.Lag, heard, passage(m.Packets), time.Duration(m.ClockOffset).Round(time.Millisecond), m.Addr, m.HTTP)
 	}
 	if err := peers.w.Flush(); err != nil {
 		return err

@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // A peer that was never heard of is said to be that, not to be silent for centuries; one
 // that has just joined is no problem yet.
 func TestALookAtPeersThatWereNotHeard(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	l := &look{Members: []agent.Member{
+	l := &look{Members: api.MembersOf([]agent.Member{
 		{Name: "n1", State: "alive", Self: true, Since: now.Add(-time.Hour)},
 		{Name: "n2", State: "alive", Since: now.Add(-time.Minute), Packets: agent.Packets{To: "unknown", From: "unknown"}},
 		{Name: "n3", State: "alive", Since: now.Add(-time.Second), Packets: agent.Packets{To: "pass", From: "unknown"}},
 		{Name: "n4", State: "alive", Since: now.Add(-time.Hour), Contact: now.Add(-time.Minute), Packets: agent.Packets{To: "blocked", From: "pass"}},
 		{Name: "n5", State: "alive", Since: now.Add(-time.Hour), Contact: now, Packets: agent.Packets{To: "blocked", From: "blocked"}},
 		{Name: "n6", State: "left", Since: now.Add(-time.Hour)},
-	}}
+	})}
 	l.judge(now)
 	want := "n2 joined 1m0s ago and has not been heard of\nn4 was last heard of 1m0s ago"
 	if got := strings.Join(l.Problems, "\n"); got != want {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // TestMain makes this test binary the daemon when it is started as one.
@@ -100,9 +100,8 @@ func TestScripts(t *testing.T) {
 				defer cancel()
 				c := client{addr: ts.Getenv("SENTINEL_HTTP"), timeout: demoPatience}
 				ts.Check(until(ctx, args[0], func() error {
-					var list []agent.Member
-					err := c.do(ctx, "GET", "/v1/members", nil, nil, nil, &list)
-					if slices.ContainsFunc(list, func(m agent.Member) bool { return m.Name == args[0] && m.State == "alive" }) {
+					list, err := c.peers(ctx)
+					if slices.ContainsFunc(list, func(m api.Member) bool { return m.Name == args[0] && m.State == "alive" }) {
 						err = errors.New("it is alive")
 					}
 					return err

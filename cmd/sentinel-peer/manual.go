@@ -96,12 +96,12 @@ func (c *client) beginning(cmd *cobra.Command, prefix string) ([]string, error) 
 		return nil, nil
 	}
 	folder := prefix[:strings.LastIndexByte(prefix, '/')+1]
-	var page api.Listing
+	var page api.List[api.Key]
 	if err := c.do(cmd.Context(), "GET", "/v1/keys", url.Values{"match": {folder + "**"}}, nil, nil, &page); err != nil {
 		return nil, err
 	}
 	var keys []string
-	for _, k := range page.Keys {
+	for _, k := range page.Items {
 		if strings.HasPrefix(k.Key, prefix) {
 			keys = append(keys, k.Key)
 		}

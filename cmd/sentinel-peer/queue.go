@@ -83,7 +83,7 @@ func (c *client) queueClaim(add register) *cobra.Command {
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
 		c.timeout += wait
 		body := fmt.Appendf(nil, `{"wait":%q,"ttl":%q,"max":%d}`, wait, ttl, most)
-		var got api.Claims
+		var got api.List[api.Claimed]
 		if err := c.do(cmd.Context(), "POST", queuePath(args[0], "claim"), nil, body, nil, &got); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (c *client) queuePeek(add register) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&limit, "limit", limit, "how many")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
-		var got api.QueueItems
+		var got api.List[agent.Item]
 		if err := c.do(cmd.Context(), "GET", queuePath(args[0], "items"), url.Values{"limit": {fmt.Sprint(limit)}}, nil, nil, &got); err != nil {
 			return err
 		}
@@ -226,6 +226,6 @@ func (c *client) changed(cmd *cobra.Command, method, path string, query url.Valu
 	if err := c.do(cmd.Context(), method, path, query, body, nil, &got); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(c.out, got.Count)
+	_, err := fmt.Fprintln(c.out, got.Changed)
 	return err
 }

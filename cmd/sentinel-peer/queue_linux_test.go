@@ -82,7 +82,7 @@ type queueWorkers struct {
 
 func (w *queueWorkers) work(ctx context.Context, p *process) {
 	for ctx.Err() == nil {
-		var got api.Claims
+		var got api.List[api.Claimed]
 		if err := p.client.do(ctx, "POST", queuePath("q", "claim"), nil, []byte(`{"wait":"1s","ttl":"2s","max":4}`), nil, &got); err != nil {
 			select {
 			case <-time.After(50 * time.Millisecond): // its daemon is down

@@ -57,20 +57,12 @@ func (c *client) task(add register) *cobra.Command {
 	list := add(&cobra.Command{
 		Use: "list", Short: "List the tasks", Example: "  sentinel-peer task list", Args: args(cobra.NoArgs),
 	}, func(cmd *cobra.Command, _ []string) error {
-		var all api.Tasks
-		for q := (url.Values{}); ; {
-			var page api.Tasks
-			if err := c.do(cmd.Context(), "GET", "/v1/tasks", q, nil, nil, &page); err != nil {
-				return err
-			}
-			all.Tasks, all.Count = append(all.Tasks, page.Tasks...), page.Count
-			if page.Next == "" {
-				break
-			}
-			q.Set("after", page.Next)
+		all, err := everything[api.Task](cmd.Context(), c, "/v1/tasks", url.Values{})
+		if err != nil {
+			return err
 		}
 		return c.show(all, "TASK\tSTATUS\tWORKER\tPROGRESS", func(t table) {
-			for _, task := range all.Tasks {
+			for _, task := range all.Items {
 				var state, progress any
 				if task.State != nil {
 					state = task.State.Any()
@@ -162,12 +154,12 @@ func (c *client) worker(add register) *cobra.Command {
 		if free != 0 {
 			q.Set("free", fmt.Sprint(free))
 		}
-		var all []api.Worker
-		if err := c.do(cmd.Context(), "GET", "/v1/workers", q, nil, nil, &all); err != nil {
+		all, err := everything[api.Worker](cmd.Context(), c, "/v1/workers", q)
+		if err != nil {
 			return err
 		}
 		return c.show(all, "WORKER\tSTATE\tHOST\tSTATUS\tRUNNING\tCAPACITY\tLABELS", func(t table) {
-			for _, x := range all {
+			for _, x := range all.Items {
 				t.row(x.ID, x.State, x.Host, x.Status, x.Running, x.Capacity, strings.Join(x.Labels, ","))
 			}
 		})

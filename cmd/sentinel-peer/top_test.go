@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 var updateTop = flag.Bool("update", false, "rewrite the golden screens of top")
@@ -19,10 +20,10 @@ var updateTop = flag.Bool("update", false, "rewrite the golden screens of top")
 func TestTopShowsWhatItSees(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	glance := func(writes uint64, second time.Duration, problems ...string) seen {
-		l := &look{Problems: problems, Members: []agent.Member{
+		l := &look{Problems: problems, Members: api.MembersOf([]agent.Member{
 			{Name: "n1", State: "alive", Self: true, Addr: "10.0.0.1:7946", HTTP: "127.0.0.1:7700"},
 			{Name: "n\x1b[2J2", State: "alive", Lag: 3, Addr: "10.0.0.2:7946", HTTP: "127.0.0.1:7700", Contact: at, ClockOffset: 5 * time.Millisecond, Packets: agent.Packets{To: "pass", From: "pass"}},
-		}}
+		})}
 		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Bytes = writes, 12, 3000
 		l.Stats.Workers = map[string]int{"active": 2}
 		l.Queues = map[string]agent.QueueStats{"mail": {Depth: agent.QueueDepth{Pending: 4, Claimed: 1}}}

@@ -132,7 +132,7 @@ type item struct {
 func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	patient := *w.client
 	patient.timeout += wait
-	var got api.Claims
+	var got api.List[api.Claimed]
 	body := fmt.Appendf(nil, `{"wait":%q,"ttl":%q,"max":1}`, wait, w.ttl)
 	if err := patient.do(ctx, "POST", queuePath(w.queue, "claim"), nil, body, nil, &got); err != nil || len(got.Items) == 0 {
 		return nil, err

@@ -98,13 +98,13 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 			}
 			return res.Body
 		}
-		if l := ask("kv_list").(Listing); l.Count != 3 || l.Keys[0].Key != "mine/k" {
+		if l := ask("kv_list").(List[Key]); l.Count != 3 || l.Items[0].Key != "mine/k" {
 			t.Errorf("keys: %+v", l)
 		}
-		if l := ask("task_list").(Tasks); l.Count != 1 || l.Tasks[0].ID != "42" {
+		if l := ask("task_list").(List[Task]); l.Count != 1 || l.Items[0].ID != "42" {
 			t.Errorf("tasks: %+v", l)
 		}
-		if l := ask("worker_list").([]Worker); len(l) != 1 || l[0].ID != "w1" {
+		if l := ask("worker_list").(List[Worker]); l.Count != 1 || l.Items[0].ID != "w1" {
 			t.Errorf("workers: %+v", l)
 		}
 	})
@@ -159,7 +159,7 @@ func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
 		f("assignments_set", Request{}, `{"w":["a"]}`)
 		f("metrics_set", Request{}, `{"m":1}`)
 		f("work_enqueue", Request{Queue: "q"}, `{"value":1,"id":"i"}`)
-		claims, _ := f("work_claim", Request{Queue: "q", Leases: NewLeases()}, ``).Body.(Claims)
+		claims, _ := f("work_claim", Request{Queue: "q", Leases: NewLeases()}, ``).Body.(List[Claimed])
 		if len(claims.Items) != 1 {
 			t.Fatalf("%+v", claims)
 		}

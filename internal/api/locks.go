@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,17 +85,17 @@ func (t *Leases) find(lock, id string) (*clientLease, error) {
 
 // Lease is a lease as its client sees it.
 type Lease struct {
-	Lock      string `json:"lock"`
-	Token     uint64 `json:"token"`
-	Lease     string `json:"lease,omitempty"` // the id; of a list it is left out
-	Shared    bool   `json:"shared,omitempty"`
-	Remaining string `json:"remaining"`
-	Guarantee string `json:"guarantee"`
+	Lock      string   `json:"lock"`
+	Token     uint64   `json:"token"`
+	Lease     string   `json:"lease,omitempty"` // the id; of a list it is left out
+	Shared    bool     `json:"shared,omitempty"`
+	Remaining Duration `json:"remaining"`
+	Guarantee string   `json:"guarantee"`
 }
 
 func (l *clientLease) lease(id string) Lease {
 	return Lease{Lock: l.lock, Token: l.Token(), Lease: id, Shared: l.shared,
-		Remaining: l.Remaining().Round(time.Microsecond).String(), Guarantee: l.Guarantee().String()}
+		Remaining: Duration(l.Remaining()), Guarantee: l.Guarantee().String()}
 }
 
 func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -198,7 +199,7 @@ type LockHolder struct {
 	Token     uint64    `json:"token"`
 	Shared    bool      `json:"shared,omitempty"`
 	Since     time.Time `json:"since"`     // by the clock of the voter that made the token
-	Remaining string    `json:"remaining"` // of the record, which outlasts the lease a little
+	Remaining Duration  `json:"remaining"` // of the record, which outlasts the lease a little
 }
 
 func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -209,34 +210,22 @@ func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	out := LockInfo{Lock: info.Lock, Holders: []LockHolder{}, Waiting: info.Waiting, Owner: info.Owner, Certain: info.Certain}
 	for _, h := range info.Holders {
 		out.Holders = append(out.Holders, LockHolder{Peer: h.Inst.Node, Token: h.Token, Shared: h.Mode == lockservice.Shared,
-			Since: lockservice.TokenTime(h.Token), Remaining: h.Left.Round(time.Millisecond).String()})
+			Since: lockservice.TokenTime(h.Token).UTC(), Remaining: Duration(h.Left.Round(time.Millisecond))})
 	}
 	return Response{Body: out}, nil
 }
 
-// Locks is a page of the leases that a daemon holds for its clients, by lock and token.
-type Locks struct {
-	Leases []Lease `json:"leases"`
-	Count  int     `json:"count"` // held, shown or not
-}
-
 func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
-	limit, err := r.limit()
-	if err != nil {
-		return Response{}, err
-	}
-	page, grant := Locks{Leases: []Lease{}}, GrantOf(ctx)
+	all, grant := []Lease{}, GrantOf(ctx)
 	r.Leases.mu.Lock()
 	for _, l := range r.Leases.held { // sorted below
 		if grant.MayLock(l.lock) {
-			page.Leases = append(page.Leases, l.lease(""))
+			all = append(all, l.lease(""))
 		}
 	}
 	r.Leases.mu.Unlock()
-	slices.SortFunc(page.Leases, func(x, y Lease) int {
-		return cmp.Or(cmp.Compare(x.Lock, y.Lock), cmp.Compare(x.Token, y.Token))
-	})
-	page.Count = len(page.Leases)
-	page.Leases = page.Leases[:min(limit, page.Count)]
-	return Response{Body: page}, nil
+	id := func(l Lease) string { return fmt.Sprintf("%s#%016d", l.Lock, l.Token) }
+	slices.SortFunc(all, func(x, y Lease) int { return strings.Compare(id(x), id(y)) })
+	l, err := page(r, all, id, itself)
+	return Response{Body: l}, err
 }

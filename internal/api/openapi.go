@@ -22,9 +22,7 @@ type shape struct {
 	takes any
 	needs []string // fields of what it takes that must be there; for anyValue one entry says that a body must
 	gives any
-	// makes says that a write may be 201. What gives nothing answers 204 to POST and
-	// DELETE, 200 to others; what may be emptied by a POST answers 204 then.
-	makes, empties bool
+	makes bool // it may be 201; what gives nothing is 204
 	// conditional says that it takes If-Match and If-None-Match.
 	conditional bool
 }
@@ -37,59 +35,59 @@ var must = []string{""}
 var shapes = map[string]shape{
 	"kv_get":              {gives: anyValue{}},
 	"kv_alternatives":     {gives: map[string]anyValue{}},
-	"kv_put":              {takes: anyValue{}, needs: must, makes: true, conditional: true},
-	"kv_delete":           {conditional: true},
-	"kv_list":             {gives: Listing{}},
-	"kv_patch":            {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
-	"set_update":          {takes: setBody{}, needs: must, gives: anyValue{}, empties: true},
-	"counter_add":         {takes: counterBody{}, needs: must, gives: anyValue{}},
-	"task_list":           {gives: Tasks{}},
+	"kv_put":              {takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
+	"kv_delete":           {gives: Written{}, conditional: true},
+	"kv_list":             {gives: List[Key]{}},
+	"kv_patch":            {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
+	"set_update":          {takes: setBody{}, needs: must, gives: Written{}, makes: true},
+	"counter_add":         {takes: counterBody{}, needs: must, gives: Written{}, makes: true},
+	"task_list":           {gives: List[Task]{}},
 	"task_get":            {gives: Task{}},
 	"task_delete":         {},
 	"task_state":          {gives: anyValue{}},
-	"task_set_state":      {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
+	"task_set_state":      {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
 	"task_progress":       {gives: anyValue{}},
-	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, makes: true, conditional: true},
-	"worker_list":         {gives: []Worker{}},
+	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, gives: Written{}, makes: true, conditional: true},
+	"worker_list":         {gives: List[Worker]{}},
 	"worker_get":          {gives: Worker{}},
 	"worker_delete":       {},
 	"worker_status":       {gives: anyValue{}},
-	"worker_set_status":   {takes: anyValue{}, needs: must, makes: true, conditional: true},
-	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, makes: true, conditional: true},
+	"worker_set_status":   {takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
+	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, gives: Written{}, makes: true, conditional: true},
 	"worker_heartbeat":    {takes: beatBody{}},
-	"agent_list":          {gives: []agent.TaskAgent{}},
+	"agent_list":          {gives: List[agent.TaskAgent]{}},
 	"agent_get":           {gives: anyValue{}},
-	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, makes: true, conditional: true},
+	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
 	"queue_get":           {gives: Queue{}},
-	"queue_set":           {takes: queueBody{}, needs: must},
+	"queue_set":           {takes: queueBody{}, needs: must, gives: Written{}},
 	"assignments_get":     {gives: map[string][]string{}},
-	"assignments_set":     {takes: map[string][]string{}, needs: must},
+	"assignments_set":     {takes: map[string][]string{}, needs: must, gives: Written{}},
 	"metrics_get":         {gives: map[string]anyValue{}},
-	"metrics_set":         {takes: map[string]anyValue{}, needs: must},
+	"metrics_set":         {takes: map[string]anyValue{}, needs: must, gives: Written{}},
 	"lock_acquire":        {takes: acquireBody{}, gives: Lease{}},
 	"lock_renew":          {takes: leaseBody{}, needs: []string{"lease"}, gives: Lease{}},
 	"lock_release":        {takes: leaseBody{}},
 	"lock_inspect":        {gives: LockInfo{}},
-	"lock_list":           {gives: Locks{}},
-	"work_queues":         {gives: map[string]agent.QueueStats{}},
+	"lock_list":           {gives: List[Lease]{}},
+	"work_queues":         {gives: List[WorkQueue]{}},
 	"work_depth":          {gives: agent.QueueDepth{}},
 	"work_purge":          {gives: Changed{}},
 	"work_enqueue":        {takes: itemBody{}, needs: []string{"value"}, gives: Enqueued{}, makes: true},
-	"work_peek":           {gives: QueueItems{}},
-	"work_claim":          {takes: claimBody{}, gives: Claims{}},
+	"work_peek":           {gives: List[agent.Item]{}},
+	"work_claim":          {takes: claimBody{}, gives: List[Claimed]{}},
 	"work_item":           {gives: agent.Item{}},
-	"work_complete":       {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Done{}},
-	"work_fail":           {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Done{}},
+	"work_complete":       {takes: verdictBody{}, needs: []string{"lease", "token"}},
+	"work_fail":           {takes: verdictBody{}, needs: []string{"lease", "token"}},
 	"work_extend":         {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Extended{}},
 	"work_pause":          {},
 	"work_resume":         {},
 	"work_drain":          {gives: agent.QueueDepth{}},
 	"work_requeue":        {takes: idsBody{}, gives: Changed{}},
 	"watch":               {},
-	"members":             {gives: []agent.Member{}},
-	"stats":               {gives: agent.Stats{}},
+	"members":             {gives: List[Member]{}},
+	"stats":               {gives: Stats{}},
 	"digest":              {gives: Digest{}},
-	"conflicts":           {gives: []Conflict{}},
+	"conflicts":           {gives: List[Conflict]{}},
 	"forget":              {takes: forgetBody{}, needs: []string{"name"}},
 }
 
@@ -219,7 +217,7 @@ func (s schemas) operation(op Operation) object {
 
 func (s schemas) responses(op Operation, shape shape) object {
 	all := object{"default": problems}
-	switch write := op.Method != "GET"; {
+	switch {
 	case op.Streams():
 		all["200"] = object{"description": "server-sent events", "content": object{"text/event-stream": object{"schema": text}}}
 	case shape.gives != nil:
@@ -227,16 +225,8 @@ func (s schemas) responses(op Operation, shape shape) object {
 		if shape.makes {
 			all["201"] = answer("made", s.of(reflect.TypeOf(shape.gives), true))
 		}
-		if shape.empties {
-			all["204"] = object{"description": "nothing is left"}
-		}
-	case write && (op.Method == "POST" || op.Method == "DELETE"):
-		all["204"] = object{"description": "done"}
 	default:
-		all["200"] = object{"description": "done"}
-		if shape.makes {
-			all["201"] = object{"description": "made"}
-		}
+		all["204"] = object{"description": "done"}
 	}
 	if op.versioned() && op.Method == "GET" {
 		all["304"] = object{"description": "it is still this version"}
@@ -286,7 +276,8 @@ var (
 	valueType     = reflect.TypeFor[crdt.Value]()
 	rawType       = reflect.TypeFor[json.RawMessage]()
 	timeType      = reflect.TypeFor[time.Time]()
-	durationType  = reflect.TypeFor[time.Duration]()
+	goDuration    = reflect.TypeFor[time.Duration]()
+	durationType  = reflect.TypeFor[Duration]()
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
@@ -299,7 +290,9 @@ func (s schemas) of(t reflect.Type, answer bool) object {
 	case t == timeType:
 		return object{"type": "string", "format": "date-time"}
 	case t == durationType:
-		return object{"type": "integer", "description": "nanoseconds"}
+		return object{"type": "string", "pattern": `^-?[0-9]+(\.[0-9]+)?s$`, "examples": []string{"4.7s"}}
+	case t == goDuration:
+		panic("answers have an api.Duration, whose JSON is not nanoseconds")
 	case t.Implements(textMarshaler):
 		return text
 	}
@@ -328,10 +321,7 @@ func (s schemas) of(t reflect.Type, answer bool) object {
 }
 
 func (s schemas) named(t reflect.Type, answer bool) object {
-	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
-	if pkg := path.Base(t.PkgPath()); pkg != "api" {
-		name = pkg + "." + name
-	}
+	name := nameOf(t)
 	if _, known := s[name]; !known {
 		s[name] = nil // it may hold itself
 		properties, required := object{}, []string{}
@@ -347,15 +337,29 @@ func (s schemas) named(t reflect.Type, answer bool) object {
 	return object{"$ref": "#/components/schemas/" + name}
 }
 
+// nameOf returns the name of a type's schema: of api.List[api.Key] it is KeyList.
+func nameOf(t reflect.Type) string {
+	if strings.HasPrefix(t.Name(), "List[") {
+		return nameOf(t.Field(0).Type.Elem()) + "List"
+	}
+	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
+	if pkg := path.Base(t.PkgPath()); pkg != "api" {
+		name = pkg + "." + name
+	}
+	return name
+}
+
+// fields adds those of t. Its own hide those of what it embeds, as in encoding/json.
 func (s schemas) fields(t reflect.Type, answer bool, properties object, required *[]string) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	var embedded []reflect.Type
+	for f := range t.Fields() {
 		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name := cmp.Or(tag, f.Name)
+		_, hidden := properties[name]
 		switch {
 		case f.Anonymous && tag == "":
-			s.fields(f.Type, answer, properties, required)
-		case f.IsExported() && tag != "-":
-			name := cmp.Or(tag, f.Name)
+			embedded = append(embedded, f.Type)
+		case f.IsExported() && tag != "-" && !hidden:
 			properties[name] = s.of(f.Type, answer)
 			if more, ok := told[t.Name()+"."+name]; ok {
 				properties[name] = more
@@ -364,5 +368,8 @@ func (s schemas) fields(t reflect.Type, answer bool, properties object, required
 				*required = append(*required, name)
 			}
 		}
+	}
+	for _, e := range embedded {
+		s.fields(e, answer, properties, required)
 	}
 }

@@ -80,9 +80,13 @@ func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 }
 
 func patch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
+	res, err := write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
 		return a.Object(r.Key).Patch(ctx, v, opts...)
 	})
+	if err != nil {
+		return Response{}, err
+	}
+	return r.outcome(a, res.Created)
 }
 
 func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, []agent.WriteOption) error) (Response, error) {
@@ -99,7 +103,7 @@ func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, [
 	if err := do(v, opts); err != nil {
 		return Response{}, err
 	}
-	return Response{Empty: true, Created: !existed, Version: made}, wait(ctx, a, replicas)
+	return r.written(made, !existed), wait(ctx, a, replicas)
 }
 
 func wait(ctx context.Context, a *agent.Agent, replicas int) error {
@@ -118,7 +122,7 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Empty: true, Version: made}, wait(ctx, a, replicas)
+	return r.written(made, false), wait(ctx, a, replicas)
 }
 
 // Key is one line of a listing.
@@ -130,25 +134,7 @@ type Key struct {
 	Value   *crdt.Value `json:"value,omitempty"`
 }
 
-// Listing is a page of keys in order.
-type Listing struct {
-	Keys  []Key  `json:"keys"`
-	Count int    `json:"count"`          // that match, shown or not
-	Next  string `json:"next,omitempty"` // ?after= for the next page
-}
-
-// A page holds so many entries, and ends after the one that brings its values to so
-// many bytes.
-const (
-	maxPage   = 1000
-	pageBytes = 4 << 20
-)
-
 func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	limit, err := r.limit()
-	if err != nil {
-		return Response{}, err
-	}
 	values, err := Flag(r.Query, "values")
 	if err != nil {
 		return Response{}, err
@@ -164,31 +150,18 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if grant != nil {
 		keys = slices.DeleteFunc(keys, func(key string) bool { return !grant.MayRead(key) })
 	}
-	l := Listing{Keys: []Key{}, Count: len(keys)}
-	at, found := slices.BinarySearch(keys, r.Query.Get("after"))
-	if found {
-		at++
-	}
-	size := 0
-	for _, key := range keys[at:] {
+	l, err := page(r, keys, strings.Clone, func(key string) (k Key, size int, there bool) {
 		e, ok := a.Entry(key)
 		if !ok {
-			continue
+			return k, 0, false
 		}
-		if len(l.Keys) == limit || size >= pageBytes {
-			l.Next = l.Keys[len(l.Keys)-1].Key
-			break
+		k = Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}
+		if v, err := a.Resolve(key, e); values && err == nil {
+			k.Value, size = &v, len(v.Raw())
 		}
-		k := Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}
-		if values {
-			if v, err := a.Resolve(key, e); err == nil {
-				k.Value = &v
-				size += len(v.Raw())
-			}
-		}
-		l.Keys = append(l.Keys, k)
-	}
-	return Response{Body: l}, nil
+		return k, size, true
+	})
+	return Response{Body: l}, err
 }
 
 // Flag reads a parameter that is true or false, by default false.
@@ -201,18 +174,6 @@ func Flag(q url.Values, name string) (bool, error) {
 	default:
 		return false, bad("%s %q: want true or false", name, s)
 	}
-}
-
-func (r Request) limit() (int, error) {
-	s := r.Query.Get("limit")
-	if s == "" {
-		return maxPage, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, bad("limit %q: want 1 to %d", s, maxPage)
-	}
-	return n, nil
 }
 
 // decode reads a JSON body into v, without fields it does not have.
@@ -310,24 +271,21 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 
 // commit makes a batch of writes to one key and shows the outcome.
 func commit(ctx context.Context, a *agent.Agent, r Request, b *agent.Batch) (Response, error) {
+	_, existed := a.Entry(r.Key)
 	if err := b.Commit(ctx); err != nil {
 		return Response{}, err
 	}
-	res, err := get(ctx, a, r)
-	if errors.Is(err, agent.ErrNotFound) {
-		return Response{Empty: true}, nil
-	}
-	return res, err
+	return r.outcome(a, !existed)
 }
 
 func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
-	return Response{Body: a.Members()}, nil
+	return Response{Body: whole(MembersOf(a.Members()))}, nil
 }
 
 func stats(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
 	s := a.Stats()
 	s.Queues = readable(ctx, s.Queues)
-	return Response{Body: s}, nil
+	return Response{Body: Stats{s, Transport{s.Transport, Duration(s.Transport.PartitionAge)}}}, nil
 }
 
 // Digest is the checksum of a peer's state.
@@ -367,23 +325,19 @@ func conflicts(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	if err := grant.CheckMatch(pattern); err != nil {
 		return Response{}, err
 	}
-	most := limit
-	if grant != nil {
-		most = math.MaxInt // who may not read the newest is shown older ones
-	}
-	found, err := a.Conflicts(pattern, most)
+	found, err := a.Conflicts(pattern, math.MaxInt)
 	if err != nil {
 		return Response{}, bad("%v", err)
 	}
 	found = slices.DeleteFunc(found, func(c crdt.Conflict) bool { return !grant.MayRead(c.Key) })
 	side := func(s crdt.Side) Side {
-		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time().UTC()}
+		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time()}
 	}
-	out := []Conflict{}
+	out := List[Conflict]{Items: []Conflict{}, Count: len(found)}
 	for size, i := 0, 0; i < min(len(found), limit) && size < pageBytes; i++ {
 		c := found[i]
 		size += len(c.Winner.Value.Raw()) + len(c.Loser.Value.Raw())
-		out = append(out, Conflict{c.Key, c.Path, c.Rule, side(c.Winner), side(c.Loser)})
+		out.Items = append(out.Items, Conflict{c.Key, c.Path, c.Rule, side(c.Winner), side(c.Loser)})
 	}
 	return Response{Body: out}, nil
 }

@@ -98,21 +98,14 @@ func TestAPageIsBoundInBytes(t *testing.T) {
 			t.Helper()
 			var seen []string
 			for {
-				page, err := call[struct {
-					Keys  []struct{ Key string }
-					Tasks []struct{ ID string }
-					Next  string
-				}](t, a, name, Request{Query: query})
+				page, err := call[List[struct{ Key, ID string }]](t, a, name, Request{Query: query})
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, k := range page.Keys {
-					seen = append(seen, strings.TrimPrefix(k.Key, "k/"))
+				for _, k := range page.Items {
+					seen = append(seen, strings.TrimPrefix(k.Key, "k/")+k.ID)
 				}
-				for _, k := range page.Tasks {
-					seen = append(seen, k.ID)
-				}
-				sizes = append(sizes, len(page.Keys)+len(page.Tasks))
+				sizes = append(sizes, len(page.Items))
 				if page.Next == "" || len(sizes) > 20 {
 					break
 				}
@@ -152,30 +145,109 @@ func TestALostWriteIsShownWithBothSides(t *testing.T) {
 		}
 		n.Heal()
 		time.Sleep(time.Minute)
-		list, err := call[[]Conflict](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"k"}}})
-		if err != nil || len(list) != 1 {
+		list, err := call[List[Conflict]](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"k"}}})
+		if err != nil || list.Count != 1 {
 			t.Fatalf("conflicts %v, %v", list, err)
 		}
-		c := list[0]
+		c := list.Items[0]
 		if c.Key != "k" || c.Winner.Writer != "n2" || c.Winner.Value.String() != `"of n2"` || c.Loser.Writer != "n1" || c.Loser.Value.String() != `"of n1"` || c.Rule == "" || !c.Winner.At.After(c.Loser.At) {
 			t.Errorf("%+v", c)
 		}
-		list, err = call[[]Conflict](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"big/*"}}})
-		if err != nil || len(list) != 3 { // each has two values of 900 KiB
-			t.Errorf("%d conflicts, %v: want as many as fit a page", len(list), err)
+		list, err = call[List[Conflict]](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"big/*"}}})
+		if err != nil || len(list.Items) != 3 || list.Count != 5 { // each has two values of 900 KiB
+			t.Errorf("%d of %d conflicts, %v: want as many as fit a page", len(list.Items), list.Count, err)
 		}
 	})
 }
 
-func TestASetThatIsEmptiedShowsNothing(t *testing.T) {
+// A write answers with what it made: the version, which a later condition may name, and
+// what the key holds where that is not what was sent.
+func TestAWriteShowsWhatItMade(t *testing.T) {
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
-		for _, c := range []struct{ body, want string }{{`{"add":[2,1]}`, "[1,2]"}, {`{"remove":[1,2]}`, ""}} {
-			got, err := call[json.RawMessage](t, peers[0], "set_update", Request{Key: "s", Body: []byte(c.body)})
-			if err != nil || string(got) != c.want {
-				t.Errorf("%s: %s, %v, want %s", c.body, got, err, c.want)
+		a := peers[0]
+		for _, c := range []struct {
+			name, key, body, value string
+			created, gone          bool
+		}{
+			{name: "kv_put", key: "k", body: `1`, created: true},
+			{name: "kv_put", key: "k", body: `2`},
+			{name: "kv_delete", key: "k", gone: true},
+			{name: "kv_patch", key: "o", body: `{"a":1}`, value: `{"a":1}`, created: true},
+			{name: "kv_patch", key: "o", body: `{"b":2}`, value: `{"a":1,"b":2}`},
+			{name: "set_update", key: "s", body: `{"add":[2,1]}`, value: `[1,2]`, created: true},
+			{name: "set_update", key: "s", body: `{"remove":[1,2]}`, gone: true},
+			{name: "counter_add", key: "c", body: `{"add":3}`, value: `3`, created: true},
+			{name: "counter_add", key: "c", body: `{"add":-5}`, value: `-2`},
+			{name: "task_set_state", key: agent.TaskStateKey("x"), body: `{"status":"s"}`, value: `{"status":"s"}`, created: true},
+			{name: "metrics_set", key: metricsKey, body: `{"m":1}`},
+		} {
+			got, err := call[Written](t, a, c.name, Request{Key: c.key, ID: "x", Body: []byte(c.body)})
+			e, _ := a.Entry(c.key)
+			if err != nil || got.Key != c.key || got.Created != c.created || c.gone != (got.Version == "") || !c.gone && got.Version != e.Version().String() {
+				t.Errorf("%s %s: %+v, %v, and the version is %v", c.name, c.body, got, err, e.Version())
+			}
+			if value := got.Value; (value == nil) != (c.value == "") || value != nil && value.String() != c.value {
+				t.Errorf("%s %s: shows %v, want %q", c.name, c.body, value, c.value)
 			}
 		}
 	})
+}
+
+// Every list is one of List, and counts all it has whatever a page holds.
+func TestEveryListHasOneShape(t *testing.T) {
+	for name, s := range shapes {
+		t0 := reflect.TypeOf(s.gives)
+		if t0 == nil || t0 == valueType {
+			continue
+		}
+		if list := strings.HasPrefix(t0.Name(), "List["); list != (name == "work_claim" || name == "work_queues" || name == "work_peek" || name == "members" || name == "conflicts" || strings.HasSuffix(name, "_list")) || t0.Kind() == reflect.Slice {
+			t.Errorf("%s gives %v", name, t0)
+		}
+	}
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		a, leases := peers[0], NewLeases()
+		for i := range 3 {
+			id := string(rune('a' + i))
+			if err := errors.Join(a.Tasks().SetState(t.Context(), id, map[string]any{"s": 1}), a.Workers().SetCapacity(t.Context(), id, 1),
+				a.Agents().SetCoordination(t.Context(), "task", id, map[string]any{"s": 1})); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range []struct{ name, body string }{{"lock_acquire", `{}`}, {"work_enqueue", `{"value":1}`}} {
+				if _, err := call[any](t, a, r.name, Request{Key: id, Queue: id, Body: []byte(r.body), Leases: leases}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for name, total := range map[string]int{"kv_list": 12, "task_list": 3, "worker_list": 4, "agent_list": 3, "lock_list": 3, "work_queues": 3} {
+			seen, query := 0, url.Values{"limit": {"2"}}
+			for {
+				l, err := call[List[any]](t, a, name, Request{ID: "task", Query: query, Leases: leases})
+				if err != nil || l.Count != total || len(l.Items) == 0 || len(l.Items) > 2 {
+					t.Fatalf("%s: %+v, %v; want %d", name, l, err, total)
+				}
+				if seen += len(l.Items); l.Next == "" {
+					break
+				}
+				query.Set("after", l.Next)
+			}
+			if seen != total {
+				t.Errorf("%s: the pages hold %d of %d", name, seen, total)
+			}
+		}
+	})
+}
+
+func TestADurationIsDecimalSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "0s", 90 * time.Minute: "5400s", -1500 * time.Microsecond: "-0.0015s", 4700*time.Millisecond + 1: "4.7s"} {
+		text, err := Duration(d).MarshalText()
+		if string(text) != want || err != nil {
+			t.Errorf("%v is %s, %v", d, text, err)
+		}
+		var back Duration
+		if err := back.UnmarshalText(text); err != nil || back != Duration(d.Round(time.Microsecond)) {
+			t.Errorf("%s is read as %v, %v", text, back, err)
+		}
+	}
 }
 
 // What a client gets wrong is a *BadRequest, on every operation that has such input.
@@ -235,7 +307,7 @@ func TestEveryNameIsSnakeCase(t *testing.T) {
 			}
 		}
 	}
-	for _, v := range []any{agent.Stats{}, agent.Member{}, Listing{}, Digest{}, Conflict{}, Task{}, Tasks{}, Worker{}, Queue{}} {
+	for _, v := range []any{Stats{}, Member{}, List[Key]{}, Digest{}, Conflict{}, Task{}, Worker{}, Queue{}, Written{}, WorkQueue{}} {
 		check(reflect.TypeOf(v), reflect.TypeOf(v).Name())
 	}
 	if seen < 80 {

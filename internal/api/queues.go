@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -27,30 +29,17 @@ type Claimed struct {
 	Attempt   int        `json:"attempt"`
 	Token     uint64     `json:"token"`
 	Lease     string     `json:"lease"`
-	Remaining string     `json:"remaining"`
-}
-
-// Claims are what one request got. It is empty if nothing came within its wait.
-type Claims struct {
-	Items []Claimed `json:"items"`
-}
-
-// QueueItems are items that are shown.
-type QueueItems struct {
-	Items []agent.Item `json:"items"`
+	Remaining Duration   `json:"remaining"`
 }
 
 // Extended says how long a claim lasts now.
 type Extended struct {
-	Remaining string `json:"remaining"`
+	Remaining Duration `json:"remaining"`
 }
-
-// Done says that it was done, and no more.
-type Done struct{}
 
 // Changed says how many items were changed.
 type Changed struct {
-	Count int `json:"count"`
+	Changed int `json:"changed"`
 }
 
 // duration reads one from a body.
@@ -62,8 +51,11 @@ func duration(name, text string, least, most time.Duration) (time.Duration, erro
 	return d, nil
 }
 
-func listQueues(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
-	return Response{Body: readable(ctx, a.Stats().Queues)}, nil
+func listQueues(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	all := readable(ctx, a.Stats().Queues)
+	names := slices.Sorted(maps.Keys(all))
+	l, err := page(r, names, strings.Clone, func(name string) (WorkQueue, int, bool) { return WorkQueue{name, all[name]}, 0, true })
+	return Response{Body: l}, err
 }
 
 // readable returns the queues that the caller may read.
@@ -130,7 +122,7 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 		}
 		return Response{}, err
 	}
-	out := Claims{Items: []Claimed{}}
+	got := []Claimed{}
 	for _, c := range list {
 		if ctx.Err() != nil { // nobody is there to take it
 			if err := c.Release(context.WithoutCancel(ctx)); err != nil {
@@ -138,10 +130,10 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 			}
 			continue
 		}
-		out.Items = append(out.Items, Claimed{ID: c.ID, Value: c.Value, Priority: c.Priority, Attempt: c.Attempt, Token: c.Token(),
-			Lease: c.Lease(), Remaining: c.Remaining().Round(time.Microsecond).String()})
+		got = append(got, Claimed{ID: c.ID, Value: c.Value, Priority: c.Priority, Attempt: c.Attempt, Token: c.Token(),
+			Lease: c.Lease(), Remaining: Duration(c.Remaining())})
 	}
-	return Response{Body: out}, nil
+	return Response{Body: whole(got)}, nil
 }
 
 // claim returns the claim that a request names.
@@ -162,7 +154,7 @@ func completeItem(ctx context.Context, a *agent.Agent, r Request) (Response, err
 	if err == nil {
 		err = c.Complete(ctx, body.Result)
 	}
-	return Response{Body: Done{}}, err
+	return Response{Empty: true}, err
 }
 
 func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -181,7 +173,7 @@ func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 		}
 		opts = append(opts, agent.WithRetryAfter(after))
 	}
-	return Response{Body: Done{}}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
+	return Response{Empty: true}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
 }
 
 func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -190,7 +182,7 @@ func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error
 		return Response{}, err
 	}
 	left, err := c.Extend(ctx)
-	return Response{Body: Extended{left.Round(time.Microsecond).String()}}, err
+	return Response{Body: Extended{Duration(left)}}, err
 }
 
 func queueDepth(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -204,7 +196,11 @@ func peekItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, err
 	}
 	list, err := a.WorkQueue(r.Queue).Peek(limit)
-	return Response{Body: QueueItems{list}}, err
+	if err != nil {
+		return Response{}, err
+	}
+	depth, err := a.WorkQueue(r.Queue).Depth()
+	return Response{Body: List[agent.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
 }
 
 func getItem(_ context.Context, a *agent.Agent, r Request) (Response, error) {

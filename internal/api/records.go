@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -18,13 +19,6 @@ type Task struct {
 	Progress *crdt.Value           `json:"progress,omitempty"`
 	Agents   map[string]crdt.Value `json:"agents,omitempty"`
 	Lock     *agent.TaskHolder     `json:"lock,omitempty"` // who holds it, as far as this peer has heard
-}
-
-// Tasks is a page of tasks in order.
-type Tasks struct {
-	Tasks []Task `json:"tasks"`
-	Count int    `json:"count"`          // known, shown or not
-	Next  string `json:"next,omitempty"` // ?after= for the next page
 }
 
 // value returns what key holds, nil if nothing.
@@ -41,36 +35,22 @@ func task(a *agent.Agent, id string) Task {
 }
 
 func listTasks(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	limit, err := r.limit()
-	if err != nil {
-		return Response{}, err
-	}
 	ids, err := a.Tasks().List()
 	if err != nil {
 		return Response{}, err
 	}
 	grant := GrantOf(ctx)
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !grant.MayRead(tasksPrefix + id) })
-	page := Tasks{Tasks: []Task{}, Count: len(ids)}
-	after, found := slices.BinarySearch(ids, r.Query.Get("after"))
-	if found {
-		after++
-	}
-	size := 0
-	for _, id := range ids[after:] {
-		if len(page.Tasks) == limit || size >= pageBytes {
-			page.Next = page.Tasks[len(page.Tasks)-1].ID
-			break
-		}
-		t := task(a, id)
+	l, err := page(r, ids, strings.Clone, func(id string) (t Task, size int, there bool) {
+		t = task(a, id)
 		for _, v := range []*crdt.Value{t.State, t.Progress} {
 			if v != nil {
 				size += len(v.Raw())
 			}
 		}
-		page.Tasks = append(page.Tasks, t)
-	}
-	return Response{Body: page}, nil
+		return t, size, true
+	})
+	return Response{Body: l}, err
 }
 
 func getTask(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -109,7 +89,11 @@ func record(key func(r Request) string, set func(ctx context.Context, a *agent.A
 	}
 	change = func(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		r.Key = key(r)
-		return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error { return set(ctx, a, r, v, opts) })
+		res, err := write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error { return set(ctx, a, r, v, opts) })
+		if err != nil {
+			return Response{}, err
+		}
+		return r.outcome(a, res.Created)
 	}
 	return read, change
 }
@@ -155,13 +139,8 @@ func listAgents(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Body: append([]agent.TaskAgent{}, list...)}, nil
-}
-
-// Worker is a worker with how many more tasks it takes.
-type Worker struct {
-	agent.Worker
-	Free int `json:"free"`
+	l, err := page(r, list, func(x agent.TaskAgent) string { return x.Agent }, itself)
+	return Response{Body: l}, err
 }
 
 func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -177,19 +156,18 @@ func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	if err != nil {
 		return Response{}, err
 	}
-	shown, grant := []Worker{}, GrantOf(ctx)
-	for _, w := range list {
+	grant := GrantOf(ctx)
+	list = slices.DeleteFunc(list, func(w agent.Worker) bool {
 		lacks := func(label string) bool { return !slices.Contains(w.Labels, label) }
-		if grant.MayRead(workersPrefix+w.ID) && (state == "" || w.State == state) && w.Free() >= free && !slices.ContainsFunc(r.Query["label"], lacks) {
-			shown = append(shown, Worker{w, w.Free()})
-		}
-	}
-	return Response{Body: shown}, nil
+		return !grant.MayRead(workersPrefix+w.ID) || state != "" && w.State != state || w.Free() < free || slices.ContainsFunc(r.Query["label"], lacks)
+	})
+	l, err := page(r, list, func(w agent.Worker) string { return w.ID }, func(w agent.Worker) (Worker, int, bool) { return workerOf(w), 0, true })
+	return Response{Body: l}, err
 }
 
 func getWorker(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	w, err := a.Workers().Get(r.ID)
-	return Response{Body: Worker{w, w.Free()}}, err
+	return Response{Body: workerOf(w)}, err
 }
 
 // beat renews a worker's lease. A body says for how long.
@@ -235,7 +213,7 @@ func putQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 	for name, raw := range q.Fields {
 		s.Fields[name] = raw
 	}
-	return Response{Empty: true}, a.Queue().SetState(ctx, s)
+	return r.changed(a, queueKey, a.Queue().SetState(ctx, s))
 }
 
 func getAssignments(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
@@ -248,7 +226,7 @@ func patchAssignments(ctx context.Context, a *agent.Agent, r Request) (Response,
 	if err := r.decode(&m); err != nil {
 		return Response{}, err
 	}
-	return Response{Empty: true}, a.Queue().SetAssignments(ctx, m)
+	return r.changed(a, assignmentsKey, a.Queue().SetAssignments(ctx, m))
 }
 
 func getMetrics(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
@@ -261,5 +239,15 @@ func patchMetrics(ctx context.Context, a *agent.Agent, r Request) (Response, err
 	if err == nil {
 		err = a.Queue().SetMetrics(ctx, v)
 	}
-	return Response{Empty: true}, err
+	return r.changed(a, metricsKey, err)
+}
+
+// changed is the answer of a write to a key of the fleet that failed with err, if it did.
+func (r Request) changed(a *agent.Agent, key string, err error) (Response, error) {
+	if err != nil {
+		return Response{}, err
+	}
+	r.Key = key
+	e, _ := a.Entry(key)
+	return r.written(e.Version(), false), nil
 }

@@ -33,10 +33,10 @@ func conflicts(v *view) (any, error) {
 
 // conflicts returns the latest ones of keys that match a pattern.
 func (v *view) conflicts(match string, limit int) ([]conflict, error) {
-	found, err := do[[]api.Conflict](v, "conflicts", api.Request{Query: url.Values{"match": {match}, "limit": {strconv.Itoa(limit)}}})
-	list := make([]conflict, 0, len(found))
+	found, err := do[api.List[api.Conflict]](v, "conflicts", api.Request{Query: url.Values{"match": {match}, "limit": {strconv.Itoa(limit)}}})
+	list := make([]conflict, 0, len(found.Items))
 	show := func(s api.Side) side { return side{preview(s.Value), s.Writer, s.At} }
-	for _, c := range found {
+	for _, c := range found.Items {
 		list = append(list, conflict{c.Key, address("/ui/key", "key", c.Key), c.Path, c.Rule, show(c.Winner), show(c.Loser)})
 	}
 	return list, err

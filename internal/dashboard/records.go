@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,20 +173,15 @@ func queues(v *view) (any, error) {
 		Name  string // of the queue whose items are shown
 		Items []item
 	}
-	all, err := do[map[string]agent.QueueStats](v, "work_queues", api.Request{})
+	all, err := do[api.List[api.WorkQueue]](v, "work_queues", api.Request{Query: url.Values{"limit": {strconv.Itoa(maxRows)}}})
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	d := data{Name: v.query.Get("name"), More: max(len(names)-maxRows, 0)}
-	for _, name := range names[:len(names)-d.More] {
-		r := row{Name: name, Href: address("/ui/queues", "name", name), QueueStats: all[name]}
-		r.In = rate(v.samples.recent(func(s sample) uint64 { return s.queues[name].Enqueued }))
-		r.Out = rate(v.samples.recent(func(s sample) uint64 { return s.queues[name].Completed }))
+	d := data{Name: v.query.Get("name"), More: all.Count - len(all.Items)}
+	for _, q := range all.Items {
+		r := row{Name: q.Name, Href: address("/ui/queues", "name", q.Name), QueueStats: q.QueueStats}
+		r.In = rate(v.samples.recent(func(s sample) uint64 { return s.queues[q.Name].Enqueued }))
+		r.Out = rate(v.samples.recent(func(s sample) uint64 { return s.queues[q.Name].Completed }))
 		depth := r.Depth
 		total, x := float64(depth.Pending+depth.Delayed+depth.Claimed+depth.Dead), 0.0
 		for _, part := range []struct {
@@ -203,10 +199,10 @@ func queues(v *view) (any, error) {
 	if d.Name == "" {
 		return d, nil
 	}
-	if _, known := all[d.Name]; !known {
-		if err := v.mayRead(queuesPrefix + d.Name); err != nil {
-			return nil, err
-		}
+	if err := v.mayRead(queuesPrefix + d.Name); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(v.agent.WorkQueues(), d.Name) {
 		return nil, fmt.Errorf("queue %q: %w", d.Name, agent.ErrNotFound)
 	}
 	found, err := v.agent.WorkQueue(d.Name).Peek(20)
@@ -230,7 +226,7 @@ func locks(v *view) (any, error) {
 		Quiet string // until this voter takes part
 		Worth string // guarantee, where that is not a quorum's
 	}
-	found, err := do[api.Locks](v, "lock_list", api.Request{Query: map[string][]string{"limit": {strconv.Itoa(maxRows)}}})
+	found, err := do[api.List[api.Lease]](v, "lock_list", api.Request{Query: map[string][]string{"limit": {strconv.Itoa(maxRows)}}})
 	if err != nil {
 		return nil, err
 	}
@@ -241,9 +237,8 @@ func locks(v *view) (any, error) {
 	if g := v.agent.Locks().Guarantee(); g != lockservice.Quorum {
 		d.Worth = g.String()
 	}
-	for _, l := range found.Leases {
-		left, _ := time.ParseDuration(l.Remaining)
-		d.Rows = append(d.Rows, row{l, ago(v.now.Sub(lockservice.TokenTime(l.Token))), ago(left), address("/ui/locks", "name", l.Lock)})
+	for _, l := range found.Items {
+		d.Rows = append(d.Rows, row{l, ago(v.now.Sub(lockservice.TokenTime(l.Token))), ago(time.Duration(l.Remaining)), address("/ui/locks", "name", l.Lock)})
 	}
 	return d, nil
 }
@@ -268,8 +263,7 @@ func inspectLock(v *view) (any, error) {
 	}
 	d := data{LockInfo: info}
 	for _, h := range info.Holders {
-		left, _ := time.ParseDuration(h.Remaining)
-		d.Holders = append(d.Holders, holder{h, ago(v.now.Sub(h.Since)), ago(left)})
+		d.Holders = append(d.Holders, holder{h, ago(v.now.Sub(h.Since)), ago(time.Duration(h.Remaining))})
 	}
 	return d, nil
 }

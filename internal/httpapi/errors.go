@@ -28,9 +28,9 @@ type Problem struct {
 
 // Majority says how far an unavailable lock service is from a majority of voters.
 type Majority struct {
-	Reachable  int    `json:"reachable"`
-	Needed     int    `json:"needed"`
-	Quarantine string `json:"quarantine,omitempty"` // until a voter that has just started takes part
+	Reachable  int          `json:"reachable"`
+	Needed     int          `json:"needed"`
+	Quarantine api.Duration `json:"quarantine,omitempty"` // until a voter that has just started takes part
 }
 
 // Error returns what is wrong.
@@ -127,10 +127,7 @@ func wayOut(e *crdt.TypeError) string {
 // lockProblem fills p if err is one of the lock service.
 func lockProblem(err error, p *Problem) bool {
 	if u, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
-		p.Majority = &Majority{Reachable: u.Reachable, Needed: u.Needed}
-		if u.Quarantine > 0 {
-			p.Quarantine = u.Quarantine.Round(time.Millisecond).String()
-		}
+		p.Majority = &Majority{Reachable: u.Reachable, Needed: u.Needed, Quarantine: api.Duration(u.Quarantine.Round(time.Millisecond))}
 	}
 	for _, known := range []struct {
 		err    error

@@ -26,7 +26,7 @@ func (x *fixture) lock(path, body string) (g api.Lease) {
 func TestALockOverHTTP(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		g := x.lock("jobs%2Fnightly", `{"ttl":"2s"}`)
-		if left, err := time.ParseDuration(g.Remaining); err != nil || left > 2*time.Second || left < 1500*time.Millisecond || g.Token == 0 || len(g.Lease) < 20 || g.Guarantee != "this-peer" {
+		if left := time.Duration(g.Remaining); left > 2*time.Second || left < 1500*time.Millisecond || g.Token == 0 || len(g.Lease) < 20 || g.Guarantee != "this-peer" {
 			x.t.Errorf("granted %+v", g)
 		}
 		x.refused("held", x.must(409, "POST", "/v1/locks/jobs/nightly", ""))
@@ -53,7 +53,7 @@ func TestALockOverHTTP(t *testing.T) {
 		x.refused("not-holder", x.must(409, "DELETE", "/v1/locks/jobs/nightly", `{"lease":"guess"}`))
 		x.must(204, "DELETE", "/v1/locks/jobs/nightly?lease="+g.Lease, "")
 		x.refused("not-holder", x.must(409, "DELETE", "/v1/locks/jobs/nightly", lease(g)))
-		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"leases":[],"count":0}` {
+		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"items":[],"count":0}` {
 			x.t.Errorf("listed %s", list)
 		}
 
@@ -178,7 +178,7 @@ func TestBadLocksAreNamed(t *testing.T) {
 		} {
 			x.refused(bad.code, x.must(400, bad.method, "/v1/locks/"+bad.path, bad.body), bad.detail)
 		}
-		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"leases":[],"count":0}` {
+		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"items":[],"count":0}` {
 			x.t.Errorf("refused, and held: %s", list)
 		}
 	})

@@ -191,7 +191,7 @@ func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 		ask("work_enqueue", "POST", "/v1/queues/q/items", `{"value":1,"id":"done"}`)
 		ask("work_peek", "GET", "/v1/queues/q/items", "")
 		verdict := map[string]string{}
-		var claims api.Claims
+		var claims api.List[api.Claimed]
 		if err := json.Unmarshal([]byte(ask("work_claim", "POST", "/v1/queues/q/claim", `{"max":2}`).body), &claims); err != nil || len(claims.Items) != 2 {
 			t.Fatal(claims, err)
 		}

@@ -13,7 +13,7 @@ import (
 
 func (x *fixture) claim(body string) []api.Claimed {
 	x.t.Helper()
-	var got api.Claims
+	var got api.List[api.Claimed]
 	if err := json.Unmarshal([]byte(x.must(http.StatusOK, "POST", "/v1/queues/mail/claim", body).body), &got); err != nil {
 		x.t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestAWorkQueueOverHTTP(t *testing.T) {
 		a, c := list[0], list[1]
 		at := func(verb string, c api.Claimed) string { return "/v1/queues/mail/items/" + c.ID + "/" + verb }
 		x.must(http.StatusOK, "POST", at("extend", a), claimBody(a, ""))
-		x.must(http.StatusOK, "POST", at("complete", a), claimBody(a, `,"result":"sent"`))
+		x.must(http.StatusNoContent, "POST", at("complete", a), claimBody(a, `,"result":"sent"`))
 		x.refused("claim-lost", x.do("POST", at("complete", a), claimBody(a, "")))
 		forged := c
 		forged.Token++
@@ -48,7 +48,7 @@ func TestAWorkQueueOverHTTP(t *testing.T) {
 		forged = c
 		forged.Lease = "another"
 		x.refused("claim-lost", x.do("POST", at("extend", c), claimBody(forged, "")))
-		x.must(http.StatusOK, "POST", at("fail", c), claimBody(c, `,"error":"no route","retry":"never"`))
+		x.must(http.StatusNoContent, "POST", at("fail", c), claimBody(c, `,"error":"no route","retry":"never"`))
 		var d agent.QueueDepth
 		if err := json.Unmarshal([]byte(x.must(http.StatusOK, "GET", "/v1/queues/mail", "").body), &d); err != nil {
 			t.Fatal(err)

@@ -248,14 +248,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Respons
 		}
 	}
 	if res.Empty {
-		status := http.StatusOK
-		switch {
-		case res.Created:
-			status = http.StatusCreated
-		case r.Method == http.MethodDelete || r.Method == http.MethodPost:
-			status = http.StatusNoContent
-		}
-		w.WriteHeader(status)
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	body, err := encoded(res.Body)

@@ -129,7 +129,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 func encode(e agent.Event) []byte {
 	out := Event{Key: e.Key, Cause: e.Cause, Value: e.New, Old: e.Old, Writer: e.Writer}
 	if e.Key != "" {
-		out.Type, out.Order, out.At = e.Kind.String(), e.Order.String(), e.Stamp.Time().UTC()
+		out.Type, out.Order, out.At = e.Kind.String(), e.Order.String(), e.Stamp.Time()
 	}
 	data, _ := json.Marshal(out) // values always encode
 	var b []byte

@@ -49,15 +49,12 @@ func taskClaim(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	items := res.Body.(api.Claims).Items
+	items := res.Body.(api.List[api.Claimed]).Items
 	if len(items) == 0 {
 		return fields{"queue", queue, "claimed", false, "hint", "nothing to do now; call again with wait_s"}, nil
 	}
 	x := items[0]
-	ttl, err := time.ParseDuration(x.Remaining)
-	if err != nil {
-		return nil, err
-	}
+	ttl := time.Duration(x.Remaining)
 	claim := rand.Text() // the lease is the peer's, the same for all its claims
 	h := &hold{queue: queue, id: x.ID, lease: x.Lease, token: x.Token, last: last}
 	request, body := api.Request{Queue: queue, ID: x.ID}, map[string]any{"lease": x.Lease, "token": x.Token}
@@ -163,10 +160,7 @@ func lockAcquire(c *call) (fields, error) {
 		return nil, err
 	}
 	l := res.Body.(api.Lease)
-	ttl, err := time.ParseDuration(l.Remaining)
-	if err != nil {
-		return nil, err
-	}
+	ttl := time.Duration(l.Remaining)
 	request, body := api.Request{Key: name}, map[string]any{"lease": l.Lease}
 	release := c.later("lock_release", request, body)
 	if err := c.s.hold(l.Lease, &hold{id: name, last: last}, ttl, c.later("lock_renew", request, body), release); err != nil {
@@ -215,10 +209,10 @@ func workerList(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := res.Body.([]api.Worker)
-	fit := fitting(list)
-	out := fields{"workers", list[:fit], "count", len(list)}
-	if fit < len(list) {
+	list := res.Body.(api.List[api.Worker])
+	fit := fitting(list.Items)
+	out := fields{"workers", list.Items[:fit], "count", list.Count}
+	if fit < list.Count {
 		out = append(out, "truncated", true, "hint", "narrow it down by state, free or label")
 	}
 	return out, nil
@@ -319,7 +313,7 @@ func (c *call) status() fields {
 	out := fields{"summary", summary, "peer", a.Name(), "ready", a.Ready(), "peers", peers[:fitting(peers)], "keys", keys, "digest", hash,
 		"namespaces", namespaces[:min(len(namespaces), 100)]}
 	if queues, err := c.do("work_queues", api.Request{}, nil); err == nil {
-		out = append(out, "queues", queues.Body)
+		out = append(out, "queues", queues.Body.(api.List[api.WorkQueue]).Items)
 	}
 	return out
 }

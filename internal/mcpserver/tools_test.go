@@ -269,9 +269,9 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left, err := time.ParseDuration(res.Body.(api.Locks).Leases[0].Remaining)
-	if err != nil || left > 30*time.Second {
-		t.Fatalf("the lease lasts %v, %v; this test waits for it", left, err)
+	left := res.Body.(api.List[api.Lease]).Items[0].Remaining
+	if left > api.Duration(30*time.Second) {
+		t.Fatalf("the lease lasts %v; this test waits for it", left)
 	}
 	h, _ := x.server.holds.find(lease)
 	renewed := make(chan struct{})
@@ -279,12 +279,12 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 		defer close(renewed)
 		for t.Context().Err() == nil {
 			res, _ := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
-			page, _ := res.Body.(api.Locks)
-			if len(page.Leases) == 0 {
+			page, _ := res.Body.(api.List[api.Lease])
+			if page.Count == 0 {
 				t.Error("the lock was lost")
 				return
 			}
-			now, _ := time.ParseDuration(page.Leases[0].Remaining)
+			now := page.Items[0].Remaining
 			if now > left {
 				return
 			}
@@ -308,7 +308,7 @@ func TestAHoldEndsWithItsLease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res.Body.(api.Locks).Leases
+		return res.Body.(api.List[api.Lease]).Items
 	}
 	lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
 	if _, err := api.Find("lock_release").Do(t.Context(), x.agent, api.Request{Key: "a", Query: url.Values{"lease": {lease}}, Leases: x.server.cfg.Leases}); err != nil {
@@ -326,7 +326,7 @@ func TestAHoldEndsWithItsLease(t *testing.T) {
 		}
 		return x.held() == 0
 	})
-	if d, _ := time.ParseDuration(left[0].Remaining); d < 100*time.Millisecond {
+	if d := time.Duration(left[0].Remaining); d < 100*time.Millisecond {
 		t.Errorf("the lease ran out, and was not given back: %v", left)
 	}
 }
