@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -99,33 +99,92 @@ func set(flag pflag.Value, list []string) error {
 	return nil
 }
 
+// readFile returns what a file of YAML says of flags: each scalar is the text that stands
+// there, and one that is empty, null or ~ is as if it were not there.
 func readFile(flags *pflag.FlagSet, file string) (map[string][]string, error) {
 	if file == "" {
 		return nil, nil
 	}
-	f, err := os.Open(file)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usage(err)
 	}
-	defer f.Close()
-	var raw map[string]any
-	if err := yaml.NewDecoder(f).Decode(&raw); err != nil && err != io.EOF {
+	values, err := parseSettings(flags, text)
+	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %w", file, err))
 	}
-	values := make(map[string][]string, len(raw))
-	for key, v := range raw {
-		if flags.Lookup(key) == nil || key == "config" || key == "help" {
-			return nil, usage(fmt.Errorf("%s: unknown key %q%s", file, key, suggest(flags, key)))
+	return values, nil
+}
+
+func parseSettings(flags *pflag.FlagSet, text []byte) (map[string][]string, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return nil, err
+	}
+	values := make(map[string][]string)
+	if len(document.Content) == 0 || isEmpty(document.Content[0]) {
+		return values, nil
+	}
+	top := document.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("line %d: want lines of KEY: VALUE", top.Line)
+	}
+	given := make(map[string]bool)
+	for i := 0; i < len(top.Content); i += 2 {
+		key := top.Content[i]
+		flag := flags.Lookup(key.Value)
+		switch {
+		case flag == nil || key.Value == "config" || key.Value == "help":
+			return nil, fmt.Errorf("line %d: unknown key %q%s", key.Line, key.Value, suggest(flags, key.Value))
+		case given[key.Value]:
+			return nil, fmt.Errorf("line %d: %s is there twice", key.Line, key.Value)
 		}
-		list, ok := v.([]any)
-		if !ok {
-			list = []any{v}
+		given[key.Value] = true
+		list, err := valuesOf(flag, top.Content[i+1])
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %s: %w", key.Line, key.Value, err)
 		}
-		for _, x := range list {
-			values[key] = append(values[key], fmt.Sprint(x))
+		if len(list) > 0 {
+			values[key.Value] = list
 		}
 	}
 	return values, nil
+}
+
+// valuesOf returns what a node says of a flag.
+func valuesOf(flag *pflag.Flag, node *yaml.Node) ([]string, error) {
+	node = aliased(node)
+	_, several := flag.Value.(pflag.SliceValue)
+	switch {
+	case node.Kind == yaml.ScalarNode && isEmpty(node):
+		return nil, nil
+	case node.Kind == yaml.ScalarNode:
+		return []string{node.Value}, nil
+	case node.Kind == yaml.SequenceNode && several:
+		var list []string
+		for _, element := range node.Content {
+			element = aliased(element)
+			if element.Kind != yaml.ScalarNode || isEmpty(element) {
+				return nil, errors.New("want a list of values, none of them empty, a list or a mapping")
+			}
+			list = append(list, element.Value)
+		}
+		return list, nil
+	case several:
+		return nil, errors.New("want one value or a list of them, not a mapping")
+	}
+	return nil, errors.New("want one value, not a list or a mapping")
+}
+
+func aliased(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.AliasNode {
+		return node.Alias
+	}
+	return node
+}
+
+func isEmpty(node *yaml.Node) bool {
+	return node.Kind == yaml.ScalarNode && (node.Value == "" || node.ShortTag() == "!!null")
 }
 
 // suggest names the flag that key may have meant.
