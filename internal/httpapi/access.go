@@ -17,6 +17,10 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		count.Add(1)
 		out := w.(*tracked)
+		if full := out.conn.full; full != nil {
+			h.fail(w, full)
+			return
+		}
 		who := out.conn.client
 		if h.cfg.Tokens != nil && !public {
 			if out.token = h.caller(r); out.token == nil {
@@ -26,6 +30,7 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 			who = out.token.client
 			r = r.WithContext(api.WithGrant(r.Context(), out.token.grant))
 		}
+		r = r.WithContext(api.WithCaller(r.Context(), out.caller()))
 		stream := stream || r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), eventStream)
 		at, refused := h.load.enter(who, stream)
 		if refused != nil {

@@ -268,18 +268,27 @@ func TestLoginsAreFewAndEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := &logins{open: map[[sha256.Size]byte]login{}}
 		var last string
-		for range maxLogins {
-			var err error
-			if last, err = ls.begin([sha256.Size]byte{1}); err != nil {
+		first, err := ls.begin([sha256.Size]byte{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range maxLogins {
+			time.Sleep(time.Second)
+			if last, err = ls.begin([sha256.Size]byte{1 + byte(i/tokenLogins)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := ls.begin([sha256.Size]byte{2}); err == nil {
-			t.Error("one more than there may be")
+		if _, err := ls.begin([sha256.Size]byte{200}); err == nil || len(ls.open) != maxLogins {
+			t.Errorf("%d and one more: %v", len(ls.open), err)
 		}
 		r, _ := http.NewRequest("GET", base, nil)
+		r.Header.Set("Cookie", cookieName(r)+"="+first)
+		if _, ok := ls.of(r); ok {
+			t.Error("the oldest of a token that has its share is still good")
+		}
+		r.Header.Del("Cookie")
 		r.Header.Set("Cookie", cookieName(r)+"="+last)
-		if token, ok := ls.of(r); !ok || token[0] != 1 {
+		if token, ok := ls.of(r); !ok || token[0] != maxLogins/tokenLogins {
 			t.Errorf("%v %t", token, ok)
 		}
 		time.Sleep(loginTime)

@@ -53,6 +53,7 @@ func describe(err error) Problem {
 		conflict *crdt.ConflictError
 		request  *api.BadRequest
 		lacking  *api.ForbiddenError
+		limit    *api.LimitError
 		copies   *agent.ReplicationError
 		large    *http.MaxBytesError
 		body     *bodyError
@@ -70,6 +71,10 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusBadRequest, "bad-request"
 	case errors.As(err, &lacking):
 		p.Status, p.Code = http.StatusForbidden, "forbidden"
+	case errors.As(err, &limit) && limit.Own:
+		p.Status, p.Code = http.StatusTooManyRequests, "too-many-requests"
+	case errors.As(err, &limit):
+		p.Status, p.Code = http.StatusServiceUnavailable, "busy"
 	case errors.As(err, &large):
 		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too-large"
 	case errors.As(err, &body):

@@ -15,8 +15,8 @@ type Limits struct {
 	Connections int // at once
 	Requests    int // under way at once, that are answered as soon as can be
 	Streams     int // under way at once: streams of events, and requests that wait for a lock or an item
-	// Share is how much of Requests and Streams one client may have, as one of so many
-	// parts.
+	// Share is how much of Requests and Streams one client may have, and of Connections one
+	// address, as one of so many parts.
 	Share int
 	// Rate is how many requests one client may make in a second, and at once after a
 	// pause; 0 is no bound.

@@ -1,9 +1,14 @@
 package httpapi
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,6 +42,8 @@ func TestOnlySoManyRequestsAreUnderWay(t *testing.T) {
 		held("b")
 		got = x.must(503, "GET", "/v1/keys", "", as("c")...)
 		x.refused("busy", got, "4 requests are under way")
+		x.must(200, "GET", "/healthz", "")
+		x.must(200, "GET", "/readyz", "")
 		if s := x.server.Stats(); s.Running != 4 || s.Refused["busy"] != 1 || s.Refused["too-many-requests"] != 1 || s.Requests["GET /hold"] != 4 {
 			t.Errorf("%+v", s)
 		}
@@ -128,33 +135,95 @@ func TestLargeBodiesShareARoom(t *testing.T) {
 	})
 }
 
-func TestOnlySoManyConnections(t *testing.T) {
-	serving(t, func(cfg *Config) { cfg.Limits = Limits{Connections: 2} }, func(x *fixture) {
-		x.must(200, "GET", "/v1/keys", "") // one, which stays open
-		two, err := x.pipes.dial(x.t.Context(), "", "")
+// from is a connection of another address.
+type from struct {
+	net.Conn
+	address string
+}
+
+func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(f.address), Port: 1} }
+
+// arrive opens a connection from an address, and returns what a GET there answers.
+func (x *fixture) arrive(address string) (ask func(path string) *http.Response, close func() error) {
+	x.t.Helper()
+	ours, theirs := net.Pipe()
+	x.pipes.conns <- from{theirs, address}
+	synctest.Wait()
+	read := bufio.NewReader(ours)
+	return func(path string) *http.Response {
+		if _, err := fmt.Fprintf(ours, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
+			return nil
+		}
+		res, err := http.ReadResponse(read, nil)
 		if err != nil {
-			t.Fatal(err)
+			return nil
 		}
-		three, err := x.pipes.dial(x.t.Context(), "", "")
-		if err != nil {
-			t.Fatal(err)
+		body, _ := io.ReadAll(res.Body)
+		res.Body = io.NopCloser(bytes.NewReader(body))
+		return res
+	}, ours.Close
+}
+
+// Who holds all the connections it may shuts nobody out, itself neither from health.
+func TestAnAddressHasItsShareOfConnections(t *testing.T) {
+	serving(t, func(cfg *Config) { cfg.Limits = Limits{Connections: 6, Requests: 2} }, func(x *fixture) {
+		var greedy []func() error
+		for range 3 {
+			ask, close := x.arrive("10.0.0.66")
+			if res := ask("/v1/digest"); res == nil || res.StatusCode != 200 {
+				t.Fatalf("within its share: %v", res)
+			}
+			greedy = append(greedy, close)
 		}
-		if _, err := three.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("one too many: %v", err)
+		status := func(address, path string) (int, string) {
+			ask, close := x.arrive(address)
+			defer close()
+			res := ask(path)
+			if res == nil {
+				return 0, ""
+			}
+			var p Problem
+			_ = json.NewDecoder(res.Body).Decode(&p) // health has none
+			return res.StatusCode, p.Code
 		}
-		if s := x.server.Stats(); s.Connections != 2 || s.Refused["connections"] != 1 {
-			t.Errorf("%+v", s)
+		if s, code := status("10.0.0.66", "/v1/digest"); s != 429 || code != "too-many-requests" {
+			t.Errorf("beyond its share: %d %s", s, code)
 		}
-		two.Close()
+		for _, path := range []string{"/healthz", "/readyz"} {
+			if s, _ := status("10.0.0.66", path); s != 200 {
+				t.Errorf("%s beyond its share: %d", path, s)
+			}
+		}
+		for i := range 3 {
+			_, close := x.arrive(fmt.Sprint("10.0.1.", i))
+			greedy = append(greedy, close)
+		}
+		if s, code := status("10.0.0.7", "/v1/digest"); s != 503 || code != "busy" {
+			t.Errorf("when all are taken: %d %s", s, code)
+		}
+		if s, _ := status("10.0.0.7", "/healthz"); s != 200 {
+			t.Errorf("health when all are taken: %d", s)
+		}
+		var spare []func() error
+		for range spareEach {
+			_, close := x.arrive("10.0.0.66")
+			spare = append(spare, close)
+		}
+		if s, _ := status("10.0.0.66", "/healthz"); s != 0 || x.server.Stats().Refused["connections"] != 1 {
+			t.Errorf("beyond the spare ones: %d, %v", s, x.server.Stats().Refused)
+		}
+		if s, _ := status("10.0.0.7", "/healthz"); s != 200 {
+			t.Errorf("another address has no spare one: %d", s)
+		}
+		if n := x.server.Stats().Connections; n != 6+spareEach {
+			t.Errorf("%d connections", n)
+		}
+		for _, close := range slices.Concat(greedy, spare) {
+			close()
+		}
 		synctest.Wait()
-		four, err := x.pipes.dial(x.t.Context(), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer four.Close()
-		synctest.Wait()
-		if s := x.server.Stats(); s.Connections != 2 {
-			t.Errorf("%+v", s)
+		if s, _ := status("10.0.0.66", "/v1/digest"); s != 200 || x.server.Stats().Connections > 1 {
+			t.Errorf("after all is closed: %d, %d connections", s, x.server.Stats().Connections)
 		}
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // Listen opens addr for Serve. Until then callers wait. Only a server that will have
@@ -36,14 +38,27 @@ func loopback(addr string) error {
 	return fmt.Errorf("http address %q: without tokens and TLS only loopback is served; want 127.0.0.1:port, or a token file, a certificate and its key", addr)
 }
 
-// door counts the connections that a listener lets in, and closes those that are too
-// many at once: it must not wait, for who holds the others may never go.
+// door counts the connections that a listener lets in. Of those that are too many it
+// lets some in to be told so, and to ask for health; it closes the others: it must not
+// wait, for who holds the places may never go.
 type door struct {
 	net.Listener
 	clients *clients
 	stats   *counters
-	most    int
-	open    atomic.Int64
+	places  *api.Shares
+	spare   *api.Shares
+}
+
+// spareConnections are kept for who has no place, and spareEach of them for one address.
+const (
+	spareConnections = 256
+	spareEach        = 16
+)
+
+func newDoor(l net.Listener, stats *counters, limits Limits) *door {
+	each := max(limits.Connections/limits.Share, 1)
+	return &door{Listener: l, clients: &clients{byAddress: map[string]*client{}}, stats: stats,
+		places: api.NewShares("connections", limits.Connections, each), spare: api.NewShares("connections", spareConnections, spareEach)}
 }
 
 // Accept returns a *conn.
@@ -53,11 +68,15 @@ func (d *door) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.open.Add(1) <= int64(d.most) {
-			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			return &conn{Conn: c, door: d, client: d.clients.arrive(host), address: host}, nil
+		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		from := d.places
+		full := from.Take(host)
+		if full != nil {
+			from = d.spare
 		}
-		d.open.Add(-1)
+		if full == nil || from.Take(host) == nil {
+			return &conn{Conn: c, door: d, client: d.clients.arrive(host), address: host, place: from, full: full}, nil
+		}
 		d.stats.refuse("connections")
 		c.Close()
 	}
@@ -69,6 +88,8 @@ type conn struct {
 	door    *door
 	address string
 	client  *client // who it is, unless a token says
+	place   *api.Shares
+	full    error // why it has a spare place only
 	once    sync.Once
 	asking  atomic.Bool // bytes of a request have come, which no handler has seen yet
 }
@@ -76,7 +97,7 @@ type conn struct {
 // Close gives its place to another.
 func (c *conn) Close() error {
 	c.once.Do(func() {
-		c.door.open.Add(-1)
+		c.place.Give(c.address)
 		c.door.clients.leave(c.address)
 	})
 	return c.Conn.Close()

@@ -26,9 +26,10 @@ type login struct {
 }
 
 const (
-	loginTime = 12 * time.Hour
-	maxLogins = 1000
-	maxForm   = 8 << 10
+	loginTime   = 12 * time.Hour
+	maxLogins   = 1000
+	tokenLogins = 50 // of one token: the oldest makes room for the next
+	maxForm     = 8 << 10
 )
 
 // cookieName tells daemons on one machine apart.
@@ -42,10 +43,21 @@ func (ls *logins) begin(token [sha256.Size]byte) (string, error) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	now := time.Now()
+	own := 0
+	var oldest [sha256.Size]byte
 	for k, l := range ls.open {
 		if !now.Before(l.until) {
 			delete(ls.open, k)
+			continue
 		}
+		if l.token == token {
+			if own++; own == 1 || l.until.Before(ls.open[oldest].until) {
+				oldest = k
+			}
+		}
+	}
+	if own >= tokenLogins {
+		delete(ls.open, oldest)
 	}
 	if len(ls.open) >= maxLogins {
 		return "", fmt.Errorf("%d people are logged in, and no more can", maxLogins)

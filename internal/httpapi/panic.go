@@ -31,6 +31,14 @@ type tracked struct {
 	token *token // that it showed, if the server wants one
 }
 
+// caller names who asks.
+func (t *tracked) caller() string {
+	if t.token != nil {
+		return "token " + t.token.grant.Name
+	}
+	return "address " + t.conn.address
+}
+
 func (t *tracked) WriteHeader(status int) {
 	t.began = true
 	t.ResponseWriter.WriteHeader(status)

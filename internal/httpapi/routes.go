@@ -27,8 +27,8 @@ func (h *handler) route() {
 		}
 	}
 	handle("GET /v1/openapi.json", "openapi", false, false, openapi)
-	handle("GET /healthz", "healthz", true, false, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	handle("GET /readyz", "readyz", true, false, h.ready)
+	h.health("GET /healthz", "healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	h.health("GET /readyz", "readyz", h.ready)
 	handle("POST /login", "login", true, false, h.login)
 	handle("POST /logout", "logout", true, false, h.logout)
 	if h.cfg.Metrics != nil {
@@ -48,6 +48,15 @@ func (h *handler) route() {
 		h.loginPage = h.loginPage || pattern == "GET /login"
 	}
 	handle("/", "other", false, false, h.unrouted)
+}
+
+// health serves what tells of health: everybody may ask, whatever the server has room for.
+func (h *handler) health(pattern, name string, f http.HandlerFunc) {
+	count := h.counters.of(name)
+	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		count.Add(1)
+		f(w, r)
+	})
 }
 
 // exact makes the root stand for itself alone.

@@ -68,7 +68,7 @@ func Serve(l net.Listener, cfg Config) *Server {
 	ctx, drain := context.WithCancel(context.Background())
 	work, count := &load{Limits: cfg.Limits.withDefaults()}, newCounters()
 	s := &Server{
-		door:     &door{Listener: l, clients: &clients{byAddress: map[string]*client{}}, stats: count, most: work.Connections},
+		door:     newDoor(l, count, work.Limits),
 		load:     work,
 		counters: count,
 		served:   make(chan error, 1),
@@ -138,6 +138,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	w.Header()["X-Content-Type-Options"] = noSniff
+	if out.conn.full != nil {
+		w.Header().Set("Connection", "close") // its place is for the next
+	}
 	if refused := h.guard(r); refused != nil {
 		h.problem(out, *refused)
 		return

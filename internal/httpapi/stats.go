@@ -48,7 +48,7 @@ func (s *Server) Stats() Stats {
 		Requests:    make(map[string]uint64, len(s.counters.requests)),
 		Running:     int(s.load.requests.Load()),
 		Streams:     int(s.load.streams.Load()),
-		Connections: int(s.door.open.Load()),
+		Connections: s.door.places.Taken() + s.door.spare.Taken(),
 	}
 	for name, n := range s.counters.requests {
 		out.Requests[name] = n.Load()
