@@ -36,6 +36,8 @@ type Agent struct {
 	queues queues
 	logs   *aside.Queue // of log, on its way to the caller's handler
 
+	unfinished unfinished
+
 	routes  atomic.Pointer[map[clock.Actor]string] // member ids
 	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
 	ticked  atomic.Int64                           // Unix milliseconds when the loop last ran, at most a second ago

@@ -168,6 +168,9 @@ func (a *Agent) publish(changes []crdt.Change) {
 	}
 	a.cache.changed(a.store, changes)
 	a.queues.changed(a, changes)
+	for i := range changes {
+		a.unfinished.note(changes[i].Key)
+	}
 	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return
 	}

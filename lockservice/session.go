@@ -57,16 +57,17 @@ func (c SessionConfig) withDefaults() SessionConfig {
 // Session takes locks for one peer, and serves as voter if it is one. All methods
 // may be called at the same time.
 type Session struct {
-	cfg     SessionConfig
-	waiting atomic.Int32           // callers at mu
-	lost    atomic.Uint64          // leases, so far
-	voters  atomic.Pointer[Voters] // in force here
-	alone   atomic.Bool            // nobody but this peer was named
-	wake    chan struct{}          // capacity 1: a full one already says "look again"
-	done    chan struct{}          // closed by Close
-	wg      sync.WaitGroup
-	logs    *aside.Queue // on their way to the handler of Logger
-	losses  *aside.Queue // to tell cfg.Lost
+	cfg      SessionConfig
+	waiting  atomic.Int32           // callers at mu
+	lost     atomic.Uint64          // leases, so far
+	voters   atomic.Pointer[Voters] // in force here
+	alone    atomic.Bool            // nobody but this peer was named
+	wake     chan struct{}          // capacity 1: a full one already says "look again"
+	done     chan struct{}          // closed by Close
+	wg       sync.WaitGroup
+	logs     *aside.Queue // on their way to the handler of Logger
+	losses   *aside.Queue // to tell cfg.Lost
+	majority majority     // whether one answers
 
 	mu      sync.Mutex // guards what follows
 	node    *Node
@@ -97,7 +98,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		}
 		cfg.Node.Durable, cfg.Node.State = true, state
 	}
-	s := &Session{cfg: cfg, losses: aside.New(0), wake: make(chan struct{}, 1), done: make(chan struct{}),
+	s := &Session{cfg: cfg, losses: aside.New(0), majority: majority{turn: make(chan struct{}, 1)}, wake: make(chan struct{}, 1), done: make(chan struct{}),
 		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
 	node, err := New(cfg.Node, s.time())
 	if err != nil {

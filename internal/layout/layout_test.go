@@ -33,16 +33,17 @@ var floors = map[string]int{
 	"gossip/transport":        4,
 	"gossip/transport/memnet": 4,
 	"agent":                   5,
-	"internal/api":            6,
-	"internal/httpapi":        7, // renders internal/api
-	"internal/dashboard":      7, // likewise
-	"internal/mcpserver":      7, // renders internal/api
-	"internal/mcpbridge":      7,
-	"internal/metrics":        8,
+	"internal/verdict":        6,
+	"internal/api":            7,
+	"internal/httpapi":        8, // renders internal/api
+	"internal/dashboard":      8, // likewise
+	"internal/mcpserver":      8, // renders internal/api
+	"internal/mcpbridge":      8,
+	"internal/metrics":        9,
 	"internal/layout":         0,
 	"internal/mutants":        0,
-	"cmd/sentinel-peer":       9,
-	"examples":                9,
+	"cmd/sentinel-peer":       10,
+	"examples":                10,
 }
 
 // homes says where a third-party package may be imported.
@@ -70,11 +71,11 @@ var homes = map[string][]string{
 
 // pure packages decide; the shell acts. They may not import these.
 var (
-	pure = []string{"internal/wire", "internal/backlog", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "sim"}
+	pure = []string{"internal/wire", "internal/backlog", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "internal/verdict", "sim"}
 	// shells are the files of pure packages that act all the same.
 	shells = []string{"lockservice/session.go", "lockservice/lease.go", "lockservice/line.go", "lockservice/lock.go", "lockservice/semaphore.go",
 		"lockservice/campaign.go", "lockservice/several.go", "lockservice/each.go", "lockservice/clock.go", "lockservice/clock_linux.go",
-		"lockservice/clock_other.go", "lockservice/statefile.go"}
+		"lockservice/clock_other.go", "lockservice/statefile.go", "lockservice/majority.go"}
 	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
 	// atoms publish what lock-free readers use.
 	atoms = []string{"crdt/store.go", "crdt/cell.go", "crdt/record.go"}

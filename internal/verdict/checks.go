@@ -1,0 +1,180 @@
+package verdict
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+func ready(k *Known) []Finding {
+	if k.Ready {
+		return nil
+	}
+	return []Finding{{"ready", Fail, "this peer has not synced with any other yet",
+		"it was given peers to join and has met none of them, or is stopping",
+		"run 'sentinel-peer doctor' with the settings of this peer: it says which address does not answer"}}
+}
+
+func voters(k *Known) []Finding {
+	if len(k.Voters) == 0 {
+		return nil
+	}
+	up := make(map[string]bool)
+	for _, m := range k.Members {
+		up[m.Name] = up[m.Name] || m.State == "alive"
+	}
+	var away []string
+	for _, name := range k.Voters {
+		if !up[name] {
+			away = append(away, name)
+		}
+	}
+	all, need := len(k.Voters), len(k.Voters)/2+1
+	here := all - len(away)
+	switch {
+	case here < need:
+		return []Finding{{"voters", Fail, fmt.Sprintf("%d of %d voters is up: no lock and no item can be taken", here, all),
+			fmt.Sprintf("%s of %d must certify each lease, and %s cannot be reached", plural(need, "voter"), all, list(away)),
+			"start " + list(away) + ", or see to the network between; name other voters only if they are gone for good (docs/locks.md)"}}
+	case k.Majority != nil:
+		return []Finding{unanswered(k.Majority)}
+	case len(away) > 0:
+		return []Finding{{"voters", Warn, fmt.Sprintf("%d of %d voters is up", here, all),
+			fmt.Sprintf("%s cannot be reached; locks go on as long as %d of them answer", list(away), need),
+			"bring " + list(away) + " back"}}
+	}
+	return nil
+}
+
+// unanswered is of voters that are up and certify nothing.
+func unanswered(err error) Finding {
+	f := Finding{"voters", Fail, "no majority of voters answers: no lock and no item can be taken", err.Error(), "look at the logs of the voters"}
+	u, short := errors.AsType[*lockservice.UnavailableError](err)
+	switch {
+	case short && u.Quarantine > 0:
+		f.Why = fmt.Sprintf("a voter that has just started is silent until the leases of its earlier life are over, %s more", ago(u.Quarantine))
+		f.Next = "wait for it"
+	case short:
+		f.Why = fmt.Sprintf("%d of the %d needed answered in time", u.Reachable, u.Needed)
+	case errors.Is(err, lockservice.ErrConfigMismatch):
+		f.Next = "give every peer the same --voters, --voters-epoch and --max-ttl"
+	}
+	return f
+}
+
+func peers(k *Known) []Finding {
+	var names []string
+	var since time.Time
+	for _, m := range k.Members {
+		if m.State != "dead" {
+			continue
+		}
+		names = append(names, m.Name)
+		if since.IsZero() || m.Since.Before(since) {
+			since = m.Since
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return []Finding{{"peers", Fail, list(names) + " out of reach",
+		"since " + since.UTC().Format(time.DateTime) + " UTC, " + ago(k.Now.Sub(since)) + " ago, without a goodbye",
+		"start it, or see to the network between; give up on one that is gone for good by 'sentinel-peer forget " + names[0] + "' on every daemon"}}
+}
+
+func silent(k *Known) (found []Finding) {
+	for _, m := range k.Members {
+		if m.Self || m.State != "alive" {
+			continue
+		}
+		since, last := m.Contact, "it was last heard of "
+		if since.IsZero() {
+			since, last = m.Since, "nothing was heard of it since it joined "
+		}
+		if k.Now.Sub(since) > silence {
+			found = append(found, Finding{"silence", Fail, m.Name + " is silent", last + ago(k.Now.Sub(since)) + " ago, and its machine answers",
+				"look at its log and its load; restart it if it hangs"})
+		}
+	}
+	return found
+}
+
+// advice says what to do about a problem of a member.
+var advice = map[string]string{
+	"clone":          "two peers ran from one copy: restart one of them",
+	"duplicate name": "give each peer a --name of its own",
+	"clock skew":     "run NTP there: clocks must agree within a minute",
+	"rules differ":   "give every peer the same --rule settings",
+}
+
+func problems(k *Known) (found []Finding) {
+	for _, m := range k.Members {
+		if m.State != "alive" {
+			continue
+		}
+		for _, p := range m.Problems {
+			f := Finding{p, Fail, m.Name + ": " + p, "seen of the peer at " + m.Addr, advice[p]}
+			if p == "clock skew" {
+				f.Why = "its clock is off by " + m.ClockOffset.Round(time.Millisecond).String()
+			}
+			f.Check = strings.ReplaceAll(p, " ", "-")
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+func lagging(k *Known) []Finding {
+	var worst agent.Member
+	for _, m := range k.Members {
+		if m.State == "alive" && m.Lag > worst.Lag {
+			worst = m
+		}
+	}
+	if worst.Lag <= behind {
+		return nil
+	}
+	return []Finding{{"lag", Warn, worst.Name + " is far behind", plural(int(worst.Lag), "write") + " of this peer are not acknowledged by it",
+		"look at its load and at the network between"}}
+}
+
+func backlog(k *Known) []Finding {
+	if k.Backlog < slowWrites {
+		return nil
+	}
+	return []Finding{{"backlog", Warn, "writes come faster than they are carried out", plural(k.Backlog>>20, "MiB") + " wait; at 64 writers wait too",
+		"write less or in batches, or give this peer more of the processor"}}
+}
+
+func dead(k *Known) []Finding {
+	if k.Dead == 0 {
+		return nil
+	}
+	in := ""
+	if len(k.DeadIn.Names) > 0 {
+		in = " in " + list(k.DeadIn.Names)
+	}
+	return []Finding{{"dead-items", Warn, plural(k.Dead, "item") + " dead" + in, "tried too often, or given up by a worker",
+		"read the errors ('sentinel-peer queue get QUEUE ID'), then 'queue requeue' or 'queue purge --state dead'"}}
+}
+
+func abandoned(k *Known) []Finding {
+	if k.Abandoned.Count == 0 {
+		return nil
+	}
+	return []Finding{{"abandoned-work", Warn, k.Abandoned.text("worker") + " gone with work in hand",
+		plural(k.Unfinished, "task") + " said to be at work there; the peers they ran beside are down, or their heartbeats ended",
+		"bring them back, or give their tasks to others: 'sentinel-peer task list' shows them"}}
+}
+
+func failed(k *Known) []Finding {
+	if k.Failed.Count == 0 {
+		return nil
+	}
+	return []Finding{{"failed-tasks", Warn, k.Failed.text("task") + " failed", "their status says so",
+		"read their errors, then set their status anew or delete them"}}
+}

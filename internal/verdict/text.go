@@ -1,0 +1,50 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// plural writes a number and its noun.
+func plural(n int, noun string) string {
+	if n != 1 && !strings.HasSuffix(noun, "B") {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// list writes names as a sentence has them, the first few.
+func list(names []string) string {
+	const most = 3
+	switch n := len(names); {
+	case n > most:
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", n-most)
+	case n > 1:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
+}
+
+// text writes how many there are, and which as far as that may be known.
+func (n Names) text(noun string) string {
+	if len(n.Names) == 0 {
+		return plural(n.Count, noun)
+	}
+	return plural(n.Count, noun) + " (" + list(n.Names) + ")"
+}
+
+// ago writes how long something lasted, to two digits or so.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "a second"
+	case d < 2*time.Minute:
+		return plural(int(d.Seconds()), "second")
+	case d < 2*time.Hour:
+		return plural(int(d.Minutes()), "minute")
+	case d < 48*time.Hour:
+		return plural(int(d.Hours()), "hour")
+	}
+	return plural(int(d.Hours()/24), "day")
+}
