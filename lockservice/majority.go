@@ -21,8 +21,9 @@ type majority struct {
 }
 
 // Majority reports whether a majority of the voters takes part now: nil, or an
-// *UnavailableError or *MismatchError. It asks them, for half a second at most; calls
-// within two seconds share one answer, so that it may be asked as often as one likes.
+// *UnavailableError or *MismatchError. If enough of them are up it asks them, for half a
+// second at most; calls within two seconds share one answer, so that it may be called as
+// often as one likes.
 func (s *Session) Majority(ctx context.Context) error {
 	m := &s.majority
 	select {
@@ -34,6 +35,9 @@ func (s *Session) Majority(ctx context.Context) error {
 	if now := s.cfg.Clock(); m.asked && now-m.at < majorityGood {
 		return m.err
 	}
+	if short := s.livingVoters(); short != nil {
+		return short
+	}
 	within, cancel := context.WithTimeout(ctx, majorityWait)
 	defer cancel()
 	_, err := s.inspect(within, majorityProbe)
@@ -41,5 +45,15 @@ func (s *Session) Majority(ctx context.Context) error {
 		return err // of this call, not of the voters
 	}
 	m.asked, m.at, m.err = true, s.cfg.Clock(), err
+	return err
+}
+
+// livingVoters returns an error if too few voters are up to be asked at all.
+func (s *Session) livingVoters() (err error) {
+	s.do(func(Time) {
+		if up, need := len(s.node.liveVoters), s.node.voters.majority(); up < need {
+			err = &UnavailableError{Lock: majorityProbe, Reachable: up, Needed: need}
+		}
+	})
 	return err
 }

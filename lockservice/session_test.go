@@ -881,3 +881,39 @@ func TestStatsShowWhatIsHeldWaitedForAndLost(t *testing.T) {
 		}
 	})
 }
+
+func TestWhetherAMajorityAnswersIsAskedRarely(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		a, _, _ := w.three()
+		ask := func(what string, want error, atMost time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if err := a.Majority(t.Context()); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+			if took := time.Since(began); took > atMost {
+				t.Errorf("%s: it took %v", what, took)
+			}
+		}
+		ask("all are up", nil, 10*time.Millisecond)
+		before := a.Stats().Messages
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { ask("again at once", nil, 10*time.Millisecond) })
+		}
+		all.Wait()
+		if more := a.Stats().Messages - before; more > 0 {
+			t.Errorf("%d messages: the answer is not shared", more)
+		}
+		w.isolate(true, false, "b", "c")
+		time.Sleep(majorityGood)
+		ask("they are up and do not answer", ErrUnavailable, majorityWait)
+		ask("again at once", ErrUnavailable, 0)
+		w.isolate(false, false, "b", "c")
+		time.Sleep(majorityGood)
+		ask("they answer again", nil, 10*time.Millisecond)
+		w.isolate(true, true, "b", "c")
+		time.Sleep(majorityGood)
+		ask("they are not up", ErrUnavailable, 0)
+	})
+}

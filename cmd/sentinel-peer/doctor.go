@@ -18,6 +18,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
 // finding is one line of the doctor's.
@@ -46,8 +47,8 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if there is something",
 		Long: `Look, with the settings of 'agent', for what keeps a peer from working: settings and key,
-the folder for state, ports, UDP, the peers to join, and the daemon that runs, its clock
-and its members. Each line says what to do.`,
+the folder for state, ports, UDP, and the peers to join; and, if a daemon runs here, how that
+finds the cluster, as 'status' tells it. Each line says what to do.`,
 		Example: "  sentinel-peer doctor --config /etc/sentinel-peer.yaml\n  sentinel-peer doctor --cluster farm --key-file key --join n1.local:7946",
 		Args:    args(cobra.NoArgs),
 	}
@@ -82,12 +83,14 @@ func (d *doctor) examine(ctx context.Context) {
 	d.access()
 	d.state()
 	d.listens()
-	d.udp()
+	if d.running == nil {
+		d.udp()
+	}
 	for _, seed := range d.join {
 		d.seed(ctx, seed)
 	}
 	if d.running != nil {
-		d.members()
+		d.fleet(ctx)
 	}
 }
 
@@ -173,7 +176,8 @@ func existing(dir string) string {
 	return dir
 }
 
-// udp sends a packet to this machine itself: what stops that is here.
+// udp sends a packet to this machine itself: what stops that is here. Whether packets
+// pass to the peers and back, only a daemon that runs can say: see fleet.
 func (d *doctor) udp() {
 	host, _, err := net.SplitHostPort(d.bind)
 	if err == nil {
@@ -239,28 +243,18 @@ func isNetwork(err error) bool {
 	return network || errors.Is(err, io.EOF)
 }
 
-// members are the others as the daemon sees them.
-func (d *doctor) members() {
-	for _, m := range d.peers {
-		for _, p := range m.Problems {
-			advice := memberAdvice[p]
-			if p == "clock skew" {
-				p += fmt.Sprintf(": its clock is off by %v", time.Duration(m.ClockOffset).Round(time.Millisecond))
-			}
-			d.add("fail", "members", advice, "%s (%s): %s", m.Name, m.Addr, p)
-		}
-		if m.State == "dead" {
-			d.add("fail", "members", fmt.Sprintf("start it, or give up on it, on every daemon: sentinel-peer forget %s", m.Name), "%s (%s) is down since %s", m.Name, m.Addr, m.Since.Local().Format(time.DateTime))
-		}
+// fleet is how the running daemon's peer finds the cluster: the same that status says.
+func (d *doctor) fleet(ctx context.Context) {
+	var v verdict.Verdict
+	if err := d.do(ctx, "GET", "/v1/verdict", nil, nil, nil, &v); err != nil {
+		d.add("fail", "cluster", "look at the daemon's log", "the daemon at %s gives no verdict: %v", d.addr, err)
+		return
 	}
-	d.add("ok", "members", "", "%d known", len(d.peers))
-}
-
-var memberAdvice = map[string]string{
-	"clone":          "two peers ran from one copy: restart one of them",
-	"duplicate name": "give each peer a --name of its own",
-	"clock skew":     "run NTP there: clocks must agree within a minute",
-	"rules differ":   "give every peer the same --rule settings",
+	d.add("ok", "cluster", "", "%s", v.Summary)
+	d.findings[len(d.findings)-1].Verdict = string(v.Level)
+	for _, f := range v.Findings {
+		d.add(string(f.Level), f.Check, f.Next, "%s: %s", f.What, f.Why)
+	}
 }
 
 func (d *doctor) report() error {

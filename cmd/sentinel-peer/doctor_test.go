@@ -13,9 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // secured is a daemon behind TLS, and the files of its settings.
@@ -28,6 +25,8 @@ func secured(t *testing.T) (addr string, e endpoint) {
 			fmt.Fprint(w, `{"detail":"a token is wanted"}`)
 		case r.URL.Path == "/v1/members":
 			fmt.Fprint(w, `{"items":[{"name":"n1","self":true,"state":"alive","addr":"127.0.0.1:1"},{"name":"n2","state":"alive","addr":"127.0.0.1:2"}]}`)
+		case r.URL.Path == "/v1/verdict":
+			fmt.Fprint(w, `{"level":"warn","summary":"2 of 2 peers alive; 1 item dead.","findings":[{"check":"dead-items","level":"warn","what":"1 item dead","why":"tried too often","next":"read its error"}]}`)
 		case r.URL.Path == "/v1/stats":
 			fmt.Fprint(w, `{"cluster":"farm"}`)
 		}
@@ -86,7 +85,8 @@ func holds(t *testing.T, text string, wants ...string) {
 func TestTheDoctorFindsADaemonBehindTLS(t *testing.T) {
 	addr, files := secured(t)
 	found := examined(t, &doctor{daemon: daemon{http: addr, serve: files}})
-	holds(t, found, `ok settings: cluster "farm"`, "ok daemon: n1 runs at https://"+addr, "ok access:", "are the daemon's")
+	holds(t, found, `ok settings: cluster "farm"`, "ok daemon: n1 runs at https://"+addr, "ok access:", "are the daemon's",
+		"warn cluster: 2 of 2 peers alive; 1 item dead.", "warn dead-items: 1 item dead: tried too often (read its error)")
 	if strings.Contains(found, "fail") {
 		t.Error(found)
 	}
@@ -111,19 +111,4 @@ func TestTheDoctorKnowsWhatItDoesNotUnderstand(t *testing.T) {
 func TestTheDoctorTakesAURL(t *testing.T) {
 	found := examined(t, &doctor{daemon: daemon{http: "https://127.0.0.1:0/"}})
 	holds(t, found, "ok ports: tcp 127.0.0.1:0 is free", "none runs at https://127.0.0.1:0")
-}
-
-// The clock is named where it is the problem.
-func TestTheDoctorNamesAProblemOnly(t *testing.T) {
-	d := doctor{running: &api.Member{}, peers: []api.Member{
-		{Member: agent.Member{Name: "twin", Addr: "a:1", State: "alive", Problems: []string{"duplicate name"}}},
-		{Member: agent.Member{Name: "late", Addr: "b:1", State: "alive", Problems: []string{"clock skew"}}, ClockOffset: api.Duration(time.Minute)},
-	}}
-	d.members()
-	if got := d.findings[0]; got.Detail != "twin (a:1): duplicate name" || got.Advice != "give each peer a --name of its own" {
-		t.Errorf("%+v", got)
-	}
-	if got := d.findings[1]; got.Detail != "late (b:1): clock skew: its clock is off by 1m0s" || got.Advice == "" {
-		t.Errorf("%+v", got)
-	}
 }

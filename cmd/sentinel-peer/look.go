@@ -12,17 +12,17 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
 // look is what one look at a daemon shows, judged.
 type look struct {
-	Healthy  bool                        `json:"healthy"`
-	Verdict  string                      `json:"verdict"`
-	Problems []string                    `json:"problems"`
-	Members  []api.Member                `json:"members"`
-	Stats    lookStats                   `json:"stats"`
-	Queues   map[string]agent.QueueStats `json:"queues"`
-	Leases   int                         `json:"leases"` // that the daemon holds for its clients
+	Healthy bool                        `json:"healthy"` // the verdict is not fail
+	Verdict verdict.Verdict             `json:"verdict"`
+	Members []api.Member                `json:"members"`
+	Stats   lookStats                   `json:"stats"`
+	Queues  map[string]agent.QueueStats `json:"queues"`
+	Leases  int                         `json:"leases"` // that the daemon holds for its clients
 }
 
 // lookStats are the numbers of /v1/stats that are shown.
@@ -46,15 +46,9 @@ type lookStats struct {
 	} `json:"transport"`
 }
 
-const (
-	silence    = 30 * time.Second // after which a live peer has been heard of for too long ago
-	lockProbe  = "sentinel-peer-status"
-	probeLimit = 2 * time.Second // for a majority of voters to answer
-)
-
 // look asks the daemon for all that status and top show.
 func (c *client) look(ctx context.Context) (*look, error) {
-	l := &look{Problems: []string{}}
+	l := &look{}
 	var err error
 	if l.Members, err = c.peers(ctx); err != nil {
 		return nil, err
@@ -72,14 +66,10 @@ func (c *client) look(ctx context.Context) (*look, error) {
 		return nil, err
 	}
 	l.Leases = held.Count
-	if err := c.own(ctx); err != nil {
-		l.Problems = append(l.Problems, err.Error())
+	if err := c.do(ctx, "GET", "/v1/verdict", nil, nil, nil, &l.Verdict); err != nil {
+		return nil, err
 	}
-	l.judge(time.Now())
-	if err := c.majority(ctx); err != nil {
-		l.Problems = append(l.Problems, err.Error())
-	}
-	l.conclude()
+	l.Healthy = l.Verdict.Level != verdict.Fail
 	return l, nil
 }
 
@@ -99,61 +89,13 @@ func (c *client) own(ctx context.Context) error {
 	return err
 }
 
-// majority says that locks are out of order. Who may not ask is told nothing.
-func (c *client) majority(ctx context.Context) error {
-	brief := *c
-	brief.timeout = min(c.timeout, probeLimit)
-	err := brief.do(ctx, "GET", keyPath("/v1/locks/", lockProbe), nil, nil, nil, nil)
-	var e *exitError
-	if err == nil || errors.As(err, &e) && e.code == exitNotAllowed {
-		return nil
-	}
-	return fmt.Errorf("locks: %w", err)
-}
-
-// judge names what is wrong with the members, at a moment of this machine's clock.
-func (l *look) judge(now time.Time) {
-	for _, m := range l.Members {
-		switch {
-		case m.State == "dead":
-			l.Problems = append(l.Problems, fmt.Sprintf("%s is down since %s: bring it back, or give up on it by 'sentinel-peer forget %s' on every daemon", m.Name, m.Since.Local().Format(time.DateTime), m.Name))
-		case m.State != "alive" || m.Self:
-		case m.Contact.IsZero() && now.Sub(m.Since) > silence:
-			l.Problems = append(l.Problems, fmt.Sprintf("%s joined %s ago and has not been heard of", m.Name, now.Sub(m.Since).Round(time.Second)))
-		case !m.Contact.IsZero() && now.Sub(m.Contact) > silence:
-			l.Problems = append(l.Problems, fmt.Sprintf("%s was last heard of %s ago", m.Name, now.Sub(m.Contact).Round(time.Second)))
-		}
-		for _, p := range m.Problems {
-			l.Problems = append(l.Problems, m.Name+": "+p)
-		}
-	}
-}
-
-// conclude says all of it in one sentence.
-func (l *look) conclude() {
-	alive, known := 0, 0
-	for _, m := range l.Members {
-		if m.State == "alive" {
-			alive++
-		}
-		if m.State != "left" {
-			known++
-		}
-	}
-	l.Healthy = len(l.Problems) == 0
-	l.Verdict = fmt.Sprintf("healthy: %d of %d peers alive, %d writes wait for others", alive, known, l.Stats.PendingWrites)
-	if !l.Healthy {
-		l.Verdict = fmt.Sprintf("unhealthy: %d of %d peers alive; %s", alive, known, l.Problems[0])
-		if more := len(l.Problems) - 1; more > 0 {
-			l.Verdict += fmt.Sprintf(" (and %d more)", more)
-		}
-	}
-}
+// sentence is the verdict on one line.
+func (l *look) sentence() string { return l.Verdict.Level.Word() + ": " + l.Verdict.Summary }
 
 // write prints what fits on one screen, below the verdict.
 func (l *look) write(out io.Writer, now time.Time) error {
-	for _, p := range l.Problems[min(1, len(l.Problems)):] { // the first is in the verdict
-		fmt.Fprintf(out, "  %s\n", visible(p, ""))
+	for _, f := range l.Verdict.Findings {
+		fmt.Fprintf(out, "  %-4s  %s: %s\n        next: %s\n", f.Level, visible(f.What, ""), visible(f.Why, ""), visible(f.Next, ""))
 	}
 	if l.Stats.alone() {
 		fmt.Fprintf(out, "  %s\n", aloneNote)

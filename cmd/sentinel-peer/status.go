@@ -13,9 +13,11 @@ func (c *client) status(add register) *cobra.Command {
 	var self bool
 	cmd := &cobra.Command{
 		Use: "status", Short: "Say on one screen whether the cluster is well; exit 8 if not",
-		Long: `Say on one screen whether the cluster is well, as the daemon's peer sees it. It is not,
-and the exit code 8, when this peer is not ready, another one is down or silent, clocks or
-rules differ, or no majority of voters answers.
+		Long: `Say on one screen whether the cluster is well, as the daemon's peer sees it, and if not
+why, and what to do next. It is unhealthy, and the exit code 8, when something that was promised does
+not work: this peer is not ready, another one is down or silent, clocks or rules differ, no
+majority of voters answers. Warnings (a voter down, UDP blocked, dead items, failed tasks, workers gone
+with work in hand) leave the code at 0.
 
 --self asks this peer alone, and needs no token: for health checks, which must not end a
 peer because another one is down.`,
@@ -34,7 +36,7 @@ peer because another one is down.`,
 		if c.output != "table" {
 			err = c.show(l, "", nil)
 		} else {
-			paint(c.out, verdictColor(l.Healthy), visible(l.Verdict, ""))
+			paint(c.out, verdictColor(l.Healthy), visible(l.sentence(), ""))
 			fmt.Fprintln(c.out)
 			err = l.write(c.out, time.Now())
 		}

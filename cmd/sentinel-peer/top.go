@@ -180,7 +180,7 @@ func (m topModel) text() string {
 	case m.now.err != nil:
 		fmt.Fprintf(&b, "no answer: %s\n", visible(m.now.err.Error(), ""))
 	default:
-		fmt.Fprintln(&b, visible(m.now.look.Verdict, ""))
+		fmt.Fprintln(&b, visible(m.now.look.sentence(), ""))
 	}
 	if m.now.look != nil {
 		fmt.Fprintf(&b, "%s\n", m.rates())

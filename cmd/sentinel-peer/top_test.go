@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
 var updateTop = flag.Bool("update", false, "rewrite the golden screens of top")
@@ -20,14 +21,18 @@ var updateTop = flag.Bool("update", false, "rewrite the golden screens of top")
 func TestTopShowsWhatItSees(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	glance := func(writes uint64, second time.Duration, problems ...string) seen {
-		l := &look{Problems: problems, Members: api.MembersOf([]agent.Member{
+		l := &look{Healthy: len(problems) == 0, Members: api.MembersOf([]agent.Member{
 			{Name: "n1", State: "alive", Self: true, Addr: "10.0.0.1:7946", HTTP: "127.0.0.1:7700"},
 			{Name: "n\x1b[2J2", State: "alive", Lag: 3, Addr: "10.0.0.2:7946", HTTP: "127.0.0.1:7700", Contact: at, ClockOffset: 5 * time.Millisecond, Packets: agent.Packets{To: "pass", From: "pass"}},
 		})}
 		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Bytes = writes, 12, 3000
 		l.Stats.Workers = map[string]int{"active": 2}
 		l.Queues = map[string]agent.QueueStats{"mail": {Depth: agent.QueueDepth{Pending: 4, Claimed: 1}}}
-		l.conclude()
+		l.Verdict = verdict.Verdict{Level: verdict.OK, Summary: "2 of 2 peers alive, converged."}
+		for _, p := range problems {
+			l.Verdict.Level, l.Verdict.Summary = verdict.Fail, "2 of 2 peers alive; "+problems[0]+"."
+			l.Verdict.Findings = append(l.Verdict.Findings, verdict.Finding{Level: verdict.Fail, What: p, Why: "so it is", Next: "see to it"})
+		}
 		return seen{look: l, at: at.Add(second)}
 	}
 	var m tea.Model = topModel{interval: time.Second, ask: func() (*look, error) { return nil, errors.New("not asked here") }}

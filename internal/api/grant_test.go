@@ -64,7 +64,7 @@ func TestAMatchNeedsAKeyThatMayBeRead(t *testing.T) {
 
 // Whoever has no rights gets nothing, of any operation, but what is everybody's.
 func TestEveryOperationAsksForItsRight(t *testing.T) {
-	everybodys := []string{"members", "stats", "digest", "task_list", "worker_list", "lock_list", "work_queues"}
+	everybodys := []string{"members", "stats", "digest", "task_list", "worker_list", "lock_list", "work_queues", "verdict"}
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		ctx := WithGrant(t.Context(), &Grant{Name: "nobody"})
 		for _, op := range Operations {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -84,6 +85,7 @@ var shapes = map[string]shape{
 	"work_drain":          {gives: agent.QueueDepth{}},
 	"work_requeue":        {takes: idsBody{}, gives: Changed{}},
 	"watch":               {},
+	"verdict":             {gives: verdict.Verdict{}},
 	"members":             {gives: List[Member]{}},
 	"stats":               {gives: Stats{}},
 	"digest":              {gives: Digest{}},
@@ -134,6 +136,8 @@ var parameters = map[string]parameter{
 
 // told are fields of which their type does not say all.
 var told = map[string]object{
+	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
+		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
 	"Lease.guarantee": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
 		"description": "quorum: never held twice; best-effort: once on each side of a cut; this-peer: no voters are named, and it keeps out callers of this peer only"},

@@ -144,6 +144,7 @@ var Operations = []Operation{
 	{"work_drain", "POST", "/v1/queues/{queue}/drain", nil, "have nothing enqueued; the depth says when all is done", on(Write, ofQueue), drainQueue},
 	{"work_requeue", "POST", "/v1/queues/{queue}/requeue", nil, `try dead items again, all or {"ids":["…"]}`, on(Write, ofQueue), requeueItems},
 	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil, nil},
+	{"verdict", "GET", "/v1/verdict", nil, "whether all is well as this peer sees it, what is not, why, and what to do", nil, judge},
 	{"members", "GET", "/v1/members", nil, "all known peers", nil, members},
 	{"stats", "GET", "/v1/stats", nil, "counters and gauges of this peer", nil, stats},
 	{"digest", "GET", "/v1/digest", nil, "checksum of the state: equal on peers that agree", nil, digest},

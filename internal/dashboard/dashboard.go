@@ -21,6 +21,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -201,7 +202,7 @@ type layout struct {
 	Title   string
 	Page    string
 	Pages   []link
-	Verdict verdict
+	Verdict verdict.Verdict
 	Head    template.HTML // rendered by html/template
 	Live    template.HTML // likewise
 	Stream  string        // address of the stream, "" if there is nothing to renew
@@ -239,7 +240,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request) {
 	if v.grant != nil {
 		l.Name = v.grant.Name
 	}
-	l.Verdict = judge(d.agent.Members(), v.now)
+	l.Verdict = api.Judge(v.ctx, d.agent)
 	respond(w, status, "layout", l)
 }
 
@@ -331,6 +332,9 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 	}{d.agent.Name(), q.Get("next"), q.Get("failed") != ""})
 }
 
+// shades are the classes of levels: beside each stands a word, for colour alone says nothing.
+var shades = map[verdict.Level]string{verdict.OK: "good", verdict.Warn: "wait", verdict.Fail: "bad"}
+
 var functions = template.FuncMap{
 	"asset": func(name string) (string, error) {
 		a, ok := assets[name]
@@ -348,6 +352,7 @@ var functions = template.FuncMap{
 		}
 		return "", fmt.Errorf("%T is no number to be counted", n)
 	},
+	"shade": func(l verdict.Level) string { return shades[l] },
 	"ago":   ago,
 	"size":  size,
 	"clock": func(t time.Time) string { return t.UTC().Format("15:04:05.000") },

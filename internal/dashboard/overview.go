@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
 // overview is the front page: the peers, how they are linked, and how much goes on.
@@ -20,11 +22,13 @@ func overview(v *view) (any, error) {
 		Blocking []string
 		Workers  map[string]int
 		Queues   int
+		Findings []verdict.Finding
 	}
 	members, stats := v.agent.Members(), v.agent.Stats()
 	d := data{
 		Picture: draw(members), Keys: stats.Store.Keys, Bytes: stats.Store.Bytes, Removals: stats.Store.Removals,
 		Pending: stats.PendingWrites, Blocking: stats.Blocking, Workers: stats.Workers, Queues: len(stats.Queues),
+		Findings: api.Judge(v.ctx, v.agent).Findings,
 	}
 	d.More = max(len(members)-maxRows, 0)
 	for _, m := range members[:len(members)-d.More] {

@@ -3,11 +3,12 @@ package dashboard
 import (
 	"encoding/json"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 const (
@@ -101,8 +102,8 @@ func (d *Dashboard) streamed(r *http.Request) (*page, url.Values, error) {
 // parts renders what is renewed, by the id of its element.
 func (v *view) parts() renewal {
 	_, live := v.live()
-	s := judge(v.agent.Members(), v.now)
-	return renewal{"live": string(live), "verdict": string(render("verdict", s)), "detail": template.HTMLEscapeString(s.Detail)}
+	s := api.Judge(v.ctx, v.agent)
+	return renewal{"live": string(live), "verdict": string(render("verdict", s)), "detail": string(render("detail", s))}
 }
 
 // event returns the event of what differs from what was shown, "" if nothing does.

@@ -75,7 +75,7 @@ func TestWithTokensNobodyElseMayCall(t *testing.T) {
 			x.refused("unauthorized", x.must(401, "GET", "/nowhere", "", header...))
 		}
 		x.reads("/healthz", "ok")
-		x.reads("/readyz", "ready")
+		x.reads("/readyz", "ready\nverdict: ok")
 		if n := x.server.Stats().Refused["unauthorized"]; n < 7*uint64(len(api.Operations)) {
 			t.Errorf("%d refusals counted", n)
 		}

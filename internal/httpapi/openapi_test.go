@@ -210,6 +210,7 @@ func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 		ask("work_depth", "GET", "/v1/queues/q", "")
 		ask("work_queues", "GET", "/v1/queues", "")
 		ask("work_purge", "DELETE", "/v1/queues/q?state=done&state=dead", "")
+		ask("verdict", "GET", "/v1/verdict", "")
 		ask("members", "GET", "/v1/members", "")
 		ask("stats", "GET", "/v1/stats", "")
 		ask("digest", "GET", "/v1/digest", "")

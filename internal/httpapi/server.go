@@ -274,12 +274,19 @@ func encoded(v any) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
+// ready says whether this peer may be asked, whatever others do. The verdict beside it is
+// for those who read: it names nobody, for no token is needed here.
+func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 	if !h.cfg.Agent.Ready() {
 		h.problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})
 		return
 	}
+	v := api.Judge(r.Context(), h.cfg.Agent)
 	fmt.Fprintln(w, "ready")
+	fmt.Fprintln(w, "verdict:", v.Level)
+	for _, f := range v.Findings {
+		fmt.Fprintln(w, f.Level, f.Check)
+	}
 }
 
 func (h *handler) cut(w http.ResponseWriter, r *http.Request) {

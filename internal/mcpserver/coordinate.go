@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -293,25 +292,14 @@ func clusterStatus(c *call) (fields, error) { return c.status(), c.fault }
 func (c *call) status() fields {
 	a := c.s.cfg.Agent
 	var peers []seen
-	alive, problems := 0, 0
 	for _, m := range a.Members() {
-		if m.State == "alive" {
-			alive++
-			problems += len(m.Problems)
-		}
 		peers = append(peers, seen{m.Name, m.State, m.Self, m.Lag, m.Problems})
 	}
 	hash, keys := a.Digest()
-	summary := strconv.Itoa(alive) + " of " + strconv.Itoa(len(peers)) + " peers alive"
-	if !a.Ready() {
-		summary += "; this one has not synced with another yet"
-	}
-	if problems > 0 {
-		summary += "; " + strconv.Itoa(problems) + " problems, see peers"
-	}
+	v := api.Judge(c.ctx, a)
 	namespaces := c.namespaces()
-	out := fields{"summary", summary, "peer", a.Name(), "ready", a.Ready(), "peers", peers[:fitting(peers)], "keys", keys, "digest", hash,
-		"namespaces", namespaces[:min(len(namespaces), 100)]}
+	out := fields{"summary", v.Summary, "level", v.Level, "findings", v.Findings[:fitting(v.Findings)], "peer", a.Name(), "ready", a.Ready(),
+		"peers", peers[:fitting(peers)], "keys", keys, "digest", hash, "namespaces", namespaces[:min(len(namespaces), 100)]}
 	if queues, err := c.do("work_queues", api.Request{}, nil); err == nil {
 		out = append(out, "queues", queues.Body.(api.List[api.WorkQueue]).Items)
 	}

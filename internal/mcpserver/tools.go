@@ -98,6 +98,6 @@ var tools = []tool{
 		description: "Tell the other agents of a task about your part (data is merged into what you told before), and see theirs",
 		schema:      object(`"task":{"type":"string"},"agent":{"type":"string","description":"your name"},"data":{"type":"object","description":"such as role, status, progress, needs, output"}`, "task")},
 	{name: "cluster_status", run: clusterStatus, reads: true,
-		description: "Who is in the cluster, whether all is well, and what namespaces and queues there are",
+		description: "Who is in the cluster, whether all is well and if not what to do, and what namespaces and queues there are",
 		schema:      object(``)},
 }

@@ -351,7 +351,7 @@ func TestTheFleet(t *testing.T) {
 
 		x.good(s, "memory_usage", `{"action":"store","key":"k","value":1,"namespace":"plans"}`)
 		status := x.good(s, "cluster_status", `{}`)
-		x.shows(status, `{"summary":"1 of 1 peers alive","peer":"n1","ready":true}`)
+		x.shows(status, `{"summary":"1 of 1 peer alive, this one alone.","level":"ok","peer":"n1","ready":true}`)
 		if raw, _ := json.Marshal(status["namespaces"]); !strings.Contains(string(raw), `{"keys":1,"namespace":"plans"}`) {
 			t.Errorf("namespaces %s", raw)
 		}

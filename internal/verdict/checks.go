@@ -37,13 +37,13 @@ func voters(k *Known) []Finding {
 	here := all - len(away)
 	switch {
 	case here < need:
-		return []Finding{{"voters", Fail, fmt.Sprintf("%d of %d voters is up: no lock and no item can be taken", here, all),
+		return []Finding{{"voters", Fail, fmt.Sprintf("%d of %d voters up: no lock and no item can be taken", here, all),
 			fmt.Sprintf("%s of %d must certify each lease, and %s cannot be reached", plural(need, "voter"), all, list(away)),
 			"start " + list(away) + ", or see to the network between; name other voters only if they are gone for good (docs/locks.md)"}}
 	case k.Majority != nil:
 		return []Finding{unanswered(k.Majority)}
 	case len(away) > 0:
-		return []Finding{{"voters", Warn, fmt.Sprintf("%d of %d voters is up", here, all),
+		return []Finding{{"voters", Warn, fmt.Sprintf("%d of %d voters up", here, all),
 			fmt.Sprintf("%s cannot be reached; locks go on as long as %d of them answer", list(away), need),
 			"bring " + list(away) + " back"}}
 	}
@@ -140,6 +140,30 @@ func lagging(k *Known) []Finding {
 	}
 	return []Finding{{"lag", Warn, worst.Name + " is far behind", plural(int(worst.Lag), "write") + " of this peer are not acknowledged by it",
 		"look at its load and at the network between"}}
+}
+
+func packets(k *Known) []Finding {
+	var names, ways []string
+	for _, m := range k.Members {
+		if m.State != "alive" || !m.Packets.Blocked() {
+			continue
+		}
+		names = append(names, m.Name)
+		switch {
+		case m.Packets.To == m.Packets.From:
+			ways = append(ways, "neither to nor from "+m.Name)
+		case m.Packets.From == "blocked":
+			ways = append(ways, "not from "+m.Name)
+		default:
+			ways = append(ways, "not to "+m.Name)
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return []Finding{{"packets", Warn, "UDP does not pass between this peer and " + list(names),
+		"packets arrive " + list(ways) + "; TCP carries everything, more slowly where the network loses much",
+		"open UDP beside TCP at the gossip ports, both ways: firewalls, security groups, 'docker -p …/udp'"}}
 }
 
 func backlog(k *Known) []Finding {

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+func judge(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
+	return Response{Body: Judge(ctx, a)}, nil
+}
+
+// Judge returns how the cluster is as a's peer sees it. The level is the same for every
+// caller; queues, tasks and workers are named to those who may read them. Where voters are
+// named and up but do not answer it takes half a second, at most once in two.
+func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
+	grant, stats := GrantOf(ctx), a.Stats()
+	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog}
+	if a.Locks().Guarantee() == lockservice.Quorum {
+		k.Voters, k.Majority = a.Locks().Voters().Names, a.Locks().Majority(ctx)
+	}
+	dead := make([]string, 0, len(stats.Queues))
+	for _, name := range slices.Sorted(maps.Keys(stats.Queues)) {
+		if n := stats.Queues[name].Depth.Dead; n > 0 {
+			k.Dead += n
+			dead = append(dead, name)
+		}
+	}
+	k.DeadIn = named(grant, queuesPrefix, dead)
+	left, _ := a.Unfinished() // of a peer that is closed, which is not ready, nothing is known
+	k.Failed = named(grant, tasksPrefix, left.Failed)
+	workers := make([]string, len(left.Abandoned))
+	for i, w := range left.Abandoned {
+		workers[i] = w.Worker
+		k.Unfinished += len(w.Tasks)
+	}
+	k.Abandoned = named(grant, workersPrefix, workers)
+	return verdict.Judge(k)
+}
+
+// named counts ids, and keeps those that the grant covers.
+func named(grant *Grant, prefix string, ids []string) verdict.Names {
+	n := verdict.Names{Count: len(ids)}
+	for _, id := range ids {
+		if grant.MayRead(prefix + id) {
+			n.Names = append(n.Names, id)
+		}
+	}
+	return n
+}

@@ -1,0 +1,88 @@
+package verdict
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// well is what the first of three peers knows when nothing is wrong.
+func well() Known {
+	other := func(name string) agent.Member {
+		return agent.Member{Name: name, Addr: name + ":7946", State: "alive", Since: now.Add(-time.Hour), Contact: now, Agrees: true, AgreedAt: now.Add(-3 * time.Second),
+			Packets: agent.Packets{To: "pass", From: "unknown"}}
+	}
+	return Known{Now: now, Ready: true, Members: []agent.Member{{Name: "n1", State: "alive", Self: true, Since: now.Add(-time.Hour)}, other("n2"), other("n3")},
+		Voters: []string{"n1", "n2", "n3"}}
+}
+
+func TestEachConditionHasItsFinding(t *testing.T) {
+	member := func(i int, f func(m *agent.Member)) func(*Known) { return func(k *Known) { f(&k.Members[i]) } }
+	down := func(m *agent.Member) { m.State, m.Since = "dead", now.Add(-40*time.Second) }
+	for _, c := range []struct {
+		name   string
+		change func(*Known)
+		level  Level
+		checks string // in order
+		says   string // parts of its texts
+	}{
+		{"all well", func(*Known) {}, OK, "", "3 of 3 peers alive, converged. Each was compared with n1 within the last 3 seconds"},
+		{"alone", func(k *Known) { k.Members, k.Voters = k.Members[:1], nil }, OK, "", "1 of 1 peer alive, this one alone. No other peer is known here"},
+		{"one left", member(2, func(m *agent.Member) { m.State = "left" }), Warn, "voters", "2 of 2 peers alive; 2 of 3 voters up.|bring n3 back"},
+		{"changes", member(2, func(m *agent.Member) { m.Lag, m.Agrees = 14, false }), OK, "", "changes under way. n3 has not acknowledged 14 writes of n1"},
+		{"compares", member(2, func(m *agent.Member) { m.Agrees = false }), OK, "", "All writes of n1 are acknowledged by n3;"},
+		{"not ready", func(k *Known) { k.Ready = false }, Fail, "ready", "has not synced"},
+		{"one down", member(2, down), Fail, "peers voters", "2 of 3 peers alive; n3 out of reach (and 1 more).|since 2026-01-02 03:03:25 UTC, 40 seconds ago|'sentinel-peer forget n3'"},
+		{"two down", func(k *Known) { down(&k.Members[1]); down(&k.Members[2]) }, Fail, "voters peers",
+			"1 of 3 peers alive; 1 of 3 voters up: no lock and no item can be taken (and 1 more).|2 voters of 3 must certify each lease, and n2 and n3 cannot be reached|start n2 and n3"},
+		{"no voters named", func(k *Known) { k.Voters = nil; down(&k.Members[2]) }, Fail, "peers", ""},
+		{"voters do not answer", func(k *Known) { k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2} }, Fail, "voters", "1 of the 2 needed answered in time"},
+		{"voters are quarantined", func(k *Known) {
+			k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Quarantine: 12 * time.Second}
+		}, Fail, "voters", "12 seconds more|wait for it"},
+		{"voters differ", func(k *Known) { k.Majority = &lockservice.MismatchError{} }, Fail, "voters", "the same --voters"},
+		{"asking failed", func(k *Known) { k.Majority = errors.New("closed") }, Fail, "voters", "closed"},
+		{"silent", member(1, func(m *agent.Member) { m.Contact = now.Add(-time.Minute) }), Fail, "silence", "n2 is silent"},
+		{"never heard", member(1, func(m *agent.Member) { m.Contact = time.Time{} }), Fail, "silence", "nothing was heard of it since it joined 60 minutes ago"},
+		{"just joined", member(1, func(m *agent.Member) { m.Contact, m.Since = time.Time{}, now }), OK, "", ""},
+		{"clock", member(1, func(m *agent.Member) { m.Problems, m.ClockOffset = []string{"clock skew"}, time.Minute }), Fail, "clock-skew", "n2: clock skew. its clock is off by 1m0s|run NTP"},
+		{"twins", member(1, func(m *agent.Member) { m.Problems = []string{"duplicate name", "clone"} }), Fail, "duplicate-name clone", "give each peer a --name of its own"},
+		{"behind", member(1, func(m *agent.Member) { m.Lag = behind + 1 }), Warn, "lag", "n2 is far behind"},
+		{"packets", func(k *Known) {
+			k.Members[1].Packets = agent.Packets{To: "blocked", From: "blocked"}
+			k.Members[2].Packets = agent.Packets{To: "pass", From: "blocked"}
+		}, Warn, "packets", "UDP does not pass between this peer and n2 and n3.|neither to nor from n2 and not from n3|open UDP"},
+		{"backlog", func(k *Known) { k.Backlog = 40 << 20 }, Warn, "backlog", "40 MiB wait"},
+		{"dead items", func(k *Known) { k.Dead, k.DeadIn = 3, Names{1, []string{"mail"}} }, Warn, "dead-items", "3 items dead in mail"},
+		{"dead items elsewhere", func(k *Known) { k.Dead, k.DeadIn = 1, Names{1, nil} }, Warn, "dead-items", "1 item dead."},
+		{"failed tasks", func(k *Known) { k.Failed = Names{5, []string{"a", "b", "c", "d"}} }, Warn, "failed-tasks", "5 tasks (a, b, c and 1 more) failed"},
+		{"abandoned", func(k *Known) { k.Abandoned, k.Unfinished = Names{1, []string{"w1"}}, 2 }, Warn, "abandoned-work", "1 worker (w1) gone with work in hand.|2 tasks said to be at work there"},
+		{"the worst comes first", func(k *Known) { k.Dead = 1; k.Ready = false }, Fail, "ready dead-items", "(and 1 more)"},
+	} {
+		k := well()
+		c.change(&k)
+		v := Judge(k)
+		var checks []string
+		for _, f := range v.Findings {
+			checks = append(checks, f.Check)
+			if f.What == "" || f.Why == "" || f.Next == "" {
+				t.Errorf("%s: %+v is not whole", c.name, f)
+			}
+		}
+		if got := strings.Join(checks, " "); v.Level != c.level || got != c.checks {
+			t.Errorf("%s: %s %q, want %s %q", c.name, v.Level, got, c.level, c.checks)
+		}
+		rest := v.Summary + " " + v.Detail + " " + v.Next
+		for part := range strings.SplitSeq(c.says, "|") {
+			if !strings.Contains(rest, part) {
+				t.Errorf("%s: %q lacks %q", c.name, rest, part)
+			}
+		}
+	}
+}
