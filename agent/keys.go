@@ -21,6 +21,7 @@ type writeOptions struct {
 	ttl    time.Duration
 	kind   crdt.Kind
 	want   *crdt.Version
+	vital  bool
 	manner manner
 }
 
@@ -49,6 +50,9 @@ func IfVersion(v crdt.Version) WriteOption { return func(o *writeOptions) { o.wa
 // Urgent sends the write at once and before others that wait.
 func Urgent() WriteOption { return func(o *writeOptions) { o.manner.urgent = true } }
 
+// vital has a full store take the write, a short one, all the same.
+func vital() WriteOption { return func(o *writeOptions) { o.vital = true } }
+
 // ReportVersion stores the version the key has right after the write in *v: what a
 // later IfVersion must name to fail if anything came in between.
 func ReportVersion(v *crdt.Version) WriteOption {
@@ -73,7 +77,7 @@ func prepare(op *crdt.Op, opts []WriteOption) (manner, error) {
 	if o.ttl > 0 {
 		op.Expiry = uint64(time.Now().Add(o.ttl).UnixMilli())
 	}
-	op.Kind, op.If = o.kind, o.want
+	op.Kind, op.If, op.Vital = o.kind, o.want, o.vital
 	for i := range o.manner.reports {
 		o.manner.reports[i].key = op.Key
 	}

@@ -68,7 +68,7 @@ func (t Tasks) announce(id string, l *lockservice.Lease, ttl time.Duration) {
 	defer again.Stop()
 	var told crdt.Version
 	for {
-		err := t.a.Put(ctx, taskLock.key(id), holder, WithTTL(2*ttl+time.Second), Urgent(), ReportVersion(&told))
+		err := t.a.Put(ctx, taskLock.key(id), holder, WithTTL(2*ttl+time.Second), Urgent(), vital(), ReportVersion(&told))
 		if err != nil && !t.a.isClosed() {
 			t.a.log.Warn("cannot tell who holds the lock of a task", "task", id, "err", err)
 		}

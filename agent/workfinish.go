@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,9 @@ func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true }
 // WorkQueue.Get. It returns nil once a majority of voters knows, and the claim still
 // held: nobody will ever claim the item again, and no other Complete of it returns nil.
 // Else it fails with ErrClaimLost: the item may be tried again, or, if the answers of
-// the voters were all that was missing, be done with this result.
+// the voters were all that was missing, be done with this result. With a result of more
+// than about 1 KiB that a full store has no room for, it fails with a *crdt.FullError,
+// and the claim goes on: complete it with a shorter one.
 func (c *Claim) Complete(ctx context.Context, result any) error {
 	v, err := crdt.ValueOf(result)
 	if err == nil && len(v.Raw()) > wire.MaxValueBytes-maxClaimOverhead {
@@ -131,6 +134,7 @@ func (a *Agent) finisher() {
 // decide makes verdicts valid, or says why they are not.
 func (a *Agent) decide(batch []*verdictWrite) {
 	a.record(batch)
+	batch = slices.DeleteFunc(batch, (*verdictWrite).unwritten)
 	err := a.waitVoters(func() bool {
 		return slices.ContainsFunc(batch, func(w *verdictWrite) bool { return w.err == nil && w.c.Remaining() > 0 })
 	})
@@ -177,6 +181,19 @@ func (a *Agent) record(batch []*verdictWrite) {
 			w.c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, w.Ending) })
 		}
 	}
+}
+
+// unwritten reports whether a verdict had no room here, and says so: then the claim goes
+// on.
+func (w *verdictWrite) unwritten() (goesOn bool) {
+	if _, full := errors.AsType[*crdt.FullError](w.err); !full {
+		return false
+	}
+	w.c.x.do(func(core *queue.Index, _ time.Time) { goesOn = core.Unwritten(w.Ending) })
+	if goesOn {
+		w.decided <- w.c.fault(w.err)
+	}
+	return goesOn
 }
 
 // waitVoters waits until a majority of voters has acknowledged what was written here, or

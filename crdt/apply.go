@@ -15,7 +15,7 @@ import (
 // valid until the next call of Apply or JoinSection; it is empty if nothing
 // changed (a bump below the maximum, the removal of what is absent).
 //
-// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError.
+// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError, *FullError.
 func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Delta, error) {
 	s.deltas = s.deltas[:0]
 	if len(ops) > MaxOps {
@@ -44,6 +44,9 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 			}
 			overlay[ops[i].Key] = kind
 		}
+	}
+	if err := s.admit(ops, kinds); err != nil {
+		return nil, err
 	}
 	w := writer{s: s, stamp: stamp, now: nowMillis}
 	for i := range ops {
@@ -285,33 +288,9 @@ func (w *writer) clearBelow(path string) {
 		return
 	}
 	s := w.s
-	var seen []past
-	contiguous := true
-	note := func(r *record) {
-		for _, p := range append([]past{{r.actor, r.seq}}, r.past()...) {
-			seen = mergePast(seen, p.actor, p.seq)
-			contiguous = contiguous && p.seq <= s.actors[p.actor].span.Base
-		}
-	}
-	var below []*record // one of each slot, by slot
-	for _, key := range sortedSlots(m) {
-		if !strings.HasPrefix(key[2:], path) {
-			continue
-		}
-		for _, r := range m.slots[key] {
-			note(r)
-		}
-		if slices.ContainsFunc(m.slots[key], (*record).counts) {
-			below = append(below, m.slots[key][0])
-		}
-	}
-	for _, c := range m.clears {
-		if strings.HasPrefix(c.path(), path) {
-			note(c)
-		}
-	}
+	below, seen := m.removable(path)
 	leaf := len(below) == 1 && below[0].path() == path
-	if leaf || !contiguous {
+	if leaf || !s.contiguous(seen) {
 		for _, r := range below {
 			w.tombstone(r.kind, r.path())
 		}
@@ -321,6 +300,39 @@ func (w *writer) clearBelow(path string) {
 		w.setPast(r, seen)
 		w.commit(r)
 	}
+}
+
+// removable returns what a removal of path is to name: one record of each slot with
+// content at and below it, and the dots of all that is or was there.
+func (m *many) removable(path string) (content []*record, seen []past) {
+	note := func(r *record) {
+		seen = mergePast(seen, r.actor, r.seq)
+		for _, p := range r.past() {
+			seen = mergePast(seen, p.actor, p.seq)
+		}
+	}
+	for _, key := range sortedSlots(m) {
+		if !strings.HasPrefix(key[2:], path) {
+			continue
+		}
+		for _, r := range m.slots[key] {
+			note(r)
+		}
+		if slices.ContainsFunc(m.slots[key], (*record).counts) {
+			content = append(content, m.slots[key][0])
+		}
+	}
+	for _, c := range m.clears {
+		if strings.HasPrefix(c.path(), path) {
+			note(c)
+		}
+	}
+	return content, seen
+}
+
+// contiguous reports whether every dot up to those seen was seen here.
+func (s *Store) contiguous(seen []past) bool {
+	return !slices.ContainsFunc(seen, func(p past) bool { return p.seq > s.actors[p.actor].span.Base })
 }
 
 func sortedSlots(m *many) []string {

@@ -40,12 +40,17 @@ func (s *Store) journal(winner, loser *record) {
 	}
 	s.conflictBytes += s.conflicts[s.journaled%size].bytes()
 	s.journaled++
-	for s.conflictBytes > maxConflictBytes && s.journaled-s.dropped > 1 {
+	most := maxConflictBytes
+	if s.maxBytes > 0 {
+		most = min(most, s.maxBytes/16)
+	}
+	for s.conflictBytes > most && s.journaled-s.dropped > 1 {
 		s.dropConflict()
 	}
 }
 
-// maxConflictBytes bounds the values that the journal keeps from being freed.
+// maxConflictBytes bounds the values that the journal keeps from being freed, as does a
+// sixteenth of Config.MaxBytes.
 const maxConflictBytes = 16 << 20
 
 func (c *Conflict) bytes() int {

@@ -31,6 +31,7 @@ type Op struct {
 	Delta  int64    // Increment
 	Expiry uint64   // of what is written: Unix milliseconds, 0 for never
 	If     *Version // apply only if this is the key's version here; 0 is absent
+	Vital  bool     // a record of work in hand: it may add up to VitalBytes to a full store
 }
 
 // target is an Op's kind after rules, validated.

@@ -59,9 +59,13 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 }
 
 // truncate forgets the oldest eighth of the removals before they are stable, if
-// there are too many. A peer that missed one is repaired by its checksums.
+// there are too many or they take too much of a limit. A peer that missed one is repaired by its checksums.
 func (s *Store) truncate() {
-	if s.removes <= s.maxRemoves {
+	most := math.MaxInt // of their memory
+	if s.maxBytes > 0 {
+		most = s.maxBytes / 4
+	}
+	if s.removes <= s.maxRemoves && s.removed <= most {
 		return
 	}
 	var list []*record
@@ -75,7 +79,10 @@ func (s *Store) truncate() {
 	slices.SortFunc(list, func(a, b *record) int {
 		return cmp.Or(cmp.Compare(a.stamp, b.stamp), s.actors[a.actor].actor.Compare(s.actors[b.actor].actor), cmp.Compare(a.seq, b.seq))
 	})
-	for _, r := range list[:s.removes-s.maxRemoves+s.maxRemoves/8] {
+	for _, r := range list {
+		if s.removes <= s.maxRemoves-s.maxRemoves/8 && s.removed <= most-most/8 {
+			break
+		}
 		s.detach(r)
 		s.stats.Truncated++
 	}

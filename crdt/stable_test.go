@@ -109,7 +109,7 @@ func checkBooks(t testing.TB, s *Store) {
 	t.Helper()
 	var sums [256]uint64
 	var sum uint64
-	count, size, memory, removes, keys := 0, 0, 0, 0, 0
+	count, size, memory, removes, removed, keys := 0, 0, 0, 0, 0, 0
 	places := make(map[*many]*many) // anew
 	for _, st := range s.actors {
 		last := uint64(0)
@@ -126,6 +126,7 @@ func checkBooks(t testing.TB, s *Store) {
 			memory += r.memory()
 			if !r.counts() {
 				removes++
+				removed += r.memory()
 			}
 			if m := r.cell.many(); m != nil {
 				if places[m] == nil {
@@ -159,8 +160,8 @@ func checkBooks(t testing.TB, s *Store) {
 	for _, c := range s.conflicts {
 		memory += c.bytes()
 	}
-	if s.Memory() != memory {
-		t.Fatalf("books: memory %d, want %d", s.Memory(), memory)
+	if s.Memory() != memory || s.removed != removed {
+		t.Fatalf("books: memory %d, want %d; of removals %d, want %d", s.Memory(), memory, s.removed, removed)
 	}
 	if s.sum != sum || s.sums != sums || s.count != count || s.bytes != size || s.removes != removes || s.Len() != keys {
 		t.Fatalf("books: count %d want %d, bytes %d want %d, removes %d want %d, keys %d want %d, sums equal: %v",

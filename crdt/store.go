@@ -18,7 +18,7 @@ type Config struct {
 	Actor      clock.Actor // whose dots Apply mints
 	Rules      *Rules      // kinds by key; nil: none
 	Conflicts  int         // journal entries kept, 1,024 by default
-	MaxRemoves int         // removals kept until stable, 1 Mi by default; beyond, the oldest go early
+	MaxRemoves int         // removals kept until stable, 1 Mi by default, and a quarter of MaxBytes; beyond, the oldest go early
 	MaxBytes   int         // of Memory that local writes may fill, 0 for no limit; see FullError
 	Journal    bool        // keep what changed for Store.Journal to take
 }
@@ -45,6 +45,7 @@ type Store struct {
 	bytes   int
 	memory  int // see memory.go
 	removes int // live removals
+	removed int // the memory of those
 
 	expiries      expiryHeap
 	seen          map[*record][]past // concurrent losers pruned beside a live winner
@@ -204,6 +205,7 @@ func (s *Store) insert(r *record) {
 	}
 	if !r.counts() {
 		s.removes++
+		s.removed += r.memory()
 	}
 }
 
@@ -265,6 +267,7 @@ func (s *Store) remove(r *record) {
 	}
 	if !r.counts() {
 		s.removes--
+		s.removed -= r.memory()
 	}
 	if len(s.seen) > 0 {
 		delete(s.seen, r)

@@ -104,7 +104,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if p.Current != "" {
 		p.Detail += " (current version " + p.Current + ")"
 	}
-	if p.Code == "not-replicated" {
+	if p.Code == "not-replicated" || p.Code == "rotated" {
 		p.Detail += "; it is written here, and goes on spreading"
 	}
 	codes := map[int]int{
@@ -113,7 +113,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		http.StatusConflict: exitConflict, http.StatusPreconditionFailed: exitConflict,
 		http.StatusForbidden: exitNotAllowed, http.StatusUnauthorized: exitNotAllowed,
 		http.StatusGatewayTimeout: exitTimeout, http.StatusServiceUnavailable: exitUnhealthy,
-		http.StatusTooManyRequests: exitTimeout,
+		http.StatusTooManyRequests: exitTimeout, http.StatusInsufficientStorage: exitUnhealthy,
 	}
 	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), &refusal{p}}
 }

@@ -55,6 +55,7 @@ func describe(err error) Problem {
 		lacking  *api.ForbiddenError
 		limit    *api.LimitError
 		copies   *agent.ReplicationError
+		full     *crdt.FullError
 		large    *http.MaxBytesError
 		body     *bodyError
 	)
@@ -83,8 +84,12 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusConflict, "wrong-type"
 	case errors.As(err, &conflict):
 		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", conflict.Have.String()
+	case errors.As(err, &full):
+		p.Status, p.Code = http.StatusInsufficientStorage, "store-full"
 	case errors.As(err, &copies):
 		p.Status, p.Code = http.StatusGatewayTimeout, "not-replicated"
+	case errors.Is(err, agent.ErrRotated):
+		p.Status, p.Code = http.StatusGatewayTimeout, "rotated"
 	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
 		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
 	case errors.Is(err, agent.ErrClaimLost):

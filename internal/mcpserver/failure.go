@@ -85,6 +85,8 @@ var kinds = []struct {
 	{is(agent.ErrClosed, lockservice.ErrClosed), "closed", "the daemon is stopping; try again in a few seconds"},
 	{is(agent.ErrClaimLost), "claim-lost", "the claim has ended and someone else may have the task: drop the work, and call task_claim for another"},
 	{is(agent.ErrDraining), "draining", "the queue takes no more tasks; ask the operator to resume it, or use another queue"},
+	{of[*crdt.FullError], "store-full", "delete what is not needed any more, or store something shorter; the operator can raise --max-memory"},
+	{is(agent.ErrRotated), "rotated", "it is written here and goes on spreading; which peers have it is not known: a copy of the daemon runs, tell the operator"},
 	{is(agent.ErrQueueFull), "queue-full", "complete tasks first, then add more"},
 	{is(lockservice.ErrHeld, lockservice.ErrTimeout), "held", "another holds the lock: do other work and try again, or wait with wait_s; go on without it only if that does no harm"},
 	{is(lockservice.ErrNotHolder, lockservice.ErrLost), "not-holder", "the lease has ended: stop what it protected, and call lock_acquire again"},

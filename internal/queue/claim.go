@@ -124,7 +124,8 @@ func (x *Index) say(now time.Time, c *Claim, rec claimRecord, keep time.Duration
 	return op
 }
 
-// op makes the write of what a claim says.
+// op makes the write of what a claim says: a store that is full takes it all the same,
+// for work that is done makes room.
 func (x *Index) op(now time.Time, c *Claim, rec *claimRecord, keep time.Duration) crdt.Op {
 	rec.Worker = x.cfg.Self
 	value, err := rec.value()
@@ -132,7 +133,7 @@ func (x *Index) op(now time.Time, c *Claim, rec *claimRecord, keep time.Duration
 		rec.Error, rec.Result = err.Error(), crdt.Value{}
 		value, _ = rec.value()
 	}
-	op := crdt.Op{Verb: crdt.Put, Kind: crdt.Register, Key: ClaimKey(x.cfg.Name, c.ID, c.Token), Value: value}
+	op := crdt.Op{Verb: crdt.Put, Kind: crdt.Register, Key: ClaimKey(x.cfg.Name, c.ID, c.Token), Value: value, Vital: true}
 	if keep > 0 {
 		op.Expiry = uint64(now.Add(keep).UnixMilli())
 	}

@@ -76,6 +76,16 @@ func (x *Index) Written(now time.Time, end *Ending) {
 	x.judge(now, end.Claim.ID, end.Claim.Token, end.head)
 }
 
+// Unwritten takes that there was no room for what an ending says: the claim goes on, and
+// can still end otherwise. It returns false if its lease is over meanwhile.
+func (x *Index) Unwritten(end *Ending) bool {
+	if end.Claim.phase != finishing {
+		return false
+	}
+	end.Claim.phase = working
+	return true
+}
+
 // Conclude decides whether an ending is valid (Q3): acked says that a majority of
 // voters has it, and left how long the lease lasted when that was seen. Then others may
 // claim the item only by voters one of which knows, and bars it. The lease is to be
