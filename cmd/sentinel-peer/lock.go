@@ -107,6 +107,7 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 	if err != nil {
 		return notExecuted(err)
 	}
+	outliveReaders()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)

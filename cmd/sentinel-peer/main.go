@@ -13,7 +13,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	code := run(os.Args[1:])
+	stdout.end()
+	stderr.end()
+	os.Exit(code)
+}
 
 // The exit codes, for scripts.
 const (

@@ -30,6 +30,7 @@ It keeps no data. A daemon that restarts does not end it.`,
   claude mcp add claude-flow -- sentinel-peer mcp --http 127.0.0.1:7700`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			outliveReaders()
 			if err := settle(cmd, ""); err != nil {
 				return err
 			}

@@ -30,8 +30,9 @@ type output struct {
 	color    bool
 	visible  bool // what is no graphic character is escaped
 
-	mu  sync.Mutex
-	err error
+	mu      sync.Mutex
+	err     error
+	waiting *waiting // nil unless it outlives its readers
 }
 
 // standard is a stream. What is no terminal gets data as it is, and messages visible.

@@ -111,6 +111,8 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 
 func (d *daemon) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
+	outliveReaders()
+	stdout.outlive()
 	c, err := d.check()
 	if err != nil {
 		return usage(err)
@@ -165,6 +167,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		Tokens: access.tokens, Certificate: access.certificate, Hosts: d.serve.names(d.http), Limits: httpapi.Limits{Rate: d.serve.rate},
 	})
 	m.HTTP(server.Stats)
+	m.LogLost(stderr.lost)
 	notify("READY=1")
 	var announcing sync.WaitGroup
 	defer announcing.Wait()

@@ -82,6 +82,7 @@ func (w *work) run(ctx context.Context) (err error) {
 	if w.program, err = exec.LookPath(w.argv[0]); err != nil {
 		return notExecuted(err)
 	}
+	outliveReaders()
 	w.signals = make(chan os.Signal, 16)
 	signal.Notify(w.signals, forwarded...)
 	defer signal.Stop(w.signals)

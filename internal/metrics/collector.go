@@ -33,6 +33,12 @@ func (m *Metrics) ToolCalled(tool string, failed bool) {
 	m.tools.WithLabelValues(tool, map[bool]string{false: "ok", true: "error"}[failed]).Inc()
 }
 
+// LogLost adds the count of log lines that nobody read.
+func (m *Metrics) LogLost(lost func() uint64) {
+	m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sentinel_log_lines_lost_total",
+		Help: "Lines of the log that standard error did not take in time, or at all."}, func() float64 { return float64(lost()) }))
+}
+
 // New returns the metrics of a, of this version of the program, of Go and the process.
 func New(a *agent.Agent, version string) *Metrics {
 	r := prometheus.NewRegistry()

@@ -27,6 +27,7 @@ func TestWhatIsDeployedAsksForMetricsThatExist(t *testing.T) {
 	name := regexp.MustCompile(`sentinel_\w+`)
 	m := New(a, "v1")
 	m.HTTP(func() httpapi.Stats { return httpapi.Stats{} })
+	m.LogLost(func() uint64 { return 0 })
 	for _, row := range rows(t, m) {
 		served[name.FindString(row)] = true
 	}

@@ -70,6 +70,7 @@ func TestTheTableIsWhatIsServed(t *testing.T) {
 	}
 	m := New(a, "v1")
 	m.HTTP(func() httpapi.Stats { return httpapi.Stats{} })
+	m.LogLost(func() uint64 { return 0 })
 	want := strings.Join(rows(t, m), "")
 	if *update {
 		if err := os.WriteFile(file, slices.Concat(head, []byte(begin+want), []byte(end), tail), 0o644); err != nil {

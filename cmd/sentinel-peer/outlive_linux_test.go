@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nobodyReads returns the end of a pipe whose reader is gone, or stays and does not read
+// what fills it.
+func nobodyReads(t *testing.T, gone bool) *os.File {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	r, w := os.NewFile(uintptr(fds[0]), "reader"), os.NewFile(uintptr(fds[1]), "writer")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	if gone {
+		r.Close()
+	} else {
+		for err := error(nil); err == nil; {
+			_, err = unix.Write(fds[1], make([]byte, 4096))
+		}
+	}
+	if err := unix.SetNonblock(fds[1], false); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// unread are the ways in which nobody reads what a process says.
+func unread(t *testing.T, run func(t *testing.T, out *os.File, shell string)) {
+	for name, gone := range map[string]bool{"Gone": true, "Full": false} {
+		for signal, shell := range map[string]string{"": "", "SIGPIPEIgnored": `trap "" PIPE; `} {
+			t.Run(name+signal, func(t *testing.T) { run(t, nobodyReads(t, gone), shell) })
+		}
+	}
+}
+
+// ended waits for the end of a process.
+func ended(t *testing.T, cmd *exec.Cmd, code int) {
+	t.Helper()
+	late := time.AfterFunc(demoPatience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != code {
+		t.Errorf("%v: exit code %d, want %d", err, cmd.ProcessState.ExitCode(), code)
+	}
+}
+
+// A daemon serves and ends in order, whatever became of who reads its output.
+func TestADaemonOutlivesWhoReadsItsLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons")
+	}
+	self, err := exec.LookPath("sentinel-peer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unread(t, func(t *testing.T, out *os.File, shell string) {
+		addrs, err := freeAddrs(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-c", shell+`exec "$0" "$@"`, self, "agent", "--dev", "--log-level", "debug", "--bind", addrs[0], "--http", addrs[1])
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Process.Kill()
+		ctx, cancel := context.WithTimeout(t.Context(), demoPatience)
+		defer cancel()
+		c := client{addr: addrs[1], timeout: demoPatience}
+		ask := func() error { return c.do(ctx, "GET", "/readyz", nil, nil, nil, nil) }
+		if err := until(ctx, "ready", ask); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 * maxWaiting { // a line each
+			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			if err := ask(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := until(ctx, "lines are lost", func() error { return lossTold(ctx, addrs[1]) }); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		ended(t, cmd, 0)
+	})
+}
+
+// lossTold asks for the metric.
+func lossTold(ctx context.Context, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	var text strings.Builder
+	if err := res.Write(&text); err != nil {
+		return err
+	}
+	if !strings.Contains(text.String(), "\nsentinel_log_lines_lost_total ") || strings.Contains(text.String(), "\nsentinel_log_lost_total 0\n") {
+		return errors.New("no line was lost")
+	}
+	return nil
+}
+
+// Who holds a lock ends its command when the lock is lost, though nobody hears of it.
+func TestALockOutlivesWhoReadsItsMessages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons")
+	}
+	unread(t, func(t *testing.T, out *os.File, shell string) {
+		p := newDaemon(t)
+		line := p.command("")
+		cmd := exec.Command("sh", "-c", shell+`exec "$0" lock k --ttl 500ms -- sh -c 'echo held; exec sleep 100'`, p.self)
+		cmd.Env, cmd.Stderr = line.Env, out
+		lines, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Process.Kill()
+		if got := (&bufferedLines{r: lines}).next(); strings.TrimSpace(got) != "held" {
+			t.Fatalf("%q", got)
+		}
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		ended(t, cmd, exitLost)
+	})
+}
