@@ -31,6 +31,7 @@ const (
 	maxRequests = 64 // under way at once; the next is read when one ends
 	requestTime = time.Minute
 	promptly    = 5 * time.Second // for what a daemon does at once, and others wait for
+	lastAnswers = 2 * time.Second // for what is under way when the client's input ends
 	farewell    = 2 * time.Second
 	retryAfter  = 250 * time.Millisecond
 )
@@ -48,7 +49,8 @@ type bridge struct {
 }
 
 // Run forwards lines of r until it ends or ctx does. What is under way when r ends is
-// still answered. Nothing but messages is written to w.
+// still answered if that takes two seconds at most; then the daemon is told that nobody
+// waits for it. Nothing but messages is written to w.
 func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
@@ -56,11 +58,16 @@ func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	b := &bridge{cfg: cfg, w: w, gone: gone, hangUp: streaming}
 	err := b.read(ctx, r)
 	b.calls.Wait()
+	if context.Cause(ctx) == errInputEnded {
+		err = nil
+	}
 	hangUp()
 	b.streams.Wait()
 	b.leave(context.WithoutCancel(ctx))
 	return err
 }
+
+var errInputEnded = errors.New("the input has ended")
 
 // read takes lines until there are no more.
 func (b *bridge) read(ctx context.Context, r io.Reader) error {
@@ -72,7 +79,10 @@ func (b *bridge) read(ctx context.Context, r io.Reader) error {
 	go func() { // ends with r: a read cannot be broken off
 		for in, ok := bufio.NewReader(r), true; ok; {
 			line, err := readLine(in)
-			ok = err == nil || err == errLong
+			if ok = err == nil || err == errLong; !ok {
+				end := time.AfterFunc(lastAnswers, func() { b.gone(errInputEnded) })
+				context.AfterFunc(ctx, func() { end.Stop() })
+			}
 			select {
 			case lines <- result{line, err}:
 			case <-ctx.Done():
@@ -164,25 +174,24 @@ func (b *bridge) answer(ctx context.Context, m *message) {
 	}
 }
 
-// forward sends m, once more in a new session if the daemon has forgotten the old one.
+// forward sends m, once more if its session has just ended: the daemon makes it anew.
 func (b *bridge) forward(ctx context.Context, m *message) error {
 	for again := false; ; again = true {
-		id, _, _ := b.session.current()
 		res, body, err := b.post(ctx, m, true)
 		if err != nil {
 			return err
 		}
 		switch {
-		case res.StatusCode == http.StatusNotFound && id != "" && !m.sessionless() && !again:
-			if err := b.renew(ctx, id); err != nil {
-				return err
-			}
+		case res.StatusCode == http.StatusNotFound && !m.sessionless() && !again:
 			continue
 		case res.StatusCode >= 300 && !json.Valid(body) || isProblem(res):
 			return &refused{res.StatusCode, body}
 		}
+		if m.Method == "notifications/initialized" || m.Method == "resources/subscribe" {
+			b.open(ctx)
+		}
 		if len(body) > 0 && m.request() {
-			b.note(ctx, m, body)
+			b.note(m, body)
 			b.write(body)
 		}
 		return nil
@@ -194,24 +203,30 @@ func isProblem(res *http.Response) bool {
 }
 
 // note keeps the subscriptions the daemon agreed to.
-func (b *bridge) note(ctx context.Context, m *message, body []byte) {
+func (b *bridge) note(m *message, body []byte) {
 	on := m.Method == "resources/subscribe"
 	if !on && m.Method != "resources/unsubscribe" {
 		return
 	}
 	var answer struct{ Error json.RawMessage }
-	if json.Unmarshal(body, &answer) != nil || answer.Error != nil {
+	if json.Unmarshal(body, &answer) == nil && answer.Error == nil {
+		b.session.subscribed(m.Params.URI, on)
+	}
+}
+
+// open opens the stream of what the daemon tells by itself, from which it knows that its
+// client is there. It returns when the stream is, or cannot be, open.
+func (b *bridge) open(ctx context.Context) {
+	if !b.session.listen() {
 		return
 	}
-	if b.session.subscribed(m.Params.URI, on) {
-		open := make(chan struct{})
-		b.streams.Go(func() { b.listen(b.hangUp, sync.OnceFunc(func() { close(open) })) })
-		ctx, cancel := context.WithTimeout(ctx, promptly)
-		defer cancel()
-		select { // else the first update has nowhere to go
-		case <-open:
-		case <-ctx.Done():
-		}
+	ctx, cancel := context.WithTimeout(ctx, promptly)
+	defer cancel()
+	opened := make(chan struct{})
+	b.streams.Go(func() { b.listen(b.hangUp, sync.OnceFunc(func() { close(opened) })) })
+	select { // else the first update has nowhere to go
+	case <-opened:
+	case <-ctx.Done():
 	}
 }
 
@@ -255,38 +270,12 @@ func (b *bridge) relay(r io.Reader) error {
 	}
 }
 
-// listen relays what the daemon tells by itself in the session, in every new one. opened
-// is called when the first stream is, or cannot be.
+// listen relays what the daemon tells by itself in the session, and opens another stream
+// when one breaks. opened is called when the first one is, or cannot be.
 func (b *bridge) listen(ctx context.Context, opened func()) {
 	defer opened()
 	for again := false; ctx.Err() == nil; again = true {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.cfg.URL, nil)
-		if err != nil {
-			return
-		}
-		req.Header.Set("Accept", "text/event-stream")
-		id := b.session.header(req.Header)
-		res, err := b.cfg.Send(req)
-		if err == nil {
-			switch res.StatusCode {
-			case http.StatusOK:
-				if again {
-					b.missed()
-				}
-				opened()
-				err = cmp.Or(b.relay(res.Body), io.ErrUnexpectedEOF)
-			case http.StatusNotFound:
-				within, cancel := context.WithTimeout(ctx, requestTime)
-				err = b.renew(within, id)
-				cancel()
-			default:
-				err = errors.New(res.Status)
-			}
-			_ = res.Body.Close() // it was read, or is of no use
-		}
-		if err == nil {
-			continue
-		}
+		err := b.stream(ctx, again, opened)
 		opened()
 		if pause(ctx, retryAfter) {
 			b.cfg.Logger.Debug("the stream of updates is interrupted", "err", err)
@@ -294,13 +283,48 @@ func (b *bridge) listen(ctx context.Context, opened func()) {
 	}
 }
 
-// missed tells the client that what it subscribed to may have changed while there was
-// no stream.
-func (b *bridge) missed() {
-	_, _, uris := b.session.current()
-	for _, uri := range uris {
+func (b *bridge) stream(ctx context.Context, again bool, opened func()) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.cfg.URL, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	b.session.header(req.Header)
+	res, err := b.cfg.Send(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return errors.New(res.Status)
+	}
+	if again {
+		if err := b.resubscribe(ctx); err != nil {
+			return err
+		}
+	}
+	opened()
+	return cmp.Or(b.relay(res.Body), io.ErrUnexpectedEOF)
+}
+
+// resubscribe makes the subscriptions again, which a daemon that has restarted does not
+// know, and tells the client that what it subscribed to may have changed meanwhile.
+func (b *bridge) resubscribe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	for i, uri := range b.session.subscriptions() {
+		m := message{Method: "resources/subscribe", line: encode(map[string]any{"jsonrpc": "2.0", "id": fmt.Sprintf("bridge-%d", i),
+			"method": "resources/subscribe", "params": map[string]any{"uri": uri}})}
+		res, body, err := b.post(ctx, &m, true)
+		if err != nil {
+			return err
+		}
+		if res.StatusCode >= 300 {
+			return &refused{res.StatusCode, body}
+		}
 		b.write(updated(uri))
 	}
+	return nil
 }
 
 // leave ends the daemon's session.

@@ -150,8 +150,8 @@ func TestRawConversation(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	defer stop()
 	c := begin(t, addr)
-	c.send(`{"jsonrpc":"2.0","id":9,"method":"tools/list"}`)
-	c.gets(`"id":9`, `"error"`) // too early
+	c.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
+	c.gets(`"id":9`, `"result":{}`) // before it greets
 	c.greet()
 	c.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
 	c.gets(`"id":1`, `"result":{}`)
@@ -184,7 +184,8 @@ func TestRawConversation(t *testing.T) {
 	c.end()
 }
 
-// The input may end before the answers are there.
+// The input may end before the answers are there. Those that take long do not come: who
+// waits for a lock is gone, and does not get it.
 func TestAnswersCameThoughTheInputEnded(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	defer stop()
@@ -194,6 +195,27 @@ func TestAnswersCameThoughTheInputEnded(t *testing.T) {
 	_ = c.in.Close()
 	c.gets(`"id":1`, `\"events\": []`)
 	c.end()
+}
+
+func TestWhoEndsTheInputWaitsForNothing(t *testing.T) {
+	addr, stop := daemon(t, "127.0.0.1:0")
+	defer stop()
+	acquire := func(c *talk, wait string) {
+		c.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"lock_acquire","arguments":{"name":"l","wait_s":` + wait + `}}}`)
+	}
+	first, second, third := begin(t, addr), begin(t, addr), begin(t, addr)
+	for _, c := range []*talk{first, second, third} {
+		c.greet()
+	}
+	acquire(first, "0")
+	first.gets(`\"acquired\": true`)
+	acquire(second, "25")
+	second.end() // and does not wait until its call does
+	second.gets(`"id":1`, `the bridge ends`)
+	first.end() // which gives back its lock
+	acquire(third, "25")
+	third.gets(`\"acquired\": true`)
+	third.end()
 }
 
 func TestADaemonThatRestarts(t *testing.T) {
@@ -222,6 +244,7 @@ func TestADaemonThatRestarts(t *testing.T) {
 	_, stop = daemon(t, addr)
 	defer stop()
 	c.gets(`notifications/resources/updated`, uri) // all that was known is void
+	c.gets(`notifications/resources/list_changed`)
 	c.send(usage(5, `{"action":"store","key":"k","value":2}`))
 	seen := map[bool]bool{}
 	for range 2 {

@@ -2,10 +2,13 @@
 // streamable HTTP: each line that comes in is posted to the daemon, and each message it
 // answers is a line that goes out. It knows nothing of tools.
 //
-// What it keeps is what makes the daemon's session: its id, the client's greeting and
-// the resources it subscribed to. When the daemon restarts the bridge greets it again
-// with those, and tells the client that the resources may have changed. Meanwhile each
-// request is answered by an error that says so.
+// What it keeps is the id of the daemon's session and the resources the client subscribed
+// to. A daemon that restarts makes the session anew; the bridge subscribes again, and
+// tells the client that the resources may have changed. Meanwhile each request is
+// answered by an error that says so.
+//
+// It keeps the session's stream open from the greeting on: when it is killed, the daemon
+// sees that its client is gone. Calls under way end soon after the client's input does.
 //
 // A line that is no message is answered by an error and ends nothing.
 package mcpbridge

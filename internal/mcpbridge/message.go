@@ -24,7 +24,6 @@ type message struct {
 const (
 	codeParse       = -32700
 	codeInvalid     = -32600
-	codeNoMethod    = -32601
 	codeUnavailable = -32000
 )
 

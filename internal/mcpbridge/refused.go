@@ -29,18 +29,16 @@ func (b *bridge) refuse(m *message, err error) {
 	b.cfg.Logger.Warn("a request failed", "method", m.Method, "err", err)
 	no, ok := errors.AsType[*refused](err)
 	switch {
-	case ok && strings.HasPrefix(string(no.body), "JSON RPC not handled"):
-		b.write(m.failed(codeNoMethod, "method not found: "+m.Method))
 	case ok && (no.status == http.StatusUnauthorized || no.status == http.StatusForbidden):
 		b.write(m.unavailable("unauthorized", no.Error(), "the bridge needs a token that the daemon knows: see --token-file"))
 	case ok && no.status == http.StatusServiceUnavailable || ok && no.status == http.StatusTooManyRequests:
 		b.write(m.unavailable("busy", no.Error(), "try again in a few seconds"))
 	case ok:
 		b.write(m.failed(codeInvalid, no.Error()))
-	case errors.Is(err, errNoSession):
-		b.write(m.failed(codeInvalid, err.Error()))
 	case unstarted(err):
 		b.write(m.unavailable("unreachable", "no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent'; this session goes on when it is there, so try again"))
+	case errors.Is(err, errInputEnded), errors.Is(err, context.Canceled):
+		b.write(m.unavailable("closed", "the bridge ends, and the call was given up", "it may have been done: look before you try again"))
 	case errors.Is(err, context.DeadlineExceeded):
 		b.write(m.unavailable("timeout", "the daemon did not answer in time", "it may have done it: look before you try again"))
 	default:

@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,7 +160,9 @@ func TestRawHTTP(t *testing.T) {
 	}{
 		{`{broken`, "malformed", 400, nil},
 		{``, "non-empty", 400, nil},
-		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "not found", 404, []string{"Mcp-Session-Id", "made-up"}},
+		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "visible", 400, []string{"Mcp-Session-Id", "made up"}},
+		{`{"jsonrpc":"2.0","id":[],"method":"ping"}`, "an id is", 400, nil},
+		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "none of", 400, []string{"Mcp-Protocol-Version", "2020-01-01"}},
 		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "", 415, []string{"Content-Type", "text/plain"}},
 		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, "", 200, nil}, // an error of the protocol
 		{strings.Repeat(" ", maxBody+1), "exceeds", 413, nil},
@@ -170,8 +173,8 @@ func TestRawHTTP(t *testing.T) {
 			t.Errorf("%.60s %v: %d %.200s", c.body, c.header, res.StatusCode, text)
 		}
 	}
-	for range x.server.mcp.Sessions() {
-		t.Error("a session is left of a client that did not initialize")
+	if n := len(x.server.sessions.all()); n > 0 {
+		t.Errorf("%d sessions are left of a client that did not initialize", n)
 	}
 }
 
@@ -206,14 +209,44 @@ func TestCloseEndsStreamsAndWaits(t *testing.T) {
 	}
 }
 
+// Neither a token nor an address shuts the others out.
 func TestSessionsAreBounded(t *testing.T) {
 	x := serve(t, nil)
 	x.server.most = 20
 	const greeting = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`
-	for i := range x.server.most + 1 {
-		res, text := x.post(greeting)
-		if full := i == x.server.most; full != (res.StatusCode == http.StatusServiceUnavailable) {
-			t.Fatalf("session %d: %d %s", i+1, res.StatusCode, text)
+	begin := func(token, address string) int {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/mcp", strings.NewReader(greeting))
+		r.Header.Set("Content-Type", mediaJSON)
+		r.RemoteAddr = address + ":1"
+		if token != "" {
+			r = r.WithContext(api.WithGrant(r.Context(), &api.Grant{Name: token}))
 		}
+		x.server.ServeHTTP(w, r)
+		return w.Code
+	}
+	for _, step := range []struct {
+		token, address string
+		fit            int // sessions
+		then           int
+	}{
+		{"a", "10.0.0.1", 5, http.StatusTooManyRequests},
+		{"a", "10.0.0.2", 0, http.StatusTooManyRequests},
+		{"", "10.0.0.1", 5, http.StatusTooManyRequests},
+		{"b", "10.0.0.2", 5, http.StatusTooManyRequests},
+		{"c", "10.0.0.3", 5, http.StatusServiceUnavailable},
+	} {
+		for range step.fit {
+			if got := begin(step.token, step.address); got != http.StatusOK {
+				t.Fatalf("%v: %d", step, got)
+			}
+		}
+		if got := begin(step.token, step.address); got != step.then {
+			t.Errorf("%v: at last %d", step, got)
+		}
+	}
+	x.server.sessions.all()[0].end()
+	if got := begin("d", "10.0.0.4"); got != http.StatusOK {
+		t.Errorf("after one ended: %d", got)
 	}
 }

@@ -29,6 +29,7 @@ type call struct {
 	s      *Server
 	ctx    context.Context // carries the grant
 	grant  *api.Grant
+	from   *caller
 	writer author
 	action string // as it is called in the answer
 }
@@ -62,6 +63,7 @@ func (s *Server) handler(t *tool) mcp.ToolHandler {
 		ctx, done := s.until(ctx)
 		defer done()
 		c := &call{args: parse(req.Params.Arguments, t.known()), s: s, ctx: ctx, grant: api.GrantOf(ctx)}
+		c.from, _ = ctx.Value(callerKey{}).(*caller) // each message has one
 		c.writer = authorOf(req, c.grant)
 		cancel := c.within(maxWait)
 		defer cancel()

@@ -58,8 +58,10 @@ func taskClaim(c *call) (fields, error) {
 	h := &hold{queue: queue, id: x.ID, lease: x.Lease, token: x.Token, last: last}
 	request, body := api.Request{Queue: queue, ID: x.ID}, map[string]any{"lease": x.Lease, "token": x.Token}
 	again := c.later("work_extend", request, body)
-	if err := c.s.hold(claim, h, ttl, again, func(context.Context) error { return nil }); err != nil {
-		return nil, err
+	lost := map[string]any{"lease": x.Lease, "token": x.Token, "error": "its agent is gone, or was silent for too long", "retry": "0s"}
+	giveUp := c.later("work_fail", request, lost)
+	if err := c.s.hold(c.from, claim, h, ttl, again, giveUp); err != nil {
+		return nil, errors.Join(err, giveUp(c.ctx))
 	}
 	out := fields{"queue", queue, "claimed", true, "task", x.ID}
 	if value := shown(x.Value); printed(value, 1) <= budget {
@@ -85,7 +87,7 @@ func taskComplete(c *call) (fields, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	h, ok := c.s.holds.find(claim)
+	h, ok := c.s.holds.find(claim, c.from)
 	if !ok || h.queue == "" {
 		return nil, agent.ErrClaimLost
 	}
@@ -120,7 +122,7 @@ func taskProgress(c *call) (fields, error) {
 	}
 	out := fields{"task", id}
 	if claim := c.text("claim"); claim != "" {
-		h, ok := c.s.holds.find(claim)
+		h, ok := c.s.holds.find(claim, c.from)
 		if !ok {
 			return nil, agent.ErrClaimLost
 		}
@@ -162,7 +164,7 @@ func lockAcquire(c *call) (fields, error) {
 	ttl := time.Duration(l.Remaining)
 	request, body := api.Request{Key: name}, map[string]any{"lease": l.Lease}
 	release := c.later("lock_release", request, body)
-	if err := c.s.hold(l.Lease, &hold{id: name, last: last}, ttl, c.later("lock_renew", request, body), release); err != nil {
+	if err := c.s.hold(c.from, l.Lease, &hold{id: name, last: last}, ttl, c.later("lock_renew", request, body), release); err != nil {
 		return nil, errors.Join(err, release(c.ctx))
 	}
 	return fields{"name", name, "acquired", true, "lease", l.Lease, "token", l.Token, "shared", l.Shared, "hold_s", last.Seconds(), "guarantee", l.Guarantee}, nil
@@ -172,7 +174,7 @@ func (c *call) renewLock(name, lease string) (fields, error) {
 	if err := c.grant.Check(api.Right{Verb: api.Lock, Key: name}); err != nil {
 		return nil, err
 	}
-	h, ok := c.s.holds.find(lease)
+	h, ok := c.s.holds.find(lease, c.from)
 	if !ok || h.queue != "" || h.id != name {
 		return nil, &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
 	}
@@ -188,7 +190,7 @@ func lockRelease(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h, ok := c.s.holds.find(lease); ok {
+	if h, ok := c.s.holds.find(lease, c.from); ok {
 		c.s.holds.drop(lease, h)
 	}
 	return fields{"name", name, "released", true}, nil

@@ -10,13 +10,15 @@ import (
 )
 
 // Agents think for minutes and leases last for seconds, so that a daemon that dies
-// frees them soon. A hold renews one lease of an agent for as long as it asked for.
+// frees them soon. A hold renews one lease of an agent for as long as it asked for. It
+// ends with the session and the token of who gave the last sign of life, but not with
+// the daemon: then the lease lasts as long as it does.
 type hold struct {
 	queue, id string // of a claim; a lock has its name as id
 	lease     string // of a claim, at its peer
 	token     uint64
 	last      time.Duration      // how long from each sign of life
-	touched   chan struct{}      // a sign of life
+	touched   chan *caller       // who gave a sign of life
 	stop      context.CancelFunc // the lease was given back
 }
 
@@ -30,8 +32,8 @@ type holds struct {
 // maxHolds bounds the leases held for agents.
 const maxHolds = 10_000
 
-// hold renews a lease that lasts for ttl until its time has come, then ends it.
-func (s *Server) hold(id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
+// hold renews a lease of a caller that lasts for ttl until its time has come, then ends it.
+func (s *Server) hold(from *caller, id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
 	s.holds.mu.Lock()
 	if len(s.holds.by) >= maxHolds {
 		s.holds.mu.Unlock()
@@ -42,13 +44,13 @@ func (s *Server) hold(id string, h *hold, ttl time.Duration, renew, end func(con
 		return errStopping
 	}
 	ctx, stop := context.WithCancel(s.closing)
-	h.touched, h.stop = make(chan struct{}, 1), stop
+	h.touched, h.stop = make(chan *caller, 1), stop
 	s.holds.by[id] = h
 	s.holds.mu.Unlock()
 	go func() {
 		defer s.running.Done()
 		defer s.holds.drop(id, h)
-		if s.keep(ctx, h, max(ttl/3, 50*time.Millisecond), renew) {
+		if keep(ctx, from, h, max(ttl/3, 50*time.Millisecond), renew) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
 			_ = end(ctx) // it runs out by itself if this fails
@@ -57,16 +59,17 @@ func (s *Server) hold(id string, h *hold, ttl time.Duration, renew, end func(con
 	return nil
 }
 
-// keep renews until the hold has lasted long enough, true, or the lease was lost or given
-// back.
-func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew func(context.Context) error) bool {
+// keep renews until the hold has lasted long enough or its session or token has ended,
+// true, or the lease was lost or given back.
+func keep(ctx context.Context, from *caller, h *hold, every time.Duration, renew func(context.Context) error) bool {
 	end := time.NewTimer(h.last)
 	defer end.Stop()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		gone, withdrawn := from.ends()
 		select {
-		case <-h.touched:
+		case from = <-h.touched:
 			end.Reset(h.last)
 		case <-tick.C:
 			within, cancel := context.WithTimeout(ctx, callTimeout)
@@ -77,6 +80,10 @@ func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew f
 			}
 		case <-end.C:
 			return true
+		case <-gone:
+			return ctx.Err() == nil // else the daemon stops, not its client
+		case <-withdrawn:
+			return true
 		case <-ctx.Done():
 			return false
 		}
@@ -84,15 +91,16 @@ func (s *Server) keep(ctx context.Context, h *hold, every time.Duration, renew f
 }
 
 // find returns the hold of that id, and notes that its agent is alive.
-func (t *holds) find(id string) (*hold, bool) {
+func (t *holds) find(id string, from *caller) (*hold, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h, ok := t.by[id]
 	if ok {
 		select {
-		case h.touched <- struct{}{}:
+		case <-h.touched: // the newer one counts
 		default:
 		}
+		h.touched <- from
 	}
 	return h, ok
 }

@@ -28,13 +28,7 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-const (
-	maxSessions    = 2000
-	sessionTimeout = 30 * time.Minute // without a request
-	maxBody        = 6*wire.MaxValueBytes + 1<<16
-	// stateless is the first version of the protocol that has no sessions.
-	stateless = "2026-07-28"
-)
+const maxBody = 6*wire.MaxValueBytes + 1<<16
 
 // Server serves MCP for one peer. It is an http.Handler for one path, that stands behind
 // the checks of internal/httpapi: of hosts, origins and tokens. The grant of each caller
@@ -42,13 +36,14 @@ const (
 type Server struct {
 	cfg   Config
 	mcp   *mcp.Server
-	http  http.Handler // with sessions
-	plain http.Handler // without
+	plain http.Handler // of the protocol without sessions
 	reads reads
 	holds holds
 	feeds feeds
 
-	most int // sessions
+	sessions sessions
+	most     int           // of them
+	grace    time.Duration // sessionGrace
 
 	mu      sync.Mutex // orders Add and closing
 	closing context.Context
@@ -60,14 +55,15 @@ type Server struct {
 // New returns a server. Close it before its agent.
 func New(cfg Config) *Server {
 	closing, stop := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, most: maxSessions, closing: closing, close: stop, reads: reads{by: map[string]uint64{}}}
+	s := &Server{cfg: cfg, most: maxSessions, grace: sessionGrace, closing: closing, close: stop, reads: reads{by: map[string]uint64{}}}
 	s.holds.by = map[string]*hold{}
+	s.sessions.by, s.sessions.ofToken, s.sessions.ofAddress = map[string]*session{}, map[string]int{}, map[string]int{}
 	s.feeds.by, s.feeds.subs = map[string]*feed{}, map[*mcp.ServerSession]map[string]bool{}
 	quiet := slog.New(demoted{cfg.Logger.Handler()})
 	s.mcp = mcp.NewServer(&mcp.Implementation{Name: "sentinel-peer", Title: "sentinel-peer shared memory", Version: cfg.Version}, &mcp.ServerOptions{
 		Instructions:       instructions,
 		Logger:             quiet,
-		Capabilities:       &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{Subscribe: true}},
+		Capabilities:       &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{Subscribe: true, ListChanged: true}},
 		SubscribeHandler:   s.subscribe,
 		UnsubscribeHandler: s.unsubscribe,
 	})
@@ -78,13 +74,9 @@ func New(cfg Config) *Server {
 		s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema, Annotations: t.annotations()}, s.handler(&t))
 	}
 	s.addResources()
-	s.mcp.AddReceivingMiddleware(s.granted)
-	serving := func(*http.Request) *mcp.Server { return s.mcp }
-	s.http = mcp.NewStreamableHTTPHandler(serving, &mcp.StreamableHTTPOptions{
-		JSONResponse: true, Logger: quiet, SessionTimeout: sessionTimeout, MaxRequestBodyBytes: maxBody, DisableLocalhostProtection: true,
-	})
-	s.plain = mcp.NewStreamableHTTPHandler(serving, &mcp.StreamableHTTPOptions{
-		Stateless: true, JSONResponse: true, Logger: quiet, MaxRequestBodyBytes: maxBody, DisableLocalhostProtection: true, PropagateRequestCancellation: true,
+	s.mcp.AddReceivingMiddleware(s.called)
+	s.plain = mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s.mcp }, &mcp.StreamableHTTPOptions{
+		Stateless: true, JSONResponse: true, Logger: quiet, MaxRequestBodyBytes: -1, DisableLocalhostProtection: true, PropagateRequestCancellation: true,
 	})
 	return s
 }
@@ -92,40 +84,6 @@ func New(cfg Config) *Server {
 const instructions = `Shared memory of a fleet of agents. What you store here, agents on every machine of the fleet read within moments.
 Use memory_usage to store and retrieve, memory_search to find, memory_watch to wait for what others write.
 Two writers of one key: the later one wins, unless you pass if_version. What only one agent may do at a time needs lock_acquire; work to be shared out goes through task_add and task_claim.`
-
-// ServeHTTP serves the streamable HTTP transport of MCP.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.begin(&s.running) {
-		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	over := sync.OnceFunc(s.running.Done)
-	defer over()
-	w = &prompt{ResponseWriter: w, out: http.NewResponseController(w)}
-	next := s.http
-	if r.Header.Get("Mcp-Protocol-Version") >= stateless {
-		next = s.plain
-	} else if r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" && s.sessions() >= s.most {
-		http.Error(w, "too many sessions; end some, or wait until idle ones have run out", http.StatusServiceUnavailable)
-		return
-	}
-	// The SDK hands a call what the verifier of its request's token returned, and no
-	// other part of the request's context.
-	ctx := r.Context()
-	if r.Method == http.MethodGet {
-		over() // it ends with its session
-	}
-	if r.Header.Get("Mcp-Method") == "subscriptions/listen" { // ends with its request only
-		over()
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(s.closing, cancel)()
-	}
-	r = r.Clone(ctx)
-	r.Header.Set("Authorization", "Bearer verified")
-	auth.RequireBearerToken(verified, &auth.RequireBearerTokenOptions{AllowMissingExpiration: true})(next).ServeHTTP(w, r)
-}
 
 // begin adds something that Close waits for, unless it has begun to.
 func (s *Server) begin(what *sync.WaitGroup) bool {
@@ -138,31 +96,43 @@ func (s *Server) begin(what *sync.WaitGroup) bool {
 	return true
 }
 
-func (s *Server) sessions() (n int) {
-	for range s.mcp.Sessions() {
-		n++
-	}
-	return n
+// caller is who sent a message.
+type caller struct {
+	grant   *api.Grant
+	ctx     context.Context // ends when nobody waits for the answer any more
+	session *session        // nil: none
 }
 
-// verified passes on the grant that the server before us gave. A session belongs to the
-// token that began it.
-func verified(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
-	grant := api.GrantOf(ctx)
-	info := &auth.TokenInfo{Extra: map[string]any{"grant": grant}}
-	if grant != nil {
-		info.UserID = grant.Name
+// ends returns what closes when the session of the caller has ended, and when its token
+// is withdrawn; nil where there is none.
+func (c *caller) ends() (session, token <-chan struct{}) {
+	if c.session != nil && c.session.id != "" {
+		session = c.session.ended
 	}
-	return info, nil
+	if c.grant != nil {
+		token = c.grant.Withdrawn
+	}
+	return session, token
 }
 
-// granted gives each message the grant of its own HTTP request. A panic is its answer.
-func (s *Server) granted(next mcp.MethodHandler) mcp.MethodHandler {
+// info is how the SDK hands a caller on.
+func (c *caller) info() *auth.TokenInfo {
+	return &auth.TokenInfo{Extra: map[string]any{"caller": c}}
+}
+
+type callerKey struct{}
+
+// called gives each message the grant of its own HTTP request, and ends with it. A panic
+// is its answer.
+func (s *Server) called(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (_ mcp.Result, err error) {
 		defer s.recovered(method, &err)
 		if extra := req.GetExtra(); extra != nil && extra.TokenInfo != nil {
-			if grant, ok := extra.TokenInfo.Extra["grant"].(*api.Grant); ok {
-				return next(api.WithGrant(ctx, grant), method, req)
+			if from, ok := extra.TokenInfo.Extra["caller"].(*caller); ok {
+				ctx, cancel := context.WithCancel(context.WithValue(api.WithGrant(ctx, from.grant), callerKey{}, from))
+				defer cancel()
+				defer context.AfterFunc(from.ctx, cancel)()
+				return next(ctx, method, req)
 			}
 		}
 		return nil, errors.New("the request carries no grant")
@@ -180,8 +150,8 @@ func (s *Server) Close(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		s.running.Wait()
-		for session := range s.mcp.Sessions() {
-			_ = session.Close() // its client is gone if this fails
+		for _, x := range s.sessions.all() {
+			x.end()
 		}
 		s.streams.Wait()
 	}()

@@ -273,7 +273,7 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	if left > api.Duration(30*time.Second) {
 		t.Fatalf("the lease lasts %v; this test waits for it", left)
 	}
-	h, _ := x.server.holds.find(lease)
+	h, _ := x.server.holds.find(lease, &caller{})
 	renewed := make(chan struct{})
 	go func() { // by looking at the lease: it gets longer again
 		defer close(renewed)
@@ -512,7 +512,7 @@ func FuzzArguments(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond) // waits are no matter here
 		defer cancel()
-		c := &call{args: parse(raw, tools[i].known()), s: s, ctx: ctx, writer: author{Client: "fuzz"}}
+		c := &call{args: parse(raw, tools[i].known()), s: s, ctx: ctx, from: &caller{}, writer: author{Client: "fuzz"}}
 		var out fields
 		err := c.fault
 		if err == nil {
