@@ -188,7 +188,7 @@ func TestABatchIsAllOrNothing(t *testing.T) {
 	ctx := t.Context()
 	err := a.Batch().Put("a", 1).Increment("n", 2).Add("s", "x").Put("bad/", 1).Commit(ctx)
 	var key *crdt.KeyError
-	if !errors.As(err, &key) || !strings.Contains(err.Error(), "operation 4") {
+	if !errors.As(err, &key) || !strings.Contains(err.Error(), "operations[3]") {
 		t.Errorf("got %v", err)
 	}
 	if keys, _ := a.Keys("**"); len(keys) != 0 {

@@ -33,7 +33,7 @@ func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 		b.how.reports = append(b.how.reports, how.reports...)
 	}
 	if err != nil {
-		b.faults = append(b.faults, fmt.Errorf("operation %d, %q: %w", len(b.ops)+1, op.Key, err))
+		b.faults = append(b.faults, &crdt.OpError{Index: len(b.ops), Err: fmt.Errorf("%q: %w", op.Key, err)})
 	}
 	b.ops = append(b.ops, op)
 	return b
@@ -75,7 +75,7 @@ func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
 	for _, x := range values {
 		v, err := crdt.ValueOf(x)
 		if err != nil {
-			b.faults = append(b.faults, fmt.Errorf("operation %d, %q: %w", len(b.ops)+1, key, err))
+			b.faults = append(b.faults, &crdt.OpError{Index: len(b.ops), Err: fmt.Errorf("%q: %w", key, err)})
 		}
 		op.Values = append(op.Values, v)
 	}
@@ -83,11 +83,18 @@ func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
 	return b
 }
 
+// Report stores the version that key has right after the batch in *v: what a later
+// IfVersion must name to fail if anything came in between.
+func (b *Batch) Report(key string, v *crdt.Version) *Batch {
+	b.how.reports = append(b.how.reports, report{key, v})
+	return b
+}
+
 // Len returns how many writes the batch holds.
 func (b *Batch) Len() int { return len(b.ops) }
 
 // Commit makes the writes, and empties the batch if it succeeds. On an error none
-// has taken effect.
+// has taken effect; one that is wrong by itself is named by a *crdt.OpError.
 func (b *Batch) Commit(ctx context.Context) error {
 	err := errors.Join(b.faults...)
 	if err == nil && len(b.ops) > 0 {

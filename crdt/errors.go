@@ -27,6 +27,18 @@ func withArticle(k Kind) string {
 	return "a " + k.String()
 }
 
+// OpError says which operation of a unit is refused.
+type OpError struct {
+	Index int // from 0
+	Err   error
+}
+
+// Error names the operation and what is wrong with it.
+func (e *OpError) Error() string { return fmt.Sprintf("operations[%d]: %v", e.Index, e.Err) }
+
+// Unwrap returns what is wrong with it.
+func (e *OpError) Unwrap() error { return e.Err }
+
 // ConflictError reports an optimistic write against a version that is not the
 // current one. Read again, decide again, and retry with Have.
 type ConflictError struct {

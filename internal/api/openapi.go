@@ -40,6 +40,8 @@ var shapes = map[string]shape{
 	"kv_delete":           {gives: Written{}, conditional: true},
 	"kv_list":             {gives: List[Key]{}},
 	"kv_patch":            {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
+	"batch":               {takes: batchBody{}, needs: []string{"operations"}, gives: List[Written]{}},
+	"flush":               {takes: flushBody{}},
 	"set_update":          {takes: setBody{}, needs: must, gives: Written{}, makes: true},
 	"counter_add":         {takes: counterBody{}, needs: must, gives: Written{}, makes: true},
 	"task_list":           {gives: List[Task]{}},
@@ -138,6 +140,7 @@ var parameters = map[string]parameter{
 var told = map[string]object{
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
 		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
+	"batchedBody.op": {"type": "string", "enum": batchOps},
 	"Lease.guarantee": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
 		"description": "quorum: never held twice; best-effort: once on each side of a cut; this-peer: no voters are named, and it keeps out callers of this peer only"},
@@ -181,7 +184,7 @@ var OpenAPI = sync.OnceValue(func() []byte {
 		"responses": object{"200": answer("OK", object{"type": "object"}), "default": problems}})
 	s["Problem"] = object{"type": "object", "description": "RFC 9457", "required": []string{"type", "title", "status", "detail", "code"}, "properties": object{
 		"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "code": object{"type": "string", "description": "stable, one of docs/http.md"},
-		"current_version": text, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
+		"current_version": text, "index": object{"type": "integer", "minimum": 0, "description": "of the operation of a batch that is refused"}, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
 	doc := object{
 		"openapi":  "3.1.0",
 		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents. A write that has no If-Match and If-None-Match here refuses them.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},

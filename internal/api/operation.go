@@ -99,6 +99,8 @@ var Operations = []Operation{
 	{"kv_delete", "DELETE", "/v1/keys/{key}", []string{"replicas"}, "delete a key", on(Write, ofKey), remove},
 	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values"}, "keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", nil, list},
 	{"kv_patch", "PATCH", "/v1/keys/{key}", recording, "merge fields into an object", on(Write, ofKey), patch},
+	{"batch", "POST", "/v1/batch", []string{"replicas"}, `up to 1,024 writes as one unit: {"operations":[{"op":"put","key":"…","value":…},…]}`, nil, batch},
+	{"flush", "POST", "/v1/flush", nil, `hand all that was written here to the peers: {"replicas":2,"timeout":"5s"} waits until so many have it`, nil, flush},
 	{"set_update", "POST", "/v1/sets/{key}", nil, `add to and remove from a set: {"add":[…],"remove":[…]}`, on(Write, ofKey), updateSet},
 	{"counter_add", "POST", "/v1/counters/{key}", nil, `count, or raise a maximum: {"add":1} or {"max":7}`, on(Write, ofKey), count},
 	{"task_list", "GET", "/v1/tasks", []string{"limit", "after"}, "tasks with their state and progress", nil, listTasks},

@@ -42,9 +42,14 @@ func alternatives(_ context.Context, a *agent.Agent, r Request) (Response, error
 	return Response{Body: others}, nil
 }
 
-// options reads what a write may carry; made gets the version it makes.
+// maxReplicas is how many other peers a write may be waited for.
+const maxReplicas = 1000
+
+// options reads what a write may carry; made gets the version it makes, if it is not nil.
 func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas int, err error) {
-	opts = append(opts, agent.ReportVersion(made))
+	if made != nil {
+		opts = append(opts, agent.ReportVersion(made))
+	}
 	if s := r.Query.Get("ttl"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
@@ -60,7 +65,7 @@ func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas
 		opts = append(opts, agent.WithKind(k))
 	}
 	if s := r.Query.Get("replicas"); s != "" {
-		if replicas, err = strconv.Atoi(s); err != nil || replicas < 0 || replicas > 1000 {
+		if replicas, err = strconv.Atoi(s); err != nil || replicas < 0 || replicas > maxReplicas {
 			return nil, 0, bad("replicas %q: want how many other peers must have the write", s)
 		}
 	}
@@ -198,10 +203,13 @@ func (r Request) decode(v any) error {
 	return nil
 }
 
-// fieldsOf returns the names in JSON of what a body has.
+// fieldsOf returns the names in JSON of what a body has, and of what its lists hold.
 func fieldsOf(body reflect.Type) (names []string) {
 	for _, f := range reflect.VisibleFields(body) {
 		names = append(names, f.Tag.Get("json"))
+		if t := f.Type; t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+			names = append(names, fieldsOf(t.Elem())...)
+		}
 	}
 	return names
 }

@@ -23,6 +23,7 @@ type Problem struct {
 	Detail  string `json:"detail"`
 	Code    string `json:"code"`                      // stable
 	Current string `json:"current_version,omitempty"` // of a conflict
+	Index   *int   `json:"index,omitempty"`           // of the operation of a batch that is refused
 	*Majority
 }
 
@@ -109,6 +110,9 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusForbidden, "faults-disabled"
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		p.Status, p.Code = http.StatusGatewayTimeout, "timeout"
+	}
+	if op, ok := errors.AsType[*crdt.OpError](err); ok {
+		p.Index = &op.Index
 	}
 	p.Detail = err.Error()
 	if kind != nil {

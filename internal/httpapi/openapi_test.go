@@ -156,6 +156,8 @@ func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 		ask("set_update", "POST", "/v1/sets/s", `{"add":["a"]}`)
 		ask("set_update", "POST", "/v1/sets/s", `{"remove":["a"]}`)
 		ask("counter_add", "POST", "/v1/counters/c", `{"add":1}`)
+		ask("batch", "POST", "/v1/batch", `{"operations":[{"op":"put","key":"x","value":1},{"op":"delete","key":"x"}]}`)
+		ask("flush", "POST", "/v1/flush", `{"replicas":0,"timeout":"1s"}`)
 		ask("kv_delete", "DELETE", "/v1/keys/o", "")
 		ask("task_set_state", "PATCH", "/v1/tasks/1/state", `{"s":1}`)
 		ask("task_state", "GET", "/v1/tasks/1/state", "")
