@@ -35,8 +35,8 @@ func (s *Session) Majority(ctx context.Context) error {
 	if now := s.cfg.Clock(); m.asked && now-m.at < majorityGood {
 		return m.err
 	}
-	if short := s.livingVoters(); short != nil {
-		return short
+	if up, needed := s.Quorum(); up < needed {
+		return &UnavailableError{Lock: majorityProbe, Reachable: up, Needed: needed}
 	}
 	within, cancel := context.WithTimeout(ctx, majorityWait)
 	defer cancel()
@@ -48,12 +48,9 @@ func (s *Session) Majority(ctx context.Context) error {
 	return err
 }
 
-// livingVoters returns an error if too few voters are up to be asked at all.
-func (s *Session) livingVoters() (err error) {
-	s.do(func(Time) {
-		if up, need := len(s.node.liveVoters), s.node.voters.majority(); up < need {
-			err = &UnavailableError{Lock: majorityProbe, Reachable: up, Needed: need}
-		}
-	})
-	return err
+// Quorum returns how many voters are up as far as this peer can see, and how many make a
+// majority.
+func (s *Session) Quorum() (up, needed int) {
+	s.do(func(Time) { up, needed = s.node.Quorum() })
+	return up, needed
 }

@@ -331,6 +331,23 @@ func (s *Session) Inspect(ctx context.Context, name string) (Info, error) {
 	return s.inspect(ctx, name)
 }
 
+// Recorded returns what this peer alone has on record for a lock, at once: see
+// Node.Recorded.
+func (s *Session) Recorded(name string) (info Info, err error) {
+	if err := validateName(name); err != nil {
+		return Info{}, err
+	}
+	s.do(func(t Time) { info = s.node.Recorded(t, name) })
+	return info, nil
+}
+
+// Records returns a page of the locks that this peer has on record as a voter: see
+// Node.Records.
+func (s *Session) Records(after, skip string, most int) (list []Record, more bool) {
+	s.do(func(t Time) { list, more = s.node.Records(t, after, skip, most) })
+	return list, more
+}
+
 func (s *Session) inspect(ctx context.Context, name string) (Info, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()

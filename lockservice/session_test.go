@@ -896,6 +896,7 @@ func TestWhetherAMajorityAnswersIsAskedRarely(t *testing.T) {
 			}
 		}
 		ask("all are up", nil, 10*time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // the last of three answers
 		before := a.Stats().Messages
 		var all sync.WaitGroup
 		for range 50 {
@@ -915,5 +916,54 @@ func TestWhetherAMajorityAnswersIsAskedRarely(t *testing.T) {
 		w.isolate(true, true, "b", "c")
 		time.Sleep(majorityGood)
 		ask("they are not up", ErrUnavailable, 0)
+	})
+}
+
+// A voter tells page by page what it has on record: who holds and who waits.
+func TestAVoterTellsAllItsRecords(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		a, b, c := w.three()
+		for i := range 25 {
+			mustLock(t, b, fmt.Sprintf("l%02d", i))
+			mustLock(t, b, fmt.Sprintf("skipped/%02d", i))
+		}
+		gone := mustLock(t, b, "gone")
+		mustUnlock(t, gone)
+		for _, s := range []*Session{a, c} { // the owner's queue is one voter's to know
+			go func() { _, _ = s.Lock(in(t, 5*time.Second), "l07") }()
+		}
+		time.Sleep(time.Second)
+		for _, s := range []*Session{a, b, c} {
+			var names []string
+			waiters := 0
+			for after, more := "", true; more; {
+				var page []Record
+				page, more = s.Records(after, "skipped/", 10)
+				if len(page) > 10 || len(page) == 0 {
+					t.Fatalf("a page of %d", len(page))
+				}
+				for _, r := range page {
+					names = append(names, r.Lock)
+					if len(r.Holders) != 1 || r.Holders[0].Inst.Node != "b" || r.Holders[0].Left <= 0 {
+						t.Errorf("%+v", r)
+					}
+					waiters += len(r.Waiting)
+				}
+				after = names[len(names)-1]
+			}
+			if len(names) != 25 || names[0] != "l00" || names[24] != "l24" {
+				t.Errorf("%d records: %v", len(names), names)
+			}
+			if owner := s.node.owners[shardOf("l07")] == s.node.cfg.Self; owner && waiters != 2 || !owner && waiters != 0 {
+				t.Errorf("%s: %d wait", s.node.cfg.Self, waiters)
+			}
+		}
+		if got, err := a.Recorded("l07"); err != nil || len(got.Holders) != 1 || got.Certain {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if page, more := w.open("no-voter", abc, nil).Records("", "", 10); len(page) > 0 || more {
+			t.Errorf("who is no voter has %v", page)
+		}
+		time.Sleep(5 * time.Second)
 	})
 }

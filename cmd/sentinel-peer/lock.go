@@ -250,6 +250,9 @@ func (c *client) inspectLock(ctx context.Context, name string) error {
 	if err := c.do(ctx, "GET", keyPath("/v1/locks/", name), nil, nil, nil, &info); err != nil {
 		return err
 	}
+	if info.Source == "here" {
+		tell(info.Why + "; this is what the daemon's peer alone has on record")
+	}
 	return c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(t table) {
 		for _, h := range info.Holders {
 			t.row(info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)

@@ -184,9 +184,12 @@ func releaseLock(ctx context.Context, _ *agent.Agent, r Request) (Response, erro
 	return Response{Empty: true}, err
 }
 
-// LockInfo is what a majority of voters has on record for a lock.
+// LockInfo is what is on record for a lock: at a majority of voters, or at this peer alone
+// where no majority answers.
 type LockInfo struct {
 	Lock    string       `json:"lock"`
+	Source  string       `json:"source"`        // voters or here
+	Why     string       `json:"why,omitempty"` // no majority says it
 	Holders []LockHolder `json:"holders"`
 	Waiting int          `json:"waiting"`         // in its owner's queue; the waiters of one peer count once
 	Owner   string       `json:"owner,omitempty"` // the voter that orders the queue
@@ -202,17 +205,40 @@ type LockHolder struct {
 	Remaining Duration  `json:"remaining"` // of the record, which outlasts the lease a little
 }
 
+// inspectWait is how long the voters may take to say who holds a lock.
+const inspectWait = 2 * time.Second
+
+// inspectLock tells what a majority of voters says or, where none answers, what is known
+// here: at once if too few voters are up.
 func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	info, err := a.Locks().Inspect(ctx, r.Key)
+	s, source := a.Locks(), "voters"
+	info, err := askVoters(ctx, s, r.Key)
+	short, unavailable := errors.AsType[*lockservice.UnavailableError](err)
+	if unavailable && ctx.Err() == nil {
+		source = "here"
+		info, err = s.Recorded(r.Key)
+	}
 	if err != nil {
 		return Response{}, err
 	}
-	out := LockInfo{Lock: info.Lock, Holders: []LockHolder{}, Waiting: info.Waiting, Owner: info.Owner, Certain: info.Certain}
+	out := LockInfo{Lock: info.Lock, Source: source, Holders: []LockHolder{}, Waiting: info.Waiting, Owner: info.Owner, Certain: info.Certain}
+	if unavailable {
+		out.Why = short.Error()
+	}
 	for _, h := range info.Holders {
 		out.Holders = append(out.Holders, LockHolder{Peer: h.Inst.Node, Token: h.Token, Shared: h.Mode == lockservice.Shared,
 			Since: lockservice.TokenTime(h.Token).UTC(), Remaining: Duration(h.Left.Round(time.Millisecond))})
 	}
 	return Response{Body: out}, nil
+}
+
+func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockservice.Info, error) {
+	if up, needed := s.Quorum(); up < needed {
+		return lockservice.Info{}, &lockservice.UnavailableError{Lock: name, Reachable: up, Needed: needed}
+	}
+	within, cancel := context.WithTimeout(ctx, inspectWait)
+	defer cancel()
+	return s.Inspect(within, name)
 }
 
 func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {

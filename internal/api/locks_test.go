@@ -111,3 +111,36 @@ func TestTheTableOfLeasesIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// Without a majority of voters the question who holds a lock is answered at once, by what
+// this peer has on record; and by the voters as soon as they can be asked.
+func TestWhoHoldsALockIsToldWithoutAMajority(t *testing.T) {
+	voting(t, 3, func(t *testing.T, n *memnet.Network, peers []*agent.Agent) {
+		leases := NewLeases()
+		if _, err := call[Lease](t, peers[0], "lock_acquire", Request{Key: "deploy", Body: []byte(`{"ttl":"15s"}`), Leases: leases}); err != nil {
+			t.Fatal(err)
+		}
+		ask := func(what, source string, within time.Duration, holders int) {
+			t.Helper()
+			began := time.Now()
+			got, err := call[LockInfo](t, peers[0], "lock_inspect", Request{Key: "deploy"})
+			if err != nil || got.Source != source || len(got.Holders) != holders || (got.Why == "") != (source == "voters") || got.Certain != (source == "voters") {
+				t.Errorf("%s: %+v, %v", what, got, err)
+			}
+			if took := time.Since(began); took > within {
+				t.Errorf("%s: it took %v", what, took)
+			}
+		}
+		time.Sleep(time.Second)
+		ask("all are up", "voters", time.Second, 1)
+		n.Split([]string{"10.0.0.1:7946"}, []string{"10.0.0.2:7946", "10.0.0.3:7946"})
+		ask("just cut", "here", inspectWait, 1)
+		time.Sleep(10 * time.Second)
+		ask("known to be cut", "here", 0, 1)
+		time.Sleep(30 * time.Second)
+		ask("the lease has run out", "here", 0, 0)
+		n.Heal()
+		time.Sleep(time.Minute)
+		ask("healed", "voters", time.Second, 0)
+	})
+}

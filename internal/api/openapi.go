@@ -138,6 +138,8 @@ var parameters = map[string]parameter{
 
 // told are fields of which their type does not say all.
 var told = map[string]object{
+	"LockInfo.source": {"type": "string", "enum": []string{"voters", "here"},
+		"description": "voters: a majority of them was asked; here: none answers, and this is what this peer alone has on record"},
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
 		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
 	"batchedBody.op": {"type": "string", "enum": batchOps},

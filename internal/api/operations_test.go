@@ -19,6 +19,15 @@ import (
 
 // fleet runs peers n1 to n<count> on a network in memory, in virtual time.
 func fleet(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
+	tuned(t, count, agent.LockConfig{}, f)
+}
+
+// voting is fleet with the first three as voters.
+func voting(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
+	tuned(t, count, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, f)
+}
+
+func tuned(t *testing.T, count int, locks agent.LockConfig, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
 		n := memnet.New(5)
@@ -29,7 +38,7 @@ func fleet(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peer
 				t.Fatal(err)
 			}
 			a, err := agent.Open(t.Context(), agent.Config{Name: fmt.Sprintf("n%d", i+1), Cluster: "test", Bind: address(i), Network: l,
-				Seeds: []string{address(0)}, Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce})
+				Seeds: []string{address(0)}, Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce, Locks: locks})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,7 +20,7 @@ func judge(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
 // named and up but do not answer it takes half a second, at most once in two.
 func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
 	grant, stats := GrantOf(ctx), a.Stats()
-	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog}
+	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog, Memory: stats.Store.Memory, Limit: stats.Store.Limit}
 	if a.Locks().Guarantee() == lockservice.Quorum {
 		k.Voters, k.Majority = a.Locks().Voters().Names, a.Locks().Majority(ctx)
 	}

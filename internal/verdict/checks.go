@@ -166,6 +166,18 @@ func packets(k *Known) []Finding {
 		"open UDP beside TCP at the gossip ports, both ways: firewalls, security groups, 'docker -p …/udp'"}}
 }
 
+func memory(k *Known) []Finding {
+	if k.Limit == 0 || k.Memory < k.Limit/5*4 {
+		return nil
+	}
+	f := Finding{"memory", Warn, "memory is nearly full", fmt.Sprintf("the store takes %d of %s; beyond, writes here that add to it are refused", k.Memory>>20, plural(k.Limit>>20, "MiB")),
+		"delete what is not needed, let keys expire (ttl), or raise --max-memory on every peer"}
+	if k.Memory >= k.Limit {
+		f.Level, f.What = Fail, "memory is full: writes here that add to it are refused"
+	}
+	return []Finding{f}
+}
+
 func backlog(k *Known) []Finding {
 	if k.Backlog < slowWrites {
 		return nil

@@ -58,6 +58,8 @@ type Known struct {
 	Ready      bool
 	Members    []agent.Member
 	Backlog    int // bytes written that are not carried out yet
+	Memory     int // bytes that the store takes
+	Limit      int // of Memory for writes here, 0 for none
 	Voters     []string
 	Majority   error // why no majority of the voters answers, nil if it does or none are named
 	Dead       int   // items
@@ -76,7 +78,7 @@ const (
 // Judge says how the cluster is.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
-	for _, check := range []func(*Known) []Finding{ready, voters, peers, silent, problems, lagging, packets, backlog, dead, abandoned, failed} {
+	for _, check := range []func(*Known) []Finding{ready, voters, peers, silent, problems, lagging, packets, memory, backlog, dead, abandoned, failed} {
 		v.Findings = append(v.Findings, check(&k)...)
 	}
 	slices.SortStableFunc(v.Findings, func(x, y Finding) int { return cmp.Compare(y.Level.rank(), x.Level.rank()) })

@@ -58,6 +58,10 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 			k.Members[1].Packets = agent.Packets{To: "blocked", From: "blocked"}
 			k.Members[2].Packets = agent.Packets{To: "pass", From: "blocked"}
 		}, Warn, "packets", "UDP does not pass between this peer and n2 and n3.|neither to nor from n2 and not from n3|open UDP"},
+		{"memory to spare", func(k *Known) { k.Memory, k.Limit = 79<<20, 100<<20 }, OK, "", ""},
+		{"memory without a limit", func(k *Known) { k.Memory = 79 << 30 }, OK, "", ""},
+		{"memory short", func(k *Known) { k.Memory, k.Limit = 80<<20, 100<<20 }, Warn, "memory", "nearly full|takes 80 of 100 MiB|--max-memory"},
+		{"memory full", func(k *Known) { k.Memory, k.Limit = 101<<20, 100<<20 }, Fail, "memory", "are refused"},
 		{"backlog", func(k *Known) { k.Backlog = 40 << 20 }, Warn, "backlog", "40 MiB wait"},
 		{"dead items", func(k *Known) { k.Dead, k.DeadIn = 3, Names{1, []string{"mail"}} }, Warn, "dead-items", "3 items dead in mail"},
 		{"dead items elsewhere", func(k *Known) { k.Dead, k.DeadIn = 1, Names{1, nil} }, Warn, "dead-items", "1 item dead."},
