@@ -14,6 +14,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
 )
 
 // checked is what the daemon's settings stand for.
@@ -39,6 +40,9 @@ func (d *daemon) check() (c checked, err error) {
 	c.keys, err = readKeys(d.keyFile)
 	fault(err)
 	fault(d.sealed())
+	if m := mcpserver.Memory(d.mcpMemory); m != mcpserver.Memory2 && m != mcpserver.Memory3 && m != mcpserver.MemoryBoth {
+		fault(fmt.Errorf("--mcp-memory %q: want 2, 3 or both", d.mcpMemory))
+	}
 	c.access, err = d.serve.open(c.logger)
 	fault(err)
 	if err == nil {

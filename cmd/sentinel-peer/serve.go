@@ -36,7 +36,8 @@ type daemon struct {
 	config, cluster, name, bind, advertise, http, keyFile, logLevel string
 	join, rules                                                     []string
 	batch, drain, heartbeat, ttl                                    time.Duration
-	dev, faults, mcpV3                                              bool
+	dev, faults                                                     bool
+	mcpMemory                                                       string
 	serve                                                           endpoint
 
 	voters                []string
@@ -104,7 +105,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
-	f.BoolVar(&d.mcpV3, "mcp-v3", false, "name the MCP tools of memory as claude-flow 3.x does: memory_store, memory_retrieve, …")
+	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "whose names the MCP tools of memory have: 2 or 3, those of claude-flow 2.x (memory_usage) or 3.x (memory_store, …), or both")
 	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 }
@@ -157,7 +158,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	}
 	m := metrics.New(a, version())
 	leases := api.NewLeases()
-	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), V3: d.mcpV3, Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
+	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), Memory: mcpserver.Memory(d.mcpMemory), Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
 	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
 	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
 	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}

@@ -52,31 +52,22 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// printed is how long a part of an answer gets that stands so many levels deep.
-func printed(v any, depth int) int {
+// printed is how long a part of an answer gets.
+func printed(v any) int {
 	raw, err := encode(v)
 	if err != nil {
 		return 0
 	}
-	text := indented(raw)
-	return len(text) + 2*depth*(1+bytes.Count(text, []byte("\n")))
+	return len(raw)
 }
 
 // fits returns as much of a text as gets no longer than room in an answer.
 func fits(text string, room int) string {
 	for limit := room; ; limit = limit * 3 / 4 { // escapes make it longer
-		if part := prefix(text, limit); printed(part, 1) <= room {
+		if part := prefix(text, limit); printed(part) <= room {
 			return part
 		}
 	}
-}
-
-func indented(raw []byte) []byte {
-	var b bytes.Buffer
-	if json.Indent(&b, raw, "", "  ") != nil {
-		return raw
-	}
-	return b.Bytes()
 }
 
 // now is a time as answers have it.
@@ -94,21 +85,22 @@ func (c *call) result(f fields, err error) *mcp.CallToolResult {
 	} else {
 		f = append(fields{"success", true}, f...)
 	}
+	if exact := c.exact(f); exact != nil {
+		f = append(f, "exact_numbers", exact)
+	}
 	f = append(f, "timestamp", now())
 	if c.warnings != nil {
 		f = append(f, "warnings", c.warnings)
 	}
 	raw, fault := encode(f)
-	text := indented(raw)
-	if fault == nil && len(text) > maxAnswer {
-		raw, fault = encode(fields{"success", err == nil, "truncated", true, "text", shorten(string(raw), budget/2),
+	if fault == nil && len(raw) > maxAnswer {
+		raw, fault = encode(fields{"success", err == nil, "truncated", true, "text", fits(string(raw), budget),
 			"hint", "the answer was too long and is cut here; ask for less", "timestamp", now()})
-		text = indented(raw)
 	}
 	if fault != nil {
 		return c.result(nil, fault)
 	}
-	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(text)}}, StructuredContent: json.RawMessage(raw), IsError: err != nil}
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(raw)}}, StructuredContent: json.RawMessage(raw), IsError: err != nil}
 }
 
 // shown is a value as agents see it: stored text that is JSON comes back parsed.
@@ -130,9 +122,6 @@ func shown(v crdt.Value) json.RawMessage {
 func glimpse(v crdt.Value) (value any, cut bool) {
 	raw := shown(v)
 	if len(raw) <= maxShown {
-		if printed(raw, 3) > 2*maxShown { // nested deep
-			return string(raw), false
-		}
 		return raw, false
 	}
 	return shorten(plain(raw), maxShown), true

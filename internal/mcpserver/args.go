@@ -119,6 +119,16 @@ func (a *args) count(name string, absent, most int) int {
 	return int(n)
 }
 
+// whole is a whole number from least to most.
+func (a *args) whole(name string, absent, least, most int) int {
+	n := a.number(name, float64(absent))
+	if n != math.Trunc(n) || n < float64(least) || n > float64(most) {
+		a.fail("%s: want a whole number from %d to %d", name, least, most)
+		return absent
+	}
+	return int(n)
+}
+
 // seconds is a duration from 0 to most; what is beyond is brought within.
 func (a *args) seconds(name string, absent, most time.Duration) time.Duration {
 	n := a.number(name, absent.Seconds())
@@ -127,6 +137,17 @@ func (a *args) seconds(name string, absent, most time.Duration) time.Duration {
 		n = within
 	}
 	return time.Duration(n * float64(time.Second))
+}
+
+// texts are given as an array, or with commas between.
+func (a *args) texts(name string) (list []string) {
+	if raw := a.given[name]; raw == nil || json.Unmarshal(raw, &list) == nil {
+		return list
+	}
+	for part := range strings.SplitSeq(a.text(name), ",") {
+		list = append(list, strings.TrimSpace(part))
+	}
+	return list
 }
 
 func (a *args) flag(name string, absent bool) bool {

@@ -25,7 +25,8 @@ func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
 // authorOf returns who wrote what key holds, and when the key was made.
 func (s *Server) authorOf(key string, e crdt.Entry) (by author, created time.Time) {
 	created = e.Stamp().Time()
-	other := author{Client: s.cfg.Agent.WriterName(e.Dot().Actor)}
+	peer := s.cfg.Agent.WriterName(e.Dot().Actor)
+	other := author{peer: peer}
 	sig, ok := s.cfg.Agent.Entry(authors + key)
 	if !ok || sig.Value().Decode(&by) != nil {
 		return other, created
@@ -33,6 +34,7 @@ func (s *Server) authorOf(key string, e crdt.Entry) (by author, created time.Tim
 	if by.Created > 0 && by.Created < created.UnixMilli() {
 		created = time.UnixMilli(by.Created)
 	}
+	by.peer, other.Tags = peer, by.Tags
 	if sig.Stamp() != e.Stamp() || sig.Dot().Actor != e.Dot().Actor { // written past the tools since
 		return other, created
 	}

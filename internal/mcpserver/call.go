@@ -34,6 +34,15 @@ type call struct {
 	action string // as it is called in the answer
 }
 
+// owner names who holds what the call takes: its session, or without one its token and
+// client.
+func (c *call) owner() string {
+	if c.from.session != nil && c.from.session.id != "" {
+		return c.from.session.id
+	}
+	return c.writer.Token + "\n" + c.writer.Client
+}
+
 // within bounds the call to a wait and what it takes besides.
 func (c *call) within(wait time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(c.ctx, wait+callTimeout)
@@ -101,10 +110,23 @@ func (s *Server) until(ctx context.Context) (context.Context, context.CancelFunc
 
 // author is who wrote a key through a tool.
 type author struct {
-	Client  string `json:"client"`
-	Session string `json:"session,omitempty"`
-	Token   string `json:"token,omitempty"`
-	Created int64  `json:"created"` // of the key, milliseconds since 1970
+	Client  string   `json:"client"` // as it calls itself
+	Session string   `json:"session,omitempty"`
+	Token   string   `json:"token,omitempty"`
+	Created int64    `json:"created"` // of the key, milliseconds since 1970
+	Tags    []string `json:"tags,omitempty"`
+	peer    string
+}
+
+// writer is what is known of the author: the token, or else the connection.
+func (a author) writer() string {
+	switch {
+	case a.Token != "":
+		return a.Token
+	case a.Session != "":
+		return a.peer + " session " + a.Session
+	}
+	return a.peer
 }
 
 func authorOf(req *mcp.CallToolRequest, grant *api.Grant) author {

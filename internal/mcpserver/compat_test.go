@@ -74,16 +74,16 @@ func TestAnswersHaveTheShapeOfClaudeFlow(t *testing.T) {
 }
 
 func TestTheNamesOfClaudeFlow3(t *testing.T) {
-	x := serve(t, func(cfg *Config) { cfg.V3 = true })
+	x := serve(t, func(cfg *Config) { cfg.Memory = Memory3 })
 	s := x.connect("", nil)
 	x.shows(x.good(s, "memory_store", `{"key":"k","value":{"a":1},"namespace":"n","tags":["x"],"provenance_type":"agent_output"}`),
 		`{"key":"k","namespace":"n","stored":true,"backend":"crdt-gossip"}`)
 	x.bad("version-conflict", s, "memory_store", `{"key":"k","value":2,"namespace":"n","upsert":false}`)
-	x.shows(x.good(s, "memory_retrieve", `{"key":"k","namespace":"n"}`), `{"key":"k","value":{"a":1},"found":true}`)
+	x.shows(x.good(s, "memory_retrieve", `{"key":"k","namespace":"n"}`), `{"key":"k","value":{"a":1},"found":true,"tags":["x"],"hasEmbedding":false,"accessCount":1}`)
 	x.good(s, "memory_store", `{"key":"l","value":"two"}`)
 	x.shows(x.good(s, "memory_list", `{}`), `{"total":2,"limit":50,"offset":0}`)
 	page := x.good(s, "memory_list", `{"limit":1,"offset":1}`)
-	if e := page["entries"].([]any)[0].(map[string]any); e["key"] != "k" || e["value"] != nil {
+	if e := page["entries"].([]any)[0].(map[string]any); e["key"] != "k" || e["value"] != nil || e["size"] != 7.0 || e["storedAt"] == nil {
 		t.Errorf("the second is %v", e)
 	}
 	x.shows(x.good(s, "memory_list", `{"offset":99}`), `{"entries":[],"total":2}`)

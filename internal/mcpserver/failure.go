@@ -17,8 +17,9 @@ import (
 type failure struct {
 	Code    string // stable, that of the HTTP API where it has one
 	Text    string
-	Hint    string // what to do next
-	Current string // version of the key, of a conflict
+	Hint    string   // what to do next
+	Current string   // version of the key, of a conflict
+	Holders []fields // of a lock
 }
 
 // Error returns the text.
@@ -28,6 +29,9 @@ func (f *failure) fields() fields {
 	out := fields{"error", f.Text, "code", f.Code}
 	if f.Current != "" {
 		out = append(out, "current_version", f.Current)
+	}
+	if f.Holders != nil {
+		out = append(out, "holders", f.Holders)
 	}
 	if f.Hint != "" {
 		out = append(out, "hint", f.Hint)

@@ -1,6 +1,7 @@
 package mcpserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -17,9 +18,18 @@ type hold struct {
 	queue, id string // of a claim; a lock has its name as id
 	lease     string // of a claim, at its peer
 	token     uint64
-	last      time.Duration      // how long from each sign of life
-	touched   chan *caller       // who gave a sign of life
+	last      time.Duration // how long from each sign of life; guarded by holds.mu
+	author    author        // who gave the last one, guarded likewise
+	owner     string        // see call.owner, likewise
+	since     time.Time
+	touched   chan sign
 	stop      context.CancelFunc // the lease was given back
+}
+
+// sign is one of life.
+type sign struct {
+	from *caller
+	last time.Duration
 }
 
 // holds are those of the daemon, by the id that the agent has: of its claim, or its lease
@@ -32,8 +42,10 @@ type holds struct {
 // maxHolds bounds the leases held for agents.
 const maxHolds = 10_000
 
-// hold renews a lease of a caller that lasts for ttl until its time has come, then ends it.
-func (s *Server) hold(from *caller, id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
+// hold renews a lease of the caller that lasts for ttl until its time has come, then ends
+// it.
+func (c *call) hold(id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
+	s, from := c.s, c.from
 	s.holds.mu.Lock()
 	if len(s.holds.by) >= maxHolds {
 		s.holds.mu.Unlock()
@@ -44,13 +56,15 @@ func (s *Server) hold(from *caller, id string, h *hold, ttl time.Duration, renew
 		return errStopping
 	}
 	ctx, stop := context.WithCancel(s.closing)
-	h.touched, h.stop = make(chan *caller, 1), stop
+	h.touched, h.stop = make(chan sign, 1), stop
+	h.author, h.owner, h.since = c.writer, c.owner(), time.Now()
 	s.holds.by[id] = h
+	last := h.last
 	s.holds.mu.Unlock()
 	go func() {
 		defer s.running.Done()
 		defer s.holds.drop(id, h)
-		if keep(ctx, from, h, max(ttl/3, 50*time.Millisecond), renew) {
+		if keep(ctx, from, h, last, max(ttl/3, 50*time.Millisecond), renew) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
 			_ = end(ctx) // it runs out by itself if this fails
@@ -61,16 +75,17 @@ func (s *Server) hold(from *caller, id string, h *hold, ttl time.Duration, renew
 
 // keep renews until the hold has lasted long enough or its session or token has ended,
 // true, or the lease was lost or given back.
-func keep(ctx context.Context, from *caller, h *hold, every time.Duration, renew func(context.Context) error) bool {
-	end := time.NewTimer(h.last)
+func keep(ctx context.Context, from *caller, h *hold, last, every time.Duration, renew func(context.Context) error) bool {
+	end := time.NewTimer(last)
 	defer end.Stop()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		gone, withdrawn := from.ends()
 		select {
-		case from = <-h.touched:
-			end.Reset(h.last)
+		case alive := <-h.touched:
+			from = alive.from
+			end.Reset(alive.last)
 		case <-tick.C:
 			within, cancel := context.WithTimeout(ctx, callTimeout)
 			err := renew(within)
@@ -90,19 +105,35 @@ func keep(ctx context.Context, from *caller, h *hold, every time.Duration, renew
 	}
 }
 
-// find returns the hold of that id, and notes that its agent is alive.
-func (t *holds) find(id string, from *caller) (*hold, bool) {
+// touch returns the hold of that id, and notes that its agent is alive and wants it held
+// for so long from now; 0 is as long as before.
+func (c *call) touch(id string, last time.Duration) (h *hold, until time.Duration, ok bool) {
+	t := &c.s.holds
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h, ok := t.by[id]
-	if ok {
-		select {
-		case <-h.touched: // the newer one counts
-		default:
-		}
-		h.touched <- from
+	if h, ok = t.by[id]; !ok {
+		return nil, 0, false
 	}
-	return h, ok
+	h.last, h.author, h.owner = cmp.Or(last, h.last), c.writer, c.owner()
+	select {
+	case <-h.touched: // the newer one counts
+	default:
+	}
+	h.touched <- sign{c.from, h.last}
+	return h, h.last, true
+}
+
+// claimOf returns the claim that the caller has of a task, "" if none.
+func (c *call) claimOf(task string) string {
+	t, owner := &c.s.holds, c.owner()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, h := range t.by {
+		if h.queue != "" && h.id == task && h.owner == owner {
+			return id
+		}
+	}
+	return ""
 }
 
 // drop ends h, unless it has ended already.

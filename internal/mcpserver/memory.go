@@ -16,7 +16,6 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
-	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
 // storage is what answers call the kind of store there is.
@@ -91,6 +90,10 @@ func (c *call) key(n string) (k, key string, err error) {
 // options reads what a write may carry.
 func (c *call) options(made *crdt.Version) (opts []agent.WriteOption, ttl time.Duration, err error) {
 	opts = append(opts, agent.ReportVersion(made))
+	if c.number("ttl", 0) < 0 {
+		c.fail("ttl: want seconds, 0 for a key that never expires")
+		return nil, 0, c.fault
+	}
 	if ttl = c.seconds("ttl", 0, longest); ttl > 0 {
 		opts = append(opts, agent.WithTTL(ttl))
 	}
@@ -212,33 +215,33 @@ func (c *call) retrieve(n string) (fields, error) {
 	}
 	c.s.reads.count(key)
 	about := fields{"found", true, "version", e.Version().String(), "updatedAt", timestamp(e.Stamp().Time())}
-	return c.part(k, e.Version(), shown(v), about)
+	part, err := c.part("value", e.Version().String(), shown(v))
+	return append(append(fields{"key", k}, part...), about...), err
 }
 
 // part answers a value, or as much of its text as one answer holds from the cursor on.
-func (c *call) part(k string, version crdt.Version, raw json.RawMessage, about fields) (fields, error) {
+func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 	cursor := c.text("cursor")
-	if cursor == "" && printed(raw, 1) <= budget {
-		return append(fields{"key", k, "value", raw}, about...), nil
+	if cursor == "" && printed(raw) <= budget {
+		return fields{name, raw}, nil
 	}
 	text, from := plain(raw), 0
 	if cursor != "" {
 		was, at, _ := strings.Cut(cursor, "+")
 		n, err := strconv.Atoi(at)
 		switch {
-		case err == nil && was != version.String():
-			return nil, &failure{Code: "version-conflict", Text: "the value changed while it was read in parts", Current: version.String(), Hint: "retrieve it again without cursor"}
+		case err == nil && was != version:
+			return nil, &failure{Code: "version-conflict", Text: "the value changed while it was read in parts", Current: version, Hint: "retrieve it again without cursor"}
 		case err != nil || n < 0 || n > len(text):
-			return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("cursor %q is none of this key", shorten(cursor, 64)), Hint: "give the next_cursor of the answer before, or none to start"}
+			return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("cursor %q is none of this", shorten(cursor, 64)), Hint: "give the next_cursor of the answer before, or none to start"}
 		}
 		from = n
 	}
 	part := fits(text[from:], budget)
-	out := append(fields{"key", k, "value", part}, about...)
-	out = append(out, "size", len(text), "offset", from)
+	out := fields{name, part, "size", len(text), "offset", from}
 	if end := from + len(part); end < len(text) {
-		out = append(out, "truncated", true, "next_cursor", version.String()+"+"+strconv.Itoa(end),
-			"hint", "value is a part of the text; retrieve again with cursor for the next")
+		out = append(out, "truncated", true, "next_cursor", version+"+"+strconv.Itoa(end),
+			"hint", name+" is a part of the text; ask again with cursor for the next")
 	}
 	return out, nil
 }
@@ -285,47 +288,49 @@ func (c *call) remove(n string) (fields, error) {
 type found struct {
 	key   string
 	entry crdt.Entry
+	score int // how many words it has of a search
 	reads uint64
 }
 
 // place is where a found stands in the order of a listing.
 type place struct {
+	score int
 	reads uint64
 	stamp clock.Timestamp
 	key   string
 }
 
-func (f found) place() place { return place{f.reads, f.entry.Stamp(), f.key} }
+func (f found) place() place { return place{f.score, f.reads, f.entry.Stamp(), f.key} }
 
-// compare puts what was read most first, if that counts, then what is newest.
+// compare puts what has most of the words first, then what was read most, if that counts,
+// then what is newest.
 func (p place) compare(o place) int {
-	return cmp.Or(cmp.Compare(o.reads, p.reads), cmp.Compare(o.stamp, p.stamp), cmp.Compare(p.key, o.key))
+	return cmp.Or(cmp.Compare(o.score, p.score), cmp.Compare(o.reads, p.reads), cmp.Compare(o.stamp, p.stamp), cmp.Compare(p.key, o.key))
 }
 
 func (p place) cursor() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %s", p.reads, uint64(p.stamp), p.key))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", p.score, p.reads, uint64(p.stamp), p.key))
 }
 
 func parsePlace(s string) (p place, err error) {
 	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err == nil {
-		part := strings.SplitN(string(raw), " ", 3)
-		if len(part) < 3 {
-			return p, errors.New("too short")
-		}
-		var stamp uint64
-		p.key = part[2]
-		p.reads, err = strconv.ParseUint(part[0], 10, 64)
-		if err == nil {
-			stamp, err = strconv.ParseUint(part[1], 10, 64)
-		}
-		p.stamp = clock.Timestamp(stamp)
+	if err != nil {
+		return p, err
 	}
+	part := strings.SplitN(string(raw), " ", 4)
+	if len(part) < 4 {
+		return p, errors.New("too short")
+	}
+	p.key = part[3]
+	var stamp uint64
+	_, err = fmt.Sscan(strings.Join(part[:3], " "), &p.score, &p.reads, &stamp)
+	p.stamp = clock.Timestamp(stamp)
 	return p, err
 }
 
-// find returns the keys of a namespace that the caller may read and that fit, in order.
-func (c *call) find(n string, fits func(key string, e crdt.Entry) bool, byReads bool) ([]found, error) {
+// find returns the keys of a namespace that the caller may read and that have a score, in
+// order.
+func (c *call) find(n string, score func(key string, e crdt.Entry) int, byReads bool) ([]found, error) {
 	a := c.s.cfg.Agent
 	pattern := under(n)
 	if err := c.grant.CheckMatch(pattern); err != nil {
@@ -340,21 +345,26 @@ func (c *call) find(n string, fits func(key string, e crdt.Entry) bool, byReads 
 		if i%1000 == 0 && c.ctx.Err() != nil {
 			return nil, c.ctx.Err()
 		}
-		if e, ok := a.Entry(key); ok && c.grant.MayRead(key) && fits(key, e) {
-			f := found{key: key, entry: e}
-			if byReads {
-				f.reads = c.s.reads.of(key)
-			}
-			list = append(list, f)
+		e, ok := a.Entry(key)
+		if !ok || !c.grant.MayRead(key) {
+			continue
 		}
+		f := found{key: key, entry: e, score: score(key, e)}
+		if f.score == 0 {
+			continue
+		}
+		if byReads {
+			f.reads = c.s.reads.of(key)
+		}
+		list = append(list, f)
 	}
 	slices.SortFunc(list, func(x, y found) int { return x.place().compare(y.place()) })
 	return list, nil
 }
 
 // page shows what of list comes after the cursor, up to a limit and the budget.
-func (c *call) page(list []found, limit int, show func(found) fields) (entries []fields, more fields, err error) {
-	entries = []fields{}
+func (c *call) page(list []found, limit int, show func(found) any) (entries []any, more fields, err error) {
+	entries = []any{}
 	total := len(list)
 	if s := c.text("cursor"); s != "" {
 		after, err := parsePlace(s)
@@ -366,7 +376,7 @@ func (c *call) page(list []found, limit int, show func(found) fields) (entries [
 	room := budget
 	for i, f := range list {
 		entry := show(f)
-		size := printed(entry, 2)
+		size := printed(entry)
 		if i == limit || i > 0 && size > room {
 			return entries, fields{"total", total, "truncated", true, "next_cursor", list[i-1].place().cursor()}, nil
 		}
@@ -376,29 +386,41 @@ func (c *call) page(list []found, limit int, show func(found) fields) (entries [
 	return entries, fields{"total", total}, nil
 }
 
+// every is the score of all keys that are listed.
+func every(string, crdt.Entry) int { return 1 }
+
 func (c *call) list(n string) (fields, error) {
-	limit, values := c.count("limit", 100, maxListed), c.flag("values", true)
+	values := c.flag("values", true)
+	limit := c.count("limit", map[bool]int{true: 100, false: maxListed}[values], maxListed)
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	all, err := c.find(n, func(string, crdt.Entry) bool { return true }, false)
+	all, err := c.find(n, every, false)
 	if err != nil {
 		return nil, err
 	}
-	entries, more, err := c.page(all, limit, func(f found) fields { return c.entry(f, values) })
+	if !values {
+		return c.names(all, limit)
+	}
+	entries, more, err := c.page(all, limit, func(f found) any { return c.entry(f) })
 	return append(fields{"entries", entries, "count", len(entries)}, more...), err
 }
 
+// names lists keys of one namespace as short as can be.
+func (c *call) names(all []found, limit int) (fields, error) {
+	keys, more, err := c.page(all, limit, func(f found) any {
+		_, k := nameOf(f.key)
+		return k
+	})
+	return append(fields{"keys", keys, "count", len(keys)}, more...), err
+}
+
 // entry shows a key of a listing.
-func (c *call) entry(f found, values bool) fields {
+func (c *call) entry(f found) fields {
 	n, k := nameOf(f.key)
 	by, created := c.s.authorOf(f.key, f.entry)
-	out := fields{"key", k}
-	if values {
-		out = append(out, c.glimpse(f)...)
-	}
-	return append(out, "namespace", n,
-		"metadata", fields{"sessionId", by.Session, "storedBy", by.Client, "type", f.entry.Kind().String()},
+	return append(append(fields{"key", k}, c.glimpse(f)...), "namespace", n,
+		"metadata", fields{"sessionId", by.Session, "storedBy", by.writer(), "claimed_client", by.Client, "type", f.entry.Kind().String()},
 		"createdAt", timestamp(created), "updatedAt", timestamp(f.entry.Stamp().Time()),
 		"accessCount", c.s.reads.of(f.key), "version", f.entry.Version().String())
 }
@@ -413,53 +435,4 @@ func (c *call) glimpse(f found) fields {
 		return fields{"value", value, "truncated", true}
 	}
 	return fields{"value", value}
-}
-
-// search finds keys whose name or value has text in it, of any case. A star in it stands
-// for anything.
-func (c *call) search(n, text string, most int) (fields, error) {
-	limit, values := c.count("limit", most, maxListed), c.flag("values", true)
-	if text == "" {
-		c.fail("the text to search for is missing")
-	}
-	if c.fault != nil {
-		return nil, c.fault
-	}
-	parts := strings.Split(strings.ToLower(text), "*")
-	all, err := c.find(n, func(key string, e crdt.Entry) bool {
-		if _, records := queue.ParseKey(key); records && n == "" {
-			return false // of work queues, which have tools of their own
-		}
-		_, k := nameOf(key)
-		if contains(k, parts) {
-			return true
-		}
-		v, err := c.s.cfg.Agent.Resolve(key, e)
-		return err == nil && contains(plain(json.RawMessage(v.String())), parts)
-	}, true)
-	if err != nil {
-		return nil, err
-	}
-	results, more, err := c.page(all, limit, func(f found) fields {
-		n, k := nameOf(f.key)
-		out := fields{"key", k}
-		if values {
-			out = append(out, c.glimpse(f)...)
-		}
-		return append(out, "namespace", n, "score", f.reads, "updatedAt", timestamp(f.entry.Stamp().Time()))
-	})
-	return append(fields{"pattern", text, "results", results, "count", len(results)}, more...), err
-}
-
-// contains says whether all parts, in lower case, come one after the other in text.
-func contains(text string, parts []string) bool {
-	text = strings.ToLower(text)
-	for _, part := range parts {
-		i := strings.Index(text, part)
-		if i < 0 {
-			return false
-		}
-		text = text[i+len(part):]
-	}
-	return true
 }

@@ -10,6 +10,7 @@ const (
 	memory    = "memory"        // the tree of namespaces
 	authors   = "mcp/"          // before a key: where its author stands
 	shared    = "task-sentinel" // the tree of tasks, workers and agents, and a namespace
+	queues    = shared + "/queues/"
 	defaultNS = "default"
 )
 

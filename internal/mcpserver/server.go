@@ -18,17 +18,26 @@ import (
 
 // Config configures a server.
 type Config struct {
-	Agent   *agent.Agent
-	Leases  *api.Leases // those of the HTTP API
-	Version string      // of this program
-	// V3 offers memory under the names of claude-flow 3.x, in place of memory_usage.
-	V3       bool
+	Agent    *agent.Agent
+	Leases   *api.Leases // those of the HTTP API
+	Version  string      // of this program
+	Memory   Memory
 	Called   func(tool string, failed bool) // for each call of a tool; may be nil
 	Panicked func()                         // for each call that panicked; may be nil
 	Logger   *slog.Logger
 }
 
 const maxBody = 6*wire.MaxValueBytes + 1<<16
+
+// Memory says whose names the tools of memory have.
+type Memory string
+
+// The generations of claude-flow. The empty text is the second.
+const (
+	Memory2    Memory = "2" // memory_usage
+	Memory3    Memory = "3" // memory_store, memory_retrieve, memory_list, memory_delete
+	MemoryBoth Memory = "both"
+)
 
 // Server serves MCP for one peer. It is an http.Handler for one path, that stands behind
 // the checks of internal/httpapi: of hosts, origins and tokens. The grant of each caller
@@ -68,7 +77,7 @@ func New(cfg Config) *Server {
 		UnsubscribeHandler: s.unsubscribe,
 	})
 	for _, t := range tools {
-		if t.v3 && !cfg.V3 || t.v2 && cfg.V3 {
+		if t.v3 && cfg.Memory != Memory3 && cfg.Memory != MemoryBoth || t.v2 && cfg.Memory == Memory3 {
 			continue
 		}
 		s.mcp.AddTool(&mcp.Tool{Name: t.name, Description: t.description, InputSchema: t.schema, Annotations: t.annotations()}, s.handler(&t))

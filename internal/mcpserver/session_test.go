@@ -137,7 +137,7 @@ func TestASessionIsMadeAnew(t *testing.T) {
 			t.Errorf("session %q: %v", id, out)
 		}
 		list := x.raw(id, "memory_usage", `{"action":"list"}`)
-		by := list["entries"].([]any)[0].(map[string]any)["metadata"].(map[string]any)["storedBy"]
+		by := list["entries"].([]any)[0].(map[string]any)["metadata"].(map[string]any)["claimed_client"]
 		if want := map[bool]string{true: "raw 7", false: "unknown"}[id == session]; by != want {
 			t.Errorf("session %q: it was stored by %v", id, by)
 		}

@@ -16,7 +16,7 @@ type tool struct {
 	schema      json.RawMessage
 	run         func(c *call) (fields, error)
 	reads       bool // and changes nothing
-	v2, v3      bool // only under the names of claude-flow 2.x, or 3.x
+	v2, v3      bool // of memory as in claude-flow 2.x, or 3.x; else always there
 	accepted    []string
 }
 
@@ -56,14 +56,14 @@ var tools = []tool{
 			"type":{"type":"string","enum":["register","set","counter","max","object"],"description":"how concurrent writes merge; default register, the last wins; a counter adds"},
 			`+pageArgs+`,`+valuesArg, "action")},
 	{name: "memory_search", run: memorySearch, reads: true, accepted: []string{"value"},
-		description: "Find memory whose key or value contains a text, in any case; * stands for anything. Without namespace: everywhere",
+		description: "Find memory by words in its key or value, in any case; * stands for anything. Most words first. Without namespace: everywhere",
 		schema:      object(`"pattern":{"type":"string"},"query":{"type":"string","description":"same as pattern"},"namespace":{"type":"string"},"limit":{"type":"number","default":10},"cursor":{"type":"string"},` + valuesArg)},
 	{name: "memory_watch", run: memoryWatch, reads: true,
 		description: "Wait until others write or delete memory, and get what changed. Pass next of the answer as since to miss nothing in between",
 		schema:      object(namespaceArg + `,"prefix":{"type":"string","description":"only keys that start so"},"since":{"type":"string"},"timeout_s":{"type":"number","default":20,"maximum":25}`)},
-	{name: "memory_store", v3: true, run: memoryStore,
+	{name: "memory_store", v3: true, run: memoryStore, accepted: []string{"provenance_type"},
 		description: "Store a value in memory shared with all agents of the fleet",
-		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: only if absent"},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
+		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: only if absent"},"tags":{"type":"array","items":{"type":"string"}},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
 	{name: "memory_retrieve", v3: true, run: memoryRetrieve, reads: true,
 		description: "Retrieve a value from memory",
 		schema:      object(keyArg+`,`+namespaceArg+`,"cursor":{"type":"string"}`, "key")},
@@ -79,12 +79,15 @@ var tools = []tool{
 	{name: "task_claim", run: taskClaim,
 		description: "Claim the next task of a queue: no other agent has it until you call task_complete with its claim. Call task_progress with the claim within hold_s, or it goes to another",
 		schema:      object(queueArg + `,` + waitArg + `,"hold_s":{"type":"number","default":600,"maximum":3600}`)},
-	{name: "task_complete", run: taskComplete,
-		description: "Finish a claimed task, with a result, or with error to have it tried again",
-		schema:      object(`"claim":{"type":"string"},"result":{},"error":{"type":"string"},"retry":{"type":"boolean","default":true}`, "claim")},
+	{name: "task_complete", run: taskComplete, accepted: []string{"taskId"},
+		description: "Finish a task that you claimed, by its claim or id, with a result, or with error to have it tried again",
+		schema:      object(`"claim":{"type":"string"},"task":{"type":"string"},"result":{},"error":{"type":"string"},"retry":{"type":"boolean","default":true}`)},
 	{name: "task_progress", run: taskProgress,
 		description: "Tell how far a task is, and hold its claim on for another hold_s",
-		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":1},"status":{"type":"string"},"claim":{"type":"string"}`, "task")},
+		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":1},"status":{"type":"string"},"claim":{"type":"string"},"hold_s":{"type":"number"}`, "task")},
+	{name: "task_list", run: taskList, reads: true, accepted: []string{"taskId"},
+		description: "List a queue's tasks with state, progress, result or error, or show one by its id",
+		schema:      object(queueArg + `,"task":{"type":"string"},"state":{"type":"string","enum":["pending","delayed","claimed","done","dead"]},` + pageArgs + `,` + valuesArg)},
 	{name: "lock_acquire", run: lockAcquire,
 		description: "Take a lock that one agent of the fleet has at a time, or hold it on by its lease. It ends after hold_s unless renewed. guarantee this-peer: only agents of this daemon are kept out; best-effort: two sides of a cut may both have it",
 		schema:      object(`"name":{"type":"string"},`+waitArg+`,"hold_s":{"type":"number","default":120,"maximum":3600},"shared":{"type":"boolean","default":false,"description":"with other readers"},"lease":{"type":"string","description":"renews"}`, "name")},
@@ -93,11 +96,11 @@ var tools = []tool{
 		schema:      object(`"name":{"type":"string"},"lease":{"type":"string"}`, "name", "lease")},
 	{name: "worker_list", run: workerList, reads: true,
 		description: "List the fleet's workers: whether they are there, what they do, how many more tasks they take",
-		schema:      object(`"state":{"type":"string","enum":["active","unreachable","gone"]},"free":{"type":"number"},"label":{"type":"string"}`)},
+		schema:      object(`"state":{"type":"string","enum":["active","unreachable","gone"]},"free":{"type":"number"},"label":{"type":"string"},"cursor":{"type":"string"}`)},
 	{name: "agent_coordinate", run: agentCoordinate,
 		description: "Tell the other agents of a task about your part (data is merged into what you told before), and see theirs",
-		schema:      object(`"task":{"type":"string"},"agent":{"type":"string","description":"your name"},"data":{"type":"object","description":"such as role, status, progress, needs, output"}`, "task")},
+		schema:      object(`"task":{"type":"string"},"agent":{"type":"string","description":"your name"},"data":{"type":"object","description":"such as role, status, progress, needs, output"},"cursor":{"type":"string"}`, "task")},
 	{name: "cluster_status", run: clusterStatus, reads: true,
 		description: "Who is in the cluster, whether all is well and if not what to do, and what namespaces and queues there are",
-		schema:      object(``)},
+		schema:      object(`"cursor":{"type":"string"}`)},
 }

@@ -72,7 +72,7 @@ func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, fr
 				continue
 			}
 			shown := c.event(e)
-			if room -= printed(shown, 2); room < 0 && len(out) > 0 {
+			if room -= printed(shown); room < 0 && len(out) > 0 {
 				return out, next, false
 			}
 			if len(out) == 0 {
@@ -98,10 +98,14 @@ func (c *call) event(e agent.Event) fields {
 			out = append(out, "truncated", true)
 		}
 	}
-	by := author{Client: e.Writer}
+	by := author{peer: e.Writer}
 	if entry, ok := c.s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
 		by, _ = c.s.authorOf(e.Key, entry)
 		out = append(out, "version", entry.Version().String())
 	}
-	return append(out, "writer", by.Client, "at", timestamp(e.Stamp.Time()))
+	out = append(out, "writer", by.writer())
+	if by.Client != "" {
+		out = append(out, "claimed_client", by.Client)
+	}
+	return append(out, "at", timestamp(e.Stamp.Time()))
 }

@@ -1,0 +1,149 @@
+package mcpserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+func lockAcquire(c *call) (fields, error) {
+	name := c.required("name")
+	wait, last := c.seconds("wait_s", 0, maxWait), c.seconds("hold_s", 0, maxHold)
+	shared := c.flag("shared", false)
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	if lease := c.text("lease"); lease != "" {
+		return c.renewLock(name, lease, last)
+	}
+	res, err := c.do("lock_acquire", api.Request{Key: name}, map[string]any{"wait": wait.String(), "shared": shared})
+	if err != nil {
+		return nil, c.heldBy(name, err)
+	}
+	last = cmp.Or(last, 2*time.Minute)
+	l := res.Body.(api.Lease)
+	ttl := time.Duration(l.Remaining)
+	request, body := api.Request{Key: name}, map[string]any{"lease": l.Lease}
+	release := c.later("lock_release", request, body)
+	if err := c.hold(l.Lease, &hold{id: name, token: l.Token, last: last}, ttl, c.later("lock_renew", request, body), release); err != nil {
+		return nil, errors.Join(err, release(c.ctx))
+	}
+	c.tell(name, l.Token, last)
+	return fields{"name", name, "acquired", true, "lease", l.Lease, "token", l.Token, "shared", l.Shared, "hold_s", last.Seconds(), "guarantee", l.Guarantee}, nil
+}
+
+func (c *call) renewLock(name, lease string, last time.Duration) (fields, error) {
+	if err := c.grant.Check(api.Right{Verb: api.Lock, Key: name}); err != nil {
+		return nil, err
+	}
+	h, last, ok := c.touch(lease, last)
+	if !ok || h.queue != "" || h.id != name {
+		return nil, &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
+	}
+	c.tell(name, h.token, last)
+	return fields{"name", name, "acquired", true, "lease", lease, "hold_s", last.Seconds()}, nil
+}
+
+func lockRelease(c *call) (fields, error) {
+	name, lease := c.required("name"), c.required("lease")
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	_, err := c.do("lock_release", api.Request{Key: name}, map[string]any{"lease": lease})
+	if err != nil {
+		return nil, err
+	}
+	if h, _, ok := c.touch(lease, 0); ok {
+		c.s.holds.drop(lease, h)
+		_ = c.s.cfg.Agent.Delete(c.ctx, noteKey(name, h.token)) // it expires by itself
+	}
+	return fields{"name", name, "released", true}, nil
+}
+
+// note tells all peers which agent holds a lock: voters know but its daemon.
+type note struct {
+	author
+	Hold float64 `json:"hold_s"`
+}
+
+// maxNoted bounds a lock's name that has a note, as text in a URL.
+const maxNoted = 900
+
+func noteKey(name string, token uint64) string {
+	return authors + "lock/" + url.PathEscape(name) + "/" + strconv.FormatUint(token, 10)
+}
+
+// tell notes that the caller holds a lock for so long from now. That it cannot is no
+// failure of the lock.
+func (c *call) tell(name string, token uint64, last time.Duration) {
+	if len(url.PathEscape(name)) > maxNoted {
+		return
+	}
+	by := c.writer
+	by.Created = time.Now().UnixMilli()
+	_ = c.s.cfg.Agent.Put(c.ctx, noteKey(name, token), note{by, last.Seconds()}, agent.WithTTL(last+callTimeout))
+}
+
+// heldBy adds to the error of a lock that another holds who that is.
+func (c *call) heldBy(name string, err error) error {
+	if !errors.Is(err, lockservice.ErrHeld) && !errors.Is(err, lockservice.ErrTimeout) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	defer cancel()
+	info, fault := c.s.cfg.Agent.Locks().Inspect(ctx, name)
+	if fault != nil {
+		return err
+	}
+	f := explain(err)
+	for _, h := range info.Holders {
+		f.Holders = append(f.Holders, c.s.holder(name, h))
+	}
+	return f
+}
+
+// holder shows who holds a lock: the agent, or where no tool took it the peer.
+func (s *Server) holder(name string, h lockservice.Holder) fields {
+	since := lockservice.TokenTime(h.Token)
+	v, ok := s.cfg.Agent.Get(noteKey(name, h.Token))
+	var n note
+	if !ok || v.Decode(&n) != nil {
+		return fields{"writer", h.Inst.Node, "since", timestamp(since)}
+	}
+	n.peer = h.Inst.Node
+	left := time.Until(time.UnixMilli(n.Created).Add(time.Duration(n.Hold * float64(time.Second))))
+	return fields{"writer", n.writer(), "claimed_client", n.Client, "since", timestamp(since), "hold_s", n.Hold, "hold_left_s", max(left, 0).Round(time.Second).Seconds()}
+}
+
+// locks are those that agents hold by this daemon, and the leases of other clients.
+func (c *call) locks() (any, error) {
+	res, err := c.do("lock_list", api.Request{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	agents := []fields{}
+	held := map[uint64]bool{}
+	t := &c.s.holds
+	t.mu.Lock()
+	for _, h := range t.by {
+		if h.queue != "" || !c.grant.MayLock(h.id) {
+			continue
+		}
+		held[h.token] = true
+		by := h.author
+		by.peer = c.s.cfg.Agent.Name()
+		agents = append(agents, fields{"lock", h.id, "token", h.token, "writer", by.writer(), "claimed_client", by.Client, "since", timestamp(h.since), "hold_s", h.last.Seconds()})
+	}
+	t.mu.Unlock()
+	slices.SortFunc(agents, func(x, y fields) int { return cmp.Compare(x[1].(string), y[1].(string)) })
+	leases := slices.DeleteFunc(res.Body.(api.List[api.Lease]).Items, func(l api.Lease) bool { return held[l.Token] })
+	return fields{"agents", agents, "leases", leases}, nil
+}

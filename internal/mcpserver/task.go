@@ -1,0 +1,283 @@
+package mcpserver
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+)
+
+func taskAdd(c *call) (fields, error) {
+	if !c.has("value") {
+		c.fail("value is missing")
+	}
+	name := cmp.Or(c.text("queue"), defaultQueue)
+	body := map[string]any{"value": c.given["value"], "id": c.text("id"), "priority": c.whole("priority", 0, -maxSafe, maxSafe),
+		"delay": c.seconds("delay_s", 0, agent.MaxItemDelay).String(), "max_attempts": c.whole("max_attempts", 0, 0, 1<<31-1)}
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	res, err := c.do("work_enqueue", api.Request{Queue: name}, body)
+	if err != nil {
+		return nil, err
+	}
+	made := res.Body.(api.Enqueued)
+	return fields{"queue", name, "task", made.ID, "added", !made.Duplicate, "duplicate", made.Duplicate}, nil
+}
+
+func taskClaim(c *call) (fields, error) {
+	name := cmp.Or(c.text("queue"), defaultQueue)
+	wait, last := c.seconds("wait_s", 0, maxWait), c.seconds("hold_s", 10*time.Minute, maxHold)
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	res, err := c.do("work_claim", api.Request{Queue: name}, map[string]any{"wait": wait.String(), "max": 1})
+	if err != nil {
+		return nil, err
+	}
+	items := res.Body.(api.List[api.Claimed]).Items
+	if len(items) == 0 {
+		return fields{"queue", name, "claimed", false, "hint", "nothing to do now; call again with wait_s"}, nil
+	}
+	x := items[0]
+	ttl := time.Duration(x.Remaining)
+	claim := rand.Text() // the lease is the peer's, the same for all its claims
+	h := &hold{queue: name, id: x.ID, lease: x.Lease, token: x.Token, last: last}
+	request, body := api.Request{Queue: name, ID: x.ID}, map[string]any{"lease": x.Lease, "token": x.Token}
+	again := c.later("work_extend", request, body)
+	lost := map[string]any{"lease": x.Lease, "token": x.Token, "error": "its agent is gone, or was silent for too long", "retry": "0s"}
+	giveUp := c.later("work_fail", request, lost)
+	if err := c.hold(claim, h, ttl, again, giveUp); err != nil {
+		return nil, errors.Join(err, giveUp(c.ctx))
+	}
+	out := fields{"queue", name, "claimed", true, "task", x.ID}
+	if value := shown(x.Value); printed(value) <= budget {
+		out = append(out, "value", value)
+	} else {
+		out = append(out, "value", fits(plain(value), budget/2)+"…", "truncated", true,
+			"hint", "task_list with queue and task gives the whole value, in parts")
+	}
+	return append(out, "claim", claim, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
+}
+
+// later makes an operation one that runs after its call, which was allowed it.
+func (c *call) later(name string, r api.Request, body any) func(context.Context) error {
+	s := c.s
+	return func(ctx context.Context) (err error) {
+		defer s.recovered(name, &err)
+		_, err = (&call{s: s, ctx: ctx}).do(name, r, body)
+		return err
+	}
+}
+
+func taskComplete(c *call) (fields, error) {
+	claim, task := c.text("claim"), c.either("task", "taskId")
+	if claim == "" && task != "" {
+		if claim = c.claimOf(task); claim == "" {
+			return nil, &failure{Code: "claim-lost", Text: fmt.Sprintf("you have no claim of task %q", shorten(task, 200)),
+				Hint: "give the claim that task_claim answered; if it has ended, drop the work and call task_claim for another"}
+		}
+	}
+	if claim == "" {
+		c.fail("claim is missing, or the id of a task that you claimed")
+	}
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	h, _, ok := c.touch(claim, 0)
+	if !ok || h.queue == "" {
+		return nil, agent.ErrClaimLost
+	}
+	name, body, status := "work_complete", map[string]any{"lease": h.lease, "token": h.token}, "completed"
+	if c.has("error") {
+		name, status = "work_fail", "failed"
+		body["error"] = shorten(c.text("error"), 4<<10)
+		if !c.flag("retry", true) {
+			body["retry"] = "never"
+		}
+	} else if c.has("result") {
+		body["result"] = c.given["result"]
+	}
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	_, err := c.do(name, api.Request{Queue: h.queue, ID: h.id}, body)
+	if err == nil || errors.Is(err, agent.ErrClaimLost) {
+		c.s.holds.drop(claim, h)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.conclude(h.id, status)
+	return fields{"queue", h.queue, "task", h.id, "completed", name == "work_complete"}, nil
+}
+
+// conclude has the progress of a task, if anybody told any, say how it ended.
+func (c *call) conclude(id, status string) {
+	key := agent.TaskProgressKey(id)
+	if _, told := c.s.cfg.Agent.Get(key); !told || !c.grant.MayWrite(key) {
+		return
+	}
+	p, err := c.s.cfg.Agent.Tasks().Progress(id)
+	if err != nil {
+		return
+	}
+	if status == "completed" {
+		p.Progress = 1
+	}
+	if c.s.cfg.Agent.Tasks().SetProgress(c.ctx, id, p.Progress, status) == nil {
+		c.signed(key)
+	}
+}
+
+func taskProgress(c *call) (fields, error) {
+	id := c.required("task")
+	body, last := map[string]any{"progress": c.number("progress", 0), "status": c.text("status")}, c.seconds("hold_s", 0, maxHold)
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	out := fields{"task", id}
+	if claim := c.text("claim"); claim != "" {
+		_, until, ok := c.touch(claim, last)
+		if !ok {
+			return nil, agent.ErrClaimLost
+		}
+		out = append(out, "hold_s", until.Seconds())
+		if !c.has("progress") && !c.has("status") {
+			return out, nil
+		}
+	}
+	res, err := c.do("task_set_progress", api.Request{ID: id}, body)
+	if err != nil {
+		return nil, err
+	}
+	c.signed(agent.TaskProgressKey(id))
+	return append(out, "progress", body["progress"], "status", body["status"], "version", res.Version.String()), nil
+}
+
+// signed notes who wrote a key by an operation. That it cannot is no failure of that.
+func (c *call) signed(key string) {
+	b := c.s.cfg.Agent.Batch()
+	c.sign(b, key, 0)
+	_ = b.Commit(c.ctx)
+}
+
+// taskList shows the tasks of a queue, or all of one.
+func taskList(c *call) (fields, error) {
+	name := cmp.Or(c.text("queue"), defaultQueue)
+	q := c.s.cfg.Agent.WorkQueue(name)
+	if err := c.grant.Check(api.Right{Verb: api.Read, Key: queues + name}); err != nil {
+		return nil, err
+	}
+	if id := c.either("task", "taskId"); id != "" {
+		return c.task(q, id)
+	}
+	state, cursor, limit := agent.ItemState(c.text("state")), c.text("cursor"), c.count("limit", 50, maxListed)
+	values := c.flag("values", true)
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	ids, err := c.tasks(name)
+	if err != nil {
+		return nil, err
+	}
+	list, last, next, room := []any{}, "", "", budget
+	for _, id := range ids {
+		if id <= cursor {
+			continue
+		}
+		item, err := q.Get(id)
+		if err != nil || state != "" && item.State != state {
+			continue
+		}
+		entry := any(c.item(item))
+		if !values {
+			entry = id
+		}
+		if room -= printed(entry) + 1; room < 0 && last != "" || len(list) == limit {
+			next = last
+			break
+		}
+		list, last = append(list, entry), id
+	}
+	return cut(fields{"queue", name, "tasks", list, "count", len(list), "known", len(ids)}, next), nil
+}
+
+// tasks returns the ids of a queue's tasks, those that are done too, in order.
+func (c *call) tasks(name string) ([]string, error) {
+	keys, err := c.s.cfg.Agent.Keys(queues + literal(name) + "/**")
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, key := range keys {
+		if k, ok := queue.ParseKey(key); ok && k.ID != "" {
+			ids = append(ids, k.ID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// item shows a task among others.
+func (c *call) item(i agent.Item) fields {
+	out := fields{"task", i.ID, "state", i.State}
+	for _, v := range []struct {
+		name  string
+		value crdt.Value
+	}{{"value", i.Value}, {"result", i.Result}} {
+		if !v.value.IsZero() {
+			value, cut := glimpse(v.value)
+			if out = append(out, v.name, value); cut {
+				out = append(out, "truncated", true)
+			}
+		}
+	}
+	return append(out, c.history(i)...)
+}
+
+// history is what became of a task so far.
+func (c *call) history(i agent.Item) (out fields) {
+	if i.Attempt > 0 {
+		out = append(out, "attempt", i.Attempt)
+	}
+	if i.Error != "" {
+		out = append(out, "error", shorten(i.Error, maxShown))
+	}
+	if key := agent.TaskProgressKey(i.ID); c.grant.MayRead(key) {
+		if v, ok := c.s.cfg.Agent.Get(key); ok {
+			value, _ := glimpse(v)
+			out = append(out, "progress", value)
+		}
+	}
+	return append(out, "priority", i.Priority, "enqueued", timestamp(i.Enqueued))
+}
+
+// task shows one task. Its result, or before that its value, comes in parts if it is long.
+func (c *call) task(q agent.WorkQueue, id string) (fields, error) {
+	i, err := q.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	out := append(fields{"queue", q.Name(), "task", id, "state", i.State}, c.history(i)...)
+	name, v := "value", i.Value
+	if !i.Result.IsZero() {
+		name, v = "result", i.Result
+	}
+	if v.IsZero() {
+		return out, nil
+	}
+	sum := sha256.Sum256([]byte(v.String())) // parts are of one text
+	part, err := c.part(name, hex.EncodeToString(sum[:4]), shown(v))
+	return append(out, part...), err
+}
