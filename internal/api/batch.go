@@ -105,17 +105,20 @@ func (op batchedBody) join(b *agent.Batch) error {
 	if err := op.only(allowed); err != nil {
 		return err
 	}
-	sub := Request{Key: op.Key, Query: url.Values{"ttl": {op.TTL}, "type": {op.Type}}, Absent: op.IfAbsent}
+	sub := Request{Key: op.Key, Query: url.Values{"ttl": {op.TTL}, "type": {op.Type}}}
+	opts, _, err := sub.options(nil)
+	if err != nil {
+		return err
+	}
 	if op.IfVersion != "" {
 		v, err := crdt.ParseVersion(op.IfVersion)
 		if err != nil {
 			return bad("if_version: %v", err)
 		}
-		sub.If = &v
+		opts = append(opts, agent.IfVersion(v))
 	}
-	opts, _, err := sub.options(nil)
-	if err != nil {
-		return err
+	if op.IfAbsent {
+		opts = append(opts, agent.IfVersion(0))
 	}
 	if op.Op == "delete" {
 		b.Delete(op.Key, opts...)

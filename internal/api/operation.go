@@ -55,14 +55,13 @@ func Find(name string) *Operation {
 
 // Request is what a client gave.
 type Request struct {
-	Key    string
-	ID     string // of a task or worker
-	Agent  string
-	Queue  string // of work
-	Query  url.Values
-	Body   []byte // JSON
-	If     *crdt.Version
-	Absent bool // only if there is nothing yet
+	Key   string
+	ID    string // of a task or worker
+	Agent string
+	Queue string // of work
+	Query url.Values
+	Body  []byte     // JSON
+	If    *Condition // of the write; nil is none
 
 	Leases *Leases // of the daemon
 	// Longer returns the context of a request whose client asks to wait so long, in

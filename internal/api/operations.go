@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/url"
@@ -69,13 +70,50 @@ func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas
 			return nil, 0, bad("replicas %q: want how many other peers must have the write", s)
 		}
 	}
-	if r.If != nil {
-		opts = append(opts, agent.IfVersion(*r.If))
-	}
-	if r.Absent {
-		opts = append(opts, agent.IfVersion(0))
-	}
 	return opts, replicas, nil
+}
+
+// Condition is what a write asks of the version its key has on this peer: all that is set.
+type Condition struct {
+	Among          []crdt.Version // it is one of these
+	NotAmong       []crdt.Version // it is none of these
+	Exists, Absent bool
+}
+
+// holds says whether a key of this version, 0 if it is absent, is as it should be.
+func (c *Condition) holds(have crdt.Version) bool {
+	return (len(c.Among) == 0 || slices.Contains(c.Among, have)) && !slices.Contains(c.NotAmong, have) &&
+		(have != 0 || !c.Exists) && (have == 0 || !c.Absent)
+}
+
+// onCondition returns the option that makes a write of r.Key only if the key is still as it
+// is now, if that is what was asked for.
+func (r Request) onCondition(a *agent.Agent, opts []agent.WriteOption) ([]agent.WriteOption, error) {
+	if r.If == nil {
+		return opts, nil
+	}
+	var have crdt.Version
+	if e, ok := a.Entry(r.Key); ok {
+		have = e.Version()
+	}
+	if !r.If.holds(have) {
+		return nil, &ConditionError{r.Key, have}
+	}
+	return append(opts, agent.IfVersion(have)), nil
+}
+
+// ConditionError says that a key is not as the condition of a write wants it.
+type ConditionError struct {
+	Key  string
+	Have crdt.Version // 0 if it is absent
+}
+
+// Error names the key and how it is.
+func (e *ConditionError) Error() string {
+	if e.Have == 0 {
+		return fmt.Sprintf("key %q is absent, and the condition of the write does not hold", e.Key)
+	}
+	return fmt.Sprintf("key %q exists with version %s, and the condition of the write does not hold", e.Key, e.Have)
 }
 
 func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -104,6 +142,9 @@ func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, [
 	if err != nil {
 		return Response{}, err
 	}
+	if opts, err = r.onCondition(a, opts); err != nil {
+		return Response{}, err
+	}
 	_, existed := a.Entry(r.Key)
 	if err := do(v, opts); err != nil {
 		return Response{}, err
@@ -121,6 +162,9 @@ func wait(ctx context.Context, a *agent.Agent, replicas int) error {
 func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var made crdt.Version
 	opts, replicas, err := r.options(&made)
+	if err == nil {
+		opts, err = r.onCondition(a, opts)
+	}
 	if err == nil {
 		err = a.Delete(ctx, r.Key, opts...)
 	}

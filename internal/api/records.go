@@ -248,6 +248,9 @@ func (r Request) changed(a *agent.Agent, key string, err error) (Response, error
 		return Response{}, err
 	}
 	r.Key = key
-	e, _ := a.Entry(key)
-	return r.written(e.Version(), false), nil
+	var now crdt.Version
+	if e, ok := a.Entry(key); ok {
+		now = e.Version()
+	}
+	return r.written(now, false), nil
 }

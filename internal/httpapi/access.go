@@ -40,6 +40,7 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 		out.place = &at
 		defer at.leave()
 		if stream {
+			w.Header().Set("X-Accel-Buffering", "no") // nginx would keep all of it back
 			ctx, cancel := h.whileGood(r.Context(), out)
 			defer cancel(nil)
 			r = r.WithContext(ctx)

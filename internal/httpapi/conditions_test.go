@@ -8,6 +8,46 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
+// Conditions are those of RFC 9110, 13.1: lists of tags, *, and weak ones, which a proxy
+// makes of ours when it compresses.
+func TestConditionsTakeListsAndWeakTags(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		const other, more = `"00000000000000ff"`, `"0000000000000001"`
+		etag := x.must(201, "PUT", "/v1/keys/k", `"v"`).header.Get("ETag")
+		for header, status := range map[string]int{
+			etag: 304, "W/" + etag: 304, "*": 304, other + ", " + etag: 304, other + ",W/" + etag + `,"zebra, and more"`: 304, other + ", , " + etag: 304,
+			other: 200, `W/` + other: 200, `"zebra"`: 200, `zebra`: 200, etag + " " + other: 200, "": 200,
+		} {
+			if got := x.must(status, "GET", "/v1/keys/k", "", "If-None-Match", header); got.header.Get("ETag") != etag {
+				t.Errorf("%s: the tag is %q", header, got.header.Get("ETag"))
+			}
+		}
+		for _, c := range []struct {
+			method, key, header, tags string
+			status                    int
+		}{
+			{"PUT", "k", "If-Match", other + ", " + etag, 200},
+			{"PUT", "k", "If-Match", "*", 200},
+			{"PUT", "none", "If-Match", "*", 412},
+			{"PUT", "k", "If-Match", other + ", " + more, 412},
+			{"DELETE", "k", "If-Match", other + "," + more, 412},
+			{"PUT", "k", "If-Match", "W/" + etag, 412}, // strong comparison
+			{"PUT", "k", "If-Match", "W/" + etag + ", " + etag, 200},
+			{"PUT", "k", "If-None-Match", other, 200},
+			{"PUT", "k", "If-None-Match", other + ", " + etag, 412},
+			{"PUT", "k", "If-None-Match", "W/" + etag, 412},
+			{"PUT", "none", "If-None-Match", other, 201},
+			{"PUT", "k", "If-None-Match", "*", 412},
+			{"PUT", "k", "If-Match", etag + " " + other, 400},
+			{"PUT", "k", "If-Match", "00000000000000ff", 400},
+			{"PUT", "k", "If-None-Match", `"zebra"`, 400},
+		} {
+			c.tags = strings.ReplaceAll(c.tags, etag, x.do("GET", "/v1/keys/k", "").header.Get("ETag"))
+			x.must(c.status, c.method, "/v1/keys/"+c.key, `"v"`, c.header, c.tags)
+		}
+	})
+}
+
 // Every write is either made on condition or refused with one, as the document says.
 func TestNoWriteIsMadeAgainstItsCondition(t *testing.T) {
 	serving(t, nil, func(x *fixture) {

@@ -52,6 +52,7 @@ func describe(err error) Problem {
 		value    *wire.ValueError
 		kind     *crdt.TypeError
 		conflict *crdt.ConflictError
+		unmet    *api.ConditionError
 		request  *api.BadRequest
 		lacking  *api.ForbiddenError
 		limit    *api.LimitError
@@ -87,6 +88,8 @@ func describe(err error) Problem {
 		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", conflict.Have.String()
 	case errors.As(err, &full):
 		p.Status, p.Code = http.StatusInsufficientStorage, "store-full"
+	case errors.As(err, &unmet):
+		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", unmet.Have.String()
 	case errors.As(err, &copies):
 		p.Status, p.Code = http.StatusGatewayTimeout, "not-replicated"
 	case errors.Is(err, agent.ErrRotated):

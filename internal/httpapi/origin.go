@@ -43,7 +43,7 @@ func (h hosts) has(host string) bool {
 // guard refuses what a web page of another origin sent, and paths that the router
 // would clean into others.
 func (h *handler) guard(r *http.Request) *Problem {
-	if !h.hosts.has(r.Host) {
+	if r.Host != "" && !h.hosts.has(r.Host) { // HTTP/1.0 has none at will, and no browser speaks it
 		return &Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses, the address it is bound to, and the names of --http-host", r.Host)}
 	}
 	if foreign(r) || h.protection.Check(r) != nil {

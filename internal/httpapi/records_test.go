@@ -56,6 +56,7 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		x.refused("not-found", x.must(404, "GET", "/v1/workers/py-1/status", ""))
 
 		x.reads("/v1/queue", `{"pending":[],"processing":[]}`)
+		x.must(200, "PUT", "/v1/queue", `{}`) // which writes nothing
 		x.must(200, "PUT", "/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
 		x.reads("/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
 		x.must(200, "PATCH", "/v1/queue/assignments", `{"w1":["c"],"w2":["x"]}`)

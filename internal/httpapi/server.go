@@ -215,37 +215,11 @@ func parameters(r *http.Request, op *api.Operation) (url.Values, error) {
 	return query, nil
 }
 
-// preconditions reads the If-Match and If-None-Match: * of a write. It refuses them where
-// the operation has none, for a write must not be made against its condition.
-func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
-	if safe(r) {
-		return nil
-	}
-	match, none := r.Header.Values("If-Match"), r.Header.Values("If-None-Match")
-	if len(match)+len(none) > 0 && !op.Conditional() {
-		return &api.BadRequest{Reason: fmt.Sprintf("%s %s takes neither If-Match nor If-None-Match", op.Method, op.Path)}
-	}
-	if len(match) > 0 {
-		v, err := crdt.ParseVersion(strings.Trim(strings.Join(match, ", "), `"`))
-		if err != nil {
-			return &api.BadRequest{Reason: "If-Match: " + err.Error() + ", as in ETag"}
-		}
-		req.If = &v
-	}
-	if len(none) > 0 {
-		if strings.Join(none, ", ") != "*" {
-			return &api.BadRequest{Reason: "If-None-Match of a write takes only *"}
-		}
-		req.Absent = true
-	}
-	return nil
-}
-
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Response) {
 	if res.Version != 0 {
 		etag := `"` + res.Version.String() + `"`
 		w.Header().Set("ETag", etag)
-		if safe(r) && r.Header.Get("If-None-Match") == etag {
+		if safe(r) && unchanged(r.Header.Values("If-None-Match"), res.Version) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}

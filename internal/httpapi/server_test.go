@@ -243,7 +243,7 @@ func TestConditionsAreOnTheVersion(t *testing.T) {
 		}
 		x.must(200, "DELETE", "/v1/keys/k", "", "If-Match", second)
 		x.refused("bad-request", x.must(400, "PUT", "/v1/keys/k", "2", "If-Match", `"zebra"`), "If-Match", "ETag")
-		x.refused("bad-request", x.must(400, "PUT", "/v1/keys/k", "2", "If-None-Match", first), "*")
+		x.refused("bad-request", x.must(400, "PUT", "/v1/keys/k", "2", "If-None-Match", "first"), "*")
 	})
 }
 
