@@ -38,8 +38,8 @@ type Config struct {
 	Rules     []crdt.Rule              // types by key pattern, before the default ones
 	Resolvers map[string]crdt.Resolver // of custom types, by Rule.Resolver
 
-	BatchInterval time.Duration // how long a write may wait for company: 100 ms, or AtOnce
-	DefaultTTL    time.Duration // of what workers say of themselves: one hour, or Never; other writes stay
+	BatchInterval time.Duration // how long a write may wait for company: 100 ms, up to 24 h, or AtOnce
+	DefaultTTL    time.Duration // of what workers say of themselves: one hour, 1 s or more, or Never; other writes stay
 	CacheSize     int           // decoded values kept for GetAs: 1,000
 	CacheTTL      time.Duration // and how long: one hour
 
@@ -50,8 +50,8 @@ type Config struct {
 	Queues QueueConfig // bounds of work queues
 
 	WatchBuffer int           // events a subscriber may be behind: 1,024, and at most 16 MiB of keys and values
-	History     int           // events kept for resuming: 8,192, and at most 16 MiB of keys and values
-	MaxSkew     time.Duration // how far clocks may differ: 60 s
+	History     int           // events kept for resuming: 8,192, up to 1,048,576, and at most 16 MiB of keys and values
+	MaxSkew     time.Duration // how far clocks may differ: 60 s; 1 s to 24 h
 	MaxBacklog  int           // bytes written and not yet carried out, before writes wait: 64 MiB
 
 	// MaxBytes bounds the memory that writes here may fill: 1 MiB or more. By default it
@@ -83,6 +83,7 @@ func (c Config) withDefaults() Config {
 	c.Queues.MaxItems = cmp.Or(c.Queues.MaxItems, 1<<20)
 	c.Queues.MaxAttempts = cmp.Or(c.Queues.MaxAttempts, 5)
 	c.Queues.Retention = cmp.Or(c.Queues.Retention, time.Hour)
+	c.MaxSkew = cmp.Or(c.MaxSkew, time.Minute)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 64<<20)
 	c.MaxBytes = cmp.Or(c.MaxBytes, hostmem.Read().Least()/2, 1<<30)
 	if c.Logger == nil {
@@ -90,6 +91,14 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// Bounds of a Config.
+const (
+	maxBatchInterval = 24 * time.Hour // ForceSync and urgent writes end it sooner
+	maxHistory       = 1 << 20        // its table is made at once
+	maxSkew          = 24 * time.Hour // of clocks that mean the same time
+	leastBytes       = 1 << 20        // the longest value
+)
 
 // validate returns everything that is wrong.
 func (c Config) validate() error {
@@ -103,11 +112,15 @@ func (c Config) validate() error {
 	complain(len(c.Name) > 128 || strings.Contains(c.Name, "/") || c.Name != "" && crdt.ValidateKey(c.Name) != nil,
 		"name %q: want up to 128 bytes of text without '/' or control characters", c.Name)
 	complain(c.Cluster == "" || len(c.Cluster) > 64, "cluster %q: want 1 to 64 bytes", c.Cluster)
-	complain(c.CacheSize < 0 || c.WatchBuffer < 0 || c.History < 0 || c.MaxBacklog < 0, "sizes may not be negative")
-	complain(c.BatchInterval < 0 && c.BatchInterval != AtOnce, "batch interval %v: want a positive duration, or AtOnce", c.BatchInterval)
-	complain(c.DefaultTTL < 0 && c.DefaultTTL != Never, "default TTL %v: want a positive duration, or Never", c.DefaultTTL)
+	complain(c.CacheSize < 0 || c.WatchBuffer < 0 || c.MaxBacklog < 0, "sizes may not be negative")
+	complain(c.History < 0 || c.History > maxHistory, "history of %d events: want 1 to %d", c.History, maxHistory)
+	complain(c.MaxBytes < leastBytes, "memory bound of %d bytes: want %d or more", c.MaxBytes, leastBytes)
+	complain(c.CacheTTL < 0, "cache TTL %v: want a positive duration", c.CacheTTL)
+	complain(c.MaxSkew < time.Second || c.MaxSkew > maxSkew, "clock skew %v: want 1s to %v", c.MaxSkew, maxSkew)
+	complain(c.BatchInterval < 0 && c.BatchInterval != AtOnce || c.BatchInterval > maxBatchInterval, "batch interval %v: want up to %v, or AtOnce", c.BatchInterval, maxBatchInterval)
+	complain(c.DefaultTTL < time.Second && c.DefaultTTL != Never, "default TTL %v: want 1s or more, or Never", c.DefaultTTL)
 	complain(c.HeartbeatInterval < 100*time.Millisecond && c.HeartbeatInterval != Manual, "heartbeat interval %v: want 100 ms or more, or Manual", c.HeartbeatInterval)
-	complain(c.HeartbeatTTL < 2*c.HeartbeatInterval || c.HeartbeatTTL <= 0 || c.HeartbeatTTL > gossip.MaxHeartbeatTTL,
+	complain(c.HeartbeatTTL/2 < c.HeartbeatInterval || c.HeartbeatTTL <= 0 || c.HeartbeatTTL > gossip.MaxHeartbeatTTL,
 		"heartbeat TTL %v: want at least two intervals, for one heartbeat may be lost, and at most %v", c.HeartbeatTTL, gossip.MaxHeartbeatTTL)
 	complain(c.Queues.MaxItems < 1 || c.Queues.MaxAttempts < 1 || c.Queues.Retention < time.Minute,
 		"queues: %d items, %d attempts, retention %v: want one of each or more, and a minute or more", c.Queues.MaxItems, c.Queues.MaxAttempts, c.Queues.Retention)

@@ -28,7 +28,10 @@
 //	I3  Every queue is bounded and says what happens when it is full: writes wait
 //	    (within their context), frames are dropped and repaired, subscribers lag
 //	    and are told.
-//	I4  After Close no goroutine is left, and every call returns ErrClosed.
+//	I4  After Close no goroutine is left, but for one that a log handler does not
+//	    return from. Calls that can fail return ErrClosed. Those that cannot, Get,
+//	    Entry, Members, Vector, Alternatives and Stats among them, answer what was
+//	    last known here: a read costs too little to ask whether it is too late.
 //
 // Limits: keys 1 KiB, values 1 MiB and 32 deep, 1,024 writes a batch.
 package agent

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// allLiving asks WaitReplicated for every peer that is up.
+// allLiving asks waitReplicated for every peer that is up.
 const allLiving = -1
 
 // WaitReplicated waits until n other peers have acknowledged everything written
@@ -15,6 +15,9 @@ const allLiving = -1
 func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 	if a.isClosed() {
 		return ErrClosed
+	}
+	if n < 0 {
+		return fmt.Errorf("wait for %d peers: want 0 or more", n)
 	}
 	return a.waitReplicated(ctx, n, a.closing)
 }

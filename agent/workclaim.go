@@ -34,21 +34,22 @@ type ClaimOption func(*claimOptions)
 type claimOptions struct {
 	ttl    time.Duration
 	manual bool
-	wait   time.Duration // negative: as long as ctx
+	wait   *time.Duration // nil: as long as ctx
 }
 
 // ErrQueueEmpty says that nothing could be claimed within WithWait.
 var ErrQueueEmpty = errors.New("nothing to claim")
 
-// WithClaimTTL sets how long a claim lasts when its peer dies: 500 ms to 15 s, 10 s by
-// default. A short one has the item tried again sooner.
+// WithClaimTTL sets how long a claim lasts when its peer dies: 500 ms to
+// LockConfig.MaxTTL, 15 s; 10 s by default, or for 0. A short one has the item tried
+// again sooner.
 func WithClaimTTL(ttl time.Duration) ClaimOption {
 	return func(o *claimOptions) { o.ttl = cmp.Or(ttl, o.ttl) }
 }
 
 // WithWait has a claim fail with ErrQueueEmpty when nothing comes within d; 0 does not
 // wait at all.
-func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = d } }
+func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = &d } }
 
 // WithManualExtend leaves extending the claim to Extend; else it is extended by itself
 // until it is finished or its peer dies, for work that hangs too.
@@ -79,14 +80,19 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 	if n < 1 || n > MaxClaimBatch {
 		return nil, fmt.Errorf("queue %q: claim of %d items: want 1 to %d", q.name, n, MaxClaimBatch)
 	}
-	o := claimOptions{ttl: defaultClaimTTL, wait: -1}
+	o := claimOptions{ttl: min(defaultClaimTTL, q.a.locks.longest)}
 	for _, f := range opts {
 		f(&o)
 	}
-	o.ttl = min(o.ttl, q.a.locks.longest)
+	if least, most := lockservice.LeastTTL, q.a.locks.longest; o.ttl < least || o.ttl > most {
+		return nil, fmt.Errorf("queue %q: %w", q.name, &lockservice.TTLError{TTL: o.ttl, Least: least, Most: most})
+	}
 	var patience <-chan time.Time
-	if o.wait > 0 {
-		timer := time.NewTimer(o.wait)
+	if o.wait != nil {
+		if *o.wait < 0 {
+			return nil, fmt.Errorf("queue %q: a wait of %v: want 0 or more", q.name, *o.wait)
+		}
+		timer := time.NewTimer(*o.wait)
 		defer timer.Stop()
 		patience = timer.C
 	}
@@ -97,7 +103,7 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 		}
 		x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
 		if len(tries) == 0 {
-			if o.wait == 0 {
+			if o.wait != nil && *o.wait == 0 {
 				return nil, fmt.Errorf("queue %q: %w", q.name, ErrQueueEmpty)
 			}
 			if err := q.wait(ctx, x, patience); err != nil {
@@ -233,12 +239,12 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 		}
 		for _, c := range kept {
 			core.Begin(c.core)
+			c.stop = context.AfterFunc(c.lease.Context(), c.lost) // before others can find and finish it
 			x.claims[c.ID] = c
 		}
 	})
 	lockservice.UnlockEach(leases)
 	for _, c := range kept {
-		c.stop = context.AfterFunc(c.lease.Context(), c.lost)
 		q.a.emit(LifecycleEvent{Type: ItemClaimedEvent, Name: q.name + "/" + c.ID})
 	}
 	return kept, failure

@@ -107,7 +107,7 @@ func (w Workers) Heartbeat(ctx context.Context, ids ...string) error {
 	return w.HeartbeatFor(ctx, w.a.cfg.HeartbeatTTL, ids...)
 }
 
-// HeartbeatFor is Heartbeat for another time, at most an hour.
+// HeartbeatFor is Heartbeat for another time; one of more than an hour is cut to that.
 func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -110,6 +110,9 @@ func Open(cfg SessionConfig) (*Session, error) {
 	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {
 		return nil, err
 	}
+	if s.cfg.MaxWait < 0 {
+		return nil, fmt.Errorf("MaxWait %v: want a positive duration", s.cfg.MaxWait)
+	}
 	s.cfg.Logger, s.logs = aside.Logger(cfg.Logger)
 	s.wg.Go(s.run)
 	return s, nil
@@ -121,19 +124,23 @@ func (s *Session) time() Time { return Time{Mono: s.cfg.Clock(), Wall: TokenAt(t
 // queue up for the node leave that to the last of them: what they caused then
 // shares packets.
 func (s *Session) do(f func(t Time)) {
+	for _, p := range s.locked(f) {
+		s.cfg.Send(p.To, p.Bytes)
+	}
+}
+
+// locked is do without the sending. A panic of f leaves no lock held.
+func (s *Session) locked(f func(t Time)) (packets []Packet) {
 	s.waiting.Add(1)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.waiting.Add(-1)
 	t := s.time()
 	f(t)
-	var packets []Packet
 	if s.skipped++; s.waiting.Load() == 0 || s.skipped > 64 {
 		packets = s.flush(t)
 	}
-	s.mu.Unlock()
-	for _, p := range packets {
-		s.cfg.Send(p.To, p.Bytes)
-	}
+	return packets
 }
 
 // flush takes Ready, with mu held, and returns what is to be sent without.

@@ -140,6 +140,15 @@ func (c Config) validate() error {
 			all = append(all, fmt.Errorf("field Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
 		}
 	}
+	if c.QueueBytes < 0 {
+		all = append(all, fmt.Errorf("field QueueBytes is %d; it may not be negative", c.QueueBytes))
+	}
+	for field, d := range map[string]time.Duration{"StreamIdle": c.StreamIdle, "HandshakeTimeout": c.HandshakeTimeout,
+		"WriteTimeout": c.WriteTimeout, "RejoinMin": c.RejoinMin, "RejoinMax": c.RejoinMax} {
+		if d < 0 {
+			all = append(all, fmt.Errorf("field %s is %v; it may not be negative", field, d))
+		}
+	}
 	if c.Inbox == nil {
 		all = append(all, errors.New("field Inbox is missing: it takes the frames that arrive"))
 	}
