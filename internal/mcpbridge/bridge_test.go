@@ -174,9 +174,9 @@ func TestRawConversation(t *testing.T) {
 	c.send(`{"jsonrpc":"2.0","id":4,"method":"tools/list"}`)
 	c.gets(`"id":4`, `"memory_usage"`, `"cluster_status"`)
 	c.send(usage(5, `{"action":"store","key":"k","value":"é\u0000\u2028 <b> \"q\" \\"}`))
-	c.gets(`"id":5`, `\"stored\": true`)
+	c.gets(`"id":5`, `\"stored\":true`)
 	c.send(usage(6, `{"action":"store","key":"k","value":"line\nbreak"}`))
-	c.gets(`"id":6`, `\"stored\": true`)
+	c.gets(`"id":6`, `\"stored\":true`)
 	c.send(usage(7, `{"action":"retrieve","key":"k"}`))
 	c.gets(`"id":7`, `line\\nbreak`)
 	c.send(`{"jsonrpc":"2.0","id":8,"method":"resources/read","params":{"uri":"sentinel://keys/memory/default/nothing"}}`)
@@ -193,7 +193,7 @@ func TestAnswersCameThoughTheInputEnded(t *testing.T) {
 	c.greet()
 	c.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"memory_watch","arguments":{"timeout_s":0.5}}}`)
 	_ = c.in.Close()
-	c.gets(`"id":1`, `\"events\": []`)
+	c.gets(`"id":1`, `\"events\":[]`)
 	c.end()
 }
 
@@ -208,13 +208,13 @@ func TestWhoEndsTheInputWaitsForNothing(t *testing.T) {
 		c.greet()
 	}
 	acquire(first, "0")
-	first.gets(`\"acquired\": true`)
+	first.gets(`\"acquired\":true`)
 	acquire(second, "25")
 	second.end() // and does not wait until its call does
 	second.gets(`"id":1`, `the bridge ends`)
 	first.end() // which gives back its lock
 	acquire(third, "25")
-	third.gets(`\"acquired\": true`)
+	third.gets(`\"acquired\":true`)
 	third.end()
 }
 
