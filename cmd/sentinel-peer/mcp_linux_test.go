@@ -71,7 +71,7 @@ func TestAgentsShareMemory(t *testing.T) {
 	}
 	list := v.tool(two, "memory_usage", argument{"action": "list", "namespace": "plan"})
 	entry := list["entries"].([]any)[0].(argument)
-	if by := entry["metadata"].(argument)["storedBy"]; by != "one 1" {
+	if by := entry["metadata"].(argument)["claimed_client"]; by != "one 1" {
 		t.Errorf("two takes %v for the author", by)
 	}
 
