@@ -201,7 +201,7 @@ func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o cl
 // for its last holder may have finished it meanwhile, and writes that it is claimed.
 func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOptions) ([]*Claim, error) {
 	var failure error
-	var kept, rest []*Claim
+	var kept, rest, dead []*Claim
 	var ops []crdt.Op
 	there := make([]bool, len(list))
 	for i, c := range list {
@@ -220,6 +220,9 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 			ops = append(ops, writes...)
 			if !work {
 				rest = append(rest, c)
+				if len(writes) > 0 {
+					dead = append(dead, c)
+				}
 				continue
 			}
 			c.Priority, c.Attempt, c.Enqueued = c.core.Priority, c.core.Attempt, c.core.Enqueued
@@ -228,7 +231,7 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 	})
 	if len(ops) > 0 {
 		if err := q.a.write(context.Background(), manner{urgent: true}, ops...); err != nil {
-			rest, kept, failure = list, nil, err
+			rest, kept, dead, failure = list, nil, nil, err
 		}
 	}
 	leases := make([]*lockservice.Lease, 0, len(rest))
@@ -244,6 +247,9 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 		}
 	})
 	lockservice.UnlockEach(leases)
+	for _, c := range dead {
+		q.a.emit(LifecycleEvent{Type: ItemDeadEvent, Name: q.name + "/" + c.ID})
+	}
 	for _, c := range kept {
 		q.a.emit(LifecycleEvent{Type: ItemClaimedEvent, Name: q.name + "/" + c.ID})
 	}

@@ -32,10 +32,7 @@ func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true }
 // than about 1 KiB that a full store has no room for, it fails with a *crdt.FullError,
 // and the claim goes on: complete it with a shorter one.
 func (c *Claim) Complete(ctx context.Context, result any) error {
-	v, err := crdt.ValueOf(result)
-	if err == nil && len(v.Raw()) > wire.MaxValueBytes-maxClaimOverhead {
-		err = &wire.ValueError{Reason: fmt.Sprintf("a result of %d bytes; at most %d are allowed", len(v.Raw()), wire.MaxValueBytes-maxClaimOverhead)}
-	}
+	v, err := ResultOf(result)
 	if err != nil {
 		return c.fault(err)
 	}
@@ -45,8 +42,26 @@ func (c *Claim) Complete(ctx context.Context, result any) error {
 // maxReason bounds what is kept of the error of an attempt, in bytes.
 const maxReason = 1024
 
-// maxClaimOverhead is what a claim's record has beside its result.
-const maxClaimOverhead = 4 << 10
+// MaxResult is how long the result of an item may be, in bytes of crdt.Value.Raw: it shares
+// a value with the rest of the claim's record.
+const MaxResult = wire.MaxValueBytes - 4<<10
+
+// ResultOf returns a result as Complete keeps it. It fails for what is no value, as
+// crdt.ValueOf does, for one of more than MaxResult bytes, and for one nested deeper than
+// 31: the record around it is one level.
+func ResultOf(result any) (crdt.Value, error) {
+	v, err := crdt.ValueOf(result)
+	if err != nil || v.IsZero() {
+		return v, err
+	}
+	if len(v.Raw()) > MaxResult {
+		return crdt.Value{}, &wire.ValueError{Reason: fmt.Sprintf("a result of %d bytes; at most %d are allowed", len(v.Raw()), MaxResult)}
+	}
+	if _, err := crdt.RawValue(append(wire.AppendArray(nil, 1), v.Raw()...)); err != nil {
+		return crdt.Value{}, &wire.ValueError{Reason: fmt.Sprintf("a result nested deeper than %d", wire.MaxDepth-1)}
+	}
+	return v, nil
+}
 
 // Fail says that the work did not succeed. The item is tried again after a back-off with
 // jitter; after its last attempt it is dead. It returns as Complete does.

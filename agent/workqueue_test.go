@@ -14,6 +14,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -663,4 +664,35 @@ func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
 			t.Errorf("attempt %d", again.Attempt)
 		}
 	})
+}
+
+// A result that the record of a claim has no room for is refused, and the claim goes on.
+func TestAResultThatCannotBeKeptIsRefused(t *testing.T) {
+	a := open(t, Config{Name: "n1", Cluster: "test", Locks: LockConfig{FirstBoot: true}})
+	q := a.WorkQueue("q")
+	id := mustEnqueue(t, q, 1)
+	c := mustClaim(t, q)
+	for name, result := range map[string]string{
+		"depth": strings.Repeat("[", 32) + strings.Repeat("]", 32),
+		"size":  `"` + strings.Repeat("x", MaxResult) + `"`,
+	} {
+		v, err := crdt.JSONValue([]byte(result))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wrong *wire.ValueError
+		if err := c.Complete(t.Context(), v); !errors.As(err, &wrong) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	deepest, err := crdt.JSONValue([]byte(strings.Repeat("[", 31) + strings.Repeat("]", 31)))
+	if err == nil {
+		err = c.Complete(t.Context(), deepest)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if item, err := q.Get(id); err != nil || item.Result.Raw() != deepest.Raw() {
+		t.Errorf("%v: %.80s", err, item.Result)
+	}
 }

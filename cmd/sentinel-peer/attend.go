@@ -4,8 +4,18 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"time"
 )
+
+// heed returns the signals that are for the command: not those that whoever started this
+// program has it ignore, as nohup does.
+func heed() chan os.Signal {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, slices.DeleteFunc(slices.Clone(forwarded), signal.Ignored)...)
+	return signals
+}
 
 // attended runs a command for as long as a lease is held.
 type attended struct {

@@ -108,8 +108,7 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 		return notExecuted(err)
 	}
 	outliveReaders()
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
+	signals := heed()
 	defer signal.Stop(signals)
 	lease, err := r.acquire(ctx, signals)
 	if err != nil {

@@ -36,7 +36,7 @@ func (c *client) queuePut(add register) *cobra.Command {
 	var priority, attempts, replicas int
 	var delay time.Duration
 	cmd := &cobra.Command{
-		Use: "put QUEUE VALUE", Short: "Enqueue a JSON value, or text; - reads it from standard input; prints the item's id",
+		Use: "put QUEUE VALUE", Short: "Enqueue a JSON value, or text; - reads it from standard input; prints the item's id, and says if it was taken already",
 		Example: "  sentinel-peer queue put mail '{\"to\":\"ada\"}' --id mail-7 --priority 5",
 		Args:    args(cobra.ExactArgs(2)),
 	}
@@ -62,6 +62,12 @@ func (c *client) queuePut(add register) *cobra.Command {
 		var got api.Enqueued
 		if err := c.do(cmd.Context(), "POST", queuePath(args[0], "items"), q, body, nil, &got); err != nil {
 			return err
+		}
+		if got.Duplicate {
+			tell("item %q was there already: nothing was enqueued", got.ID)
+		}
+		if c.output != "table" {
+			return c.show(got, "", nil)
 		}
 		_, err = fmt.Fprintln(c.out, got.ID)
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,9 +33,9 @@ type work struct {
 
 const (
 	workPoll = 20 * time.Second // for one claim; then it is asked again
-	// maxResult bounds what is kept of a command's output, and tailBytes of its errors.
-	maxResult = 1 << 20
-	tailBytes = 512
+	// outputPatience is the least time that output of a command which has ended is waited for,
+	// while others that it left behind hold it open.
+	outputPatience = time.Second
 	// maxItemEnv is what fits into one variable of Linux's environment, with room.
 	maxItemEnv = 100_000
 )
@@ -50,10 +50,11 @@ SENTINEL_ITEM_ID, SENTINEL_ITEM_ATTEMPT and SENTINEL_ITEM_TOKEN. Give the token 
 whatever COMMAND writes to, and have a lower one refused there.
 
 The claim is extended while COMMAND runs. With exit code 0 the item is complete, and the
-output its result: JSON, or text. Otherwise it is tried again later, with the end of what
+output its result: JSON if it is a value as the store keeps them, else text. What is
+longer than a value may be is cut, and says so. With another exit code it is tried again later, with the end of what
 was said on standard error as its reason. If the claim is lost, the command's process
-group gets SIGTERM, and SIGKILL after --grace. SIGTERM and SIGINT go to COMMAND, whose item
-is then free for others, and end this program.`,
+group gets SIGTERM, and SIGKILL after --grace. SIGTERM, SIGINT and SIGHUP go to COMMAND,
+whose item is then free for others, and end this program.`,
 		Example: `  sentinel-peer queue work mail -- ./send.sh
   sentinel-peer queue work mail --count 1 --idle 5s -- sh -c 'jq .to'`,
 		Args: func(_ *cobra.Command, list []string) error {
@@ -68,7 +69,7 @@ is then free for others, and end this program.`,
 	}
 	f := cmd.Flags()
 	f.DurationVar(&w.ttl, "ttl", 10*time.Second, "how long an item is kept from others when this program dies; 500ms to the daemon's --max-ttl")
-	f.DurationVar(&w.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the claim is lost")
+	f.DurationVar(&w.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the claim is lost; and how long output is waited for that COMMAND's children hold open behind its end, but a second or more")
 	f.DurationVar(&w.idle, "idle", 0, "end when no item came for so long, with exit code 3 if none came at all; 0 waits for ever")
 	f.IntVar(&w.count, "count", 0, "end after so many items; 0 for no end")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
@@ -77,14 +78,18 @@ is then free for others, and end this program.`,
 	})
 }
 
-// run handles items until ctx ends, which SIGTERM and SIGINT do.
+// run handles items until ctx ends, which SIGTERM, SIGINT and SIGHUP do.
 func (w *work) run(ctx context.Context) (err error) {
 	if w.program, err = exec.LookPath(w.argv[0]); err != nil {
 		return notExecuted(err)
 	}
 	outliveReaders()
-	w.signals = make(chan os.Signal, 16)
-	signal.Notify(w.signals, forwarded...)
+	if !signal.Ignored(syscall.SIGHUP) {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
+	}
+	w.signals = heed()
 	defer signal.Stop(w.signals)
 	w.warnAlone(ctx)
 	done, last := 0, time.Now()
@@ -157,11 +162,11 @@ func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 func (w *work) handle(ctx context.Context, it *item) error {
 	began := time.Now()
 	value := it.Value.String()
-	output, said := &head{most: maxResult}, &tail{}
+	output, said := &head{}, &tail{}
 	cmd := exec.Command(w.program, w.argv[1:]...)
 	cmd.Args[0] = w.argv[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(os.Stderr, said)
-	cmd.WaitDelay = w.grace // for who was left behind and holds the output
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(said, indifferent{os.Stderr})
+	cmd.WaitDelay = max(w.grace, outputPatience)
 	cmd.Env = append(os.Environ(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
 		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token))
 	if len(value) <= maxItemEnv {
@@ -189,7 +194,9 @@ func (w *work) handle(ctx context.Context, it *item) error {
 }
 
 // stops says whether a signal ends this program.
-func stops(s os.Signal) bool { return s == os.Interrupt || s == syscall.SIGTERM }
+func stops(s os.Signal) bool {
+	return s == os.Interrupt || s == syscall.SIGTERM || s == syscall.SIGHUP
+}
 
 // giveBack frees an item for others at once.
 var giveBack = outcome{verb: "fail", Error: "its worker was stopped", Retry: "0s"}
@@ -200,40 +207,16 @@ func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Tim
 	if o.Retry == giveBack.Retry {
 		said = "returned"
 	}
-	if err := w.finish(ctx, it, o); err != nil {
+	err := w.finish(ctx, it, o)
+	if refused, ok := errors.AsType[*refusal](err); ok && o.Result != nil && !slices.Contains(endedCodes, refused.Code) && !passing(err) {
+		tell("item %q: its result is refused: %v", it.ID, err)
+		err = w.finish(ctx, it, outcome{verb: "complete", Result: fmt.Sprintf("(the result is refused: %v)", err)})
+	}
+	if err != nil {
 		tell("item %q: %v", it.ID, err)
 		said = "lost"
 	}
 	return w.report(it, said, began)
-}
-
-// outcome is what becomes of an item, as the daemon is told.
-type outcome struct {
-	verb   string
-	Result any    `json:"result,omitempty"`
-	Error  string `json:"error,omitempty"`
-	Retry  string `json:"retry,omitempty"`
-}
-
-// judged is the outcome of an item whose command has ended.
-func judged(cmd *exec.Cmd, exit error, output *head, said *tail) outcome {
-	if cmd.ProcessState == nil {
-		return outcome{verb: "fail", Error: exit.Error()}
-	}
-	if code := exitCode(cmd.ProcessState); code != 0 {
-		return outcome{verb: "fail", Error: strings.TrimSuffix(fmt.Sprintf("exit code %d: %s", code, said), ": ")}
-	}
-	if output.over {
-		return outcome{verb: "fail", Error: fmt.Sprintf("its output is over %d bytes", maxResult)}
-	}
-	text := bytes.TrimSpace(output.kept)
-	switch {
-	case len(text) == 0:
-		return outcome{verb: "complete"}
-	case json.Valid(text):
-		return outcome{verb: "complete", Result: json.RawMessage(text)}
-	}
-	return outcome{verb: "complete", Result: string(text)}
 }
 
 // finish tells the daemon, again and again until the claim is over.
@@ -263,32 +246,4 @@ func (w *work) report(it *item, verdict string, began time.Time) error {
 		return err
 	}
 	return json.NewEncoder(w.out).Encode(map[string]any{"id": it.ID, "attempt": it.Attempt, "verdict": verdict, "seconds": took.Seconds()})
-}
-
-// head keeps the first bytes that are written to it, up to most.
-type head struct {
-	kept []byte
-	most int
-	over bool // there was more
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	room := min(h.most-len(h.kept), len(p))
-	h.kept = append(h.kept, p[:room]...)
-	h.over = h.over || room < len(p)
-	return len(p), nil
-}
-
-// tail keeps the last bytes that are written to it.
-type tail struct{ last []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.last = append(t.last, p...)
-	t.last = t.last[max(len(t.last)-tailBytes, 0):]
-	return len(p), nil
-}
-
-// String returns the end in one line of text.
-func (t *tail) String() string {
-	return strings.Join(strings.Fields(strings.ToValidUTF8(string(t.last), "\uFFFD")), " ")
 }

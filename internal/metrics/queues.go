@@ -26,7 +26,7 @@ var (
 		{desc("queue_claims_total", "Items claimed through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Claimed }},
 		{desc("queue_completed_total", "Claims of this peer that were completed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Completed }},
 		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Failed }},
-		{desc("queue_dead_total", "Items that died of their last failure through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Dead }},
+		{desc("queue_dead_total", "Items that are dead through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Dead }},
 		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Lost }},
 		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Contended }},
 	}

@@ -94,6 +94,7 @@ func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool
 	before := e.token
 	c.Priority, c.Attempt, c.Enqueued = e.head.Priority, e.attempts+1, e.stamp.Time()
 	if c.Attempt > x.attempts(e) {
+		x.Counters.Dead++
 		return []crdt.Op{x.say(now, c, claimRecord{State: dead.String(), Attempt: c.Attempt - 1, Error: "given up: its workers were lost"}, 0)}, false
 	}
 	ops = append(ops, x.say(now, c, claimRecord{State: claimed.String(), Attempt: c.Attempt, TTL: ttl.Milliseconds()}, claimsKept))

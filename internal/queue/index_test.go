@@ -95,6 +95,28 @@ func TestOnlyTheHolderWhoseLeaseLastsFinishes(t *testing.T) {
 	}
 }
 
+// Who finds that an item was tried too often says that it is dead, and counts it.
+func TestAnItemThatWasGivenUpCountsAsDead(t *testing.T) {
+	x := known("x")
+	for token := uint64(7); token < 7+3; token++ {
+		end, ok := x.Lost(t0, take(t, x, t0, token))
+		if !ok {
+			t.Fatal("not lost")
+		}
+		x.Written(t0, end)
+	}
+	c := x.Take(t0, 1, nil)[0]
+	x.Granted(c, 10)
+	if ops, work := x.Confirmed(t0, c, time.Second, true); work || len(ops) != 1 {
+		t.Errorf("%v, %t: want the word that it is dead", ops, work)
+	}
+	x.GiveUp(t0, c)
+	wantDepth(t, x, t0, Depth{Dead: 1})
+	if n := x.Counters.Dead; n != 1 {
+		t.Errorf("%d dead are counted", n)
+	}
+}
+
 func TestALostClaimIsPendingAgainAndHasCounted(t *testing.T) {
 	x := known("x")
 	c := take(t, x, t0, 7)
