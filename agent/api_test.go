@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -419,5 +420,32 @@ func TestOptimisticWritesOfOnePeerLoseNothing(t *testing.T) {
 	wg.Wait()
 	if v, _ := a.Get("n"); v.String() != strconv.Itoa(writers*each) {
 		t.Errorf("%d increments made %v", writers*each, v)
+	}
+}
+
+// Who may not read a key costs no match of the pattern, and who has gone no more of them.
+func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	b := a.Batch()
+	for i := range crdt.MaxOps {
+		b.Put(fmt.Sprintf("k/%04d", i), i)
+	}
+	if err := b.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := a.KeysWhere(t.Context(), "**", func(key string) bool { return strings.HasSuffix(key, "7") })
+	if err != nil || len(keys) != 102 || keys[0] != "k/0007" {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	looked := 0
+	_, err = a.KeysWhere(ctx, "**", func(string) bool {
+		if looked++; looked == 100 {
+			leave()
+		}
+		return true
+	})
+	if !errors.Is(err, context.Canceled) || looked > 100+keysPerLook {
+		t.Errorf("%d keys were looked at, %v", looked, err)
 	}
 }

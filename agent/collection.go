@@ -121,8 +121,9 @@ func (f form) each(a *Agent, visit func(ids []string)) error {
 	if a.isClosed() {
 		return ErrClosed
 	}
-	for _, key := range a.keys(func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil }) {
+	keys, err := a.keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
+	for _, key := range keys {
 		visit(f.match(key))
 	}
-	return nil
+	return err
 }

@@ -292,6 +292,12 @@ func latest(siblings []crdt.Sibling) (crdt.Value, error) {
 // Keys returns the keys that match pattern, sorted: '*' stands for anything within
 // a segment, '**' for any number of segments.
 func (a *Agent) Keys(pattern string) ([]string, error) {
+	return a.KeysWhere(context.Background(), pattern, nil)
+}
+
+// KeysWhere is Keys, of those only that admit lets in, if it is not nil: it is asked before
+// the pattern, which may take long. It fails when ctx ends.
+func (a *Agent) KeysWhere(ctx context.Context, pattern string, admit func(key string) bool) ([]string, error) {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {
 		return nil, err
@@ -299,14 +305,25 @@ func (a *Agent) Keys(pattern string) ([]string, error) {
 	if a.isClosed() {
 		return nil, ErrClosed
 	}
-	return a.keys(p.Match), nil
+	match := p.Match
+	if admit != nil {
+		match = func(key string) bool { return admit(key) && p.Match(key) }
+	}
+	return a.keys(ctx, match)
 }
 
+// keysPerLook is how many keys are matched before the context is looked at.
+const keysPerLook = 64
+
 // keys returns the keys that hold something and that match, sorted.
-func (a *Agent) keys(match func(key string) bool) []string {
+func (a *Agent) keys(ctx context.Context, match func(key string) bool) ([]string, error) {
 	now := uint64(time.Now().UnixMilli())
 	var keys, unsure []string
+	seen := 0
 	a.store.Keys(func(key string, e crdt.Entry, fresh bool) bool {
+		if seen++; seen%keysPerLook == 0 && ctx.Err() != nil {
+			return false
+		}
 		switch {
 		case !match(key):
 		case fresh && (e.Expiry() == 0 || now < e.Expiry()):
@@ -316,6 +333,9 @@ func (a *Agent) keys(match func(key string) bool) []string {
 		}
 		return true
 	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	for _, key := range unsure {
 		a.mu.Lock()
 		_, ok := a.store.Render(key, now)
@@ -325,5 +345,5 @@ func (a *Agent) keys(match func(key string) bool) []string {
 		}
 	}
 	slices.SortFunc(keys, strings.Compare)
-	return keys
+	return keys, nil
 }

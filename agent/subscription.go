@@ -132,7 +132,11 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 // cursor: who breaks off before has not got everything there is up to it.
 func (s *Subscription) state(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
-	for _, key := range s.a.keys(s.pattern.Match) {
+	keys, err := s.a.keys(ctx, s.pattern.Match)
+	if err != nil {
+		return false
+	}
+	for _, key := range keys {
 		e, ok := s.a.entry(key)
 		if !ok {
 			continue

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -79,6 +81,28 @@ func TestEveryOperationAsksForItsRight(t *testing.T) {
 			if _, forbidden := errors.AsType[*ForbiddenError](err); forbidden == slices.Contains(everybodys, op.Name) {
 				t.Errorf("%s: %v", op.Name, err)
 			}
+		}
+	})
+}
+
+// Rights come before all that costs something: who may read nothing that a glob can meet is
+// told so whatever the glob is, and before keys are looked at.
+func TestRightsComeBeforeGlobs(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Read, "mine"}}})
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if err := peers[0].Put(t.Context(), "k", 1); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"kv_list", "conflicts"} {
+			r := Request{Query: url.Values{"match": {"yours/[z"}}}
+			if _, err := Find(name).Do(ctx, peers[0], r); err == nil || !strings.Contains(err.Error(), "lacks read:yours/[z") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := Find("kv_list").Do(gone, peers[0], Request{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("the client has gone, and the list is %v", err)
 		}
 	})
 }

@@ -189,15 +189,12 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, err
 	}
 	pattern, grant := cmp.Or(r.Query.Get("match"), "**"), GrantOf(ctx)
-	keys, err := a.Keys(pattern)
-	if err != nil {
-		return Response{}, bad("%v", err)
-	}
-	if err := grant.CheckMatch(pattern); err != nil {
+	if err := mayMatch(grant, pattern); err != nil {
 		return Response{}, err
 	}
-	if grant != nil {
-		keys = slices.DeleteFunc(keys, func(key string) bool { return !grant.MayRead(key) })
+	keys, err := a.KeysWhere(ctx, pattern, grant.MayRead)
+	if err != nil {
+		return Response{}, err
 	}
 	l, err := page(r, keys, strings.Clone, func(key string) (k Key, size int, there bool) {
 		e, ok := a.Entry(key)
@@ -211,6 +208,18 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		return k, size, true
 	})
 	return Response{Body: l}, err
+}
+
+// mayMatch refuses a glob none of whose keys may be read, before any is looked at, and
+// one that is malformed.
+func mayMatch(grant *Grant, pattern string) error {
+	if err := grant.CheckMatch(pattern); err != nil {
+		return err
+	}
+	if _, err := crdt.CompilePattern(pattern); err != nil {
+		return bad("match: %v", err)
+	}
+	return nil
 }
 
 // Flag reads a parameter that is true or false, by default false.
@@ -374,12 +383,12 @@ func conflicts(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return Response{}, err
 	}
 	pattern, grant := cmp.Or(r.Query.Get("match"), "**"), GrantOf(ctx)
-	if err := grant.CheckMatch(pattern); err != nil {
+	if err := mayMatch(grant, pattern); err != nil {
 		return Response{}, err
 	}
 	found, err := a.Conflicts(pattern, math.MaxInt)
 	if err != nil {
-		return Response{}, bad("%v", err)
+		return Response{}, err
 	}
 	found = slices.DeleteFunc(found, func(c crdt.Conflict) bool { return !grant.MayRead(c.Key) })
 	side := func(s crdt.Side) Side {

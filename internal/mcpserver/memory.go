@@ -336,7 +336,7 @@ func (c *call) find(n string, score func(key string, e crdt.Entry) int, byReads 
 	if err := c.grant.CheckMatch(pattern); err != nil {
 		return nil, err
 	}
-	keys, err := a.Keys(pattern)
+	keys, err := a.KeysWhere(c.ctx, pattern, c.grant.MayRead)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +346,7 @@ func (c *call) find(n string, score func(key string, e crdt.Entry) int, byReads 
 			return nil, c.ctx.Err()
 		}
 		e, ok := a.Entry(key)
-		if !ok || !c.grant.MayRead(key) {
+		if !ok {
 			continue
 		}
 		f := found{key: key, entry: e, score: score(key, e)}
