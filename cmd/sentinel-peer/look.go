@@ -37,7 +37,8 @@ type lookStats struct {
 	Guarantee     string         `json:"guarantee"`
 	Store         struct {
 		Keys   int    `json:"keys"`
-		Bytes  int    `json:"bytes"`
+		Memory int    `json:"memory"`
+		Limit  int    `json:"limit"`
 		Merged uint64 `json:"merged"`
 	} `json:"store"`
 	Transport struct {
@@ -149,7 +150,7 @@ func passage(p agent.Packets) string {
 func (l *look) numbers() []string {
 	s := l.Stats
 	list := []string{
-		fmt.Sprintf("keys %d (%s)", s.Store.Keys, bytesText(s.Store.Bytes)),
+		fmt.Sprintf("keys %d (%s of %s)", s.Store.Keys, bytesText(s.Store.Memory), bytesText(s.Store.Limit)),
 		fmt.Sprintf("conflicts %d", s.Conflicts),
 		fmt.Sprintf("workers %d", s.Workers[string(agent.WorkerActive)]),
 		fmt.Sprintf("leases %d", l.Leases),
@@ -172,6 +173,9 @@ func bytesText(n int) string {
 		return fmt.Sprintf("%d B", n)
 	case n < 1<<20:
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	if n >= 1<<30 {
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

@@ -38,6 +38,7 @@ type daemon struct {
 	batch, drain, heartbeat, ttl                                    time.Duration
 	dev, faults                                                     bool
 	mcpMemory                                                       string
+	maxMemory                                                       memorySize
 	serve                                                           endpoint
 
 	voters                []string
@@ -105,6 +106,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
+	f.Var(&d.maxMemory, "max-memory", "what the store may fill, as in 512MiB, before writes that add to it are refused (default: half of what the control group or the machine allows)")
 	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "whose names the MCP tools of memory have: 2 or 3, those of claude-flow 2.x (memory_usage) or 3.x (memory_store, …), or both")
 	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
@@ -131,6 +133,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	if d.ttl == 0 {
 		d.ttl = agent.Never
 	}
+	limitHeap(logger)
 	reloader, err := newReloader(cmd, d, logger)
 	if err != nil {
 		return err
@@ -150,7 +153,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	}
 	a, err := agent.Open(ctx, agent.Config{
 		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: c.keys,
-		HTTP: l.Addr().String(), Rules: c.rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, Logger: logger, Faults: d.faults,
+		HTTP: l.Addr().String(), Rules: c.rules, BatchInterval: d.batch, HeartbeatInterval: d.heartbeat, DefaultTTL: d.ttl, MaxBytes: int(d.maxMemory), Logger: logger, Faults: d.faults,
 		Locks: agent.LockConfig{Voters: d.voters, Epoch: d.epoch, FirstBoot: d.firstBoot, StateDir: state, MaxTTL: d.maxTTL, BestEffort: d.bestEffort},
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ func TestTopShowsWhatItSees(t *testing.T) {
 			{Name: "n1", State: "alive", Self: true, Addr: "10.0.0.1:7946", HTTP: "127.0.0.1:7700"},
 			{Name: "n\x1b[2J2", State: "alive", Lag: 3, Addr: "10.0.0.2:7946", HTTP: "127.0.0.1:7700", Contact: at, ClockOffset: 5 * time.Millisecond, Packets: agent.Packets{To: "pass", From: "pass"}},
 		})}
-		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Bytes = writes, 12, 3000
+		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Memory, l.Stats.Store.Limit = writes, 12, 3000, 1<<30
 		l.Stats.Workers = map[string]int{"active": 2}
 		l.Queues = map[string]agent.QueueStats{"mail": {Depth: agent.QueueDepth{Pending: 4, Claimed: 1}}}
 		l.Verdict = verdict.Verdict{Level: verdict.OK, Summary: "2 of 2 peers alive, converged."}

@@ -26,7 +26,7 @@ func overview(v *view) (any, error) {
 	}
 	members, stats := v.agent.Members(), v.agent.Stats()
 	d := data{
-		Picture: draw(members), Keys: stats.Store.Keys, Bytes: stats.Store.Bytes, Removals: stats.Store.Removals,
+		Picture: draw(members), Keys: stats.Store.Keys, Bytes: stats.Store.Memory, Removals: stats.Store.Removals,
 		Pending: stats.PendingWrites, Blocking: stats.Blocking, Workers: stats.Workers, Queues: len(stats.Queues),
 		Findings: api.Judge(v.ctx, v.agent).Findings,
 	}

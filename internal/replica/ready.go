@@ -71,6 +71,7 @@ const (
 	DuplicateName                    // two live peers have one name
 	ClockSkew                        // its clock is too far off the cluster's
 	RulesDiffer                      // its rules give keys other kinds
+	Filling                          // its store takes four fifths of its limit
 )
 
 // String returns a short description.
@@ -84,6 +85,8 @@ func (p Problem) String() string {
 		return "clock skew"
 	case RulesDiffer:
 		return "rules differ"
+	case Filling:
+		return "memory nearly full"
 	}
 	return "unknown"
 }

@@ -43,6 +43,7 @@ type Replica struct {
 	rotated   bool
 	notices   []Notice
 	named     map[Notice]bool // problems of now, so that each is told once
+	filling   bool            // this was told, too
 }
 
 // collectEvery is how often removals are looked at for being stable; one time of so
@@ -189,6 +190,20 @@ func (r *Replica) Deadline() time.Time {
 	return at
 }
 
+// fills notices that the store comes near its limit, once until there is room again.
+func (r *Replica) fills() {
+	used, limit := r.store.Memory(), r.cfg.MaxBytes
+	if limit == 0 {
+		return
+	}
+	if full := used >= limit/5*4; full && !r.filling {
+		r.notices = append(r.notices, Notice{Problem: Filling, Name: r.cfg.Name,
+			Detail: fmt.Sprintf("the store takes %d of %d bytes; beyond, writes here that add to it are refused", used, limit)})
+		r.filling = true
+	}
+	r.filling = r.filling && used >= limit/4*3
+}
+
 // inspect notices problems of the peers, this one among them, each when it begins.
 func (r *Replica) inspect() {
 	now := make(map[Notice]bool)
@@ -206,6 +221,7 @@ func (r *Replica) inspect() {
 			now[Notice{Problem: RulesDiffer, Name: name}] = true
 		}
 	})
+	r.fills()
 	var fresh []Notice
 	for n := range now {
 		if !r.named[n] {
