@@ -22,13 +22,10 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 	if len(ops) > MaxOps {
 		return nil, fmt.Errorf("%d operations in one batch; at most %d are allowed", len(ops), MaxOps)
 	}
+	u := unit{s: s, now: nowMillis}
 	kinds := make([]Kind, 0, 4)
-	var overlay map[string]Kind // kinds of keys after the batch's earlier ops
 	for i := range ops {
-		kind, err := s.check(&ops[i])
-		if err == nil {
-			err = s.checkState(&ops[i], kind, nowMillis, overlay)
-		}
+		kind, err := u.admit(&ops[i])
 		if err != nil {
 			if len(ops) > 1 {
 				err = &OpError{i, err}
@@ -37,13 +34,7 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 		}
 		kinds = append(kinds, kind)
 		if i+1 < len(ops) {
-			if overlay == nil {
-				overlay = make(map[string]Kind)
-			}
-			if len(ops[i].Path) > 0 {
-				kind = Object
-			}
-			overlay[ops[i].Key] = kind
+			u.note(&ops[i], kind)
 		}
 	}
 	if err := s.admit(ops, kinds); err != nil {
@@ -55,32 +46,6 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 	}
 	s.truncate()
 	return s.deltas, nil
-}
-
-// checkState holds op against what the key is, after the batch's earlier ops.
-func (s *Store) checkState(op *Op, want Kind, nowMillis uint64, overlay map[string]Kind) error {
-	have, touched := overlay[op.Key]
-	if op.If != nil {
-		if touched {
-			return fmt.Errorf("key %q: a version check must come before the batch's writes of that key", op.Key)
-		}
-		if v := s.version(op.Key, nowMillis); v != *op.If {
-			return &ConflictError{op.Key, *op.If, v}
-		}
-	}
-	if op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 {
-		return nil
-	}
-	if !touched {
-		have = s.kind(op.Key, nowMillis)
-	}
-	if len(op.Path) > 0 {
-		want = Object
-	}
-	if have != 0 && have != want {
-		return &TypeError{Key: op.Key, Want: want, Have: have}
-	}
-	return nil
 }
 
 // version returns the version of what a reader sees at key.
@@ -136,20 +101,30 @@ func (w *writer) run(op *Op, kind Kind) {
 	}
 	switch op.Verb {
 	case Delete:
-		w.delete(path)
+		if w.delete(path) && path != "" {
+			w.mark(pathOf(op.Path[:len(op.Path)-1]))
+		}
 	case Put:
+		if path != "" && isNull(op.Value) {
+			in := op.Path[:len(op.Path)-1]
+			w.makeRoom(in, pathOf(in), Object)
+			w.patch(pathOf(in), wire.AppendNil(wire.AppendStr(wire.AppendMap(nil, 1), op.Path[len(in)])))
+			break
+		}
 		w.makeRoom(op.Path, path, kind)
 		w.assign(kind, path, op.Value)
-	case Add, Remove:
-		if op.Verb == Add {
-			w.makeRoom(op.Path, path, Set)
-		}
+	case Add:
+		w.makeRoom(op.Path, path, Set)
 		for _, v := range op.Values {
-			w.element(path, v, op.Verb == Remove)
+			w.put(slotElement, elementPath(path, v), "")
 		}
+	case Remove:
+		w.removeElements(path, op.Values)
 	case Increment:
-		w.makeRoom(op.Path, path, Counter)
-		w.increment(path, op.Delta)
+		if op.Delta != 0 {
+			w.makeRoom(op.Path, path, Counter)
+			w.increment(path, op.Delta)
+		}
 	case Bump:
 		w.makeRoom(op.Path, path, Max)
 		w.bump(path, op.Value)
@@ -267,26 +242,28 @@ func belongs(r *record, path string, kind Kind) bool {
 	return r.path() == path && r.kind == leafSlot(kind)
 }
 
-// delete removes what is at and below path.
-func (w *writer) delete(path string) {
+// delete removes what is at and below path, and reports whether there was anything.
+func (w *writer) delete(path string) bool {
 	c := w.cell
 	if c.many() != nil {
-		w.clearBelow(path)
-		return
+		return w.clearBelow(path)
 	}
 	if r := c.view.Load(); path == "" && r != nil && !r.tomb {
 		w.tombstone(slotRegister, "")
+		return true
 	}
+	return false
 }
 
-// clearBelow removes everything at and below path that exists: with one clear if
+// clearBelow removes everything at and below path, and reports whether there was
+// anything: with one clear if
 // this replica has seen every dot up to those it removes, for then the clear's
 // vector names no dot it has not seen; else slot by slot. A clear also removes leaves
 // that are older and were not seen.
-func (w *writer) clearBelow(path string) {
+func (w *writer) clearBelow(path string) bool {
 	m := w.cell.many()
 	if m == nil {
-		return
+		return false
 	}
 	s := w.s
 	below, seen := m.removable(path)
@@ -301,6 +278,7 @@ func (w *writer) clearBelow(path string) {
 		w.setPast(r, seen)
 		w.commit(r)
 	}
+	return len(below) > 0
 }
 
 // removable returns what a removal of path is to name: one record of each slot with
@@ -368,15 +346,19 @@ func (r *record) clearExpiry() {
 	}
 }
 
-// element adds an element to the set at path, or removes it if it is there.
-func (w *writer) element(path string, v Value, remove bool) {
-	at := elementPath(path, v)
-	if !remove {
-		w.put(slotElement, at, "")
-		return
+// removeElements removes those that are there from the set at path. A set inside an object
+// stays without them.
+func (w *writer) removeElements(path string, values []Value) {
+	removed := false
+	for _, v := range values {
+		at := elementPath(path, v)
+		if m := w.cell.many(); m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
+			w.tombstone(slotElement, at)
+			removed = true
+		}
 	}
-	if m := w.cell.many(); m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
-		w.tombstone(slotElement, at)
+	if removed && path != "" {
+		w.put(slotRegister, path, emptySet)
 	}
 }
 
@@ -410,6 +392,9 @@ func (w *writer) become(path string, v Value) {
 	for _, at := range missing {
 		w.put(slotElement, at, "")
 	}
+	if len(want) == 0 && path != "" {
+		w.put(slotRegister, path, emptySet)
+	}
 }
 
 // increment adds n to this actor's part of the counter at path.
@@ -426,9 +411,12 @@ func (w *writer) increment(path string, n int64) {
 		}
 	}
 	if n > 0 {
-		up = addExact(up, n)
+		up += uint64(n)
 	} else {
-		down = addExact(down, max(-n, -(n+1))) // -MinInt64 does not exist
+		down += uint64(-n)
+	}
+	if over := min(up, down); max(up, down) > maxCount {
+		up, down = up-over, down-over // what both are above nothing is no matter
 	}
 	w.s.scratch = appendCounter(w.s.scratch[:0], up, down)
 	r := w.record(slotCounter, path, w.s.scratch)

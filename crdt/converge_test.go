@@ -75,7 +75,7 @@ func randomOp(rng *rand.Rand) Op {
 	case 17:
 		return Op{Verb: Add, Key: key, Path: []string{field, "y"}, Values: []Value{val()}}
 	case 0, 1:
-		return Op{Verb: Put, Key: key, Value: val()}
+		return Op{Verb: Put, Kind: Register, Key: key, Value: val()}
 	case 2:
 		return Op{Verb: Delete, Key: key}
 	case 3, 4:

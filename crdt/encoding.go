@@ -1,7 +1,6 @@
 package crdt
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"unsafe"
@@ -321,11 +320,11 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 		return true
 	}
 	kind := slotKind(head >> flagBits)
-	if kind < firstUnknown && !fits(e.path) {
+	switch err := accept(kind, head&flagTomb != 0, e.path, body); {
+	case err == errDeep || err == errLong:
 		r.Fail(pathLimits)
 		return false
-	}
-	if !s.validBody(kind, head, body, e.path) || head>>flagBits > 0xffff || stamp == 0 {
+	case err != nil || head>>flagBits > 0xffff || stamp == 0:
 		r.Fail("record body")
 		return false
 	}
@@ -378,75 +377,16 @@ func (s *Store) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ex
 	return r.Err() == nil
 }
 
-// validBody reports whether a record of a known kind can be read later.
-func (s *Store) validBody(kind slotKind, head uint64, body []byte, path string) bool {
-	tomb := head&flagTomb != 0
-	switch {
-	case kind >= firstUnknown:
-		return true
-	case kind == 0 || kind > slotClear:
-		return false
-	case kind == slotClear:
-		return tomb && len(body) == 0 && validPath(path, false)
-	case kind == slotElement:
-		return len(body) == 0 && validPath(path, true)
-	case !validPath(path, false):
-		return false
-	case tomb:
-		return len(body) == 0
-	case kind == slotCounter:
-		r := wire.NewReader(body)
-		ok := r.ArrayLen() == 2
-		r.Uint()
-		r.Uint()
-		return ok && r.Err() == nil && r.Len() == 0
-	case kind == slotMax:
-		_, err := wire.CompareNumber(body, zero)
-		return err == nil
+// accept returns why what another replica sent is no record, nil if it is one, or of a
+// kind this version does not know.
+func accept(kind slotKind, tomb bool, path string, body []byte) error {
+	if kind >= firstUnknown {
+		return nil
 	}
-	return s.canonical(body)
-}
-
-// canonical reports whether b is one value in canonical form: values of other
-// forms would not compare.
-func (s *Store) canonical(b []byte) bool {
-	var err error
-	s.scratch, err = wire.AppendCanonical(s.scratch[:0], b)
-	return err == nil && bytes.Equal(s.scratch, b)
-}
-
-// validPath reports whether path is a series of names, ended by an element
-// exactly if it is to be.
-func validPath(path string, element bool) bool {
-	if path == "" {
-		return !element
+	if len(body) > 0 && !wire.IsCanonical(body) {
+		return errRecord // values of other forms would not compare
 	}
-	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
-	for r.Len() > 0 {
-		if r.Peek() == wire.TypeBin {
-			e := r.Bin()
-			return element && r.Err() == nil && r.Len() == 0 && wire.IsCanonical(e)
-		}
-		if r.Peek() != wire.TypeStr || !wire.IsCanonical(r.Raw()) {
-			return false
-		}
-	}
-	return !element
-}
-
-// fits reports whether path keeps the limits of [Op]: of bytes before an element, and
-// of levels, of which the set around an element is one.
-func fits(path string) bool {
-	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
-	levels, end := 0, 0
-	for ; r.Len() > 0 && r.Err() == nil && levels <= wire.MaxDepth; levels++ {
-		element := r.Peek() == wire.TypeBin
-		r.Skip()
-		if !element {
-			end = len(path) - r.Len()
-		}
-	}
-	return levels <= wire.MaxDepth && end <= wire.MaxPathBytes
+	return admissible(kind, tomb, path, Value{unsafe.String(unsafe.SliceData(body), len(body))})
 }
 
 // pathLimits is why a record is refused whose path no Op can have.

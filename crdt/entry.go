@@ -320,12 +320,7 @@ func (s *Store) renderLeaf(top *record, list []*record) []byte {
 		}
 		return []byte(best)
 	case slotCounter:
-		var up, down uint64
-		for _, r := range list {
-			u, d := counterParts(r.val())
-			up, down = addExact(up, int64(u)), addExact(down, int64(d))
-		}
-		return wire.AppendInt(nil, int64(up)-int64(down))
+		return wire.AppendInt(nil, total(list))
 	case slotMarker:
 		return wire.AppendMap(nil, 0)
 	}

@@ -357,7 +357,7 @@ func modelOp(t *rapid.T) Op {
 	case 12:
 		return Op{Verb: Put, Key: key, Path: path(), Value: object()}
 	}
-	return Op{Verb: Put, Key: key, Value: small()}
+	return Op{Verb: Put, Kind: Register, Key: key, Value: small()}
 }
 
 // After every step of a random history of writes, deliveries in any order, twice
@@ -401,7 +401,7 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 		"object":   {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": map[string]any{"b": 2}})}, {Verb: Delete, Key: "k"}},
 		"clash":    {{Verb: Put, Key: "k", Path: []string{"a"}, Value: num(1)}, {Verb: Add, Key: "k", Path: []string{"a"}, Values: []Value{num(1)}}},
 		"custom":   {{Verb: Put, Kind: Custom, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
-		"retyped":  {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
+		"retyped":  {{Verb: Put, Kind: Register, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
 	}
 	length := 4
 	if testing.Short() {

@@ -14,20 +14,18 @@ const emptySet = "\x90"
 func isEmptySet(r *record) bool { return r.kind == slotRegister && r.val() == emptySet }
 
 // patch merges the map in raw into the object at path: one leaf a scalar, arrays
-// as sets, nil as a removal, an empty map as a marker.
+// as sets, nil as a removal. A patch that sets no field makes sure of the object itself.
 func (w *writer) patch(path string, raw []byte) {
+	sets, removed := false, false
 	r := wire.NewReader(raw)
-	n := r.MapLen()
-	if n == 0 && !w.holds(path) {
-		w.put(slotMarker, path, "\x80")
-	}
-	for range n {
+	for range r.MapLen() {
 		at := string(wire.AppendStr([]byte(path), r.Str()))
 		kind := r.Peek()
+		sets = sets || kind != wire.TypeNil
 		value := r.Raw()
 		switch kind {
 		case wire.TypeNil:
-			w.clearBelow(at)
+			removed = w.clearBelow(at) || removed
 		case wire.TypeMap:
 			w.clearLeaf(at, Object)
 			w.patch(at, value)
@@ -39,14 +37,21 @@ func (w *writer) patch(path string, raw []byte) {
 				w.put(slotRegister, at, emptySet)
 			}
 			for range k {
-				w.element(at, Value{string(elements.Raw())}, false)
+				w.put(slotElement, elementPath(at, Value{string(elements.Raw())}), "")
 			}
 		default:
 			w.clearLeaf(at, Register)
 			w.put(slotRegister, at, string(value))
 		}
 	}
+	if !sets && (removed || !w.holds(path)) {
+		w.mark(path)
+	}
 }
+
+// mark says that there is an object at path, with fields or without. Whoever removes a
+// field says so: whatever else others remove at the same moment, the object stays.
+func (w *writer) mark(path string) { w.put(slotMarker, path, emptyMap) }
 
 // holds reports whether anything is at or below path.
 func (w *writer) holds(path string) bool {

@@ -1,8 +1,8 @@
 package crdt
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"unicode/utf8"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -25,7 +25,7 @@ type Op struct {
 	Verb   Verb
 	Key    string
 	Path   []string // inside an object; nil is the key itself; with the value at most 32 deep
-	Kind   Kind     // for Put: 0 takes the rule's kind, or else Register
+	Kind   Kind     // for Put: 0 takes the rule's kind, or else the key's own, or else Register
 	Value  Value    // Put, Bump, Patch
 	Values []Value  // Add, Remove
 	Delta  int64    // Increment
@@ -34,128 +34,110 @@ type Op struct {
 	Vital  bool     // a record of work in hand: it may add up to VitalBytes to a full store
 }
 
-// target is an Op's kind after rules, validated.
-func (s *Store) check(op *Op) (kind Kind, err error) {
+// check returns what op makes its place, by op alone and the rules: 0 for a Delete, and
+// for a Put that leaves it to what the key is. kept is what the key is then, 0 if absent.
+func (s *Store) check(op *Op, kept Kind) (Kind, error) {
 	if err := ValidateKey(op.Key); err != nil {
 		return 0, err
 	}
-	size := 0
-	for _, seg := range op.Path {
-		if seg == "" || !utf8.ValidString(seg) {
-			return 0, &KeyError{op.Key, fmt.Sprintf("has the path segment %q; segments are text, not empty", seg)}
-		}
-		size += len(seg) + 5
-	}
-	if size > wire.MaxPathBytes || len(op.Path) > wire.MaxDepth {
-		return 0, &KeyError{op.Key, fmt.Sprintf("has a path over %d bytes or %d segments", wire.MaxPathBytes, wire.MaxDepth)}
+	if err := op.checkPath(); err != nil {
+		return 0, err
 	}
 	rule, ruled := s.rules.Match(op.Key)
-	want := op.Kind
-	if want > Custom {
-		return 0, fmt.Errorf("key %q: no such type %d", op.Key, want)
+	want, err := op.kind(rule.Kind, kept)
+	if err != nil || want == 0 {
+		return 0, err
 	}
+	switch whole := len(op.Path) == 0; {
+	case want == Counter && op.Verb == Put:
+		return 0, &TypeError{op.Key, Register, Counter, rule.Pattern}
+	case ruled && whole && rule.Kind != want:
+		return 0, &TypeError{op.Key, want, rule.Kind, rule.Pattern}
+	case ruled && !whole && rule.Kind != Object:
+		return 0, &TypeError{op.Key, Object, rule.Kind, rule.Pattern}
+	}
+	return want, op.checkValue(want)
+}
+
+func (op *Op) checkPath() error {
+	if len(op.Path) == 0 {
+		return nil
+	}
+	for _, seg := range op.Path {
+		if seg == "" || !utf8.ValidString(seg) {
+			return &KeyError{op.Key, fmt.Sprintf("has the path segment %q; segments are text, not empty", seg)}
+		}
+	}
+	if _, err := levelsOf(pathOf(op.Path), false); err != nil {
+		return &KeyError{op.Key, fmt.Sprintf("has a path over %d bytes or %d segments", wire.MaxPathBytes, wire.MaxDepth)}
+	}
+	return nil
+}
+
+// kind returns what op makes its place, where a rule says ruled and the key is kept.
+func (op *Op) kind(ruled, kept Kind) (Kind, error) {
 	switch op.Verb {
-	case Put:
-		if want == 0 && len(op.Path) == 0 {
-			want = Register
-			if ruled {
-				want = rule.Kind
-			}
-		}
-		if want == 0 {
-			want = kindOfLeaf(op.Value)
-		}
-		if want == Custom && len(op.Path) > 0 {
-			return 0, &TypeError{Key: op.Key, Want: Custom, Have: Object}
-		}
-		if op.Value.IsZero() {
-			return 0, &wire.ValueError{Reason: "is absent; put null to store nothing"}
-		}
 	case Delete:
 		return 0, nil
 	case Add, Remove:
-		want = Set
-		if len(op.Values) == 0 || len(op.Values) > MaxLeaves {
-			return 0, &wire.ValueError{Reason: fmt.Sprintf("a set operation takes 1 to %d elements", MaxLeaves)}
-		}
+		return Set, nil
 	case Increment:
-		want = Counter
+		return Counter, nil
 	case Bump:
-		want = Max
+		return Max, nil
 	case Patch:
-		want = Object
+		return Object, nil
+	case Put:
 	default:
 		return 0, fmt.Errorf("no such operation %d", op.Verb)
 	}
-	if len(op.Path) > 0 {
-		if ruled && rule.Kind != Object {
-			return 0, &TypeError{op.Key, Object, rule.Kind, rule.Pattern}
-		}
-	} else if ruled && rule.Kind != want {
-		return 0, &TypeError{op.Key, want, rule.Kind, rule.Pattern}
-	}
+	want := op.Kind
 	switch {
-	case op.Verb != Put && op.Verb != Bump && op.Verb != Patch:
-	case want == Max:
-		if _, err := wire.CompareNumber(op.Value.bytes(), zero); err != nil {
-			return 0, &wire.ValueError{Reason: "a max takes a number"}
-		}
-	case want == Object && op.Value.raw[0]&0xf0 != 0x80 && op.Value.raw[0] != 0xde && op.Value.raw[0] != 0xdf:
-		return 0, &wire.ValueError{Reason: "an object takes a map"}
-	case want == Set && op.Value.raw[0]&0xf0 != 0x90 && op.Value.raw[0] != 0xdc && op.Value.raw[0] != 0xdd:
-		return 0, &wire.ValueError{Reason: "a set is assigned an array"}
-	case want == Counter && op.Verb == Put:
-		return 0, &TypeError{op.Key, Register, Counter, rule.Pattern}
+	case want > Custom:
+		return 0, fmt.Errorf("key %q: no such type %d", op.Key, want)
+	case want == 0 && len(op.Path) > 0:
+		want = kindOfLeaf(op.Value)
+	case want == 0:
+		want = cmp.Or(ruled, kept, Register)
 	}
-	if deep := op.deepest(); len(op.Path)+deep > wire.MaxDepth {
-		return 0, &wire.ValueError{Reason: fmt.Sprintf("nested %d deep at a path of %d segments; together at most %d are allowed", deep, len(op.Path), wire.MaxDepth)}
-	}
-	if want == Object || want == Set {
-		leaves, path := 0, size
-		countLeaves(op.Value.bytes(), size, &leaves, &path)
-		if leaves > MaxLeaves || path > wire.MaxPathBytes {
-			return 0, &wire.ValueError{Reason: fmt.Sprintf("has %d leaves at up to %d bytes of path; at most %d and %d are allowed", leaves, path, MaxLeaves, wire.MaxPathBytes)}
-		}
+	if want == Custom && len(op.Path) > 0 {
+		return 0, &TypeError{Key: op.Key, Want: Custom, Have: Object}
 	}
 	return want, nil
 }
 
-// deepest returns how deep op's values nest, with the set around its elements. Of what
-// a Value may hold anyway it does not look.
-func (op *Op) deepest() int {
-	deep := 0
+// checkValue holds what op writes, at a place of kind, against what a replica takes.
+func (op *Op) checkValue(kind Kind) error {
+	l := leaves{}
+	if len(op.Path) > 0 {
+		l.path = []byte(pathOf(op.Path))
+	}
+	switch op.Verb {
+	case Increment:
+		return nil
+	case Add, Remove:
+		if len(op.Values) == 0 {
+			return &wire.ValueError{Reason: fmt.Sprintf("a set operation takes 1 to %d elements", MaxLeaves)}
+		}
+		return l.set(op.Values)
+	}
+	switch t := op.Value.wireType(); {
+	case t == wire.TypeNone:
+		return errAbsent
+	case kind == Object && t != wire.TypeMap:
+		return errMap
+	case kind == Set && t != wire.TypeArray:
+		return errArray
+	}
 	switch {
-	case op.Verb == Add:
-		for _, v := range op.Values {
-			r := wire.NewReader(v.bytes())
-			deep = max(deep, 1+depthOf(&r))
-		}
-	case len(op.Path) > 0 && (op.Verb == Put || op.Verb == Patch):
-		r := wire.NewReader(op.Value.bytes())
-		deep = depthOf(&r)
+	case kind == Object:
+		return l.object(op.Value)
+	case kind == Set:
+		return l.set(op.Value.Elements())
+	case isNull(op.Value) && len(op.Path) > 0:
+		return nil // removes what is there
 	}
-	return deep
-}
-
-// depthOf reads a value and returns how many arrays and maps are around the innermost
-// part of it.
-func depthOf(r *wire.Reader) int {
-	deep := 0
-	switch r.Peek() {
-	case wire.TypeMap:
-		for range r.MapLen() {
-			r.Skip()
-			deep = max(deep, depthOf(r))
-		}
-	case wire.TypeArray:
-		for range r.ArrayLen() {
-			deep = max(deep, depthOf(r))
-		}
-	default:
-		r.Skip()
-		return 0
-	}
-	return deep + 1
+	return l.record(leafSlot(kind), false, op.Value)
 }
 
 // kindOfLeaf returns what a value becomes inside an object.
@@ -168,25 +150,6 @@ func kindOfLeaf(v Value) Kind {
 	}
 	return Register
 }
-
-// countLeaves adds raw's leaves to leaves and raises path to the longest path.
-func countLeaves(raw []byte, at int, leaves, path *int) {
-	*path = max(*path, at)
-	r := wire.NewReader(raw)
-	switch r.Peek() {
-	case wire.TypeMap:
-		for range r.MapLen() {
-			name := r.Str()
-			countLeaves(r.Raw(), at+len(name)+5, leaves, path)
-		}
-	case wire.TypeArray:
-		*leaves += r.ArrayLen()
-	default:
-		*leaves++
-	}
-}
-
-var zero = wire.AppendInt(nil, 0)
 
 // pathOf encodes path segments: each a msgpack string, so that a byte prefix is
 // a path prefix.
@@ -201,15 +164,4 @@ func pathOf(segments []string) string {
 // elementPath is the slot path of an element of the set at path.
 func elementPath(path string, element Value) string {
 	return string(wire.AppendBin([]byte(path), element.raw))
-}
-
-// addExact adds without overflow: it stops at the ends of int64.
-func addExact(a uint64, n int64) uint64 {
-	if n < 0 {
-		n = 0
-	}
-	if a > math.MaxInt64-uint64(n) {
-		return math.MaxInt64
-	}
-	return a + uint64(n)
 }

@@ -13,7 +13,7 @@ import (
 type branch struct {
 	holds  wire.Type // TypeMap, TypeArray, TypeNil (nothing), or else a scalar's
 	fields map[string]*branch
-	marked bool // a map that was written empty; it shows while it has no fields
+	marked bool // a map in which a patch set nothing; it shows while it has no fields
 	items  [][]byte
 	scalar []byte
 	by     []int
@@ -45,23 +45,24 @@ func (b *branch) patch(raw []byte, by int) {
 	switch t := r.Peek(); t {
 	case wire.TypeMap:
 		b.become(t)
-		n := r.MapLen()
-		if n == 0 {
-			b.marked, b.by = true, []int{by}
-		}
-		for range n {
+		sets := false
+		for range r.MapLen() {
 			name := string(r.Str())
 			if r.Peek() == wire.TypeNil {
 				r.Skip()
 				delete(b.fields, name)
 				continue
 			}
+			sets = true
 			child := b.fields[name]
 			if child == nil {
 				child = &branch{holds: wire.TypeNil}
 				b.fields[name] = child
 			}
 			child.patch(r.Raw(), by)
+		}
+		if !sets {
+			b.marked, b.by = true, []int{by}
 		}
 	case wire.TypeArray:
 		b.become(t)

@@ -54,7 +54,8 @@ func TestResolveDecidesByStrategy(t *testing.T) {
 	f(ObjectMerge, `{"tags":["a","b"]}`, 0, `{"tags":["b"]}`, `{"tags":["a"]}`)
 	f(ObjectMerge, `{"a":2}`, 1, `{"a":1}`, `{"a":2}`)
 	f(ObjectMerge, `{"b":1}`, 1, `{"a":1,"b":1}`, `{"a":null}`)
-	f(ObjectMerge, `{}`, 2, `{"a":{"b":1}}`, `{"a":{"b":null}}`)
+	f(ObjectMerge, `{"a":{}}`, 1, `{"a":{"b":1}}`, `{"a":{"b":null}}`)
+	f(ObjectMerge, `{"a":{}}`, 0, `{"a":{"b":null}}`)
 	f(ObjectMerge, `{"a":{"c":2}}`, 2, `{"a":{"b":1,"c":2}}`, `{"a":{"b":null},"x":{}}`, `{"x":null,"a":{}}`)
 	f(ObjectMerge, `{"a":{}}`, 0, `{"a":{}}`)
 	f(ObjectMerge, `{"a":5}`, 1, `{"a":{"b":1}}`, `{"a":5}`)
@@ -248,6 +249,9 @@ func flatten(path []string, doc any, c Candidate) []assignment {
 		return []assignment{{path, doc, false, c}}
 	}
 	list := []assignment{{path, nil, true, c}}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(m)), func(v any) bool { return v != nil }) {
+		list = []assignment{{path, map[string]any{}, false, c}}
+	}
 	for name, v := range m {
 		list = append(list, flatten(append(slices.Clone(path), name), v, c)...)
 	}

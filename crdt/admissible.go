@@ -1,0 +1,219 @@
+package crdt
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// emptyMap is the value of the marker of an object.
+const emptyMap = "\x80"
+
+// isNull reports whether v is null.
+func isNull(v Value) bool { return v.raw == "\xc0" }
+
+var (
+	errAbsent  = &wire.ValueError{Reason: "is absent, such as what a missing key holds; put null to store nothing"}
+	errElement = &wire.ValueError{Reason: "an element is absent, such as what a missing key holds; an element of a set is a value, null among them"}
+	errNull    = &wire.ValueError{Reason: "a field of an object holds null; null is a field that is not there"}
+	errMap     = &wire.ValueError{Reason: "an object takes a map"}
+	errArray   = &wire.ValueError{Reason: "a set is assigned an array"}
+	errNumber  = &wire.ValueError{Reason: "a max takes a number"}
+	errDeep    = &wire.ValueError{Reason: fmt.Sprintf("is nested too deep, counted from the root of its object; at most %d are allowed", wire.MaxDepth)}
+	errLong    = &wire.ValueError{Reason: fmt.Sprintf("has a path over %d bytes inside its object", wire.MaxPathBytes)}
+	errRecord  = &wire.ValueError{Reason: "is no record"}
+)
+
+// admissible returns why no replica takes a record of a kind this version knows, nil if
+// all do. It is the one rule for what Apply writes and for what JoinSection merges: what
+// one replica wrote and another refused would never be acknowledged. v is absent for a
+// body without a byte.
+func admissible(kind slotKind, tomb bool, path string, v Value) error {
+	levels, err := levelsOf(path, kind == slotElement)
+	switch {
+	case err != nil:
+		return err
+	case kind == 0 || kind > slotClear || kind == slotClear && !tomb:
+		return errRecord
+	case tomb || kind == slotElement:
+		if !v.IsZero() {
+			return errRecord
+		}
+		return nil
+	case v.IsZero():
+		return errAbsent
+	}
+	switch kind {
+	case slotRegister:
+		if path == "" {
+			return nil // a value alone is within bounds
+		}
+		if isNull(v) {
+			return errNull
+		}
+		r := wire.NewReader(v.bytes())
+		if levels+depthOf(&r) > wire.MaxDepth {
+			return errDeep
+		}
+	case slotMax:
+		if v.wireType() != wire.TypeNumber {
+			return errNumber
+		}
+	case slotCounter:
+		r := wire.NewReader(v.bytes())
+		if n := r.ArrayLen(); n != 2 {
+			return errRecord
+		}
+		r.Uint()
+		r.Uint()
+		if r.Err() != nil {
+			return errRecord
+		}
+	case slotMarker:
+		if v.raw != emptyMap {
+			return errRecord
+		}
+		if levels == wire.MaxDepth {
+			return errDeep
+		}
+	case slotSibling:
+		if path != "" {
+			return errRecord
+		}
+	}
+	return nil
+}
+
+// levelsOf returns how many maps and arrays a path leads through, those of the element
+// at its end among them. A path is a series of names, ended by an element exactly if it is
+// to be.
+func levelsOf(path string, element bool) (levels int, err error) {
+	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
+	for r.Len() > 0 {
+		if levels++; levels > wire.MaxDepth {
+			return 0, errDeep
+		}
+		raw := r.Raw()
+		switch inner := wire.NewReader(raw); {
+		case inner.Peek() == wire.TypeStr && wire.IsCanonical(raw):
+			if len(path)-r.Len() > wire.MaxPathBytes {
+				return 0, errLong
+			}
+		case inner.Peek() == wire.TypeBin && element && r.Len() == 0:
+			deep, err := depthOfElement(raw)
+			if levels += deep; err == nil && levels > wire.MaxDepth {
+				err = errDeep
+			}
+			return levels, err
+		default:
+			return 0, errRecord
+		}
+	}
+	if element {
+		return 0, errRecord
+	}
+	return levels, nil
+}
+
+// depthOfElement returns how deep the element in bin nests.
+func depthOfElement(bin []byte) (int, error) {
+	r := wire.NewReader(bin)
+	e := r.Bin()
+	header := 2
+	switch n := len(e); {
+	case n == 0:
+		return 0, errElement
+	case n > 0xffff:
+		header = 5
+	case n > 0xff:
+		header = 3
+	}
+	if len(bin) != header+len(e) || !wire.IsCanonical(e) {
+		return 0, errRecord // in a longer form it would be another slot
+	}
+	r = wire.NewReader(e)
+	return depthOf(&r), nil
+}
+
+// depthOf reads a value and returns how many arrays and maps are around the innermost
+// part of it.
+func depthOf(r *wire.Reader) int {
+	deep := 0
+	switch r.Peek() {
+	case wire.TypeMap:
+		for range r.MapLen() {
+			r.Skip()
+			deep = max(deep, depthOf(r))
+		}
+	case wire.TypeArray:
+		for range r.ArrayLen() {
+			deep = max(deep, depthOf(r))
+		}
+	default:
+		r.Skip()
+		return 0
+	}
+	return deep + 1
+}
+
+// leaves holds what an operation writes against the limits.
+type leaves struct {
+	n    int
+	path []byte // of the place that is looked at
+}
+
+// record takes one record at the place.
+func (l *leaves) record(kind slotKind, tomb bool, v Value) error {
+	if l.n++; l.n > MaxLeaves {
+		return &wire.ValueError{Reason: fmt.Sprintf("has more leaves than the %d that one operation may write", MaxLeaves)}
+	}
+	return admissible(kind, tomb, unsafe.String(unsafe.SliceData(l.path), len(l.path)), v)
+}
+
+// part takes what a patch makes of v at the place.
+func (l *leaves) part(v Value) error {
+	switch v.wireType() {
+	case wire.TypeNil:
+		return l.record(slotClear, true, Value{})
+	case wire.TypeMap:
+		return l.object(v)
+	case wire.TypeArray:
+		return l.set(v.Elements())
+	}
+	return l.record(slotRegister, false, v)
+}
+
+func (l *leaves) object(v Value) error {
+	here, sets := len(l.path), false
+	r := wire.NewReader(v.bytes())
+	for range r.MapLen() {
+		l.path = wire.AppendStr(l.path[:here], r.Str())
+		sets = sets || r.Peek() != wire.TypeNil
+		start := len(v.raw) - r.Len()
+		r.Skip()
+		if err := l.part(Value{v.raw[start : len(v.raw)-r.Len()]}); err != nil {
+			return err
+		}
+	}
+	l.path = l.path[:here]
+	if sets {
+		return nil
+	}
+	return l.record(slotMarker, false, Value{emptyMap})
+}
+
+func (l *leaves) set(elements []Value) error {
+	here := len(l.path)
+	for _, e := range elements {
+		l.path = wire.AppendBin(l.path[:here], e.raw)
+		if err := l.record(slotElement, false, Value{}); err != nil {
+			return err
+		}
+	}
+	l.path = l.path[:here]
+	if len(elements) > 0 {
+		return nil
+	}
+	return l.record(slotRegister, false, Value{emptySet})
+}
