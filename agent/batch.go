@@ -23,7 +23,7 @@ func (a *Agent) Batch() *Batch { return &Batch{a: a} }
 
 func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 	var err error
-	if value != nil || op.Verb == crdt.Put {
+	if op.Verb != crdt.Delete && op.Verb != crdt.Increment {
 		op.Value, err = crdt.ValueOf(value)
 	}
 	if err == nil {

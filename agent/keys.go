@@ -54,7 +54,7 @@ func Urgent() WriteOption { return func(o *writeOptions) { o.manner.urgent = tru
 func vital() WriteOption { return func(o *writeOptions) { o.vital = true } }
 
 // ReportVersion stores the version the key has right after the write in *v: what a
-// later IfVersion must name to fail if anything came in between.
+// later IfVersion must name to fail if anything came in between. v must not be nil.
 func ReportVersion(v *crdt.Version) WriteOption {
 	return func(o *writeOptions) { o.manner.reports = append(o.manner.reports, report{into: v}) }
 }
@@ -73,6 +73,11 @@ func prepare(op *crdt.Op, opts []WriteOption) (manner, error) {
 	}
 	if o.kind == crdt.Counter && op.Verb == crdt.Put {
 		return manner{}, &wire.ValueError{Reason: "a counter is not assigned; add to it"}
+	}
+	for _, r := range o.manner.reports {
+		if r.into == nil {
+			return manner{}, fmt.Errorf("key %q: ReportVersion has nowhere to store it", op.Key)
+		}
 	}
 	if o.ttl > 0 {
 		op.Expiry = uint64(time.Now().Add(o.ttl).UnixMilli())
@@ -97,6 +102,18 @@ func (a *Agent) write(ctx context.Context, how manner, ops ...crdt.Op) error {
 			size += len(v.Raw()) + 128
 		}
 	}
+	if err := a.lockWithRoom(ctx); err != nil {
+		return err
+	}
+	err := a.commit(how, size, ops)
+	if err == nil {
+		a.signal()
+	}
+	return err
+}
+
+// lockWithRoom takes the lock once the loop is not too far behind, or fails.
+func (a *Agent) lockWithRoom(ctx context.Context) error {
 	a.mu.Lock()
 	for a.backlog > a.cfg.MaxBacklog {
 		drained := a.drained
@@ -115,26 +132,25 @@ func (a *Agent) write(ctx context.Context, how manner, ops ...crdt.Op) error {
 		a.mu.Unlock()
 		return ErrClosed
 	}
+	return nil
+}
+
+// commit makes ops, of size bytes, under the lock, which it gives back whatever happens.
+func (a *Agent) commit(how manner, size int, ops []crdt.Op) error {
+	defer a.mu.Unlock()
 	now := time.Now()
-	ops, err := a.admit(now, ops)
-	if err == nil {
-		_, err = a.replica.Write(now, how.urgent, ops...)
+	if _, err := a.replica.Write(now, how.urgent, ops...); err != nil {
+		return err
 	}
-	if err == nil {
-		for _, r := range how.reports {
-			*r.into = 0
-			if e, ok := a.store.Render(r.key, uint64(now.UnixMilli())); ok {
-				*r.into = e.Version()
-			}
+	for _, r := range how.reports {
+		*r.into = 0
+		if e, ok := a.store.Render(r.key, uint64(now.UnixMilli())); ok {
+			*r.into = e.Version()
 		}
-		a.writes += uint64(len(ops))
-		a.backlog += size
 	}
-	a.mu.Unlock()
-	if err == nil {
-		a.signal()
-	}
-	return err
+	a.writes += uint64(len(ops))
+	a.backlog += size
+	return nil
 }
 
 // Put assigns value to key, by the key's type: that of WithKind, or else of the key's

@@ -22,10 +22,10 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 	if len(ops) > MaxOps {
 		return nil, fmt.Errorf("%d operations in one batch; at most %d are allowed", len(ops), MaxOps)
 	}
-	u := unit{s: s, now: nowMillis}
+	u := unit{s: s, now: nowMillis, ops: ops}
 	kinds := make([]Kind, 0, 4)
 	for i := range ops {
-		kind, err := u.admit(&ops[i])
+		kind, err := u.admit(i)
 		if err != nil {
 			if len(ops) > 1 {
 				err = &OpError{i, err}
@@ -34,7 +34,7 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 		}
 		kinds = append(kinds, kind)
 		if i+1 < len(ops) {
-			u.note(&ops[i], kind)
+			u.note(i, kind)
 		}
 	}
 	if err := s.admit(ops, kinds); err != nil {
@@ -105,7 +105,7 @@ func (w *writer) run(op *Op, kind Kind) {
 			w.mark(pathOf(op.Path[:len(op.Path)-1]))
 		}
 	case Put:
-		if path != "" && isNull(op.Value) {
+		if op.nulls() {
 			in := op.Path[:len(op.Path)-1]
 			w.makeRoom(in, pathOf(in), Object)
 			w.patch(pathOf(in), wire.AppendNil(wire.AppendStr(wire.AppendMap(nil, 1), op.Path[len(in)])))

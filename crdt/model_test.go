@@ -399,6 +399,7 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 		"counter":  {{Verb: Increment, Key: "k", Delta: 1}, {Verb: Delete, Key: "k"}},
 		"max":      {{Verb: Bump, Key: "k", Value: num(1)}, {Verb: Bump, Key: "k", Value: num(2)}, {Verb: Delete, Key: "k"}},
 		"object":   {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": map[string]any{"b": 2}})}, {Verb: Delete, Key: "k"}},
+		"emptied":  {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": nil})}, {Verb: Delete, Key: "k", Path: []string{"b"}}, {Verb: Patch, Key: "k", Value: object(map[string]any{"b": 1})}},
 		"clash":    {{Verb: Put, Key: "k", Path: []string{"a"}, Value: num(1)}, {Verb: Add, Key: "k", Path: []string{"a"}, Values: []Value{num(1)}}},
 		"custom":   {{Verb: Put, Kind: Custom, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
 		"retyped":  {{Verb: Put, Kind: Register, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},

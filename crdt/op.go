@@ -106,6 +106,10 @@ func (op *Op) kind(ruled, kept Kind) (Kind, error) {
 	return want, nil
 }
 
+// nulls reports whether op puts null at a place inside an object, which removes what is
+// there.
+func (op *Op) nulls() bool { return op.Verb == Put && len(op.Path) > 0 && isNull(op.Value) }
+
 // checkValue holds what op writes, at a place of kind, against what a replica takes.
 func (op *Op) checkValue(kind Kind) error {
 	l := leaves{}
@@ -134,8 +138,8 @@ func (op *Op) checkValue(kind Kind) error {
 		return l.object(op.Value)
 	case kind == Set:
 		return l.set(op.Value.Elements())
-	case isNull(op.Value) && len(op.Path) > 0:
-		return nil // removes what is there
+	case kind == Register && op.nulls():
+		return nil
 	}
 	return l.record(leafSlot(kind), false, op.Value)
 }

@@ -12,13 +12,14 @@ import (
 type unit struct {
 	s    *Store
 	now  uint64
+	ops  []Op
 	keys map[string]*prospect // that operations of the unit write; nil before the second
 }
 
 // prospect is what a key will be.
 type prospect struct {
 	kind     Kind            // 0: absent
-	ops      []*Op           // of the unit, so far
+	ops      []int           // those of the unit, so far
 	elements map[string]bool // of a set, by slot path; nil before it matters
 	tallies  map[string]tally
 }
@@ -26,8 +27,9 @@ type prospect struct {
 // tally is a counter: its sum as this replica sees it, and what its own actor gave.
 type tally struct{ sum, own int64 }
 
-// admit returns what op makes its place, or why it may not.
-func (u *unit) admit(op *Op) (Kind, error) {
+// admit returns what the i-th operation makes its place, or why it may not.
+func (u *unit) admit(i int) (Kind, error) {
+	op := &u.ops[i]
 	p := u.keys[op.Key]
 	have, err := u.before(op, p)
 	if err != nil {
@@ -73,8 +75,9 @@ func (u *unit) before(op *Op, p *prospect) (Kind, error) {
 	return p.kind, nil
 }
 
-// note has the later operations of the unit see op, which makes its place kind.
-func (u *unit) note(op *Op, kind Kind) {
+// note has the later operations see the i-th, which makes its place kind.
+func (u *unit) note(i int, kind Kind) {
+	op := &u.ops[i]
 	p, known := u.keys[op.Key]
 	if !known {
 		p = new(prospect)
@@ -83,7 +86,7 @@ func (u *unit) note(op *Op, kind Kind) {
 		}
 		u.keys[op.Key] = p
 	}
-	p.ops = append(p.ops, op)
+	p.ops = append(p.ops, i)
 	if op.Verb != Increment {
 		p.tallies = nil
 	}
@@ -104,7 +107,7 @@ func (u *unit) note(op *Op, kind Kind) {
 
 // emptied reports whether the set at key will have no element.
 func (u *unit) emptied(key string, p *prospect) bool {
-	if !slices.ContainsFunc(p.ops, func(op *Op) bool { return op.Verb == Remove || op.Verb == Put }) {
+	if !slices.ContainsFunc(p.ops, func(i int) bool { return u.ops[i].Verb == Remove || u.ops[i].Verb == Put }) {
 		return false
 	}
 	if p.elements == nil {
@@ -116,8 +119,8 @@ func (u *unit) emptied(key string, p *prospect) bool {
 				}
 			}
 		}
-		for _, op := range p.ops {
-			p.take(op)
+		for _, i := range p.ops {
+			p.take(&u.ops[i])
 		}
 	}
 	return len(p.elements) == 0
@@ -125,12 +128,13 @@ func (u *unit) emptied(key string, p *prospect) bool {
 
 // take makes op on the elements, while the key is a set.
 func (p *prospect) take(op *Op) {
-	switch op.Verb {
-	case Add:
+	switch {
+	case len(op.Path) > 0: // there is nothing
+	case op.Verb == Add:
 		for _, v := range op.Values {
 			p.elements[elementPath("", v)] = true
 		}
-	case Remove:
+	case op.Verb == Remove:
 		for _, v := range op.Values {
 			delete(p.elements, elementPath("", v))
 		}
@@ -153,8 +157,8 @@ func (u *unit) count(op *Op, p *prospect) error {
 	if !known {
 		t = u.s.tally(op.Key, path, u.now)
 		if p != nil {
-			for _, earlier := range p.ops {
-				t = t.after(earlier, op.Path)
+			for _, i := range p.ops {
+				t = t.after(&u.ops[i], op.Path)
 			}
 		}
 	}

@@ -1,0 +1,122 @@
+package crdt
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// unitOp draws an operation that earlier ones may forbid, or make possible.
+func unitOp(rng *rand.Rand) Op {
+	op := randomOp(rng)
+	op.Key = "k"
+	switch rng.IntN(4) {
+	case 0:
+		op.Kind = 0
+	case 1:
+		op = Op{Verb: Increment, Key: "k", Delta: []int64{math.MaxInt64, -math.MaxInt64, math.MaxInt64 - 1, 100, 0, -100}[rng.IntN(6)]}
+		if rng.IntN(2) == 0 {
+			op.Path = [][]string{{"a"}, {"a", "x"}, {"b"}}[rng.IntN(3)]
+		}
+	case 2:
+		op = Op{Verb: []Verb{Remove, Delete, Put, Put, Patch}[rng.IntN(5)], Key: "k", Values: []Value{num(rng.IntN(3))}, Value: object("a", nil)}
+		if op.Verb == Put {
+			op.Kind, op.Value = Set, mustOf([]any{})
+		}
+	}
+	return op
+}
+
+func mustOf(v any) Value {
+	value, err := ValueOf(v)
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// A unit is refused exactly if one of its operations would be, were they made one after
+// the other; and it leaves what they would.
+func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
+	refused := 0
+	for seed := range uint64(3_000) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		before := make([]Op, rng.IntN(3))
+		for i := range before {
+			before[i] = unitOp(rng)
+		}
+		ops := make([]Op, 2+rng.IntN(4))
+		for i := range ops {
+			ops[i] = unitOp(rng)
+		}
+		at, step := newReplica(1), newReplica(1)
+		for _, op := range before {
+			_, _ = at.apply(t, op), step.apply(t, op)
+		}
+		version := at.version("k", 1000)
+		err := at.apply(t, ops...)
+		var want error
+		for _, op := range ops {
+			if want = step.apply(t, op); want != nil {
+				break
+			}
+		}
+		if (err == nil) != (want == nil) {
+			t.Fatalf("seed %d: after %v, %v at once: %v; one by one: %v", seed, before, ops, err, want)
+		}
+		if err != nil {
+			refused++
+			if at.version("k", 1000) != version {
+				t.Fatalf("seed %d: a refused unit left something", seed)
+			}
+			continue
+		}
+		x, _ := at.Render("k", 1000)
+		y, _ := step.Render("k", 1000)
+		if (x.r == nil) != (y.r == nil) || x.r != nil && (x.Kind() != y.Kind() || x.Value() != y.Value()) {
+			t.Fatalf("seed %d: after %v, %v make %v at once, %v one by one", seed, before, ops, x.Value(), y.Value())
+		}
+	}
+	if refused < 150 || refused > 2_850 {
+		t.Errorf("of 3000 units %d are refused", refused)
+	}
+}
+
+// A counter is exact within its range, whatever was added and taken away before.
+func TestACounterIsExactWithinItsRange(t *testing.T) {
+	a, b, c := newReplica(1), newReplica(2), newReplica(3)
+	add := func(r *replica, n int64, good bool) {
+		t.Helper()
+		err := r.apply(t, Op{Verb: Increment, Key: "n", Delta: n})
+		if bad := (*wire.ValueError)(nil); (err == nil) != good || err != nil && !errors.As(err, &bad) {
+			t.Errorf("adding %d: %v", n, err)
+		}
+	}
+	add(a, math.MaxInt64, true)
+	add(a, 1, false)
+	add(a, -math.MaxInt64, true)
+	add(a, 5, true)
+	reads(t, a, "n", "5")
+	add(a, math.MaxInt64-5, true)
+	syncAll(t, a, b, c)
+	add(b, -math.MaxInt64, true)
+	add(b, math.MinInt64, false)
+	syncAll(t, a, b, c)
+	add(c, 7, true)
+	add(a, 1, false) // its own part is full
+	syncAll(t, a, b, c)
+	reads(t, b, "n", "7")
+	add(c, math.MaxInt64-7, true)
+	syncAll(t, a, b, c)
+	add(b, 1, false)
+	must(t, b.apply(t, Op{Verb: Delete, Key: "n"}))
+	add(b, 1, true)
+	syncAll(t, a, b, c)
+	reads(t, c, "n", "1")
+	if err := a.apply(t, Op{Verb: Increment, Key: "o", Delta: math.MaxInt64 - 1}, Op{Verb: Increment, Key: "o", Delta: 100}); err == nil {
+		t.Error("a batch leaves the range of a counter")
+	}
+}
