@@ -205,52 +205,26 @@ func (w *watchers) publish(events []Event) {
 	}
 }
 
-// events makes what happened to keys out of what changed in the store. Keys that are
-// not plain registers are rendered once for a run of changes, by a resolver of the
-// user's if need be: no lock is held.
+// events makes what happened to keys out of what changed in the store. A resolver of the
+// user's may run: no lock is held.
 func (a *Agent) events(changes []crdt.Change) []Event {
-	events := make([]Event, 0, len(changes))
-	last := make(map[string]int) // of keys to be rendered: their last change
-	old := make(map[string]crdt.Value)
-	for i, c := range changes {
-		if c.Lazy {
-			if _, ok := last[c.Key]; !ok {
-				old[c.Key] = c.Old
-			}
-			last[c.Key] = i
+	told := crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
+		entry, ok := a.entry(key)
+		if !ok {
+			return crdt.Value{}, 0, false
 		}
-	}
-	for i, c := range changes {
-		e := Event{
+		v, err := a.resolve(key, entry)
+		if err != nil {
+			v = crdt.Value{}
+		}
+		return v, entry.Kind(), true
+	})
+	events := make([]Event, len(told))
+	for i, c := range told {
+		events[i] = Event{
 			Key: c.Key, Kind: c.Kind, Cause: Cause(c.Cause.String()), Old: c.Old, New: c.New,
 			Writer: a.WriterName(c.Dot.Actor), Dot: c.Dot, Stamp: c.Stamp, Order: c.Order, Local: c.Local,
 		}
-		if c.Lazy {
-			if last[c.Key] != i && c.Cause != crdt.CauseConflict {
-				continue
-			}
-			e.Old = old[c.Key]
-			a.renderEvent(&e)
-		}
-		events = append(events, e)
 	}
 	return events
-}
-
-// renderEvent fills in what a key of many parts holds now.
-func (a *Agent) renderEvent(e *Event) {
-	entry, ok := a.entry(e.Key)
-	if !ok {
-		if e.Cause == CausePut {
-			e.Cause = CauseDelete
-		}
-		return
-	}
-	e.Kind = entry.Kind()
-	if v, err := a.resolve(e.Key, entry); err == nil {
-		e.New = v
-	}
-	if e.Cause == CauseDelete {
-		e.Cause = CausePut // part of it went, the key is still there
-	}
 }

@@ -12,7 +12,7 @@ type Change struct {
 	Dot   clock.Dot
 	Stamp clock.Timestamp
 	// Old and New are the values of a plain register before and after; absent if
-	// there was or is none. With Lazy set the key is of another kind: render it.
+	// there was or is none. With Lazy set the key is of another kind: see [Tell].
 	Old, New Value
 	Lazy     bool
 }

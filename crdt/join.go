@@ -20,10 +20,11 @@ func (s *Store) merge(r *record, local bool) {
 	m := s.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
-		live := s.mergeClear(m, r)
+		top := s.mergeClear(m, r)
 		s.settle(c, visible)
-		if live {
+		if top != nil {
 			s.lazy(r, old, removal(c, visible), clock.After, local)
+			s.changes[len(s.changes)-1].Kind = kindOf(top.kind, top.path())
 		}
 		return
 	}
@@ -235,13 +236,14 @@ func (s *Store) clears(clear, r *record) bool {
 	return clear.covers(r.actor, r.seq)
 }
 
-// mergeClear applies r, a clear, to everything at and below its path. It reports
-// whether r is live: a later clear may have come before it.
-func (s *Store) mergeClear(m *many, r *record) bool {
+// mergeClear applies r, a clear, to everything at and below its path, unless a later one
+// has come before it. It returns the latest of what readers saw and it removed, nil if
+// that is nothing.
+func (s *Store) mergeClear(m *many, r *record) (top *record) {
 	for _, other := range m.clears {
 		if strings.HasPrefix(r.path(), other.path()) && other.covers(r.actor, r.seq) {
 			s.stats.Superseded++
-			return false
+			return nil
 		}
 	}
 	for _, key := range sortedSlots(m) { // the order of removals shows in where lists have holes
@@ -252,6 +254,9 @@ func (s *Store) mergeClear(m *many, r *record) bool {
 		kept := slot[:0]
 		for _, other := range slot {
 			if s.clears(r, other) {
+				if other.shows() && (top == nil || s.wins(other, top)) {
+					top = other
+				}
 				s.remove(other)
 				other.overwrittenBy(r)
 			} else {
@@ -277,7 +282,7 @@ func (s *Store) mergeClear(m *many, r *record) bool {
 	clear(m.clears[len(kept):])
 	s.insert(r)
 	m.clears = append(kept, r)
-	return true
+	return top
 }
 
 // detach takes a dead or dropped record out of its cell.
@@ -334,6 +339,9 @@ func (s *Store) Drop(d clock.Dot) bool {
 	c, plain := r.cell, r.cell.many() == nil
 	s.detach(r)
 	s.stats.Dropped++
+	if r.kind >= firstUnknown {
+		return true
+	}
 	cause := CauseDelete
 	if !plain && c.visible() {
 		cause = CausePut

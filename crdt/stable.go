@@ -101,7 +101,7 @@ func (s *Store) Expire(nowMillis uint64) {
 		if !plain {
 			c.view.Store(c.many().stale)
 		}
-		if r.counts() && !r.gone() {
+		if r.shows() {
 			visible := c.visible()
 			r.ext.gone.Store(true)
 			if !plain {

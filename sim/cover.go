@@ -21,6 +21,7 @@ var states = []string{
 	"a holder was stopped beyond its lease",
 	"a hole was asked for",
 	"a late write was stopped by its token",
+	"a leaf lost beside one that did not",
 	"a lease expired during a cut",
 	"a lease was lost",
 	"a lock was granted by voters that came later",

@@ -336,9 +336,9 @@ func (d *drawer) write(i, keys int) string {
 	case 12:
 		return fmt.Sprintf("max %s %d", key("max"), d.rng.IntN(9))
 	case 13:
-		return fmt.Sprintf("patch %s %s", key("obj"), quote(map[string]int{field: small()}))
+		return fmt.Sprintf("patch %s %s", key("obj"), quote(map[string]any{field: []any{0, 1, 2, nil}[d.rng.IntN(4)]}))
 	case 14:
-		return fmt.Sprintf("replace %s %s", key("obj"), quote(map[string]int{field: small()}))
+		return fmt.Sprintf("replace %s %s", key("obj"), quote(map[string]any{field: []any{0, 1, 2, 2, nil}[d.rng.IntN(5)]}))
 	case 15:
 		return fmt.Sprintf("delete %s", key([]string{"obj", "max"}[d.rng.IntN(2)]))
 	case 16:

@@ -39,11 +39,16 @@ type deed struct {
 	dots     []uint64
 	stamp    clock.Timestamp
 	text     string       // the value in JSON
-	fields   []field      // of the object it writes
+	fields   []field      // of the object it writes, or removes
 	had      []crdt.Value // the elements that its writer had
 	has      []field      // the fields that its writer had
 	saw      uint64       // the deeds of its ledger that the writer had seen
 	promised bool         // somebody who lives, or whose disk does, has it
+}
+
+// clears reports whether the deed removes fields of an object and leaves the object.
+func (d *deed) clears() bool {
+	return d.op.Kind == crdt.Object || d.op.Verb == crdt.Patch && slices.ContainsFunc(d.fields, field.gone)
 }
 
 // seenIn reports whether c has all of the deed, and whether it has any of it.
@@ -184,38 +189,35 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if _, bytes := p.r.Engine().Pending(); bytes > j.queue {
 		j.violate(p.index, "O5: %d bytes wait on %s", bytes, p.name)
 	}
-	last := lastChanges(changes)
-	for i, ch := range changes {
+	list := p.tell(changes)
+	last := lastChanges(list)
+	for i, ch := range list {
 		if strings.HasPrefix(ch.Key, fillPrefix) {
 			continue
 		}
 		if ch.Cause == crdt.CauseExpired && j.c.net.cutting > 0 {
 			j.c.reached("an entry expired during a cut")
 		}
-		last := last(i)
-		told := p.shadow[ch.Key]
-		if !ch.Lazy {
-			before := func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key } // what it told is not known any more
-			if old := ch.Old.Raw(); old != told && ch.Cause != crdt.CauseExpired && !slices.ContainsFunc(changes[:i], before) {
-				j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, told)
-			}
-			told = ch.New.Raw()
-		} else if last {
-			told = ""
-			if e, ok := p.Get(ch.Key); ok {
-				told = shown(e)
-			}
+		if ch.Cause == crdt.CauseConflict && slices.ContainsFunc(list[:i], func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key }) {
+			j.c.reached("a leaf lost beside one that did not")
 		}
-		if told == "" {
+		told := p.shadow[ch.Key]
+		before := func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key } // what it told is not known any more
+		if old := ch.Old.Raw(); !ch.Lazy && old != told && ch.Cause != crdt.CauseExpired && !slices.ContainsFunc(list[:i], before) {
+			j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, told)
+		}
+		switch {
+		case ch.Cause == crdt.CauseConflict: // whoever leaves it out misses nothing
+		case ch.New.IsZero():
 			delete(p.shadow, ch.Key)
-		} else {
-			p.shadow[ch.Key] = told
+		default:
+			p.shadow[ch.Key] = ch.New.Raw()
 		}
 		if j.c.tracer != nil {
 			now, _ := p.read(ch.Key)
 			j.c.trace("%s tells %s %s: %s", p.name, ch.Cause, ch.Key, now)
 		}
-		if last {
+		if last(i) {
 			j.check(p, ch.Key)
 		}
 	}
@@ -267,11 +269,11 @@ func (j *judge) check(p *Peer, key string) {
 // the checksums are compared.
 func (j *judge) forgotten(p *Peer, l *ledger) bool {
 	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
-		removes := d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.op.Kind == crdt.Object
+		removes := d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
 		all, _ := d.seenIn(p.r.Store().Context())
-		if d.op.Kind == crdt.Object {
+		if d.clears() {
 			cleared := *d
-			cleared.dots = d.dots[:len(d.dots)-1] // the last is a field
+			cleared.dots = d.dots[:len(d.dots)-1] // the last is a field, or the object without any
 			d = &cleared
 		}
 		return removes && all && !p.holds(d) && slices.ContainsFunc(j.c.peers, func(q *Peer) bool {

@@ -40,8 +40,8 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	case "set":
 		d.had = l.elements(in, true) // for certain
 	case "obj":
-		d.fields = fieldsOf(d.op, m)
 		d.has = l.fields(in, false)
+		d.fields = fieldsOf(d.op, d.has, m)
 		l.vague = l.vague || len(d.has) != len(l.fields(in, true))
 	}
 	d.text = m.text(d.op.Value)
@@ -52,7 +52,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 // writer has not heard of: one without memory, whose clock is behind.
 func (l *ledger) predates(d *deed) bool {
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
-		removes := o.op.Verb == crdt.Delete || o.op.Kind == crdt.Object
+		removes := o.op.Verb == crdt.Delete || o.clears()
 		if removes && d.saw>>i&1 == 0 && d.stamp < o.stamp {
 			return true
 		}
@@ -299,8 +299,14 @@ func (l *ledger) max(in []int) string {
 	return best.text
 }
 
-// field is one of an object, and how JSON writes it.
+// field is one of an object, and how JSON writes it; "" if it is removed. The object itself
+// is one without a name: there is an object if it has that, or another.
 type field struct{ name, text string }
+
+func (f field) gone() bool { return f.text == "" }
+
+// itself is the object, with fields or without.
+var itself = field{"", "{}"}
 
 // object is last-write-wins for each field; replacing and deleting clear the fields
 // that their writer had. Another field written before, that it did not have, may go
@@ -315,7 +321,9 @@ func (l *ledger) object(in []int) (want string, sure bool) {
 	}
 	var parts []string
 	for _, f := range few {
-		parts = append(parts, f.text)
+		if f != itself {
+			parts = append(parts, f.text)
+		}
 	}
 	return "{" + strings.Join(parts, ",") + "}", true
 }
@@ -330,7 +338,7 @@ func (l *ledger) fields(in []int, more bool) (list []field) {
 				clears := o.op.Verb != crdt.Patch && (named(o.has, f.name) || more && len(o.has) > 0)
 				return d.before(o) && (clears || named(o.fields, f.name))
 			})
-			if !lost {
+			if !lost && !f.gone() {
 				list = append(list, f)
 			}
 		}
@@ -343,18 +351,30 @@ func named(list []field, name string) bool {
 	return slices.ContainsFunc(list, func(f field) bool { return f.name == name })
 }
 
-// fieldsOf returns what a put or patch of an object writes.
-func fieldsOf(op crdt.Op, m *memo) (list []field) {
+// fieldsOf returns what a put or patch of an object writes, and what of has it removes. One
+// that sets no field makes sure of the object.
+func fieldsOf(op crdt.Op, has []field, m *memo) (list []field) {
 	var value map[string]crdt.Value
 	if op.Verb == crdt.Delete || op.Value.Decode(&value) != nil {
 		return nil
 	}
+	sets := false
 	for _, name := range sortedKeys(value) {
+		if value[name].Any() == nil {
+			if op.Verb == crdt.Patch && named(has, name) {
+				list = append(list, field{name: name})
+			}
+			continue
+		}
+		sets = true
 		quoted, err := crdt.ValueOf(name)
 		if err != nil {
 			continue
 		}
 		list = append(list, field{name, m.text(quoted) + ":" + m.text(value[name])})
+	}
+	if !sets && (op.Kind == crdt.Object || len(list) > 0 || len(has) == 0) {
+		list = append(list, itself)
 	}
 	return list
 }

@@ -394,18 +394,6 @@ func (p *Peer) content() map[string]string {
 	return all
 }
 
-// shown is what an entry shows, to compare: its value's bytes, or its siblings'.
-func shown(e crdt.Entry) string {
-	if e.Kind() != crdt.Custom {
-		return e.Value().Raw()
-	}
-	raw := ""
-	for _, s := range e.Siblings() {
-		raw += s.Value.Raw()
-	}
-	return raw
-}
-
 // read renders one key as JSON; of a custom key its siblings.
 func (p *Peer) read(key string) (string, bool) {
 	e, ok := p.Get(key)

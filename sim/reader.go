@@ -67,26 +67,47 @@ func (r *reader) over() {
 	r.state = slices.Sorted(maps.Keys(r.p.content()))
 }
 
-// hear queues what a peer tells, as the agent does: of keys with many parts only the
-// last of several changes.
+// tell turns changes into what subscribers hear.
+func (p *Peer) tell(changes []crdt.Change) []crdt.Change {
+	return crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
+		e, ok := p.Get(key)
+		if !ok {
+			return crdt.Value{}, 0, false
+		}
+		return valueOf(e), e.Kind(), true
+	})
+}
+
+// valueOf is the value of an entry, of a custom one the list of its siblings.
+func valueOf(e crdt.Entry) crdt.Value {
+	if e.Kind() != crdt.Custom {
+		return e.Value()
+	}
+	list := make([]any, len(e.Siblings()))
+	for i, s := range e.Siblings() {
+		list[i] = s.Value
+	}
+	v, err := crdt.ValueOf(list)
+	if err != nil {
+		panic(err) // what scripts write is small
+	}
+	return v
+}
+
+// shown is what an entry shows, to compare.
+func shown(e crdt.Entry) string { return valueOf(e).Raw() }
+
+// hear queues what a peer tells, as the agent does, but for conflicts: whoever leaves them
+// out misses nothing.
 func (r *reader) hear(changes []crdt.Change) {
 	if r.life != r.p.r {
 		r.subscribe()
 	}
-	last := lastChanges(changes)
-	for i, ch := range changes {
-		t := told{key: ch.Key, lazy: ch.Lazy}
-		switch {
-		case !ch.Lazy:
-			t.old, t.now = ch.Old.Raw(), ch.New.Raw()
-			t.lazy = ch.Cause == crdt.CauseExpired
-		case !last(i):
+	for _, ch := range r.p.tell(changes) {
+		if ch.Cause == crdt.CauseConflict {
 			continue
-		default:
-			if e, ok := r.p.Get(ch.Key); ok {
-				t.now = shown(e)
-			}
 		}
+		t := told{ch.Key, ch.Old.Raw(), ch.New.Raw(), ch.Lazy || ch.Cause == crdt.CauseExpired}
 		r.queue.Offer(t, len(t.key)+len(t.old)+len(t.now))
 	}
 	r.wait()

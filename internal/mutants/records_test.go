@@ -36,8 +36,6 @@ var records = []mutant{
 		"h.bytes > historyBytes && h.first < h.last", "false", "./agent", "TestAHistoryIsBoundInEventsAndBytes"},
 	{"a stop takes no writes once it hands over", "agent/agent.go",
 		"	close(a.closing)\n	a.queues.close()\n	claims := a.queues.retreat()\n	a.retire(a.locks.close(), claims)\n	a.err = a.flushOut(ctx)\n", "	a.queues.close()\n	claims := a.queues.retreat()\n	a.retire(a.locks.close(), claims)\n	a.err = a.flushOut(ctx)\n	close(a.closing)\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
-	{"a put keeps the type of its key", "agent/admit.go",
-		"			ops[i].Kind = kind\n", "", "./agent", "TestAPutKeepsTheTypeOfItsKey"},
 	{"a life that was replaced is forgotten", "agent/known.go",
 		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"who was forgotten stays forgotten", "agent/members.go",
