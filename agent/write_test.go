@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,5 +101,60 @@ func TestACounterRefusesWhatItCannotHold(t *testing.T) {
 	}
 	if err := a.Object("o").Increment(ctx, 1, "a", "c"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever a caller hands over, a write is made or refused, and the next one is made.
+func TestNothingACallerHandsOverStopsTheNextWrite(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	b := open(t, Config{Name: "n2", Seeds: []string{a.Addr()}})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := b.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	absent, _ := a.Get("nothing")
+	q := a.WorkQueue("q")
+	for _, x := range []any{absent, nil, struct{}{}, (*int)(nil), map[string]any(nil), []any{absent}, map[string]any{"f": absent}, make(chan int), math.NaN()} {
+		for name, write := range map[string]func() error{
+			"Put":          func() error { return a.Put(ctx, "put", x) },
+			"PutSet":       func() error { return a.Put(ctx, "set", x, WithKind(crdt.Set)) },
+			"PutObject":    func() error { return a.Put(ctx, "object", x, WithKind(crdt.Object)) },
+			"PutMax":       func() error { return a.Put(ctx, "max", x, WithKind(crdt.Max)) },
+			"PutCustom":    func() error { return a.Put(ctx, "custom", x, WithKind(crdt.Custom)) },
+			"PutIf":        func() error { _, err := a.PutIf(ctx, "if", x, 0); return err },
+			"Report":       func() error { return a.Put(ctx, "report", x, ReportVersion(nil)) },
+			"Set.Add":      func() error { return a.Set("s").Add(ctx, x) },
+			"Set.Remove":   func() error { return a.Set("s").Remove(ctx, x) },
+			"Max.Bump":     func() error { return a.Max("m").Bump(ctx, x) },
+			"Patch":        func() error { return a.Object("o").Patch(ctx, x) },
+			"Replace":      func() error { return a.Object("o").Replace(ctx, x) },
+			"Object.Put":   func() error { return a.Object("o").Put(ctx, x, "p") },
+			"Object.Add":   func() error { return a.Object("o").Add(ctx, []string{"t"}, x) },
+			"Object.Less":  func() error { return a.Object("o").Remove(ctx, []string{"t"}, x) },
+			"Batch.Put":    func() error { return a.Batch().Put("bp", x).Commit(ctx) },
+			"Batch.Patch":  func() error { return a.Batch().Patch("bo", x).Commit(ctx) },
+			"Batch.Bump":   func() error { return a.Batch().Bump("bm", x).Commit(ctx) },
+			"Batch.Add":    func() error { return a.Batch().Add("bs", x).Remove("bs", x).Commit(ctx) },
+			"SetState":     func() error { return a.Tasks().SetState(ctx, "42", x) },
+			"Queue":        func() error { return a.Queue().SetState(ctx, QueueState{Fields: map[string]any{"f": x}}) },
+			"QueueState":   func() error { return a.Queue().SetState(ctx, QueueState{}) },
+			"Metrics":      func() error { return a.Queue().SetMetrics(ctx, x) },
+			"WorkerStatus": func() error { return a.Workers().SetStatus(ctx, "w", x) },
+			"Enqueue":      func() error { _, err := q.Enqueue(ctx, x); return err },
+		} {
+			if err := write(); err == nil && x == any(absent) && !slices.Contains([]string{"Queue", "QueueState", "Enqueue"}, name) {
+				t.Errorf("%s takes an absent value", name)
+			}
+			if err := a.Put(ctx, "next", name); err != nil {
+				t.Fatalf("after %s of %#v: %v", name, x, err)
+			}
+		}
+	}
+	if err := a.WaitReplicated(ctx, 1); err != nil {
+		t.Errorf("the other peer has not taken all: %v", err)
+	}
+	if n := b.Stats().Gossip.Refused; len(n) > 0 {
+		t.Errorf("the other peer has refused frames: %v", n)
 	}
 }
