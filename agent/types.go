@@ -136,7 +136,7 @@ type Object struct {
 func (a *Agent) Object(key string) Object { return Object{a, key} }
 
 // Patch merges fields, a map or struct, into the object: nested maps field by
-// field, arrays as sets by union; nil removes a field.
+// field, arrays as sets by union; nil removes a field. An object without fields stays.
 func (o Object) Patch(ctx context.Context, fields any, opts ...WriteOption) error {
 	return o.write(ctx, crdt.Op{Verb: crdt.Patch}, fields, opts)
 }
@@ -146,7 +146,8 @@ func (o Object) Replace(ctx context.Context, fields any, opts ...WriteOption) er
 	return o.write(ctx, crdt.Op{Verb: crdt.Put}, fields, append(opts[:len(opts):len(opts)], WithKind(crdt.Object)))
 }
 
-// Put assigns one leaf, or a whole value below path; without a path it is Replace.
+// Put assigns one leaf, or a whole value below path; without a path it is Replace. At a
+// path nil removes what is there.
 func (o Object) Put(ctx context.Context, value any, path ...string) error {
 	if len(path) == 0 {
 		return o.Replace(ctx, value)
@@ -175,7 +176,7 @@ func (o Object) Add(ctx context.Context, path []string, values ...any) error {
 	return o.a.elements(ctx, crdt.Add, o.key, path, values)
 }
 
-// Remove removes values from the set at path.
+// Remove removes values from the set at path, which stays without them.
 func (o Object) Remove(ctx context.Context, path []string, values ...any) error {
 	return o.a.elements(ctx, crdt.Remove, o.key, path, values)
 }
@@ -188,7 +189,7 @@ func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
 	return nil
 }
 
-// Delete removes what is at and below path.
+// Delete removes what is at and below path; the object around it stays.
 func (o Object) Delete(ctx context.Context, path ...string) error {
 	if err := o.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)

@@ -42,13 +42,15 @@
 //	I5  Readers see immutable records: [Store.Load] takes no lock and waits for
 //	    nobody. All other state has one owner.
 //	I6  Nothing a peer sends makes the store panic.
+//	I7  What Apply accepts, every peer takes: one rule judges both.
 //
 // # Limits
 //
 // A key is 1 KiB, a value 1 MiB, a path 4 KiB; a batch has 1,024 operations, one
 // object or set operation 4,096 leaves. Deleting a counter resets what the
 // deleter saw: an increment concurrent with it keeps its actor's whole count.
-// A set without elements is absent, unless it is inside an object.
+// A set without elements is absent, unless it is inside an object, which stays without
+// fields.
 //
 // # Use
 //

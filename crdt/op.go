@@ -20,7 +20,8 @@ const (
 // takes a map, which replaces it; a set takes an array, which it becomes, as far
 // as this replica can see; a max takes a number and keeps the greater. Counters
 // are not assigned. Patch merges a map into an object: nested maps field by
-// field, arrays as sets by union, nil removes a field.
+// field, arrays as sets by union. Null inside an object is a field that is not there:
+// patched, or put at Path, it removes one. An object without fields stays.
 type Op struct {
 	Verb   Verb
 	Key    string

@@ -27,7 +27,8 @@
 //	O4  no dot is used twice
 //	O5  queues are bounded
 //	O6  no peer refuses another's frame, nor its own disk
-//	O7  the changes told add up to what a peer holds, each key's in order
+//	O7  the changes told, conflicts left out, add up to what a peer holds, each key's in
+//	    order
 //	O8  without faults every write is everywhere within the batch interval and 100 ms,
 //	    once the peers know each other
 //	O9  time goes on
