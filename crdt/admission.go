@@ -159,13 +159,11 @@ func (g *growth) leaf(kind slotKind, path string, n int) int {
 // patch is what the leaves of a map add.
 func (g *growth) patch(path string, raw []byte) (n int) {
 	r := wire.NewReader(raw)
-	fields := r.MapLen()
-	if fields == 0 {
-		return g.empty(slotMarker, path)
-	}
-	for range fields {
+	sets := false
+	for range r.MapLen() {
 		at := string(wire.AppendStr([]byte(path), r.Str()))
 		kind := r.Peek()
+		sets = sets || kind != wire.TypeNil
 		value := r.Raw()
 		switch kind {
 		case wire.TypeNil:
@@ -177,6 +175,11 @@ func (g *growth) patch(path string, raw []byte) (n int) {
 		default:
 			n += g.leaf(slotRegister, at, len(value))
 		}
+	}
+	if !sets && n < 0 {
+		n += slotMarker.memory(path, 1)
+	} else if !sets {
+		n += g.empty(slotMarker, path)
 	}
 	return n
 }

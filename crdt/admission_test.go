@@ -114,10 +114,8 @@ func TestGrowthIsEstimated(t *testing.T) {
 				exchange(t, stores[1], stores[0])
 			}
 			op := anyOp(rng)
-			kind, err := s.check(&op)
-			if err == nil {
-				err = s.checkState(&op, kind, 0, nil)
-			}
+			u := unit{s: s, ops: []Op{op}}
+			kind, err := u.admit(0)
 			if err != nil {
 				continue
 			}
