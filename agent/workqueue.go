@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Errors of work queues, to compare with errors.Is.
@@ -125,8 +126,10 @@ type Item struct {
 	Priority int        `json:"priority,omitempty"`
 	Attempt  int        `json:"attempt,omitempty"` // how often it was tried
 	Enqueued time.Time  `json:"enqueued"`
-	Error    string     `json:"error,omitempty"` // of the last attempt
-	Result   crdt.Value `json:"result,omitzero"` // of what is done
+	Error    string     `json:"error,omitempty"`  // of the last attempt
+	Worker   string     `json:"worker,omitempty"` // the peer through which it was claimed last
+	Claimed  time.Time  `json:"claimed,omitzero"` // when that was
+	Result   crdt.Value `json:"result,omitzero"`  // of what is done
 	State    ItemState  `json:"state"`
 }
 
@@ -143,6 +146,25 @@ func (q WorkQueue) Peek(n int) ([]Item, error) {
 		list = append(list, q.show(v))
 	}
 	return list, nil
+}
+
+// Survey returns up to n items that are claimed and n that are dead, of each those that
+// were enqueued first, and when the oldest item that waits was enqueued; zero if none
+// does. It walks all items.
+func (q WorkQueue) Survey(n int) (claimed, dead []Item, oldest time.Time, err error) {
+	x, err := q.look()
+	if x == nil {
+		return nil, nil, oldest, err
+	}
+	var held, lost []queue.View
+	x.do(func(core *queue.Index, now time.Time) { held, lost, oldest = core.Survey(now, min(n, 1000)) })
+	for _, v := range held {
+		claimed = append(claimed, q.show(v))
+	}
+	for _, v := range lost {
+		dead = append(dead, q.show(v))
+	}
+	return claimed, dead, oldest, nil
 }
 
 // Get returns an item in whatever state, ErrNotFound if there is none of that id.
@@ -163,7 +185,10 @@ func (q WorkQueue) Get(id string) (Item, error) {
 }
 
 func (q WorkQueue) show(v queue.View) Item {
-	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, State: ItemState(v.State)}
+	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, Worker: v.Worker, State: ItemState(v.State)}
+	if v.Token != 0 {
+		item.Claimed = lockservice.TokenTime(v.Token).UTC()
+	}
 	if e, ok := q.a.Get(queue.ItemKey(q.name, v.ID)); ok {
 		item.Value = e.Field("value")
 	}

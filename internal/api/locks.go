@@ -22,6 +22,8 @@ type Leases struct {
 	mu   sync.Mutex
 	held map[string]*clientLease // by id
 	busy int                     // held, and calls that may come to hold one
+
+	callers map[*Caller]struct{}
 }
 
 type clientLease struct {
@@ -39,7 +41,7 @@ const (
 var ErrTooManyLeases = fmt.Errorf("%d leases of clients are held or waited for here, and no more are taken", maxLeases)
 
 // NewLeases returns a table for one daemon.
-func NewLeases() *Leases { return &Leases{held: make(map[string]*clientLease)} }
+func NewLeases() *Leases { return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{})} }
 
 // reserve makes room for one lease.
 func (t *Leases) reserve() error {
@@ -127,11 +129,14 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if err != nil {
 		return Response{}, err
 	}
+	caller := r.Leases.caller(r.Key, r.Client)
 	lease, err := lockWithin(ctx, a.Locks(), r.Key, wait, opts)
 	if err != nil {
+		r.Leases.leave(caller)
 		r.Leases.unreserve()
 		return Response{}, err
 	}
+	r.Leases.holds(caller, lease)
 	l := &clientLease{lease, r.Key, body.Shared}
 	id := r.Leases.keep(l)
 	if ctx.Err() != nil { // nobody is there to take it

@@ -63,6 +63,7 @@ type Request struct {
 	Body  []byte     // JSON
 	If    *Condition // of the write; nil is none
 
+	Client string  // who asks, as the surface names it
 	Leases *Leases // of the daemon
 	// Longer returns the context of a request whose client asks to wait so long, in
 	// place of the usual one. It may be nil.

@@ -68,8 +68,9 @@ type node struct {
 	Text  string // on the link
 	Title string
 	X, Y  float64
-	MX    float64 // where the text is
+	MX    float64 // where the text is: beside the line
 	MY    float64
+	Side  string // of the text that is at that place: start, middle or end
 }
 
 const (
@@ -105,7 +106,7 @@ func draw(members []agent.Member) picture {
 			angle += math.Pi / 2
 		}
 		n := node{Name: cut(m.Name, 14), X: pictureX + pictureWide*math.Cos(angle), Y: pictureY + pictureHigh*math.Sin(angle)}
-		n.MX, n.MY = pictureX+(n.X-pictureX)*.55, pictureY+(n.Y-pictureY)*.55
+		n.MX, n.MY, n.Side = beside(n.X-pictureX, n.Y-pictureY)
 		n.State = []string{"good", "wait", "bad"}[trouble(m)]
 		n.Text = linkText(m)
 		n.Title = m.Name + ": " + n.Text
@@ -115,12 +116,30 @@ func draw(members []agent.Member) picture {
 	return p
 }
 
+// beside returns where the text of a line from the middle by dx and dy is: a little off it,
+// to the right of a steep one and above a flat one.
+func beside(dx, dy float64) (x, y float64, side string) {
+	const away = 11
+	long := math.Hypot(dx, dy)
+	nx, ny := -dy/long, dx/long
+	if steep := math.Abs(nx) > .5; steep && nx < 0 || !steep && ny > 0 {
+		nx, ny = -nx, -ny
+	}
+	side = "middle"
+	if nx > .3 {
+		side = "start"
+	} else if nx < -.3 {
+		side = "end"
+	}
+	return pictureX + dx*.55 + nx*away, pictureY + dy*.55 + ny*away, side
+}
+
 // trouble orders peers by how much they need a look.
 func trouble(m agent.Member) int {
 	switch {
 	case m.State == "dead" || len(m.Problems) > 0:
 		return 2
-	case !m.Agrees:
+	case !m.Agrees || m.Packets.Blocked():
 		return 1
 	}
 	return 0
@@ -133,6 +152,8 @@ func linkText(m agent.Member) string {
 		return "out of reach"
 	case len(m.Problems) > 0:
 		return cut(m.Problems[0], 16)
+	case m.Packets.Blocked():
+		return "UDP blocked"
 	case m.Lag > 0:
 		return count(m.Lag) + " behind"
 	case !m.Agrees:

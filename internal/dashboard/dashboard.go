@@ -332,6 +332,12 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 	}{d.agent.Name(), q.Get("next"), q.Get("failed") != ""})
 }
 
+// choice is an entry of a list to choose from.
+type choice struct {
+	Value, Text string
+	Chosen      bool
+}
+
 // shades are the classes of levels: beside each stands a word, for colour alone says nothing.
 var shades = map[verdict.Level]string{verdict.OK: "good", verdict.Warn: "wait", verdict.Fail: "bad"}
 
@@ -352,9 +358,11 @@ var functions = template.FuncMap{
 		}
 		return "", fmt.Errorf("%T is no number to be counted", n)
 	},
-	"shade": func(l verdict.Level) string { return shades[l] },
-	"ago":   ago,
-	"size":  size,
-	"clock": func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
-	"date":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
+	"shade":  func(l verdict.Level) string { return shades[l] },
+	"choice": func(value, text, now string) choice { return choice{value, text, value == now} },
+	"states": func() []string { return []string{"claimed", "pending", "delayed", "dead"} },
+	"ago":    ago,
+	"size":   size,
+	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05.000") },
+	"date":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") + " UTC" },
 }

@@ -155,7 +155,7 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Leases: h.leases}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Client: asker(r), Leases: h.leases}
 		req.Longer = func(wait time.Duration) (context.Context, error) { return h.longer(w, r, wait) }
 		var err error
 		req.Query, err = parameters(r, &op)
@@ -179,6 +179,14 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 		}
 		h.answer(w, r, res)
 	}
+}
+
+// asker names who asks: the token, if there are tokens, and the address.
+func asker(r *http.Request) string {
+	if grant := api.GrantOf(r.Context()); grant != nil {
+		return grant.Name + " at " + r.RemoteAddr
+	}
+	return r.RemoteAddr
 }
 
 // body reads all of a request's body.

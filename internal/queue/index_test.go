@@ -286,3 +286,20 @@ func TestABackOffIsDrawnFromTheSeed(t *testing.T) {
 		t.Error("two seeds draw alike")
 	}
 }
+
+func TestASurveyShowsTheOldestOfWhatNeedsALook(t *testing.T) {
+	x := known("a", "b", "c", "d", "e", "f")
+	if held, lost, oldest := x.Survey(t0, 10); len(held)+len(lost) > 0 || !oldest.Equal(clock.Timestamp(1).Time()) {
+		t.Errorf("%v, %v, %v", held, lost, oldest)
+	}
+	for id, v := range map[string]verdict{"a": claimed, "c": claimed, "d": claimed, "e": dead, "b": done} {
+		x.judge(t0, id, 7, claimHead{State: v.String(), Worker: "n1", TTL: 60_000, Attempt: 2, Error: "broken"})
+	}
+	held, lost, oldest := x.Survey(t0, 2)
+	if len(held) != 2 || held[0].ID != "a" || held[1].ID != "c" || held[0].Worker != "n1" || held[0].Attempt != 2 {
+		t.Errorf("claimed: %+v", held)
+	}
+	if len(lost) != 1 || lost[0].ID != "e" || lost[0].Error != "broken" || !oldest.Equal(clock.Timestamp(6).Time()) {
+		t.Errorf("dead: %+v, and %v", lost, oldest)
+	}
+}

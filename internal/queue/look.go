@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -25,11 +26,12 @@ type View struct {
 	Attempt  int // how often it was tried
 	Enqueued time.Time
 	Error    string // of the last attempt
+	Worker   string // the peer through which it was claimed last
 	Token    uint64 // of the claim that says so
 }
 
 func (e *entry) view() View {
-	return View{e.id, e.state, e.head.Priority, e.attempts, e.stamp.Time(), e.claim.Error, e.token}
+	return View{e.id, e.state, e.head.Priority, e.attempts, e.stamp.Time(), e.claim.Error, e.claim.Worker, e.token}
 }
 
 // Look returns what is known of an item, false if there is none of that id.
@@ -65,4 +67,43 @@ func (x *Index) Peek(now time.Time, n int) (list []View) {
 		}
 	}
 	return list
+}
+
+// Survey returns up to n items that are claimed and n that are dead, those first that were
+// enqueued first, and when the oldest item that waits was; zero if none does. It walks all
+// items.
+func (x *Index) Survey(now time.Time, n int) (claimed, dead []View, oldest time.Time) {
+	x.promote(now)
+	var held, lost []*entry
+	for _, e := range x.entries { // keep and the minimum bring an order
+		switch at := e.stamp.Time(); e.state {
+		case Claimed:
+			held = keep(held, e, n)
+		case Dead:
+			lost = keep(lost, e, n)
+		case Pending, Delayed:
+			if oldest.IsZero() || at.Before(oldest) {
+				oldest = at
+			}
+		}
+	}
+	return views(held), views(lost), oldest
+}
+
+// keep inserts e into the n oldest entries.
+func keep(list []*entry, e *entry, n int) []*entry {
+	at, _ := slices.BinarySearchFunc(list, e, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.stamp, b.stamp), cmp.Compare(a.id, b.id)) })
+	if at >= n {
+		return list
+	}
+	list = slices.Insert(list, at, e)
+	return list[:min(len(list), n)]
+}
+
+func views(list []*entry) []View {
+	shown := make([]View, len(list))
+	for i, e := range list {
+		shown[i] = e.view()
+	}
+	return shown
 }

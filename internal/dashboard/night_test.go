@@ -1,0 +1,126 @@
+package dashboard
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// What one looks for at night: work that nobody does, and why.
+func TestWorkOfThoseThatAreGoneIsFlagged(t *testing.T) {
+	showing(t, 2, func(x *fixture) {
+		ctx, other := x.Context(), x.peers[1]
+		q := other.WorkQueue("mail")
+		for _, id := range []string{"dead-1", "held-1", "waits-1"} {
+			_, err := q.Enqueue(ctx, id, agent.WithItemID(id), agent.WithMaxAttempts(1))
+			x.must(err)
+			time.Sleep(time.Second)
+		}
+		c, err := q.Claim(ctx)
+		x.must(err)
+		x.must(c.Fail(ctx, errors.New("no such mailbox")))
+		_, err = q.Claim(ctx, agent.WithClaimTTL(15*time.Second))
+		x.must(err, other.Workers().SetStatus(ctx, "n2", agent.WorkerStatus{Status: "busy", Task: "t-gone", Running: 1}),
+			other.Tasks().SetState(ctx, "t-gone", agent.TaskState{Status: "running", Worker: "n2"}),
+			other.Tasks().SetState(ctx, "t-bad", agent.TaskState{Status: "failed", Error: "out of memory"}))
+		time.Sleep(time.Second)
+		x.has("/ui/queues", "claimed pending delayed dead", "2.")
+		x.has("/ui/queues?name=mail", "Dead in mail", "dead-1", "no such mailbox", "Claimed in mail", "held-1", "by n2", "Next in mail", "waits-1")
+		x.has("/ui/workers", "busy on t-gone")
+		x.lacks("/ui/tasks", "worker gone")
+		x.net.Split([]string{peerAddr(0)}, []string{peerAddr(1)})
+		time.Sleep(time.Minute)
+		x.has("/ui/queues?name=mail", "out of reach")
+		x.has("/ui/workers", "unreachable", "work in hand: t-gone", "last: busy on t-gone")
+		x.has("/ui/tasks", "t-gone", "worker gone")
+		x.has("/", "n2 out of reach", "1 worker (n2) gone with work in hand", "1 task (t-bad) failed", "1 item dead in mail", "Next:")
+		x.net.Heal()
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestTasksAreFilteredAndOrdered(t *testing.T) {
+	showing(t, 1, func(x *fixture) {
+		for i, status := range []string{"running", "failed", "running", "completed"} {
+			x.must(x.peers[0].Tasks().SetState(x.Context(), fmt.Sprintf("t%d", 3-i), agent.TaskState{Status: status, Labels: []string{"on-" + status}}))
+			time.Sleep(time.Minute)
+		}
+		f := func(query string, want ...string) {
+			t.Helper()
+			body := x.get(200, "/ui/tasks?"+query)
+			at := -1
+			for _, id := range want {
+				next := strings.Index(body, ">"+id+"</a>")
+				if next <= at {
+					t.Errorf("%s: %s is not where it should be in %s", query, id, text(body))
+				}
+				at = next
+			}
+			if n := strings.Count(body, `<th scope="row">`); n != len(want) {
+				t.Errorf("%s: %d rows, want %v", query, n, want)
+			}
+		}
+		f("", "t0", "t1", "t2", "t3")
+		f("order=oldest", "t3", "t2", "t1", "t0")
+		f("order=newest", "t0", "t1", "t2", "t3")
+		f("which=running&order=oldest", "t3", "t1")
+		f("q=ON-FAIL", "t2")
+		f("which=abandoned")
+		x.has("/ui/tasks?order=oldest", "4 tasks fit", "4 min ago")
+		for _, bad := range []string{"which=x", "order=x", "q=" + strings.Repeat("x", 2000)} {
+			x.get(400, "/ui/tasks?"+bad)
+		}
+	})
+}
+
+// Who holds a lock and who waits is named as far as it is known.
+func TestLocksNameTheirClients(t *testing.T) {
+	showing(t, 1, func(x *fixture) {
+		ask := func(client, wait string) error {
+			_, err := api.Find("lock_acquire").Do(x.Context(), x.agent, api.Request{Key: "deploy", Body: []byte(`{"ttl":"15s","wait":"` + wait + `"}`), Client: client, Leases: x.cfg.Leases})
+			return err
+		}
+		x.must(ask("ci at 10.0.0.9:1", "0s"))
+		done := make(chan error)
+		go func() { done <- ask("ops by MCP", "10s") }()
+		time.Sleep(time.Second)
+		x.has("/ui/locks", "On record at this voter", "deploy", "n1 for ci at 10.0.0.9:1", "that wait for one", "ops by MCP")
+		x.has("/ui/locks?name=deploy", "n1 for ci at 10.0.0.9:1")
+		<-done
+		time.Sleep(time.Minute)
+		x.lacks("/ui/locks", "ci at", "ops by")
+		x.grant = &api.Grant{Name: "g", Rights: []api.Right{{Verb: api.Lock, Key: "mine"}}}
+		x.must(ask("somebody-else", "0s"))
+		x.lacks("/ui/locks", "deploy", "somebody-else")
+		if n := len(x.cfg.Leases.Callers(nil)); n != 1 {
+			t.Errorf("%d callers", n)
+		}
+		time.Sleep(time.Minute)
+		if n := len(x.cfg.Leases.Callers(nil)); n != 0 {
+			t.Errorf("%d callers are left", n)
+		}
+	})
+}
+
+// The text of a link stands beside its line, not on it.
+func TestTheTextOfALinkIsBesideIt(t *testing.T) {
+	for n := 1; n <= maxNodes; n++ {
+		members := []agent.Member{{Name: "n0", Self: true, State: "alive"}}
+		for i := range n {
+			members = append(members, agent.Member{Name: fmt.Sprint("m", i), State: "alive", Packets: agent.Packets{To: "blocked", From: "pass"}})
+		}
+		for _, node := range draw(members).Nodes {
+			dx, dy := node.X-pictureX, node.Y-pictureY
+			off := math.Abs(dx*(node.MY-pictureY)-dy*(node.MX-pictureX)) / math.Hypot(dx, dy)
+			if off < 10 || off > 12 || node.Text != "UDP blocked" || node.State != "wait" {
+				t.Errorf("%d peers: %+v is %.1f off its line", n, node, off)
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package dashboard
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// task is a row of the table of tasks.
+type task struct {
+	ID, Href  string
+	State     agent.TaskState // empty if it may not be read
+	Percent   float64
+	Text      string // of Percent
+	Word      string // what is said of the progress
+	Known     bool   // progress
+	Holder    string
+	Since     string
+	Error     string
+	Age       string // since its state changed
+	Abandoned bool   // its worker is out of sight or gone
+	changed   time.Time
+}
+
+// tasks is the table of tasks: all in the order of their ids, page by page, or those that
+// a filter lets through, in an order that is asked for.
+func tasks(v *view) (any, error) {
+	type data struct {
+		Rows        []task
+		First, Next string
+		Count       int // let through, shown or not
+		Filtered    bool
+	}
+	f, err := readFilter(v)
+	if err != nil {
+		return nil, err
+	}
+	all, _, err := v.keysFor()
+	if err != nil {
+		return nil, err
+	}
+	left, err := v.agent.Unfinished()
+	if err != nil {
+		return nil, err
+	}
+	abandoned := make(map[string]bool)
+	for _, w := range left.Abandoned {
+		for _, id := range w.Tasks {
+			abandoned[id] = true
+		}
+	}
+	from, most := v.query.Get("after"), maxRows
+	if from != "" {
+		from = tasksPrefix + from + "/"
+	}
+	if f.active() {
+		from, most = "", len(all)
+	}
+	found, more := children(all, tasksPrefix, from, most)
+	d := data{Filtered: f.active()}
+	for _, c := range found {
+		t := v.task(strings.TrimSuffix(c.Name, "/"))
+		if t.Abandoned = abandoned[t.ID]; f.lets(&t) {
+			d.Count++
+			d.Rows = f.insert(d.Rows, t)
+		}
+	}
+	for i := range d.Rows {
+		v.complete(&d.Rows[i])
+	}
+	if v.query.Get("after") != "" {
+		d.First = "/ui/tasks"
+	}
+	if more {
+		d.Next = address("/ui/tasks", "after", d.Rows[len(d.Rows)-1].ID)
+	}
+	return d, nil
+}
+
+// filter says which tasks are shown, and in which order.
+type filter struct {
+	text  string // part of id, status, worker, label or error, in any case
+	which string // failed, running, abandoned, or all
+	order string // oldest, newest or by id
+}
+
+func readFilter(v *view) (filter, error) {
+	f := filter{strings.ToLower(v.query.Get("q")), v.query.Get("which"), v.query.Get("order")}
+	switch {
+	case len(f.text) > maxQuery:
+		return f, &badQuery{"the text to filter by is over 1,024 bytes long"}
+	case !slices.Contains([]string{"", "failed", "running", "abandoned"}, f.which):
+		return f, &badQuery{"which: want failed, running or abandoned"}
+	case !slices.Contains([]string{"", "oldest", "newest"}, f.order):
+		return f, &badQuery{"order: want oldest or newest"}
+	}
+	return f, nil
+}
+
+func (f filter) active() bool { return f != filter{} }
+
+func (f filter) lets(t *task) bool {
+	switch {
+	case f.which == "abandoned" && !t.Abandoned:
+		return false
+	case (f.which == "failed" || f.which == "running") && t.State.Status != f.which:
+		return false
+	}
+	text := []string{t.ID, t.State.Status, t.State.Worker, t.State.Error, strings.Join(t.State.Labels, " ")}
+	return f.text == "" || strings.Contains(strings.ToLower(strings.Join(text, "\n")), f.text)
+}
+
+// insert puts a task where it belongs among the first rows of the order.
+func (f filter) insert(rows []task, t task) []task {
+	at, _ := slices.BinarySearchFunc(rows, t, func(x, y task) int {
+		switch f.order {
+		case "oldest":
+			return cmp.Or(x.changed.Compare(y.changed), cmp.Compare(x.ID, y.ID))
+		case "newest":
+			return cmp.Or(y.changed.Compare(x.changed), cmp.Compare(x.ID, y.ID))
+		}
+		return cmp.Compare(x.ID, y.ID)
+	})
+	if at >= maxRows {
+		return rows
+	}
+	rows = slices.Insert(rows, at, t)
+	return rows[:min(len(rows), maxRows)]
+}
+
+// task is what a filter looks at.
+func (v *view) task(id string) task {
+	t := task{ID: id}
+	if !v.grant.MayRead(agent.TaskStateKey(id)) {
+		return t
+	}
+	t.State, _ = v.agent.Tasks().State(id) // who said nothing has none
+	if e, ok := v.agent.Entry(agent.TaskStateKey(id)); ok {
+		t.changed = e.Stamp().Time()
+	}
+	return t
+}
+
+// complete adds what a row shows beside.
+func (v *view) complete(t *task) {
+	t.Href, t.Error = address("/ui/keys", "prefix", tasksPrefix+t.ID+"/"), cut(t.State.Error, glance)
+	if !t.changed.IsZero() {
+		t.Age = ago(v.now.Sub(t.changed))
+	}
+	if p, err := v.agent.Tasks().Progress(t.ID); err == nil && v.grant.MayRead(agent.TaskProgressKey(t.ID)) {
+		t.Known, t.Percent, t.Word = true, percent(p.Progress), p.Status
+		t.Text = strconv.FormatFloat(t.Percent, 'f', 0, 64) + " %"
+	}
+	if h, err := v.agent.Tasks().Holder(t.ID); err == nil && v.grant.MayRead(agent.TaskLockKey(t.ID)) {
+		t.Holder, t.Since = h.Holder, ago(v.now.Sub(lockservice.TokenTime(h.Token)))
+	}
+}
+
+// readableTasks returns those of some tasks that the caller may see.
+func (v *view) readableTasks(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.grant.MayRead(tasksPrefix + id) })
+}
