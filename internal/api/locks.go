@@ -41,7 +41,9 @@ const (
 var ErrTooManyLeases = fmt.Errorf("%d leases of clients are held or waited for here, and no more are taken", maxLeases)
 
 // NewLeases returns a table for one daemon.
-func NewLeases() *Leases { return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{})} }
+func NewLeases() *Leases {
+	return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{})}
+}
 
 // reserve makes room for one lease.
 func (t *Leases) reserve() error {
