@@ -17,6 +17,7 @@ import (
 
 const (
 	defaultQueue = "tasks"
+	defaultHold  = 10 * time.Minute // of a task
 	maxHold      = time.Hour
 )
 

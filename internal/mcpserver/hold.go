@@ -47,6 +47,10 @@ const maxHolds = 10_000
 func (c *call) hold(id string, h *hold, ttl time.Duration, renew, end func(context.Context) error) error {
 	s, from := c.s, c.from
 	s.holds.mu.Lock()
+	if s.holds.by[id] != nil { // two calls resumed it
+		s.holds.mu.Unlock()
+		return nil
+	}
 	if len(s.holds.by) >= maxHolds {
 		s.holds.mu.Unlock()
 		return &failure{Code: "locks-full", Text: "this daemon holds no more leases for agents", Hint: "release what you do not need, and try again"}

@@ -28,28 +28,63 @@ func lockAcquire(c *call) (fields, error) {
 	if err != nil {
 		return nil, c.heldBy(name, err)
 	}
-	last = cmp.Or(last, 2*time.Minute)
 	l := res.Body.(api.Lease)
-	ttl := time.Duration(l.Remaining)
+	last, err = c.holdLock(name, l, last)
+	if err != nil {
+		return nil, err
+	}
+	return fields{"name", name, "acquired", true, "lease", l.Lease, "token", l.Token, "shared", l.Shared, "hold_s", last.Seconds(), "guarantee", l.Guarantee}, nil
+}
+
+// holdLock holds a lease for the caller, and tells all peers who that is.
+func (c *call) holdLock(name string, l api.Lease, last time.Duration) (time.Duration, error) {
+	last = cmp.Or(last, 2*time.Minute)
 	request, body := api.Request{Key: name}, map[string]any{"lease": l.Lease}
 	release := c.later("lock_release", request, body)
-	if err := c.hold(l.Lease, &hold{id: name, token: l.Token, last: last}, ttl, c.later("lock_renew", request, body), release); err != nil {
-		return nil, errors.Join(err, release(c.ctx))
+	h := &hold{id: name, token: l.Token, last: last}
+	if err := c.hold(l.Lease, h, time.Duration(l.Remaining), c.later("lock_renew", request, body), c.unlessMoved(name, l.Token, release)); err != nil {
+		return 0, errors.Join(err, release(c.ctx))
 	}
 	c.tell(name, l.Token, last)
-	return fields{"name", name, "acquired", true, "lease", l.Lease, "token", l.Token, "shared", l.Shared, "hold_s", last.Seconds(), "guarantee", l.Guarantee}, nil
+	return last, nil
 }
 
 func (c *call) renewLock(name, lease string, last time.Duration) (fields, error) {
 	if err := c.grant.Check(api.Right{Verb: api.Lock, Key: name}); err != nil {
 		return nil, err
 	}
-	h, last, ok := c.touch(lease, last)
-	if !ok || h.queue != "" || h.id != name {
-		return nil, &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
+	ended := &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
+	h, until, ok := c.touch(lease, last)
+	switch {
+	case ok && (h.queue != "" || h.id != name):
+		return nil, ended
+	case ok:
+		c.tell(name, h.token, until)
+	default: // it may have begun before a restart, or at another daemon
+		res, err := c.do("lock_renew", api.Request{Key: name}, map[string]any{"lease": lease})
+		if errors.Is(err, lockservice.ErrNotHolder) {
+			return nil, ended
+		}
+		if err == nil {
+			until, err = c.holdLock(name, res.Body.(api.Lease), last)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	c.tell(name, h.token, last)
-	return fields{"name", name, "acquired", true, "lease", lease, "hold_s", last.Seconds()}, nil
+	return fields{"name", name, "acquired", true, "lease", lease, "hold_s", until.Seconds()}, nil
+}
+
+// unlessMoved makes the end of a hold one that leaves a lease alone which its agent has
+// renewed at another daemon since.
+func (c *call) unlessMoved(lock string, token uint64, end func(context.Context) error) func(context.Context) error {
+	a := c.s.cfg.Agent
+	return func(ctx context.Context) error {
+		if e, ok := a.Entry(noteKey(lock, token)); ok && a.WriterName(e.Dot().Actor) != a.Name() {
+			return nil
+		}
+		return end(ctx)
+	}
 }
 
 func lockRelease(c *call) (fields, error) {
@@ -68,7 +103,7 @@ func lockRelease(c *call) (fields, error) {
 	return fields{"name", name, "released", true}, nil
 }
 
-// note tells all peers which agent holds a lock: voters know but its daemon.
+// note tells all peers which agent holds a lock, or by which daemon: voters know neither.
 type note struct {
 	author
 	Hold float64 `json:"hold_s"`

@@ -3,12 +3,13 @@ package mcpserver
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -37,7 +38,7 @@ func taskAdd(c *call) (fields, error) {
 
 func taskClaim(c *call) (fields, error) {
 	name := cmp.Or(c.text("queue"), defaultQueue)
-	wait, last := c.seconds("wait_s", 0, maxWait), c.seconds("hold_s", 10*time.Minute, maxHold)
+	wait, last := c.seconds("wait_s", 0, maxWait), c.seconds("hold_s", defaultHold, maxHold)
 	if c.fault != nil {
 		return nil, c.fault
 	}
@@ -50,15 +51,9 @@ func taskClaim(c *call) (fields, error) {
 		return fields{"queue", name, "claimed", false, "hint", "nothing to do now; call again with wait_s"}, nil
 	}
 	x := items[0]
-	ttl := time.Duration(x.Remaining)
-	claim := rand.Text() // the lease is the peer's, the same for all its claims
 	h := &hold{queue: name, id: x.ID, lease: x.Lease, token: x.Token, last: last}
-	request, body := api.Request{Queue: name, ID: x.ID}, map[string]any{"lease": x.Lease, "token": x.Token}
-	again := c.later("work_extend", request, body)
-	lost := map[string]any{"lease": x.Lease, "token": x.Token, "error": "its agent is gone, or was silent for too long", "retry": "0s"}
-	giveUp := c.later("work_fail", request, lost)
-	if err := c.hold(claim, h, ttl, again, giveUp); err != nil {
-		return nil, errors.Join(err, giveUp(c.ctx))
+	if err := c.holdClaim(h, time.Duration(x.Remaining)); err != nil {
+		return nil, err
 	}
 	out := fields{"queue", name, "claimed", true, "task", x.ID}
 	if value := shown(x.Value); printed(value) <= budget {
@@ -67,7 +62,52 @@ func taskClaim(c *call) (fields, error) {
 		out = append(out, "value", fits(plain(value), budget/2)+"…", "truncated", true,
 			"hint", "task_list with queue and task gives the whole value, in parts")
 	}
-	return append(out, "claim", claim, "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
+	return append(out, "claim", h.claim(), "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
+}
+
+// claim is what the agent has of a claim: all that another daemon needs to go on with it.
+func (h *hold) claim() string {
+	return h.queue + "/" + h.id + "/" + strconv.FormatUint(h.token, 10) + "/" + h.lease
+}
+
+// claimed returns the hold that a claim stands for, in a daemon that does not have it.
+func claimed(claim string) (*hold, bool) {
+	part := strings.Split(claim, "/")
+	if len(part) != 4 {
+		return nil, false
+	}
+	token, err := strconv.ParseUint(part[2], 10, 64)
+	return &hold{queue: part[0], id: part[1], token: token, lease: part[3], last: defaultHold}, err == nil
+}
+
+func (h *hold) body() map[string]any { return map[string]any{"lease": h.lease, "token": h.token} }
+
+// holdClaim holds a claim for the caller.
+func (c *call) holdClaim(h *hold, ttl time.Duration) error {
+	request, lost := api.Request{Queue: h.queue, ID: h.id}, h.body()
+	lost["error"], lost["retry"] = "its agent is gone, or was silent for too long", "0s"
+	giveUp := c.later("work_fail", request, lost)
+	err := c.hold(h.claim(), h, ttl, c.later("work_extend", request, h.body()), c.unlessMoved(queue.Lock(h.queue, h.id), h.token, giveUp))
+	if err != nil {
+		return errors.Join(err, giveUp(c.ctx))
+	}
+	return nil
+}
+
+// resume holds a claim that began before a restart, or at another daemon, which is told.
+func (c *call) resume(claim string, last time.Duration) (time.Duration, error) {
+	h, ok := claimed(claim)
+	if !ok {
+		return 0, agent.ErrClaimLost
+	}
+	last = cmp.Or(last, h.last)
+	h.last = last
+	res, err := c.do("work_extend", api.Request{Queue: h.queue, ID: h.id}, h.body())
+	if err != nil {
+		return 0, err
+	}
+	c.tell(queue.Lock(h.queue, h.id), h.token, last)
+	return last, c.holdClaim(h, time.Duration(res.Body.(api.Extended).Remaining))
 }
 
 // later makes an operation one that runs after its call, which was allowed it.
@@ -95,10 +135,13 @@ func taskComplete(c *call) (fields, error) {
 		return nil, c.fault
 	}
 	h, _, ok := c.touch(claim, 0)
+	if !ok {
+		h, ok = claimed(claim)
+	}
 	if !ok || h.queue == "" {
 		return nil, agent.ErrClaimLost
 	}
-	name, body, status := "work_complete", map[string]any{"lease": h.lease, "token": h.token}, "completed"
+	name, body, status := "work_complete", h.body(), "completed"
 	if c.has("error") {
 		name, status = "work_fail", "failed"
 		body["error"] = shorten(c.text("error"), 4<<10)
@@ -150,7 +193,10 @@ func taskProgress(c *call) (fields, error) {
 	if claim := c.text("claim"); claim != "" {
 		_, until, ok := c.touch(claim, last)
 		if !ok {
-			return nil, agent.ErrClaimLost
+			var err error
+			if until, err = c.resume(claim, last); err != nil {
+				return nil, err
+			}
 		}
 		out = append(out, "hold_s", until.Seconds())
 		if !c.has("progress") && !c.has("status") {
