@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -40,6 +43,14 @@ func (d *daemon) check() (c checked, err error) {
 	c.keys, err = readKeys(d.keyFile)
 	fault(err)
 	fault(d.sealed())
+	for _, file := range []string{d.keyFile, d.serve.tokenFile, d.serve.keyFile} {
+		if readByOthers(file) {
+			c.logger.Warn("others than its owner may read this file: chmod 600 it", "file", file)
+		}
+	}
+	for _, seed := range d.join {
+		fault(joinable(seed))
+	}
 	if m := mcpserver.Memory(d.mcpMemory); m != mcpserver.Memory2 && m != mcpserver.Memory3 && m != mcpserver.MemoryBoth {
 		fault(fmt.Errorf("--mcp-memory %q: want 2, 3 or both", d.mcpMemory))
 	}
@@ -51,6 +62,45 @@ func (d *daemon) check() (c checked, err error) {
 	return c, errors.Join(faults...)
 }
 
+// readByOthers says that every user of the machine may read a file. A group may: secrets
+// of Kubernetes are read by theirs.
+func readByOthers(file string) bool {
+	stat, err := os.Stat(file)
+	return file != "" && err == nil && runtime.GOOS != "windows" && stat.Mode().Perm()&0o007 != 0
+}
+
+// joinable refuses what is neither host nor host:port.
+func joinable(seed string) error {
+	host, port, err := net.SplitHostPort(seed)
+	if err != nil {
+		host, port = strings.Trim(seed, "[]"), "0"
+		if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ":") {
+			host = ""
+		}
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || host == "" || strings.ContainsAny(host, "/ ") {
+		return fmt.Errorf("--join %q: want the host:port of a peer's --bind, or a host alone", seed)
+	}
+	return nil
+}
+
+// complete gives addresses without a port the usual one.
+func (d *daemon) complete() {
+	d.bind = withPort(d.bind, defaultGossip)
+	d.advertise = withPort(d.advertise, d.bind)
+}
+
+// withPort is an address, with the port of another one if it has none of its own.
+func withPort(addr, other string) string {
+	host := strings.Trim(addr, "[]")
+	_, port, err := net.SplitHostPort(other)
+	_, notIP := netip.ParseAddr(host)
+	if addr == "" || err != nil || notIP != nil && strings.Contains(host, ":") {
+		return addr
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // sealed refuses to be open beyond loopback without a key.
 func (d *daemon) sealed() error {
 	host, _, err := net.SplitHostPort(d.bind)
@@ -60,7 +110,7 @@ func (d *daemon) sealed() error {
 	return fmt.Errorf("--bind %s is beyond loopback, and %s", d.bind, wantKey)
 }
 
-const wantKey = "wants --key-file: make a key with 'sentinel-peer keygen', and give it to every peer"
+const wantKey = "wants --key-file: make a key with 'sentinel-peer keygen FILE', and give it to every peer"
 
 func parseLevel(name string) (level slog.Level, err error) {
 	if err := level.UnmarshalText([]byte(name)); err != nil {

@@ -23,13 +23,14 @@ import (
 
 // client talks to a daemon.
 type client struct {
-	addr    string // of --http
-	ca      string // file with the authority of the daemon's certificate
-	token   string
-	web     *http.Client // nil for the usual one
-	timeout time.Duration
-	output  string
-	out     io.Writer
+	addr       string // of --http
+	ca         string // file with the authority of the daemon's certificate
+	token      string
+	plainToken bool
+	web        *http.Client // nil for the usual one
+	timeout    time.Duration
+	output     string
+	out        io.Writer
 }
 
 // do sends a request and decodes the JSON answer into into, if that is not nil.
@@ -166,6 +167,7 @@ func clientCommands() []*cobra.Command {
 	add := func(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 		f := cmd.Flags()
 		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API, or its https:// URL; a token for it goes into $SENTINEL_TOKEN")
+		f.BoolVar(&c.plainToken, "plain-token", false, "send the token without TLS beyond loopback: in a trusted network")
 		f.StringVar(&c.ca, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
 		f.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the daemon")
 		f.StringVarP(&c.output, "output", "o", "table", "table, json or ndjson")

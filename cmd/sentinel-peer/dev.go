@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -45,13 +48,16 @@ func (d *daemon) develop(ctx context.Context, origins map[string]string) (end fu
 		}
 	}
 	open := func(flag string) bool { return origins[flag] == "default" }
-	first := d.bind
+	found := devPeers()
 	if open("bind") && (listen("tcp", d.bind) != nil || listen("udp", d.bind) != nil) {
+		found = append(found, d.bind)
 		d.bind = "127.0.0.1:0"
-		brief, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		if open("join") && transport.Probe(brief, first, d.cluster, nil) == nil {
-			d.join = []string{first}
+	}
+	if open("join") {
+		for _, addr := range found {
+			if !slices.Contains(d.join, addr) && d.meets(ctx, addr) {
+				d.join = append(d.join, addr)
+			}
 		}
 	}
 	if open("http") && listen("tcp", d.http) != nil {
@@ -60,12 +66,44 @@ func (d *daemon) develop(ctx context.Context, origins map[string]string) (end fu
 	d.name = cmp.Or(d.name, fmt.Sprintf("dev-%d", os.Getpid()))
 	end = func() {}
 	if open("state-dir") {
-		if d.stateDir, err = os.MkdirTemp("", "sentinel-peer-dev-"); err != nil {
+		if d.stateDir, err = os.MkdirTemp("", devFolder); err != nil {
 			return nil, err
 		}
 		end = func() { os.RemoveAll(d.stateDir) }
 	}
 	return end, nil
+}
+
+const (
+	devFolder  = "sentinel-peer-dev-" // and a number, for the state of one peer
+	devAddress = "gossip"             // file in it with where the others reach it
+)
+
+// devPeers are the addresses of the peers of --dev that this user has started, the one
+// that has the usual port among them or not.
+func devPeers() []string {
+	files, _ := filepath.Glob(filepath.Join(os.TempDir(), devFolder+"*", devAddress)) // of a good pattern
+	var found []string
+	for _, file := range files {
+		if addr, err := os.ReadFile(file); err == nil {
+			found = append(found, string(addr))
+		}
+	}
+	return found
+}
+
+// meets says whether a peer of our cluster is there.
+func (d *daemon) meets(ctx context.Context, addr string) bool {
+	brief, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return transport.Probe(brief, addr, d.cluster, nil) == nil
+}
+
+// found lets peers of --dev that start later find this one.
+func (d *daemon) found(a *agent.Agent) {
+	if _, made, _ := strings.Cut(filepath.Base(d.stateDir), devFolder); made != "" {
+		_ = os.WriteFile(filepath.Join(d.stateDir, devAddress), []byte(a.Addr()), 0o600) // else they are alone
+	}
 }
 
 // announce says where the peer is, once it is ready.

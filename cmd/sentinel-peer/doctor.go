@@ -60,6 +60,7 @@ finds the cluster, as 'status' tells it. Each line says what to do.`,
 			return err
 		}
 		warnOfStrays()
+		d.complete()
 		if d.output != "table" && d.output != "json" && d.output != "ndjson" {
 			return usage(fmt.Errorf("-o %q: want table, json or ndjson", d.output))
 		}
@@ -113,9 +114,9 @@ func (d *doctor) settings() {
 	host, _, _ := net.SplitHostPort(d.bind)
 	switch d.keys, err = readKeys(d.keyFile); {
 	case err != nil:
-		d.add("fail", "key", "make one with 'sentinel-peer keygen', the same on every peer", "%v", err)
+		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE', the same on every peer", "%v", err)
 	case d.keyFile == "" && !isLoopback(host):
-		d.add("fail", "key", "make one with 'sentinel-peer keygen' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
+		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
 	case d.keyFile == "":
 		d.add("ok", "key", "", "none, and none is needed on loopback")
 	default:

@@ -27,10 +27,14 @@ func (d *doctor) approach() error {
 	if d.serve.certFile != "" && !strings.Contains(d.addr, "://") {
 		d.addr = "https://" + dialled(d.addr)
 	}
+	d.plainToken = d.serve.plain
 	if err := d.prepare(); err != nil {
 		return err
 	}
 	d.token = cmp.Or(d.token, plainToken(d.serve.tokenFile))
+	if err := d.sealedToken(); err != nil {
+		return err
+	}
 	own, err := tls.LoadX509KeyPair(d.serve.certFile, d.serve.keyFile)
 	if err != nil { // access tells
 		return nil
@@ -122,7 +126,7 @@ func (d *doctor) meet(ctx context.Context) {
 	}
 	d.compare(ctx)
 	if err := d.own(ctx); err != nil {
-		d.add("fail", "daemon", "see 'join' below: it must sync with one peer", "at %s: %v", d.addr, err)
+		d.add("fail", "daemon", "it must sync with one peer: see the log of the daemon, and the peers to join if there is a row 'join'", "at %s: %v", d.addr, err)
 		return
 	}
 	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &api.Member{}).Name, d.addr)

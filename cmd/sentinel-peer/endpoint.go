@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -49,8 +50,8 @@ func (c *client) prepare() error {
 		return usage(fmt.Errorf("--http %q: want host:port, or https://host:port", c.addr))
 	}
 	c.token = strings.TrimSpace(os.Getenv(tokenVariable))
-	if c.ca == "" {
-		return nil
+	if err := c.sealedToken(); err != nil || c.ca == "" {
+		return err
 	}
 	pem, err := os.ReadFile(c.ca)
 	if err != nil {
@@ -64,6 +65,21 @@ func (c *client) prepare() error {
 	transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 	c.web = &http.Client{Transport: transport}
 	return nil
+}
+
+// sealedToken refuses to send a token where others on the way could read it.
+func (c *client) sealedToken() error {
+	u, err := url.Parse(c.base())
+	if err != nil || c.token == "" || u.Scheme == "https" || isLoopback(u.Hostname()) || c.plainToken {
+		return nil
+	}
+	return usage(fmt.Errorf("--http %s: a token would go over the network in plain text: use https://, or --plain-token in a network you trust", c.addr))
+}
+
+// commandEnv is our environment for commands of the user's: what opens the daemon to us is
+// not theirs.
+func commandEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, tokenVariable+"=") })
 }
 
 // send lets the request out, with the token.

@@ -117,7 +117,7 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Args[0] = argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
+	cmd.Env = append(commandEnv(), "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
 	held := attended{what: fmt.Sprintf("lock %q", r.name), grace: r.grace, lease: lease.heldLease, terminal: true}
 	exit, lost, err := held.run(ctx, cmd, signals)
 	if err != nil {

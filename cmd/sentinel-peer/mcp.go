@@ -47,6 +47,9 @@ It keeps no data. A daemon that restarts does not end it.`,
 					return usage(fmt.Errorf("--token-file: %w", err))
 				}
 				c.token = strings.TrimSpace(string(token))
+				if err := c.sealedToken(); err != nil {
+					return err
+				}
 			}
 			err := mcpbridge.Run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), mcpbridge.Config{
 				URL: c.base() + "/mcp", Send: c.send, Patience: c.timeout,
@@ -60,6 +63,7 @@ It keeps no data. A daemon that restarts does not end it.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API, or its https:// URL")
+	f.BoolVar(&c.plainToken, "plain-token", false, "send the token without TLS beyond loopback: in a trusted network")
 	f.StringVar(&c.ca, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
 	f.StringVar(&tokenFile, "token-file", "", "file with the token for the daemon (default: $"+tokenVariable+")")
 	f.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long a client that begins waits for the daemon")

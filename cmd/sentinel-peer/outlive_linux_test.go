@@ -71,6 +71,7 @@ func TestADaemonOutlivesWhoReadsItsLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("sh", "-c", shell+`exec "$0" "$@"`, self, "agent", "--dev", "--log-level", "debug", "--bind", addrs[0], "--http", addrs[1])
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -31,6 +31,9 @@ import (
 // defaultHTTP is where the daemon serves and the commands look for it.
 const defaultHTTP = "127.0.0.1:7700"
 
+// defaultGossip is where peers meet.
+const defaultGossip = "127.0.0.1:7946"
+
 // daemon holds the flags of the agent command.
 type daemon struct {
 	config, cluster, name, bind, advertise, http, keyFile, logLevel string
@@ -69,6 +72,7 @@ file again and puts its voters in force, and it reads tokens and certificate aga
 				return err
 			}
 			warnOfStrays()
+			d.complete()
 			if d.dev {
 				end, err := d.develop(cmd.Context(), origins)
 				if err != nil {
@@ -88,8 +92,8 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.config, "config", os.Getenv("SENTINEL_CONFIG"), "YAML file with more settings")
 	f.StringVar(&d.cluster, "cluster", "", "name of the cluster (required)")
 	f.StringVar(&d.name, "name", "", "name of this peer, unique (default: the host's name)")
-	f.StringVar(&d.bind, "bind", "127.0.0.1:7946", "address for other peers; beyond loopback it needs --key-file")
-	f.StringVar(&d.advertise, "advertise", "", "address that other peers reach this one at, if it is not --bind")
+	f.StringVar(&d.bind, "bind", defaultGossip, "address for other peers, of port 7946 if it names none; beyond loopback it needs --key-file")
+	f.StringVar(&d.advertise, "advertise", "", "address that other peers reach this one at, if it is not --bind; of the port of that if it names none")
 	f.StringVar(&d.http, "http", defaultHTTP, "address of the HTTP API; beyond loopback it needs --token-file, and TLS")
 	d.serve.flags(f)
 	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
@@ -159,6 +163,9 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	if err != nil {
 		return errors.Join(usage(explained(err, "--bind")), l.Close())
 	}
+	if d.dev {
+		d.found(a)
+	}
 	m := metrics.New(a, version())
 	leases := api.NewLeases()
 	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), Memory: mcpserver.Memory(d.mcpMemory), Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
@@ -214,12 +221,21 @@ func (d *daemon) stop(logger *slog.Logger, tools *mcpserver.Server, server *http
 
 func newKeygen() *cobra.Command {
 	return &cobra.Command{
-		Use:     "keygen",
-		Short:   "Print a new key for --key-file",
-		Example: "  sentinel-peer keygen > key && chmod 600 key",
-		Args:    args(cobra.NoArgs),
-		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintln(cmd.OutOrStdout(), newKey())
+		Use:     "keygen [FILE]",
+		Short:   "Write a new key for --key-file into a file that only its owner may read, or print it",
+		Example: "  sentinel-peer keygen key",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			if len(list) == 0 {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), newKey())
+				return err
+			}
+			f, err := os.OpenFile(list[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if err != nil {
+				return usage(err) // a key that is there may be in use
+			}
+			_, err = fmt.Fprintln(f, newKey())
+			return errors.Join(err, f.Close())
 		},
 	}
 }

@@ -167,7 +167,7 @@ func (w *work) handle(ctx context.Context, it *item) error {
 	cmd.Args[0] = w.argv[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(said, indifferent{os.Stderr})
 	cmd.WaitDelay = max(w.grace, outputPatience)
-	cmd.Env = append(os.Environ(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
+	cmd.Env = append(commandEnv(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
 		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token))
 	if len(value) <= maxItemEnv {
 		cmd.Env = append(cmd.Env, "SENTINEL_ITEM="+value)

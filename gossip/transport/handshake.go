@@ -51,6 +51,7 @@ var answers = map[byte]cause{
 type refusal struct {
 	why    cause
 	local  bool
+	probe  bool // by one who only asked
 	detail string
 }
 
@@ -250,7 +251,7 @@ func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []
 	}
 	// Last, so that who does not know our id still learns what else is wrong.
 	if names[1] != me.id {
-		return nil, names[0], nil, refuse(refuseTarget, "it wants %q, we are %q", names[1], me.id)
+		return nil, names[0], nil, &refusal{why: refuseTarget, local: true, probe: names[1] == probed, detail: fmt.Sprintf("it wants %q, we are %q", names[1], me.id)}
 	}
 	return hello, names[0], psk, nil
 }

@@ -124,7 +124,9 @@ func (p *prover) Read(b []byte) (int, error) {
 }
 
 func (m *Memberlist) countRefusal(err error) {
-	if r, ok := errors.AsType[*refusal](err); ok {
+	if r, ok := errors.AsType[*refusal](err); ok && r.probe {
+		return // it has what it wanted
+	} else if ok {
 		m.stats.count(r.why, 1)
 	} else if why := refusalOf(err); why < causes {
 		m.stats.count(why, 1)
@@ -134,7 +136,7 @@ func (m *Memberlist) countRefusal(err error) {
 // logRefusal tells what a peer and we do not agree on, at a bounded rate: a
 // stranger must not be able to fill the log.
 func (m *Memberlist) logRefusal(addr, id string, err error) {
-	if r, ok := errors.AsType[*refusal](err); ok {
+	if r, ok := errors.AsType[*refusal](err); ok && !r.probe {
 		m.warn.on(r.why.String()).Warn("peer stream refused", "addr", addr, "peer", id, "err", err)
 	} else {
 		m.log.Debug("peer stream failed", "addr", addr, "peer", id, "err", err)

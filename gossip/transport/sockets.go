@@ -96,9 +96,35 @@ func (s *sockets) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 	return bound.AsSlice(), s.port(), nil
 }
 
-// ownAddr picks the address to tell others when we listen on all: the first
-// private one, else the first global one.
+// ownAddr picks the address to tell others when we listen on all: that of the default
+// route, for there may be bridges of containers before it in the list. Without such a
+// route it is the first private one, else the first global one.
 func ownAddr(only4 bool) (netip.Addr, error) {
+	if ip := routed("udp4", "192.0.2.1:9"); ip.IsValid() {
+		return ip, nil
+	}
+	if ip := routed("udp6", "[2001:db8::1]:9"); ip.IsValid() && !only4 {
+		return ip, nil
+	}
+	return firstAddr(only4)
+}
+
+// routed returns our address towards another one, from which no packet is sent; none if
+// it is only this machine's.
+func routed(network, to string) netip.Addr {
+	conn, err := net.Dial(network, to)
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer conn.Close()
+	ip := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	if !ip.IsGlobalUnicast() {
+		return netip.Addr{}
+	}
+	return ip
+}
+
+func firstAddr(only4 bool) (netip.Addr, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("own addresses: %w", err)
@@ -127,7 +153,7 @@ func ownAddr(only4 bool) (netip.Addr, error) {
 		}
 	}
 	if rank == 0 {
-		return best, errors.New("listening on all addresses, but none is reachable from outside: set Advertise")
+		return best, errors.New("listening on all addresses, but none is reachable from outside: say by Advertise (--advertise) which one others dial")
 	}
 	return best, nil
 }
