@@ -29,7 +29,7 @@ func TestOneValueHasOneForm(t *testing.T) {
 	}
 	f(1, uint8(1))
 	f(1, 1.0)
-	f(math.Copysign(0, -1), 0)
+	f(math.Copysign(0, -1), json.Number("-0"))
 	f([]string{"a"}, []any{"a"})
 	f(map[string]int{"b": 1, "a": 2}, map[string]any{"a": int64(2), "b": uint(1)})
 	f(struct {
@@ -76,6 +76,39 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 	for _, s := range []string{"", "\xc1", "\x91", "\xdd\xff\xff\xff\xff", "\x01\x01", "\xd4\x01\x00", "\x81\x01\x01"} {
 		if value, err := RawValue([]byte(s)); err == nil || !value.IsZero() {
 			t.Errorf("raw %q: %v, %v", s, value, err)
+		}
+	}
+}
+
+// What is stored is what is read back: text that would be altered is refused.
+func TestZeroKeepsItsSignAndTextItsCharacters(t *testing.T) {
+	for _, s := range []string{"-0.0", "[0,-0.0]", `"\ud83d\ude00"`, `"\\ud800"`, `"\u00e9"`} {
+		v, err := JSONValue([]byte(s))
+		if err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+		b, _ := v.AppendJSON(nil)
+		again, err := JSONValue(b)
+		if err != nil || again != v || s[0] != '"' && string(b) != s {
+			t.Errorf("%s is read back as %s, %v", s, b, err)
+		}
+	}
+	negative := mustValue(t, math.Copysign(0, -1))
+	var f float64
+	var n int
+	if err := negative.Decode(&f); err != nil || f != 0 || !math.Signbit(f) {
+		t.Errorf("%v, %v", f, err)
+	}
+	if err := negative.Decode(&n); err == nil {
+		t.Error("an integer has no sign at zero")
+	}
+	zero := mustValue(t, 0)
+	if negative == zero || negative.Compare(zero) == 0 || negative.Compare(zero) != -zero.Compare(negative) || negative.Compare(mustValue(t, -1)) < 0 || negative.Compare(mustValue(t, 1)) > 0 {
+		t.Error("-0.0 has no place of its own among the numbers")
+	}
+	for _, s := range []string{`"\ud800"`, `"\udc00"`, `"\ud800\u0041"`, `"\ud800\ud800"`, `{"a\udfff":1}`, `["\\\ud800"]`, "\"\xff\"", `"\uD800`} {
+		if v, err := JSONValue([]byte(s)); err == nil {
+			t.Errorf("%s is taken as %s", s, v)
 		}
 	}
 }

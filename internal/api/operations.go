@@ -18,6 +18,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -238,6 +239,9 @@ func Flag(q url.Values, name string) (bool, error) {
 func (r Request) decode(v any) error {
 	if string(bytes.TrimSpace(r.Body)) == "null" { // which a decoder takes for an object without fields
 		return bad("body: it is null; want an object")
+	}
+	if err := wire.CheckText(r.Body); err != nil {
+		return bad("body: %v", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(r.Body))
 	d.DisallowUnknownFields()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // args are what a client gave a tool, read liberally: models send numbers as text, text
@@ -24,10 +26,12 @@ func parse(raw json.RawMessage, known []string) *args {
 	a := &args{}
 	raw = bytes.TrimSpace(raw)
 	var text string
-	if json.Unmarshal(raw, &text) == nil && text != "" { // encoded twice
+	if wire.CheckText(raw) == nil && json.Unmarshal(raw, &text) == nil && text != "" { // encoded twice
 		raw = []byte(text)
 	}
-	if len(raw) > 0 {
+	if err := wire.CheckText(raw); err != nil {
+		a.fail("the arguments: %v", err)
+	} else if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &a.given); err != nil {
 			a.fail("the arguments are no JSON object: %v", err)
 		}

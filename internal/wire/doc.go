@@ -8,8 +8,8 @@
 // and [Unmarshal], which leave reflection to vmihailenco/msgpack.
 //
 // Canonical form: one value, one byte string. Integers take the shortest form;
-// floats with an integral value below 2^53 become integers, so 1.0 is 1 and -0 is
-// 0; other floats take 64 bits; NaN and infinities do not exist; map keys are
+// floats with an integral value below 2^53 become integers, so 1.0 is 1, but for -0,
+// which stays a float and comes beside 0; other floats take 64 bits; NaN and infinities do not exist; map keys are
 // strings, sorted, unique; strings are UTF-8; there are no extension types.
 //
 // Invariants:

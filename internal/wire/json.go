@@ -65,6 +65,9 @@ func appendJSON(dst []byte, r *Reader) ([]byte, error) {
 	case rankNumber:
 		if code := r.b[r.n]; code == msgpcode.Float || code == msgpcode.Double {
 			f := r.Float()
+			if f == 0 {
+				return append(dst, "-0.0"...), nil // any other zero is an integer
+			}
 			if math.Abs(f) >= maxExact { // without an exponent it would be read as an integer
 				return strconv.AppendFloat(dst, f, 'e', -1, 64), nil
 			}
@@ -94,13 +97,14 @@ func appendJSONString(dst, s []byte) []byte {
 }
 
 // FromJSON appends the canonical form of the one JSON value in src. Integers are exact:
-// those beyond 64 bits are refused, as is a key that appears twice.
+// those beyond 64 bits are refused, as are a key that appears twice, text that is not
+// UTF-8, and half of a surrogate pair. -0 and -0.0 are the float.
 func FromJSON(dst, src []byte) ([]byte, error) {
 	if len(src) > 6*MaxValueBytes+64 {
 		return dst, errSize
 	}
-	if !utf8.Valid(src) {
-		return dst, errUTF8
+	if err := CheckText(src); err != nil {
+		return dst, err
 	}
 	d := json.NewDecoder(bytes.NewReader(src))
 	d.UseNumber()
@@ -118,6 +122,41 @@ func FromJSON(dst, src []byte) ([]byte, error) {
 		return dst[:start], err
 	}
 	return dst, nil
+}
+
+// CheckText refuses JSON whose text a decoder would alter without a word: bytes that are
+// not UTF-8, and escapes of half a surrogate pair.
+func CheckText(src []byte) error {
+	if !utf8.Valid(src) {
+		return errUTF8
+	}
+	for {
+		i := bytes.IndexByte(src, '\\')
+		if i < 0 || i+1 == len(src) {
+			return nil
+		}
+		high, escape := surrogate(src[i:])
+		switch low, _ := surrogate(src[min(i+6, len(src)):]); {
+		case !escape:
+			src = src[i+2:]
+		case high >= 0xdc00 || low < 0xdc00:
+			return errLone
+		default:
+			src = src[i+12:]
+		}
+	}
+}
+
+// surrogate returns the half of a pair that src begins with as an escape, if it does.
+func surrogate(src []byte) (half uint64, ok bool) {
+	if len(src) < 6 || src[0] != '\\' || src[1] != 'u' {
+		return 0, false
+	}
+	half, err := strconv.ParseUint(string(src[2:6]), 16, 16)
+	if err != nil || half < 0xd800 || half > 0xdfff {
+		return 0, false
+	}
+	return half, true
 }
 
 func fromJSON(dst []byte, d *json.Decoder, depth int) ([]byte, error) {
@@ -185,6 +224,9 @@ func jsonError(err error) error {
 
 func fromNumber(dst []byte, s string) ([]byte, error) {
 	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		if i == 0 && s[0] == '-' {
+			return AppendFloat(dst, math.Copysign(0, -1)), nil
+		}
 		return AppendInt(dst, i), nil
 	}
 	if u, err := strconv.ParseUint(s, 10, 64); err == nil {

@@ -24,6 +24,7 @@ var (
 	errNumber   = &ValueError{"NaN and infinities are not numbers here; use null or a string"}
 	errUTF8     = &ValueError{"a string is not valid UTF-8; store bytes as binary"}
 	errKey      = &ValueError{"map keys must be strings"}
+	errLone     = &ValueError{"JSON: a \\u escape is half of a surrogate pair, which is no character; write both halves, or the bytes as base64"}
 	errTwice    = &ValueError{"a map holds one key twice"}
 	errTrailing = &ValueError{"bytes after the value"}
 	errExt      = &ValueError{"extension types (such as time.Time) are not supported; use a string or an integer"}
@@ -217,7 +218,7 @@ func appendNumber(dst []byte, f float64) ([]byte, error) {
 	switch {
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return dst, errNumber
-	case f == math.Trunc(f) && math.Abs(f) < maxExact:
+	case f == math.Trunc(f) && math.Abs(f) < maxExact && (f != 0 || !math.Signbit(f)):
 		return AppendInt(dst, int64(f)), nil
 	}
 	return AppendFloat(dst, f), nil

@@ -96,7 +96,8 @@ func TestJSONGoesThereAndBack(t *testing.T) {
 	f(`-9223372036854775808`, `-9223372036854775808`)
 	f(`9007199254740993`, `9007199254740993`)
 	f(`1.0`, `1`)
-	f(`-0.0`, `0`)
+	f(`-0.0`, `-0.0`)
+	f(`-0`, `-0.0`)
 	f(`1e300`, `1e+300`)
 	f(`1e19`, `1e+19`) // without an exponent it would come back as another type, or not at all
 	f(`1e20`, `1e+20`)
