@@ -16,6 +16,10 @@
 //
 // # Rules
 //
+//   - A request's id comes back as the client wrote it; the SDK sees ids of ours.
+//   - A session can be made anew from its id, by any daemon; a lease or a claim is enough
+//     to go on with it. What is held for a client ends with its session or token, and
+//     not with the daemon. A call ends when its client goes.
 //   - The grant of each request counts, not that of the session's first one.
 //   - Tools act through the operations of internal/api where there is one.
 //   - What is read is read liberally: numbers as text, aliases, unknown arguments are

@@ -278,7 +278,7 @@ func (s *Server) serveStream(w *prompt, r *http.Request) {
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx would keep it all
 	text := pulse
-	if x.revived { // its subscriptions are lost
+	if x.revived.Swap(false) { // its subscriptions are lost
 		text += string(event([]byte(`{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}`)))
 	}
 	tick := time.NewTicker(heartbeat)

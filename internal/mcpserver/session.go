@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -44,8 +45,8 @@ var errEnded = errors.New("the session has ended")
 type session struct {
 	s              *Server
 	id             string
-	token, address string // of who began it
-	revived        bool
+	token, address string      // of who began it
+	revived        atomic.Bool // and its client was not told
 	conn           *conn
 	sdk            *mcp.ServerSession
 	ended          chan struct{} // what is held for it ends too
@@ -101,8 +102,9 @@ func tokenOf(r *http.Request) string {
 // newSession begins a session: one with an id is known by it until it ends, and one with
 // parameters has been initialized.
 func (s *Server) newSession(r *http.Request, id string, params *mcp.InitializeParams) (*session, error) {
-	x := &session{s: s, id: id, token: tokenOf(r), conn: newConn(id), revived: params != nil, ended: make(chan struct{})}
+	x := &session{s: s, id: id, token: tokenOf(r), conn: newConn(id), ended: make(chan struct{})}
 	x.address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	x.revived.Store(params != nil)
 	x.end = sync.OnceFunc(x.finish)
 	var opts mcp.ServerSessionOptions
 	if params != nil {
