@@ -35,7 +35,7 @@ func (e *Engine) chaseAcks(now time.Time) {
 			waiting = true
 			w := e.begin()
 			w.heads([]head{{e.cfg.Self, e.ackTarget}}, true)
-			e.send(p, Urgent, e.finish(w, 0, false))
+			e.send(now, p, Urgent, e.finish(w, 0, false))
 		}
 	}
 	e.ackAt = time.Time{}
@@ -115,7 +115,7 @@ func (e *Engine) grantAcks(now time.Time) {
 			w.actor(h.actor)
 			w.uint(h.seq)
 		}
-		e.send(p, class, e.finish(w, 0, false))
+		e.send(now, p, class, e.finish(w, 0, false))
 	}
 }
 

@@ -63,7 +63,7 @@ func (e *Engine) digest(now time.Time) {
 func (e *Engine) sendDigest(now time.Time, p *peer) {
 	w := e.begin()
 	e.writeDigest(w, now, 0)
-	e.send(p, Packet, e.finish(w, 0, false))
+	e.send(now, p, Packet, e.finish(w, 0, false))
 	e.stats.Digests++
 }
 
@@ -114,7 +114,7 @@ func (in *incoming) digest(r *wire.Reader) {
 		if !answer {
 			w := e.begin()
 			e.writeDigest(w, in.now, max(wall, 1))
-			e.send(p, Packet, e.finish(w, 0, false))
+			e.send(in.now, p, Packet, e.finish(w, 0, false))
 		}
 		return
 	}

@@ -15,6 +15,7 @@
 //	tier 2   equal contexts, unequal sums: ranges in dot order, down to lists
 //	beats    leases of the workers beside this peer, straight to all, before bulk;
 //	         not stored, repaired or passed on
+//	path     whether packets pass, each way; where not, the stream takes what they would
 //
 // Nothing here is needed for safety: any of it may be lost, doubled or late.
 //
@@ -25,7 +26,8 @@
 //	I3  Queues are bounded in bytes; a peer that overflows its queue is synced instead.
 //	I4  A dot is stable only if every known peer has acknowledged it and this peer
 //	    has seen all that they had.
-//	I5  No output depends on map order; two engines fed alike send alike.
+//	I5  No delivery needs a packet: where none passes, streams carry everything.
+//	I6  No output depends on map order; two engines fed alike send alike.
 //
 // Prior art: delta-state CRDTs and their join decompositions (Almeida et al. 2016,
 // Enes et al. 2018), Scuttlebutt reconciliation (van Renesse et al. 2008),

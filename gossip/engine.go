@@ -250,7 +250,7 @@ func (e *Engine) await(p *peer, at time.Time) {
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
 	e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool {
-		soon := earlier(earlier(p.headAt, p.greetAt), p.compareAt)
+		soon := earlier(earlier(p.headAt, p.greetAt), earlier(p.compareAt, p.path.at))
 		if !p.asked.IsZero() {
 			soon = earlier(soon, p.asked.Add(p.askTimeout()))
 		}
@@ -277,6 +277,7 @@ func (e *Engine) Tick(now time.Time) {
 	e.repair(now)
 	if due(e.peersAt, now) {
 		slices.SortFunc(e.awaited, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
+		e.probePaths(now)
 		e.announceHeads(now)
 		e.retrySyncs(now)
 		e.greet(now)
@@ -352,6 +353,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.endSync()
 			old.patience, old.answering = 0, 0
 			old.window = initialWindow
+			old.path = path{number: old.path.number}
 			if len(e.hosted) > 0 {
 				old.greetAt = now.Add(greeting)
 				e.await(old, old.greetAt)
@@ -361,6 +363,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.dropQueue()
 			old.behind = false
 			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+			old.path.at = time.Time{}
 		}
 		old.Peer = p
 		e.peers = append(e.peers, old)
@@ -368,6 +371,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 	if len(e.byActor) > len(e.peers) {
 		maps.DeleteFunc(e.byActor, func(_ clock.Actor, p *peer) bool { return p.view != e.views })
+		e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool { return p.view != e.views })
 	}
 	e.setReports()
 	e.setLiving()

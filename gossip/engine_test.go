@@ -27,6 +27,7 @@ func cluster(n int) []*machine {
 	for _, p := range peers {
 		m := newMachine(p.Actor, func(c *Config) { c.DigestInterval, c.DigestMax = time.Hour, time.Hour })
 		m.SetView(t0, peers)
+		m.trust()
 		m.Tick(t0)
 		m.Envelopes()
 		list = append(list, m)

@@ -41,12 +41,13 @@ const (
 	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]
 	secLocks              // reserved for the lock service
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
+	secPath               // [kind, number, asks, seen, passage]: whether packets pass between the two
 
 	firstCritical = 64
 	lastCritical  = 127
 )
 
-var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats"}
+var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path"}
 
 // SectionName returns what a kind of section is called, "" if it is not known.
 func SectionName(kind uint64) string {
@@ -313,6 +314,8 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 		in.lists(r, n)
 	case secBeats:
 		in.beats(r, n)
+	case secPath:
+		in.path(r)
 	}
 }
 

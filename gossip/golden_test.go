@@ -39,9 +39,17 @@ func newMachine(self clock.Actor, tune func(*Config)) *machine {
 	store := crdt.New(crdt.Config{Actor: self})
 	m := &machine{Engine: New(cfg, store), store: store}
 	m.SetView(t0, both)
+	m.trust()
 	m.Tick(t0)
 	m.Envelopes()
 	return m
+}
+
+// trust has packets pass to all, as if that had just been tried.
+func (m *machine) trust() {
+	for _, p := range m.peers {
+		p.path.to, p.path.heard = Passes, t0
+	}
 }
 
 func value(t testing.TB, v any) crdt.Value {
@@ -131,7 +139,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	frames["sync-reply"] = c.Envelopes()[0].Frame
-	c.sendSums(c.peers[0])
+	c.sendSums(t0, c.peers[0])
 	frames["sums"] = c.Envelopes()[0].Frame
 	if err := d.Receive(t0.Add(time.Second), frames["sync-reply"]); err != nil {
 		t.Fatal(err)
@@ -157,6 +165,12 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	frames["beats"] = h.Envelopes()[0].Frame
 	h.Release(t0, "worker-1")
 	frames["beats-release"] = h.Envelopes()[0].Frame
+	h.probe(t0, h.peers[0])
+	frames["probe"] = h.Envelopes()[0].Frame
+	for range probeTries {
+		h.Tick(h.peers[0].path.at)
+	}
+	frames["packets-blocked"] = pick(t, h.Envelopes()[probeTries-1:], secPath)
 
 	var many []crdt.Op
 	for i := range 40 {

@@ -137,7 +137,7 @@ func (e *Engine) Release(now time.Time, worker string) {
 		return
 	}
 	delete(e.hosted, worker)
-	e.sendBeats(e.living, []beat{{worker, 0}})
+	e.sendBeats(now, e.living, []beat{{worker, 0}})
 }
 
 // Hosted returns the workers that beat through this peer, sorted.
@@ -160,7 +160,7 @@ func (e *Engine) beats(now time.Time) {
 	}
 	if all || due(e.newsAt, now) {
 		e.newsAt = time.Time{}
-		e.sendBeats(e.living, e.leasesDue(now, all))
+		e.sendBeats(now, e.living, e.leasesDue(now, all))
 	}
 	if len(e.hosted) == 0 {
 		e.beatAt = time.Time{}
@@ -172,7 +172,7 @@ func (e *Engine) greet(now time.Time) {
 	for _, p := range e.awaited {
 		if p.Alive && due(p.greetAt, now) {
 			p.greetAt = time.Time{}
-			e.sendBeats([]*peer{p}, e.leasesDue(now, true))
+			e.sendBeats(now, []*peer{p}, e.leasesDue(now, true))
 		}
 	}
 }
@@ -197,7 +197,7 @@ func (e *Engine) leasesDue(now time.Time, all bool) []beat {
 }
 
 // sendBeats goes before all bulk: as a packet if it fits in one.
-func (e *Engine) sendBeats(to []*peer, list []beat) {
+func (e *Engine) sendBeats(now time.Time, to []*peer, list []beat) {
 	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsAFrame):] {
 		part := list[:min(len(list), beatsAFrame)]
 		w := e.begin()
@@ -212,7 +212,7 @@ func (e *Engine) sendBeats(to []*peer, list []beat) {
 			class = Packet
 		}
 		for _, p := range to {
-			e.send(p, class, slices.Clone(frame)) // each receiver owns its own
+			e.send(now, p, class, slices.Clone(frame)) // each receiver owns its own
 		}
 		e.stats.BeatsSent += uint64(len(part) * len(to))
 	}

@@ -1,9 +1,32 @@
 package gossip
 
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// Packets are a shortcut, never a condition: where they do not pass, for a firewall, an
+// address of another family or a port that is open for TCP alone, streams carry everything.
+//
+// Whether they pass is found out for each peer and each way. A probe is a packet with a
+// number; who gets it says so, on its stream if the probe is a repeated one, so that what
+// is lost on the way back tells nothing of the way there. Each peer judges its own packets
+// and tells the other, who learns no other way that none come.
+
+const (
+	probeEvery  = 10 * time.Second      // while packets pass, and some are sent
+	probePace   = 60 * time.Millisecond // that times the peers, if it is longer
+	probeWait   = 50 * time.Millisecond // for an answer, or two round trips
+	probeTries  = 4                     // without one, before packets count as blocked
+	probeAgain  = 5 * time.Second       // while they do
+	probePasses = 3                     // answers in a row, before they count as passing again
+)
+
 // Passage says whether packets get through in one direction.
 type Passage uint8
 
-// The passages. One is unknown until the first probe of it was answered, or was not.
+// The passages. One is unknown until the first probe was answered, or was not.
 const (
 	UnknownPassage Passage = iota
 	Passes
@@ -22,5 +45,173 @@ func (p Passage) String() string {
 
 // path is whether packets get through between this peer and another.
 type path struct {
-	to, from Passage
+	to, from Passage // from as the other says
+
+	number uint64 // of what was last told about the path
+	since  uint64 // of the first probe that is not answered, 0 if none waits
+	sent   [probeTries]probe
+	tries  int // probes since then
+	passed int // answers in a row, while blocked
+	rtt    time.Duration
+	heard  time.Time // when the last answer came
+	at     time.Time // when to probe again, or give up
+	told   uint64    // the number of what the other last told
+	seen   uint64    // and of its last probe
+}
+
+type probe struct {
+	number uint64
+	at     time.Time
+}
+
+// What a section of a path asks for.
+const (
+	tells         = iota
+	asks          // whether it came
+	asksOnceAgain // and wants to be told on the stream
+)
+
+// doubt probes p, unless that was just done, and reports whether it did: something that
+// was sent had no effect.
+func (e *Engine) doubt(now time.Time, p *peer) bool {
+	if t := &p.path; t.to == Blocked || t.since != 0 || now.Sub(t.heard) < probeWait {
+		return false
+	}
+	e.probe(now, p)
+	return true
+}
+
+func (e *Engine) probe(now time.Time, p *peer) {
+	t := &p.path
+	if t.since == 0 {
+		t.since, t.tries = t.number+1, 0
+	}
+	ask, wait := asks, probeWait
+	switch t.tries++; {
+	case t.to == Blocked:
+		ask, wait = asksOnceAgain, probeAgain
+	case t.tries == probeTries:
+		ask, wait = asksOnceAgain, max(probeWait, 2*t.rtt)
+	case t.tries > 1:
+		ask = asksOnceAgain
+	}
+	t.at = now.Add(wait)
+	e.await(p, t.at)
+	e.stats.Probes++
+	e.emit(p, Packet, e.pathFrame(p, ask))
+	t.sent[t.tries%probeTries] = probe{t.number, now}
+}
+
+// pathFrame tells p which of its probes came last and whether this peer's packets to it
+// pass.
+func (e *Engine) pathFrame(p *peer, ask int) []byte {
+	t := &p.path
+	t.number++
+	w := e.begin()
+	w.section(secPath, 4)
+	w.uint(t.number)
+	w.uint(uint64(ask))
+	w.uint(t.seen)
+	w.uint(uint64(t.to))
+	return e.finish(w, 0, false)
+}
+
+// probePaths probes again those that did not answer, and gives them up.
+func (e *Engine) probePaths(now time.Time) {
+	for _, p := range e.awaited {
+		t := &p.path
+		switch {
+		case !p.Alive || !due(t.at, now):
+		case t.to == Blocked:
+			if t.since != 0 {
+				t.passed = 0
+				e.send(now, p, Urgent, e.pathFrame(p, tells)) // who did not know this peer yet has not heard it
+			}
+			e.probe(now, p)
+		case t.tries < probeTries:
+			e.probe(now, p)
+		default:
+			e.block(now, p, now.Add(probeAgain))
+		}
+	}
+}
+
+// block has the streams carry everything for p until again, when it is probed, and makes
+// good what packets did not.
+func (e *Engine) block(now time.Time, p *peer, again time.Time) {
+	t := &p.path
+	t.to, t.passed, t.at = Blocked, 0, again
+	e.stats.PathsBlocked++
+	e.send(now, p, Urgent, e.pathFrame(p, tells))
+	if len(p.sent) > 0 {
+		p.headStep, p.headAt = 0, now
+	}
+	p.compareAt = now.Add(quiet) // in the tree p passes on what answers the heads, not what a sync brings
+	if !p.asked.IsZero() {
+		e.sendSyncRequest(now, p)
+	}
+	for _, g := range e.gaps { // each for itself: no order
+		if g.to == p && !g.slow {
+			g.at = now
+		}
+	}
+	if len(e.hosted) > 0 {
+		p.greetAt = now
+	}
+	e.await(p, now)
+}
+
+// path takes what a peer says of the packets between it and this one.
+func (in *incoming) path(r *wire.Reader) {
+	e, p := in.e, in.from
+	number, ask, seen, passage := r.Uint(), r.Uint(), r.Uint(), Passage(min(r.Uint(), uint64(Blocked)))
+	if r.Err() != nil || p == nil || !p.Alive {
+		return
+	}
+	t := &p.path
+	if t.since != 0 && seen >= t.since && seen <= t.number {
+		e.passed(in.now, p, seen)
+	}
+	if ask != tells {
+		t.seen = max(t.seen, number)
+		if passage == UnknownPassage {
+			passage = Passes
+		}
+		if ask == asksOnceAgain {
+			e.send(in.now, p, Urgent, e.pathFrame(p, tells))
+		}
+		if !e.doubt(in.now, p) && ask == asks { // else that tells it too
+			e.send(in.now, p, Packet, e.pathFrame(p, tells))
+		}
+	}
+	if number <= t.told { // a stream and packets overtake each other
+		return
+	}
+	worse := passage == Blocked && t.from != Blocked
+	t.told, t.from = number, passage
+	if worse && t.to != Blocked { // what stops packets one way mostly stops them the other
+		e.block(in.now, p, in.now) // if not, that shows in three round trips
+	}
+}
+
+// passed notes that a probe got to p.
+func (e *Engine) passed(now time.Time, p *peer, number uint64) {
+	t := &p.path
+	for _, sent := range t.sent {
+		if sent.number == number {
+			t.rtt = now.Sub(sent.at)
+		}
+	}
+	t.since, t.heard, t.at = 0, now, time.Time{}
+	switch {
+	case t.to != Blocked:
+		t.to = Passes
+	case t.passed+1 < probePasses:
+		t.passed++
+		t.at = now
+		e.await(p, now)
+	default:
+		t.to = Passes
+		e.send(now, p, Urgent, e.pathFrame(p, tells))
+	}
 }

@@ -250,7 +250,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	e.stats.DeltasSent += uint64(taken)
 	frame := e.finish(w, live, false)
 	if class == Bulk {
-		if len(frame) <= wire.MaxPacketBytes && p.takeToken(now) {
+		if len(frame) <= wire.MaxPacketBytes && p.path.to != Blocked && p.takeToken(now) {
 			class = Packet
 		} else {
 			p.window -= len(frame)
@@ -264,7 +264,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 		p.headAt = p.headAt.Add(e.cfg.Repair) // a stream is slower, and loses nothing
 	}
 	e.await(p, p.headAt)
-	e.send(p, class, frame)
+	e.send(now, p, class, frame)
 	return taken
 }
 
@@ -303,11 +303,16 @@ func (e *Engine) announceHeads(now time.Time) {
 			p.headsSince = now
 		}
 		w.heads(p.sent, false)
-		e.send(p, Packet, e.finish(w, 0, false))
-		if p.headStep++; p.headStep < headsAtMost {
+		e.send(now, p, Packet, e.finish(w, 0, false))
+		if p.headStep++; p.headStep > 2 {
+			e.doubt(now, p)
+		}
+		if p.headStep < headsAtMost {
 			p.headAt = now.Add(max(headAgain, p.ackTime+p.ackTime/2) << max(p.headStep-headsEvenly+1, 0))
-		} else {
-			p.headAt = time.Time{}
+			continue
+		}
+		p.headAt = time.Time{}
+		if p.path.since == 0 { // else they are announced once more, if packets are blocked
 			p.sent = p.sent[:0]
 		}
 	}
@@ -364,10 +369,22 @@ func (e *Engine) compare(now time.Time) {
 	}
 }
 
-func (e *Engine) send(p *peer, class Class, frame []byte) {
+// send hands out a frame. Where packets do not pass the stream carries it; now and then
+// it is asked whether they do.
+func (e *Engine) send(now time.Time, p *peer, class Class, frame []byte) {
 	if class == Packet && len(frame) > wire.MaxPacketBytes {
 		class = Bulk
 	}
+	if class == Packet && p.path.to == Blocked {
+		class = Urgent
+	}
+	e.emit(p, class, frame)
+	if class == Packet && now.Sub(p.path.heard) >= max(probeEvery, time.Duration(len(e.living))*probePace) {
+		e.doubt(now, p)
+	}
+}
+
+func (e *Engine) emit(p *peer, class Class, frame []byte) {
 	e.stats.FramesSent++
 	e.stats.BytesSent += uint64(len(frame))
 	e.out = append(e.out, Envelope{p.Actor, class, frame})

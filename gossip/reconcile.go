@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -28,7 +29,7 @@ type shardMask [4]uint64
 
 var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}}
 
-func (e *Engine) sendSums(p *peer) {
+func (e *Engine) sendSums(now time.Time, p *peer) {
 	e.stats.Reconciliations++
 	w := e.begin()
 	w.section(secSums, 2)
@@ -38,7 +39,7 @@ func (e *Engine) sendSums(p *peer) {
 		sums = binary.BigEndian.AppendUint64(sums, s)
 	}
 	w.bin(sums)
-	e.send(p, Bulk, e.finish(w, 0, false))
+	e.send(now, p, Bulk, e.finish(w, 0, false))
 }
 
 func (in *incoming) sums(r *wire.Reader) {
@@ -62,7 +63,7 @@ func (in *incoming) sums(r *wire.Reader) {
 	}
 	w := e.begin()
 	e.writeRanges(w, mask, e.split(allDots[0], allDots[1], mask))
-	e.send(in.from, Bulk, e.finish(w, 0, false))
+	e.send(in.now, in.from, Bulk, e.finish(w, 0, false))
 }
 
 // dotRange is a range in dot order and what this peer has in it.
@@ -181,7 +182,7 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 		e.writeLists(w, mask, lists, true)
 	}
 	if w.sections > 0 {
-		e.send(in.from, Bulk, e.finish(w, 0, false))
+		e.send(in.now, in.from, Bulk, e.finish(w, 0, false))
 	}
 }
 
@@ -250,6 +251,6 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 	if wantAnswer && len(answers) > 0 {
 		w := e.begin()
 		e.writeLists(w, mask, answers, false)
-		e.send(in.from, Bulk, e.finish(w, 0, false))
+		e.send(in.now, in.from, Bulk, e.finish(w, 0, false))
 	}
 }

@@ -105,8 +105,11 @@ func (e *Engine) repair(now time.Time) {
 			w.uint(r.First)
 			w.uint(r.Last)
 		}
-		e.send(p, Packet, e.finish(w, 0, false))
+		e.send(now, p, Packet, e.finish(w, 0, false))
 		e.stats.GapRequests++
+		if g.tries > 0 && g.to == p {
+			e.doubt(now, p)
+		}
 		if g.vain++; span.Base > g.base {
 			g.base, g.vain = span.Base, 0
 		}
@@ -170,7 +173,7 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 	}
 	if w.sections > 0 && r.Err() == nil {
 		e.stats.GapAnswers++
-		e.send(in.from, Packet, e.finish(w, records, false))
+		e.send(in.now, in.from, Packet, e.finish(w, records, false))
 	}
 }
 

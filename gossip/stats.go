@@ -27,6 +27,8 @@ type Stats struct {
 	Reconciliations uint64            `json:"reconciliations"`
 	BeatsSent       uint64            `json:"beats_sent"`
 	BeatsReceived   uint64            `json:"beats_received"` // leases of workers, not frames
+	Probes          uint64            `json:"probes"`         // packets that ask whether packets pass
+	PathsBlocked    uint64            `json:"paths_blocked"`  // times that packets to a peer turned out not to
 	Refused         map[string]uint64 `json:"refused"`        // frames, by reason
 	Pending         int               `json:"pending"`
 	QueuedBytes     int               `json:"queued_bytes"`

@@ -79,7 +79,7 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	}
 	w.body = bounded(known).AppendTo(w.body)
 	w.uint(p.answered)
-	e.send(p, Packet, e.finish(w, 0, false))
+	e.send(now, p, Packet, e.finish(w, 0, false))
 	e.stats.SyncRequests++
 }
 
@@ -106,6 +106,7 @@ func (e *Engine) retrySyncs(now time.Time) {
 		if p.asked.IsZero() || !p.Alive || now.Sub(p.asked) < p.askTimeout() {
 			continue
 		}
+		e.doubt(now, p)
 		if p.askTries++; p.askTries < askAttempts {
 			e.sendSyncRequest(now, p)
 			continue
@@ -150,7 +151,7 @@ func (in *incoming) syncRequest(r *wire.Reader, n int) {
 	case told:
 	case covers && sum != e.store.Sum():
 		if p.mismatches++; p.mismatches >= 2 {
-			e.sendSums(p)
+			e.sendSums(in.now, p)
 		}
 	case covers:
 		p.mismatches = 0
@@ -192,7 +193,7 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 		p.answerWait = min(2*max(p.answerWait, answerAgain/2), askLongest)
 		p.answering, p.answerUntil = request, now.Add(p.answerWait)
 	}
-	e.send(p, class, frame)
+	e.send(now, p, class, frame)
 	if !more {
 		p.behind = false
 	}

@@ -30,7 +30,7 @@
 //	O7  the changes told, conflicts left out, add up to what a peer holds, each key's in
 //	    order
 //	O8  without faults every write is everywhere within the batch interval and 100 ms,
-//	    once the peers know each other
+//	    once the peers know each other; where packets do not pass, within two seconds
 //	O9  time goes on
 //	O10 a peer whose clock is right may write, however far another is ahead
 //	O11 what a peer with a disk has acknowledged is on its disk when it dies

@@ -18,7 +18,7 @@ type Bounds struct {
 }
 
 // Faults are the names of what may go wrong.
-var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next"}
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next"}
 
 // Check reports what is wrong with b.
 func (b Bounds) Check() error {
@@ -52,6 +52,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 		d.faults()
 	}
 	d.queues(seed)
+	d.script = drawBlocks(d)
 	d.script = drawLocks(d)
 	d.script = drawBeats(d)
 	d.script = drawReaders(d)

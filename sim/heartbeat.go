@@ -121,7 +121,8 @@ func (f *fleet) expect(id string) {
 // alive demands that without faults all see a worker that beats.
 func (f *fleet) alive(id string, beats int) {
 	c, w := f.c, f.workers[id]
-	if c.judge.hostile || c.now < acquainted || w.beats != beats || w.ends <= c.now+latencyBound {
+	blocked := c.judge.blockedAt > 0 && c.now < c.judge.blockedAt+beatsBlocked
+	if blocked || c.judge.hostile || c.now < acquainted || w.beats != beats || w.ends <= c.now+latencyBound {
 		return
 	}
 	for _, p := range c.peers {

@@ -22,6 +22,7 @@ type judge struct {
 	deeds      []*deed
 	queue      int                  // bytes that may wait on one peer
 	hostile    bool                 // a fault happened: no latency is promised
+	blockedAt  time.Duration        // when packets last ceased to pass between two, 0 if they never did
 	ignorant   bool                 // see ticked
 	torn       bool                 // a disk has lied: what was said to be stable is not
 	settled    bool                 // everything must be as the model says
@@ -66,6 +67,8 @@ const (
 	maxViolations = 20
 	latencyBound  = 100 * time.Millisecond // beyond the batch interval, without faults
 	acquainted    = 500 * time.Millisecond // when peers know each other well enough for that
+	streamBound   = 2 * time.Second        // for what went as a packet that did not pass
+	beatsBlocked  = 15 * time.Second       // the same for heartbeats, which nobody acknowledges
 )
 
 func (j *judge) init(c *Cluster) {
@@ -107,7 +110,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 		j.c.trace("%s writes %s", p.name, opsText(ops))
 	}
 	j.c.hash = mix(mix(j.c.hash^uint64(j.c.now), written.Last), uint64(written.Stamp))
-	if j.c.net.cutting > 0 {
+	if j.c.net.cuts.count > 0 {
 		j.c.reached("a write during a cut")
 	}
 	for i := range ops {
@@ -171,12 +174,19 @@ func (j *judge) arrived(d *deed) {
 	if j.hostile {
 		return
 	}
+	if due := max(d.at, j.blockedAt) + streamBound + j.c.cfg.Batch; j.blockedAt > 0 && j.c.now < due {
+		j.c.agenda.add(due, func() { j.arrived(d) })
+		return
+	}
 	for _, p := range j.c.peers {
 		if all, _ := d.seenIn(p.r.Store().Context()); !all {
 			j.violate(p.index, "O8: %s of n%d is not on %s after %v", opsText([]crdt.Op{d.op}), d.peer+1, p.name, j.c.now-d.at)
 		}
 	}
 }
+
+// blocked notes that packets pass between others from now on than before.
+func (j *judge) blocked() { j.blockedAt = max(j.c.now, 1) }
 
 // faulted notes that from here on nothing is promised about latency.
 func (j *judge) faulted() { j.hostile = true }
@@ -195,7 +205,7 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 		if strings.HasPrefix(ch.Key, fillPrefix) {
 			continue
 		}
-		if ch.Cause == crdt.CauseExpired && j.c.net.cutting > 0 {
+		if ch.Cause == crdt.CauseExpired && j.c.net.cuts.count > 0 {
 			j.c.reached("an entry expired during a cut")
 		}
 		if ch.Cause == crdt.CauseConflict && slices.ContainsFunc(list[:i], func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key }) {

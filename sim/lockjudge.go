@@ -109,7 +109,7 @@ func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
 		j.ended(k)
 	case lockservice.Lost:
 		c.reached("a lease was lost")
-		if c.net.cutting > 0 {
+		if c.net.cuts.count > 0 {
 			c.reached("a lease expired during a cut")
 		}
 		j.late(k)
@@ -239,7 +239,7 @@ func (j *lockJudge) cover(k *lockCall, l *lockLedger) {
 	if len(l.holding) > 1 {
 		c.reached("a lock was shared")
 	}
-	if c.net.cutting > 0 {
+	if c.net.cuts.count > 0 {
 		c.reached("a lock was granted during a cut")
 	}
 	for i, s := range k.p.sees {

@@ -12,8 +12,8 @@ import (
 // memberlist, which may lie.
 type network struct {
 	c       *Cluster
-	cuts    []bool            // from*peers+to
-	cutting int               // how many are set
+	cuts    links
+	blocks  links             // of packets only
 	tries   map[uint64]uint64 // attempts of each message
 	changes uint64
 	twin    clock.Actor // an actor that two peers write as
@@ -30,32 +30,39 @@ const (
 
 func (n *network) init(c *Cluster) {
 	n.c = c
-	n.cuts = make([]bool, c.cfg.Peers*c.cfg.Peers)
+	n.cuts, n.blocks = newLinks(c.cfg.Peers), newLinks(c.cfg.Peers)
 	n.tries = map[uint64]uint64{}
 }
 
-// cut sets or ends a cut of one direction.
-func (n *network) cut(from, to *Peer, cut bool) {
-	at := &n.cuts[from.index*len(n.c.peers)+to.index]
+// links are directions between peers, some of which are set.
+type links struct {
+	peers, count int
+	set          []bool // from*peers+to
+}
+
+func newLinks(peers int) links { return links{peers: peers, set: make([]bool, peers*peers)} }
+
+func (l *links) put(from, to *Peer, set bool) {
+	at := &l.set[from.index*l.peers+to.index]
 	switch {
-	case from == to || *at == cut:
+	case from == to || *at == set:
 		return
-	case cut:
-		n.cutting++
+	case set:
+		l.count++
 	default:
-		n.cutting--
+		l.count--
 	}
-	*at = cut
+	*at = set
 }
 
-func (n *network) heal() {
-	clear(n.cuts)
-	n.cutting = 0
+func (l *links) has(from, to *Peer) bool { return l.count > 0 && l.set[from.index*l.peers+to.index] }
+
+func (l *links) clear() {
+	clear(l.set)
+	l.count = 0
 }
 
-func (n *network) open(from, to *Peer) bool {
-	return n.cutting == 0 || !n.cuts[from.index*len(n.c.peers)+to.index]
-}
+func (n *network) open(from, to *Peer) bool { return !n.cuts.has(from, to) }
 
 func (n *network) linked(a, b *Peer) bool { return n.open(a, b) && n.open(b, a) }
 
@@ -200,7 +207,7 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	c.hash = (c.hash ^ id ^ uint64(c.now)) * 0x9e3779b97f4a7c15
 	n.tries[id]++
 	f := newFate(c.cfg.Seed, id, n.tries[id])
-	lost := e.Class == gossip.Packet && f.chance(c.cfg.Loss)
+	lost := e.Class == gossip.Packet && (f.chance(c.cfg.Loss) || n.blocks.has(p, q))
 	if n.twins != nil && e.To == n.twin && n.twins.r.Actor() == n.twin && n.twins != p && f.chance(0.5) {
 		q = n.twins
 	}

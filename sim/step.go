@@ -23,6 +23,7 @@ import (
 //	2 wait                     asks the others to acknowledge its writes
 //	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
 //	heal                       all cuts       heal 1,2 | 3  these
+//	block 1 > 2                packets only: streams carry on   unblock 1 > 2
 //	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
 //	pause 2  resume 2          SIGSTOP and SIGCONT           wipe 2  its disk loses all
 //	slow 2 5ms                 takes so long for each frame from here on
@@ -71,6 +72,8 @@ func (c *Cluster) compile(step string) (func(), error) {
 			return c.healAll, nil
 		}
 		return c.compileCut(verb == "cut", args)
+	case "block", "unblock":
+		return c.compileBlock(verb == "block", args)
 	case "calm":
 		return c.calm, nil
 	case "run":
@@ -90,7 +93,7 @@ func (c *Cluster) compile(step string) (func(), error) {
 }
 
 func (c *Cluster) healAll() {
-	c.net.heal()
+	c.net.cuts.clear()
 	c.note(Healed, 0, "every cut is healed")
 	c.changed()
 }
@@ -211,34 +214,10 @@ func (c *Cluster) peersArg(list string) ([]*Peer, error) {
 
 func (c *Cluster) compileCut(cut bool, args []string) (func(), error) {
 	text := strings.Join(args, " ")
-	sides, oneWay := strings.Split(text, "|"), false
-	if strings.Contains(text, ">") {
-		sides, oneWay = strings.Split(text, ">"), true
-	}
-	if len(sides) < 2 || oneWay && len(sides) != 2 {
-		return nil, fmt.Errorf("sides are wanted, like 1,2 | 3 or 1 > 2,3")
-	}
-	groups := make([][]*Peer, len(sides))
-	for i, side := range sides {
-		var err error
-		if groups[i], err = c.peersArg(side); err != nil {
-			return nil, err
-		}
-	}
+	each, oneWay, err := c.sidesArg(text)
 	return func() {
 		c.judge.faulted()
-		for i, from := range groups {
-			for k, to := range groups {
-				if i == k || oneWay && i > k {
-					continue
-				}
-				for _, p := range from {
-					for _, q := range to {
-						c.net.cut(p, q, cut)
-					}
-				}
-			}
-		}
+		each(func(from, to *Peer) { c.net.cuts.put(from, to, cut) })
 		switch {
 		case cut && oneWay:
 			c.reached("a cut in one direction")
@@ -249,7 +228,53 @@ func (c *Cluster) compileCut(cut bool, args []string) (func(), error) {
 			c.note(Healed, 0, "healed: %s", text)
 		}
 		c.changed()
-	}, nil
+	}, err
+}
+
+func (c *Cluster) compileBlock(block bool, args []string) (func(), error) {
+	text := strings.Join(args, " ")
+	each, _, err := c.sidesArg(text)
+	return func() {
+		c.judge.blocked()
+		each(func(from, to *Peer) { c.net.blocks.put(from, to, block) })
+		if block {
+			c.note(Cut, 0, "no packets: %s", text)
+		} else {
+			c.note(Healed, 0, "packets pass: %s", text)
+		}
+	}, err
+}
+
+// sidesArg reads sides, 1,2 | 3 or 1 > 2,3, and returns what calls a function for each
+// two peers that they part.
+func (c *Cluster) sidesArg(text string) (each func(f func(from, to *Peer)), oneWay bool, err error) {
+	sides := strings.Split(text, "|")
+	if strings.Contains(text, ">") {
+		sides, oneWay = strings.Split(text, ">"), true
+	}
+	if len(sides) < 2 || oneWay && len(sides) != 2 {
+		return nil, false, fmt.Errorf("sides are wanted, like 1,2 | 3 or 1 > 2,3")
+	}
+	groups := make([][]*Peer, len(sides))
+	for i, side := range sides {
+		if groups[i], err = c.peersArg(side); err != nil {
+			return nil, false, err
+		}
+	}
+	return func(f func(from, to *Peer)) {
+		for i, from := range groups {
+			for k, to := range groups {
+				if i == k || oneWay && i > k {
+					continue
+				}
+				for _, p := range from {
+					for _, q := range to {
+						f(p, q)
+					}
+				}
+			}
+		}
+	}, oneWay, nil
 }
 
 // compileWrite reads "2 put a 1 ; add b 2".

@@ -60,6 +60,10 @@ var simulated = []mutant{
 		"p.early = p.early || in.early", "p.early = false", "", ""},
 	{"subscribers are told that they lag", "internal/backlog/queue.go",
 		"q.list, q.bytes, q.lagged = nil, 0, true", "q.list, q.bytes, q.lagged = nil, 0, false", "", ""},
+	{"what packets cannot carry goes on the stream", "gossip/push.go",
+		"	if class == Packet && p.path.to == Blocked {\n		class = Urgent\n	}\n", "", "", ""},
+	{"packets that do not pass are noticed", "gossip/path.go",
+		"		default:\n			e.block(now, p, now.Add(probeAgain))\n", "		default:\n			e.probe(now, p)\n", "", ""},
 
 	{"a lease takes a majority", "lockservice/voters.go",
 		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "", ""},

@@ -27,8 +27,9 @@ type world struct {
 	n     int
 	loss  float64
 	cut   func(from, to int) bool
-	ahead time.Duration // of peer 0's clock
-	rate  int           // bytes a second of a stream from one to another; 0 is any
+	mute  func(from, to int) bool // whose packets do not arrive, while streams are open
+	ahead time.Duration           // of peer 0's clock
+	rate  int                     // bytes a second of a stream from one to another; 0 is any
 	busy  map[[2]int]time.Time
 
 	journal []crdt.Saved // of peer 0
@@ -116,7 +117,7 @@ func (w *world) carry(i int) {
 				to = j
 			}
 		}
-		lost := e.Class == gossip.Packet && w.rng.Float64() < w.loss
+		lost := e.Class == gossip.Packet && (w.rng.Float64() < w.loss || w.mute != nil && w.mute(i, to))
 		if to < 0 || lost || w.cut != nil && w.cut(i, to) {
 			continue
 		}

@@ -19,6 +19,7 @@ type Network struct {
 	nodes    map[string]*node
 	conns    map[*stream]struct{} // both ends of each
 	cuts     map[route]struct{}
+	blocks   map[route]struct{} // of packets
 	fate     fate
 	nextPort uint16
 	sent     Traffic
@@ -41,6 +42,7 @@ func New(seed uint64) *Network {
 		nodes:    make(map[string]*node),
 		conns:    make(map[*stream]struct{}),
 		cuts:     make(map[route]struct{}),
+		blocks:   make(map[route]struct{}),
 		nextPort: 40000,
 	}
 }
@@ -84,6 +86,14 @@ func (n *Network) Cut(from, to string) {
 	}
 }
 
+// Block drops the packets from one address to another, as a firewall that is open for
+// TCP alone; streams carry on.
+func (n *Network) Block(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.blocks[route{from, to}] = struct{}{}
+}
+
 // Split cuts every address of one side from every one of the other, both ways.
 func (n *Network) Split(one, other []string) {
 	for _, a := range one {
@@ -94,11 +104,12 @@ func (n *Network) Split(one, other []string) {
 	}
 }
 
-// Heal ends every cut. Losses, delays and the like stay.
+// Heal ends every cut and block. Losses, delays and the like stay.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cuts)
+	clear(n.blocks)
 }
 
 // Sent reads what was handed to the network so far.
@@ -187,7 +198,8 @@ func (d *node) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error
 	dst := n.nodes[to.Addr]
 	_, cut := n.cuts[route{string(d.addr), to.Addr}]
 	copies := 0
-	if dst != nil && !cut && !n.chance(n.fate.loss) {
+	_, blocked := n.blocks[route{string(d.addr), to.Addr}]
+	if dst != nil && !cut && !blocked && !n.chance(n.fate.loss) {
 		copies = 1
 		if n.chance(n.fate.duplicate) {
 			copies = 2

@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+)
+
+// blocks are ways in which packets do not pass, while streams are open.
+var blocks = []struct {
+	name  string
+	peers int
+	mute  func(from, to int) bool
+}{
+	{"both ways", 2, func(from, to int) bool { return true }},
+	{"one way", 2, func(from, to int) bool { return from == 0 }},
+	{"the other way", 2, func(from, to int) bool { return from == 1 }},
+	{"towards one of three", 3, func(from, to int) bool { return to == 2 }},
+	{"from and to one of three", 3, func(from, to int) bool { return to == 2 || from == 2 }},
+	{"between all of a tree", 12, func(from, to int) bool { return true }},
+	{"one way in a tree", 12, func(from, to int) bool { return from < to }},
+}
+
+// A write reaches every peer that a stream reaches within two seconds of the block, and
+// so does all else: acknowledgements, removals, heartbeats, what is known of the path.
+func TestPacketsAreAShortcutNotACondition(t *testing.T) {
+	for _, b := range blocks {
+		for _, fromStart := range []bool{false, true} {
+			for seed := range uint64(10) {
+				t.Run(fmt.Sprint(b.name, fromStart, seed), func(t *testing.T) {
+					w := newWorld(t, b.peers, seed, nil)
+					if fromStart {
+						w.mute = b.mute
+					}
+					w.run(time.Duration(w.rng.IntN(20_000)) * time.Millisecond)
+					w.mute = b.mute
+					for i := range w.peers {
+						w.put(i, fmt.Sprint("small-", i), i)
+						w.put(i, "contested", i)
+					}
+					w.run(2 * time.Second)
+					if !w.agree() {
+						t.Fatal("the peers differ two seconds after the block")
+					}
+					for i := range w.peers {
+						if err := w.peers[i].Engine().Host(w.now, fmt.Sprint("worker-", i), 30*time.Second); err != nil {
+							t.Fatal(err)
+						}
+						w.carry(i)
+					}
+					w.run(time.Minute)
+					for i, p := range w.peers {
+						for _, s := range p.Engine().Peers() {
+							if j := slices.IndexFunc(w.peers, func(o *Replica) bool { return o.Actor() == s.Actor }); s.Lag > 0 && b.peers <= 8 || (s.PacketsTo == gossip.Blocked) != b.mute(i, j) || (s.PacketsFrom == gossip.Blocked) != b.mute(j, i) {
+								t.Errorf("n%d says of n%d: lag %d, packets to it %v, from it %v", i, j, s.Lag, s.PacketsTo, s.PacketsFrom)
+							}
+						}
+						for _, h := range p.Engine().Heartbeats(w.now) {
+							if h.State != gossip.Active {
+								t.Errorf("to n%d %s is %v", i, h.Worker, h.State)
+							}
+						}
+						if n := len(p.Engine().Heartbeats(w.now)); n != b.peers {
+							t.Errorf("n%d knows %d workers", i, n)
+						}
+					}
+					w.put(1, "later", 1)
+					w.run(100 * time.Millisecond) // nothing is tried first
+					if b.peers <= 8 && !w.agree() {
+						t.Error("the peers differ 100 ms after a write, long after the block")
+					}
+					w.mute = nil
+					w.run(20 * time.Second)
+					for i, p := range w.peers {
+						for _, s := range p.Engine().Peers() {
+							if s.PacketsTo == gossip.Blocked || s.PacketsFrom == gossip.Blocked {
+								t.Errorf("n%d still takes packets for blocked", i)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Packets that are only often lost stay in use.
+func TestALossyPathIsNotBlocked(t *testing.T) {
+	for seed := range uint64(5) {
+		w := newWorld(t, 3, seed, nil)
+		w.loss = 0.1
+		for i := range 1000 {
+			w.put(i%3, fmt.Sprint("k", i), i)
+			w.run(10 * time.Millisecond)
+		}
+		var blocked uint64
+		for _, p := range w.peers {
+			blocked += p.Engine().Stats().PathsBlocked
+		}
+		if blocked > 1 {
+			t.Errorf("seed %d: %d times packets counted as blocked with one in ten lost", seed, blocked)
+		}
+	}
+}
