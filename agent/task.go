@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // TaskState is what the fleet knows of a task. It is an object: each field merges by
@@ -25,7 +27,7 @@ type TaskState struct {
 
 // TaskProgress is how far a task is. Its fields are the last written.
 type TaskProgress struct {
-	Progress float64 `json:"progress"` // of 1, or of 100: as the fleet agrees
+	Progress float64 `json:"progress"` // 0 to 1
 	Status   string  `json:"status,omitempty"`
 }
 
@@ -57,8 +59,15 @@ func (t Tasks) SetState(ctx context.Context, id string, state any, opts ...Write
 // maps refer to is shared and must not be changed.
 func (t Tasks) State(id string) (TaskState, error) { return t.states().get(id) }
 
-// SetProgress says how far the task is. An empty status leaves the last one.
+// SetProgress says how far the task is: 0 to 1, where 1 is done. What is over 1 is
+// percent, up to 100, and kept as a part of 1. An empty status leaves the last one.
 func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, status string, opts ...WriteOption) error {
+	if !(progress >= 0 && progress <= 100) { // NaN neither
+		return fmt.Errorf("task %q: %w", id, &wire.ValueError{Reason: fmt.Sprintf("a progress of %v: want 0 to 1, or percent up to 100", progress)})
+	}
+	if progress > 1 {
+		progress /= 100
+	}
 	return t.progress().patch(ctx, TaskProgress{progress, status}, opts, id)
 }
 

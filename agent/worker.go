@@ -13,7 +13,8 @@ import (
 )
 
 // WorkerStatus is what a worker says of itself. It is written whole: the last one
-// counts. Any other struct or map may be stored instead.
+// counts. Any other struct or map may be stored instead; of one that has no status and
+// running but "state", "tasks" (a number or a list) and "capacity", a Worker shows those.
 type WorkerStatus struct {
 	Status  string   `json:"status,omitempty"` // idle, busy, draining, or a word of yours
 	Task    string   `json:"task,omitempty"`   // what it works on
@@ -46,8 +47,13 @@ type Worker struct {
 	WorkerStatus
 }
 
-// Free returns how many more tasks the worker takes.
-func (w Worker) Free() int { return max(w.Capacity-w.Running, 0) }
+// Free returns how many more tasks the worker takes: none unless it is active.
+func (w Worker) Free() int {
+	if w.State != WorkerActive {
+		return 0
+	}
+	return max(w.Capacity-w.Running, 0)
+}
 
 // Workers is what the fleet knows of its workers. Make one with Agent.Workers.
 //
@@ -254,7 +260,24 @@ func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
 	status, err1 := w.Status(h.Worker)
 	capacity, err2 := w.Capacity(h.Worker)
 	found.WorkerStatus, found.Capacity = status, capacity
+	if v, ok := w.a.Get(WorkerStatusKey(h.Worker)); ok {
+		found.read(v)
+	}
 	return found, !errors.Is(err1, ErrNotFound) || !errors.Is(err2, ErrNotFound)
+}
+
+// read takes from a status what another form of it says: state for status, tasks for
+// running, and capacity, where the worker did not say that by itself.
+func (w *Worker) read(status crdt.Value) {
+	if w.Status == "" {
+		_ = status.Field("state").Decode(&w.Status) // of another type it says nothing
+	}
+	if tasks := status.Field("tasks"); status.Field("running").IsZero() && tasks.Decode(&w.Running) != nil {
+		w.Running = len(tasks.Elements())
+	}
+	if w.Capacity == 0 {
+		_ = status.Field("capacity").Decode(&w.Capacity)
+	}
 }
 
 // putSign writes a sign of life of worker id. Without a TTL of its own it gets the

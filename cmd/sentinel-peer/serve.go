@@ -98,7 +98,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	d.serve.flags(f)
 	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
 	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
-	f.DurationVar(&d.heartbeat, "heartbeat-interval", 5*time.Second, "of the worker of this peer's name; 0 for a peer that is no worker itself")
+	f.DurationVar(&d.heartbeat, "heartbeat-interval", 0, "how often the worker of this peer's name beats by itself, such as 5s; 0: this peer is no worker")
 	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "of what workers say of themselves, once they beat no more; 0 keeps it")
 	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open")
 	f.StringArrayVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/{a,b}/**=set'; may be repeated, in the environment one a line")

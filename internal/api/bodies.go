@@ -17,8 +17,9 @@ type (
 		Max json.RawMessage `json:"max"`
 	}
 	progressBody struct {
-		Progress float64 `json:"progress"`
-		Status   string  `json:"status"`
+		Progress *float64 `json:"progress"` // 0 to 1; over 1 it is percent
+		Percent  *float64 `json:"percent"`  // 0 to 100, instead
+		Status   string   `json:"status"`
 	}
 	capacityBody struct {
 		Capacity int `json:"capacity"`

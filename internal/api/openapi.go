@@ -50,7 +50,7 @@ var shapes = map[string]shape{
 	"task_state":          {gives: anyValue{}},
 	"task_set_state":      {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
 	"task_progress":       {gives: anyValue{}},
-	"task_set_progress":   {takes: progressBody{}, needs: []string{"progress"}, gives: Written{}, makes: true, conditional: true},
+	"task_set_progress":   {takes: progressBody{}, needs: must, gives: Written{}, makes: true, conditional: true},
 	"worker_list":         {gives: List[Worker]{}},
 	"worker_get":          {gives: Worker{}},
 	"worker_delete":       {},

@@ -276,6 +276,8 @@ func inJSON(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:
 		return "an integer within 64 bits"
+	case reflect.Float64:
+		return "a number"
 	case reflect.String:
 		return "a string"
 	case reflect.Slice:

@@ -106,12 +106,20 @@ var (
 		})
 	getTaskProgress, putTaskProgress = record(
 		func(r Request) string { return agent.TaskProgressKey(r.ID) },
-		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
-			var p agent.TaskProgress
-			if err := v.Decode(&p); err != nil || v.Field("progress").IsZero() {
-				return bad(`body: want {"progress":0.5,"status":"…"}`)
+		func(ctx context.Context, a *agent.Agent, r Request, _ crdt.Value, opts []agent.WriteOption) error {
+			var p progressBody
+			if err := r.decode(&p); err != nil {
+				return err
 			}
-			return a.Tasks().SetProgress(ctx, r.ID, p.Progress, p.Status, opts...)
+			switch {
+			case (p.Progress == nil) == (p.Percent == nil):
+				return bad(`body: want {"progress":0.5,"status":"…"}, or "percent":50 in place of the progress`)
+			case p.Percent != nil && !(*p.Percent >= 0 && *p.Percent <= 100):
+				return bad("percent %v: want 0 to 100", *p.Percent)
+			case p.Percent != nil:
+				return a.Tasks().SetProgress(ctx, r.ID, *p.Percent/100, p.Status, opts...)
+			}
+			return a.Tasks().SetProgress(ctx, r.ID, *p.Progress, p.Status, opts...)
 		})
 	getAgent, patchAgent = record(
 		func(r Request) string { return agent.AgentKey(r.ID, r.Agent) },

@@ -48,7 +48,15 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		x.reads("/v1/workers?free=4", `{"items":[],"count":0}`)
 		x.reads("/v1/workers?label=gpu&label=eu", `{"items":[],"count":0}`)
 		time.Sleep(time.Minute)
-		x.reads("/v1/workers?state=gone", `{"items":[{"id":"py-1","state":"gone","capacity":4,"status":"busy","running":1,"labels":["gpu"],"free":3}],"count":1}`)
+		x.reads("/v1/workers?state=gone", `{"items":[{"id":"py-1","state":"gone","capacity":4,"status":"busy","running":1,"labels":["gpu"],"free":0}],"count":1}`)
+		x.reads("/v1/workers?free=1", `{"items":[],"count":0}`) // who is gone takes nothing
+		x.must(201, "PUT", "/v1/workers/ts-1/status", `{"state":"busy","tasks":["a","b"],"capacity":5}`)
+		x.must(204, "POST", "/v1/workers/ts-1/heartbeat", "")
+		x.reads("/v1/workers?free=3", `{"items":[{"id":"ts-1","state":"active","host":"n1","capacity":5,"status":"busy","running":2,"expires":"30s","free":3}],"count":1}`)
+		x.must(200, "PUT", "/v1/workers/ts-1/status", `{"state":"idle","tasks":1,"capacity":5}`)
+		x.must(201, "PUT", "/v1/workers/ts-1/capacity", `{"capacity":2}`)
+		x.reads("/v1/workers/ts-1", `{"id":"ts-1","state":"active","host":"n1","capacity":2,"status":"idle","running":1,"expires":"30s","free":1}`)
+		x.must(204, "DELETE", "/v1/workers/ts-1", "")
 		x.must(200, "GET", "/v1/workers/py-2", "")
 		x.must(204, "DELETE", "/v1/workers/py-2", "")
 		x.must(204, "DELETE", "/v1/workers/py-1", "")
@@ -64,6 +72,25 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		x.reads("/v1/queue/assignments", `{"w1":["c"]}`)
 		x.must(200, "PATCH", "/v1/queue/metrics", `{"done":3}`)
 		x.reads("/v1/queue/metrics", `{"done":3}`)
+	})
+}
+
+// A progress is a part of 1; one over 1 is percent, and percent has a field of its own.
+func TestAProgressIsAPartOfOne(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		for body, want := range map[string]string{
+			`{"progress":0.25}`: "0.25", `{"progress":1}`: "1", `{"progress":45}`: "0.45", `{"progress":100}`: "1", `{"progress":0}`: "0",
+			`{"percent":1}`: "0.01", `{"percent":45}`: "0.45", `{"percent":100}`: "1", `{"percent":0.5}`: "0.005",
+		} {
+			x.do("PUT", "/v1/tasks/t/progress", body)
+			x.reads("/v1/tasks/t/progress", `{"progress":`+want+`}`)
+		}
+		for _, bad := range []string{`{"progress":101}`, `{"progress":-0.1}`} {
+			x.refused("bad-value", x.must(400, "PUT", "/v1/tasks/t/progress", bad), "percent up to 100")
+		}
+		for _, bad := range []string{`{"percent":101}`, `{"percent":-1}`, `{"percent":1,"progress":1}`, `{}`, `{"progres":1}`} {
+			x.refused("bad-request", x.must(400, "PUT", "/v1/tasks/t/progress", bad))
+		}
 	})
 }
 

@@ -208,7 +208,7 @@ func taskProgress(c *call) (fields, error) {
 		return nil, err
 	}
 	c.signed(agent.TaskProgressKey(id))
-	return append(out, "progress", body["progress"], "status", body["status"], "version", res.Version.String()), nil
+	return append(out, "progress", res.Body.(api.Written).Value.Field("progress"), "status", body["status"], "version", res.Version.String()), nil
 }
 
 // signed notes who wrote a key by an operation. That it cannot is no failure of that.
