@@ -213,7 +213,7 @@ func answer(what string, schema object) object {
 
 func (s schemas) operation(op Operation) object {
 	shape := shapes[op.Name]
-	o := object{"operationId": op.Name, "summary": op.Summary, "parameters": s.parameters(op), "responses": s.responses(op, shape)}
+	o := object{"operationId": op.Name, "summary": op.Summary, "tags": []string{strings.Split(op.Path, "/")[2]}, "parameters": s.parameters(op), "responses": s.responses(op, shape)}
 	if shape.takes != nil {
 		schema := s.of(reflect.TypeOf(shape.takes), false)
 		if need := shape.needs; len(need) > 0 && need[0] != "" {
@@ -225,7 +225,7 @@ func (s schemas) operation(op Operation) object {
 }
 
 func (s schemas) responses(op Operation, shape shape) object {
-	all := object{"default": problems}
+	all := object{"4XX": problems, "default": problems}
 	switch {
 	case op.Streams():
 		all["200"] = object{"description": "server-sent events", "content": object{"text/event-stream": object{"schema": text}}}
@@ -239,6 +239,13 @@ func (s schemas) responses(op Operation, shape shape) object {
 	}
 	if op.versioned() && op.Method == "GET" {
 		all["304"] = object{"description": "it is still this version"}
+	}
+	if op.versioned() {
+		for _, status := range []string{"200", "201", "304"} {
+			if good, ok := all[status].(object); ok {
+				good["headers"] = object{"ETag": object{"description": "the key's version, if anything is left of it", "schema": text}}
+			}
+		}
 	}
 	return all
 }
@@ -337,7 +344,9 @@ func (s schemas) named(t reflect.Type, answer bool) object {
 		s.fields(t, answer, properties, &required)
 		o := object{"type": "object", "properties": properties}
 		if answer {
-			o["required"] = slices.Sorted(slices.Values(required))
+			if len(required) > 0 {
+				o["required"] = slices.Sorted(slices.Values(required))
+			}
 		} else {
 			o["additionalProperties"] = false
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -21,6 +22,9 @@ func TestTheDocumentIsValidAndComplete(t *testing.T) {
 		if item := doc.Paths.Value(op.Path); item == nil || item.GetOperation(op.Method) == nil {
 			t.Errorf("%s is not described", op.Name)
 		}
+		if o := doc.Paths.Value(op.Path).GetOperation(op.Method); len(o.Tags) != 1 || o.Responses.Value("4XX") == nil || op.Conditional() && o.Responses.Value("200").Value.Headers["ETag"] == nil {
+			t.Errorf("%s has no tag, no 4XX or no ETag", op.Name)
+		}
 		if _, known := shapes[op.Name]; !known {
 			t.Errorf("%s has no shape", op.Name)
 		}
@@ -29,6 +33,9 @@ func TestTheDocumentIsValidAndComplete(t *testing.T) {
 				t.Errorf("parameter %s of %s is not described", name, op.Name)
 			}
 		}
+	}
+	if strings.Contains(string(OpenAPI()), `"required": null`) {
+		t.Error("a schema requires null")
 	}
 	if len(shapes) != len(Operations) {
 		t.Errorf("%d shapes for %d operations", len(shapes), len(Operations))
