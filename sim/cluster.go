@@ -21,6 +21,7 @@ type Config struct {
 	Late   time.Duration // how late one message of twenty may come, at most
 	Clocks []Clock       // of the peers in order; who is left out has a good one
 	Queue  int           // bytes that may wait for one peer: 64 KiB
+	Memory int           // bytes that the writes of one peer may fill: no limit
 	Rules  []crdt.Rule   // before the default ones
 	Locks  Locks         // none without voters
 }

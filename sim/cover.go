@@ -9,6 +9,7 @@ var states = []string{
 	"a claim was lost",
 	"a clock stood still, and two held one lock",
 	"a clock was too far ahead to write",
+	"a store was full",
 	"a clone was noticed",
 	"a concurrent write lost",
 	"a conditional put came too late",

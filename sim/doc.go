@@ -37,6 +37,7 @@
 //	O12 a run plays alike
 //	O13 a write is later than what its writer had seen
 //	O14 at rest nothing waits, and no removal is remembered that all have seen
+//	O15 a write is refused for want of room only if it adds to a store that has none
 //
 // Of work queues, whose machine is that of internal/queue:
 //

@@ -56,7 +56,18 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script = drawLocks(d)
 	d.script = drawBeats(d)
 	d.script = drawReaders(d)
+	d.script = drawMemory(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
+	return d.script
+}
+
+// drawMemory limits, for some seeds, what writes may fill.
+func drawMemory(d drawer) Script {
+	const memoryStream, oneIn = 0x4e3a, 8
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, memoryStream))
+	if d.one(oneIn) {
+		d.script.Config.Memory = 2<<10 + d.rng.IntN(14<<10)
+	}
 	return d.script
 }
 

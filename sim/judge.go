@@ -94,7 +94,13 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 	written, err := p.r.Write(p.wall(), urgent, ops...)
 	if err != nil {
 		var conflict *crdt.ConflictError
+		var full *crdt.FullError
 		switch {
+		case errors.As(err, &full):
+			j.c.reached("a store was full")
+			if full.Used+full.Needs <= j.c.cfg.Memory || !slices.ContainsFunc(ops, func(op crdt.Op) bool { return op.Verb != crdt.Delete && op.Verb != crdt.Remove }) {
+				j.violate(p.index, "O15: %s may not write although there is room, or it frees some: %v", p.name, err)
+			}
 		case errors.Is(err, replica.ErrClockSkew):
 			j.c.reached("a clock was too far ahead to write")
 			if j.c.right(p) && p.r.Engine().Synced() && !j.cloned {

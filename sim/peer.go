@@ -85,7 +85,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 	p.lives = append(p.lives, a)
 	c.owners[a] = p
 	p.r = replica.New(p.wall(), replica.Config{
-		Name: p.name, Rules: c.rules, Journal: c.cfg.Disk, Conflicts: 16,
+		Name: p.name, Rules: c.rules, Journal: c.cfg.Disk, Conflicts: 16, MaxBytes: c.cfg.Memory,
 		Gossip: gossip.Config{
 			Self: a, Cluster: "sim", Seed: c.cfg.Seed ^ uint64(p.index)<<8 ^ p.births,
 			BatchInterval: c.batch(), QueueBytes: c.cfg.Queue,

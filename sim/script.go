@@ -61,6 +61,9 @@ func (s Script) String() string {
 	if c.Queue > 0 {
 		fmt.Fprintf(&b, "queue %d\n", c.Queue)
 	}
+	if c.Memory > 0 {
+		fmt.Fprintf(&b, "memory %d\n", c.Memory)
+	}
 	if k := c.Locks; k.Voters > 0 {
 		fmt.Fprintf(&b, "locks voters=%d", k.Voters)
 		if k.MaxTTL > 0 {
@@ -144,6 +147,8 @@ func (s *Script) header(words []string) (bool, error) {
 		c.Peers, err = strconv.Atoi(value)
 	case "queue":
 		c.Queue, err = strconv.Atoi(value)
+	case "memory":
+		c.Memory, err = strconv.Atoi(value)
 	case "batch":
 		c.Batch, err = duration(words, 1)
 	case "late":
