@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // TestFiveProcessesEachInItsNetnsLoseNothing is the promise to whoever runs the
@@ -29,6 +32,7 @@ func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 		{"OneWayCutOfAPairIsRoutedAround", oneWayCutOfAPairIsRoutedAround},
 		{"PeerThatOnlyHearsIsHeardAfterwards", peerThatOnlyHearsIsHeardAfterwards},
 		{"OnePacketOfFiveLost", onePacketOfFiveLost},
+		{"UDPBlockedHoldsNothingBack", udpBlockedHoldsNothingBack},
 		{"KilledPeerFillsUp", killedPeerFillsUp},
 		{"StoppedPeerCatchesUp", stoppedPeerCatchesUp},
 		{"RollingRestartLosesNothing", rollingRestartLosesNothing},
@@ -119,6 +123,51 @@ func onePacketOfFiveLost(t *testing.T, f *fleet) {
 		t.Error("no packet was lost")
 	}
 	f.healed(t, ctx)
+}
+
+// Between n1 and all others no UDP passes, and from n2 to n3 none: small writes arrive by
+// TCP, all stay members, and the peers say how it is.
+func udpBlockedHoldsNothingBack(t *testing.T, f *fleet) {
+	ctx := f.patience(t)
+	for _, p := range f.peers[1:] {
+		f.check(t, errors.Join(f.net.cutPackets("n1", p.name), f.net.cutPackets(p.name, "n1")))
+	}
+	f.check(t, f.net.cutPackets("n2", "n3"))
+	f.write(t, ctx, "streams", f.peers...)
+	f.converged(t, ctx, "with UDP blocked")
+	for _, want := range []struct {
+		from, to string
+		way      agent.Packets
+	}{
+		{"n1", "n5", agent.Packets{To: "blocked", From: "blocked"}},
+		{"n2", "n3", agent.Packets{To: "blocked", From: "pass"}},
+		{"n3", "n2", agent.Packets{To: "pass", From: "blocked"}},
+		{"n4", "n5", agent.Packets{To: "pass", From: "pass"}},
+	} {
+		f.says(t, ctx, want.from, want.to, want.way)
+	}
+	f.check(t, f.together(ctx, f.peers)) // nobody was taken for dead
+	f.healed(t, ctx)
+	f.says(t, ctx, "n1", "n5", agent.Packets{To: "pass", From: "pass"})
+	f.says(t, ctx, "n3", "n2", agent.Packets{To: "pass", From: "pass"})
+}
+
+// says waits until one peer says of another whether packets pass.
+func (f *fleet) says(t *testing.T, ctx context.Context, one, other string, want agent.Packets) {
+	t.Helper()
+	p := f.peers[slices.Index(names(f.peers), one)]
+	for {
+		list, err := p.client.peers(ctx)
+		f.check(t, err)
+		for _, m := range list {
+			if m.Name == other && m.State == "alive" && m.Packets == want {
+				return
+			}
+		}
+		if pause(ctx, 100*time.Millisecond); ctx.Err() != nil {
+			t.Fatalf("%s does not say of %s that packets are %+v, but %+v", one, other, want, list)
+		}
+	}
 }
 
 func killedPeerFillsUp(t *testing.T, f *fleet) {
@@ -451,14 +500,11 @@ func (p *process) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
 	query := url.Values{"values": {"true"}}
 	for {
-		var page struct {
-			Keys []entry
-			Next string
-		}
+		var page api.List[entry]
 		if err := p.client.do(ctx, "GET", "/v1/keys", query, nil, nil, &page); err != nil {
 			return nil, err
 		}
-		all = append(all, page.Keys...)
+		all = append(all, page.Items...)
 		if page.Next == "" {
 			return all, nil
 		}

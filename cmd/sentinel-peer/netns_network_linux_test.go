@@ -200,6 +200,16 @@ func (n *network) cut(from, to []string) error {
 	return n.nft.Flush()
 }
 
+// cutPackets drops what goes from one to the other by UDP; TCP passes.
+func (n *network) cutPackets(from, to string) error {
+	n.drop(
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, is(port(from)),
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, is(port(to)),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, is([]byte{unix.IPPROTO_UDP}),
+	)
+	return n.nft.Flush()
+}
+
 // lose drops one packet of so many, by chance.
 func (n *network) lose(oneOf uint32) error {
 	n.drop(&expr.Numgen{Register: 1, Type: unix.NFT_NG_RANDOM, Modulus: oneOf}, is(make([]byte, 4)))
