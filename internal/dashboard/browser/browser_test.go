@@ -174,6 +174,9 @@ func everyPage(x *tab) {
 		if wide := js[int](x, `document.documentElement.scrollWidth`); wide > 360 {
 			x.t.Errorf("%s is %d pixels wide on a phone of 360: %s", path, wide, js[string](x, `[...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > 361).slice(0, 5).map(e => e.outerHTML.slice(0, 120)).join("\n")`))
 		}
+		if empty := js[string](x, `[...document.querySelectorAll("tbody td, tbody th")].filter(e => e.offsetHeight > 2 && !e.textContent.trim() && !e.querySelector("svg, meter, progress")).map(e => e.parentElement.outerHTML.slice(0, 200)).join("\n")`); empty != "" {
+			x.t.Errorf("%s: cards with empty lines: %s", path, empty)
+		}
 		if bad := js[string](x, `[...document.querySelectorAll("input:not([type=hidden]), button, progress, meter, select, svg:not([aria-hidden])")].filter(e => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).map(e => e.outerHTML).join("\n")`); bad != "" {
 			x.t.Errorf("%s: without a label: %s", path, bad)
 		}
