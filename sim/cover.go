@@ -60,6 +60,7 @@ var states = []string{
 	"an item was handed out again",
 	"frames waited for a slow peer",
 	"owners split a vote",
+	"packets did not pass",
 	"ranges were reconciled",
 	"two writes with one stamp",
 	"voters changed under a lease",

@@ -482,6 +482,7 @@ func (j *judge) cover(p *Peer) {
 		"a hole was asked for":              e.GapRequests,
 		"ranges were reconciled":            e.Reconciliations,
 		"a queue overflowed":                e.Overflows,
+		"packets did not pass":              e.PathsBlocked,
 		"a stream broke":                    e.Lost,
 		"a removal was forgotten":           s.Collected,
 		"a write was set aside":             s.Quarantined,
