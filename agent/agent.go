@@ -142,7 +142,7 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 		Logger:    a.log, Network: a.cfg.Network, Faults: a.cfg.Faults,
 	})
 	if err != nil {
-		return errors.Join(err, a.locks.session.Close())
+		return errors.Join(err, a.locks.session.Close(ctx))
 	}
 	a.locks.net.Store(a.net)
 	return nil
@@ -172,11 +172,18 @@ func (a *Agent) Actor() clock.Actor {
 // Rules returns the rules in force.
 func (a *Agent) Rules() *crdt.Rules { return a.rules }
 
-// Close takes no more calls, takes back what this peer's worker said of itself, and
-// waits, up to three seconds and within ctx, until the peers that are up have
-// acknowledged what was written here; then it says goodbye and stops: no goroutine
-// is left. A *ReplicationError says who had not. Later calls return the same. Should
-// the peer not have stopped five seconds after ctx, Close returns all the same.
+// Close takes no more calls and ends the context of every lease and claim that is held
+// here. It waits, up to three seconds and within ctx, until their holders have stopped:
+// until they have called Unlock, or one of Complete, Fail and Release. What is given back
+// so is free for others at once. The rest runs out, for its holder may still be at work. A
+// lease or claim that is renewed by hand is neither waited for nor given back: it belongs
+// to whoever has its name, and may go on at another peer.
+//
+// Then Close takes back what this peer's worker said of itself, and waits, up to three
+// seconds and within ctx, until the peers that are up have acknowledged what was written
+// here; then it says goodbye and stops: no goroutine is left. A *ReplicationError says who
+// had not. Later calls return the same. Should the peer not have stopped five seconds
+// after ctx, Close returns all the same.
 func (a *Agent) Close(ctx context.Context) error {
 	a.once.Do(func() { go a.shutDown(ctx) })
 	select {
@@ -192,6 +199,9 @@ func (a *Agent) Close(ctx context.Context) error {
 	}
 }
 
+// closeWait is how long Close waits for holders, and then for acknowledgements.
+const closeWait = 3 * time.Second
+
 // closeGrace is how long the stop itself may take: a probe that is under way ends
 // within a second or so.
 const closeGrace = 5 * time.Second
@@ -201,8 +211,7 @@ func (a *Agent) shutDown(ctx context.Context) {
 	a.emit(LifecycleEvent{Type: Shutdown})
 	close(a.closing)
 	a.queues.close()
-	claims := a.queues.retreat()
-	a.retire(a.locks.close(), claims)
+	a.retire(a.leaveLocks(ctx), a.queues.retreat())
 	a.err = a.flushOut(ctx)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
@@ -215,6 +224,17 @@ func (a *Agent) shutDown(ctx context.Context) {
 	a.wg.Wait()
 	a.log.Info("peer stopped")
 	a.logs.Close(aside.Patience)
+}
+
+// leaveLocks ends what is held here, see Close.
+func (a *Agent) leaveLocks(ctx context.Context) (tasks []string) {
+	ctx, cancel := context.WithTimeoutCause(ctx, closeWait, fmt.Errorf("waited %v", closeWait))
+	defer cancel()
+	tasks, err := a.locks.close(ctx)
+	if err != nil {
+		a.log.Warn("what is held here is not given back, for its holders have not stopped", "err", err)
+	}
+	return tasks
 }
 
 // retire ends the heartbeats of the workers here and takes back what this peer's
@@ -248,7 +268,7 @@ func (a *Agent) flushOut(ctx context.Context) error {
 	if peers == 0 || !wrote {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, closeWait)
 	defer cancel()
 	return a.waitReplicated(ctx, allLiving, nil)
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"maps"
@@ -173,17 +174,17 @@ func (l *locks) held(task string) *lockservice.Lease {
 func (l *locks) forget(task string, lease *lockservice.Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tasks[task] == lease {
+	if l.tasks[task] == lease && !l.closed { // else its holder is to unlock it
 		delete(l.tasks, task)
 	}
 }
 
-// close ends every lease, and returns the tasks that were held.
-func (l *locks) close() (tasks []string) {
+// close ends every lease, waits within ctx until their holders have stopped, and returns
+// the tasks that were held.
+func (l *locks) close(ctx context.Context) (tasks []string, err error) {
 	l.mu.Lock()
 	l.closed = true
 	tasks = slices.Sorted(maps.Keys(l.tasks))
 	l.mu.Unlock()
-	_ = l.session.Close() // nothing there can fail
-	return tasks
+	return tasks, l.session.Close(ctx)
 }

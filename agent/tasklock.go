@@ -43,10 +43,10 @@ func (t Tasks) AcquireLock(ctx context.Context, id string, ttl time.Duration) (*
 // ReleaseLock unlocks a task that this peer holds. Else it fails with
 // lockservice.ErrNotHolder.
 func (t Tasks) ReleaseLock(ctx context.Context, id string) error {
-	if t.a.isClosed() {
+	l := t.a.locks.held(id)
+	if l == nil && t.a.isClosed() {
 		return ErrClosed
 	}
-	l := t.a.locks.held(id)
 	if l == nil {
 		return fmt.Errorf("task %q: %w", id, lockservice.ErrNotHolder)
 	}

@@ -21,11 +21,12 @@ type Claim struct {
 	Attempt  int // 1 the first time
 	Enqueued time.Time
 
-	q     WorkQueue
-	x     *index
-	core  *queue.Claim // guarded by x.mu
-	lease *lockservice.Lease
-	stop  func() bool // stops waiting for the lease to be lost
+	q      WorkQueue
+	x      *index
+	core   *queue.Claim // guarded by x.mu
+	lease  *lockservice.Lease
+	bearer bool        // who has the name of the lease extends it, here or at another peer
+	stop   func() bool // stops waiting for the lease to be lost
 }
 
 // ClaimOption changes a Claim that is asked for.
@@ -52,7 +53,9 @@ func WithClaimTTL(ttl time.Duration) ClaimOption {
 func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = &d } }
 
 // WithManualExtend leaves extending the claim to Extend; else it is extended by itself
-// until it is finished or its peer dies, for work that hangs too.
+// until it is finished or its peer dies, for work that hangs too. Such a claim belongs to
+// whoever has its Lease and Token, who may extend and finish it at every peer: see
+// WorkQueue.Claimed. Agent.Close does not end it.
 func WithManualExtend() ClaimOption { return func(o *claimOptions) { o.manual = true } }
 
 const (
@@ -184,7 +187,7 @@ func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o cl
 				continue
 			}
 			core.Granted(tries[i], got.Lease.Token())
-			list = append(list, &Claim{ID: tries[i].ID, q: q, x: x, core: tries[i], lease: got.Lease})
+			list = append(list, &Claim{ID: tries[i].ID, q: q, x: x, core: tries[i], lease: got.Lease, bearer: o.manual})
 			leases = append(leases, got.Lease)
 		}
 	})
@@ -266,31 +269,9 @@ func (c *Claim) Context() context.Context { return c.lease.Context() }
 // Remaining returns how long the claim lasts without being extended.
 func (c *Claim) Remaining() time.Duration { return c.lease.Remaining() }
 
-// Lease names the claim to the peer that has it, for workers in other processes: see
-// WorkQueue.Claimed.
-func (c *Claim) Lease() string { return c.q.a.id }
-
-// Claimed returns the claim of an item that was made through this peer, by its lease and
-// token; else it fails with ErrClaimLost.
-func (q WorkQueue) Claimed(id, lease string, token uint64) (*Claim, error) {
-	x, err := q.look()
-	if err != nil {
-		return nil, err
-	}
-	var c *Claim
-	if x != nil {
-		x.mu.Lock()
-		c = x.claims[id]
-		x.mu.Unlock()
-	}
-	switch {
-	case lease != q.a.id:
-		return nil, fmt.Errorf("queue %q: item %q: %w: it was not made through this peer, or before its start", q.name, id, ErrClaimLost)
-	case c == nil || c.Token() != token:
-		return nil, fmt.Errorf("queue %q: item %q: %w", q.name, id, ErrClaimLost)
-	}
-	return c, nil
-}
+// Lease names a claim WithManualExtend to every peer, for workers in other processes: see
+// WorkQueue.Claimed. Nobody can guess it. Of other claims it is "".
+func (c *Claim) Lease() string { return c.lease.ID() }
 
 // Extend has the claim last for its whole TTL from now, and returns how long that is. It
 // fails with ErrClaimLost, or lockservice.ErrUnavailable.
@@ -311,10 +292,18 @@ func (c *Claim) fault(err error) error {
 
 // lost is called when the lease ends before the claim is finished.
 func (c *Claim) lost() {
+	if c.q.a.isClosed() {
+		return // its worker is waited for, or it is a bearer's
+	}
 	var end *queue.Ending
 	lost := false
 	c.x.do(func(core *queue.Index, now time.Time) {
-		if end, lost = core.Lost(now, c.core); lost {
+		if c.bearer {
+			lost = core.Lapse(now, c.core)
+		} else {
+			end, lost = core.Lost(now, c.core)
+		}
+		if lost {
 			c.forget()
 		}
 	})
@@ -322,7 +311,7 @@ func (c *Claim) lost() {
 		return
 	}
 	c.q.a.emit(LifecycleEvent{Type: ClaimLostEvent, Name: c.q.name + "/" + c.ID})
-	if c.q.a.write(context.Background(), manner{urgent: true}, end.Op) == nil {
+	if end != nil && c.q.a.write(context.Background(), manner{urgent: true}, end.Op) == nil {
 		c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
 	}
 }

@@ -92,6 +92,9 @@ type verdictWrite struct {
 
 func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
 	if err := c.lease.Err(); err != nil {
+		if c.q.a.isClosed() {
+			c.q.a.queues.giveBack(c)
+		}
 		return c.fault(fmt.Errorf("%w: %w", ErrClaimLost, err))
 	}
 	w := &verdictWrite{c: c, decided: make(chan error, 1)}
@@ -162,7 +165,9 @@ func (a *Agent) decide(batch []*verdictWrite) {
 		if op := w.conclude(); op.Key != "" {
 			gone = append(gone, op)
 		}
-		leases = append(leases, w.c.lease)
+		if w.err == nil || !w.c.bearer { // else its bearer may finish it elsewhere
+			leases = append(leases, w.c.lease)
+		}
 	}
 	lockservice.UnlockEach(leases)
 	if len(gone) > 0 {
@@ -301,19 +306,21 @@ func (q *queues) sweep(a *Agent) {
 	})
 }
 
-// retreat returns what is to be written of the claims that end with the agent.
-func (q *queues) retreat() (ops []crdt.Op) {
-	var leases []*lockservice.Lease
-	q.each(func(x *index) {
-		x.do(func(core *queue.Index, now time.Time) {
-			for _, c := range x.claims { // each for itself: no order
-				if end, ok := core.Stop(now, c.core); ok {
-					leases = append(leases, c.lease)
-					ops = append(ops, end.Op)
-				}
-			}
-		})
+// giveBack ends the claim of a worker that has stopped because the agent closes.
+func (q *queues) giveBack(c *Claim) {
+	c.x.do(func(core *queue.Index, now time.Time) {
+		if end, ok := core.Stop(now, c.core); ok && !c.bearer {
+			q.mu.Lock()
+			q.last = append(q.last, end.Op)
+			q.mu.Unlock()
+			lockservice.UnlockEach([]*lockservice.Lease{c.lease})
+		}
 	})
-	lockservice.UnlockEach(leases)
-	return ops
+}
+
+// retreat returns what is to be written of the claims that were given back.
+func (q *queues) retreat() []crdt.Op {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last
 }

@@ -104,6 +104,7 @@ type queues struct {
 	closed bool
 	waits  []*verdictWrite // to be written by the finisher
 	busy   bool            // the finisher runs
+	last   []crdt.Op       // of claims that were given back because the agent closes
 }
 
 func (q *queues) names() []string {

@@ -269,7 +269,7 @@ func TestReadingMakesNoQueue(t *testing.T) {
 	if n, err := q.Purge(t.Context()); n != 0 || err != nil {
 		t.Errorf("purge: %d, %v", n, err)
 	}
-	if _, err := q.Claimed("x", a.id, 1); !errors.Is(err, ErrClaimLost) {
+	if _, err := q.Claimed(t.Context(), "x", "x", 1); !errors.Is(err, ErrClaimLost) {
 		t.Errorf("claimed: %v", err)
 	}
 	if got := a.WorkQueues(); len(got) > 0 {
@@ -470,7 +470,9 @@ func TestAQueueIsPausedDrainedAndResumed(t *testing.T) {
 	})
 }
 
-func TestCloseGivesClaimsBack(t *testing.T) {
+// Close ends the context of a claim, and gives it back when its worker has stopped: not
+// sooner, for the worker may still be at work.
+func TestCloseGivesBackTheClaimsOfWorkersThatStop(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 4)
 		q := list[3].WorkQueue("q")
@@ -482,14 +484,30 @@ func TestCloseGivesClaimsBack(t *testing.T) {
 			waiting <- err
 		}()
 		time.Sleep(time.Second)
+		stopped := make(chan time.Time, 1)
+		go func() {
+			<-c.Context().Done()
+			time.Sleep(time.Second) // it has to come to an end
+			stopped <- time.Now()
+			if err := c.Complete(t.Context(), nil); !errors.Is(err, ErrClaimLost) {
+				t.Errorf("completed while the agent closes: %v", err)
+			}
+		}()
+		go func() {
+			if err := list[3].Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}()
+		if again := mustClaim(t, list[0].WorkQueue("q")); again.Attempt != 2 {
+			t.Errorf("attempt %d", again.Attempt)
+		} else if since := time.Since(<-stopped); since < 0 || since > time.Second {
+			t.Errorf("handed out %v after its worker had stopped", since)
+		}
 		if err := list[3].Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if err := <-waiting; !errors.Is(err, ErrClosed) {
 			t.Errorf("a claim that waits: %v", err)
-		}
-		if err := c.Complete(t.Context(), nil); err == nil {
-			t.Error("completed after Close")
 		}
 		for _, err := range []error{
 			second(q.Enqueue(t.Context(), 1)), second(q.Claim(t.Context())), second(q.Peek(1)), second(q.Depth()), second(q.Get("x")),
@@ -499,9 +517,22 @@ func TestCloseGivesClaimsBack(t *testing.T) {
 				t.Errorf("after Close: %v", err)
 			}
 		}
-		began := time.Now()
-		if again := mustClaim(t, list[0].WorkQueue("q")); again.Attempt != 2 || time.Since(began) > 2*time.Second {
-			t.Errorf("attempt %d after %v", again.Attempt, time.Since(began))
+	})
+}
+
+// A worker that does not stop when its agent closes keeps its item until its lease is over.
+func TestCloseGivesBackNoClaimOfAWorkerThatGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[2].WorkQueue("q"), 1)
+		c := mustClaim(t, list[2].WorkQueue("q"))
+		time.Sleep(30 * time.Second)
+		until := time.Now().Add(c.Remaining())
+		if err := list[2].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if again := mustClaim(t, list[0].WorkQueue("q")); again.Attempt != 2 || time.Now().Before(until) {
+			t.Errorf("attempt %d, %v before the first worker's time was over", again.Attempt, time.Until(until))
 		}
 	})
 }

@@ -14,6 +14,7 @@ type acceptor struct {
 	hash   uint64
 	live   map[string][]record
 	floors [shards]floors
+	gone   tombstones
 
 	quarantineUntil time.Duration
 	reserved        uint64 // tokens up to it may be acknowledged; see reserve
@@ -71,8 +72,14 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 	if m.Hash != a.hash { // R6
 		return a.nack(m, Message{Reason: WrongConfig})
 	}
+	if a.gone.has(m.Inst) { // A8
+		return a.nack(m, Message{Reason: Gone})
+	}
 	list := a.current(t.Mono, m.Lock)
 	own := slices.IndexFunc(list, func(r record) bool { return r.inst == m.Inst })
+	if m.Flags&flagResume != 0 && (own < 0 || list[own].token != m.Token || list[own].mode != m.Mode) { // A9
+		return a.nack(m, Message{Reason: Gone})
+	}
 	for _, r := range list { // A1
 		if r.inst != m.Inst && r.mode.conflicts(m.Mode) && !slices.Contains(m.Supersedes, r.inst) && !a.outranked(r, m) {
 			return a.nack(m, Message{Reason: Held, Holder: r.inst, Mode: r.mode, Left: r.until - t.Mono})
@@ -86,7 +93,7 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 	if own >= 0 {
 		least = list[own].prev
 	}
-	if m.Token <= least { // A2
+	if m.Token <= least && m.Flags&flagBearer == 0 { // A2; a bearer's lease keeps its token
 		return a.nack(m, Message{Reason: TokenLow, Floor: floor})
 	}
 	if a.highest = max(a.highest, m.Token); m.Token > a.reserved {
@@ -96,11 +103,17 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 		return a.nack(m, Message{Reason: Full})
 	}
 	a.raise(m.Lock, m.Token)
-	if own < 0 || m.Round > list[own].round { // A3, A5
+	switch {
+	case own < 0 || after(m.Round, list[own].round): // A3, A5
 		r := record{inst: m.Inst, mode: m.Mode, round: m.Round, token: m.Token, prev: least,
 			until: t.Mono + stretch(m.TTL, a.cfg.Drift)}
+		if own >= 0 {
+			r.until = max(r.until, list[own].until)
+		}
 		list = slices.DeleteFunc(list, func(o record) bool { return o.inst == m.Inst || o.mode.conflicts(m.Mode) })
 		a.live[m.Lock] = append(list, r)
+	case m.Token > list[own].token: // the same round, proposed anew
+		list[own].token = m.Token
 	}
 	return Message{Kind: Ack, Lock: m.Lock, Inst: m.Inst, Round: m.Round, Token: m.Token, Epoch: m.Epoch}
 }
@@ -122,6 +135,9 @@ func (a *acceptor) nack(m *Message, why Message) Message {
 func (a *acceptor) clear(t Time, m *Message) Message {
 	if a.quarantineUntil > t.Mono { // A0
 		return Message{}
+	}
+	if m.Flags&flagBearer != 0 {
+		a.gone.add(m.Inst)
 	}
 	list := a.current(t.Mono, m.Lock)
 	list = slices.DeleteFunc(list, func(r record) bool { return r.inst == m.Inst })
@@ -166,6 +182,7 @@ func (a *acceptor) keep(lock string, list []record) {
 
 // sweep drops what has expired.
 func (a *acceptor) sweep(now time.Duration) {
+	a.gone.age(now, 2*stretch(a.cfg.MaxTTL, a.cfg.Drift))
 	for lock := range a.live { // each for itself: no order
 		a.current(now, lock)
 	}

@@ -70,7 +70,7 @@ func TestLostAndALogHandlerThatBlockHoldUpNothing(t *testing.T) {
 			t.Errorf("the lease: %v, %d lost", kept.Err(), s.Stats().Lost)
 		}
 		began := time.Now()
-		if err := s.Close(); err != nil || time.Since(began) > 3*time.Second || !errors.Is(kept.Err(), ErrClosed) {
+		if err := s.Close(t.Context()); err != nil || time.Since(began) > 3*time.Second || !errors.Is(kept.Err(), ErrClosed) {
 			t.Errorf("Close took %v: %v", time.Since(began), err)
 		}
 	})

@@ -1,8 +1,10 @@
 package lockservice
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -11,11 +13,12 @@ import (
 // by rounds, and ends them.
 type client struct {
 	n           *Node
-	calls       map[uint64]*request    // by call
-	current     map[uint64]*request    // by instance, but those that rest
-	departing   map[uint64]*departure  // by instance
+	calls       map[uint64]*request // by call
+	current     map[Inst]*request   // but those that rest
+	departing   map[Inst]*departure
+	ended       recent                 // instances that were released here
 	inspections map[uint64]*inspection // by call
-	instances   uint64
+	names       *rand.ChaCha8          // makes the instances
 	ids         uint64
 }
 
@@ -25,15 +28,16 @@ type Call struct {
 	Mode   Mode
 	TTL    time.Duration
 	Try    bool          // refuse at once when it is held
-	Manual bool          // extend the lease by Renew only
+	Manual bool          // extend the lease by Renew only; it is a bearer's, see Node.Resume
 	Waited time.Duration // since the caller first asked, if that was before this call
 }
 
 type phase uint8
 
 const (
-	waiting phase = iota
-	resting       // between instances, after a split vote
+	waiting  phase = iota
+	resting        // between instances, after a split vote
+	resuming       // the lease of another peer, or of an earlier life
 	holding
 )
 
@@ -70,33 +74,66 @@ type anchor struct {
 type departure struct {
 	lock  string
 	inst  Inst
+	flags uint8
 	id    uint64 // the call to report to, 0 for none
 	until time.Duration
 	tries int
 	alarm alarm
 }
 
+const rememberEnded = 4096
+
 func newClient(n *Node) client {
-	return client{n: n, calls: make(map[uint64]*request), current: make(map[uint64]*request),
-		departing: make(map[uint64]*departure), inspections: make(map[uint64]*inspection)}
+	seed := n.cfg.Secret
+	for i, b := range n.cfg.Boot {
+		seed[i] ^= b
+	}
+	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
+	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
+		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), names: rand.NewChaCha8(seed)}
 }
 
-func (c *client) acquire(t Time, call Call) uint64 {
+func (c *client) call(t Time, call Call) *request {
 	c.ids++
 	r := &request{Call: call, id: c.ids, asked: t.Mono - call.Waited}
 	r.alarm.run = func(t Time) { c.wake(t, r) }
 	c.calls[r.id] = r
+	return r
+}
+
+func (c *client) acquire(t Time, call Call) uint64 {
+	r := c.call(t, call)
 	c.begin(t, r)
 	return r.id
 }
 
 // begin gives a call a new instance.
 func (c *client) begin(t Time, r *request) {
-	c.instances++
 	r.phase, r.round = waiting, 0
-	r.inst = Inst{Node: c.n.cfg.Self, Boot: c.n.cfg.Boot, N: c.instances}
-	c.current[r.inst.N] = r
+	r.inst = Inst{Node: c.n.cfg.Self, Boot: c.n.cfg.Boot, N: max(c.names.Uint64(), 1)}
+	c.current[r.inst] = r
 	c.newRound(t, r)
+}
+
+// resume begins a call for an instance that a majority of voters is to have on record.
+func (c *client) resume(t Time, b Bearer) (id uint64) {
+	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true})
+	r.phase, r.inst, r.token = resuming, b.Inst, b.Token
+	r.round = max(c.names.Uint64()>>32, 1) << 32 // of no other peer, nor of an earlier time here
+	c.current[r.inst] = r
+	c.newRound(t, r)
+	return r.id
+}
+
+// flags are those of what is said of an instance that is held, or was.
+func (r *request) flags() (flags uint8) {
+	if r.Manual && r.phase >= resuming {
+		flags = flagBearer
+	}
+	if r.phase == resuming {
+		flags |= flagResume
+	}
+	return flags
 }
 
 // newRound proves that the instance is alive and anchors what it may be granted
@@ -119,8 +156,8 @@ func (c *client) post(t Time, r *request) {
 	}
 	if to != "" {
 		m := Message{Kind: Acquire, Lock: r.Lock, Inst: r.inst, Round: r.round, TTL: r.TTL, Mode: r.Mode, Waited: t.Mono - r.asked}
-		if r.phase == holding {
-			m.Kind, m.Token = Renew, r.token
+		if r.phase >= resuming {
+			m.Kind, m.Token, m.Flags = Renew, r.token, r.flags()
 		}
 		if r.Try {
 			m.Flags |= flagTry
@@ -155,7 +192,7 @@ func (c *client) wake(t Time, r *request) {
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
 	case t.Mono >= r.nextRound && r.Manual && r.phase == holding && r.answered:
-		r.nextRound = r.deadline
+		r.nextRound = r.deadline // renewed by Renew only
 		c.schedule(r)
 	case t.Mono >= r.nextRound:
 		c.newRound(t, r)
@@ -185,21 +222,21 @@ func (c *client) reroute(t Time) {
 	for _, id := range sortedKeys(c.calls) {
 		r := c.calls[id]
 		r.via, r.insist = "", false
-		if r.phase == waiting || r.phase == holding && !r.answered {
+		if r.phase != resting && (r.phase == waiting || !r.answered) {
 			r.tries = 0
 			c.post(t, r)
 		}
 	}
-	for _, n := range sortedKeys(c.departing) {
-		c.sendRelease(t, c.departing[n])
+	for _, inst := range sortedInsts(c.departing) {
+		c.sendRelease(t, c.departing[inst])
 	}
 }
 
 // granted takes a Granted (C1). What counts is when exactly that round was sent.
 func (c *client) granted(t Time, from string, m *Message) {
-	r := c.current[m.Inst.N]
-	if r == nil { // C5
-		if c.departing[m.Inst.N] == nil {
+	r := c.current[m.Inst]
+	if r == nil { // C5, but what a bearer may hold elsewhere
+		if c.departing[m.Inst] == nil && c.ended.has(m.Inst) {
 			c.n.send(from, Message{Kind: Release, Lock: m.Lock, Inst: m.Inst})
 		}
 		return
@@ -223,7 +260,7 @@ func (c *client) granted(t Time, from string, m *Message) {
 		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, Deadline: r.deadline, Round: m.Round})
 	} else {
 		r.phase, r.token, r.deadline = holding, m.Token, deadline
-		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, Deadline: r.deadline})
+		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, Deadline: r.deadline, Inst: r.inst})
 	}
 	c.schedule(r)
 }
@@ -240,7 +277,7 @@ func (c *client) measure(t Time, from string, r *request, round uint64) {
 
 // answer takes what an owner says to a round that is not granted.
 func (c *client) answer(t Time, from string, m *Message) {
-	r := c.current[m.Inst.N]
+	r := c.current[m.Inst]
 	if r == nil || m.Round != r.round {
 		return
 	}
@@ -256,7 +293,11 @@ func (c *client) answer(t Time, from string, m *Message) {
 	case r.phase == holding && m.Reason == Overtaken:
 		c.lose(t, r, ErrConflict)
 		return
+	case r.phase == holding && m.Reason == Gone:
+		c.lose(t, r, ErrReleased)
+		return
 	case r.phase == holding: // its deadline decides
+	case r.phase == resuming && m.Reason == WrongEpoch: // it is asked again
 	case m.Reason == Split && r.Try && t.Mono-r.asked > r.TTL/3:
 		c.refuse(t, r, c.undecided(r))
 		return
@@ -268,6 +309,11 @@ func (c *client) answer(t Time, from string, m *Message) {
 		return
 	}
 	c.schedule(r)
+}
+
+// knows reports whether an instance is, or was, one of this client.
+func (c *client) knows(inst Inst) bool {
+	return c.current[inst] != nil || c.departing[inst] != nil || c.ended.has(inst)
 }
 
 // rest ends the instance and makes another after a while (C6). The call keeps its
@@ -291,6 +337,10 @@ func (c *client) refusal(r *request, m *Message) error {
 		return fmt.Errorf("lock %q: %w", r.Lock, ErrBarred)
 	case Full:
 		return fmt.Errorf("lock %q: %w", r.Lock, ErrFull)
+	case Gone:
+		return fmt.Errorf("lock %q: %w: a majority of voters does not know this lease: it was released, or has run out", r.Lock, ErrNotHolder)
+	case Overtaken:
+		return fmt.Errorf("lock %q: %w: another holds it", r.Lock, ErrNotHolder)
 	}
 	return &HeldError{Lock: r.Lock, Holder: m.Holder.Node, Left: m.Left}
 }
@@ -322,14 +372,19 @@ func (c *client) obstacle(r *request) error {
 }
 
 func (c *client) refuse(t Time, r *request, err error) {
-	c.depart(t, r, 0)
+	if r.phase != resuming {
+		c.depart(t, r, 0)
+	}
 	c.forget(r)
 	c.n.report(Result{ID: r.id, Event: Refused, Err: err})
 }
 
-// lose ends a lease that its holder did not release.
+// lose ends a lease that its holder did not release. A bearer may have gone on with it
+// at another peer.
 func (c *client) lose(t Time, r *request, cause error) {
-	c.depart(t, r, 0)
+	if !r.Manual {
+		c.depart(t, r, 0)
+	}
 	c.forget(r)
 	c.n.report(Result{ID: r.id, Event: Lost, Token: r.token, Err: &LostError{Lock: r.Lock, Token: r.token, Cause: cause}})
 }
@@ -337,6 +392,9 @@ func (c *client) lose(t Time, r *request, cause error) {
 func (c *client) forget(r *request) {
 	c.n.alarms.stop(&r.alarm)
 	delete(c.calls, r.id)
+	if c.current[r.inst] == r {
+		delete(c.current, r.inst)
+	}
 }
 
 // release ends a call: a waiter gives up, a holder unlocks.
@@ -349,14 +407,22 @@ func (c *client) release(t Time, id uint64) error {
 	if r == nil {
 		return ErrNotHolder
 	}
-	c.forget(r)
 	switch r.phase {
 	case holding:
 		c.depart(t, r, r.id)
 	case waiting:
 		c.depart(t, r, 0)
 	}
+	c.forget(r)
 	return nil
+}
+
+// leave ends a call and tells nobody: its record is to run out, or to be renewed by who
+// has its name.
+func (c *client) leave(id uint64) {
+	if r := c.calls[id]; r != nil {
+		c.forget(r)
+	}
 }
 
 // renew starts a round of a lease now.
@@ -371,8 +437,9 @@ func (c *client) renew(t Time, id uint64) error {
 
 // depart marks the instance of r dead for good, and tells until it is heard (C4).
 func (c *client) depart(t Time, r *request, id uint64) {
-	delete(c.current, r.inst.N)
-	d := &departure{lock: r.Lock, inst: r.inst, id: id, until: t.Mono + r.TTL}
+	delete(c.current, r.inst)
+	c.ended.add(r.inst)
+	d := &departure{lock: r.Lock, inst: r.inst, flags: r.flags(), id: id, until: t.Mono + r.TTL}
 	d.alarm.run = func(t Time) {
 		if t.Mono >= d.until {
 			c.departed(d, &UnavailableError{Lock: d.lock, Reachable: len(c.n.liveVoters), Needed: c.n.voters.majority(),
@@ -381,7 +448,7 @@ func (c *client) depart(t Time, r *request, id uint64) {
 		}
 		c.sendRelease(t, d)
 	}
-	c.departing[r.inst.N] = d
+	c.departing[r.inst] = d
 	c.sendRelease(t, d)
 }
 
@@ -394,21 +461,21 @@ func (c *client) sendRelease(t Time, d *departure) {
 		}
 	}
 	if to != "" {
-		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst})
+		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst, Flags: d.flags})
 	}
 	c.n.alarms.set(&d.alarm, min(t.Mono+c.n.retry(d.tries), d.until))
 	d.tries++
 }
 
 func (c *client) released(m *Message) {
-	if d := c.departing[m.Inst.N]; d != nil {
+	if d := c.departing[m.Inst]; d != nil {
 		c.departed(d, nil)
 	}
 }
 
 func (c *client) departed(d *departure, err error) {
 	c.n.alarms.stop(&d.alarm)
-	delete(c.departing, d.inst.N)
+	delete(c.departing, d.inst)
 	if d.id != 0 {
 		c.n.report(Result{ID: d.id, Event: Left, Err: err})
 	}

@@ -22,6 +22,7 @@ const (
 type Config struct {
 	Self   string   // this peer's name; voters are named by it
 	Boot   [16]byte // random, another at every start
+	Secret [32]byte // random: with it the names of leases could be guessed
 	Seed   uint64   // of jitter
 	Voters Voters
 

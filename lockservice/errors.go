@@ -15,6 +15,7 @@ var (
 	ErrLost           = errors.New("lease lost")
 	ErrExpired        = errors.New("its time ran out before a majority renewed it")
 	ErrConflict       = errors.New("another instance holds the lock")
+	ErrReleased       = errors.New("it was released, at this peer or another")
 	ErrNotHolder      = errors.New("not the holder")
 	ErrName           = errors.New("invalid lock name")
 	ErrTTLTooLong     = errors.New("ttl too long")
@@ -76,7 +77,7 @@ func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailab
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // LostError says why a lease ended before its holder released it: ErrExpired,
-// ErrConflict or ErrClosed.
+// ErrConflict, ErrReleased or ErrClosed.
 type LostError struct {
 	Lock  string
 	Token uint64

@@ -29,7 +29,7 @@ func open() *lockservice.Session {
 
 func ExampleSession() {
 	s := open()
-	defer s.Close()
+	defer s.Close(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 
@@ -63,7 +63,7 @@ func ExampleSession() {
 
 func ExampleSession_LockAll() {
 	s := open()
-	defer s.Close()
+	defer s.Close(context.Background())
 	both, err := s.LockAll(context.Background(), []string{"to", "from"})
 	if err != nil {
 		fmt.Println(err)
@@ -81,7 +81,7 @@ func ExampleSession_LockAll() {
 
 func ExampleSession_Campaign() {
 	s := open()
-	defer s.Close()
+	defer s.Close(context.Background())
 	err := s.Campaign(context.Background(), "scheduler", func(ctx context.Context, token uint64) error {
 		fmt.Println("leading, with a token:", token > 0)
 		return nil // resign

@@ -8,11 +8,12 @@ import (
 )
 
 // Lease is a lock that is held. It is renewed by itself until Unlock, unless it was
-// asked for with WithManualRenewal.
+// asked for with WithManualRenewal, or resumed.
 type Lease struct {
 	s      *Session
 	id     uint64
 	name   string
+	inst   Inst
 	token  uint64
 	ttl    time.Duration
 	manual bool
@@ -34,7 +35,7 @@ type Lease struct {
 
 // hold makes a lease of a grant. It is called with Session.mu held.
 func (s *Session) hold(w *caller, r Result) *Lease {
-	l := &Lease{s: s, id: r.ID, name: w.Lock, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
+	l := &Lease{s: s, id: r.ID, name: w.Lock, inst: r.Inst, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
 		deadline: r.Deadline, left: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(w.ctx))
 	l.mu.Lock()
@@ -95,7 +96,11 @@ func (l *Lease) check() {
 		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrExpired})
 		if l.s.leases[l.id] == l {
 			delete(l.s.leases, l.id)
-			_ = l.s.node.Release(t, l.id)
+			if l.manual {
+				l.s.node.Leave(l.id) // its bearer may have gone on elsewhere
+			} else {
+				_ = l.s.node.Release(t, l.id)
+			}
 		}
 	})
 }
@@ -120,6 +125,15 @@ func (l *Lease) end(cause error) {
 			l.s.losses.Do(func() { tell(lost) })
 		}
 	}
+}
+
+// ID names a lease that is renewed by hand, for [Session.Resume] at every peer: who has
+// it may renew and release the lease, and nobody can guess it. Of others it is "".
+func (l *Lease) ID() string {
+	if !l.manual {
+		return ""
+	}
+	return Bearer{Lock: l.name, Inst: l.inst, Mode: l.mode, TTL: l.ttl, Token: l.token}.ID()
 }
 
 // Name returns what is locked.
@@ -218,7 +232,9 @@ func (s *Session) leaveEach(leases []*Lease) {
 				close(l.left)
 				continue
 			}
+			s.leaving[l.id] = l
 			s.pending[l.id] = func(_ Time, r Result) {
+				delete(s.leaving, l.id)
 				l.result = r.Err
 				close(l.left)
 			}

@@ -17,8 +17,9 @@ func WithTTL(ttl time.Duration) Option { return func(c *Call) { c.TTL = ttl } }
 // WithShared holds the lock together with others who hold it shared.
 func WithShared() Option { return func(c *Call) { c.Mode = Shared } }
 
-// WithManualRenewal leaves renewing to [Lease.Renew]. Such a lease is not released by
-// Session.Close; it runs out.
+// WithManualRenewal leaves renewing to [Lease.Renew]. Such a lease belongs to whoever has
+// its [Lease.ID], who may renew and release it at every peer, see [Session.Resume]; so
+// Session.Close does not release it. It ends by Unlock, or runs out.
 func WithManualRenewal() Option { return func(c *Call) { c.Manual = true } }
 
 // Lock waits until this session holds name, in the order in which all asked. It

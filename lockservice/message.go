@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Inst names one attempt to hold a lock. Its client chooses it, uses it once, and
-// is the only one who may end it.
+// Inst names one attempt to hold a lock. Its client makes it, uses it once, and is the
+// only one who may end it. Of a bearer lease the client is whoever has its name, at
+// whatever peer: so nobody can guess N from the names of others.
 type Inst struct {
 	Node string   // the client's name
 	Boot [16]byte // random, of this life of the client
-	N    uint64   // counts the instances of this life from 1
+	N    uint64   // random, not 0
 }
 
 // compare orders instances, in no meaningful way.
@@ -20,8 +21,9 @@ func (i Inst) compare(o Inst) int {
 	return cmp.Or(cmp.Compare(i.Node, o.Node), slices.Compare(i.Boot[:], o.Boot[:]), cmp.Compare(i.N, o.N))
 }
 
-// String returns node#n with the first bytes of the life.
-func (i Inst) String() string { return fmt.Sprintf("%s.%x#%d", i.Node, i.Boot[:2], i.N) }
+// String returns node#n with the first bytes of the life and of N: too little to speak for
+// the instance.
+func (i Inst) String() string { return fmt.Sprintf("%s.%x#%04x", i.Node, i.Boot[:2], i.N>>48) }
 
 // Mode is how a lock is held.
 type Mode uint8
@@ -95,11 +97,12 @@ const (
 	NoQuorum           // Reachable voters of Needed answer
 	Overtaken          // another instance holds what this one held
 	Barred             // Config.Barred: nobody is to hold it any more
+	Gone               // the voter has not this instance on record, or saw its release
 	reasons
 )
 
 var reasonNames = [reasons]string{"", "behind others", "held", "token too low", "another epoch", "quarantined", "ttl too long",
-	"another configuration", "table full", "split vote", "no majority", "overtaken", "barred"}
+	"another configuration", "table full", "split vote", "no majority", "overtaken", "barred", "gone"}
 
 // String returns the reason in words.
 func (r Reason) String() string {
@@ -114,8 +117,16 @@ const (
 	flagTry    = 1 << iota // answer Contended rather than queue
 	flagInsist             // do not redirect
 	flagRenew              // the round extends a lease (read in best-effort mode only)
+	flagBearer             // whoever has the instance's name is its client
+	flagResume             // only who has exactly this instance on record may certify it
 	flags      = iota
 )
+
+// after reports whether a round of an instance is news to who knows of round o. The lower
+// half of the number counts. The upper half is 0 of the peer that made the instance, and
+// random of one that resumed it: their rounds have no order, and are never taken for each
+// other.
+func after(k, o uint64) bool { return k>>32 != o>>32 || k > o }
 
 // Message is what roles say to each other. Which fields count depends on Kind, see
 // fieldsOf. All are idempotent: a message lost, doubled, late or out of order
@@ -130,7 +141,7 @@ type Message struct {
 	Waiting    int // instances in the queue of an owner
 	Lock       string
 	Inst       Inst
-	Round      uint64 // the client's number of it, rising
+	Round      uint64 // the client's number of it; see after
 	Token      uint64
 	Floor      uint64 // the highest token seen, in a Nack for TokenLow
 	TTL        time.Duration

@@ -108,6 +108,30 @@ func (n *Node) Release(t Time, id uint64) error {
 	return n.client.release(t, id)
 }
 
+// Resume takes over a bearer's lease of another peer, or of an earlier life: under the
+// same name and token, by a round that only voters certify which have that very lease on
+// record. The answer is a Result with the id returned: Acquired, or Refused with
+// ErrNotHolder when a majority does not have it. A lease that is held here, or is being
+// resumed, keeps its call. Other peers that have it are not told, and may renew it as
+// well. A Release anywhere ends it everywhere: no later round is certified.
+func (n *Node) Resume(t Time, b Bearer) (id uint64, err error) {
+	if err := b.check(n.cfg); err != nil {
+		return 0, err
+	}
+	defer n.settle(t)
+	if r := n.client.current[b.Inst]; r != nil && r.Lock == b.Lock && r.token == b.Token {
+		return r.id, nil
+	}
+	if n.client.knows(b.Inst) {
+		return 0, fmt.Errorf("lock %q: %w: it was released here, or is no lease on this lock", b.Lock, ErrNotHolder)
+	}
+	return n.client.resume(t, b), nil
+}
+
+// Leave ends a call without a word to the voters: what they have on record runs out, or
+// is renewed by another peer.
+func (n *Node) Leave(id uint64) { n.client.leave(id) }
+
 // Renew extends a lease now, besides what is done by itself every third of the TTL.
 // The answer is a Result Extended.
 func (n *Node) Renew(t Time, id uint64) error {
@@ -316,28 +340,28 @@ func (n *Node) dispatch(t Time, from string, m *Message) {
 		n.follows(t, from, m)
 		n.client.statusReply(from, m)
 	case Acquire, Renew, Release:
-		if m.Inst.Node != from {
+		if m.Inst.Node != from && (m.Kind == Acquire || m.Flags&flagBearer == 0) {
 			n.stats.Dropped++ // only its client speaks for an instance
 			return
 		}
-		n.request(t, m)
+		n.request(t, from, m)
 	default:
-		if m.Inst.Node != n.cfg.Self || m.Inst.Boot != n.cfg.Boot {
-			n.stats.Dropped++ // for an earlier life
+		if !n.client.knows(m.Inst) {
+			n.stats.Dropped++ // for an earlier life, or another peer
 			return
 		}
 		n.answer(t, from, m)
 	}
 }
 
-func (n *Node) request(t Time, m *Message) {
+func (n *Node) request(t Time, from string, m *Message) {
 	switch m.Kind {
 	case Acquire:
 		n.owner.acquire(t, m)
 	case Renew:
-		n.owner.renew(t, m)
+		n.owner.renew(t, from, m)
 	case Release:
-		n.owner.release(t, m)
+		n.owner.release(t, from, m)
 	}
 }
 

@@ -16,25 +16,25 @@ type owner struct {
 	clears map[Inst]*clearing
 	tokens tokens
 
-	released map[Inst]bool // by their own clients, the latest
-	ring     []Inst        // the same, in order
-	ringAt   int
+	released recent // by their own clients
 }
 
 // clearing is a release on its way to the acceptors.
 type clearing struct {
-	lock  string
-	inst  Inst
-	acks  uint8
-	tries int
-	alarm alarm
+	lock   string
+	inst   Inst
+	flags  uint8
+	client string // to be told
+	acks   uint8
+	tries  int
+	alarm  alarm
 }
 
 const rememberReleased = 4096
 
 func newOwner(n *Node) owner {
 	return owner{n: n, locks: make(map[string]*owned), rounds: make(map[Inst]*round), clears: make(map[Inst]*clearing),
-		released: make(map[Inst]bool), ring: make([]Inst, rememberReleased)}
+		released: newRecent(rememberReleased)}
 }
 
 // ensure returns the state of a lock, nil if the table is full.
@@ -48,46 +48,49 @@ func (o *owner) ensure(lock string) *owned {
 	return l
 }
 
-// admit sends a client's message elsewhere if this voter does not own the lock by
-// its own view, and reports whether it stays here.
-func (o *owner) admit(m *Message) bool {
+// admit sends the message of a client, a peer, elsewhere if this voter does not own the
+// lock by its own view, and reports whether it stays here.
+func (o *owner) admit(client string, m *Message) bool {
 	switch hint := o.n.owners[shardOf(m.Lock)]; {
 	case m.Hash != o.n.voters.hash && m.Epoch == o.n.voters.Epoch:
-		o.refuse(m.Inst, m.Round, Message{Reason: WrongConfig, Epoch: o.n.voters.Epoch})
+		o.refuse(client, m.Inst, m.Round, Message{Reason: WrongConfig, Epoch: o.n.voters.Epoch})
 	case !o.n.voter():
-		o.refuse(m.Inst, m.Round, Message{Reason: WrongEpoch, Epoch: o.n.voters.Epoch})
+		o.refuse(client, m.Inst, m.Round, Message{Reason: WrongEpoch, Epoch: o.n.voters.Epoch})
 	case hint != o.n.cfg.Self && hint != "" && m.Flags&flagInsist == 0:
-		o.n.send(m.Inst.Node, Message{Kind: Redirect, Inst: m.Inst, Round: m.Round, Hint: hint})
-	case o.released[m.Inst]: // a late copy
+		o.n.send(client, Message{Kind: Redirect, Inst: m.Inst, Round: m.Round, Hint: hint})
+	case o.released.has(m.Inst): // a late copy, or another peer that has not heard
+		if m.Flags&flagBearer != 0 {
+			o.refuse(client, m.Inst, m.Round, Message{Reason: Gone})
+		}
 	default:
 		return true
 	}
 	return false
 }
 
-func (o *owner) refuse(inst Inst, round uint64, m Message) {
+func (o *owner) refuse(client string, inst Inst, round uint64, m Message) {
 	m.Kind, m.Inst, m.Round = Contended, inst, round
-	o.n.send(inst.Node, m)
+	o.n.send(client, m)
 }
 
 // acquire queues an instance, or notes that it still waits.
 func (o *owner) acquire(t Time, m *Message) {
-	if !o.admit(m) {
+	if !o.admit(m.Inst.Node, m) {
 		return
 	}
 	l := o.ensure(m.Lock)
 	if l == nil {
-		o.refuse(m.Inst, m.Round, Message{Reason: Full})
+		o.refuse(m.Inst.Node, m.Inst, m.Round, Message{Reason: Full})
 		return
 	}
-	if b := l.belief(m.Inst); b != nil && b.round >= m.Round {
+	if b := l.belief(m.Inst); b != nil && !after(m.Round, b.round) {
 		o.n.send(m.Inst.Node, Message{Kind: Granted, Lock: l.name, Inst: b.inst, Round: b.round, Token: b.token})
 		return
 	}
 	w := l.waiter(m.Inst)
 	if w == nil {
 		if len(l.queue) >= o.n.cfg.MaxQueue {
-			o.refuse(m.Inst, m.Round, Message{Reason: Full})
+			o.refuse(m.Inst.Node, m.Inst, m.Round, Message{Reason: Full})
 			return
 		}
 		w = &waiter{inst: m.Inst, mode: m.Mode, asked: t.Mono - m.Waited, try: m.Flags&flagTry != 0}
@@ -145,53 +148,49 @@ func (o *owner) shortOf(r *round) Message {
 // giveUp takes a waiter out of the queue and says why.
 func (o *owner) giveUp(t Time, l *owned, w *waiter, why Message) {
 	l.remove(w)
-	o.refuse(w.inst, w.round, why)
+	o.refuse(w.inst.Node, w.inst, w.round, why)
 	o.advance(t, l)
 }
 
 // renew extends a lease. That its client says so is reason enough to believe that
-// it holds the lock.
-func (o *owner) renew(t Time, m *Message) {
-	if !o.admit(m) {
+// it holds the lock, unless the client resumes it and does not know itself.
+func (o *owner) renew(t Time, client string, m *Message) {
+	if !o.admit(client, m) {
 		return
 	}
 	l := o.ensure(m.Lock)
 	if l == nil {
-		o.refuse(m.Inst, m.Round, Message{Reason: Full})
+		o.refuse(client, m.Inst, m.Round, Message{Reason: Full})
 		return
 	}
 	if r := o.rounds[m.Inst]; r != nil {
-		if r.no >= m.Round {
+		if !after(m.Round, r.no) {
 			return
 		}
 		o.drop(r)
 	}
 	b := l.belief(m.Inst)
-	if b != nil && b.round >= m.Round {
-		o.n.send(m.Inst.Node, Message{Kind: Granted, Lock: l.name, Inst: b.inst, Round: b.round, Token: b.token})
+	if b != nil && !after(m.Round, b.round) {
+		o.n.send(client, Message{Kind: Granted, Lock: l.name, Inst: b.inst, Round: b.round, Token: b.token})
 		return
 	}
-	if b == nil {
-		l.holders = append(l.holders, belief{inst: m.Inst, mode: m.Mode, token: m.Token})
-		b = &l.holders[len(l.holders)-1]
-	}
-	b.until = max(b.until, t.Mono+m.TTL)
-	if w := l.waiter(m.Inst); w != nil {
-		l.remove(w)
+	if m.Flags&flagResume == 0 {
+		l.believe(t, m)
 	}
 	o.schedule(t, l)
-	o.propose(t, &round{lock: l, inst: m.Inst, mode: m.Mode, no: m.Round, token: m.Token, ttl: m.TTL})
+	o.propose(t, &round{lock: l, client: client, inst: m.Inst, mode: m.Mode, no: m.Round, token: m.Token, ttl: m.TTL,
+		flags: flagRenew | m.Flags&(flagBearer|flagResume)})
 }
 
 // release ends an instance, as its own client says, and hands the lock on: the next
 // proposal names the dead one, so it need not wait for the acceptors to clear it.
-func (o *owner) release(t Time, m *Message) {
-	o.remember(m.Inst)
+func (o *owner) release(t Time, client string, m *Message) {
+	o.released.add(m.Inst) // the only evidence that lets another one supersede it (O4)
 	if r := o.rounds[m.Inst]; r != nil {
 		o.drop(r)
 	}
 	if o.clears[m.Inst] == nil {
-		c := &clearing{lock: m.Lock, inst: m.Inst}
+		c := &clearing{lock: m.Lock, inst: m.Inst, flags: m.Flags & flagBearer, client: client}
 		c.alarm.run = func(t Time) { o.clear(t, c) }
 		o.clears[m.Inst] = c
 		o.clear(t, c)
@@ -211,17 +210,6 @@ func (o *owner) release(t Time, m *Message) {
 	o.advance(t, l)
 }
 
-// remember notes that a client released its instance, the only evidence that lets
-// another one supersede it (O4).
-func (o *owner) remember(inst Inst) {
-	if o.released[inst] {
-		return
-	}
-	delete(o.released, o.ring[o.ringAt])
-	o.released[inst], o.ring[o.ringAt] = true, inst
-	o.ringAt = (o.ringAt + 1) % len(o.ring)
-}
-
 func (o *owner) clear(t Time, c *clearing) {
 	if c.tries > 6 { // its client asks again, or its record expires
 		o.n.alarms.stop(&c.alarm)
@@ -230,7 +218,7 @@ func (o *owner) clear(t Time, c *clearing) {
 	}
 	for i, name := range o.n.voters.Names {
 		if c.acks&(1<<i) == 0 {
-			o.n.send(name, Message{Kind: Clear, Lock: c.lock, Inst: c.inst})
+			o.n.send(name, Message{Kind: Clear, Lock: c.lock, Inst: c.inst, Flags: c.flags})
 		}
 	}
 	o.n.alarms.set(&c.alarm, t.Mono+o.n.retry(c.tries))
@@ -246,7 +234,7 @@ func (o *owner) cleared(from string, m *Message) {
 	if bits.OnesCount8(c.acks) >= o.n.voters.majority() {
 		o.n.alarms.stop(&c.alarm)
 		delete(o.clears, c.inst)
-		o.n.send(c.inst.Node, Message{Kind: Released, Inst: c.inst})
+		o.n.send(c.client, Message{Kind: Released, Inst: c.inst})
 	}
 }
 

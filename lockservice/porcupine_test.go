@@ -52,7 +52,7 @@ func history(w *world, lock string) (ops []porcupine.Operation) {
 func TestHistoriesAreThoseOfAMutex(t *testing.T) {
 	total := 0
 	for seed := range uint64(12) {
-		w := newWorld(seed, func(p *plan) { p.shared, p.keep = false, false })
+		w := newWorld(seed, func(p *plan) { p.shared, p.keep, p.bearers = false, false, false })
 		w.keep = true
 		w.run(20_000)
 		if len(w.faults) > 0 {

@@ -46,7 +46,7 @@ func (o *owner) advance(t Time, l *owned) {
 			if i > 0 && w.mode == Exclusive || l.blocked(w) {
 				break
 			}
-			w.trial = &round{lock: l, inst: w.inst, mode: w.mode, no: w.round, ttl: w.ttl, waiter: w}
+			w.trial = &round{lock: l, client: w.inst.Node, inst: w.inst, mode: w.mode, no: w.round, ttl: w.ttl, waiter: w}
 			w.trial.token = o.tokens.next(t.Wall)
 			o.propose(t, w.trial)
 		}
@@ -97,6 +97,19 @@ func (l *owned) belief(inst Inst) *belief {
 		}
 	}
 	return nil
+}
+
+// believe takes what a holder says of itself.
+func (l *owned) believe(t Time, m *Message) {
+	b := l.belief(m.Inst)
+	if b == nil {
+		l.holders = append(l.holders, belief{inst: m.Inst, mode: m.Mode, token: m.Token})
+		b = &l.holders[len(l.holders)-1]
+	}
+	b.until = max(b.until, t.Mono+m.TTL)
+	if w := l.waiter(m.Inst); w != nil {
+		l.remove(w)
+	}
 }
 
 // learn takes what an acceptor says of a holder.

@@ -43,6 +43,7 @@ type Result struct {
 	Token    uint64
 	Deadline time.Duration // on the Mono of this node
 	Round    uint64        // that a majority certified, of Extended
+	Inst     Inst          // of Acquired
 	Err      error
 	Info     *Info
 }

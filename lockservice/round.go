@@ -9,8 +9,10 @@ import (
 // round is one proposal: exactly this instance, number, token and epoch.
 type round struct {
 	lock   *owned
+	client string // the peer that is to hear of it
 	inst   Inst
 	mode   Mode
+	flags  uint8
 	no     uint64
 	token  uint64
 	ttl    time.Duration
@@ -20,6 +22,7 @@ type round struct {
 	supersedes             []Inst
 	acks, held, low, other uint8 // voters by their latest answer, as bits
 	never                  uint8 // those of other that no retry will change
+	gone                   uint8 // those that will not certify the renewal any more
 	why                    Message
 	heldBy                 []belief
 	floor                  uint64
@@ -44,12 +47,9 @@ func (o *owner) propose(t Time, r *round) {
 // broadcast sends a round to the voters that have not decided on it.
 func (o *owner) broadcast(t Time, r *round) {
 	m := Message{Kind: Accept, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token, TTL: r.ttl, Mode: r.mode,
-		Supersedes: r.supersedes, Epoch: r.epoch}
-	if r.waiter == nil {
-		m.Flags = flagRenew
-	}
+		Supersedes: r.supersedes, Epoch: r.epoch, Flags: r.flags}
 	for i, name := range o.n.voters.Names {
-		if (r.acks|r.held|r.low)&(1<<i) == 0 {
+		if (r.acks|r.held|r.low|r.gone)&(1<<i) == 0 {
 			o.n.send(name, m)
 		}
 	}
@@ -59,12 +59,15 @@ func (o *owner) broadcast(t Time, r *round) {
 }
 
 // again proposes a round anew to all, with a token above those that were in the
-// way (O2). The client of a renewal keeps its first token.
+// way (O2). The client of a renewal keeps its first token; that of a bearer's lease is
+// on record too, so that the lease can be resumed by it.
 func (o *owner) again(t Time, r *round) {
 	o.tokens.raise(r.floor)
-	r.token = o.tokens.next(t.Wall)
+	if r.flags&flagBearer == 0 {
+		r.token = o.tokens.next(t.Wall)
+	}
 	r.epoch = o.n.voters.Epoch
-	r.acks, r.held, r.low, r.other, r.never, r.heldBy, r.tries = 0, 0, 0, 0, 0, nil, 0
+	r.acks, r.held, r.low, r.other, r.never, r.gone, r.heldBy, r.tries = 0, 0, 0, 0, 0, 0, nil, 0
 	o.broadcast(t, r)
 }
 
@@ -111,7 +114,7 @@ func (o *owner) answered(t Time, from string, m *Message) (*round, uint8) {
 		o.n.measure(t.Mono - r.sent)
 	}
 	bit := uint8(1) << i
-	r.acks, r.held, r.low, r.other, r.never = r.acks&^bit, r.held&^bit, r.low&^bit, r.other&^bit, r.never&^bit
+	r.acks, r.held, r.low, r.other, r.never, r.gone = r.acks&^bit, r.held&^bit, r.low&^bit, r.other&^bit, r.never&^bit, r.gone&^bit
 	return r, bit
 }
 
@@ -134,7 +137,11 @@ func (o *owner) nack(t Time, from string, m *Message) {
 	case TokenLow:
 		r.low |= bit
 		r.floor = max(r.floor, m.Floor)
-	case TooLong, WrongConfig, Full, Barred:
+	case TooLong, WrongConfig, Full, Barred, Gone:
+		if m.Reason == Gone && r.waiter == nil {
+			r.gone |= bit
+			break
+		}
 		r.other, r.never = r.other|bit, r.never|bit
 		r.why = Message{Reason: m.Reason, Left: m.Left, Epoch: m.Epoch}
 	default:
@@ -162,19 +169,36 @@ func (o *owner) settle(t Time, r *round) {
 	switch {
 	case bits.OnesCount8(r.acks) >= need:
 		o.certified(t, r)
-	case without(r.held|r.low|r.other) >= need: // not all have answered
+	case without(r.held|r.low|r.other|r.gone) >= need: // not all have answered
 	case without(r.never) < need && r.waiter != nil:
 		o.fail(t, r, r.why)
+	case without(r.never) < need && r.flags&flagResume != 0:
+		o.deny(t, r, r.why)
+	case without(r.gone) < need:
+		o.deny(t, r, Message{Reason: Gone})
 	case without(r.other) < need: // no quorum: keep asking
 	case r.held != 0 && r.waiter != nil && o.supersede(r):
 		o.again(t, r)
-	case without(r.held|r.other) >= need:
+	case without(r.held|r.other|r.gone) >= need:
 		o.again(t, r)
 	case r.waiter != nil:
 		o.blocked(t, r)
-	case without(r.held) < need:
-		o.drop(r)
-		o.refuse(r.inst, r.no, Message{Reason: Overtaken, Holder: r.heldBy[0].inst})
+	case without(r.held|r.gone) < need:
+		why := Message{Reason: Gone}
+		if len(r.heldBy) > 0 {
+			why = Message{Reason: Overtaken, Holder: r.heldBy[0].inst}
+		}
+		o.deny(t, r, why)
+	}
+}
+
+// deny ends the round of a renewal that will not be certified.
+func (o *owner) deny(t Time, r *round, why Message) {
+	o.drop(r)
+	o.refuse(r.client, r.inst, r.no, why)
+	if why.Reason == Gone && r.flags&flagResume == 0 {
+		r.lock.holders = slices.DeleteFunc(r.lock.holders, func(b belief) bool { return b.inst == r.inst })
+		o.advance(t, r.lock)
 	}
 }
 
@@ -182,7 +206,7 @@ func (o *owner) settle(t Time, r *round) {
 // reports whether there were any (O4).
 func (o *owner) supersede(r *round) (found bool) {
 	for _, b := range r.heldBy {
-		if o.released[b.inst] && !slices.Contains(r.supersedes, b.inst) && len(r.supersedes) < maxSupersedes {
+		if o.released.has(b.inst) && !slices.Contains(r.supersedes, b.inst) && len(r.supersedes) < maxSupersedes {
 			r.supersedes = append(r.supersedes, b.inst)
 			found = true
 		}
@@ -194,7 +218,7 @@ func (o *owner) supersede(r *round) (found bool) {
 func (o *owner) certified(t Time, r *round) {
 	o.drop(r)
 	o.n.stats.Grants++
-	o.n.send(r.inst.Node, Message{Kind: Granted, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token})
+	o.n.send(r.client, Message{Kind: Granted, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token})
 	l := o.ensure(r.lock.name) // the one of a renewal may be gone
 	if l == nil {
 		return

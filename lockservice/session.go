@@ -18,7 +18,7 @@ import (
 // SessionConfig configures a Session. Node.Self, Node.Voters and Send are
 // mandatory.
 type SessionConfig struct {
-	Node Config // Boot, Seed, Durable and State are the session's to fill
+	Node Config // Boot, Secret, Seed, Durable and State are the session's to fill
 
 	// Send queues a packet for a peer, on the urgent class of its stream, and
 	// returns at once. It owns the packet. A packet for a peer that is unknown or
@@ -63,7 +63,8 @@ type Session struct {
 	voters   atomic.Pointer[Voters] // in force here
 	alone    atomic.Bool            // nobody but this peer was named
 	wake     chan struct{}          // capacity 1: a full one already says "look again"
-	done     chan struct{}          // closed by Close
+	done     chan struct{}          // closed when Close has waited enough
+	drained  chan struct{}          // of capacity 1: a full one says that Close has nothing to wait for
 	wg       sync.WaitGroup
 	logs     *aside.Queue // on their way to the handler of Logger
 	losses   *aside.Queue // to tell cfg.Lost
@@ -71,12 +72,15 @@ type Session struct {
 
 	mu      sync.Mutex // guards what follows
 	node    *Node
-	closed  bool
+	closed  bool                          // Close was called
+	over    bool                          // nothing is sent or heard any more
 	skipped int                           // calls since the last flush
 	nextAt  time.Duration                 // when the loop looks
 	persist *State                        // to be written by the loop
 	pending map[uint64]func(Time, Result) // who waits for the one answer to a call
 	leases  map[uint64]*Lease
+	leaving map[uint64]*Lease        // whose release is not confirmed
+	resumes map[uint64]chan struct{} // closed when the lease is resumed, or is not
 	lines   map[string]*line
 }
 
@@ -88,6 +92,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		return nil, errors.New("field Send is missing: it carries packets to peers")
 	}
 	crand.Read(cfg.Node.Boot[:])
+	crand.Read(cfg.Node.Secret[:])
 	var seed [8]byte
 	crand.Read(seed[:])
 	cfg.Node.Seed = binary.NativeEndian.Uint64(seed[:])
@@ -98,8 +103,10 @@ func Open(cfg SessionConfig) (*Session, error) {
 		}
 		cfg.Node.Durable, cfg.Node.State = true, state
 	}
-	s := &Session{cfg: cfg, losses: aside.New(0), majority: majority{turn: make(chan struct{}, 1)}, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), lines: make(map[string]*line)}
+	s := &Session{cfg: cfg, losses: aside.New(0), majority: majority{turn: make(chan struct{}, 1)},
+		wake: make(chan struct{}, 1), done: make(chan struct{}), drained: make(chan struct{}, 1),
+		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), leaving: make(map[uint64]*Lease),
+		resumes: make(map[uint64]chan struct{}), lines: make(map[string]*line)}
 	node, err := New(cfg.Node, s.time())
 	if err != nil {
 		return nil, err
@@ -139,6 +146,12 @@ func (s *Session) locked(f func(t Time)) (packets []Packet) {
 	f(t)
 	if s.skipped++; s.waiting.Load() == 0 || s.skipped > 64 {
 		packets = s.flush(t)
+	}
+	if s.closed && len(s.leases)+len(s.leaving) == 0 {
+		select {
+		case s.drained <- struct{}{}:
+		default:
+		}
 	}
 	return packets
 }
@@ -241,7 +254,7 @@ func (s *Session) save(state State) bool {
 // keep them. What packets of one call cause goes out together.
 func (s *Session) Receive(peer string, packets ...[]byte) {
 	s.do(func(t Time) {
-		if s.closed {
+		if s.over {
 			return
 		}
 		for _, p := range packets {
@@ -296,38 +309,63 @@ func (s *Session) Stats() (st Stats) {
 	return st
 }
 
-// Close ends every lease and every call with ErrClosed, tells the voters once, and
-// waits for the session's goroutine, and up to a second each for Lost and for the
-// handler of Logger to hear the last. Of leases that are renewed by hand the voters
-// are not told: who renews them may be another process, which does not know of the
-// end and goes on until its time is over.
-func (s *Session) Close() error {
+// Close ends every call that waits with ErrClosed, and the context of every lease. Then
+// it waits, within ctx, until the holders have called Unlock and the voters know. What is
+// not unlocked by then is not released, for its holder may still be at work: it runs out,
+// and Close returns an error that says how many. A lease that is renewed by hand is not
+// waited for and not released: its bearer may go on with it at another peer. Close waits
+// for the session's goroutine as well, and up to a second each for Lost and for the
+// handler of Logger to hear the last; a second call waits for the first.
+func (s *Session) Close(ctx context.Context) (err error) {
 	closing := false
 	s.do(func(t Time) {
-		if closing = !s.closed; !closing {
-			return
-		}
-		s.closed = true
-		for _, id := range sortedKeys(s.leases) {
-			l := s.leases[id]
-			l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
-			if !l.manual {
-				_ = s.node.Release(t, id)
-			}
-		}
-		clear(s.leases)
-		for _, id := range sortedKeys(s.pending) {
-			_ = s.node.Release(t, id)
-			s.deliver(t, Result{ID: id, Event: Refused, Err: ErrClosed})
+		if closing = !s.closed; closing {
+			s.shut(t)
 		}
 	})
 	if closing {
+		select {
+		case <-s.drained:
+		case <-ctx.Done():
+		}
+		s.do(func(t Time) {
+			s.over = true
+			if n := len(s.leases); n > 0 {
+				err = fmt.Errorf("%d leases were not unlocked in time, and run out: %w", n, context.Cause(ctx))
+			}
+			s.refuseAll(t, func(uint64) bool { return true })
+			clear(s.leases)
+		})
 		close(s.done)
 	}
 	s.wg.Wait()
 	s.losses.Close(aside.Patience)
 	s.logs.Close(aside.Patience)
-	return nil
+	return err
+}
+
+// shut begins to close.
+func (s *Session) shut(t Time) {
+	s.closed = true
+	for _, id := range sortedKeys(s.leases) {
+		l := s.leases[id]
+		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
+		if l.manual {
+			delete(s.leases, id)
+			s.node.Leave(id)
+		}
+	}
+	s.refuseAll(t, func(id uint64) bool { return s.leaving[id] == nil })
+}
+
+// refuseAll answers calls with ErrClosed.
+func (s *Session) refuseAll(t Time, which func(id uint64) bool) {
+	for _, id := range sortedKeys(s.pending) {
+		if which(id) {
+			_ = s.node.Release(t, id)
+			s.deliver(t, Result{ID: id, Event: Refused, Err: ErrClosed})
+		}
+	}
 }
 
 // Inspect asks a majority of voters who holds a lock.

@@ -602,8 +602,10 @@ func TestCloseEndsEverything(t *testing.T) {
 		time.Sleep(time.Second)
 		go func() { _, err := a.Lock(t.Context(), "y"); errs <- err }()
 		time.Sleep(time.Second)
-		a.Close()
-		a.Close()
+		closed := make(chan error, 2)
+		for range 2 {
+			go func() { closed <- a.Close(t.Context()) }()
+		}
 		for range 2 {
 			if err := <-errs; !errors.Is(err, ErrClosed) {
 				t.Errorf("a waiter got %v", err)
@@ -619,6 +621,15 @@ func TestCloseEndsEverything(t *testing.T) {
 		if _, err := a.Inspect(t.Context(), "z"); !errors.Is(err, ErrClosed) {
 			t.Errorf("Inspect: %v", err)
 		}
+		if _, err := b.TryLock(t.Context(), "x"); !errors.Is(err, ErrHeld) {
+			t.Errorf("x was free while its holder had not stopped: %v", err)
+		}
+		mustUnlock(t, l)
+		for range 2 {
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		}
 		began := time.Now()
 		mustUnlock(t, mustLock(t, b, "x"))
 		if d := time.Since(began); d > time.Second {
@@ -628,21 +639,22 @@ func TestCloseEndsEverything(t *testing.T) {
 	})
 }
 
-// A hundred clients want one lock: each gets it, in turn.
-// Who renews by hand may be another process: it works on until its time is over.
-func TestCloseReleasesNoLeaseThatIsRenewedByHand(t *testing.T) {
+// A holder that does not stop in time may still be at work: nobody gets its lock before
+// its lease is over, by its own account.
+func TestCloseReleasesNothingThatIsNotUnlocked(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		_, b, _ := w.three()
 		client := w.open("client", abc, nil)
-		l := mustLock(t, client, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		l := mustLock(t, client, "x", WithTTL(4*time.Second))
+		time.Sleep(10 * time.Second) // renewed by itself
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
 		until := time.Now().Add(l.Remaining())
-		mustLock(t, client, "y")
-		if err := client.Close(); err != nil || !errors.Is(l.Err(), ErrClosed) {
-			t.Fatalf("%v, %v", err, l.Err())
+		if err := client.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(until) > 0 {
+			t.Errorf("closed: %v, at %v", err, time.Since(until))
 		}
-		mustUnlock(t, mustLock(t, b, "y"))
-		if time.Now().After(until) {
-			t.Error("a lease that is renewed by itself was not released")
+		if err := l.Unlock(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("unlocked too late: %v", err)
 		}
 		mustUnlock(t, mustLock(t, b, "x"))
 		if time.Now().Before(until) {
@@ -651,6 +663,24 @@ func TestCloseReleasesNoLeaseThatIsRenewedByHand(t *testing.T) {
 	})
 }
 
+// Who renews by hand may be another process: it works on until its time is over.
+func TestCloseReleasesNoLeaseThatIsRenewedByHand(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		_, b, _ := w.three()
+		client := w.open("client", abc, nil)
+		l := mustLock(t, client, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		until := time.Now().Add(l.Remaining())
+		if err := client.Close(t.Context()); err != nil || !errors.Is(l.Err(), ErrClosed) {
+			t.Fatalf("%v, %v", err, l.Err())
+		}
+		mustUnlock(t, mustLock(t, b, "x"))
+		if time.Now().Before(until) {
+			t.Errorf("held by another %v before the time of its holder was over", time.Until(until))
+		}
+	})
+}
+
+// A hundred clients want one lock: each gets it, in turn.
 func TestAHundredClientsTakeTurns(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		w.three()

@@ -2,6 +2,7 @@ package lockservice
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -97,6 +98,9 @@ func (w *twin) isolate(cut bool, tell bool, names ...string) {
 	}
 }
 
+// over is a context that has ended: with it, Close waits for nobody.
+var over, _ = context.WithTimeout(context.Background(), 0)
+
 // crash takes a session away without a word.
 func (w *twin) crash(name string) {
 	w.mu.Lock()
@@ -104,8 +108,20 @@ func (w *twin) crash(name string) {
 	delete(w.sessions, name)
 	w.mu.Unlock()
 	w.isolate(true, false, name)
-	s.Close()
+	s.Close(over)
 	w.isolate(false, false, name)
+}
+
+// stop closes a session as its owner would.
+func (w *twin) stop(s *Session) {
+	w.t.Helper()
+	if err := s.Close(context.Background()); err != nil {
+		w.t.Error(err)
+	}
+	w.mu.Lock()
+	delete(w.sessions, s.cfg.Node.Self)
+	w.mu.Unlock()
+	w.view()
 }
 
 func (w *twin) close() {
@@ -114,7 +130,7 @@ func (w *twin) close() {
 	w.sessions = make(map[string]*Session)
 	w.mu.Unlock()
 	for _, s := range all {
-		s.Close()
+		s.Close(over)
 	}
 }
 

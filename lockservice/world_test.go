@@ -13,25 +13,29 @@ import (
 // partitions, pauses, restarts without a disk, and views drawn at random. Its
 // oracle knows real time, and watches I1 to I7.
 type world struct {
-	rng    *rand.Rand
-	plan   plan
-	now    time.Duration // real
-	queue  agenda
-	seq    uint64
-	steps  int
-	peers  []*peer
-	names  []string
-	locks  []string
-	list   []Voters // by epoch, from 1
-	cut    map[string]bool
-	open   map[holding_]*window
-	ended  map[Inst]bool
-	high   map[string]uint64 // the highest token granted, and granted exclusively
-	highX  map[string]uint64
-	grants int
-	faults []string
-	taken  []*window // exclusive ones that are over, with when they began and ended; if keep
-	keep   bool
+	rng      *rand.Rand
+	plan     plan
+	now      time.Duration // real
+	queue    agenda
+	seq      uint64
+	steps    int
+	peers    []*peer
+	names    []string
+	locks    []string
+	list     []Voters // by epoch, from 1
+	cut      map[string]bool
+	open     map[holding_]*window
+	ended    map[Inst]bool
+	bearers  []Bearer               // whose leases were granted
+	released map[Inst]bool          // of bearers: somebody asked for that
+	parting  map[holding_]Inst      // and until it is confirmed, by whom
+	dead     map[Inst]time.Duration // when that was
+	high     map[string]uint64      // the highest token granted, and granted exclusively
+	highX    map[string]uint64
+	grants   int
+	faults   []string
+	taken    []*window // exclusive ones that are over, with when they began and ended; if keep
+	keep     bool
 }
 
 // plan is what one world is like.
@@ -45,6 +49,7 @@ type plan struct {
 	calm            bool // no restarts
 	slow            bool // every packet takes long
 	keep            bool // holders hold on
+	bearers         bool // leases are renewed by hand, and resumed at other peers
 	drift           int
 	skew            time.Duration
 	loss            int // per mille
@@ -72,9 +77,12 @@ type peer struct {
 }
 
 type call struct {
-	lock  string
-	mode  Mode
-	asked time.Duration
+	lock            string
+	mode            Mode
+	asked           time.Duration
+	ttl             time.Duration
+	manual, resumed bool
+	inst            Inst // once it is held
 }
 
 type holding_ struct {
@@ -127,7 +135,7 @@ const (
 func newPlan(r *rand.Rand) plan {
 	p := plan{
 		voters: []int{1, 2, 3, 3, 3, 3, 4, 5}[r.IntN(8)], clients: 1 + r.IntN(2), locks: 1 + r.IntN(2),
-		durable: r.IntN(2) == 0, reload: r.IntN(3) == 0, shared: r.IntN(3) == 0, wild: r.IntN(2) == 0, calm: r.IntN(4) == 0, slow: r.IntN(3) == 0, keep: r.IntN(2) == 0,
+		durable: r.IntN(2) == 0, reload: r.IntN(3) == 0, shared: r.IntN(3) == 0, wild: r.IntN(2) == 0, calm: r.IntN(4) == 0, slow: r.IntN(3) == 0, keep: r.IntN(2) == 0, bearers: r.IntN(2) == 0,
 		drift: 50_000, skew: 250 * time.Millisecond, loss: []int{0, 10, 50, 200}[r.IntN(4)],
 	}
 	if p.durable {
@@ -143,6 +151,7 @@ func newPlan(r *rand.Rand) plan {
 func newWorld(seed uint64, tune func(*plan)) *world {
 	r := rand.New(rand.NewPCG(seed, 77))
 	w := &world{rng: r, plan: newPlan(r), cut: make(map[string]bool), open: make(map[holding_]*window), ended: make(map[Inst]bool),
+		released: make(map[Inst]bool), parting: make(map[holding_]Inst), dead: make(map[Inst]time.Duration),
 		high: make(map[string]uint64), highX: make(map[string]uint64)}
 	if tune != nil {
 		tune(&w.plan)
@@ -278,6 +287,12 @@ func (p *peer) result(res Result) {
 	c := p.calls[res.ID]
 	switch res.Event {
 	case Acquired, Extended:
+		if w.released[c.inst] { // its bearer has let it go, here or elsewhere
+			if dead, ok := w.dead[c.inst]; ok && p.stopped <= 1 && p.real(res.Deadline-c.ttl) > dead {
+				w.fault("I5: %v of %v is held by a round that began after its release", who, c.inst)
+			}
+			return
+		}
 		if p.done[res.ID] {
 			w.fault("I5: %v is held again", who)
 		}
@@ -291,9 +306,12 @@ func (p *peer) result(res Result) {
 			if win != nil {
 				w.fault("I5: %v acquired twice", who)
 			}
+			c.inst = res.Inst
+			p.calls[res.ID] = c
+			w.granted(p, c, res)
 			win = &window{call: c, token: res.Token, who: who, granted: w.now}
 			w.open[who] = win
-			if c.mode == Exclusive && res.Token <= w.high[c.lock] || res.Token <= w.highX[c.lock] {
+			if !c.resumed && (c.mode == Exclusive && res.Token <= w.high[c.lock] || res.Token <= w.highX[c.lock]) {
 				w.fault("I2: %v gets %s with token %d after %d", who, c.lock, res.Token, w.high[c.lock])
 			}
 			w.high[c.lock] = max(w.high[c.lock], res.Token)
@@ -306,13 +324,28 @@ func (p *peer) result(res Result) {
 		}
 		win.end = max(win.end, end)
 		for other, o := range w.open {
-			if other != who && o.lock == win.lock && o.mode.conflicts(win.mode) && o.end > w.now {
+			if other != who && o.inst != win.inst && o.lock == win.lock && o.mode.conflicts(win.mode) && o.end > w.now {
 				w.fault("I1: %v (token %d) and %v (token %d) both hold %s, until %v and %v", who, res.Token, other, o.token, c.lock, win.end, o.end)
 			}
 		}
 		p.certifiers(res.ID, end)
 	case Refused, Lost:
 		p.end(res.ID)
+	case Left:
+		if inst, ok := w.parting[who]; ok && res.Err == nil {
+			w.dead[inst] = w.now
+		}
+	}
+}
+
+// granted notes a bearer's lease, and is the oracle of the token of one that was resumed:
+// nobody who excludes it was granted the lock since.
+func (w *world) granted(p *peer, c call, res Result) {
+	if !c.resumed && c.manual {
+		w.bearers = append(w.bearers, Bearer{Lock: c.lock, Inst: c.inst, Mode: c.mode, TTL: c.ttl, Token: res.Token})
+	}
+	if c.resumed && (c.mode == Exclusive && res.Token < w.high[c.lock] || res.Token < w.highX[c.lock]) {
+		w.fault("I2: %s resumes %v with token %d after %d", p.name, c.inst, res.Token, w.high[c.lock])
 	}
 }
 
@@ -391,10 +424,10 @@ func (p *peer) watch() {
 // hasEnded reports whether the client of an instance ended it.
 func (w *world) hasEnded(inst Inst) bool {
 	p := w.peers[slices.Index(w.names, inst.Node)]
-	if p.node.cfg.Boot == inst.Boot {
-		return p.node.client.current[inst.N] == nil
+	if p.node.cfg.Boot == inst.Boot && !slices.ContainsFunc(w.bearers, func(b Bearer) bool { return b.Inst == inst }) {
+		return p.node.client.current[inst] == nil
 	}
-	return w.ended[inst]
+	return w.ended[inst] || w.released[inst]
 }
 
 // step does the next thing, and reports whether there was no fault.
@@ -464,6 +497,9 @@ func (w *world) act() {
 		w.restart(p)
 	case n < 8900 && w.plan.reload:
 		w.reload(p)
+	case n < 9400 && w.plan.bearers:
+		p.resume()
+	case w.plan.bearers && p.renew():
 	case p.stopped == 1:
 		if w.now > time.Second {
 			p.stopped = w.now
@@ -481,7 +517,7 @@ func (p *peer) acquire() {
 		return
 	}
 	w := p.w
-	c := Call{Lock: w.locks[w.rng.IntN(len(w.locks))], TTL: LeastTTL, Try: w.rng.IntN(4) == 0}
+	c := Call{Lock: w.locks[w.rng.IntN(len(w.locks))], TTL: LeastTTL, Try: w.rng.IntN(4) == 0, Manual: w.plan.bearers && w.rng.IntN(2) == 0}
 	if w.rng.IntN(2) == 0 {
 		c.TTL = worldTTL
 	}
@@ -492,8 +528,51 @@ func (p *peer) acquire() {
 	if err != nil {
 		w.fault("acquire: %v", err)
 	}
-	p.calls[id] = call{c.Lock, c.Mode, p.w.now}
+	p.calls[id] = call{lock: c.Lock, mode: c.Mode, asked: w.now, ttl: c.TTL, manual: c.Manual}
 	p.carry()
+}
+
+// held reports whether the node takes a lease for held, as its results said or not.
+func (p *peer) held(id uint64) bool {
+	_, ok := p.node.Deadline(id)
+	return ok
+}
+
+// resume is a bearer that comes to another peer, or to the same one; mostly one that does
+// not know that its lease is over, if it is.
+func (p *peer) resume() {
+	w := p.w
+	if len(w.bearers) == 0 {
+		return
+	}
+	b := w.bearers[len(w.bearers)-1-w.rng.IntN(min(len(w.bearers), 4))]
+	id, err := p.node.Resume(p.time(), b)
+	if _, here := p.calls[id]; err == nil && !here {
+		p.calls[id] = call{lock: b.Lock, mode: b.Mode, asked: w.now, ttl: b.TTL, manual: true, resumed: true, inst: b.Inst}
+	}
+	p.carry()
+}
+
+// letGo notes that a bearer gives its lease back, whichever peers take it for theirs.
+func (w *world) letGo(by holding_, inst Inst) {
+	w.released[inst], w.parting[by] = true, inst
+	for who, win := range w.open {
+		if win.inst == inst {
+			w.over(who)
+		}
+	}
+}
+
+// renew renews the leases of bearers here, and reports whether there were any.
+func (p *peer) renew() (any bool) {
+	for _, id := range sortedKeys(p.calls) {
+		if p.calls[id].manual && p.w.open[holding_{p.name, p.boot, id}] != nil {
+			_ = p.node.Renew(p.time(), id)
+			any = true
+		}
+	}
+	p.carry()
+	return any
 }
 
 func (p *peer) release() {
@@ -509,6 +588,13 @@ func (p *peer) release() {
 		}
 		if p.w.rng.IntN(often) == 0 {
 			p.end(id)
+			if c := p.calls[id]; c.manual && c.inst.N != 0 && p.held(id) {
+				if w := p.w; w.rng.IntN(3) == 0 { // it goes elsewhere
+					p.node.Leave(id)
+					return
+				}
+				p.w.letGo(holding_{p.name, p.boot, id}, c.inst)
+			}
 			_ = p.node.Release(p.time(), id)
 			p.carry()
 			return
@@ -562,11 +648,8 @@ func (w *world) restart(p *peer) {
 				w.over(who)
 			}
 		}
-		for n := range q.node.client.instances {
-			inst := Inst{Node: q.name, Boot: q.node.cfg.Boot, N: n + 1}
-			if w.hasEnded(inst) {
-				w.ended[inst] = true
-			}
+		for inst := range q.node.client.ended.set {
+			w.ended[inst] = true
 		}
 		q.start(false)
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,9 +14,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Leases are the leases that a daemon holds for its clients. Each has an id that
-// nobody can guess: who has it renews and releases. A client that vanishes renews no
-// more, and its leases end by themselves.
+// Leases are the leases that a daemon holds for its clients. Each has an id that nobody
+// can guess: who has it renews and releases, at every daemon of the cluster. A client that
+// vanishes renews no more, and its leases end by themselves.
 type Leases struct {
 	mu   sync.Mutex
 	held map[string]*clientLease // by id
@@ -62,29 +61,42 @@ func (t *Leases) unreserve() {
 	t.busy--
 }
 
-// keep notes a lease until it ends, and returns its id. Its place was reserved.
-func (t *Leases) keep(l *clientLease) (id string) {
-	id = crand.Text()
+// keep notes a lease until it ends. Its place was reserved.
+func (t *Leases) keep(l *clientLease) {
+	id := l.ID()
 	t.mu.Lock()
 	t.held[id] = l
 	t.mu.Unlock()
 	context.AfterFunc(l.Context(), func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.held, id)
+		if t.held[id] == l {
+			delete(t.held, id)
+		}
 		t.busy--
 	})
-	return id
 }
 
-// find returns the lease with this id, if it is one on lock.
-func (t *Leases) find(lock, id string) (*clientLease, error) {
+// find returns the lease with this id, if it is one on lock. One of another daemon, or of
+// an earlier life of this one, goes on here.
+func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id string) (*clientLease, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l := t.held[id]; l != nil && l.lock == lock {
+	l := t.held[id]
+	t.mu.Unlock()
+	if l != nil && l.lock == lock && l.Err() == nil {
 		return l, nil
 	}
-	return nil, fmt.Errorf("lock %q: %w: this daemon holds no such lease on it; it was released, or has run out, or is one of another lock", lock, lockservice.ErrNotHolder)
+	if err := t.reserve(); err != nil {
+		return nil, err
+	}
+	lease, err := s.Resume(ctx, lock, id)
+	if err != nil {
+		t.unreserve()
+		return nil, err
+	}
+	l = &clientLease{lease, lock, lease.Mode() == lockservice.Shared}
+	t.keep(l)
+	return l, nil
 }
 
 // Lease is a lease as its client sees it.
@@ -97,8 +109,8 @@ type Lease struct {
 	Guarantee string   `json:"guarantee"`
 }
 
-func (l *clientLease) lease(id string) Lease {
-	return Lease{Lock: l.lock, Token: l.Token(), Lease: id, Shared: l.shared,
+func (l *clientLease) lease() Lease {
+	return Lease{Lock: l.lock, Token: l.Token(), Lease: l.ID(), Shared: l.shared,
 		Remaining: Duration(l.Remaining()), Guarantee: l.Guarantee().String()}
 }
 
@@ -140,11 +152,11 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	}
 	r.Leases.holds(caller, lease)
 	l := &clientLease{lease, r.Key, body.Shared}
-	id := r.Leases.keep(l)
+	r.Leases.keep(l)
 	if ctx.Err() != nil { // nobody is there to take it
 		return Response{}, errors.Join(context.Cause(ctx), lease.Unlock(context.WithoutCancel(ctx)))
 	}
-	return Response{Body: l.lease(id)}, nil
+	return Response{Body: l.lease()}, nil
 }
 
 // lockWithin takes a lock, and waits for others if wait is not 0.
@@ -158,33 +170,32 @@ func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait t
 }
 
 // lease returns the lease that a request names, in its query or its body.
-func (r Request) lease() (*clientLease, string, error) {
+func (r Request) lease(ctx context.Context, a *agent.Agent) (*clientLease, error) {
 	body := leaseBody{r.Query.Get("lease")}
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 	}
 	if body.Lease == "" {
-		return nil, "", bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
+		return nil, bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
 	}
-	l, err := r.Leases.find(r.Key, body.Lease)
-	return l, body.Lease, err
+	return r.Leases.find(ctx, a.Locks(), r.Key, body.Lease)
 }
 
-func renewLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
-	l, id, err := r.lease()
+func renewLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	l, err := r.lease(ctx, a)
 	if err == nil {
 		err = l.Renew(ctx)
 	}
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Body: l.lease(id)}, nil
+	return Response{Body: l.lease()}, nil
 }
 
-func releaseLock(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
-	l, _, err := r.lease()
+func releaseLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	l, err := r.lease(ctx, a)
 	if err == nil {
 		err = l.Unlock(ctx)
 	}
@@ -253,7 +264,9 @@ func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error)
 	r.Leases.mu.Lock()
 	for _, l := range r.Leases.held { // sorted below
 		if grant.MayLock(l.lock) {
-			all = append(all, l.lease(""))
+			shown := l.lease()
+			shown.Lease = ""
+			all = append(all, shown)
 		}
 	}
 	r.Leases.mu.Unlock()

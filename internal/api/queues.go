@@ -20,8 +20,8 @@ type Enqueued struct {
 	Duplicate bool   `json:"duplicate,omitempty"`
 }
 
-// Claimed is a claim as its worker sees it. Lease and token finish and extend it,
-// through the daemon that answered.
+// Claimed is a claim as its worker sees it. Lease and token finish and extend it, through
+// every daemon of the cluster.
 type Claimed struct {
 	ID        string     `json:"id"`
 	Value     crdt.Value `json:"value"`
@@ -137,7 +137,7 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 }
 
 // claim returns the claim that a request names.
-func (r Request) claim(a *agent.Agent) (*agent.Claim, verdictBody, error) {
+func (r Request) claim(ctx context.Context, a *agent.Agent) (*agent.Claim, verdictBody, error) {
 	var body verdictBody
 	if err := r.decode(&body); err != nil {
 		return nil, body, err
@@ -145,12 +145,12 @@ func (r Request) claim(a *agent.Agent) (*agent.Claim, verdictBody, error) {
 	if body.Lease == "" || body.Token == 0 {
 		return nil, body, bad(`body: want {"lease":"…","token":…} as they were answered when the item was claimed`)
 	}
-	c, err := a.WorkQueue(r.Queue).Claimed(r.ID, body.Lease, body.Token)
+	c, err := a.WorkQueue(r.Queue).Claimed(ctx, r.ID, body.Lease, body.Token)
 	return c, body, err
 }
 
 func completeItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	c, body, err := r.claim(a)
+	c, body, err := r.claim(ctx, a)
 	if err == nil {
 		err = c.Complete(ctx, body.Result)
 	}
@@ -158,7 +158,7 @@ func completeItem(ctx context.Context, a *agent.Agent, r Request) (Response, err
 }
 
 func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	c, body, err := r.claim(a)
+	c, body, err := r.claim(ctx, a)
 	if err != nil {
 		return Response{}, err
 	}
@@ -177,7 +177,7 @@ func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 }
 
 func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	c, _, err := r.claim(a)
+	c, _, err := r.claim(ctx, a)
 	if err != nil {
 		return Response{}, err
 	}

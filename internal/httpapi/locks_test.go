@@ -61,7 +61,7 @@ func TestALockOverHTTP(t *testing.T) {
 		if next.Token <= g.Token {
 			x.t.Errorf("token %d after %d", next.Token, g.Token)
 		}
-		time.Sleep(2 * time.Second) // its client has vanished
+		time.Sleep(3 * time.Second) // its client has vanished, and no voter has it on record
 		x.refused("not-holder", x.must(409, "PUT", "/v1/locks/jobs/nightly", lease(next)))
 		x.lock("jobs/nightly", "")
 	})

@@ -35,7 +35,7 @@ var records = []mutant{
 	{"a history is bound in bytes", "agent/history.go",
 		"h.bytes > historyBytes && h.first < h.last", "false", "./agent", "TestAHistoryIsBoundInEventsAndBytes"},
 	{"a stop takes no writes once it hands over", "agent/agent.go",
-		"	close(a.closing)\n	a.queues.close()\n	claims := a.queues.retreat()\n	a.retire(a.locks.close(), claims)\n	a.err = a.flushOut(ctx)\n", "	a.queues.close()\n	claims := a.queues.retreat()\n	a.retire(a.locks.close(), claims)\n	a.err = a.flushOut(ctx)\n	close(a.closing)\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
+		"	close(a.closing)\n	a.queues.close()\n	a.retire(a.leaveLocks(ctx), a.queues.retreat())\n	a.err = a.flushOut(ctx)\n", "	a.queues.close()\n	a.retire(a.leaveLocks(ctx), a.queues.retreat())\n	a.err = a.flushOut(ctx)\n	close(a.closing)\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
 	{"a life that was replaced is forgotten", "agent/known.go",
 		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"who was forgotten stays forgotten", "agent/members.go",

@@ -110,6 +110,20 @@ func (x *Index) Begin(c *Claim) {
 	x.Counters.Claimed++
 }
 
+// Adopt takes over a claim that another peer made, or an earlier life of this one, whose
+// worker has come here with its lease. It returns nil until this peer has heard of the
+// claim, so that what is said of it here comes after that on every peer; and while this
+// peer has the item itself.
+func (x *Index) Adopt(now time.Time, id string, token uint64) *Claim {
+	e := x.entries[id]
+	if e == nil || e.token != token || e.mine {
+		return nil
+	}
+	e.mine = true
+	x.settle(e, now)
+	return &Claim{ID: id, Token: token, Priority: e.head.Priority, Attempt: e.attempts, Enqueued: e.stamp.Time(), e: e, phase: working}
+}
+
 // attempts returns how often an item is tried at most.
 func (x *Index) attempts(e *entry) int {
 	if e.head.MaxAttempts > 0 {

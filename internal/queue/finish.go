@@ -92,7 +92,7 @@ func (x *Index) Unwritten(end *Ending) bool {
 // given back. Remove, if not zero, is the removal of an item that is done: it stays
 // after a completion that is not valid, so that a claim that beats it can still fail.
 func (x *Index) Conclude(now time.Time, end *Ending, acked bool, left time.Duration) (remove crdt.Op, valid bool) {
-	valid = acked && left > 0
+	valid = acked && left > 0 && end.Claim.e.token <= end.Claim.Token // else its bearer finished it elsewhere
 	x.leave(now, end.Claim, time.Time{})
 	switch n := &x.Counters; {
 	case !valid:
@@ -132,6 +132,19 @@ func (x *Index) Lost(now time.Time, c *Claim) (*Ending, bool) {
 	x.Counters.Lost++
 	x.leave(now, c, time.Time{})
 	return end, true
+}
+
+// Lapse ends a claim whose lease is over as far as this peer knows, and says nothing of
+// it: its worker may have gone on at another peer. If not, the item is pending once the
+// lease is over (Q5). It returns false if the claim had ended already, or is about to.
+func (x *Index) Lapse(now time.Time, c *Claim) bool {
+	if c.phase != working {
+		c.phase = max(c.phase, over)
+		return false
+	}
+	x.Counters.Lost++
+	x.leave(now, c, time.Time{})
+	return true
 }
 
 // Stop ends a claim whose worker stops, as Lost does.

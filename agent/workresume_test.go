@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+// mustFind returns a claim that another peer made, or this one before its start.
+func mustFind(t *testing.T, q WorkQueue, c *Claim) *Claim {
+	t.Helper()
+	found, err := q.Claimed(t.Context(), c.ID, c.Lease(), c.Token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// A worker of another process keeps its item when its peer stops, and finishes it at the
+// next one.
+func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
+		mustEnqueue(t, q(0), "x", WithItemID("x"))
+		c := mustClaim(t, q(0), WithManualExtend())
+		if err := list[0].Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			found := mustFind(t, q(1), c)
+			if left, err := found.Extend(t.Context()); err != nil || left < 9*time.Second || found.Attempt != 1 || found.Value.Any() != "x" {
+				t.Fatalf("%+v for %v, %v", found, left, err)
+			}
+			noClaim(t, q(2), 8*time.Second)
+		}
+		if err := mustFind(t, q(2), c).Complete(t.Context(), "done"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Second)
+		for i := 1; i < 3; i++ {
+			if item, err := q(i).Get("x"); err != nil || item.State != ItemDone || item.Result.Any() != "done" {
+				t.Errorf("%d: %+v, %v", i, item, err)
+			}
+			if _, err := q(i).Claimed(t.Context(), c.ID, c.Lease(), c.Token()); !errors.Is(err, ErrClaimLost) {
+				t.Errorf("found after its end: %v", err)
+			}
+		}
+		wantDepth(t, q(1), QueueDepth{Done: 1})
+	})
+}
+
+// Who failed an item at one peer cannot complete it at another that had the claim as well.
+func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[0].WorkQueue("q"), "x")
+		c := mustClaim(t, list[0].WorkQueue("q"), WithManualExtend())
+		other := mustFind(t, list[1].WorkQueue("q"), c)
+		if err := c.Fail(t.Context(), errors.New("no"), WithRetryAfter(0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := other.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("extended after its end: %v", err)
+		}
+		again := mustClaim(t, list[2].WorkQueue("q"))
+		if again.Token() <= c.Token() || again.Attempt != 2 {
+			t.Errorf("token %d, attempt %d", again.Token(), again.Attempt)
+		}
+		if err := other.Complete(t.Context(), nil); !errors.Is(err, ErrClaimLost) {
+			t.Errorf("completed after its end: %v", err)
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package lockservice
+
+import (
+	"context"
+	"fmt"
+)
+
+// Resume returns the lease of a name with this ID, and extends it: one that this session
+// has, or one that another peer made, or an earlier life of this one, and that a majority
+// of voters has on record. It keeps its token and its TTL, and is renewed by hand from
+// here on. The other peer is not told, and may be gone; an Unlock at any peer ends the
+// lease at all of them. Resume fails with ErrNotHolder if there is no such lease: it was
+// released, or has run out; without named voters, or with a voter that has lost its
+// memory, it may also be that too few remember it. Its other errors are those of Lock.
+func (s *Session) Resume(ctx context.Context, name, id string) (*Lease, error) {
+	b, ok := ParseBearer(name, id)
+	if !ok {
+		return nil, fmt.Errorf("lock %q: %w: %q is the ID of no lease", name, ErrNotHolder, id)
+	}
+	if err := validateName(name); err != nil {
+		return nil, err
+	}
+	for {
+		l, other, err := s.resume(ctx, b)
+		if other == nil {
+			return l, err
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, timeout(ctx, name, nil)
+		}
+	}
+}
+
+// resume resumes a lease, or extends it if it is held here. If another call is about to
+// resume it, it returns what is closed when that has an answer.
+func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan struct{}, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
+	decided := make(chan struct{})
+	s.do(func(t Time) {
+		if err = ErrClosed; s.closed {
+			return
+		}
+		if w.id, err = s.node.Resume(t, b); err != nil {
+			return
+		}
+		if l, other = s.leases[w.id], s.resumes[w.id]; l != nil || other != nil {
+			return
+		}
+		s.resumes[w.id] = decided
+		s.pending[w.id] = func(_ Time, r Result) {
+			if err = r.Err; err == nil {
+				l = s.hold(w, r)
+			}
+			delete(s.resumes, w.id)
+			close(decided)
+		}
+	})
+	switch {
+	case err != nil, other != nil:
+		return nil, other, err
+	case l != nil:
+		return l, nil, l.Renew(ctx)
+	}
+	select {
+	case <-decided:
+		return l, nil, err
+	case <-ctx.Done():
+	}
+	s.do(func(t Time) {
+		if s.pending[w.id] == nil {
+			return // decided meanwhile
+		}
+		err = timeout(ctx, b.Lock, s.node.Obstacle(w.id))
+		_ = s.node.Release(t, w.id)
+		delete(s.pending, w.id)
+		delete(s.resumes, w.id)
+		close(decided)
+	})
+	return l, nil, err
+}
