@@ -20,6 +20,11 @@
 // owner to a majority of voters and back; there are no ballots, there is no leader,
 // and no log.
 //
+// A lease that is renewed by hand belongs to its bearer, who has its ID and may renew and
+// release it at every peer. A peer that does not know it resumes it: by a round that only
+// acceptors certify which have exactly this instance and token on record. An acceptor that
+// has seen its release certifies it no more.
+//
 // Everything that decides is [Node], a value machine: calls, packets and [Time] go
 // in, and Ready says what to do. [Session] is the shell: it owns the clock, the
 // timer and the goroutine, and its caller brings the network.
@@ -46,7 +51,8 @@
 //	    have theirs in any order.
 //	I3  Who holds was certified, by exactly one round, by a majority of one epoch.
 //	I4  A holder's deadline passes before the record of any of its certifiers.
-//	I5  An instance that is dead is never held again.
+//	I5  An instance that is dead is never held again: one that ran out, or of a bearer
+//	    one that was released, at whatever peer, or that no majority has on record.
 //	I6  A floor never falls within one life of an acceptor.
 //	I7  A live record is replaced only by who names it as released.
 //
