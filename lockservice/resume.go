@@ -14,6 +14,10 @@ import (
 // memory, it may also be that too few remember it. Its other errors are those of Lock.
 func (s *Session) Resume(ctx context.Context, name, id string) (*Lease, error) {
 	b, ok := ParseBearer(name, id)
+	closed := false
+	if s.do(func(Time) { closed = s.closed }); closed {
+		return nil, ErrClosed
+	}
 	if !ok {
 		return nil, fmt.Errorf("lock %q: %w: %q is the ID of no lease", name, ErrNotHolder, id)
 	}

@@ -382,8 +382,12 @@ func (s *Session) Recorded(name string) (info Info, err error) {
 	if err := validateName(name); err != nil {
 		return Info{}, err
 	}
-	s.do(func(t Time) { info = s.node.Recorded(t, name) })
-	return info, nil
+	s.do(func(t Time) {
+		if err = ErrClosed; !s.closed {
+			info, err = s.node.Recorded(t, name), nil
+		}
+	})
+	return info, err
 }
 
 // Records returns a page of the locks that this peer has on record as a voter: see
