@@ -45,7 +45,7 @@ type lockLease struct {
 
 // release gives the lock back. If that fails, it is free when the TTL is over.
 func (l *lockLease) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, l.ttl)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ttl) // a signal may have ended ctx
 	defer cancel()
 	if err := l.do(ctx, "DELETE", l.path, nil, l.proof, nil, nil); err != nil {
 		tell("lock %q is not released, and free after %v: %v", l.name, l.ttl, err)
