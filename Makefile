@@ -13,7 +13,7 @@ PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 FUZZ    := agent clock crdt gossip gossip/transport internal/mcpserver internal/wire lockservice
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool browser check clean
+.PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool browser openapi check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ browser: build ## the dashboard of real daemons in a real browser; as root it in
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || \
 	  { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium fonts-dejavu-core; }
 	cd internal/dashboard/browser && SENTINEL_PEER=$(CURDIR)/bin/sentinel-peer $(GO) test -count=1 -timeout 4m ./...
+
+openapi: ## lint the OpenAPI document, and compile a TypeScript client of it; needs node 20
+	cd internal/httpapi/openapi && npm ci --silent --no-audit --no-fund --ignore-scripts
+	$(GO) run ./internal/httpapi/openapi > internal/httpapi/openapi/openapi.json
+	cd internal/httpapi/openapi && npm test --silent
 
 mutants: ## break each rule of the core and see a test complain; TURN=n takes every fifth
 	$(GO) test ./internal/mutants -mutants -turn $(TURN) -timeout 8m

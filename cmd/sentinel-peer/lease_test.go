@@ -27,7 +27,7 @@ func TestALeaseCountsFromWhenItWasAskedFor(t *testing.T) {
 	remaining := time.Hour
 	l := leaseAt(t, time.Hour, func(w http.ResponseWriter) {
 		answered = boottime()
-		_ = json.NewEncoder(w).Encode(api.Lease{Remaining: api.Duration(remaining)})
+		_ = json.NewEncoder(w).Encode(api.Lease{Held: api.Held{Remaining: api.Duration(remaining)}})
 	})
 	before := boottime()
 	if err := l.renew(t.Context()); err != nil {

@@ -232,7 +232,7 @@ func (c *client) locks(add register) *cobra.Command {
 		if len(args) == 1 {
 			return c.inspectLock(cmd.Context(), args[0])
 		}
-		all, err := everything[api.Lease](cmd.Context(), c, "/v1/locks", url.Values{})
+		all, err := everything[api.Held](cmd.Context(), c, "/v1/locks", url.Values{})
 		if err != nil {
 			return err
 		}

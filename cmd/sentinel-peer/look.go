@@ -62,7 +62,7 @@ func (c *client) look(ctx context.Context) (*look, error) {
 		return nil, err
 	}
 	l.Stats, l.Queues = stats.lookStats, stats.Queues
-	var held api.List[api.Lease]
+	var held api.List[api.Held]
 	if err := c.do(ctx, "GET", "/v1/locks", nil, nil, nil, &held); err != nil {
 		return nil, err
 	}

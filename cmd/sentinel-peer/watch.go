@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // watching is one run of the watch command.
@@ -106,7 +106,7 @@ func (w *watching) print(data string) error {
 		_, err := fmt.Fprintln(w.out, data)
 		return err
 	}
-	var e httpapi.Event
+	var e api.Event
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return err
 	}

@@ -101,16 +101,21 @@ func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id stri
 
 // Lease is a lease as its client sees it.
 type Lease struct {
+	Held
+	Lease string `json:"lease"` // the id
+}
+
+// Held is a lease as all may see it, who may not renew it.
+type Held struct {
 	Lock      string   `json:"lock"`
 	Token     uint64   `json:"token"`
-	Lease     string   `json:"lease,omitempty"` // the id; of a list it is left out
 	Shared    bool     `json:"shared,omitempty"`
 	Remaining Duration `json:"remaining"`
 	Guarantee string   `json:"guarantee"`
 }
 
-func (l *clientLease) lease() Lease {
-	return Lease{Lock: l.lock, Token: l.Token(), Lease: l.ID(), Shared: l.shared,
+func (l *clientLease) shown() Held {
+	return Held{Lock: l.lock, Token: l.Token(), Shared: l.shared,
 		Remaining: Duration(l.Remaining()), Guarantee: l.Guarantee().String()}
 }
 
@@ -156,7 +161,7 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if ctx.Err() != nil { // nobody is there to take it
 		return Response{}, errors.Join(context.Cause(ctx), lease.Unlock(context.WithoutCancel(ctx)))
 	}
-	return Response{Body: l.lease()}, nil
+	return Response{Body: Lease{l.shown(), l.ID()}}, nil
 }
 
 // lockWithin takes a lock, and waits for others if wait is not 0.
@@ -191,7 +196,7 @@ func renewLock(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Body: l.lease()}, nil
+	return Response{Body: Lease{l.shown(), l.ID()}}, nil
 }
 
 func releaseLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -260,18 +265,16 @@ func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockse
 }
 
 func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
-	all, grant := []Lease{}, GrantOf(ctx)
+	all, grant := []Held{}, GrantOf(ctx)
 	r.Leases.mu.Lock()
 	for _, l := range r.Leases.held { // sorted below
 		if grant.MayLock(l.lock) {
-			shown := l.lease()
-			shown.Lease = ""
-			all = append(all, shown)
+			all = append(all, l.shown())
 		}
 	}
 	r.Leases.mu.Unlock()
-	id := func(l Lease) string { return fmt.Sprintf("%s#%016d", l.Lock, l.Token) }
-	slices.SortFunc(all, func(x, y Lease) int { return strings.Compare(id(x), id(y)) })
+	id := func(l Held) string { return fmt.Sprintf("%s#%016d", l.Lock, l.Token) }
+	slices.SortFunc(all, func(x, y Held) int { return strings.Compare(id(x), id(y)) })
 	l, err := page(r, all, id, itself)
 	return Response{Body: l}, err
 }

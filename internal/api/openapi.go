@@ -71,7 +71,7 @@ var shapes = map[string]shape{
 	"lock_renew":          {takes: leaseBody{}, needs: []string{"lease"}, gives: Lease{}},
 	"lock_release":        {takes: leaseBody{}},
 	"lock_inspect":        {gives: LockInfo{}},
-	"lock_list":           {gives: List[Lease]{}},
+	"lock_list":           {gives: List[Held]{}},
 	"work_queues":         {gives: List[WorkQueue]{}},
 	"work_depth":          {gives: agent.QueueDepth{}},
 	"work_purge":          {gives: Changed{}},
@@ -86,7 +86,7 @@ var shapes = map[string]shape{
 	"work_resume":         {},
 	"work_drain":          {gives: agent.QueueDepth{}},
 	"work_requeue":        {takes: idsBody{}, gives: Changed{}},
-	"watch":               {},
+	"watch":               {gives: Event{}},
 	"verdict":             {gives: verdict.Verdict{}},
 	"members":             {gives: List[Member]{}},
 	"stats":               {gives: Stats{}},
@@ -142,8 +142,11 @@ var told = map[string]object{
 		"description": "voters: a majority of them was asked; here: none answers, and this is what this peer alone has on record"},
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
 		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
+	"Event.cause": {"type": "string",
+		"enum":        []agent.Cause{agent.CausePut, agent.CauseDelete, agent.CauseExpired, agent.CauseConflict, agent.CauseSnapshot, agent.CauseSynced, agent.CauseLagged},
+		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key as it stands; without a key: synced, the snapshot is complete; lagged: changes were missed, and all there is follows anew"},
 	"batchedBody.op": {"type": "string", "enum": batchOps},
-	"Lease.guarantee": {"type": "string",
+	"Held.guarantee": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
 		"description": "quorum: never held twice; best-effort: once on each side of a cut; this-peer: no voters are named, and it keeps out callers of this peer only"},
 }
@@ -176,14 +179,14 @@ var OpenAPI = sync.OnceValue(func() []byte {
 	}
 	plain := object{"text/plain": object{"schema": text}}
 	for path, what := range map[string]string{"/healthz": "whether the daemon is up", "/readyz": "whether it has synced with a peer, or needs none", "/metrics": "metrics for Prometheus"} {
-		o := object{"operationId": strings.TrimPrefix(path, "/"), "summary": what, "responses": object{"200": object{"description": "OK", "content": plain}, "default": problems}}
+		o := object{"operationId": strings.TrimPrefix(path, "/"), "summary": what, "responses": object{"200": object{"description": "OK", "content": plain}, "4XX": problems, "default": problems}}
 		if path != "/metrics" {
 			o["security"] = []object{{}}
 		}
 		add("GET", path, o)
 	}
 	add("GET", "/v1/openapi.json", object{"operationId": "openapi", "summary": "this document",
-		"responses": object{"200": answer("OK", object{"type": "object"}), "default": problems}})
+		"responses": object{"200": answer("OK", object{"type": "object"}), "4XX": problems, "default": problems}})
 	s["Problem"] = object{"type": "object", "description": "RFC 9457", "required": []string{"type", "title", "status", "detail", "code"}, "properties": object{
 		"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "code": object{"type": "string", "description": "stable, one of docs/http.md"},
 		"current_version": text, "index": object{"type": "integer", "minimum": 0, "description": "of the operation of a batch that is refused"}, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
@@ -228,7 +231,7 @@ func (s schemas) responses(op Operation, shape shape) object {
 	all := object{"4XX": problems, "default": problems}
 	switch {
 	case op.Streams():
-		all["200"] = object{"description": "server-sent events", "content": object{"text/event-stream": object{"schema": text}}}
+		all["200"] = object{"description": "server-sent events: the data line of each is one of this schema", "content": object{"text/event-stream": object{"schema": s.of(reflect.TypeOf(shape.gives), true)}}}
 	case shape.gives != nil:
 		all["200"] = answer("OK", s.of(reflect.TypeOf(shape.gives), true))
 		if shape.makes {

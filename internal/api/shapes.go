@@ -157,6 +157,27 @@ type Transport struct {
 	PartitionAge Duration `json:"partition_age"` // since the longest missing peer went missing
 }
 
+// Event is one event of a watch as clients see it.
+type Event struct {
+	Key    string      `json:"key,omitempty"`
+	Type   string      `json:"type,omitempty"`
+	Cause  agent.Cause `json:"cause"`
+	Value  crdt.Value  `json:"value"` // null if nothing is left
+	Old    crdt.Value  `json:"old"`   // null if nothing was there
+	Writer string      `json:"writer,omitempty"`
+	Order  string      `json:"order,omitempty"`
+	At     time.Time   `json:"at,omitzero"`
+}
+
+// EventOf returns an event as clients see it.
+func EventOf(e agent.Event) Event {
+	shown := Event{Key: e.Key, Cause: e.Cause, Value: e.New, Old: e.Old, Writer: e.Writer}
+	if e.Key != "" {
+		shown.Type, shown.Order, shown.At = e.Kind.String(), e.Order.String(), e.Stamp.Time()
+	}
+	return shown
+}
+
 // Worker is a worker with how many more tasks it takes.
 type Worker struct {
 	agent.Worker

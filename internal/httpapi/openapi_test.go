@@ -91,12 +91,28 @@ func fits(t *testing.T, what string, content openapi3.Content, mimeType, text st
 	if !strings.HasSuffix(mimeType, "json") {
 		return
 	}
+	matches(t, what, c.Schema.Value, text)
+}
+
+// fitsStream holds the data of an event to the document.
+func fitsStream(t *testing.T, data string) {
+	t.Helper()
+	doc, err := described()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := doc.Paths.Value("/v1/watch").Get.Responses.Status(http.StatusOK).Value.Content[eventStream]
+	matches(t, "watch", stream.Schema.Value, data)
+}
+
+func matches(t *testing.T, what string, schema *openapi3.Schema, text string) {
+	t.Helper()
 	var v any
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		t.Errorf("%s: %v: %s", what, err, text)
 		return
 	}
-	if err := c.Schema.Value.VisitJSON(v, openapi3.EnableJSONSchema2020()); err != nil {
+	if err := schema.VisitJSON(v, openapi3.EnableJSONSchema2020()); err != nil {
 		t.Errorf("%s: %s does not fit: %v", what, text, err)
 	}
 }

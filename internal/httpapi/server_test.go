@@ -466,6 +466,7 @@ func (e *events) next() (out event) {
 			out.name = rest
 		case name == "data":
 			out.data = rest
+			fitsStream(e.t, rest)
 		default:
 			e.t.Errorf("line %q", line)
 		}

@@ -9,21 +9,8 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
-
-// Event is one event of a watch as JSON.
-type Event struct {
-	Key    string      `json:"key,omitempty"`
-	Type   string      `json:"type,omitempty"`
-	Cause  agent.Cause `json:"cause"`
-	Value  crdt.Value  `json:"value"`
-	Old    crdt.Value  `json:"old"`
-	Writer string      `json:"writer,omitempty"`
-	Order  string      `json:"order,omitempty"`
-	At     time.Time   `json:"at,omitzero"`
-}
 
 const (
 	keepAlive  = 15 * time.Second
@@ -127,11 +114,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 }
 
 func encode(e agent.Event) []byte {
-	out := Event{Key: e.Key, Cause: e.Cause, Value: e.New, Old: e.Old, Writer: e.Writer}
-	if e.Key != "" {
-		out.Type, out.Order, out.At = e.Kind.String(), e.Order.String(), e.Stamp.Time()
-	}
-	data, _ := json.Marshal(out) // values always encode
+	data, _ := json.Marshal(api.EventOf(e)) // values always encode
 	var b []byte
 	if !e.Cursor.IsZero() {
 		b = fmt.Appendf(b, "id: %s\n", e.Cursor)

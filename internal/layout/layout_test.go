@@ -17,33 +17,34 @@ const module = "github.com/sentinel-peer/sentinel-peer/"
 
 // floors says how high each package stands; it imports only from below.
 var floors = map[string]int{
-	"internal/wire":           0,
-	"internal/backlog":        0,
-	"internal/hostmem":        0,
-	"internal/aside":          0,
-	"clock":                   1,
-	"crdt":                    2,
-	"crdt/crdttest":           3,
-	"gossip":                  3,
-	"lockservice":             3,
-	"lockservice/fence":       0,
-	"internal/replica":        4,
-	"internal/queue":          4,
-	"sim":                     5, // beside the agent: of this module only the core
-	"gossip/transport":        4,
-	"gossip/transport/memnet": 4,
-	"agent":                   5,
-	"internal/verdict":        6,
-	"internal/api":            7,
-	"internal/httpapi":        8, // renders internal/api
-	"internal/dashboard":      8, // likewise
-	"internal/mcpserver":      8, // renders internal/api
-	"internal/mcpbridge":      8,
-	"internal/metrics":        9,
-	"internal/layout":         0,
-	"internal/mutants":        0,
-	"cmd/sentinel-peer":       10,
-	"examples":                10,
+	"internal/wire":            0,
+	"internal/backlog":         0,
+	"internal/hostmem":         0,
+	"internal/aside":           0,
+	"clock":                    1,
+	"crdt":                     2,
+	"crdt/crdttest":            3,
+	"gossip":                   3,
+	"lockservice":              3,
+	"lockservice/fence":        0,
+	"internal/replica":         4,
+	"internal/queue":           4,
+	"sim":                      5, // beside the agent: of this module only the core
+	"gossip/transport":         4,
+	"gossip/transport/memnet":  4,
+	"agent":                    5,
+	"internal/verdict":         6,
+	"internal/api":             7,
+	"internal/httpapi":         8, // renders internal/api
+	"internal/httpapi/openapi": 8, // prints what internal/api describes
+	"internal/dashboard":       8, // likewise
+	"internal/mcpserver":       8, // renders internal/api
+	"internal/mcpbridge":       8,
+	"internal/metrics":         9,
+	"internal/layout":          0,
+	"internal/mutants":         0,
+	"cmd/sentinel-peer":        10,
+	"examples":                 10,
 }
 
 // homes says where a third-party package may be imported.
