@@ -184,3 +184,29 @@ func TestAnAbsentValueIsRefusedEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// What no operation makes, no replica takes, whoever sent it.
+func TestWhatNoOperationMakesIsRefusedOfOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind       slotKind
+		path, body string
+	}{
+		"a null in an object":       {slotRegister, pathOf([]string{"a"}), "\xc0"},
+		"an absent value":           {slotRegister, "", ""},
+		"an absent element":         {slotElement, elementPath("", Value{}), ""},
+		"a value nested too deep":   {slotRegister, pathOf(segments(wire.MaxDepth)), nested(1).raw},
+		"a maximum of text":         {slotMax, "", mustOf("x").raw},
+		"a counter of one part":     {slotCounter, "", mustOf([]int{1}).raw},
+		"a marker that says more":   {slotMarker, "", object("a", 1).raw},
+		"siblings inside an object": {slotSibling, pathOf([]string{"a"}), mustOf(1).raw},
+	} {
+		from, to := New(Config{Actor: here}), New(Config{Actor: there})
+		w := writer{s: from, stamp: 1, cell: from.cellOf("k")}
+		w.put(c.kind, c.path, c.body)
+		var table ActorTable
+		r := wire.NewReader(from.AppendSection(nil, &table, here, 1, 1, from.deltas))
+		if _, err := to.JoinSection(&r, table.Actors(), 1<<62); err == nil || to.Len() > 0 {
+			t.Errorf("%s: %v, with %d keys", name, err, to.Len())
+		}
+	}
+}

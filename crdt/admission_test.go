@@ -160,7 +160,7 @@ func TestGrowthIsEstimated(t *testing.T) {
 func full(t *testing.T, limit int) (s *Store, keys int) {
 	t.Helper()
 	s = New(Config{Actor: here, MaxBytes: limit})
-	for {
+	for keys < limit/1000 {
 		_, err := s.Apply(clock.Timestamp(keys+1), 0, Op{Verb: Put, Key: fmt.Sprint("k", keys), Value: text(1000)})
 		var refused *FullError
 		if errors.As(err, &refused) {
@@ -174,6 +174,8 @@ func full(t *testing.T, limit int) (s *Store, keys int) {
 		}
 		keys++
 	}
+	t.Fatalf("%d bytes took %d keys of 1,000 bytes, and none was refused", limit, keys)
+	return nil, 0
 }
 
 func TestAFloodEndsInRefusalsAndWhatShrinksPasses(t *testing.T) {

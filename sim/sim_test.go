@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -190,6 +191,19 @@ func TestTheOraclesComplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.judge.rested()
+	})
+	f("O15", func(c *Cluster) {
+		c.cfg.Memory = 1 // of the peer that starts again
+		for _, step := range []string{"kill 1", "start 1"} {
+			if err := c.Do(step); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.cfg.Memory = 1 << 20
+		var full *crdt.FullError
+		if err := c.Peer(1).Write(put("reg/b", 1)); !errors.As(err, &full) {
+			t.Fatal(err)
+		}
 	})
 	f("O9", func(c *Cluster) {
 		var again func()

@@ -24,6 +24,10 @@ var queue = []mutant{
 		"c.phase != granted || ", "", "./internal/queue", "TestNothingIsClaimedThatWasNotGranted"},
 	{"attempts do not fall", "internal/queue/claim.go",
 		"e.attempts+1", "e.claim.Attempt+1", "./internal/queue", "TestAttemptsDoNotFallWhenARecordGoes"},
+	{"a claim goes on whose ending had no room", "internal/queue/finish.go",
+		"	end.Claim.phase = working\n	return true\n", "	return true\n", "./internal/queue", "TestAClaimGoesOnWhoseEndingHadNoRoom"},
+	{"a claim that is over does not go on", "internal/queue/finish.go",
+		"	if end.Claim.phase != finishing {\n", "	if end.Claim == nil {\n", "./internal/queue", "TestAClaimGoesOnWhoseEndingHadNoRoom"},
 	{"a verdict is a majority's", "internal/queue/voter.go",
 		"n > len(voters)/2", "n > 0", "./internal/queue", "TestAMajorityOfVotersAcknowledges"},
 }

@@ -95,6 +95,29 @@ func TestOnlyTheHolderWhoseLeaseLastsFinishes(t *testing.T) {
 	}
 }
 
+// A claim whose ending had no room goes on, and ends otherwise; one that is over does not.
+func TestAClaimGoesOnWhoseEndingHadNoRoom(t *testing.T) {
+	x := known("x")
+	c := take(t, x, t0, 7)
+	for range 2 {
+		end, ok := x.Complete(t0, c, crdt.Value{})
+		if !ok || !x.Unwritten(end) {
+			t.Fatal("the claim is over")
+		}
+	}
+	end, ok := x.Complete(t0, c, crdt.Value{})
+	if !ok {
+		t.Fatal("not finished")
+	}
+	x.Written(t0, end)
+	if _, valid := x.Conclude(t0, end, true, time.Second); !valid {
+		t.Error("the ending that had room is not valid")
+	}
+	if x.Unwritten(end) {
+		t.Error("a claim that is over goes on")
+	}
+}
+
 // Who finds that an item was tried too often says that it is dead, and counts it.
 func TestAnItemThatWasGivenUpCountsAsDead(t *testing.T) {
 	x := known("x")
