@@ -727,3 +727,19 @@ func TestAResultThatCannotBeKeptIsRefused(t *testing.T) {
 		t.Errorf("%v: %.80s", err, item.Result)
 	}
 }
+
+// What a missing key holds is no item; null is one.
+func TestAnAbsentValueIsNotEnqueued(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	q := a.WorkQueue("q")
+	none, _ := a.Get("missing")
+	for _, items := range [][]NewItem{{{Value: none}}, {{Value: 1}, {Value: none, ID: "named"}}} {
+		var refused *wire.ValueError
+		if ids, err := q.EnqueueAll(t.Context(), items); !errors.As(err, &refused) {
+			t.Errorf("enqueued as %v: %v", ids, err)
+		}
+	}
+	if _, err := q.Enqueue(t.Context(), nil); err != nil {
+		t.Errorf("null: %v", err)
+	}
+}

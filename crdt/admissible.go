@@ -13,8 +13,10 @@ const emptyMap = "\x80"
 // isNull reports whether v is null.
 func isNull(v Value) bool { return v.raw == "\xc0" }
 
+// ErrAbsent refuses to store an absent Value. It is a *wire.ValueError.
+var ErrAbsent error = &wire.ValueError{Reason: "is absent, such as what a missing key holds; put null to store nothing"}
+
 var (
-	errAbsent  = &wire.ValueError{Reason: "is absent, such as what a missing key holds; put null to store nothing"}
 	errElement = &wire.ValueError{Reason: "an element is absent, such as what a missing key holds; an element of a set is a value, null among them"}
 	errNull    = &wire.ValueError{Reason: "a field of an object holds null; null is a field that is not there"}
 	errMap     = &wire.ValueError{Reason: "an object takes a map"}
@@ -42,7 +44,7 @@ func admissible(kind slotKind, tomb bool, path string, v Value) error {
 		}
 		return nil
 	case v.IsZero():
-		return errAbsent
+		return ErrAbsent
 	}
 	switch kind {
 	case slotRegister:

@@ -15,13 +15,18 @@ type Delta struct {
 func (s *Store) delta(r *record) Delta { return Delta{r: r, st: s.actors[r.actor], seq: r.seq} }
 
 // Actor returns who wrote it.
-func (d Delta) Actor() clock.Actor { return d.st.actor }
+func (d Delta) Actor() clock.Actor {
+	if d.st == nil {
+		return clock.Actor{}
+	}
+	return d.st.actor
+}
 
 // Seq returns its number among its actor's writes.
 func (d Delta) Seq() uint64 { return d.seq }
 
 // Dot returns its identity.
-func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.st.actor, Seq: d.seq} }
+func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.Actor(), Seq: d.seq} }
 
 // Key returns the key it writes, "" for a void.
 func (d Delta) Key() string {

@@ -16,7 +16,8 @@ type Sibling struct {
 	Stamp clock.Timestamp
 }
 
-// Entry is what a key holds, as one reader saw it. It is immutable.
+// Entry is what a key holds, as one reader saw it. It is immutable. The zero Entry is
+// that of a missing key: what its methods return is zero.
 type Entry struct {
 	r *record
 	s *Store
@@ -24,18 +25,29 @@ type Entry struct {
 
 // Value returns the value: of a set a sorted array, of an object a map, of a
 // counter or max a number. It is absent for a custom key: resolve Siblings.
-func (e Entry) Value() Value { return Value{e.r.val()} }
+func (e Entry) Value() Value {
+	if e.r == nil {
+		return Value{}
+	}
+	return Value{e.r.val()}
+}
 
 // Kind returns what the key is.
 func (e Entry) Kind() Kind {
+	if e.r == nil {
+		return 0
+	}
 	if e.r.ext != nil && e.r.ext.rendered != 0 {
 		return e.r.ext.rendered
 	}
 	return Register
 }
 
-// Version returns the version of the content, never 0.
+// Version returns the version of the content, 0 only if there is none.
 func (e Entry) Version() Version {
+	if e.r == nil {
+		return 0
+	}
 	if e.r.ext != nil && e.r.ext.rendered != 0 {
 		return e.r.ext.version
 	}
@@ -44,19 +56,32 @@ func (e Entry) Version() Version {
 
 // Dot returns the latest write that is part of the value.
 func (e Entry) Dot() clock.Dot {
+	if e.r == nil {
+		return clock.Dot{}
+	}
 	return clock.Dot{Actor: (*e.s.published.Load())[e.r.actor].actor, Seq: e.r.seq}
 }
 
 // Stamp returns the time of that write.
-func (e Entry) Stamp() clock.Timestamp { return e.r.stamp }
+func (e Entry) Stamp() clock.Timestamp {
+	if e.r == nil {
+		return 0
+	}
+	return e.r.stamp
+}
 
 // Expiry returns until when the entry may be used, in Unix milliseconds, 0 for
 // ever. Then a plain register is gone and another key must be rendered again.
-func (e Entry) Expiry() uint64 { return e.r.expiry() }
+func (e Entry) Expiry() uint64 {
+	if e.r == nil {
+		return 0
+	}
+	return e.r.expiry()
+}
 
 // Siblings returns the concurrent values of a custom key, sorted by dot.
 func (e Entry) Siblings() []Sibling {
-	if e.r.ext == nil {
+	if e.r == nil || e.r.ext == nil {
 		return nil
 	}
 	return e.r.ext.siblings

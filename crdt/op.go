@@ -128,7 +128,7 @@ func (op *Op) checkValue(kind Kind) error {
 	}
 	switch t := op.Value.wireType(); {
 	case t == wire.TypeNone:
-		return errAbsent
+		return ErrAbsent
 	case kind == Object && t != wire.TypeMap:
 		return errMap
 	case kind == Set && t != wire.TypeArray:

@@ -33,6 +33,9 @@ func Add(now time.Time, queue string, item Item, random uint64) (op crdt.Op, id 
 	if item.MaxAttempts < 0 {
 		return op, "", fmt.Errorf("%d attempts: want 1 or more", item.MaxAttempts)
 	}
+	if item.Value.IsZero() {
+		return op, "", crdt.ErrAbsent
+	}
 	rec := itemRecord{Value: item.Value, Priority: item.Priority, MaxAttempts: item.MaxAttempts}
 	if item.Delay > 0 {
 		rec.NotBefore = now.Add(item.Delay).UnixMilli()
