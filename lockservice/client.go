@@ -425,6 +425,18 @@ func (c *client) leave(id uint64) {
 	}
 }
 
+// shut begins a stop: who waits gives up, and what is held is released by its holder only.
+func (c *client) shut(t Time) {
+	for _, id := range sortedKeys(c.calls) {
+		switch r := c.calls[id]; {
+		case r.phase != holding:
+			_ = c.release(t, id)
+		case r.Manual: // its bearer may go on elsewhere
+			c.leave(id)
+		}
+	}
+}
+
 // renew starts a round of a lease now.
 func (c *client) renew(t Time, id uint64) error {
 	r := c.calls[id]

@@ -132,6 +132,13 @@ func (n *Node) Resume(t Time, b Bearer) (id uint64, err error) {
 // is renewed by another peer.
 func (n *Node) Leave(id uint64) { n.client.leave(id) }
 
+// Shut begins a stop. Calls that wait are given up without a result. The leases of bearers
+// are left, and not released; the others are for their holders to release.
+func (n *Node) Shut(t Time) {
+	n.client.shut(t)
+	n.settle(t)
+}
+
 // Renew extends a lease now, besides what is done by itself every third of the TTL.
 // The answer is a Result Extended.
 func (n *Node) Renew(t Time, id uint64) error {

@@ -352,9 +352,9 @@ func (s *Session) shut(t Time) {
 		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
 		if l.manual {
 			delete(s.leases, id)
-			s.node.Leave(id)
 		}
 	}
+	s.node.Shut(t)
 	s.refuseAll(t, func(id uint64) bool { return s.leaving[id] == nil })
 }
 

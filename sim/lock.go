@@ -60,6 +60,8 @@ type lockCall struct {
 	until   time.Duration // when its holder takes it to be over
 	state   callState
 	heard   func(lockservice.Result)
+	inst    lockservice.Inst // once it is known
+	resumed bool             // its client came from elsewhere
 }
 
 type callState uint8
@@ -98,13 +100,16 @@ func (p *Peer) openLocks() {
 	p.locks.carry()
 }
 
-// closeLocks ends it: the process is gone, and who held a lock by it is, too.
+// closeLocks ends it: the process is gone, and who held a lock by it is, too, but for
+// bearers, who are processes of their own.
 func (p *Peer) closeLocks() {
 	if p.locks == nil {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.locks.calls)) {
-		p.c.locks.ended(p.locks.calls[id])
+		if k := p.locks.calls[id]; !p.locks.orphan(k) {
+			p.c.locks.ended(k)
+		}
 	}
 	p.locks = nil
 }

@@ -78,6 +78,12 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 		j.lists = append(j.lists, lockservice.Voters{Epoch: 2, Names: []string{"n1"}}) // differs by two, taken for one
 		j.refused(lockservice.Voters{Epoch: 2, Names: []string{"n1", "n2"}})
 	})
+	f("L8", func(c *Cluster, k *lockCall) { // it comes back with another token
+		o, r := other(c, k.token+1, time.Second)
+		o.resumed, o.inst, o.token, r.Inst = true, k.inst, k.token, k.inst
+		c.locks.heard(o, r)
+		c.locks.ended(o)
+	})
 }
 
 // What a peer may not do is an error of the script, not of the run.
@@ -87,6 +93,7 @@ func TestWrongStepsOfLocksAreRefused(t *testing.T) {
 		"1 lock l ttl=1ms":   "500ms to 3s",
 		"1 lock l for=1s":    "ttl=, wait=",
 		"1 unlock l soon":    "stale or nothing",
+		"1 move l now":       "nothing is wanted",
 		"voters 1-9":         "a peer from 1 to 3",
 		"freeze 4":           "a peer from 1 to 3",
 		"1 trylock l hold=x": "a duration",

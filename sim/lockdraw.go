@@ -13,6 +13,7 @@ import (
 const (
 	locksOneIn = 3
 	lockStream = 0x10c5
+	moveStream = 0x10c6 // of bearers that move
 )
 
 // drawLocks adds a lock service to the script, and who wants locks.
@@ -38,8 +39,28 @@ func drawLocks(d drawer) Script {
 	if !d.well && d.one(5) {
 		d.revise(k)
 	}
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, moveStream))
+	if !d.well && d.one(3) && d.may("kill") {
+		d.move(k)
+	}
 	d.trim()
 	return d.script
+}
+
+// move has a bearer's peer stop and start again, and the bearer go on at another peer, or
+// at the same one, while others want the lock.
+func (d *drawer) move(k *Locks) {
+	at, from, to := d.up(d.script.Ends), d.peer(), d.peer()
+	d.step(at, "%d lock l0 ttl=%v manual", from, k.MaxTTL)
+	at += d.up(k.MaxTTL / 2)
+	d.step(at, "%d %s", d.peer(), d.want(k, "l0"))
+	d.step(at, "stop %d", from)
+	d.step(at+200*time.Millisecond, "start %d", from)
+	at += 200*time.Millisecond + d.up(k.MaxTTL/2)
+	d.step(at, "%d move l0", to)
+	d.step(at+d.up(k.MaxTTL/2), "%d renew l0", to)
+	d.step(at+d.up(k.MaxTTL), "%d move l0", from)
+	d.step(at+d.up(2*k.MaxTTL), "%d unlock l0", from)
 }
 
 // drift has the clocks that measure leases run at the bounds of what these allow for.

@@ -26,6 +26,7 @@ type lockJudge struct {
 type lockLedger struct {
 	holding []*lockCall
 	waiting []*lockCall
+	bearer  *lockCall   // the last one to renew by hand
 	over    []*lockCall // held once; for the histories of tests
 	high    uint64      // the highest token granted
 	highX   uint64      // granted exclusively
@@ -137,16 +138,22 @@ func cause(err error) error {
 func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
-	k.state, k.token, k.granted = callHolds, r.Token, c.now
-	if !j.settling {
-		c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
-	}
 	before := l.highX
 	if k.Mode == lockservice.Exclusive {
 		before = l.high
 	}
 	stoodStill := k.p.frozen > 0 || k.asked < c.thawed // it may take an answer that is long over
-	if r.Token <= before && j.ordered() && !stoodStill {
+	if k.resumed && !stoodStill {
+		j.goesOn(k, before, r)
+	}
+	k.state, k.token, k.granted, k.inst = callHolds, r.Token, c.now, r.Inst
+	if k.Manual {
+		l.bearer = k
+	}
+	if !j.settling {
+		c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
+	}
+	if !k.resumed && r.Token <= before && j.ordered() && !stoodStill {
 		c.judge.violate(k.p.index, "L2: %s gets %s with token %d, and %d was given before", k.p.name, k.Lock, r.Token, before)
 	}
 	l.high = max(l.high, r.Token)
@@ -178,7 +185,7 @@ func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 		k.until = forever
 	}
 	for _, o := range l.holding {
-		if o == k || o.Mode == lockservice.Shared && k.Mode == lockservice.Shared || o.until <= c.now {
+		if o.inst == k.inst || o.Mode == lockservice.Shared && k.Mode == lockservice.Shared || o.until <= c.now {
 			continue
 		}
 		if o.p.frozen > 0 || k.p.frozen > 0 || min(o.sent, k.sent) < c.thawed {
@@ -197,7 +204,7 @@ func (j *lockJudge) ended(k *lockCall) {
 	gone := func(o *lockCall) bool { return o == k }
 	l.waiting = slices.DeleteFunc(l.waiting, gone)
 	if k.state == callHolds {
-		l.holding = slices.DeleteFunc(l.holding, gone)
+		l.holding = slices.DeleteFunc(l.holding, func(o *lockCall) bool { return o.inst == k.inst })
 		k.until = min(k.until, j.c.now)
 		l.over = append(l.over, k)
 	}
@@ -236,7 +243,7 @@ func (j *lockJudge) resumed(p *Peer) {
 // cover notes the rare states of a grant.
 func (j *lockJudge) cover(k *lockCall, l *lockLedger) {
 	c := j.c
-	if len(l.holding) > 1 {
+	if slices.ContainsFunc(l.holding, func(o *lockCall) bool { return o.inst != k.inst && o.until > c.now }) {
 		c.reached("a lock was shared")
 	}
 	if c.net.cuts.count > 0 {

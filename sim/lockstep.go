@@ -11,7 +11,7 @@ import (
 )
 
 // lockVerbs are the steps of a peer that are about locks.
-var lockVerbs = []string{"lock", "trylock", "unlock", "renew"}
+var lockVerbs = []string{"lock", "trylock", "unlock", "renew", "move"}
 
 // client is a program that wants one lock.
 type client struct {
@@ -29,6 +29,12 @@ func (c *Cluster) compileLock(p *Peer, verb string, args []string) (func(), erro
 		return nil, errors.New("the name of a lock is wanted")
 	}
 	w := client{call: lockservice.Call{Lock: args[0], TTL: c.cfg.Locks.MaxTTL, Try: verb == "trylock"}, wait: time.Minute}
+	if verb == "move" {
+		if len(args) > 1 {
+			return nil, fmt.Errorf("nothing is wanted after the name, not %q", args[1])
+		}
+		return func() { p.moveHere(w.call.Lock) }, nil
+	}
 	if verb == "unlock" || verb == "renew" {
 		stale := arg(args, 1) == "stale"
 		if len(args) > 1 && !stale {

@@ -25,6 +25,7 @@ import (
 //	heal                       all cuts       heal 1,2 | 3  these
 //	block 1 > 2                packets only: streams carry on   unblock 1 > 2
 //	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
+//	stop 2                     the process, in order: it lets go of what is its own
 //	pause 2  resume 2          SIGSTOP and SIGCONT           wipe 2  its disk loses all
 //	slow 2 5ms                 takes so long for each frame from here on
 //	suspect 1 2 5s             peer 1 takes peer 2 for dead
@@ -33,6 +34,7 @@ import (
 //	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
 //	2 trylock NAME …           is refused if others hold it
 //	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
+//	2 move NAME                who holds it by hand (manual) goes on by peer 2
 //	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
 //	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall]
 //	2 requeue QUEUE            its dead items
@@ -107,6 +109,8 @@ func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
 	switch verb {
 	case "kill":
 		do = p.kill
+	case "stop":
+		do = p.stop
 	case "start":
 		do = p.start
 	case "pause":

@@ -99,6 +99,8 @@ var simulated = []mutant{
 		"	a.raise(m.Lock, m.Token)\n	switch {\n	case own < 0 || after(m.Round, list[own].round): // A3, A5\n", "	switch {\n	case own < 0 || after(m.Round, list[own].round):\n		a.raise(m.Lock, m.Token)\n", "", ""},
 	{"who holds nothing renews nothing", "lockservice/client.go",
 		"	if r == nil || r.phase != holding || t.Mono >= r.deadline {\n		return ErrNotHolder", "	if r == nil || r.phase != holding {\n		return ErrNotHolder", "", ""},
+	{"a stop releases nothing that bearers hold", "lockservice/client.go",
+		"			c.leave(id)\n", "			_ = c.release(t, id)\n", "", ""},
 	{"waiters are served in order", "lockservice/queue.go",
 		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
 }

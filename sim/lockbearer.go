@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// stopPatience is how long a process that stops still sends what it has to say.
+const stopPatience = 100 * time.Millisecond
+
+// stop ends the process in order: who waits for a lock is refused, holders in the process
+// let go, and bearers hold what they hold.
+func (p *Peer) stop() {
+	if !p.up || p.paused {
+		return
+	}
+	if l := p.locks; l != nil {
+		l.node.Shut(p.lockTime())
+		for _, id := range slices.Sorted(maps.Keys(l.calls)) {
+			switch k := l.calls[id]; {
+			case l.orphan(k):
+				p.c.reached("a peer stopped, and a bearer held a lease by it")
+			case k.state == callWaits:
+				p.c.locks.ended(k)
+			case k.state == callHolds:
+				k.release()
+			}
+		}
+		l.carry()
+	}
+	life := p.r
+	p.c.At(p.c.now+stopPatience, func() {
+		if p.r == life {
+			p.kill()
+		}
+	})
+}
+
+// orphan parts a bearer from its peer, and reports whether k is of one that holds a lease. It
+// takes itself for a holder until the time is over that it was told.
+func (l *locker) orphan(k *lockCall) bool {
+	if !k.Manual || k.state != callHolds || l.p.frozen > 0 {
+		return false
+	}
+	delete(l.calls, k.id)
+	return true
+}
+
+// moveHere has the last bearer of a lock go on with its lease by p. Who is refused takes
+// itself for a holder until its time is over all the same, which is the stricter oracle.
+func (p *Peer) moveHere(lock string) {
+	l, ledger := p.locks, p.c.locks.of(lock)
+	old := ledger.bearer
+	if l == nil || !p.up || p.paused || old == nil || old.state != callHolds {
+		return
+	}
+	if from := old.p.locks; from != nil && from.calls[old.id] == old {
+		if from == l || !from.orphan(old) {
+			return
+		}
+		from.node.Leave(old.id)
+	}
+	b := lockservice.Bearer{Lock: lock, Inst: old.inst, Mode: old.Mode, TTL: old.TTL, Token: old.token}
+	id, err := l.node.Resume(p.lockTime(), b)
+	if err != nil || l.calls[id] != nil {
+		return
+	}
+	k := &lockCall{Call: old.Call, id: id, p: p, asked: p.c.now, inst: old.inst, token: old.token, resumed: true}
+	l.calls[id], ledger.bearer = k, k
+	l.carry()
+}
+
+// goesOn is the oracle of a lease that was resumed.
+func (j *lockJudge) goesOn(k *lockCall, before uint64, r lockservice.Result) {
+	j.c.reached("a bearer went on at another peer")
+	if r.Token != k.token {
+		j.c.judge.violate(k.p.index, "L8: %s resumes %s with token %d, which had token %d", k.p.name, k.Lock, r.Token, k.token)
+	}
+	if r.Token < before && j.ordered() {
+		j.c.judge.violate(k.p.index, "L8: %s resumes %s with token %d, and %d was given since", k.p.name, k.Lock, r.Token, before)
+	}
+}
