@@ -179,6 +179,6 @@ func (c *call) locks() (any, error) {
 	}
 	t.mu.Unlock()
 	slices.SortFunc(agents, func(x, y fields) int { return cmp.Compare(x[1].(string), y[1].(string)) })
-	leases := slices.DeleteFunc(res.Body.(api.List[api.Lease]).Items, func(l api.Lease) bool { return held[l.Token] })
+	leases := slices.DeleteFunc(res.Body.(api.List[api.Held]).Items, func(l api.Held) bool { return held[l.Token] })
 	return fields{"agents", agents, "leases", leases}, nil
 }

@@ -277,7 +277,7 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := res.Body.(api.List[api.Lease]).Items[0].Remaining
+	left := res.Body.(api.List[api.Held]).Items[0].Remaining
 	if left > api.Duration(30*time.Second) {
 		t.Fatalf("the lease lasts %v; this test waits for it", left)
 	}
@@ -286,7 +286,7 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 		defer close(renewed)
 		for t.Context().Err() == nil {
 			res, _ := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
-			page, _ := res.Body.(api.List[api.Lease])
+			page, _ := res.Body.(api.List[api.Held])
 			if page.Count == 0 {
 				t.Error("the lock was lost")
 				return
@@ -310,12 +310,12 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 func TestAHoldEndsWithItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)
-	leases := func() []api.Lease {
+	leases := func() []api.Held {
 		res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return res.Body.(api.List[api.Lease]).Items
+		return res.Body.(api.List[api.Held]).Items
 	}
 	lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
 	if _, err := api.Find("lock_release").Do(t.Context(), x.agent, api.Request{Key: "a", Query: url.Values{"lease": {lease}}, Leases: x.server.cfg.Leases}); err != nil {
