@@ -185,7 +185,7 @@ func (c *call) conclude(id, status string) {
 
 func taskProgress(c *call) (fields, error) {
 	id := c.required("task")
-	body, last := map[string]any{"progress": c.number("progress", 0), "status": c.text("status")}, c.seconds("hold_s", 0, maxHold)
+	body, last := c.progress(id), c.seconds("hold_s", 0, maxHold)
 	if c.fault != nil {
 		return nil, c.fault
 	}
@@ -199,7 +199,7 @@ func taskProgress(c *call) (fields, error) {
 			}
 		}
 		out = append(out, "hold_s", until.Seconds())
-		if !c.has("progress") && !c.has("status") {
+		if !c.has("progress") && !c.has("percent") && !c.has("status") {
 			return out, nil
 		}
 	}
@@ -209,6 +209,22 @@ func taskProgress(c *call) (fields, error) {
 	}
 	c.signed(agent.TaskProgressKey(id))
 	return append(out, "progress", res.Body.(api.Written).Value.Field("progress"), "status", body["status"], "version", res.Version.String()), nil
+}
+
+// progress is the body of task_set_progress, which knows parts of 1 from percent. A status
+// alone leaves the progress as it is.
+func (c *call) progress(id string) map[string]any {
+	body := map[string]any{"status": c.text("status")}
+	for _, name := range []string{"progress", "percent"} {
+		if c.has(name) {
+			body[name] = c.number(name, 0)
+		}
+	}
+	if len(body) == 1 {
+		p, _ := c.s.cfg.Agent.Tasks().Progress(id) // 0 if nobody said
+		body["progress"] = p.Progress
+	}
+	return body
 }
 
 // signed notes who wrote a key by an operation. That it cannot is no failure of that.

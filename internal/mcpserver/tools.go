@@ -84,7 +84,7 @@ var tools = []tool{
 		schema:      object(`"claim":{"type":"string"},"task":{"type":"string"},"result":{},"error":{"type":"string"},"retry":{"type":"boolean","default":true}`)},
 	{name: "task_progress", run: taskProgress,
 		description: "Tell how far a task is, and hold its claim on for another hold_s",
-		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":1},"status":{"type":"string"},"claim":{"type":"string"},"hold_s":{"type":"number"}`, "task")},
+		schema:      object(`"task":{"type":"string"},"progress":{"type":"number","minimum":0,"maximum":100,"description":"0 to 1; over 1 it is percent"},"percent":{"type":"number","minimum":0,"maximum":100},"status":{"type":"string"},"claim":{"type":"string"},"hold_s":{"type":"number"}`, "task")},
 	{name: "task_list", run: taskList, reads: true, accepted: []string{"taskId"},
 		description: "List a queue's tasks with state, progress, result or error, or show one by its id",
 		schema:      object(queueArg + `,"task":{"type":"string"},"state":{"type":"string","enum":["pending","delayed","claimed","done","dead"]},` + pageArgs + `,` + valuesArg)},

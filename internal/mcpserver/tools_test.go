@@ -227,6 +227,25 @@ func TestTasks(t *testing.T) {
 	})
 }
 
+// A progress is a part of 1; one over 1 is percent, and percent has a field of its own.
+func TestAProgressIsAPartOfOne(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		for _, c := range []struct{ given, want string }{
+			{`"progress":0.25`, "0.25"}, {`"progress":1`, "1"}, {`"progress":"45"`, "0.45"}, {`"progress":100`, "1"},
+			{`"percent":1`, "0.01"}, {`"percent":"50"`, "0.5"}, {`"status":"no more than before"`, "0.5"},
+		} {
+			x.shows(x.good(s, "task_progress", `{"task":"t1",`+c.given+`}`), `{"progress":`+c.want+`}`)
+		}
+		x.bad("bad-value", s, "task_progress", `{"task":"t1","progress":101}`)
+		for _, given := range []string{`"percent":101`, `"percent":-1`, `"percent":1,"progress":1`, `"progress":"half"`} {
+			x.bad("bad-request", s, "task_progress", `{"task":"t1",`+given+`}`)
+		}
+		if p, err := x.agent.Tasks().Progress("t1"); err != nil || p.Progress != 0.5 {
+			t.Errorf("progress %v, %v", p, err)
+		}
+	})
+}
+
 // Agents of one daemon work beside each other: each claim is its own.
 func TestAClaimIsNoOther(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
