@@ -43,7 +43,7 @@ func TestNoCommandSucceedsWhenItsOutputIsLost(t *testing.T) {
 		t.Skip("starts daemons")
 	}
 	p := newDaemon(t)
-	for _, line := range []string{"put k 1", "task set 1 status=running", "queue put q 1 --id a", "queue put w 1"} {
+	for _, line := range []string{"put k 1", "worker heartbeat n1", "task set 1 status=running", "queue put q 1 --id a", "queue put w 1"} {
 		if said, err := p.command(line).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", line, err, said)
 		}
