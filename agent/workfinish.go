@@ -308,14 +308,16 @@ func (q *queues) sweep(a *Agent) {
 
 // giveBack ends the claim of a worker that has stopped because the agent closes.
 func (q *queues) giveBack(c *Claim) {
-	c.x.do(func(core *queue.Index, now time.Time) {
-		if end, ok := core.Stop(now, c.core); ok && !c.bearer {
-			q.mu.Lock()
-			q.last = append(q.last, end.Op)
-			q.mu.Unlock()
-			lockservice.UnlockEach([]*lockservice.Lease{c.lease})
-		}
-	})
+	var end *queue.Ending
+	ok := false
+	c.x.do(func(core *queue.Index, now time.Time) { end, ok = core.Stop(now, c.core) })
+	if !ok || c.bearer {
+		return
+	}
+	q.mu.Lock()
+	q.last = append(q.last, end.Op)
+	q.mu.Unlock()
+	lockservice.UnlockEach([]*lockservice.Lease{c.lease}) // not under the index's lock, which a session takes under its own
 }
 
 // retreat returns what is to be written of the claims that were given back.
