@@ -53,6 +53,7 @@ func ExampleSession() {
 		return
 	}
 	fmt.Println("the token rose:", next.Token() > lease.Token())
+	_ = next.Unlock(ctx) // else Close waits for it
 	// Output:
 	// a second holder: true
 	// the write: <nil>
