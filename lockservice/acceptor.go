@@ -25,9 +25,10 @@ type acceptor struct {
 
 // floors are the highest tokens acknowledged for the locks of a shard.
 type floors struct {
-	of   map[string]uint64
-	base uint64 // what floors that were folded reached, and earlier lives
-	most int    // floors kept before the idle ones become one
+	of     map[string]uint64
+	folded uint64 // what floors that became one reached, in this life
+	base   uint64 // the same, earlier lives and changes of voters included
+	most   int    // floors kept before the idle ones become one
 }
 
 // record is one instance certified for one lock.
@@ -87,6 +88,9 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 	}
 	if a.cfg.Barred != nil && a.cfg.Barred(m.Lock, m.Token) {
 		return a.nack(m, Message{Reason: Barred})
+	}
+	if own < 0 && m.Flags&flagBearer != 0 && m.Mode == Exclusive && a.seen(m.Lock) > m.Token { // A10
+		return a.nack(m, Message{Reason: Gone})
 	}
 	floor := a.floor(m.Lock)
 	least := floor
@@ -193,12 +197,22 @@ func (a *acceptor) floor(lock string) uint64 {
 	return max(f.of[lock], f.base)
 }
 
+// seen returns the highest token acknowledged for a lock in this life, or more once its
+// floor was folded: a bearer's lease that is not on record and has a lower one is over.
+// What earlier lives acknowledged does not count, for a voter that has restarted learns
+// of such a lease by its renewals.
+func (a *acceptor) seen(lock string) uint64 {
+	f := &a.floors[shardOf(lock)]
+	if token, ok := f.of[lock]; ok {
+		return token
+	}
+	return f.folded
+}
+
 // raise notes that a token was acknowledged.
 func (a *acceptor) raise(lock string, token uint64) {
 	f := &a.floors[shardOf(lock)]
-	if f.of[lock] < token {
-		f.of[lock] = token
-	}
+	f.of[lock] = max(a.seen(lock), token)
 	if len(f.of) > f.most {
 		a.fold(f)
 	}
@@ -219,14 +233,16 @@ func (a *acceptor) raiseAll(token uint64) {
 }
 
 // fold turns the floors of a shard's idle locks into one. That floor is higher
-// than some of them were, which costs their next round one more trip.
+// than some of them were, which costs their next round one more trip, and a bearer's
+// lease the certificate of this voter if it never had the lease on record.
 func (a *acceptor) fold(f *floors) {
 	for lock, floor := range f.of { // a maximum: no order shows
 		if _, live := a.live[lock]; !live {
-			f.base = max(f.base, floor)
+			f.folded = max(f.folded, floor)
 			delete(f.of, lock)
 		}
 	}
+	f.base = max(f.base, f.folded)
 	f.most = max(foldAt, 2*len(f.of))
 }
 

@@ -360,6 +360,45 @@ func TestWhatAChangeOfVotersTeachesHoldsForThoseOnRecord(t *testing.T) {
 	}
 }
 
+// A renewal that arrives when another has held the lock since would bring a dead lease
+// back, below that token; whoever had its name could resume it.
+func TestALateRenewalRevivesNoLease(t *testing.T) {
+	for what, between := range map[string]func(a *acceptor){
+		"":                  func(*acceptor) {},
+		"; its floor folds": func(a *acceptor) { a.fold(&a.floors[shardOf("x")]) },
+	} {
+		a := newNode(t, "a", abc, nil).acceptor
+		round := func(when time.Duration, inst, no, token uint64, flags uint8, mode Mode) Reason {
+			m := a.accept(at(when), &Message{Kind: Accept, Lock: "x", Inst: Inst{Node: "d", N: inst}, Round: no, Token: token,
+				TTL: time.Second, Mode: mode, Flags: flags, Epoch: 1, Hash: a.hash})
+			if m.Kind != Ack && m.Reason == NoReason {
+				t.Fatalf("%+v", m)
+			}
+			return m.Reason
+		}
+		const late = flagRenew | flagBearer
+		if round(0, 1, 1, wall, 0, Exclusive) != NoReason || round(4*time.Second, 2, 1, wall+1, 0, Exclusive) != NoReason {
+			t.Fatal("the lock was not granted to one after the other")
+		}
+		if got := round(4*time.Second, 1, 2, wall, late, Exclusive); got != Held {
+			t.Errorf("a renewal while another holds the lock: %v", got)
+		}
+		a.sweep(at(8 * time.Second).Mono)
+		between(a)
+		for _, flags := range []uint8{late, late | flagResume} {
+			if got := round(8*time.Second, 1, 2, wall, flags, Exclusive); got != Gone {
+				t.Errorf("a renewal after another held the lock%s: %v", what, got)
+			}
+		}
+		if got := round(8*time.Second, 3, 1, wall+1, late, Exclusive); got != NoReason {
+			t.Errorf("a renewal with the highest token: %v", got)
+		}
+		if got := round(16*time.Second, 4, 2, wall, late, Shared); got != NoReason {
+			t.Errorf("a reader's renewal, whose tokens come in any order: %v", got)
+		}
+	}
+}
+
 func TestFoldedFloorsAreNoLower(t *testing.T) {
 	n := newNode(t, "a", abc, nil)
 	tokens := map[string]uint64{}

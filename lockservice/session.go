@@ -33,7 +33,8 @@ type SessionConfig struct {
 	StateDir string
 
 	// Lost, if set, hears of each lease that ends without Unlock, one after the other,
-	// on a goroutine of its own: it may wait, and call the session.
+	// on a goroutine of its own: it may wait, and call the session. While it does, up to
+	// 65,536 wait to be told; those beyond are counted by Stats.Lost only.
 	Lost func(*LostError)
 
 	TTL     time.Duration        // of leases without WithTTL: 10 s
@@ -53,6 +54,9 @@ func (c SessionConfig) withDefaults() SessionConfig {
 	}
 	return c
 }
+
+// maxLosses bounds the leases that wait for SessionConfig.Lost to be told of them.
+const maxLosses = 1 << 16
 
 // Session takes locks for one peer, and serves as voter if it is one. All methods
 // may be called at the same time.
@@ -103,7 +107,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		}
 		cfg.Node.Durable, cfg.Node.State = true, state
 	}
-	s := &Session{cfg: cfg, losses: aside.New(0), majority: majority{turn: make(chan struct{}, 1)},
+	s := &Session{cfg: cfg, losses: aside.New(maxLosses), majority: majority{turn: make(chan struct{}, 1)},
 		wake: make(chan struct{}, 1), done: make(chan struct{}), drained: make(chan struct{}, 1),
 		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), leaving: make(map[uint64]*Lease),
 		resumes: make(map[uint64]chan struct{}), lines: make(map[string]*line)}
