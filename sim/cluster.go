@@ -197,6 +197,9 @@ func (c *Cluster) calm() {
 		p.pace(0)
 		p.thaw()
 		p.resume()
+		if p.stopping != nil {
+			p.kill()
+		}
 		if p.up {
 			p.look()
 		} else {

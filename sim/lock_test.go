@@ -25,6 +25,16 @@ func lockWorld(t *testing.T) (*Cluster, *lockCall) {
 	return c, k
 }
 
+// A run may end while a peer stops: it has stopped then, and comes back as others do.
+func TestARunSettlesAlthoughAPeerIsStopping(t *testing.T) {
+	c, _ := lockWorld(t)
+	c.Peer(2).stop()
+	c.Settle()
+	if list := c.Violations(); len(list) > 0 || !c.Peer(2).Up() {
+		t.Errorf("the peer is up: %v; %v", c.Peer(2).Up(), list)
+	}
+}
+
 // Each oracle of locks complains about what it is there for.
 func TestTheOraclesOfLocksComplain(t *testing.T) {
 	f := func(oracle string, spoil func(c *Cluster, k *lockCall)) {

@@ -32,8 +32,9 @@ func (p *Peer) stop() {
 		l.carry()
 	}
 	life := p.r
+	p.stopping = life
 	p.c.At(p.c.now+stopPatience, func() {
-		if p.r == life {
+		if p.stopping == life {
 			p.kill()
 		}
 	})

@@ -24,18 +24,19 @@ type Peer struct {
 	births uint64
 	lives  []clock.Actor
 
-	r       *replica.Replica // of this life
-	up      bool
-	disk    *disk
-	txn     []crdt.Saved // being written
-	paused  bool
-	resumed time.Duration // when it last was
-	slow    time.Duration // what the loop takes for a frame
-	quick   time.Duration // when that last became nothing again
-	busy    bool          // with one
-	inbox   [][]byte      // frames that came while the loop was held up
-	ticking time.Duration
-	sent    uint64
+	r        *replica.Replica // of this life
+	up       bool
+	disk     *disk
+	txn      []crdt.Saved // being written
+	paused   bool
+	stopping *replica.Replica // the life that stops in order and is about to end
+	resumed  time.Duration    // when it last was
+	slow     time.Duration    // what the loop takes for a frame
+	quick    time.Duration    // when that last became nothing again
+	busy     bool             // with one
+	inbox    [][]byte         // frames that came while the loop was held up
+	ticking  time.Duration
+	sent     uint64
 
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life
@@ -152,7 +153,7 @@ func (p *Peer) kill() {
 		p.c.reached("a peer was killed with frames unread")
 	}
 	p.c.fleet.died(p)
-	p.up, p.paused, p.inbox, p.txn = false, false, nil, nil
+	p.up, p.paused, p.stopping, p.inbox, p.txn = false, false, nil, nil, nil
 	p.closeLocks()
 	p.c.note(Killed, p.index, "is killed")
 	p.c.judge.remembers(p)
