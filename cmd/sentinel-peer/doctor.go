@@ -47,8 +47,8 @@ func newDoctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if there is something",
 		Long: `Look, with the settings of 'agent', for what keeps a peer from working: settings and key,
-the folder for state, ports, UDP, and the peers to join; and, if a daemon runs here, how that
-finds the cluster, as 'status' tells it. Each line says what to do.`,
+the folder for state, ports, the peers to join, and whether UDP passes to them and back; and,
+if a daemon runs here, how that finds the cluster, as 'status' tells it. Each line says what to do.`,
 		Example: "  sentinel-peer doctor --config /etc/sentinel-peer.yaml\n  sentinel-peer doctor --cluster farm --key-file key --join n1.local:7946",
 		Args:    args(cobra.NoArgs),
 	}
@@ -84,9 +84,6 @@ func (d *doctor) examine(ctx context.Context) {
 	d.access()
 	d.state()
 	d.listens()
-	if d.running == nil {
-		d.udp()
-	}
 	for _, seed := range d.join {
 		d.seed(ctx, seed)
 	}
@@ -177,41 +174,6 @@ func existing(dir string) string {
 	return dir
 }
 
-// udp sends a packet to this machine itself: what stops that is here. Whether packets
-// pass to the peers and back, only a daemon that runs can say: see fleet.
-func (d *doctor) udp() {
-	host, _, err := net.SplitHostPort(d.bind)
-	if err == nil {
-		err = echo(host)
-	}
-	if err != nil {
-		d.add("fail", "udp", "look for a firewall of this machine", "a packet to %s does not arrive: %v", host, err)
-		return
-	}
-	d.add("ok", "udp", "", "a packet to %s arrives", cmp.Or(host, "this machine"))
-}
-
-func echo(host string) error {
-	l, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	conn, err := net.Dial("udp", l.LocalAddr().String())
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("sentinel-peer doctor")); err != nil {
-		return err
-	}
-	if err := l.SetReadDeadline(time.Now().Add(doctorPatience)); err != nil {
-		return err
-	}
-	_, _, err = l.ReadFrom(make([]byte, 64))
-	return err
-}
-
 // seed asks each address of a seed whether it would take us.
 func (d *doctor) seed(ctx context.Context, seed string) {
 	host, port, err := net.SplitHostPort(seed)
@@ -219,23 +181,55 @@ func (d *doctor) seed(ctx context.Context, seed string) {
 		host = strings.Trim(seed, "[]")
 		_, port, _ = net.SplitHostPort(d.bind)
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorPatience)
+	brief, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	addrs, err := net.DefaultResolver.LookupHost(brief, host)
 	if err != nil {
 		d.add("fail", "join", "correct the name, or the name server", "%s: %v", seed, err)
 		return
 	}
 	for _, ip := range addrs {
-		addr := net.JoinHostPort(ip, port)
-		switch err := transport.Probe(ctx, addr, d.cluster, d.keys); {
-		case err == nil:
-			d.add("ok", "join", "", "%s would take us", addr)
-		case isNetwork(err):
-			d.add("fail", "join", "is a peer up there? TCP and UDP must be open, and its --bind reachable from here", "%s: %v", addr, err)
-		default:
-			d.add("fail", "join", "use the same --cluster, --key-file and version on every peer", "%s: %v", addr, err)
+		d.peer(ctx, net.JoinHostPort(ip, port))
+	}
+}
+
+// peer asks at an address whether the peer there would take us, and packets pass.
+func (d *doctor) peer(ctx context.Context, addr string) {
+	if d.running == nil && (addr == d.bind || addr == d.advertise) && listen("tcp", d.bind) == nil {
+		d.add("ok", "join", "", "%s is where this peer will be", addr)
+		return
+	}
+	brief, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	switch err := transport.Probe(brief, addr, d.cluster, d.keys); {
+	case err == nil:
+		d.add("ok", "join", "", "%s would take us", addr)
+		if d.running == nil { // who knows better, and has the port
+			d.packets(ctx, addr)
 		}
+	case isNetwork(err):
+		d.add("fail", "join", "is a peer up there? TCP must be open, and its --bind reachable from here", "%s: %v", addr, err)
+	default:
+		d.add("fail", "join", "use the same --cluster, --key-file and version on every peer", "%s: %v", addr, err)
+	}
+}
+
+// packets asks whether UDP passes to a peer and back, from where the daemon would be.
+func (d *doctor) packets(ctx context.Context, addr string) {
+	c := transport.Config{Cluster: d.cluster, Keys: d.keys, Bind: d.bind, Advertise: d.advertise}
+	if listen("udp", d.bind) != nil { // the row of ports says why
+		host, _, _ := net.SplitHostPort(d.bind)
+		c.Bind, c.Advertise = net.JoinHostPort(host, "0"), ""
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	const carried = "; until then TCP carries everything"
+	switch err := transport.ProbePackets(ctx, addr, c); {
+	case err == nil:
+		d.add("ok", "udp", "", "packets pass to %s and back", addr)
+	case errors.Is(err, transport.ErrOnlyAnswers):
+		d.add("warn", "udp", "open the port of --bind "+d.bind+" for UDP here, for what the peers send unasked"+carried, "%s: %v", addr, err)
+	default:
+		d.add("warn", "udp", "open port "+port+" for UDP there, and the way back"+carried, "%s: %v", addr, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -267,17 +268,23 @@ func newLoopbackFleet(t *testing.T) *fleet {
 }
 
 func newFleet(t *testing.T) *fleet {
+	return newFleetAt(t, "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4", "10.77.0.5")
+}
+
+// newFleetAt has a peer listen at each address, 10.77.0.N or fd77::N. Its machine has an
+// address of either kind.
+func newFleetAt(t *testing.T, ips ...string) *fleet {
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fleet{values: map[string]string{}}
 	f.self, f.dir = self, t.TempDir()
-	addrs := map[string]string{}
-	for i := range 5 {
-		name, ip := fmt.Sprintf("n%d", i+1), fmt.Sprintf("10.77.0.%d", i+1)
-		addrs[name] = ip + "/24"
-		f.peers = append(f.peers, &process{name: name, gossip: ip + ":7946"})
+	addrs := map[string][]string{}
+	for i, ip := range ips {
+		name := fmt.Sprintf("n%d", i+1)
+		addrs[name] = []string{fmt.Sprintf("10.77.0.%d/24", i+1), fmt.Sprintf("fd77::%d/64", i+1)}
+		f.peers = append(f.peers, &process{name: name, gossip: net.JoinHostPort(ip, "7946")})
 	}
 	f.net = newNetwork(t, addrs)
 	for _, p := range f.peers {

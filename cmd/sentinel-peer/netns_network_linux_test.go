@@ -92,7 +92,7 @@ type network struct {
 
 // newNetwork makes a network of peers with these addresses, or skips the test
 // where that is not allowed.
-func newNetwork(t *testing.T, addrs map[string]string) *network {
+func newNetwork(t *testing.T, addrs map[string][]string) *network {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("SKIP: network namespaces need root")
@@ -111,7 +111,7 @@ func newNetwork(t *testing.T, addrs map[string]string) *network {
 	return n
 }
 
-func (n *network) build(t *testing.T, addrs map[string]string) (err error) {
+func (n *network) build(t *testing.T, addrs map[string][]string) (err error) {
 	space := func() (*namespace, error) {
 		s, err := newNamespace()
 		if err == nil {
@@ -131,7 +131,7 @@ func (n *network) build(t *testing.T, addrs map[string]string) (err error) {
 	if err := errors.Join(links.LinkAdd(bridge), links.LinkSetUp(bridge)); err != nil {
 		return fmt.Errorf("a bridge: %w", err)
 	}
-	for name, addr := range addrs {
+	for name, own := range addrs {
 		home, err := space()
 		if err != nil {
 			return err
@@ -141,15 +141,15 @@ func (n *network) build(t *testing.T, addrs map[string]string) (err error) {
 			LinkAttrs: netlink.LinkAttrs{Name: name, MasterIndex: bridge.Index},
 			PeerName:  "eth0", PeerNamespace: netlink.NsFd(home.handle),
 		}
-		if err := errors.Join(links.LinkAdd(port), links.LinkSetUp(port), home.plug(addr)); err != nil {
+		if err := errors.Join(links.LinkAdd(port), links.LinkSetUp(port), home.plug(own)); err != nil {
 			return fmt.Errorf("the cable of %s: %w", name, err)
 		}
 	}
 	return n.filter()
 }
 
-// plug gives the namespace its address, and a loopback.
-func (n *namespace) plug(addr string) error {
+// plug gives the namespace its addresses, and a loopback.
+func (n *namespace) plug(addrs []string) error {
 	links, err := netlink.NewHandleAt(n.handle)
 	if err != nil {
 		return err
@@ -163,11 +163,17 @@ func (n *namespace) plug(addr string) error {
 	if err != nil {
 		return err
 	}
-	ip, err := netlink.ParseAddr(addr)
-	if err != nil {
-		return err
+	for _, addr := range addrs {
+		ip, err := netlink.ParseAddr(addr)
+		if err != nil {
+			return err
+		}
+		ip.Flags = unix.IFA_F_NODAD // nobody else has it, and it is wanted at once
+		if err := links.AddrAdd(cable, ip); err != nil {
+			return err
+		}
 	}
-	return errors.Join(links.AddrAdd(cable, ip), links.LinkSetUp(cable), links.LinkSetUp(loopback))
+	return errors.Join(links.LinkSetUp(cable), links.LinkSetUp(loopback))
 }
 
 // filter puts a chain without rules into the path through the bridge.
