@@ -60,7 +60,10 @@ func TestUnfinishedWorkIsKnownAfterAFloodOfChanges(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if noted := len(a.unfinished.changed); noted > maxNoted || !a.unfinished.missed {
+		a.unfinished.mu.Lock()
+		noted, missed := len(a.unfinished.changed), a.unfinished.missed
+		a.unfinished.mu.Unlock()
+		if noted > maxNoted || !missed {
 			t.Errorf("%d keys are noted: the test is too tame, or there is no bound", noted)
 		}
 		got, err := a.Unfinished()

@@ -43,6 +43,10 @@ func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan 
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
+	var answer struct { // guarded by the session's mutex until decided is closed
+		lease *Lease
+		err   error
+	}
 	decided := make(chan struct{})
 	s.do(func(t Time) {
 		if err = ErrClosed; s.closed {
@@ -56,8 +60,8 @@ func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan 
 		}
 		s.resumes[w.id] = decided
 		s.pending[w.id] = func(_ Time, r Result) {
-			if err = r.Err; err == nil {
-				l = s.hold(w, r)
+			if answer.err = r.Err; r.Err == nil {
+				answer.lease = s.hold(w, r)
 			}
 			delete(s.resumes, w.id)
 			close(decided)
@@ -71,18 +75,18 @@ func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan 
 	}
 	select {
 	case <-decided:
-		return l, nil, err
+		return answer.lease, nil, answer.err
 	case <-ctx.Done():
 	}
 	s.do(func(t Time) {
 		if s.pending[w.id] == nil {
 			return // decided meanwhile
 		}
-		err = timeout(ctx, b.Lock, s.node.Obstacle(w.id))
+		answer.err = timeout(ctx, b.Lock, s.node.Obstacle(w.id))
 		_ = s.node.Release(t, w.id)
 		delete(s.pending, w.id)
 		delete(s.resumes, w.id)
 		close(decided)
 	})
-	return l, nil, err
+	return answer.lease, nil, answer.err
 }
