@@ -218,7 +218,11 @@ func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
 		return nil
 	}
 	if from != nil {
+		first := from.contact.Before(from.joined)
 		from.contact = now
+		if first {
+			e.introduced(now, from)
+		}
 	}
 	in := &incoming{e: e, now: now, from: from, actors: actors}
 	for range count - 1 {

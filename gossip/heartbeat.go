@@ -177,6 +177,19 @@ func (e *Engine) greet(now time.Time) {
 	}
 }
 
+// introduced makes good what p has dropped because it did not know this peer yet: the
+// first frame from p, since this peer counts it as alive, shows that it does now.
+func (e *Engine) introduced(now time.Time, p *peer) {
+	if len(e.hosted) > 0 {
+		p.greetAt = now
+		e.await(p, now)
+	}
+	if p.path.to == Blocked {
+		p.path.at = now
+		e.await(p, now)
+	}
+}
+
 // leasesDue returns what is to be told, in order; those that ran out leave.
 func (e *Engine) leasesDue(now time.Time, all bool) []beat {
 	list := make([]beat, 0, len(e.hosted))

@@ -71,6 +71,25 @@ func (f *fleet) want(i int, worker string, want Liveness, why string) {
 	}
 }
 
+// Of two peers one knows the other first. What it tells of its workers until the other
+// knows it is dropped there.
+func TestWorkersAreToldOnceTheOtherKnowsThisPeer(t *testing.T) {
+	f := newFleet(t, 2)
+	host, other := f.list[0], f.list[1]
+	host.SetView(f.now, []Peer{{Actor: host.cfg.Self, Name: "n0", Alive: true}})
+	f.view(other, nil)
+	if err := host.Host(f.now, "a", 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	f.run(time.Second)
+	host.SetView(f.now, []Peer{{Actor: host.cfg.Self, Name: "n0", Alive: true}, {Actor: other.cfg.Self, Name: "n1", Alive: true}})
+	f.run(2 * time.Second)
+	f.want(1, "a", 0, "a host that is no member is not believed")
+	f.view(other, &Peer{Actor: host.cfg.Self, Name: "n0", Alive: true})
+	f.run(500 * time.Millisecond)
+	f.want(1, "a", Active, "the host is a member")
+}
+
 func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 	const ttl = 30 * time.Second
 	f := newFleet(t, 3)

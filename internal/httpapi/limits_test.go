@@ -215,6 +215,7 @@ func TestAnAddressHasItsShareOfConnections(t *testing.T) {
 		if s, _ := status("10.0.0.7", "/healthz"); s != 200 {
 			t.Errorf("another address has no spare one: %d", s)
 		}
+		synctest.Wait() // until what status closed is gone
 		if n := x.server.Stats().Connections; n != 6+spareEach {
 			t.Errorf("%d connections", n)
 		}
