@@ -2,12 +2,14 @@ package agent
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // known is a member as last heard of. A dead one is kept until it is forgotten,
@@ -18,19 +20,21 @@ type known struct {
 	name  string
 	http  string
 	rules uint64
+	locks lockservice.Guarantee
 }
 
 const metaVersion = 1
 
 // meta is what the others learn about this peer: [version, actor, name, HTTP
-// address, fingerprint of the rules].
+// address, fingerprint of the rules, what its leases are worth].
 func (a *Agent) meta() []byte {
-	b := wire.AppendArray(nil, 5)
+	b := wire.AppendArray(nil, 6)
 	b = wire.AppendUint(b, metaVersion)
 	b = clock.AppendActor(b, a.replica.Actor())
 	b = wire.AppendStr(b, a.cfg.Name)
 	b = wire.AppendStr(b, a.cfg.HTTP)
-	return wire.AppendUint(b, a.rules.Fingerprint())
+	b = wire.AppendUint(b, a.rules.Fingerprint())
+	return wire.AppendUint(b, uint64(a.locks.session.Guarantee()))
 }
 
 func (a *Agent) metaLocked() []byte {
@@ -48,7 +52,8 @@ func readMeta(m transport.Member) (known, error) {
 	n := r.ArrayLen()
 	version := r.Uint()
 	k.actor, k.name, k.http, k.rules = clock.ReadActor(&r), string(r.Str()), string(r.Str()), r.Uint()
-	if r.Err() == nil && (n < 5 || version == 0) {
+	k.locks = lockservice.Guarantee(min(r.Uint(), math.MaxUint8))
+	if r.Err() == nil && (n < 6 || version == 0) {
 		r.Fail("meta")
 	}
 	return k, r.Err()

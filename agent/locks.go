@@ -62,6 +62,7 @@ func (c LockConfig) firstBoot() bool {
 type locks struct {
 	session *lockservice.Session
 	longest time.Duration                        // of leases
+	told    lockservice.Guarantee                // what the others know; the loop's
 	net     atomic.Pointer[transport.Memberlist] // nil before it is open
 	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
 	names   atomic.Pointer[map[string]string]    // and the other way round
@@ -96,6 +97,7 @@ func (a *Agent) openLocks() error {
 	if l.session, err = lockservice.Open(cfg); err != nil {
 		return err
 	}
+	l.told = l.session.Guarantee()
 	switch {
 	case c.alone():
 		a.log.Info("locks exclude the callers of this peer only; name voters to share them with the cluster")

@@ -195,3 +195,28 @@ func TestWrongLockConfigurationsAreNamed(t *testing.T) {
 	f(LockConfig{Voters: []string{"a", "b", "c", "d", "e", "f", "g", "h"}}, lockservice.ErrVoters)
 	f(LockConfig{Voters: []string{"a"}, BestEffort: true}, lockservice.ErrVoters)
 }
+
+// Every member tells what a lease by it is worth, also once that has changed.
+func TestMembersTellWhatTheirLeasesAreWorth(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		named := virtual(t, n, 0, func(c *Config) { c.Locks = LockConfig{Voters: []string{"n0"}, FirstBoot: true} })
+		lone := virtual(t, n, 1, nil)
+		best := virtual(t, n, 2, func(c *Config) { c.Locks = LockConfig{BestEffort: true} })
+		check := func(want ...string) {
+			t.Helper()
+			time.Sleep(30 * time.Second)
+			for _, a := range []*Agent{named, lone, best} {
+				for _, m := range a.Members() {
+					if i := int(m.Name[1] - '0'); m.Locks != want[i] {
+						t.Errorf("%s takes the leases of %s for %s, want %s", a.Name(), m.Name, m.Locks, want[i])
+					}
+				}
+			}
+		}
+		check("quorum", "this-peer", "best-effort")
+		if err := lone.Locks().Reload(lockservice.Voters{Epoch: 2, Names: []string{"n1", "n0"}}); err != nil {
+			t.Fatal(err)
+		}
+		check("quorum", "quorum", "best-effort")
+	})
+}

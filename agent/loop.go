@@ -198,9 +198,10 @@ func (a *Agent) tell(rd replica.Ready) {
 	for _, n := range rd.Notices {
 		a.log.Warn("peer has a problem", "problem", n.Problem.String(), "name", n.Name, "detail", n.Detail)
 	}
-	if rd.Rotated {
+	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.told {
+		a.locks.told = g
 		if err := a.net.SetMeta(a.metaLocked()); err != nil {
-			a.log.Warn("cannot announce the new actor", "err", err)
+			a.log.Warn("cannot announce the new actor or guarantee", "err", err)
 		}
 	}
 	if len(rd.Envelopes) > 0 && a.bus.wanted() {

@@ -51,6 +51,7 @@ type UnavailableError struct {
 	Lock       string
 	Reachable  int           // voters that answered, or are up as far as this peer can see
 	Needed     int           // a majority
+	Silent     []string      // voters that were asked and have not answered, as far as this peer asked them itself
 	Quarantine time.Duration // until a voter that has just started takes part again, 0 if none is known
 	Cause      error         // the context's, or nil
 }

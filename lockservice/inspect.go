@@ -22,6 +22,7 @@ type inspection struct {
 	id      uint64
 	lock    string
 	replies [MaxVoters]*Message
+	heard   [MaxVoters]bool // of voters, whatever they said
 	tries   int
 	left    time.Duration // the longest quarantine among the answers
 	alarm   alarm
@@ -59,6 +60,7 @@ func (c *client) statusReply(from string, m *Message) {
 	if q == nil || i < 0 || m.Lock != q.lock {
 		return
 	}
+	q.heard[i] = true
 	if m.Reason == Quarantined {
 		q.left = max(q.left, m.Left)
 	}
@@ -124,16 +126,19 @@ func (c *client) endInspection(q *inspection) {
 // forgetReplies starts the inspections over: the voters have changed.
 func (c *client) forgetReplies() {
 	for _, q := range c.inspections { // each for itself: no order
-		q.replies = [MaxVoters]*Message{}
+		q.replies, q.heard = [MaxVoters]*Message{}, [MaxVoters]bool{}
 	}
 }
 
 // unread returns why an inspection has no answer.
 func (c *client) unread(q *inspection) error {
 	e := &UnavailableError{Lock: q.lock, Needed: c.n.voters.majority(), Quarantine: q.left}
-	for _, m := range q.replies {
-		if m != nil {
+	for i, name := range c.n.voters.Names {
+		if q.replies[i] != nil {
 			e.Reachable++
+		}
+		if !q.heard[i] {
+			e.Silent = append(e.Silent, name)
 		}
 	}
 	return e

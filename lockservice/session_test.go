@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -940,6 +941,9 @@ func TestWhetherAMajorityAnswersIsAskedRarely(t *testing.T) {
 		time.Sleep(majorityGood)
 		ask("they are up and do not answer", ErrUnavailable, majorityWait)
 		ask("again at once", ErrUnavailable, 0)
+		if u, ok := errors.AsType[*UnavailableError](a.Majority(t.Context())); !ok || !slices.Equal(u.Silent, []string{"b", "c"}) {
+			t.Errorf("the silent voters are %+v", u)
+		}
 		w.isolate(false, false, "b", "c")
 		time.Sleep(majorityGood)
 		ask("they answer again", nil, 10*time.Millisecond)

@@ -19,6 +19,31 @@ func ready(k *Known) []Finding {
 		"run 'sentinel-peer doctor' with the settings of this peer: it says which address does not answer"}}
 }
 
+// strays are peers that name no voters beside others that do.
+func strays(k *Known) []Finding {
+	var with, without []string
+	for _, m := range k.Members {
+		switch {
+		case m.Self || m.State != "alive":
+		case m.Locks == lockservice.Quorum.String():
+			with = append(with, m.Name)
+		default:
+			without = append(without, m.Name)
+		}
+	}
+	switch {
+	case len(k.Voters) == 0 && with != nil:
+		return []Finding{{"voters", Warn, "this peer names no voters, and others do",
+			"what is locked or claimed by it can be locked or claimed again by " + list(with),
+			"start it with the --voters of " + with[0] + ": the same list at every peer"}}
+	case len(k.Voters) > 0 && without != nil:
+		return []Finding{{"voters", Warn, list(without) + " " + are(without) + " without voters",
+			"what is locked or claimed there can be locked or claimed again by this peer",
+			"start " + list(without) + " with --voters " + strings.Join(k.Voters, ",") + ": the same list at every peer"}}
+	}
+	return nil
+}
+
 func voters(k *Known) []Finding {
 	if len(k.Voters) == 0 {
 		return nil
@@ -58,6 +83,9 @@ func unanswered(err error) Finding {
 	case short && u.Quarantine > 0:
 		f.Why = fmt.Sprintf("a voter that has just started is silent until the leases of its earlier life are over, %s more", ago(u.Quarantine))
 		f.Next = "wait for it"
+	case short && len(u.Silent) > 0:
+		f.Why = fmt.Sprintf("%d of the %d needed answered in time; nothing came from %s", u.Reachable, u.Needed, list(u.Silent))
+		f.Next = "see whether " + list(u.Silent) + " " + are(u.Silent) + " running and in reach, and start what is not; within a minute they are known to be down if they are"
 	case short:
 		f.Why = fmt.Sprintf("%d of the %d needed answered in time", u.Reachable, u.Needed)
 	case errors.Is(err, lockservice.ErrConfigMismatch):
@@ -170,9 +198,9 @@ func memory(k *Known) []Finding {
 	if k.Limit == 0 || k.Memory < k.Limit/5*4 {
 		return nil
 	}
-	f := Finding{"memory", Warn, "memory is nearly full", fmt.Sprintf("the store takes %d of %s; beyond, writes here that add to it are refused", k.Memory>>20, plural(k.Limit>>20, "MiB")),
+	f := Finding{"memory", Warn, "memory is nearly full", fmt.Sprintf("the store takes %s of %s; beyond, writes here that add to it are refused", size(k.Memory), size(k.Limit)),
 		"delete what is not needed, let keys expire (ttl), or raise --max-memory on every peer"}
-	if k.Memory >= k.Limit {
+	if k.Limit-k.Memory < max(k.Limit/1000, smallWrite) {
 		f.Level, f.What = Fail, "memory is full: writes here that add to it are refused"
 	}
 	return []Finding{f}

@@ -14,6 +14,25 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
+// size writes bytes in a unit of which there are ten or more.
+func size(n int) string {
+	switch {
+	case n < 10<<10:
+		return plural(n, "B")
+	case n < 10<<20:
+		return plural(n>>10, "KiB")
+	}
+	return plural(n>>20, "MiB")
+}
+
+// are is the verb of names.
+func are(names []string) string {
+	if len(names) == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 // list writes names as a sentence has them, the first few.
 func list(names []string) string {
 	const most = 3

@@ -2,11 +2,13 @@ package verdict
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Level is how bad it is.
@@ -73,12 +75,13 @@ const (
 	silence    = 30 * time.Second // after which a live peer has been heard of for too long ago
 	behind     = 10_000           // writes that a peer lacks and others will soon wait for
 	slowWrites = 32 << 20         // bytes of the 64 MiB at which writes wait
+	smallWrite = 4 << 10          // bytes: a store without room for so many takes no new key of use
 )
 
 // Judge says how the cluster is.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
-	for _, check := range []func(*Known) []Finding{ready, voters, peers, silent, problems, lagging, packets, memory, backlog, dead, abandoned, failed} {
+	for _, check := range []func(*Known) []Finding{ready, voters, strays, peers, silent, problems, lagging, packets, memory, backlog, dead, abandoned, failed} {
 		v.Findings = append(v.Findings, check(&k)...)
 	}
 	slices.SortStableFunc(v.Findings, func(x, y Finding) int { return cmp.Compare(y.Level.rank(), x.Level.rank()) })
@@ -97,9 +100,9 @@ func Judge(k Known) Verdict {
 }
 
 func count(k *Known) string {
-	alive, known := 0, 0
+	silent, alive, known := k.silent(), 0, 0
 	for _, m := range k.Members {
-		if m.State == "alive" {
+		if m.State == "alive" && !slices.Contains(silent, m.Name) {
 			alive++
 		}
 		if m.State != "left" {
@@ -107,6 +110,15 @@ func count(k *Known) string {
 		}
 	}
 	return fmt.Sprintf("%d of %s alive", alive, plural(known, "peer"))
+}
+
+// silent are the voters of whom no answer came, so that there is no majority: they may be
+// down, although the members do not show it yet.
+func (k *Known) silent() []string {
+	if u, short := errors.AsType[*lockservice.UnavailableError](k.Majority); short {
+		return u.Silent
+	}
+	return nil
 }
 
 // settled says how far the peers agree. This peer knows which of its writes another has

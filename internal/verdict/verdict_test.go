@@ -16,7 +16,7 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func well() Known {
 	other := func(name string) agent.Member {
 		return agent.Member{Name: name, Addr: name + ":7946", State: "alive", Since: now.Add(-time.Hour), Contact: now, Agrees: true, AgreedAt: now.Add(-3 * time.Second),
-			Packets: agent.Packets{To: "pass", From: "unknown"}}
+			Packets: agent.Packets{To: "pass", From: "unknown"}, Locks: "quorum"}
 	}
 	return Known{Now: now, Ready: true, Members: []agent.Member{{Name: "n1", State: "alive", Self: true, Since: now.Add(-time.Hour)}, other("n2"), other("n3")},
 		Voters: []string{"n1", "n2", "n3"}}
@@ -41,7 +41,16 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		{"one down", member(2, down), Fail, "peers voters", "2 of 3 peers alive; n3 out of reach (and 1 more).|since 2026-01-02 03:03:25 UTC, 40 seconds ago|'sentinel-peer forget n3'"},
 		{"two down", func(k *Known) { down(&k.Members[1]); down(&k.Members[2]) }, Fail, "voters peers",
 			"1 of 3 peers alive; 1 of 3 voters up: no lock and no item can be taken (and 1 more).|2 voters of 3 must certify each lease, and n2 and n3 cannot be reached|start n2 and n3"},
-		{"no voters named", func(k *Known) { k.Voters = nil; down(&k.Members[2]) }, Fail, "peers", ""},
+		{"no voters named", func(k *Known) {
+			k.Voters, k.Members[1].Locks, k.Members[2].Locks = nil, "this-peer", "this-peer"
+			down(&k.Members[2])
+		}, Fail, "peers", ""},
+		{"no voters here", func(k *Known) { k.Voters = nil }, Warn, "voters", "this peer names no voters, and others do.|again by n2 and n3|start it with the --voters of n2: the same list at every peer"},
+		{"no voters there", member(1, func(m *agent.Member) { m.Locks = "this-peer" }), Warn, "voters", "n2 is without voters.|start n2 with --voters n1,n2,n3: the same list at every peer"},
+		{"no voters there, and it is down", member(1, func(m *agent.Member) { m.Locks = "this-peer"; down(m) }), Fail, "peers voters", "n2 out of reach"},
+		{"lost a moment ago", func(k *Known) {
+			k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Silent: []string{"n2", "n3"}}
+		}, Fail, "voters", "1 of 3 peers alive; no majority of voters answers|nothing came from n2 and n3|see whether n2 and n3 are running"},
 		{"voters do not answer", func(k *Known) { k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2} }, Fail, "voters", "1 of the 2 needed answered in time"},
 		{"voters are quarantined", func(k *Known) {
 			k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Quarantine: 12 * time.Second}
@@ -60,8 +69,11 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		}, Warn, "packets", "UDP does not pass between this peer and n2 and n3.|neither to nor from n2 and not from n3|open UDP"},
 		{"memory to spare", func(k *Known) { k.Memory, k.Limit = 79<<20, 100<<20 }, OK, "", ""},
 		{"memory without a limit", func(k *Known) { k.Memory = 79 << 30 }, OK, "", ""},
-		{"memory short", func(k *Known) { k.Memory, k.Limit = 80<<20, 100<<20 }, Warn, "memory", "nearly full|takes 80 of 100 MiB|--max-memory"},
+		{"memory short", func(k *Known) { k.Memory, k.Limit = 80<<20, 100<<20 }, Warn, "memory", "nearly full|takes 80 MiB of 100 MiB|--max-memory"},
 		{"memory full", func(k *Known) { k.Memory, k.Limit = 101<<20, 100<<20 }, Fail, "memory", "are refused"},
+		{"memory of a small store", func(k *Known) { k.Memory, k.Limit = 900<<10, 1<<20 }, Warn, "memory", "takes 900 KiB of 1024 KiB"},
+		{"memory of a tiny store", func(k *Known) { k.Memory, k.Limit = 9000, 10000 }, Fail, "memory", "takes 9000 B of 10000 B"},
+		{"memory without room for a write", func(k *Known) { k.Memory, k.Limit = 512<<20-400<<10, 512<<20 }, Fail, "memory", "are refused"},
 		{"backlog", func(k *Known) { k.Backlog = 40 << 20 }, Warn, "backlog", "40 MiB wait"},
 		{"dead items", func(k *Known) { k.Dead, k.DeadIn = 3, Names{1, []string{"mail"}} }, Warn, "dead-items", "3 items dead in mail"},
 		{"dead items elsewhere", func(k *Known) { k.Dead, k.DeadIn = 1, Names{1, nil} }, Warn, "dead-items", "1 item dead."},
