@@ -77,3 +77,47 @@ func TestWhatIsDeployedCallsCommandsThatExist(t *testing.T) {
 	health := regexp.MustCompile(`(?m)^HEALTHCHECK .* CMD \["/sentinel-peer", (.*)\]$`).FindStringSubmatch(read("Dockerfile"))
 	check("Dockerfile", strings.Fields(strings.NewReplacer(`"`, "", ",", "").Replace(health[1])))
 }
+
+// Each alert has a row of its own in its tests that has it fire, and says what to do.
+func TestEachAlertIsTriedAndExplained(t *testing.T) {
+	var alerts struct {
+		Groups []struct{ Rules []struct{ Alert string } }
+	}
+	var tried struct {
+		Tests []struct {
+			Rows []struct {
+				Name  string `yaml:"alertname"`
+				Fires []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, into := range map[string]any{"alerts.yml": &alerts, "alerts_test.yml": &tried} {
+		text, err := os.ReadFile("../../deploy/prometheus/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fires := map[string]bool{}
+	for _, test := range tried.Tests {
+		for _, row := range test.Rows {
+			fires[row.Name] = fires[row.Name] || len(row.Fires) > 0
+		}
+	}
+	for _, group := range alerts.Groups {
+		for _, rule := range group.Rules {
+			if !fires[rule.Alert] {
+				t.Errorf("%s fires in no test", rule.Alert)
+			}
+			if !strings.Contains(string(manual), "`"+rule.Alert+"`") {
+				t.Errorf("%s: docs/operations.md does not say what to do", rule.Alert)
+			}
+		}
+	}
+}

@@ -25,6 +25,16 @@ func (f *fleet) arrives(t *testing.T, ctx context.Context, round string) {
 	f.converged(t, ctx, round)
 }
 
+// blockPackets lets no UDP pass between any two.
+func (f *fleet) blockPackets(t *testing.T) {
+	t.Helper()
+	for _, p := range f.peers {
+		for _, q := range f.others(p) {
+			f.check(t, f.net.cutPackets(p.name, q.name))
+		}
+	}
+}
+
 // in runs the program where a peer lives, and returns what it printed and said.
 func (f *fleet) in(t *testing.T, ctx context.Context, where string, args ...string) (string, error) {
 	t.Helper()
@@ -43,11 +53,7 @@ func TestTCPAloneIsEnough(t *testing.T) {
 	}
 	f := newFleetAt(t, "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4")
 	ctx := f.patience(t)
-	for _, p := range f.peers {
-		for _, q := range f.others(p) {
-			f.check(t, f.net.cutPackets(p.name, q.name))
-		}
-	}
+	f.blockPackets(t)
 	newcomer := f.peers[3]
 	f.peers = f.peers[:3]
 	for _, p := range f.peers {
@@ -74,6 +80,14 @@ func TestTCPAloneIsEnough(t *testing.T) {
 	f.doctorAt(t, ctx, newcomer, "no packet passes", "open port 7946 for UDP there")
 	f.check(t, f.net.heal())
 	f.doctorAt(t, ctx, newcomer, "packets pass to 10.77.0.1:7946 and back")
+	for _, p := range f.peers {
+		for _, q := range f.others(p) {
+			f.says(t, ctx, p.name, q.name, agent.Packets{To: "pass", From: "pass"})
+		}
+	}
+	f.blockPackets(t)
+	f.arrives(t, ctx, "blocked anew")
+	f.check(t, f.net.heal())
 	f.check(t, f.net.cutPackets("n1", newcomer.name))
 	f.doctorAt(t, ctx, newcomer, "no packet passes")
 }
