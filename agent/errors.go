@@ -10,7 +10,7 @@ import (
 )
 
 // Errors to compare with errors.Is. Besides them, writes return *crdt.KeyError,
-// *crdt.TypeError, *crdt.ConflictError, *crdt.FullError and *wire.ValueError.
+// *crdt.TypeError, *crdt.ConflictError, *crdt.OrderError, *crdt.FullError and *wire.ValueError.
 var (
 	ErrClosed         = errors.New("the agent is closed")
 	ErrNotFound       = errors.New("not found")

@@ -15,8 +15,8 @@ import (
 // valid until the next call of Apply or JoinSection; it is empty if nothing
 // changed (a bump below the maximum, the removal of what is absent).
 //
-// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError, *FullError; of several
-// ops within an *OpError.
+// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError, *OrderError, *FullError;
+// of several ops within an *OpError.
 func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Delta, error) {
 	s.deltas = s.deltas[:0]
 	if len(ops) > MaxOps {

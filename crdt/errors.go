@@ -27,6 +27,15 @@ func withArticle(k Kind) string {
 	return "a " + k.String()
 }
 
+// OrderError refuses a unit in which the version of a key is to be checked after an
+// operation on it: what it has then is no version that anybody could know.
+type OrderError struct{ Key string }
+
+// Error names the key and what to do.
+func (e *OrderError) Error() string {
+	return fmt.Sprintf("key %q: a version check must come before the batch's writes of that key", e.Key)
+}
+
 // OpError says which operation of a unit is refused.
 type OpError struct {
 	Index int // from 0

@@ -58,7 +58,7 @@ func (u *unit) admit(i int) (Kind, error) {
 func (u *unit) before(op *Op, p *prospect) (Kind, error) {
 	if op.If != nil {
 		if p != nil {
-			return 0, fmt.Errorf("key %q: a version check must come before the batch's writes of that key", op.Key)
+			return 0, &OrderError{op.Key}
 		}
 		if v := u.s.version(op.Key, u.now); v != *op.If {
 			return 0, &ConflictError{op.Key, *op.If, v}

@@ -70,6 +70,7 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 			{`{"op":"put","key":"x","value":1,"if_version":"zebra"}`, "bad-request", "if_version"},
 			{`{"op":"add","key":"x","value":[]}`, "bad-request", "at least one"},
 			{`{"op":"increment","key":"x","value":1.5}`, "bad-request", "integer"},
+			{`{"op":"put","key":"x","value":1},{"op":"put","key":"x","value":2,"if_absent":true}`, "bad-request", "must come before"},
 		} {
 			for _, body := range []string{`{"operations":[{"op":"put","key":"first","value":1},` + c.op + `]}`, `{"operations":[` + c.op + `]}`} {
 				got := x.do("POST", "/v1/batch", body)

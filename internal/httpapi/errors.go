@@ -52,6 +52,7 @@ func describe(err error) Problem {
 		value    *wire.ValueError
 		kind     *crdt.TypeError
 		conflict *crdt.ConflictError
+		order    *crdt.OrderError
 		unmet    *api.ConditionError
 		request  *api.BadRequest
 		lacking  *api.ForbiddenError
@@ -70,7 +71,7 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusBadRequest, "bad-key"
 	case errors.As(err, &value):
 		p.Status, p.Code = http.StatusBadRequest, "bad-value"
-	case errors.As(err, &request):
+	case errors.As(err, &request) || errors.As(err, &order):
 		p.Status, p.Code = http.StatusBadRequest, "bad-request"
 	case errors.As(err, &lacking):
 		p.Status, p.Code = http.StatusForbidden, "forbidden"

@@ -83,6 +83,7 @@ var kinds = []struct {
 	code, hint string
 }{
 	{of[*api.BadRequest], "bad-request", "correct the arguments and call again"},
+	{of[*crdt.OrderError], "bad-request", "put the conditions on a key before the other operations on it"},
 	{of[*crdt.KeyError], "bad-key", "choose another key: up to 1,000 bytes, segments separated by '/', none empty, '.' or '..', no control characters"},
 	{of[*wire.ValueError], "bad-value", "store a smaller or simpler value: up to 1 MiB, 32 levels deep, integers of 64 bits; split what is larger over several keys"},
 	{of[*crdt.TypeError], "wrong-type", "the key holds another type: retrieve it to see which, give a value that fits it, or pass type to make it another"},
