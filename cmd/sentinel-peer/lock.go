@@ -145,9 +145,9 @@ func notExecuted(err error) error {
 func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockLease, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	done := make(chan struct{})
-	defer close(done)
+	done, heard := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(heard)
 		select {
 		case s := <-signals:
 			cancel(&exitError{128 + number(s), fmt.Errorf("lock %q: %v while waiting", r.name, s)})
@@ -155,9 +155,11 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockL
 		}
 	}()
 	lease, err := r.ask(ctx)
+	close(done)
+	<-heard // a signal ends the wait, or is the command's
 	if stopped, ok := errors.AsType[*exitError](context.Cause(ctx)); ok {
 		if lease != nil {
-			lease.release(context.WithoutCancel(ctx))
+			lease.release(ctx)
 		}
 		return nil, stopped
 	}

@@ -97,17 +97,17 @@ func (w *work) run(ctx context.Context) (err error) {
 	for ctx.Err() == nil && !w.stopped && (w.count == 0 || done < w.count) {
 		item, err := w.claim(ctx, w.patience(last))
 		switch {
+		case item != nil:
+			if err := w.handle(ctx, item); err != nil {
+				return err
+			}
+			done, last = done+1, time.Now()
 		case ctx.Err() != nil: // whoever breaks off a claim is not given one
 		case err != nil:
 			if !persist.outlasts(ctx, err) {
 				return err
 			}
 			continue
-		case item != nil:
-			if err := w.handle(ctx, item); err != nil {
-				return err
-			}
-			done, last = done+1, time.Now()
 		case w.idle > 0 && time.Since(last) >= w.idle:
 			if done == 0 {
 				return &exitError{exitNotFound, fmt.Errorf("queue %q: nothing to claim for %v", w.queue, w.idle)}
@@ -134,7 +134,8 @@ type item struct {
 	path  string
 }
 
-// claim waits for an item, nil if none came.
+// claim waits for an item, nil if none came. One that comes as ctx ends is returned too, to
+// be given back.
 func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	patient := *w.client
 	patient.timeout += wait
@@ -150,8 +151,11 @@ func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	}
 	it.lease = &heldLease{client: w.client, method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
 	// What remained was measured after a wait, at a moment that is not known here.
-	if err := it.lease.renew(ctx); err != nil {
+	if err := it.lease.renew(ctx); err != nil && ctx.Err() == nil {
 		tell("item %q was lost at once: %v", it.ID, err)
+		if !errors.Is(err, errEnded) {
+			_ = w.finish(ctx, it, giveBack) // or its time runs out
+		}
 		return nil, nil
 	}
 	return it, nil
@@ -173,10 +177,12 @@ func (w *work) handle(ctx context.Context, it *item) error {
 		cmd.Env = append(cmd.Env, "SENTINEL_ITEM="+value)
 	}
 	whole := context.WithoutCancel(ctx) // a command that runs is waited for
-	for len(w.signals) > 0 {            // from before the command ran
-		if w.stopped = w.stopped || stops(<-w.signals); w.stopped {
-			return w.conclude(whole, it, giveBack, began)
-		}
+	w.stopped = ctx.Err() != nil
+	for len(w.signals) > 0 { // from before the command ran
+		w.stopped = stops(<-w.signals) || w.stopped
+	}
+	if w.stopped {
+		return w.conclude(whole, it, giveBack, began)
 	}
 	held := attended{what: fmt.Sprintf("item %q", it.ID), grace: w.grace, lease: it.lease}
 	exit, lost, err := held.run(whole, cmd, w.signals)
