@@ -78,8 +78,8 @@ func TestWhatIsDeployedCallsCommandsThatExist(t *testing.T) {
 	check("Dockerfile", strings.Fields(strings.NewReplacer(`"`, "", ",", "").Replace(health[1])))
 }
 
-// Each alert has a row of its own in its tests that has it fire, and says what to do.
-func TestEachAlertIsTriedAndExplained(t *testing.T) {
+// Each alert has a row of its own in its tests that has it fire.
+func TestEachAlertIsTried(t *testing.T) {
 	var alerts struct {
 		Groups []struct{ Rules []struct{ Alert string } }
 	}
@@ -90,10 +90,6 @@ func TestEachAlertIsTriedAndExplained(t *testing.T) {
 				Fires []any  `yaml:"exp_alerts"`
 			} `yaml:"alert_rule_test"`
 		}
-	}
-	manual, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
 	}
 	for file, into := range map[string]any{"alerts.yml": &alerts, "alerts_test.yml": &tried} {
 		text, err := os.ReadFile("../../deploy/prometheus/" + file)
@@ -114,9 +110,6 @@ func TestEachAlertIsTriedAndExplained(t *testing.T) {
 		for _, rule := range group.Rules {
 			if !fires[rule.Alert] {
 				t.Errorf("%s fires in no test", rule.Alert)
-			}
-			if !strings.Contains(string(manual), "`"+rule.Alert+"`") {
-				t.Errorf("%s: docs/operations.md does not say what to do", rule.Alert)
 			}
 		}
 	}

@@ -126,7 +126,11 @@ func (d *doctor) meet(ctx context.Context) {
 	}
 	d.compare(ctx)
 	if err := d.own(ctx); err != nil {
-		d.add("fail", "daemon", "it must sync with one peer: see the log of the daemon, and the peers to join if there is a row 'join'", "at %s: %v", d.addr, err)
+		advice := "it must sync with one peer: see its log, and give the doctor its settings, for the peers to join"
+		if len(d.join) > 0 {
+			advice = "it must sync with one peer: see its log, and row 'join'"
+		}
+		d.add("fail", "daemon", advice, "at %s: %v", d.addr, err)
 		return
 	}
 	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &api.Member{}).Name, d.addr)

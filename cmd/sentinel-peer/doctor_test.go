@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -111,4 +112,35 @@ func TestTheDoctorKnowsWhatItDoesNotUnderstand(t *testing.T) {
 func TestTheDoctorTakesAURL(t *testing.T) {
 	found := examined(t, &doctor{daemon: daemon{http: "https://127.0.0.1:0/"}})
 	holds(t, found, "ok ports: tcp 127.0.0.1:0 is free", "none runs at https://127.0.0.1:0")
+}
+
+// What the doctor says of another row is said where that row is.
+func TestTheDoctorNamesRowsThatAreThere(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/members":
+			fmt.Fprint(w, `{"items":[{"name":"n1","self":true,"state":"alive","addr":"127.0.0.1:1"}]}`)
+		case "/readyz":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			fmt.Fprint(w, `{"level":"fail"}`)
+		}
+	}))
+	defer s.Close()
+	named := regexp.MustCompile(`row '([a-z]+)'`)
+	mentions := 0
+	for _, join := range [][]string{nil, {"127.0.0.1:1"}} {
+		for _, addr := range []string{s.Listener.Addr().String(), "127.0.0.1:1"} {
+			found := examined(t, &doctor{daemon: daemon{http: addr, join: join}})
+			for _, row := range named.FindAllStringSubmatch(found, -1) {
+				mentions++
+				if !regexp.MustCompile(`(?m)^\w+ ` + row[1] + `:`).MatchString(found) {
+					t.Errorf("with %q to join and a daemon at %s no row is called %q:\n%s", join, addr, row[1], found)
+				}
+			}
+		}
+	}
+	if mentions == 0 {
+		t.Error("no row is named: this test looks for the wrong words")
+	}
 }
