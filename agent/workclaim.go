@@ -239,12 +239,15 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 	}
 	leases := make([]*lockservice.Lease, 0, len(rest))
 	x.do(func(core *queue.Index, now time.Time) {
+		for _, c := range dead {
+			core.Begin(now, c.core)
+		}
 		for _, c := range rest {
 			leases = append(leases, c.lease)
 			core.GiveUp(now, c.core)
 		}
 		for _, c := range kept {
-			core.Begin(c.core)
+			core.Begin(now, c.core)
 			c.stop = context.AfterFunc(c.lease.Context(), c.lost) // before others can find and finish it
 			x.claims[c.ID] = c
 		}

@@ -173,13 +173,16 @@ func (w *worker) confirmed() {
 	q.do(func(core *queue.Index, now time.Time) { ops, work = core.Confirmed(now, c, w.ttl, there) })
 	if len(ops) > 0 {
 		p.c.judge.claims(q)
-		work = p.write(true, ops) == nil && work
+		written := p.write(true, ops) == nil
+		if written {
+			q.do(func(core *queue.Index, now time.Time) { core.Begin(now, c) })
+		}
+		work = work && written
 	}
 	if !work {
 		w.giveUp()
 		return
 	}
-	q.core.Begin(c)
 	w.stage = working
 	p.c.judge.begins(w)
 	takes := w.takes

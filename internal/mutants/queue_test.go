@@ -24,6 +24,8 @@ var queue = []mutant{
 		"c.phase != granted || ", "", "./internal/queue", "TestNothingIsClaimedThatWasNotGranted"},
 	{"attempts do not fall", "internal/queue/claim.go",
 		"e.attempts+1", "e.claim.Attempt+1", "./internal/queue", "TestAttemptsDoNotFallWhenARecordGoes"},
+	{"a claim holds once it is written", "internal/queue/claim.go",
+		"	c.said = rec.head()\n", "	c.said = rec.head()\n	x.judge(now, c.ID, c.Token, c.said)\n", "./internal/queue", "TestAClaimThatIsNotWrittenDidNotHappen"},
 	{"a claim goes on whose ending had no room", "internal/queue/finish.go",
 		"	end.Claim.phase = working\n	return true\n", "	return true\n", "./internal/queue", "TestAClaimGoesOnWhoseEndingHadNoRoom"},
 	{"a claim that is over does not go on", "internal/queue/finish.go",

@@ -24,6 +24,7 @@ type Claim struct {
 
 	e     *entry
 	phase phase
+	said  claimHead // what Confirmed returned to be written
 }
 
 type phase uint8
@@ -82,8 +83,8 @@ func (x *Index) Granted(c *Claim, token uint64) { c.Token, c.phase = token, gran
 func (x *Index) GiveUp(now time.Time, c *Claim) { x.leave(now, c, now.Add(raceRetry)) }
 
 // Confirmed takes that a majority of voters has certified the lease in a round that
-// began after its grant (Q1), and returns what is to be written. Work may begin once it
-// is; or the item is not to be claimed after all, for its last holder finished it
+// began after its grant (Q1), and returns what is to be written, then Begin. Work may begin
+// once it is; or the item is not to be claimed after all, for its last holder finished it
 // meanwhile or it was tried too often: then GiveUp. There says that the item's value is
 // still at hand.
 func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool) (ops []crdt.Op, work bool) {
@@ -94,7 +95,6 @@ func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool
 	before := e.token
 	c.Priority, c.Attempt, c.Enqueued = e.head.Priority, e.attempts+1, e.stamp.Time()
 	if c.Attempt > x.attempts(e) {
-		x.Counters.Dead++
 		return []crdt.Op{x.say(now, c, claimRecord{State: dead.String(), Attempt: c.Attempt - 1, Error: "given up: its workers were lost"}, 0)}, false
 	}
 	ops = append(ops, x.say(now, c, claimRecord{State: claimed.String(), Attempt: c.Attempt, TTL: ttl.Milliseconds()}, claimsKept))
@@ -104,8 +104,14 @@ func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool
 	return ops, true
 }
 
-// Begin takes that what Confirmed returned is written, and the work begins.
-func (x *Index) Begin(c *Claim) {
+// Begin takes that what Confirmed returned is written: the work begins, or the item is
+// dead, and then GiveUp.
+func (x *Index) Begin(now time.Time, c *Claim) {
+	x.judge(now, c.ID, c.Token, c.said)
+	if c.said.State == dead.String() {
+		x.Counters.Dead++
+		return
+	}
 	c.phase = working
 	x.Counters.Claimed++
 }
@@ -132,10 +138,10 @@ func (x *Index) attempts(e *entry) int {
 	return x.cfg.MaxAttempts
 }
 
-// say knows at once what a claim says, and returns the write of it.
+// say returns the write of what a claim says, which holds once it is written.
 func (x *Index) say(now time.Time, c *Claim, rec claimRecord, keep time.Duration) crdt.Op {
 	op := x.op(now, c, &rec, keep)
-	x.judge(now, c.ID, c.Token, rec.head())
+	c.said = rec.head()
 	return op
 }
 

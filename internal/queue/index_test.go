@@ -39,7 +39,7 @@ func take(t *testing.T, x *Index, now time.Time, token uint64) *Claim {
 	if _, work := x.Confirmed(now, list[0], time.Second, true); !work {
 		t.Fatal("what was confirmed is not claimed")
 	}
-	x.Begin(list[0])
+	x.Begin(now, list[0])
 	return list[0]
 }
 
@@ -128,15 +128,41 @@ func TestAnItemThatWasGivenUpCountsAsDead(t *testing.T) {
 		}
 		x.Written(t0, end)
 	}
+	for i, written := range []bool{false, true} {
+		now := t0.Add(time.Duration(i) * raceRetry)
+		c := x.Take(now, 1, nil)[0]
+		x.Granted(c, uint64(10+i))
+		if ops, work := x.Confirmed(now, c, time.Second, true); work || len(ops) != 1 {
+			t.Errorf("%v, %t: want the word that it is dead", ops, work)
+		}
+		want := Depth{Delayed: 1}
+		if written {
+			x.Begin(now, c)
+			want = Depth{Dead: 1}
+		}
+		x.GiveUp(now, c)
+		wantDepth(t, x, now, want)
+		if n := x.Counters.Dead; n != uint64(want.Dead) {
+			t.Errorf("written %t: %d dead are counted", written, n)
+		}
+	}
+}
+
+// A claim that could not be written has not been: it is no attempt, and nobody's.
+func TestAClaimThatIsNotWrittenDidNotHappen(t *testing.T) {
+	x := known("x")
 	c := x.Take(t0, 1, nil)[0]
-	x.Granted(c, 10)
-	if ops, work := x.Confirmed(t0, c, time.Second, true); work || len(ops) != 1 {
-		t.Errorf("%v, %t: want the word that it is dead", ops, work)
+	x.Granted(c, 7)
+	if _, work := x.Confirmed(t0, c, time.Second, true); !work {
+		t.Fatal("what was confirmed is not claimed")
 	}
 	x.GiveUp(t0, c)
-	wantDepth(t, x, t0, Depth{Dead: 1})
-	if n := x.Counters.Dead; n != 1 {
-		t.Errorf("%d dead are counted", n)
+	now := t0.Add(raceRetry)
+	if v, _ := x.Look(now, "x"); v.State != Pending || v.Attempt != 0 || v.Worker != "" || v.Token != 0 || x.Counters.Claimed != 0 {
+		t.Errorf("%+v, %d claimed", v, x.Counters.Claimed)
+	}
+	if c := take(t, x, now, 8); c.Attempt != 1 {
+		t.Errorf("attempt %d", c.Attempt)
 	}
 }
 
