@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -30,7 +31,8 @@ func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true }
 // Else it fails with ErrClaimLost: the item may be tried again, or, if the answers of
 // the voters were all that was missing, be done with this result. With a result of more
 // than about 1 KiB that a full store has no room for, it fails with a *crdt.FullError,
-// and the claim goes on: complete it with a shorter one.
+// and the claim goes on: complete it with a shorter one. If ctx is over by then, nobody
+// would, and the attempt has failed.
 func (c *Claim) Complete(ctx context.Context, result any) error {
 	v, err := ResultOf(result)
 	if err != nil {
@@ -87,7 +89,8 @@ type verdictWrite struct {
 	*queue.Ending
 	c       *Claim
 	err     error
-	decided chan error // of capacity 1
+	decided chan error  // of capacity 1
+	settled atomic.Bool // the caller waits no more, or the claim goes on: whichever was first
 }
 
 func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
@@ -106,12 +109,17 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 		return c.fault(fmt.Errorf("%w: it was finished already", ErrClaimLost))
 	}
 	if !c.q.a.queues.submit(c.q.a, w) {
-		return ErrClosed
+		c.x.do(func(core *queue.Index, _ time.Time) { core.Unwritten(w.Ending) })
+		c.q.a.queues.giveBack(c)
+		return c.fault(ErrClosed)
 	}
 	select {
 	case err := <-w.decided:
 		return err
 	case <-ctx.Done():
+		if w.settled.Swap(true) { // its caller may finish it otherwise
+			return <-w.decided
+		}
 		return c.fault(fmt.Errorf("not decided yet: %w", ctx.Err()))
 	}
 }
@@ -204,13 +212,24 @@ func (a *Agent) record(batch []*verdictWrite) {
 }
 
 // unwritten reports whether a verdict had no room here, and says so: then the claim goes
-// on.
+// on, until its lease ends if it is a bearer's. Of others nobody may be there any more to
+// finish it: then it has failed.
 func (w *verdictWrite) unwritten() (goesOn bool) {
 	if _, full := errors.AsType[*crdt.FullError](w.err); !full {
 		return false
 	}
-	w.c.x.do(func(core *queue.Index, _ time.Time) { goesOn = core.Unwritten(w.Ending) })
-	if goesOn {
+	gone := w.settled.Swap(true) && !w.c.bearer
+	w.c.x.do(func(core *queue.Index, now time.Time) {
+		if goesOn = core.Unwritten(w.Ending); goesOn && gone {
+			w.Ending, _ = core.Fail(now, w.c.core, queue.Failure{Reason: w.err.Error()})
+		}
+	})
+	switch {
+	case goesOn && gone:
+		w.err = nil
+		w.c.q.a.record([]*verdictWrite{w})
+		return false
+	case goesOn:
 		w.decided <- w.c.fault(w.err)
 	}
 	return goesOn
