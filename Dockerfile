@@ -6,11 +6,13 @@ RUN go mod download
 COPY . .
 ARG VERSION=
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=${VERSION}" -o /out/sentinel-peer ./cmd/sentinel-peer \
+    && go run ./internal/notices > /out/THIRD_PARTY_NOTICES \
     && mkdir -p /out/state
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/sentinel-peer /sentinel-peer
+COPY --from=build /src/LICENSE /out/THIRD_PARTY_NOTICES /
 COPY --from=build --chown=65532:65532 /out/state /var/lib/sentinel-peer
 USER 65532:65532
 # Below it lies what must outlive this container: keep it in a volume.
