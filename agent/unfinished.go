@@ -30,9 +30,11 @@ var atWork = []string{"running", "in_progress", "in-progress", "claimed"}
 // changed, and who looks reads those: a look walks all keys only if very much has changed
 // since the one before.
 type unfinished struct {
-	mu      sync.Mutex          // guards what follows
+	mu      sync.Mutex          // guards changed and missed: the loop takes it, so nobody walks the store with it
 	changed map[string]struct{} // task states and worker statuses that were not read yet
 	missed  bool                // more changed than is kept: all are to be read
+
+	reading sync.Mutex          // guards what follows: the loop never takes it
 	failed  map[string]struct{} // tasks
 	hands   map[string]hand     // by key
 	workers map[string]struct{} // that are there, or have been
@@ -61,10 +63,20 @@ func (u *unfinished) note(key string) {
 	u.changed[strings.Clone(key)] = struct{}{} // a key of a change keeps its frame alive
 }
 
-// read takes in what has changed, with mu held.
+// take returns the keys that have changed since it was last called, and whether more did.
+func (u *unfinished) take() (changed map[string]struct{}, missed bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	changed, missed = u.changed, u.missed
+	u.changed, u.missed = nil, false
+	return changed, missed
+}
+
+// read takes in what has changed, with reading held.
 func (u *unfinished) read(a *Agent) error {
-	changed := u.changed
-	if u.missed || u.failed == nil {
+	changed, missed := u.take()
+	if missed || u.failed == nil {
+		u.failed = nil // if the walk fails, the next read walks again
 		changed = make(map[string]struct{})
 		for _, f := range []form{taskState, workerStatus} {
 			if err := f.each(a, func(ids []string) { changed[f.key(ids...)] = struct{}{} }); err != nil {
@@ -73,7 +85,6 @@ func (u *unfinished) read(a *Agent) error {
 		}
 		u.failed, u.hands, u.workers = make(map[string]struct{}), make(map[string]hand), make(map[string]struct{})
 	}
-	u.changed, u.missed = nil, false
 	for key := range changed { // each for itself: no order
 		delete(u.hands, key)
 		value, _ := a.Get(key)
@@ -125,8 +136,8 @@ func (a *Agent) Unfinished() (Unfinished, error) {
 		}
 	}
 	u := &a.unfinished
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.reading.Lock()
+	defer u.reading.Unlock()
 	if err := u.read(a); err != nil {
 		return Unfinished{}, err
 	}

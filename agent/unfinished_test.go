@@ -72,3 +72,22 @@ func TestUnfinishedWorkIsKnownAfterAFloodOfChanges(t *testing.T) {
 		}
 	})
 }
+
+func TestWorkIsNotedWhileUnfinishedWorkIsRead(t *testing.T) {
+	var u unfinished
+	u.reading.Lock() // as a look that walks a large store
+	defer u.reading.Unlock()
+	noted := make(chan struct{})
+	go func() {
+		u.note(taskState.key("t"))
+		close(noted)
+	}()
+	select {
+	case <-noted:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the loop waits for a reader of unfinished work")
+	}
+	if changed, missed := u.take(); len(changed) != 1 || missed {
+		t.Errorf("noted %v, missed %v; want the one task", changed, missed)
+	}
+}

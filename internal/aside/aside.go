@@ -1,6 +1,3 @@
-// Package aside runs code of the embedding program where it can harm nobody: one call
-// after the other, on a goroutine of its own that holds no lock and that nothing waits
-// for. Such code may block, and may call back whatever handed it over.
 package aside
 
 import (
@@ -28,10 +25,13 @@ func New(limit int) *Queue { return &Queue{limit: limit} }
 
 // Do has f called. It returns at once, and false if f is dropped instead: the queue is
 // full or closed.
-func (q *Queue) Do(f func()) bool {
+func (q *Queue) Do(f func()) bool { return q.within(q.limit, f) }
+
+// within is Do with a limit of its own.
+func (q *Queue) within(limit int, f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.limit > 0 && len(q.waiting) >= q.limit {
+	if q.closed || limit > 0 && len(q.waiting) >= limit {
 		q.dropped++
 		return false
 	}

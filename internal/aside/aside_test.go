@@ -67,7 +67,7 @@ func TestLinesAreKeptInOrderAndLostOnesAreCounted(t *testing.T) {
 		hold := make(chan struct{})
 		l, q := Logger(slog.New(slow{slog.NewTextHandler(&out, nil), hold}))
 		for i := range maxLines + 10 {
-			l.With("with", 1).WithGroup("group").Info(fmt.Sprint("line ", i), "attr", i)
+			l.With("with", 1).WithGroup("group").Warn(fmt.Sprint("line ", i), "attr", i)
 			synctest.Wait()
 		}
 		l.Debug("not enabled")
@@ -85,6 +85,35 @@ func TestLinesAreKeptInOrderAndLostOnesAreCounted(t *testing.T) {
 		}
 		if strings.Contains(text, "not enabled") {
 			t.Error("a level that is off is written")
+		}
+	})
+}
+
+// A flood of lines that matter little, or that are not even written, takes no warning's place.
+func TestChatterPushesNoWarningOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		hold := make(chan struct{})
+		l, q := Logger(slog.New(slow{slog.NewTextHandler(&out, nil), hold}))
+		for i := range 3 * maxLines {
+			if i%2 == 0 {
+				l.Debug("chatter")
+			} else {
+				l.Info("chatter")
+			}
+			synctest.Wait()
+		}
+		l.Warn("a warning")
+		l.Error("an error")
+		close(hold)
+		synctest.Wait()
+		if !q.Close(time.Second) {
+			t.Fatal("not done")
+		}
+		for _, want := range []string{"a warning", "an error", "log lines are lost"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is missing", want)
+			}
 		}
 	})
 }

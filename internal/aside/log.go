@@ -6,12 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// maxLines bounds the records that wait for a handler.
-const maxLines = 1024
+// maxLines bounds the records that wait for a handler, and maxChatter those when another
+// below a warning comes: however many of these there are, warnings find room.
+const (
+	maxLines   = 1024
+	maxChatter = maxLines / 2
+)
 
 // Logger returns a logger whose records are handled aside, with those that wait when the
-// handler is too slow bounded: beyond, records are dropped, and the next one is preceded
-// by their number. The caller closes the queue. A logger that discards, or that is
+// handler is too slow bounded: beyond, records are dropped, those below a warning first,
+// and the next one is preceded by their number. The caller closes the queue. A logger that discards, or that is
 // handled aside already, comes back as it is, with a nil queue.
 func Logger(l *slog.Logger) (*slog.Logger, *Queue) {
 	switch to := l.Handler().(type) {
@@ -38,7 +42,11 @@ func (h handler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
-	h.q.Do(func() {
+	limit := maxLines
+	if r.Level < slog.LevelWarn {
+		limit = maxChatter
+	}
+	h.q.within(limit, func() {
 		if dropped := h.q.Dropped(); dropped != h.told.Load() {
 			lost := slog.NewRecord(r.Time, slog.LevelWarn, "log lines are lost: they came faster than they could be written", 0)
 			lost.AddAttrs(slog.Uint64("lines", dropped-h.told.Swap(dropped)))
