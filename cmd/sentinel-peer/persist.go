@@ -37,8 +37,12 @@ func (p *persistence) outlasts(ctx context.Context, err error) bool {
 // succeeded notes an answer that was wanted.
 func (p *persistence) succeeded() { p.reached, p.told = true, "" }
 
-// passing says whether an error may pass by itself.
+// passing says whether an error may pass by itself: a store that is full stays so until
+// somebody deletes.
 func passing(err error) bool {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.Code == "store-full" {
+		return false
+	}
 	e, ok := errors.AsType[*exitError](err)
 	return ok && (e.code == exitTimeout || e.code == exitUnhealthy || e.code == exitUnreachable)
 }
