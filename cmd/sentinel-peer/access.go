@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -60,6 +61,9 @@ func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
 // reachable refuses an address of the HTTP API that others could reach, unless access is
 // such that it may be.
 func (e *endpoint) reachable(addr string, a access) error {
+	if strings.Contains(addr, ",") {
+		return fmt.Errorf("--http %q: want one address to listen at", addr)
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || a.open || isLoopback(host) {
 		return nil // to listen there says what is wrong

@@ -23,7 +23,9 @@ import (
 
 // client talks to a daemon.
 type client struct {
-	addr       string // of --http
+	addr       string // of --http: one, or several with commas between
+	pool       *pool  // of those addresses; nil before prepare, when addr is one
+	bearing    bool   // requests name a lease: whoever repeats one elsewhere does no more than the first did
 	ca         string // file with the authority of the daemon's certificate
 	token      string
 	plainToken bool
@@ -58,7 +60,7 @@ func (c *client) versioned(ctx context.Context, method, path string, query url.V
 		return version, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return "", fmt.Errorf("answer of %s: %w", c.addr, err)
+		return "", fmt.Errorf("answer of --http %s: %w", c.addr, err)
 	}
 	return version, nil
 }
@@ -69,22 +71,43 @@ func (c *client) prefer() string {
 	return fmt.Sprintf("wait=%.3f", (c.timeout - margin).Seconds())
 }
 
-// open sends a request and returns the answer if it is a good one.
+// open sends a request and returns the answer if it is a good one. Of several daemons
+// another is asked if that cannot do harm: this one did not get the request, or it may be
+// repeated.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
-	u := c.base() + path
+	for left := c.pool.size(); ; left-- {
+		addr := c.daemon()
+		res, err := c.ask(ctx, addr, method, path, query, body, header)
+		if err == nil || !passing(err) || ctx.Err() == context.Canceled {
+			return res, err
+		}
+		c.pool.leave(addr)
+		switch {
+		case !c.bearing && !unsent(err) || ctx.Err() != nil:
+			return nil, err
+		case left == 1:
+			return nil, c.pool.exhausted(err)
+		}
+	}
+}
+
+// ask is open at one daemon.
+func (c *client) ask(ctx context.Context, addr, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
+	base := baseOf(addr)
+	u := base + path
 	if len(query) > 0 {
 		u += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, u, bytes.NewReader(body))
 	if err != nil {
-		return nil, usage(fmt.Errorf("--http %q: %w", c.addr, err))
+		return nil, usage(fmt.Errorf("--http %q: %w", addr, err))
 	}
 	for k, v := range header {
 		req.Header[k] = v
 	}
 	res, err := c.send(req)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, c.unreachable(addr, err)
 	}
 	if res.StatusCode < 300 {
 		return res, nil
@@ -92,7 +115,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what came says enough
 	if speaksTLS(res.StatusCode, answer) {
-		return nil, &exitError{exitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", c.addr, errSpeaksTLS, hostPort(c.base()))}
+		return nil, &exitError{exitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", addr, errSpeaksTLS, hostPort(base))}
 	}
 	var p httpapi.Problem
 	if err := json.Unmarshal(answer, &p); err != nil || p.Detail == "" {
@@ -124,16 +147,23 @@ type refusal struct{ httpapi.Problem }
 
 func (r *refusal) Error() string { return r.Detail }
 
-func (c *client) unreachable(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+// noAnswer is a request that was not answered in time, in our words.
+type noAnswer struct {
+	text  string
+	cause error
+}
+
+func (e *noAnswer) Error() string { return e.text }
+func (e *noAnswer) Unwrap() error { return e.cause }
+
+func (c *client) unreachable(addr string, err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return &exitError{exitTimeout, fmt.Errorf("no answer from %s within %v", c.addr, c.timeout)}
+	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
+		return &exitError{exitTimeout, &noAnswer{fmt.Sprintf("no answer from %s within %v", addr, c.timeout), err}}
 	}
-	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", c.addr, advice(err), err)}
+	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", addr, advice(err), err)}
 }
 
 // nameOf says what a path names: /v1/keys/a%2Fb is key "a/b".
@@ -166,7 +196,7 @@ func clientCommands() []*cobra.Command {
 	c := &client{}
 	add := func(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 		f := cmd.Flags()
-		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API, or its https:// URL; a token for it goes into $SENTINEL_TOKEN")
+		f.StringVar(&c.addr, "http", defaultHTTP, "address of the daemon's HTTP API, or its https:// URL; several with commas, of which the first that can be reached is asked; a token goes into $SENTINEL_TOKEN")
 		f.BoolVar(&c.plainToken, "plain-token", false, "send the token without TLS beyond loopback: in a trusted network")
 		f.StringVar(&c.ca, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
 		f.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long to wait for the daemon")

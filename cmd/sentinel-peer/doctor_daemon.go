@@ -28,7 +28,7 @@ func (d *doctor) approach() error {
 		d.addr = "https://" + dialled(d.addr)
 	}
 	d.plainToken = d.serve.plain
-	if err := d.prepare(); err != nil {
+	if err := cmp.Or(d.prepare(), d.single()); err != nil {
 		return err
 	}
 	d.token = cmp.Or(d.token, plainToken(d.serve.tokenFile))

@@ -10,19 +10,24 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // tokenVariable holds the token that opens a daemon. It is no flag: every user of the
 // machine can read those.
 const tokenVariable = "SENTINEL_TOKEN"
 
-// base returns the URL of the daemon. --http is an address, or a URL for TLS.
-func (c *client) base() string {
-	if strings.Contains(c.addr, "://") {
-		return strings.TrimSuffix(c.addr, "/")
+// base returns the URL of the daemon.
+func (c *client) base() string { return baseOf(c.daemon()) }
+
+// baseOf returns the URL at an address, which may be a URL itself, for TLS.
+func baseOf(addr string) string {
+	if strings.Contains(addr, "://") {
+		return strings.TrimSuffix(addr, "/")
 	}
-	return "http://" + dialled(c.addr)
+	return "http://" + dialled(addr)
 }
 
 // dialled is an address as it is called: a daemon that listens everywhere is reached on
@@ -43,37 +48,63 @@ func dialled(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// prepare checks the address, and reads what lets us in: token and authority.
+// prepare checks the addresses, and reads what lets us in: token and authority.
 func (c *client) prepare() error {
-	u, err := url.Parse(c.base())
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return usage(fmt.Errorf("--http %q: want host:port, or https://host:port", c.addr))
+	c.pool = &pool{addrs: strings.Split(c.addr, ",")}
+	for i, addr := range c.pool.addrs {
+		c.pool.addrs[i] = strings.TrimSpace(addr)
+		u, err := url.Parse(baseOf(c.pool.addrs[i]))
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || !portExists(u.Port()) {
+			return usage(fmt.Errorf("--http %q: want host:port, or https://host:port, with a port up to 65535", addr))
+		}
 	}
 	c.token = strings.TrimSpace(os.Getenv(tokenVariable))
-	if err := c.sealedToken(); err != nil || c.ca == "" {
+	if err := c.sealedToken(); err != nil || c.ca == "" && c.pool.size() == 1 {
 		return err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	c.web = &http.Client{Transport: transport}
+	if n := c.pool.size(); n > 1 { // a machine that is off leaves time for the others
+		transport.DialContext = (&net.Dialer{Timeout: c.timeout / time.Duration(n)}).DialContext
+	}
+	if c.ca == "" {
+		return nil
 	}
 	pem, err := os.ReadFile(c.ca)
 	if err != nil {
 		return usage(fmt.Errorf("--tls-ca: %w", err))
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
 		return usage(fmt.Errorf("--tls-ca %s: holds no certificate in PEM", c.ca))
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: pool}
-	c.web = &http.Client{Transport: transport}
+	transport.TLSClientConfig = &tls.Config{RootCAs: authorities}
+	return nil
+}
+
+// portExists says that a URL may have this port, or none.
+func portExists(port string) bool {
+	_, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil
+}
+
+// single refuses several addresses, for who speaks to one daemon.
+func (c *client) single() error {
+	if c.pool.size() > 1 {
+		return usage(fmt.Errorf("--http %q: want one address here, not several", c.addr))
+	}
 	return nil
 }
 
 // sealedToken refuses to send a token where others on the way could read it.
 func (c *client) sealedToken() error {
-	u, err := url.Parse(c.base())
-	if err != nil || c.token == "" || u.Scheme == "https" || isLoopback(u.Hostname()) || c.plainToken {
-		return nil
+	for _, addr := range c.pool.addrs {
+		u, err := url.Parse(baseOf(addr))
+		if err == nil && c.token != "" && u.Scheme != "https" && !isLoopback(u.Hostname()) && !c.plainToken {
+			return usage(fmt.Errorf("--http %s: a token would go over the network in plain text: use https://, or --plain-token in a network you trust", baseOf(addr)))
+		}
 	}
-	return usage(fmt.Errorf("--http %s: a token would go over the network in plain text: use https://, or --plain-token in a network you trust", c.addr))
+	return nil
 }
 
 // commandEnv is our environment for commands of the user's: what opens the daemon to us is

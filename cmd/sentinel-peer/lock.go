@@ -62,11 +62,15 @@ COMMAND gets SENTINEL_LOCK_NAME and SENTINEL_LOCK_TOKEN. A lease can be lost whi
 its holder is paused or cut off, so give the token to whatever the command writes
 to, and have a lower one refused there.
 
+Name several daemons of the cluster (--http a,b,c), and the lock outlives the stop of
+one: it is kept and released through another.
+
 If the lease is lost, the command's process group gets SIGTERM, and SIGKILL after
 --grace. Exit codes: 123 lease lost, 124 wait expired, 125 failure of this program,
 126 and 127 COMMAND cannot be executed or found, 128+n ended by signal n.`,
 		Example: `  sentinel-peer lock nightly --wait 1h -- ./backup.sh
-  sentinel-peer lock tasks/42 --ttl 2s --wait 30s -- sh -c 'work --fence $SENTINEL_LOCK_TOKEN'`,
+  sentinel-peer lock tasks/42 --ttl 2s --wait 30s -- sh -c 'work --fence $SENTINEL_LOCK_TOKEN'
+  sentinel-peer lock nightly --http n1:7700,n2:7700,n3:7700 -- ./backup.sh`,
 		Args: func(_ *cobra.Command, list []string) error {
 			if len(list) < 2 {
 				return ours(errors.New("want the NAME of a lock, and after -- a COMMAND"))
@@ -166,18 +170,27 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockL
 	return lease, err
 }
 
+// ask waits for the lock, at another daemon when one stops: that has not granted it.
 func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
-	body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": r.wait.String(), "shared": r.shared})
-	if err != nil {
-		return nil, ours(err)
-	}
-	patient := *r.client
-	patient.timeout += r.wait
 	var g api.Lease
-	if err := patient.do(ctx, "POST", keyPath("/v1/locks/", r.name), nil, body, nil, &g); err != nil {
-		return nil, r.unheld(err)
+	began := boottime()
+	for wait := r.wait; ; wait = max(r.wait-(boottime()-began), 0) {
+		body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": wait.String(), "shared": r.shared})
+		if err != nil {
+			return nil, ours(err)
+		}
+		patient := *r.client
+		patient.timeout += wait
+		err = patient.do(ctx, "POST", keyPath("/v1/locks/", r.name), nil, body, nil, &g)
+		if err == nil {
+			break
+		}
+		if r.pool.size() == 1 || !stopping(err) {
+			return nil, r.unheld(err)
+		}
 	}
-	lease := &lockLease{&heldLease{client: r.client, method: "PUT", path: keyPath("/v1/locks/", r.name), ttl: r.ttl}, r.name, g.Token}
+	lease := &lockLease{&heldLease{client: r.bearer(), method: "PUT", path: keyPath("/v1/locks/", r.name), ttl: r.ttl}, r.name, g.Token}
+	var err error
 	if lease.proof, err = json.Marshal(map[string]string{"lease": g.Lease}); err != nil {
 		return nil, ours(err)
 	}

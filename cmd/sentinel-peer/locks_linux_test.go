@@ -30,16 +30,16 @@ type voting struct {
 	ctx context.Context
 }
 
-func newVoting(t *testing.T) *voting {
+func newVoting(t *testing.T, flags ...string) *voting {
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	v := &voting{T: t, ctx: ctx}
 	v.demo = demo{self: self, dir: t.TempDir(), began: time.Now(), out: t.Output(), batch: "0",
-		flags: []string{"--voters", "n1,n2,n3", "--first-boot"}}
+		flags: append(flags, "--voters", "n1,n2,n3", "--first-boot")}
 	t.Cleanup(v.stop)
 	v.ok(v.seal())
 	v.ok(v.start(ctx))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -38,7 +39,7 @@ It keeps no data. A daemon that restarts does not end it.`,
 			if err := level.UnmarshalText([]byte(logLevel)); err != nil {
 				return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", logLevel))
 			}
-			if err := c.prepare(); err != nil {
+			if err := cmp.Or(c.prepare(), c.single()); err != nil {
 				return err
 			}
 			if tokenFile != "" {

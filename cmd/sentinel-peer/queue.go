@@ -144,7 +144,7 @@ func (c *client) queueFinish(add register, verb string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.do(cmd.Context(), "POST", queuePath(args[0], "items", args[1], verb), nil, raw, nil, nil)
+		return c.bearer().do(cmd.Context(), "POST", queuePath(args[0], "items", args[1], verb), nil, raw, nil, nil)
 	})
 }
 

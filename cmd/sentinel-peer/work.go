@@ -49,7 +49,7 @@ standard input and in SENTINEL_ITEM (up to 100 kB), and with SENTINEL_QUEUE,
 SENTINEL_ITEM_ID, SENTINEL_ITEM_ATTEMPT and SENTINEL_ITEM_TOKEN. Give the token to
 whatever COMMAND writes to, and have a lower one refused there.
 
-The claim is extended while COMMAND runs. With exit code 0 the item is complete, and the
+The claim is extended while COMMAND runs, through whichever daemon of --http a,b,c answers. With exit code 0 the item is complete, and the
 output its result: JSON if it is a value as the store keeps them, else text. What is
 longer than a value may be is cut, and says so. With another exit code it is tried again later, with the end of what
 was said on standard error as its reason. If the claim is lost, the command's process
@@ -149,7 +149,7 @@ func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
-	it.lease = &heldLease{client: w.client, method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
+	it.lease = &heldLease{client: w.bearer(), method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
 	// What remained was measured after a wait, at a moment that is not known here.
 	if err := it.lease.renew(ctx); err != nil && ctx.Err() == nil {
 		tell("item %q was lost at once: %v", it.ID, err)
@@ -235,8 +235,12 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 	if err != nil {
 		return err
 	}
+	asking := *it.lease.client
+	if w.pool.size() > 1 { // time is left for another
+		asking.timeout = min(asking.timeout, w.ttl/3)
+	}
 	for {
-		err := w.do(ctx, "POST", it.path+"/"+o.verb, nil, body, nil, nil)
+		err := asking.do(ctx, "POST", it.path+"/"+o.verb, nil, body, nil, nil)
 		if err == nil || !passing(err) || boottime() >= it.lease.deadline {
 			return err
 		}
