@@ -162,6 +162,15 @@ func (a *Agent) Name() string { return a.cfg.Name }
 // Addr returns the gossip address, host:port.
 func (a *Agent) Addr() string { return a.net.LocalAddr() }
 
+// SetKeys puts other keys in force, without a pause: see transport.Memberlist.SetKeys for
+// the order in which a cluster changes its key. After an error the old keys stay.
+func (a *Agent) SetKeys(keys [][]byte) error {
+	if a.isClosed() {
+		return ErrClosed
+	}
+	return a.net.SetKeys(keys)
+}
+
 // Actor returns who this peer writes as.
 func (a *Agent) Actor() clock.Actor {
 	a.mu.Lock()

@@ -32,7 +32,7 @@ type Config struct {
 	Bind      string   // host:port for peers, 127.0.0.1:0 by default; beyond loopback Keys is mandatory
 	Advertise string   // host:port others reach this peer at, if not Bind
 	Seeds     []string // host:port of some peers; names are resolved anew for life
-	Keys      [][]byte // 16, 24 or 32 bytes each: the first seals, all open
+	Keys      [][]byte // up to 8 of 16, 24 or 32 bytes each: the first seals, all open; see SetKeys
 	HTTP      string   // address of this peer's HTTP API, told to the others
 
 	Rules     []crdt.Rule              // types by key pattern, before the default ones

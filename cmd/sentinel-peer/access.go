@@ -82,20 +82,12 @@ func (e *endpoint) names(addr string) []string {
 
 // reload reads the files again, if there are some. What is refused changes nothing, and
 // is told.
-func (a access) reload(logger *slog.Logger) (some bool) {
+func (a access) reload(tell func(what string, err error)) (some bool) {
 	if a.tokens != nil {
-		told(logger, "tokens", a.tokens.Reload())
+		tell("tokens", a.tokens.Reload())
 	}
 	if a.certificate != nil {
-		told(logger, "certificate", a.certificate.Reload())
+		tell("certificate", a.certificate.Reload())
 	}
 	return a.tokens != nil || a.certificate != nil
-}
-
-func told(logger *slog.Logger, what string, err error) {
-	if err != nil {
-		logger.Warn(what+" not reloaded: the old stay", "err", err)
-		return
-	}
-	logger.Info(what + " reloaded")
 }

@@ -38,7 +38,7 @@ func TestOnlyTokensAndTLSOpenTheDaemon(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if !a.reload(logger) {
+		if !a.reload((&reloader{log: logger, count: func(string, bool) {}}).tell) {
 			t.Error("there is nothing to reload")
 		}
 	}

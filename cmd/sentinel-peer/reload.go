@@ -14,37 +14,73 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// reloader reads the file of --config again on SIGHUP. It puts the voters in force;
-// what else has changed there, it names.
+// reloader reads on SIGHUP what the daemon read at its start: tokens and certificate, the
+// keys, and the file of --config, of which it puts the voters in force; what else has
+// changed there, it names.
 type reloader struct {
-	flags  *pflag.FlagSet // the daemon's
-	file   string
-	values map[string][]string // of the file when the daemon started
-	voters lockservice.Voters  // in force
-	log    *slog.Logger
+	flags   *pflag.FlagSet // the daemon's
+	file    string
+	keyFile string
+	values  map[string][]string // of the file when the daemon started
+	voters  lockservice.Voters  // in force
+	access  access
+	log     *slog.Logger
+	count   func(what string, taken bool)
 }
 
-func newReloader(cmd *cobra.Command, d *daemon, logger *slog.Logger) (*reloader, error) {
+func newReloader(cmd *cobra.Command, d *daemon, c checked) (*reloader, error) {
 	values, err := readFile(cmd.Flags(), d.config)
 	if err != nil {
 		return nil, err
 	}
-	return &reloader{cmd.Flags(), d.config, values, lockservice.Voters{Epoch: d.epoch, Names: d.voters}, logger}, nil
+	return &reloader{
+		flags: cmd.Flags(), file: d.config, keyFile: d.keyFile, values: values,
+		voters: lockservice.Voters{Epoch: d.epoch, Names: d.voters}, access: c.access, log: c.logger,
+	}, nil
 }
 
-// reload reads the file again. What is refused changes nothing, and is told.
+// reload reads all of it again. What is refused changes nothing, and is told.
 func (r *reloader) reload(a *agent.Agent) {
-	if r.file == "" {
+	some := r.access.reload(r.tell)
+	if r.keyFile != "" {
+		some = true
+		r.tell("keys", r.reloadKeys(a))
+	}
+	if r.file != "" {
+		r.tell("settings", r.reloadFile(a))
+	} else if !some {
 		r.log.Warn("nothing to reload: there is no --config")
+	}
+}
+
+// tell says what became of a reload.
+func (r *reloader) tell(what string, err error) {
+	r.count(what, err == nil)
+	if err != nil {
+		r.log.Warn(what+" not reloaded: the old stay", "err", err)
 		return
 	}
+	r.log.Info(what + " reloaded")
+}
+
+func (r *reloader) reloadKeys(a *agent.Agent) error {
+	keys, err := readKeys(r.keyFile)
+	if err != nil {
+		return err
+	}
+	return a.SetKeys(keys)
+}
+
+func (r *reloader) reloadFile(a *agent.Agent) error {
 	values, err := readFile(r.flags, r.file)
 	if err != nil {
-		r.log.Warn("not reloaded", "err", err)
-		return
+		return err
 	}
 	if err := r.reloadVoters(a, values); err != nil {
+		r.count("voters", false)
 		r.log.Warn("voters not reloaded: the old list stays", "voters", r.voters.Names, "epoch", r.voters.Epoch, "err", err)
+	} else {
+		r.count("voters", true)
 	}
 	var restart []string
 	r.flags.VisitAll(func(f *pflag.Flag) {
@@ -55,6 +91,7 @@ func (r *reloader) reload(a *agent.Agent) {
 	if len(restart) > 0 {
 		r.log.Warn("changed in the file, but a restart is needed", "keys", restart)
 	}
+	return nil
 }
 
 func (r *reloader) reloadVoters(a *agent.Agent, values map[string][]string) error {

@@ -60,7 +60,7 @@ func newAgent() *cobra.Command {
 
 Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
 that before the file of --config: YAML with flag names as keys. SIGHUP reads that
-file again and puts its voters in force, and it reads tokens and certificate again.`,
+file again and puts its voters in force, and it reads keys, tokens and certificate again.`,
 		Example: `  sentinel-peer agent --dev
   sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
   sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946
@@ -100,7 +100,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
 	f.DurationVar(&d.heartbeat, "heartbeat-interval", 0, "how often the worker of this peer's name beats by itself, such as 5s; 0: this peer is no worker")
 	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "of what workers say of themselves, once they beat no more; 0 keeps it")
-	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open")
+	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open; SIGHUP reads it again")
 	f.StringArrayVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/{a,b}/**=set'; may be repeated, in the environment one a line")
 	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
 	f.StringVar(&d.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -138,7 +138,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		d.ttl = agent.Never
 	}
 	limitHeap(logger)
-	reloader, err := newReloader(cmd, d, logger)
+	reloader, err := newReloader(cmd, d, c)
 	if err != nil {
 		return err
 	}
@@ -179,6 +179,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	})
 	m.HTTP(server.Stats)
 	m.LogLost(stderr.lost)
+	reloader.count = m.Reloaded
 	notify("READY=1")
 	var announcing sync.WaitGroup
 	defer announcing.Wait()
@@ -189,9 +190,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	for ctx.Err() == nil {
 		select {
 		case <-again:
-			if some := access.reload(logger); !some || d.config != "" {
-				reloader.reload(a)
-			}
+			reloader.reload(a)
 		case <-ctx.Done():
 		}
 	}

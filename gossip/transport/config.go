@@ -1,11 +1,13 @@
 package transport
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +31,9 @@ const (
 
 	// MaxNameBytes is the longest Config.Cluster and the longest Config.ID.
 	MaxNameBytes = 64
+
+	// MaxKeys is the longest Config.Keys: each packet is tried with one after the other.
+	MaxKeys = 8
 )
 
 // Errors a caller decides on.
@@ -75,7 +80,7 @@ type Config struct {
 	Bind      string   // host:port to listen on; port 0 takes any free one; default 127.0.0.1:7946
 	Advertise string   // host:port others reach us at; default: what we listen on
 	Seeds     []string // host or host:port of peers to ask; names are resolved anew at each try
-	Keys      [][]byte // 16, 24 or 32 bytes each; the first seals, every one opens
+	Keys      [][]byte // up to MaxKeys of 16, 24 or 32 bytes each; the first seals, every one opens; see SetKeys
 
 	// Inbox takes each frame that arrives. The frame belongs to the callee. It
 	// is called from several goroutines at once, some of which everything else
@@ -135,10 +140,8 @@ func (c Config) validate() error {
 	if len(c.Meta) > MaxMetaBytes {
 		all = append(all, fmt.Errorf("field Meta has %d bytes; allowed are up to %d: %w", len(c.Meta), MaxMetaBytes, ErrTooLarge))
 	}
-	for i, k := range c.Keys {
-		if memberlist.ValidateKey(k) != nil {
-			all = append(all, fmt.Errorf("field Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
-		}
+	if err := validateKeys(c.Keys); err != nil {
+		all = append(all, err)
 	}
 	if c.QueueBytes < 0 {
 		all = append(all, fmt.Errorf("field QueueBytes is %d; it may not be negative", c.QueueBytes))
@@ -155,6 +158,22 @@ func (c Config) validate() error {
 	for i, s := range c.Seeds {
 		if strings.TrimSpace(s) == "" {
 			all = append(all, fmt.Errorf("field Seeds[%d] is empty; allowed are host and host:port", i))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func validateKeys(keys [][]byte) error {
+	var all []error
+	if len(keys) > MaxKeys {
+		all = append(all, fmt.Errorf("field Keys has %d; allowed are up to %d", len(keys), MaxKeys))
+	}
+	for i, k := range keys {
+		if memberlist.ValidateKey(k) != nil {
+			all = append(all, fmt.Errorf("field Keys[%d] has %d bytes; allowed are 16, 24 and 32", i, len(k)))
+		}
+		if slices.ContainsFunc(keys[:i], func(o []byte) bool { return bytes.Equal(o, k) }) {
+			all = append(all, fmt.Errorf("field Keys[%d] is there twice", i))
 		}
 	}
 	return errors.Join(all...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/flynn/noise"
 )
@@ -76,13 +77,20 @@ type identity struct {
 	cluster     string
 	clusterHash [clusterHashBytes]byte
 	id          string
-	keys        []streamKey
+	keys        atomic.Pointer[[]streamKey]
 }
 
 func newIdentity(cluster, id string, keys [][]byte) (*identity, error) {
 	me := &identity{cluster: cluster, id: id}
 	sum := sha256.Sum256([]byte("sentinel-peer cluster\x00" + cluster))
 	copy(me.clusterHash[:], sum[:])
+	ring, err := streamKeys(cluster, keys)
+	me.keys.Store(&ring)
+	return me, err
+}
+
+func streamKeys(cluster string, keys [][]byte) ([]streamKey, error) {
+	ring := make([]streamKey, 0, len(keys))
 	for _, k := range keys {
 		psk, err := hkdf.Key(sha256.New, k, []byte(cluster), "sentinel-peer stream key v1", 32)
 		if err != nil {
@@ -96,9 +104,9 @@ func newIdentity(cluster, id string, keys [][]byte) (*identity, error) {
 		if sk.id == (keyID{}) {
 			sk.id[0] = 1 // zero says "no key"
 		}
-		me.keys = append(me.keys, sk)
+		ring = append(ring, sk)
 	}
-	return me, nil
+	return ring, nil
 }
 
 func (me *identity) hello(target string, key keyID) []byte {
@@ -131,8 +139,8 @@ func (me *identity) noise(psk, hello []byte, initiator bool) (*noise.HandshakeSt
 // initiate opens a session with the member target over conn.
 func (me *identity) initiate(conn io.ReadWriter, target string) (session, error) {
 	var key streamKey
-	if len(me.keys) > 0 {
-		key = me.keys[0]
+	if ring := *me.keys.Load(); len(ring) > 0 {
+		key = ring[0]
 	}
 	hello := me.hello(target, key.id)
 	var hs *noise.HandshakeState
@@ -258,15 +266,16 @@ func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []
 
 // find returns the key named id; nil where both sides go without.
 func (me *identity) find(id keyID) ([]byte, error) {
-	if len(me.keys) == 0 && id == (keyID{}) {
+	ring := *me.keys.Load()
+	if len(ring) == 0 && id == (keyID{}) {
 		return nil, nil
 	}
-	for _, k := range me.keys {
+	for _, k := range ring {
 		if k.id == id {
 			return k.psk, nil
 		}
 	}
-	detail := fmt.Sprintf("its key %x is not among our %d", id[:], len(me.keys))
+	detail := fmt.Sprintf("its key %x is not among our %d", id[:], len(ring))
 	if id == (keyID{}) {
 		detail = "it came without a key, we have one"
 	}

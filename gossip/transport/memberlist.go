@@ -32,6 +32,7 @@ type Memberlist struct {
 	members *roster
 	rejoin  *rejoin
 	stats   counters
+	ring    *memberlist.Keyring // nil without keys
 	meta    atomic.Pointer[[]byte]
 
 	ctx    context.Context // done when Close begins
@@ -158,11 +159,11 @@ func (m *Memberlist) listConfig(ctx context.Context) (*memberlist.Config, error)
 	c.PushPullInterval = 20 * time.Second // closes what gossip missed; a few hundred B/s at 50 members
 	c.AdvertisePort = 0
 	if len(m.cfg.Keys) > 0 {
-		ring, err := memberlist.NewKeyring(m.cfg.Keys, m.cfg.Keys[0])
-		if err != nil {
+		var err error
+		if m.ring, err = memberlist.NewKeyring(m.cfg.Keys, m.cfg.Keys[0]); err != nil {
 			return nil, fmt.Errorf("keys: %w", err)
 		}
-		c.Keyring = ring
+		c.Keyring = m.ring
 	}
 	if m.cfg.Advertise != "" {
 		ap, err := resolve(ctx, m.cfg.Advertise)

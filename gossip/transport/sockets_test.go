@@ -263,7 +263,7 @@ func TestAStrangerIsToldWhyCountedAndHungUpOn(t *testing.T) {
 
 	// The name of a key is public; who only knows the name gets no further.
 	liar := mustIdentity(t, "test", "x", other)
-	liar.keys[0].id = mustIdentity(t, "test", "x", testKey).keys[0].id
+	(*liar.keys.Load())[0].id = (*mustIdentity(t, "test", "x", testKey).keys.Load())[0].id
 	f(sealed, liar, "s", refuseKey)
 
 	c := raw(t, plain)

@@ -19,6 +19,7 @@ type Metrics struct {
 	http.Handler
 	Panics   prometheus.Counter // HTTP requests that panicked
 	tools    *prometheus.CounterVec
+	reloads  *prometheus.GaugeVec
 	registry *prometheus.Registry
 	parts    []prometheus.Collector // of ours, for the test of their table
 }
@@ -31,6 +32,12 @@ func (m *Metrics) register(parts ...prometheus.Collector) {
 // ToolCalled counts a call of an MCP tool. There are few tools, and no others count.
 func (m *Metrics) ToolCalled(tool string, failed bool) {
 	m.tools.WithLabelValues(tool, map[bool]string{false: "ok", true: "error"}[failed]).Inc()
+}
+
+// Reloaded says whether what a signal has the daemon read again was taken: keys, tokens,
+// certificate, settings or voters.
+func (m *Metrics) Reloaded(what string, taken bool) {
+	m.reloads.WithLabelValues(what).Set(map[bool]float64{true: 1}[taken])
 }
 
 // LogLost adds the count of log lines that nobody read.
@@ -46,6 +53,7 @@ func New(a *agent.Agent, version string) *Metrics {
 		Handler:  promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r}),
 		Panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "sentinel_http_panics_total", Help: "HTTP requests that panicked: each is a fault to report."}),
 		tools:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sentinel_mcp_tool_calls_total", Help: "Calls of MCP tools, by tool and result: ok, or error."}, []string{"tool", "result"}),
+		reloads:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sentinel_reload_ok", Help: "1 if the last reload of keys, tokens, certificate, settings or voters was taken; 0 if it was refused and the old stay, the log says why."}, []string{"what"}),
 		registry: r,
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sentinel_build_info", Help: "1, of this version of the program and the wire.",
@@ -56,7 +64,7 @@ func New(a *agent.Agent, version string) *Metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
-	m.register(collector{a, &queueLabels{given: map[string]bool{}}}, m.Panics, m.tools, build)
+	m.register(collector{a, &queueLabels{given: map[string]bool{}}}, m.Panics, m.tools, m.reloads, build)
 	return m
 }
 
