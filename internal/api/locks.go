@@ -20,8 +20,8 @@ import (
 type Leases struct {
 	mu   sync.Mutex
 	held map[string]*clientLease // by id
-	busy int                     // held, and calls that may come to hold one
 
+	places  *Shares // of leases that are held, and of calls that may come to hold one
 	callers map[*Caller]struct{}
 }
 
@@ -29,6 +29,7 @@ type clientLease struct {
 	*lockservice.Lease
 	lock   string
 	shared bool
+	place  string // whose it is
 }
 
 const (
@@ -36,32 +37,13 @@ const (
 	maxWait   = 24 * time.Hour
 )
 
-// ErrTooManyLeases says that the daemon holds no more leases for its clients.
-var ErrTooManyLeases = fmt.Errorf("%d leases of clients are held or waited for here, and no more are taken", maxLeases)
-
-// NewLeases returns a table for one daemon.
+// NewLeases returns a table for one daemon. One client may have half of it.
 func NewLeases() *Leases {
-	return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{})}
+	return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{}),
+		places: NewShares("leases of clients, held or waited for,", maxLeases, maxLeases/2)}
 }
 
-// reserve makes room for one lease.
-func (t *Leases) reserve() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.busy == maxLeases {
-		return ErrTooManyLeases
-	}
-	t.busy++
-	return nil
-}
-
-func (t *Leases) unreserve() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy--
-}
-
-// keep notes a lease until it ends. Its place was reserved.
+// keep notes a lease until it ends, and gives its place back then.
 func (t *Leases) keep(l *clientLease) {
 	id := l.ID()
 	t.mu.Lock()
@@ -73,7 +55,7 @@ func (t *Leases) keep(l *clientLease) {
 		if t.held[id] == l {
 			delete(t.held, id)
 		}
-		t.busy--
+		t.places.Give(l.place)
 	})
 }
 
@@ -86,15 +68,16 @@ func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id stri
 	if l != nil && l.lock == lock && l.Err() == nil {
 		return l, nil
 	}
-	if err := t.reserve(); err != nil {
+	place := CallerOf(ctx)
+	if err := t.places.Take(place); err != nil {
 		return nil, err
 	}
 	lease, err := s.Resume(ctx, lock, id)
 	if err != nil {
-		t.unreserve()
+		t.places.Give(place)
 		return nil, err
 	}
-	l = &clientLease{lease, lock, lease.Mode() == lockservice.Shared}
+	l = &clientLease{lease, lock, lease.Mode() == lockservice.Shared, place}
 	t.keep(l)
 	return l, nil
 }
@@ -119,7 +102,7 @@ func (l *clientLease) shown() Held {
 		Remaining: Duration(l.Remaining()), Guarantee: l.Guarantee().String()}
 }
 
-func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body acquireBody
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
@@ -141,9 +124,9 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	if body.Shared {
 		opts = append(opts, lockservice.WithShared())
 	}
-	ctx, err := r.Longer(wait)
-	if err == nil {
-		err = r.Leases.reserve()
+	place := CallerOf(ctx)
+	if ctx, err = r.Longer(wait); err == nil {
+		err = r.Leases.places.Take(place)
 	}
 	if err != nil {
 		return Response{}, err
@@ -152,11 +135,11 @@ func acquireLock(_ context.Context, a *agent.Agent, r Request) (Response, error)
 	lease, err := lockWithin(ctx, a.Locks(), r.Key, wait, opts)
 	if err != nil {
 		r.Leases.leave(caller)
-		r.Leases.unreserve()
+		r.Leases.places.Give(place)
 		return Response{}, err
 	}
 	r.Leases.holds(caller, lease)
-	l := &clientLease{lease, r.Key, body.Shared}
+	l := &clientLease{lease, r.Key, body.Shared, place}
 	r.Leases.keep(l)
 	if ctx.Err() != nil { // nobody is there to take it
 		return Response{}, errors.Join(context.Cause(ctx), lease.Unlock(context.WithoutCancel(ctx)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,36 +80,50 @@ func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
 	})
 }
 
-// No more leases are held for clients than there is room for; each that ends makes some.
+// No more leases are held for clients than there is room for, and for one client no more
+// than its share; each that ends makes room.
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
-		r := Request{Key: "k", Leases: leases, Longer: func(time.Duration) (context.Context, error) { return t.Context(), nil }}
-		leases.busy = maxLeases - 1
-		g, err := call[Lease](t, peers[0], "lock_acquire", r)
-		if err != nil {
-			t.Fatal(err)
+		leases.places = NewShares("leases", 3, 2)
+		do := func(caller, name, key, lease string) (Lease, error) {
+			ctx := WithCaller(t.Context(), caller)
+			r := Request{Key: key, Leases: leases, Query: url.Values{}}
+			if lease != "" {
+				r.Query.Set("lease", lease)
+			}
+			res, err := Find(name).Do(ctx, peers[0], r)
+			got, _ := res.Body.(Lease)
+			return got, err
 		}
-		r.Key = "other"
-		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
-			t.Errorf("one too many: %v", err)
+		take := func(caller, key string, own, full bool) (got Lease) {
+			t.Helper()
+			got, err := do(caller, "lock_acquire", key, "")
+			limit, limited := errors.AsType[*LimitError](err)
+			if limited != (own || full) || limited && limit.Own != own || !limited && err != nil {
+				t.Errorf("%s takes %s: %v", caller, key, err)
+			}
+			return got
 		}
-		r.Key, r.Body = "k", fmt.Appendf(nil, `{"lease":%q}`, g.Lease)
-		if _, err := call[any](t, peers[0], "lock_release", r); err != nil {
+		first := take("a", "1", false, false)
+		take("a", "2", false, false)
+		take("a", "3", true, false)
+		take("b", "3", false, false)
+		take("b", "4", false, true)
+		if _, err := do("b", "lock_release", "1", first.Lease); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		r.Body = nil
-		if _, err := call[Lease](t, peers[0], "lock_acquire", r); err != nil {
-			t.Errorf("after one was released: %v", err)
+		if _, err := do("b", "lock_acquire", "2", ""); !errors.Is(err, lockservice.ErrHeld) {
+			t.Errorf("held: %v", err)
 		}
-		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, ErrTooManyLeases) {
-			t.Errorf("one too many again: %v", err)
+		if _, err := do("b", "lock_renew", "1", first.Lease); !errors.Is(err, lockservice.ErrNotHolder) {
+			t.Errorf("released: %v", err)
 		}
-		leases.busy--
-		if _, err := call[Lease](t, peers[0], "lock_acquire", r); !errors.Is(err, lockservice.ErrHeld) || leases.busy != maxLeases-1 {
-			t.Errorf("held: %v, and %d are counted", err, leases.busy)
+		if n := leases.places.Taken(); n != 2 {
+			t.Errorf("%d places are taken by two leases", n)
 		}
+		take("a", "1", false, false)
 	})
 }
 

@@ -17,20 +17,29 @@ type Shares struct {
 	by    map[string]int // callers that have some
 }
 
-// NewShares returns shares of what there is most of, to each caller at most each.
+// NewShares returns shares of what there is most of, to each caller at most each. The last
+// of it is for callers that have few, see Kept.
 func NewShares(what string, most, each int) *Shares {
 	return &Shares{what: what, most: most, each: each, by: map[string]int{}}
 }
+
+// Kept returns how much of what there is most of is kept for callers that have fewer than
+// few, an eighth of it for those that have less than a 64th: however much two of them
+// take, there is some for the others.
+func Kept(most int) (kept, few int) { return most / 8, max(most/64, 1) }
 
 // Take gives caller one more, to be given back by Give. Otherwise it returns a *LimitError.
 func (s *Shares) Take(caller string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	kept, few := Kept(s.most)
 	switch {
 	case s.by[caller] >= s.each:
-		return &LimitError{s.what, s.each, true}
+		return &LimitError{What: s.what, Most: s.each, Own: true}
 	case s.taken >= s.most:
-		return &LimitError{s.what, s.most, false}
+		return &LimitError{What: s.what, Most: s.most}
+	case s.taken >= s.most-kept && s.by[caller] >= few:
+		return &LimitError{What: s.what, Most: s.most, Own: true, Few: few}
 	}
 	s.taken++
 	s.by[caller]++
@@ -58,11 +67,15 @@ func (s *Shares) Taken() int {
 type LimitError struct {
 	What string
 	Most int
-	Own  bool // the caller's share is what is at an end
+	Own  bool // the caller has its share, or
+	Few  int  // not fewer than so many, for which the last of Most is kept; 0 if that is not why
 }
 
 // Error names the bound.
 func (e *LimitError) Error() string {
+	if e.Few > 0 {
+		return fmt.Sprintf("the last of %d %s are for clients that have fewer than %d", e.Most, e.What, e.Few)
+	}
 	if e.Own {
 		return fmt.Sprintf("one client may have %d %s at once, and this one has them", e.Most, e.What)
 	}

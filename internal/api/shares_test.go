@@ -5,6 +5,33 @@ import (
 	"testing"
 )
 
+// However much two callers take, there is some for those who have little.
+func TestTheLastIsForThoseWhoHaveFew(t *testing.T) {
+	s := NewShares("things", 1280, 640) // 160 are kept, for callers with fewer than 20
+	for i := range 1120 {
+		if err := s.Take([]string{"a", "b"}[i%2]); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+	}
+	for _, who := range []string{"a", "b"} {
+		limit, ok := errors.AsType[*LimitError](s.Take(who))
+		if !ok || !limit.Own || limit.Few != 20 || limit.Error() != "the last of 1280 things are for clients that have fewer than 20" {
+			t.Errorf("%s: %v", who, limit)
+		}
+	}
+	for i := range 20 {
+		if err := s.Take("c"); err != nil {
+			t.Fatalf("one who has %d: %v", i, err)
+		}
+	}
+	if err := s.Take("c"); err == nil {
+		t.Error("one who has 20 takes what is kept")
+	}
+	if err := s.Take("d"); err != nil {
+		t.Errorf("one who has none: %v", err)
+	}
+}
+
 func TestEachCallerHasNoMoreThanItsShare(t *testing.T) {
 	s := NewShares("things", 5, 3)
 	refused := func(caller string) *LimitError {

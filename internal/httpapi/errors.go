@@ -160,7 +160,6 @@ func lockProblem(err error, p *Problem) bool {
 		{lockservice.ErrUnavailable, http.StatusServiceUnavailable, "no-majority"},
 		{lockservice.ErrConfigMismatch, http.StatusServiceUnavailable, "voters-differ"},
 		{lockservice.ErrFull, http.StatusServiceUnavailable, "locks-full"},
-		{api.ErrTooManyLeases, http.StatusServiceUnavailable, "locks-full"},
 		{lockservice.ErrName, http.StatusBadRequest, "bad-lock-name"},
 		{lockservice.ErrTTLTooLong, http.StatusBadRequest, "bad-ttl"},
 		{lockservice.ErrTTLTooShort, http.StatusBadRequest, "bad-ttl"},

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // Limits bound what clients take of a server. A client is a token, or without one an
@@ -16,7 +18,7 @@ type Limits struct {
 	Requests    int // under way at once, that are answered as soon as can be
 	Streams     int // under way at once: streams of events, and requests that wait for a lock or an item
 	// Share is how much of Requests and Streams one client may have, and of Connections one
-	// address, as one of so many parts.
+	// address, as one of so many parts. The last of each is for who has few, see api.Kept.
 	Share int
 	// Rate is how many requests one client may make in a second, and at once after a
 	// pause; 0 is no bound.
@@ -118,16 +120,20 @@ func (p *place) counters() (all, own *atomic.Int64, most int, what string) {
 
 func (p *place) take() *Problem {
 	all, own, most, what := p.counters()
-	if n := own.Add(1); n > int64(max(most/p.load.Share, 1)) {
-		own.Add(-1)
-		return tooMany("over %d %s at once", max(most/p.load.Share, 1), what)
+	each, refused := max(most/p.load.Share, 1), (*Problem)(nil)
+	kept, few := api.Kept(most)
+	switch has, taken := int(own.Add(1)), int(all.Add(1)); {
+	case has > each:
+		refused = tooMany("over %d %s at once", each, what)
+	case taken > most:
+		refused = busy("%d %s are under way, and no more are taken", most, what)
+	case taken > most-kept && has > few:
+		refused = tooMany("the last of %d %s are for clients that have fewer than %d", most, what, few)
 	}
-	if all.Add(1) > int64(most) {
-		all.Add(-1)
-		own.Add(-1)
-		return busy("%d %s are under way, and no more are taken", most, what)
+	if refused != nil {
+		p.leave()
 	}
-	return nil
+	return refused
 }
 
 func (p *place) leave() {

@@ -91,6 +91,38 @@ func TestOnlySoManyStreamsAndWaits(t *testing.T) {
 	})
 }
 
+// Two clients cannot take all waits: the last are for those who have few.
+func TestTheLastWaitsAreForThoseWhoHaveFew(t *testing.T) {
+	l := &load{Limits: Limits{Streams: 128}.withDefaults()} // 16 are kept, for clients with fewer than 2
+	take := func(c *client) *Problem {
+		_, refused := l.enter(c, true)
+		return refused
+	}
+	greedy := []*client{newClient(), newClient()}
+	for i := range 112 {
+		if refused := take(greedy[i%2]); refused != nil {
+			t.Fatalf("%d: %v", i, refused)
+		}
+	}
+	for _, c := range greedy {
+		if refused := take(c); refused == nil || refused.Status != 429 || refused.Detail != "the last of 128 streams and waits are for clients that have fewer than 2" {
+			t.Errorf("%v", refused)
+		}
+	}
+	other := newClient()
+	for range 2 {
+		if refused := take(other); refused != nil {
+			t.Errorf("a client that has less than two is shut out: %v", refused)
+		}
+	}
+	if take(other) == nil {
+		t.Error("a client that has two takes what is kept")
+	}
+	if n := l.streams.Load(); n != 114 {
+		t.Errorf("%d are under way", n)
+	}
+}
+
 func TestAClientHasItsRate(t *testing.T) {
 	c := newCallers(t, "a read:*", "b read:*")
 	serving(t, func(cfg *Config) { c.tune(cfg); cfg.Limits = Limits{Rate: 10} }, func(x *fixture) {

@@ -77,6 +77,11 @@ func is(targets ...error) func(error) bool {
 	}
 }
 
+func isOwnShare(err error) bool {
+	limit, ok := errors.AsType[*api.LimitError](err)
+	return ok && limit.Own
+}
+
 // kinds are the errors an agent can do something about; the first that fits counts.
 var kinds = []struct {
 	is         func(error) bool
@@ -97,7 +102,9 @@ var kinds = []struct {
 	{is(lockservice.ErrNotHolder, lockservice.ErrLost), "not-holder", "the lease has ended: stop what it protected, and call lock_acquire again"},
 	{is(lockservice.ErrBarred), "barred", "the task is done, or is to be tried later: call task_claim for one that may be claimed"},
 	{is(lockservice.ErrUnavailable, lockservice.ErrConfigMismatch), "no-majority", "too few voters are within reach to decide this; memory still works; see cluster_status and try again later"},
-	{is(lockservice.ErrFull, api.ErrTooManyLeases), "locks-full", "release locks that you do not need, and try again"},
+	{isOwnShare, "too-many-requests", "you have all that one client may have: release locks that you do not need, and try again"},
+	{of[*api.LimitError], "busy", "clients of the daemon have all that it has to give; try again later"},
+	{is(lockservice.ErrFull), "locks-full", "release locks that you do not need, and try again"},
 	{is(lockservice.ErrName), "bad-lock-name", "choose another name for the lock"},
 	{is(agent.ErrNotFound), "not-found", "nothing is there; list or search to see what is"},
 	{is(agent.ErrClockSkew), "clock-skew", "the clock of the daemon's host is wrong; tell the operator"},

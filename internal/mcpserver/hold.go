@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -22,6 +23,7 @@ type hold struct {
 	author    author        // who gave the last one, guarded likewise
 	owner     string        // see call.owner, likewise
 	since     time.Time
+	place     string // whose it is of holds.places
 	touched   chan sign
 	stop      context.CancelFunc // the lease was given back
 }
@@ -35,11 +37,13 @@ type sign struct {
 // holds are those of the daemon, by the id that the agent has: of its claim, or its lease
 // of a lock. Nobody can guess it.
 type holds struct {
-	mu sync.Mutex
+	places *api.Shares
+
+	mu sync.Mutex // guards by
 	by map[string]*hold
 }
 
-// maxHolds bounds the leases held for agents.
+// maxHolds bounds the leases held for agents; one client may have half of them.
 const maxHolds = 10_000
 
 // hold renews a lease of the caller that lasts for ttl until its time has come, then ends
@@ -51,11 +55,13 @@ func (c *call) hold(id string, h *hold, ttl time.Duration, renew, end func(conte
 		s.holds.mu.Unlock()
 		return nil
 	}
-	if len(s.holds.by) >= maxHolds {
+	h.place = api.CallerOf(c.ctx)
+	if err := s.holds.places.Take(h.place); err != nil {
 		s.holds.mu.Unlock()
-		return &failure{Code: "locks-full", Text: "this daemon holds no more leases for agents", Hint: "release what you do not need, and try again"}
+		return err
 	}
 	if !s.begin(&s.running) {
+		s.holds.places.Give(h.place)
 		s.holds.mu.Unlock()
 		return errStopping
 	}
@@ -147,5 +153,6 @@ func (t *holds) drop(id string, h *hold) {
 	if t.by[id] == h {
 		h.stop()
 		delete(t.by, id)
+		t.places.Give(h.place)
 	}
 }

@@ -65,7 +65,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	closing, stop := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, most: maxSessions, grace: sessionGrace, closing: closing, close: stop, reads: reads{by: map[string]uint64{}}}
-	s.holds.by = map[string]*hold{}
+	s.holds.by, s.holds.places = map[string]*hold{}, api.NewShares("leases held for agents", maxHolds, maxHolds/2)
 	s.sessions.by, s.sessions.ofToken, s.sessions.ofAddress = map[string]*session{}, map[string]int{}, map[string]int{}
 	s.feeds.by, s.feeds.subs = map[string]*feed{}, map[*mcp.ServerSession]map[string]bool{}
 	quiet := slog.New(demoted{cfg.Logger.Handler()})
@@ -138,7 +138,8 @@ func (s *Server) called(next mcp.MethodHandler) mcp.MethodHandler {
 		defer s.recovered(method, &err)
 		if extra := req.GetExtra(); extra != nil && extra.TokenInfo != nil {
 			if from, ok := extra.TokenInfo.Extra["caller"].(*caller); ok {
-				ctx, cancel := context.WithCancel(context.WithValue(api.WithGrant(ctx, from.grant), callerKey{}, from))
+				ctx = api.WithCaller(api.WithGrant(ctx, from.grant), api.CallerOf(from.ctx))
+				ctx, cancel := context.WithCancel(context.WithValue(ctx, callerKey{}, from))
 				defer cancel()
 				defer context.AfterFunc(from.ctx, cancel)()
 				return next(ctx, method, req)

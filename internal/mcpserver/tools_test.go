@@ -287,6 +287,23 @@ func TestLocks(t *testing.T) {
 	})
 }
 
+// One client has its share of the leases that are held for agents, and others have theirs.
+func TestAClientHasItsShareOfHolds(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		x.server.holds.places = api.NewShares("leases held for agents", 2, 1)
+		lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
+		x.bad("too-many-requests", s, "lock_acquire", `{"name":"b"}`)
+		if err := x.server.holds.places.Take("address 127.0.0.1"); err == nil {
+			t.Error("the lease counts as nobody's")
+		}
+		if err := x.server.holds.places.Take("address 10.0.0.1"); err != nil {
+			t.Errorf("another is shut out: %v", err)
+		}
+		x.good(s, "lock_release", `{"name":"a","lease":"`+lease+`"}`)
+		x.good(s, "lock_acquire", `{"name":"b"}`)
+	})
+}
+
 // A hold outlasts the lease's own time, which is the point of it.
 func TestAHoldOutlastsItsLease(t *testing.T) {
 	x := serve(t, nil)
