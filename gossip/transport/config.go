@@ -32,7 +32,7 @@ const (
 	// MaxNameBytes is the longest Config.Cluster and the longest Config.ID.
 	MaxNameBytes = 64
 
-	// MaxKeys is the longest Config.Keys: each packet is tried with one after the other.
+	// MaxKeys is the longest Config.Keys.
 	MaxKeys = 8
 )
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -61,7 +62,7 @@ type roster struct {
 	mu       sync.RWMutex // guards what follows
 	members  map[string]Member
 	holder   map[string]string    // whose each address is: see settle
-	byes     map[string]time.Time // ids that said goodbye before memberlist told
+	byes     map[string]time.Time // ids that said goodbye, which is for good
 	conflict map[string]time.Time // last time another address claimed the id
 }
 
@@ -89,6 +90,25 @@ func (r *roster) alive(id string) (addr string, ok bool) {
 	defer r.mu.RUnlock()
 	m, ok := r.members[id]
 	return m.Addr, ok && m.State == Alive && r.holder[m.Addr] == id && id != r.self
+}
+
+// at returns the id of the member that lives at an address, empty if none does.
+func (r *roster) at(addr string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.holder[addr]
+}
+
+// lives reports whether a member does at an address, on any port.
+func (r *roster) lives(ip netip.Addr) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for addr := range r.holder {
+		if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr() == ip {
+			return true
+		}
+	}
+	return false
 }
 
 // settle decides whose an address is. Who restarts at once is there again while
@@ -138,7 +158,6 @@ func (r *roster) up(n *memberlist.Node, now time.Time) {
 		r.settle(old.Addr)
 	}
 	lives := r.holder[m.Addr] == m.ID
-	delete(r.byes, m.ID)
 	r.mu.Unlock()
 	if m.ID != r.self && lives {
 		r.seen(m)
@@ -153,7 +172,6 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 	_, bye := r.byes[m.ID]
 	if bye || m.ID == r.self {
 		m.State = Left
-		delete(r.byes, m.ID)
 	}
 	r.members[m.ID] = m
 	r.settle(m.Addr)
@@ -172,20 +190,33 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 // but not us; and its word may come before or after this one.
 func (r *roster) bye(id string, now time.Time) {
 	r.mu.Lock()
-	m, ok := r.members[id]
-	switch {
-	case !ok || id == r.self:
-	case m.State == Dead:
-		m.State = Left
-		r.members[id] = m
-	case m.State == Alive:
+	m := r.members[id]
+	if id != r.self && len(r.byes) < maxGone {
 		r.byes[id] = now
 	}
+	died := m.State == Dead && id != r.self
+	if died {
+		m.State = Left
+		r.members[id] = m
+	}
 	r.mu.Unlock()
-	if m.State == Left {
+	if died {
 		r.left(m.Addr)
 		r.touch()
 	}
+}
+
+var errEnded = errors.New("this life said goodbye")
+
+// NotifyAlive refuses who has said goodbye: word of its life that is still under way, or
+// told by who has not heard of its end, is no ghost of it.
+func (r *roster) NotifyAlive(n *memberlist.Node) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if _, bye := r.byes[n.Name]; bye {
+		return errEnded
+	}
+	return nil
 }
 
 func (r *roster) NotifyConflict(existing, other *memberlist.Node) {
@@ -247,8 +278,10 @@ func addrOf(n *memberlist.Node) string {
 // delegate is what memberlist asks and tells beyond membership: almost nothing.
 type delegate struct{ m *Memberlist }
 
-func (d delegate) NodeMeta(int) []byte  { return *d.m.meta.Load() }
-func (d delegate) NotifyMsg(msg []byte) { d.m.notifyMsg(msg) }
+func (d delegate) NodeMeta(int) []byte { return *d.m.meta.Load() }
+
+// NotifyMsg drops what only another program can have sent.
+func (d delegate) NotifyMsg([]byte) { d.m.stats.count(dropKind, 1) }
 
 // GetBroadcasts returns nothing: the broadcast queue saturates at some twenty
 // messages a second for the whole cluster.

@@ -72,14 +72,18 @@ func TestAGoodbyeCountsBeforeAndAfterTheNewsOfIt(t *testing.T) {
 	f("before", bye, news)
 	f("after", news, bye)
 
+	f("and outlasts word of the life", bye, func(r *roster) { r.NotifyUpdate(node("a", 1)) }, news)
+
 	r := newTestRoster()
 	r.NotifyJoin(node("a", 1))
-	r.bye("stranger", time.Now())
+	r.NotifyJoin(node("b", 2))
 	bye(r)
-	r.NotifyUpdate(node("a", 1)) // it is still here: the goodbye was of an earlier life
-	news(r)
-	if got := r.list(); len(got) != 1 || got[0].State != Dead {
-		t.Errorf("a goodbye taken back: %v", got)
+	if r.NotifyAlive(node("a", 1)) == nil || r.NotifyAlive(node("b", 2)) != nil {
+		t.Error("who said goodbye is taken for alive, or another one is not")
+	}
+	r.tidy(time.Now().Add(2 * forgetGone))
+	if len(r.byes) != 0 {
+		t.Error("a goodbye is kept for ever")
 	}
 }
 

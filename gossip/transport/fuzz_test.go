@@ -28,7 +28,7 @@ func FuzzHello(f *testing.F) {
 	me, plain := mustIdentity(f, "test", "me", testKey), mustIdentity(f, "test", "me")
 	good := func(from *identity) []byte {
 		var b bytes.Buffer
-		from.initiate(conn{bytes.NewReader(nil), &b}, "me")
+		from.initiate(conn{bytes.NewReader(nil), &b}, forFrames, "me")
 		return b.Bytes()
 	}
 	f.Add(good(me))
@@ -137,7 +137,7 @@ func TestASealedStreamOpensOnlyUntouched(t *testing.T) {
 			step = nil
 		}
 		return back.Read(p)
-	}), there}, "b")
+	}), there}, forFrames, "b")
 	if err != nil || sb.peer != "a" {
 		t.Fatalf("handshake: %v, the other side sees %q", err, sb.peer)
 	}

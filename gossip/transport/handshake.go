@@ -11,13 +11,16 @@ import (
 	"github.com/flynn/noise"
 )
 
-// A peer stream opens with one round trip:
+// Every connection opens with one round trip:
 //
 //	initiator  hello [noise message 1]
 //	responder  answer version [noise message 2]
 //
-//	hello      0xF5, version, 8 B cluster hash, 4 B key id (0: no key),
+//	hello      0xF5, version, purpose, 8 B cluster hash, 4 B key id (0: no key),
 //	           1 B length + sender id, 1 B length + target id
+//
+// The purpose is a peer stream (0), which carries records in one direction, or one exchange
+// of memberlist (1), both ways. The target of an exchange is "?" if its id is not known yet.
 //
 // With a key the two noise messages are those of Noise_NNpsk0_25519_AESGCM_SHA256
 // (Perrin, "The Noise Protocol Framework", rev. 34): forward secrecy from the
@@ -25,13 +28,25 @@ import (
 // prologue is the hello and the cluster's full name, so both sides agree on
 // version, cluster, key id and both ids or the handshake fails.
 const (
-	streamVersion = 1
+	streamVersion = 2
 
 	clusterHashBytes = 8
 	keyIDBytes       = 4
 	noiseMsgBytes    = 32 + 16 // an ephemeral key and the tag of an empty payload
-	helloFixed       = 2 + clusterHashBytes + keyIDBytes
+	helloFixed       = 3 + clusterHashBytes + keyIDBytes
 )
+
+// purpose is what a connection is for.
+type purpose byte
+
+const (
+	forFrames  purpose = iota // a peer stream
+	forMembers                // one exchange of memberlist
+)
+
+// anybody is the target of who does not know the id of the other side: of an exchange of
+// memberlist with a seed, and of who asks only whether it would be let in.
+const anybody = "?"
 
 // Answers of the responder.
 const (
@@ -68,8 +83,9 @@ type keyID [keyIDBytes]byte
 
 // streamKey is one key of the ring, made ready for handshakes.
 type streamKey struct {
-	id  keyID // short public name, so that rotation needs no guessing
-	psk []byte
+	id      keyID // short public name, so that rotation needs no guessing
+	psk     []byte
+	packets []byte // what the keys of datagrams are derived from
 }
 
 // identity is what a peer brings to a handshake.
@@ -100,7 +116,11 @@ func streamKeys(cluster string, keys [][]byte) ([]streamKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		sk := streamKey{id: keyID(name), psk: psk}
+		packets, err := hkdf.Key(sha256.New, k, []byte(cluster), "sentinel-peer packet key v1", 32)
+		if err != nil {
+			return nil, err
+		}
+		sk := streamKey{id: keyID(name), psk: psk, packets: packets}
 		if sk.id == (keyID{}) {
 			sk.id[0] = 1 // zero says "no key"
 		}
@@ -109,9 +129,9 @@ func streamKeys(cluster string, keys [][]byte) ([]streamKey, error) {
 	return ring, nil
 }
 
-func (me *identity) hello(target string, key keyID) []byte {
+func (me *identity) hello(use purpose, target string, key keyID) []byte {
 	b := make([]byte, 0, helloFixed+2+len(me.id)+len(target)+noiseMsgBytes)
-	b = append(b, bytePeer, streamVersion)
+	b = append(b, bytePeer, streamVersion, byte(use))
 	b = append(b, me.clusterHash[:]...)
 	b = append(b, key[:]...)
 	b = append(b, byte(len(me.id)))
@@ -120,10 +140,11 @@ func (me *identity) hello(target string, key keyID) []byte {
 	return append(b, target...)
 }
 
-// session is the outcome of a handshake: whom we speak with, and the ciphers;
+// session is the outcome of a handshake: whom we speak with, what for, and the ciphers;
 // nil ciphers mean plain text.
 type session struct {
 	peer       string
+	use        purpose
 	send, recv *noise.CipherState
 }
 
@@ -137,12 +158,12 @@ func (me *identity) noise(psk, hello []byte, initiator bool) (*noise.HandshakeSt
 }
 
 // initiate opens a session with the member target over conn.
-func (me *identity) initiate(conn io.ReadWriter, target string) (session, error) {
+func (me *identity) initiate(conn io.ReadWriter, use purpose, target string) (session, error) {
 	var key streamKey
 	if ring := *me.keys.Load(); len(ring) > 0 {
 		key = ring[0]
 	}
-	hello := me.hello(target, key.id)
+	hello := me.hello(use, target, key.id)
 	var hs *noise.HandshakeState
 	if key.psk != nil {
 		var err error
@@ -168,7 +189,7 @@ func (me *identity) initiate(conn io.ReadWriter, target string) (session, error)
 		return session{}, &refusal{why: why, detail: fmt.Sprintf("we speak version %d, it speaks %d", streamVersion, answer[1])}
 	}
 	if hs == nil {
-		return session{peer: target}, nil
+		return session{peer: target, use: use}, nil
 	}
 	var msg [noiseMsgBytes]byte
 	if _, err := io.ReadFull(conn, msg[:]); err != nil {
@@ -178,7 +199,7 @@ func (me *identity) initiate(conn io.ReadWriter, target string) (session, error)
 	if err != nil {
 		return session{}, &refusal{why: refuseKey, local: true, detail: err.Error()}
 	}
-	return session{peer: target, send: send, recv: recv}, nil
+	return session{peer: target, use: use, send: send, recv: recv}, nil
 }
 
 // respond answers a hello on conn, its first byte included. A refused peer is
@@ -202,8 +223,12 @@ func (me *identity) respond(conn io.ReadWriter) (session, error) {
 // judge reads a hello and decides, and makes the noise reply if there is a key.
 func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
 	hello, from, psk, err := me.readHello(conn)
-	if err != nil || psk == nil {
+	if err != nil {
 		return session{peer: from}, nil, err
+	}
+	s = session{peer: from, use: purpose(hello[2])}
+	if psk == nil {
+		return s, nil, nil
 	}
 	var msg [noiseMsgBytes]byte
 	if _, err := io.ReadFull(conn, msg[:]); err != nil {
@@ -216,7 +241,6 @@ func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
 	if _, _, _, err = hs.ReadMessage(nil, msg[:]); err != nil {
 		return session{}, nil, refuse(refuseKey, "%v", err)
 	}
-	s.peer = from
 	if reply, s.recv, s.send, err = hs.WriteMessage(nil, nil); err != nil {
 		return session{}, nil, err
 	}
@@ -244,10 +268,14 @@ func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []
 	if _, err := io.ReadFull(conn, hello[2:]); err != nil {
 		return nil, "", nil, err
 	}
-	if [clusterHashBytes]byte(hello[2:]) != me.clusterHash {
+	use := purpose(hello[2])
+	if use > forMembers {
+		return nil, "", nil, refuse(refuseMalformed, "a connection for purpose %d; allowed are 0 and 1", use)
+	}
+	if [clusterHashBytes]byte(hello[3:]) != me.clusterHash {
 		return nil, "", nil, refuse(refuseCluster, "our cluster is %q", me.cluster)
 	}
-	id := keyID(hello[2+clusterHashBytes:])
+	id := keyID(hello[3+clusterHashBytes:])
 	var names [2]string // of the sender and the target
 	for i := range names {
 		if hello, names[i], err = readName(conn, hello); err != nil {
@@ -258,8 +286,8 @@ func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []
 		return nil, names[0], nil, err
 	}
 	// Last, so that who does not know our id still learns what else is wrong.
-	if names[1] != me.id {
-		return nil, names[0], nil, &refusal{why: refuseTarget, local: true, probe: names[1] == probed, detail: fmt.Sprintf("it wants %q, we are %q", names[1], me.id)}
+	if names[1] != me.id && !(use == forMembers && names[1] == anybody) {
+		return nil, names[0], nil, &refusal{why: refuseTarget, local: true, probe: names[1] == anybody, detail: fmt.Sprintf("it wants %q, we are %q", names[1], me.id)}
 	}
 	return hello, names[0], psk, nil
 }

@@ -185,3 +185,10 @@ func noLeaks(t *testing.T) {
 		t.Error(err)
 	})
 }
+
+// unproven counts the connections that hold a place.
+func (m *mux) unproven() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.waiting
+}

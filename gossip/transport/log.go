@@ -92,19 +92,6 @@ type bridge struct {
 
 func (b *bridge) logger() *log.Logger { return log.New(b, "", 0) }
 
-// told maps a phrase of memberlist v0.7.0 to what it means.
-var told = []struct {
-	phrase string
-	why    cause
-}{
-	{"handler queue full", dropHandler},
-	{"with unacceptable label", refuseCluster},
-	{"Decrypt packet failed", refuseKey},
-	{"no installed keys could decrypt", refuseKey},
-	{"remote state is encrypted and encryption is not configured", refuseKey},
-	{"remote state is not encrypted", refuseKey},
-}
-
 func (b *bridge) Write(line []byte) (int, error) {
 	text := strings.TrimSuffix(string(line), "\n")
 	level := slog.LevelInfo
@@ -122,12 +109,9 @@ func (b *bridge) Write(line []byte) (int, error) {
 		}
 	}
 	subject := "memberlist"
-	for _, t := range told {
-		if strings.Contains(text, t.phrase) {
-			b.stats.count(t.why, 1)
-			subject = t.why.String()
-			break
-		}
+	if strings.Contains(text, "handler queue full") { // memberlist v0.7.0
+		b.stats.count(dropHandler, 1)
+		subject = dropHandler.String()
 	}
 	text = strings.TrimPrefix(text, "memberlist: ")
 	to := b.log

@@ -66,8 +66,6 @@ func TestMemberlistsLinesKeepTheirLevelAndAreCounted(t *testing.T) {
 	f("[INFO] memberlist: Suspect x has failed", "INFO Suspect x has failed", causes)
 	f("[ERR] memberlist: Failed to send UDP ping", "WARN Failed to send UDP ping", causes)
 	f("[WARN] memberlist: handler queue full, dropping message (8) from=1.2.3.4:5", "WARN handler queue full, dropping message (8) from=1.2.3.4:5", dropHandler)
-	f("[ERR] memberlist: Decrypt packet failed: no installed keys could decrypt the message from=x", "WARN Decrypt packet failed: no installed keys could decrypt the message from=x", refuseKey)
-	f(`[ERR] memberlist: discarding packet with unacceptable label "b": from=x`, `WARN discarding packet with unacceptable label "b": from=x`, refuseCluster)
 	f("no level at all", "INFO no level at all", causes)
 }
 

@@ -32,7 +32,6 @@ type Memberlist struct {
 	members *roster
 	rejoin  *rejoin
 	stats   counters
-	ring    *memberlist.Keyring // nil without keys
 	meta    atomic.Pointer[[]byte]
 
 	ctx    context.Context // done when Close begins
@@ -41,11 +40,6 @@ type Memberlist struct {
 
 	outMu sync.Mutex // guards out
 	out   map[string]*outbound
-
-	// memberlist does not wait for its packet handler when it shuts down, so
-	// Close does: inboxMu is held while the Inbox takes a packet.
-	inboxMu sync.RWMutex
-	shut    bool // no packet goes to the Inbox any more
 
 	lifeMu  sync.Mutex // serialises Leave and Close; guards what follows
 	closed  bool
@@ -107,9 +101,9 @@ func (m *Memberlist) network(ctx context.Context) (memberlist.NodeAwareTransport
 // start wires everything up. It owns network from here on.
 func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTransport) error {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	m.mux = newMux(network, m.cfg.HandshakeTimeout, &m.stats)
+	m.mux = newMux(network, m.me, m.cfg.HandshakeTimeout, &m.stats)
 	m.mux.self = func() string { return m.addr }
-	m.mux.peer = m.servePeer
+	m.mux.serve, m.mux.take = m.serve, m.takePacket
 	if m.cfg.Faults {
 		m.mux.cuts = &cuts{addrs: make(map[string]struct{})}
 	}
@@ -135,7 +129,8 @@ func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTran
 		m.rejoin.lost(id, addr)
 	}
 	m.members.left = m.rejoin.forget
-	conf.Events, conf.Conflict = m.members, m.members
+	m.mux.named, m.mux.lives = m.members.at, m.members.lives
+	conf.Events, conf.Conflict, conf.Alive = m.members, m.members, m.members
 	m.mux.start()
 	if m.list, err = memberlist.Create(conf); err != nil {
 		m.cancel()
@@ -148,23 +143,16 @@ func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTran
 
 func (m *Memberlist) listConfig(ctx context.Context) (*memberlist.Config, error) {
 	c := memberlist.DefaultLANConfig()
-	c.Name, c.Label = m.cfg.ID, m.cfg.Cluster
+	c.Name = m.cfg.ID
 	c.Transport, c.Delegate = m.mux, delegate{m}
 	c.Logger = (&bridge{log: m.log, warn: m.warn, stats: &m.stats}).logger()
-	c.EnableCompression = false         // it is LZW, and our frames are packed already
-	c.UDPBufferSize = 1400              // below every common path limit
-	c.HandoffQueueDepth = 8192          // the default of 1,024 drops in a burst
-	c.DeadNodeReclaimTime = time.Second // an id that moved may be taken up at its new address
+	c.EnableCompression = false          // it is LZW, and our frames are packed already
+	c.UDPBufferSize = 1400 - maxEnvelope // below every common path limit
+	c.HandoffQueueDepth = 8192           // the default of 1,024 drops in a burst
+	c.DeadNodeReclaimTime = time.Second  // an id that moved may be taken up at its new address
 	c.TCPTimeout = m.cfg.HandshakeTimeout
 	c.PushPullInterval = 20 * time.Second // closes what gossip missed; a few hundred B/s at 50 members
 	c.AdvertisePort = 0
-	if len(m.cfg.Keys) > 0 {
-		var err error
-		if m.ring, err = memberlist.NewKeyring(m.cfg.Keys, m.cfg.Keys[0]); err != nil {
-			return nil, fmt.Errorf("keys: %w", err)
-		}
-		c.Keyring = m.ring
-	}
 	if m.cfg.Advertise != "" {
 		ap, err := resolve(ctx, m.cfg.Advertise)
 		if err != nil {
@@ -271,7 +259,7 @@ func (m *Memberlist) Leave(ctx context.Context) error {
 	m.rejoin.stop()
 	for _, p := range m.members.list() {
 		if p.State == Alive && p.ID != m.cfg.ID {
-			m.sendKind(p.Addr, p.ID, kindBye, []byte(m.cfg.ID)) // who misses it takes us for dead, no worse
+			m.mux.send(memberlist.Address{Addr: p.Addr, Name: p.ID}, kindBye, []byte(m.cfg.ID)) // who misses it takes us for dead, no worse
 		}
 	}
 	timeout := leaveTimeout
@@ -312,9 +300,6 @@ func (m *Memberlist) Close() error {
 	}
 	err := m.list.Shutdown()
 	m.wg.Wait()
-	m.inboxMu.Lock()
-	m.shut = true
-	m.inboxMu.Unlock()
 	m.logs.Close(aside.Patience)
 	return err
 }

@@ -1,78 +1,90 @@
 package transport
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// First bytes of a TCP connection. memberlist opens its own with a message
-// type (0..13) or with 244 before a label; these two are ours.
+// First bytes of a TCP connection. What begins otherwise is hung up on.
 const (
-	bytePeer byte = 0xF5 // a peer stream: hello follows
-	byteFrom byte = 0xF6 // Faults only: length and text of the dialler's address, then one of the others
+	bytePeer byte = 0xF5 // a hello follows
+	byteFrom byte = 0xF6 // Faults only: length and text of the dialler's address, then a hello
 )
 
-// maxPending bounds the accepted connections that have not proven themselves:
-// those that have not spoken yet, those amid a handshake, and memberlist's own,
-// which live for one exchange. The next one is closed at once.
-const maxPending = 256
+// Bounds of the accepted connections that have not proven themselves yet. The next one is
+// closed at once. Who comes from an address where a member lives has places that strangers
+// cannot take.
+const (
+	maxPending      = 256
+	maxStrangers    = 192 // of these, from addresses where no member lives
+	maxEachStranger = 16  // of these, from one such address
+	maxEachMember   = 64  // from one where a member lives
+)
 
-// mux shares one port between memberlist and the peer streams. It is the
-// transport memberlist sees; it passes dials and packets through, looks at the
-// first byte of each accepted connection, and knows every connection so that
-// Shutdown and Cut can close it.
+// mux carries memberlist's packets and connections, and our own, over one port. It is the
+// transport that memberlist sees. It seals what memberlist sends and opens what comes for
+// it, so that nobody without a key gets as far as memberlist; and it knows every
+// connection, so that Shutdown and Cut can close it.
 type mux struct {
 	inner     memberlist.NodeAwareTransport
-	self      func() string  // our address as others see it
-	peer      func(*muxConn) // serves a connection that began with bytePeer
-	timeout   time.Duration  // until the first byte
+	me        *identity
+	envelopes *envelopes
+	self      func() string                 // our address as others see it
+	named     func(addr string) (id string) // the member that lives at an address, if any
+	lives     func(ip netip.Addr) bool      // whether a member does
+	serve     func(*muxConn)                // takes a connection that began as one of ours
+	take      func(letter)                  // takes a packet that is not memberlist's
+	timeout   time.Duration                 // for a newcomer to prove itself
 	stats     *counters
 	cuts      *cuts // nil unless Config.Faults
 	packets   chan *memberlist.Packet
 	streams   chan net.Conn
-	pending   chan struct{} // a slot per unproven connection
 	closing   chan struct{}
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 
-	mu    sync.Mutex // guards conns
-	conns map[*muxConn]struct{}
+	mu      sync.Mutex // guards what follows
+	conns   map[*muxConn]struct{}
+	pending map[netip.Addr]int // unproven connections by where they come from
+	waiting int                // of all
 }
 
 var _ memberlist.NodeAwareTransport = (*mux)(nil)
 
-func newMux(inner memberlist.NodeAwareTransport, timeout time.Duration, stats *counters) *mux {
+func newMux(inner memberlist.NodeAwareTransport, me *identity, timeout time.Duration, stats *counters) *mux {
 	return &mux{
-		inner:   inner,
-		timeout: timeout,
-		stats:   stats,
-		packets: make(chan *memberlist.Packet),
-		streams: make(chan net.Conn),
-		pending: make(chan struct{}, maxPending),
-		closing: make(chan struct{}),
-		conns:   make(map[*muxConn]struct{}),
+		inner:     inner,
+		me:        me,
+		envelopes: newEnvelopes(me),
+		timeout:   timeout,
+		stats:     stats,
+		packets:   make(chan *memberlist.Packet, 64),
+		streams:   make(chan net.Conn),
+		closing:   make(chan struct{}),
+		conns:     make(map[*muxConn]struct{}),
+		pending:   make(map[netip.Addr]int),
 	}
 }
 
 func (m *mux) start() {
 	m.wg.Go(m.accept)
-	if m.cuts != nil {
-		m.wg.Go(m.filter)
-	}
+	m.wg.Go(m.receive)
 }
 
 // muxConn is a connection the mux can find again.
 type muxConn struct {
 	net.Conn
 	mux     *mux
-	remote  string // gossip address of the other side where we know it
-	first   []byte // read while peeking, to be read again
-	slot    bool   // holds a pending slot until proven or closed
+	remote  string     // gossip address of the other side where we know it
+	first   []byte     // read while peeking, to be read again
+	from    netip.Addr // of an accepted one, which holds a place until it is proven or closed
 	release sync.Once
 }
 
@@ -85,10 +97,10 @@ func (c *muxConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// proven gives the pending slot back.
+// proven gives the place of an unproven connection back.
 func (c *muxConn) proven() {
-	if c.slot {
-		c.release.Do(func() { <-c.mux.pending })
+	if c.from.IsValid() {
+		c.release.Do(func() { c.mux.leave(c.from) })
 	}
 }
 
@@ -98,6 +110,29 @@ func (c *muxConn) Close() error {
 	delete(c.mux.conns, c)
 	c.mux.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// enter gives a newcomer a place, and reports whether there is one for it.
+func (m *mux) enter(from netip.Addr) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.pending[from]
+	if (m.waiting >= maxStrangers || n >= maxEachStranger) &&
+		(m.waiting >= maxPending || n >= maxEachMember || !m.lives(from)) {
+		return false
+	}
+	m.pending[from]++
+	m.waiting++
+	return true
+}
+
+func (m *mux) leave(from netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting--
+	if m.pending[from]--; m.pending[from] == 0 {
+		delete(m.pending, from)
+	}
 }
 
 // track registers a connection, or closes it when we are closing or it crosses
@@ -138,26 +173,36 @@ func (m *mux) accept() {
 	for {
 		select {
 		case conn := <-m.inner.StreamCh():
-			select {
-			case m.pending <- struct{}{}:
-				c := &muxConn{Conn: conn, mux: m, slot: true}
-				m.wg.Go(func() { m.sort(c) })
-			default:
+			from := ipOf(conn.RemoteAddr())
+			if !m.enter(from) {
 				m.stats.count(refuseBusy, 1)
 				conn.Close()
+				continue
 			}
+			c := &muxConn{Conn: conn, mux: m, from: from}
+			m.wg.Go(func() { m.welcome(c) })
 		case <-m.closing:
 			return
 		}
 	}
 }
 
-// sort reads the first byte and hands the connection to whom it is for.
-func (m *mux) sort(c *muxConn) {
+func ipOf(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.IPv6Unspecified() // they share one bound
+	}
+	return ap.Addr().Unmap()
+}
+
+// welcome reads the first byte of a connection, which has the time-out for this and the
+// handshake, and hands it on.
+func (m *mux) welcome(c *muxConn) {
 	if m.track(c) != nil {
 		c.Close()
 		return
 	}
+	c.SetDeadline(time.Now().Add(m.timeout))
 	if err := m.peek(c); err != nil {
 		if why := refusalOf(err); why < causes {
 			m.stats.count(why, 1)
@@ -165,10 +210,11 @@ func (m *mux) sort(c *muxConn) {
 		c.Close()
 		return
 	}
-	if c.first[0] == bytePeer {
-		m.peer(c)
-		return
-	}
+	m.serve(c)
+}
+
+// hand gives memberlist a connection that was proven.
+func (m *mux) hand(c net.Conn) {
 	select {
 	case m.streams <- c:
 	case <-m.closing:
@@ -177,7 +223,6 @@ func (m *mux) sort(c *muxConn) {
 }
 
 func (m *mux) peek(c *muxConn) error {
-	c.SetReadDeadline(time.Now().Add(m.timeout))
 	first := make([]byte, 1)
 	if _, err := io.ReadFull(c.Conn, first); err != nil {
 		return err
@@ -188,7 +233,7 @@ func (m *mux) peek(c *muxConn) error {
 		}
 	}
 	c.first = first
-	return c.SetReadDeadline(time.Time{})
+	return nil
 }
 
 func (m *mux) readFrom(c *muxConn, first []byte) error {
@@ -217,23 +262,44 @@ func (m *mux) WriteTo(b []byte, addr string) (time.Time, error) {
 	return m.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
+// WriteToAddress sends a packet of memberlist's.
 func (m *mux) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	if m.cuts.has(to.Addr) {
-		m.stats.count(dropCut, 1)
+	if to.Name == "" {
+		to.Name = m.named(to.Addr)
+	}
+	if to.Name == "" {
+		m.stats.count(dropNobody, 1)
 		return time.Now(), nil
 	}
-	return m.inner.WriteToAddress(b, to)
+	return time.Now(), m.send(to, kindMembers, b)
 }
 
-// PacketCh saves the hop through filter where there is nothing to filter.
-func (m *mux) PacketCh() <-chan *memberlist.Packet {
-	if m.cuts == nil {
-		return m.inner.PacketCh()
+// envelopeBuffers holds scratch for send; the network keeps nothing of it.
+var envelopeBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 2048)
+	return &b
+}}
+
+// send seals a message for a member and sends it as one packet.
+func (m *mux) send(to memberlist.Address, kind byte, message []byte) error {
+	if m.cuts.has(to.Addr) {
+		m.stats.count(dropCut, 1)
+		return nil
 	}
-	return m.packets
+	b := envelopeBuffers.Get().(*[]byte)
+	defer envelopeBuffers.Put(b)
+	var err error
+	if *b, err = m.envelopes.seal((*b)[:0], to.Name, kind, message); err != nil {
+		return err
+	}
+	_, err = m.inner.WriteToAddress(*b, to)
+	return err
 }
 
-func (m *mux) filter() {
+func (m *mux) PacketCh() <-chan *memberlist.Packet { return m.packets }
+
+// receive opens what comes, and sorts it.
+func (m *mux) receive() {
 	for {
 		select {
 		case p := <-m.inner.PacketCh():
@@ -241,14 +307,42 @@ func (m *mux) filter() {
 				m.stats.count(dropCut, 1)
 				continue
 			}
-			select {
-			case m.packets <- p:
-			case <-m.closing:
-				return
+			if len(p.Buf) > 0 && p.Buf[0] == byteEcho {
+				m.echo(p)
+				continue
+			}
+			l, why := m.envelopes.open(p.Buf)
+			switch {
+			case why < causes:
+				m.stats.count(why, 1)
+			case l.kind != kindMembers:
+				m.take(l)
+			default:
+				p.Buf = l.body
+				select {
+				case m.packets <- p:
+				case <-m.closing:
+					return
+				}
 			}
 		case <-m.closing:
 			return
 		}
+	}
+}
+
+// echo answers who asks whether packets pass.
+func (m *mux) echo(p *memberlist.Packet) {
+	answer, to, why := m.envelopes.answerEcho(p.Buf)
+	if why < causes {
+		m.stats.count(why, 1)
+		return
+	}
+	if to == "" {
+		to = p.From.String()
+	}
+	if !m.cuts.has(to) {
+		m.inner.WriteToAddress(answer, memberlist.Address{Addr: to}) // who asks waits for no longer than it wants to
 	}
 }
 
@@ -258,8 +352,29 @@ func (m *mux) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) 
 	return m.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
+// DialAddressTimeout opens a connection for an exchange of memberlist's.
 func (m *mux) DialAddressTimeout(to memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	return m.dial(to, timeout)
+	c, s, err := m.hail(to, forMembers, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return newExchange(c, s), nil
+}
+
+// hail opens a session with the member to, or with whoever is there if it has no name.
+func (m *mux) hail(to memberlist.Address, use purpose, timeout time.Duration) (*muxConn, session, error) {
+	deadline := time.Now().Add(timeout)
+	c, err := m.dial(to, timeout)
+	if err != nil {
+		return nil, session{}, err
+	}
+	c.SetDeadline(deadline)
+	s, err := m.me.initiate(c, use, cmp.Or(to.Name, anybody))
+	if err != nil {
+		c.Close()
+		return nil, session{}, err
+	}
+	return c, s, c.SetDeadline(time.Time{})
 }
 
 func (m *mux) dial(to memberlist.Address, timeout time.Duration) (*muxConn, error) {

@@ -27,7 +27,7 @@ func Probe(ctx context.Context, addr, cluster string, keys [][]byte) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	_, err = me.initiate(conn, probed) // nobody: who has no other objection says so
+	_, err = me.initiate(conn, forFrames, anybody) // who has no other objection says so
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
 	case ok && refused.why == refuseTarget:
@@ -37,6 +37,3 @@ func Probe(ctx context.Context, addr, cluster string, keys [][]byte) error {
 	}
 	return err
 }
-
-// probed is the target of who asks only whether it would be let in.
-const probed = "?"

@@ -1,16 +1,15 @@
 package transport
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
+	"slices"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // Errors of ProbePackets.
@@ -41,60 +40,134 @@ func ProbePackets(ctx context.Context, addr string, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("bind %q: %w", cfg.Bind, err)
 	}
-	there, err := newPinger(ctx, cfg, netip.AddrPortFrom(at.Addr(), 0), netip.AddrPort{})
+	there, err := newPinger(ctx, cfg, netip.AddrPortFrom(at.Addr(), 0), false)
 	if err != nil {
 		return err
 	}
 	defer there.close()
-	back, err := newPinger(ctx, cfg, at, to)
+	back, err := newPinger(ctx, cfg, at, true)
 	if err != nil {
 		return err
 	}
 	defer back.close()
-	answers := make(chan error, 1)
-	go func() { answers <- there.ping(ctx, to) }()
-	unasked, err := back.ping(ctx, to), <-answers
-	switch _, silence := errors.AsType[memberlist.NoPingResponseError](err); {
-	case unasked == nil:
+	answered := make(chan bool, 1)
+	go func() { answered <- there.ask(ctx, to) }()
+	switch unasked := back.ask(ctx, to); {
+	case unasked:
 		return nil
-	case err == nil:
+	case <-answered:
 		return ErrOnlyAnswers
-	case silence:
-		return ErrNoPackets
 	}
-	return err
+	return cmp.Or(ctx.Err(), ErrNoPackets)
 }
 
-// pinger is a network of packets only, with a memberlist on it that speaks as peers do
-// and knows nobody, so that nobody comes to know it.
+// An echo is 0xF9, the 4 B id of a key (0: none), 12 random bytes, and what they seal: the
+// hash of the cluster, 1 for a question or 2 for an answer, 8 B that come back, and in a
+// question the address where the answer is to go, if that is not its sender's. The answer
+// is no longer than the question, so that nobody is flooded by echoes that are replayed.
+const (
+	echoQuestion byte = iota + 1
+	echoAnswer
+
+	echoHeader = 1 + keyIDBytes + 12
+	echoBody   = clusterHashBytes + 1 + 8
+)
+
+func (e *envelopes) sealEcho(kind byte, token [8]byte, to []byte) ([]byte, error) {
+	b := make([]byte, echoHeader, echoHeader+echoBody+len(to)+16)
+	rand.Read(b[1:])
+	b[0] = byteEcho
+	body := slices.Concat(e.cluster[:], []byte{kind}, token[:], to)
+	e.outMu.Lock()
+	keys := e.first
+	e.outMu.Unlock()
+	if len(keys) == 0 {
+		clear(b[1 : 1+keyIDBytes])
+		return append(b, body...), nil
+	}
+	copy(b[1:], keys[0].id[:])
+	aead, err := keys[0].pair(mark{}, mark{})
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(b, b[1+keyIDBytes:echoHeader], body, b[:echoHeader]), nil
+}
+
+func (e *envelopes) openEcho(b []byte) (kind byte, token [8]byte, to []byte, why cause) {
+	if len(b) < echoHeader+echoBody {
+		return 0, token, nil, refuseMalformed
+	}
+	e.inMu.Lock()
+	keys := e.keys
+	e.inMu.Unlock()
+	body, id := b[echoHeader:], keyID(b[1:])
+	i := slices.IndexFunc(keys, func(k streamKey) bool { return k.id == id })
+	switch {
+	case i >= 0:
+		aead, err := keys[i].pair(mark{}, mark{})
+		if err == nil {
+			body, err = aead.Open(nil, b[1+keyIDBytes:echoHeader], body, b[:echoHeader])
+		}
+		if err != nil || len(body) < echoBody {
+			return 0, token, nil, refuseSeal
+		}
+	case len(keys) > 0 || id != keyID{}:
+		return 0, token, nil, refuseKey
+	}
+	if [clusterHashBytes]byte(body) != e.cluster {
+		return 0, token, nil, refuseCluster
+	}
+	body = body[clusterHashBytes:]
+	return body[0], [8]byte(body[1:]), body[9:], causes
+}
+
+// answerEcho returns the answer to a question, and where it is to go if not to its sender.
+func (e *envelopes) answerEcho(b []byte) (answer []byte, to string, why cause) {
+	kind, token, where, why := e.openEcho(b)
+	if why < causes || kind != echoQuestion {
+		return nil, "", min(why, dropKind)
+	}
+	if len(where) > 0 {
+		var at netip.AddrPort
+		if at.UnmarshalBinary(where) != nil || !at.IsValid() {
+			return nil, "", refuseMalformed
+		}
+		to = at.String()
+	}
+	answer, err := e.sealEcho(echoAnswer, token, nil)
+	if err != nil {
+		return nil, "", refuseKey
+	}
+	return answer, to, causes
+}
+
+// pinger asks by echoes.
 type pinger struct {
-	list    *memberlist.Memberlist
-	in, out *net.UDPConn
-	at      netip.AddrPort // where answers go; with port 0 they go to where the question came from
-	packets chan *memberlist.Packet
-	closing chan struct{}
-	wg      sync.WaitGroup
+	in, out   *net.UDPConn
+	at        netip.AddrPort // where answers go; invalid if to where the question came from
+	envelopes *envelopes
 }
 
 // newPinger listens at an address. If it is to take what a peer sends unasked, what it
 // sends there leaves from another port.
-func newPinger(ctx context.Context, cfg Config, at, unasked netip.AddrPort) (p *pinger, err error) {
-	p = &pinger{at: netip.AddrPortFrom(at.Addr(), 0), packets: make(chan *memberlist.Packet), closing: make(chan struct{})}
+func newPinger(ctx context.Context, cfg Config, at netip.AddrPort, unasked bool) (p *pinger, err error) {
+	me, err := newIdentity(cfg.Cluster, "probe", cfg.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	p = &pinger{envelopes: newEnvelopes(me)}
 	if p.in, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); err != nil {
 		return nil, err
 	}
 	p.out = p.in
-	if unasked.IsValid() {
-		if p.out, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(p.at)); err == nil {
+	if unasked {
+		if p.out, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 0))); err == nil {
 			p.at, err = answered(ctx, cfg, p.in.LocalAddr().(*net.UDPAddr).AddrPort())
 		}
 	}
-	if err == nil {
-		p.wg.Go(p.receive)
-		err = p.speak(cfg)
-	}
 	if err != nil {
-		return nil, errors.Join(err, p.Shutdown())
+		p.close()
+		return nil, err
 	}
 	return p, nil
 }
@@ -111,91 +184,52 @@ func answered(ctx context.Context, cfg Config, at netip.AddrPort) (netip.AddrPor
 	return netip.AddrPortFrom(own, at.Port()), err
 }
 
-func (p *pinger) speak(cfg Config) error {
-	c := memberlist.DefaultLANConfig()
-	c.Name, c.Label, c.Transport = probed, cfg.Cluster, p
-	c.Logger = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	c.EnableCompression = false
-	c.UDPBufferSize = 1                                        // no room beside a ping for word of us
-	c.GossipNodes, c.PushPullInterval = 0, 0                   // nor at any other time
-	c.ProbeTimeout, c.ProbeInterval = pingWait, 10*time.Minute // only an answer within the time-out counts
-	if len(cfg.Keys) > 0 {
-		ring, err := memberlist.NewKeyring(cfg.Keys, cfg.Keys[0])
-		if err != nil {
-			return fmt.Errorf("keys: %w", err)
+// ask reports whether a question is answered.
+func (p *pinger) ask(ctx context.Context, to netip.AddrPort) bool {
+	for range pingTries {
+		if p.tryOnce(ctx, to) || ctx.Err() != nil {
+			return ctx.Err() == nil
 		}
-		c.Keyring = ring
 	}
-	var err error
-	p.list, err = memberlist.Create(c)
-	return err
+	return false
 }
 
-func (p *pinger) ping(ctx context.Context, to netip.AddrPort) (err error) {
-	for range pingTries {
-		if _, err = p.list.Ping("", net.UDPAddrFromAddrPort(to)); err == nil || ctx.Err() != nil {
-			break
+func (p *pinger) tryOnce(ctx context.Context, to netip.AddrPort) bool {
+	var token [8]byte
+	rand.Read(token[:])
+	var where []byte
+	if p.at.IsValid() {
+		where, _ = p.at.MarshalBinary()
+	}
+	question, err := p.envelopes.sealEcho(echoQuestion, token, where)
+	if err != nil {
+		return false
+	}
+	deadline := time.Now().Add(pingWait)
+	if until, ok := ctx.Deadline(); ok && until.Before(deadline) {
+		deadline = until
+	}
+	p.in.SetReadDeadline(deadline)
+	if _, err := p.out.WriteToUDPAddrPort(question, to); err != nil {
+		return false
+	}
+	for buf := make([]byte, 2048); ; {
+		n, _, err := p.in.ReadFromUDPAddrPort(buf)
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || errors.Is(err, net.ErrClosed) {
+			return false
+		}
+		if err != nil {
+			continue // the kernel says so that nobody listens there
+		}
+		if kind, back, _, why := p.envelopes.openEcho(buf[:n]); why == causes && kind == echoAnswer && back == token {
+			return true
 		}
 	}
-	return err
 }
 
 func (p *pinger) close() {
-	_ = p.list.Shutdown() // it shuts us down, who have nothing to lose
-	p.wg.Wait()
-}
-
-func (p *pinger) receive() {
-	buf := make([]byte, 64<<10)
-	for {
-		n, from, err := p.in.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil || n == 0 {
-			continue // that nobody listens there, the kernel says in such an error
-		}
-		packet := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: net.UDPAddrFromAddrPort(from), Timestamp: time.Now()}
-		select {
-		case p.packets <- packet:
-		case <-p.closing:
-			return
-		}
+	p.in.Close()
+	if p.out != nil {
+		p.out.Close()
 	}
-}
-
-func (p *pinger) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
-	return p.at.Addr().Unmap().AsSlice(), int(p.at.Port()), nil
-}
-
-func (p *pinger) WriteTo(b []byte, addr string) (time.Time, error) {
-	return p.WriteToAddress(b, memberlist.Address{Addr: addr})
-}
-
-func (p *pinger) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	ap, err := netip.ParseAddrPort(to.Addr)
-	if err == nil {
-		_, err = p.out.WriteToUDPAddrPort(b, ap)
-	}
-	return time.Now(), err
-}
-
-func (p *pinger) PacketCh() <-chan *memberlist.Packet { return p.packets }
-
-// StreamCh returns a channel on which nothing comes: nobody can dial a pinger.
-func (p *pinger) StreamCh() <-chan net.Conn { return nil }
-
-func (p *pinger) DialTimeout(string, time.Duration) (net.Conn, error) { return nil, ErrUnknownPeer }
-
-func (p *pinger) DialAddressTimeout(memberlist.Address, time.Duration) (net.Conn, error) {
-	return nil, ErrUnknownPeer
-}
-
-func (p *pinger) Shutdown() error {
-	close(p.closing)
-	err := p.in.Close()
-	if p.out != p.in && p.out != nil {
-		err = errors.Join(err, p.out.Close())
-	}
-	return err
 }

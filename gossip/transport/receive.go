@@ -9,42 +9,54 @@ import (
 	"time"
 )
 
-// notifyMsg takes a packet on memberlist's own goroutine: copy, hand on, return.
-func (m *Memberlist) notifyMsg(msg []byte) {
-	if len(msg) < 2 {
-		m.stats.count(dropKind, 1)
-		return
-	}
-	body := msg[1:]
-	switch msg[0] {
-	case kindFrame:
-		m.inboxMu.RLock()
-		defer m.inboxMu.RUnlock()
-		if m.shut {
-			return
-		}
+// takePacket takes what another peer of ours sent as a packet.
+func (m *Memberlist) takePacket(l letter) {
+	switch {
+	case l.kind == kindFrame && len(l.body) > 0:
 		m.stats.packets.in.Add(1)
-		m.stats.packets.bytesIn.Add(uint64(len(body)))
-		m.cfg.Inbox(append([]byte(nil), body...), Packet)
-	case kindBye:
-		if len(body) <= MaxNameBytes {
-			m.members.bye(string(body), time.Now())
-		}
+		m.stats.packets.bytesIn.Add(uint64(len(l.body)))
+		m.cfg.Inbox(l.body, Packet)
+	case l.kind == kindBye && len(l.body) <= MaxNameBytes && l.signed(string(l.body)):
+		m.members.bye(string(l.body), time.Now())
 	default:
 		m.stats.count(dropKind, 1)
 	}
 }
 
-// servePeer runs a peer stream that another peer opened.
-func (m *Memberlist) servePeer(c *muxConn) {
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(m.cfg.HandshakeTimeout))
+// serve runs a connection that another peer opened.
+func (m *Memberlist) serve(c *muxConn) {
 	s, err := m.me.respond(c)
-	if err != nil {
+	switch {
+	case err != nil:
+		c.Close()
 		m.countRefusal(err)
 		m.logRefusal(c.RemoteAddr().String(), s.peer, err)
-		return
+	case s.use == forMembers:
+		m.serveMembers(c, s)
+	default:
+		m.servePeer(c, s)
 	}
+}
+
+// serveMembers hands memberlist an exchange once its first bytes have shown that the other
+// side has the key.
+func (m *Memberlist) serveMembers(c *muxConn, s session) {
+	e := newExchange(c, s)
+	if sealed, ok := e.(*exchange); ok {
+		if err := sealed.read.(*opener).fill(); err != nil {
+			c.Close()
+			m.countRefusal(err)
+			return
+		}
+	}
+	c.proven()
+	c.SetDeadline(time.Time{})
+	m.mux.hand(e)
+}
+
+// servePeer reads the frames of a peer stream.
+func (m *Memberlist) servePeer(c *muxConn, s session) {
+	defer c.Close()
 	m.stats.streamsIn.Add(1)
 	defer m.stats.streamsIn.Add(-1)
 
@@ -55,7 +67,7 @@ func (m *Memberlist) servePeer(c *muxConn) {
 	}
 	r := bufio.NewReaderSize(&prover{src, wait}, 16<<10)
 	var messages [][]byte // of the lock lane, until no other is at hand
-	err = readRecords(r, MaxFrameBytes, func(l lane, frame []byte) {
+	err := readRecords(r, MaxFrameBytes, func(l lane, frame []byte) {
 		m.stats.streams.in.Add(1)
 		m.stats.streams.bytesIn.Add(uint64(len(frame)))
 		switch {

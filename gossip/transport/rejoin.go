@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/memberlist"
 )
 
 // rejoin brings back what memberlist gives up: half a minute after a member was
@@ -262,7 +264,7 @@ var strangers = map[cause]string{
 // explain finds out why a seed that we could not join does not take us, for memberlist
 // only hangs up: it opens a peer stream to nobody, which is refused for a reason.
 func (r *rejoin) explain(addr string) {
-	conn, _, err := r.m.hail(addr, "?")
+	conn, _, err := r.m.mux.hail(memberlist.Address{Addr: addr}, forFrames, r.m.cfg.HandshakeTimeout)
 	if err == nil {
 		conn.Close() // it would take anybody
 		return

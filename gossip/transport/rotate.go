@@ -1,13 +1,9 @@
 package transport
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
-
-	"github.com/hashicorp/memberlist"
 )
 
 // ErrPlaintext says that a transport was opened without keys: it takes some at its next
@@ -29,44 +25,21 @@ func (m *Memberlist) SetKeys(keys [][]byte) error {
 	}
 	m.lifeMu.Lock()
 	defer m.lifeMu.Unlock()
+	old := *m.me.keys.Load()
 	switch {
 	case m.closed || m.left:
 		return ErrClosed
-	case (m.ring == nil) != (len(keys) == 0):
+	case (len(old) == 0) != (len(ring) == 0):
 		return ErrPlaintext
-	case m.ring == nil:
-		return nil
 	}
 	m.me.keys.Store(&ring)
-	gone, err := turn(m.ring, keys)
-	if gone {
+	m.mux.envelopes.setKeys(ring)
+	if slices.ContainsFunc(old, func(o streamKey) bool {
+		return !slices.ContainsFunc(ring, func(k streamKey) bool { return k.id == o.id })
+	}) {
 		m.mux.hangUp(func(string) bool { return true })
 	}
-	return err
-}
-
-// turn gives a ring these keys, and reports whether others had to go.
-func turn(ring *memberlist.Keyring, keys [][]byte) (gone bool, err error) {
-	for _, k := range keys {
-		err = errors.Join(err, ring.AddKey(k))
-	}
-	old := slices.DeleteFunc(slices.Clone(ring.GetKeys()), func(k []byte) bool {
-		return slices.ContainsFunc(keys, func(o []byte) bool { return bytes.Equal(o, k) })
-	})
-	use := keys[:1]
-	if len(old) > 0 {
-		use = keys // those to go come to the end: RemoveKey moves what is behind one under its readers
-	}
-	for _, k := range slices.Backward(use) {
-		err = errors.Join(err, ring.UseKey(k))
-	}
-	for _, k := range slices.Backward(old) {
-		err = errors.Join(err, ring.RemoveKey(k))
-	}
-	if err != nil {
-		err = fmt.Errorf("keys: %w", err)
-	}
-	return len(old) > 0, err
+	return nil
 }
 
 // KeyIDs returns a short name of each key, 8 hexadecimal digits, which tells nothing of

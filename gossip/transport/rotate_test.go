@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"testing"
-
-	"github.com/hashicorp/memberlist"
 )
 
 var newKey = bytes.Repeat([]byte{7}, 32)
@@ -114,28 +111,6 @@ func TestKeysThatAreRefusedChangeNothing(t *testing.T) {
 	}
 	if err := Probe(t.Context(), sealed.addr, "test", [][]byte{testKey}); err != nil {
 		t.Error(err)
-	}
-}
-
-// Packets are opened while keys change: what a reader has of the ring stays as it is.
-func TestKeysAreNotMovedUnderTheirReaders(t *testing.T) {
-	third := bytes.Repeat([]byte{3}, 32)
-	ring, err := memberlist.NewKeyring(nil, testKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, keys := range [][][]byte{{testKey, newKey}, {newKey, testKey}, {newKey}, {newKey, third, testKey}, {newKey, testKey}, {third, testKey}, {newKey}} {
-		read := ring.GetKeys()
-		before := slices.Clone(read)
-		if _, err := turn(ring, keys); err != nil {
-			t.Fatal(err)
-		}
-		if !slices.EqualFunc(before, read, bytes.Equal) {
-			t.Errorf("to %q: %q became %q", keys, before, read)
-		}
-		if got := ring.GetKeys(); !bytes.Equal(got[0], keys[0]) || len(got) != len(keys) {
-			t.Errorf("%q, want %q", got, keys)
-		}
 	}
 }
 

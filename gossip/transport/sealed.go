@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
+	"slices"
 
 	"github.com/flynn/noise"
 )
@@ -27,10 +30,20 @@ type opener struct {
 }
 
 func (o *opener) Read(p []byte) (int, error) {
+	if err := o.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, o.rest)
+	o.rest = o.rest[n:]
+	return n, nil
+}
+
+// fill opens the next message if nothing is left of the last.
+func (o *opener) fill() error {
 	for len(o.rest) == 0 {
 		var n [2]byte
 		if _, err := io.ReadFull(o.r, n[:]); err != nil {
-			return 0, err
+			return err
 		}
 		size := int(binary.BigEndian.Uint16(n[:]))
 		if size > cap(o.buf) {
@@ -38,14 +51,43 @@ func (o *opener) Read(p []byte) (int, error) {
 		}
 		o.buf = o.buf[:size]
 		if _, err := io.ReadFull(o.r, o.buf); err != nil {
-			return 0, err
+			return err
 		}
 		var err error
 		if o.rest, err = o.cs.Decrypt(o.buf[:0], nil, o.buf); err != nil {
-			return 0, fmt.Errorf("opening a sealed message: %w", err)
+			return fmt.Errorf("opening a sealed message: %w", err)
 		}
 	}
-	n := copy(p, o.rest)
-	o.rest = o.rest[n:]
+	return nil
+}
+
+// exchange is a connection of memberlist's, sealed both ways.
+type exchange struct {
+	*muxConn
+	read   io.Reader
+	send   *noise.CipherState
+	sealed []byte
+}
+
+// newExchange returns the connection itself if its session is in plain text.
+func newExchange(c *muxConn, s session) net.Conn {
+	if s.send == nil {
+		return c
+	}
+	return &exchange{muxConn: c, read: &opener{r: bufio.NewReader(c), cs: s.recv}, send: s.send}
+}
+
+func (e *exchange) Read(p []byte) (int, error) { return e.read.Read(p) }
+
+func (e *exchange) Write(p []byte) (n int, err error) {
+	for part := range slices.Chunk(p, maxSealed) {
+		if e.sealed, err = seal(e.send, e.sealed[:0], part); err != nil {
+			return n, err
+		}
+		if _, err = e.muxConn.Write(e.sealed); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
 	return n, nil
 }

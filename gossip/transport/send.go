@@ -3,22 +3,9 @@ package transport
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/hashicorp/memberlist"
 )
-
-// First byte of each packet. A receiver drops and counts what it does not know.
-const (
-	kindFrame byte = iota + 1 // a frame of SendPacket
-	kindBye                   // the member whose id follows leaves on purpose
-)
-
-// packetBuffers holds scratch for SendPacket; memberlist copies what it is given.
-var packetBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, 1+MaxPacketBytes)
-	return &b
-}}
 
 // SendPacket sends a frame of up to MaxPacketBytes to a member, best effort: it
 // may be lost, doubled or overtaken. It does not keep frame. The way into the
@@ -32,7 +19,7 @@ func (m *Memberlist) SendPacket(id string, frame []byte) error {
 	if !ok {
 		return fmt.Errorf("packet to %q: %w", id, m.orClosed(ErrUnknownPeer))
 	}
-	if err := m.sendKind(addr, id, kindFrame, frame); err != nil {
+	if err := m.mux.send(memberlist.Address{Addr: addr, Name: id}, kindFrame, frame); err != nil {
 		if m.ctx.Err() != nil {
 			err = ErrClosed
 		}
@@ -41,13 +28,6 @@ func (m *Memberlist) SendPacket(id string, frame []byte) error {
 	m.stats.packets.out.Add(1)
 	m.stats.packets.bytesOut.Add(uint64(len(frame)))
 	return nil
-}
-
-func (m *Memberlist) sendKind(addr, id string, kind byte, body []byte) error {
-	p := packetBuffers.Get().(*[]byte)
-	defer packetBuffers.Put(p)
-	*p = append(append((*p)[:0], kind), body...)
-	return m.list.SendToAddress(memberlist.Address{Addr: addr, Name: id}, *p)
 }
 
 // SendStream queues a frame of up to MaxFrameBytes for a member and returns at

@@ -39,7 +39,7 @@ func TestThreePeersOnLoopbackFindEachOtherAndTalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.next(big, Stream)
-			until(t, "proven streams to give their slots back", func() bool { return len(c.mux.pending) == 0 })
+			until(t, "proven streams to give their slots back", func() bool { return c.mux.unproven() == 0 })
 			if s := a.Stats(); s.Packets.Out != 2 || s.Streams.Out != 2 || s.StreamsOut != 2 {
 				t.Errorf("counted %+v, want 2 packets and 2 frames on 2 streams out", s)
 			}
@@ -245,7 +245,7 @@ func TestAStrangerIsToldWhyCountedAndHungUpOn(t *testing.T) {
 		t.Helper()
 		before := to.Stats().Refused[want.String()]
 		c := raw(t, to)
-		_, err := me.initiate(c, target)
+		_, err := me.initiate(c, forFrames, target)
 		if r, ok := errors.AsType[*refusal](err); !ok || r.why != want || r.local {
 			t.Errorf("%v: want to be refused for %v", err, want)
 		}
@@ -349,7 +349,7 @@ func TestRecordsThatCannotBeAreRefused(t *testing.T) {
 		t.Helper()
 		before := p.Stats().Refused["malformed"]
 		c := raw(t, p)
-		if _, err := mustIdentity(t, "test", "x").initiate(c, "p"); err != nil {
+		if _, err := mustIdentity(t, "test", "x").initiate(c, forFrames, "p"); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range records {
@@ -379,19 +379,19 @@ func TestRecordsThatCannotBeAreRefused(t *testing.T) {
 func TestWhoSaysNothingHoldsNothingForLong(t *testing.T) {
 	noLeaks(t)
 	a := openPeer(t, "a", func(c *Config) { c.HandshakeTimeout = time.Second })
-	for range maxPending {
+	for range maxEachMember { // this address is also a's
 		raw(t, a)
 	}
-	half := raw(t, a) // one more than there are slots
+	half := raw(t, a) // one more than there are places
 	half.Write([]byte{bytePeer})
 	until(t, "the one too many to be hung up on", func() bool { return a.Stats().Refused["busy"] == 1 })
 	until(t, "the silent to be hung up on", func() bool {
 		r := a.Stats().Refused
-		return r["timeout"] == maxPending
+		return r["timeout"] == maxEachMember
 	})
 	half = raw(t, a) // one that dribbles
 	half.Write([]byte{bytePeer})
-	until(t, "the dribbler to be hung up on", func() bool { return a.Stats().Refused["timeout"] == maxPending+1 })
+	until(t, "the dribbler to be hung up on", func() bool { return a.Stats().Refused["timeout"] == maxEachMember+1 })
 	b := openPeer(t, "b", func(c *Config) { c.Seeds = []string{a.LocalAddr()} })
 	b.await("a", alive(2))
 	send(t, b, "a", "a word", Stream)

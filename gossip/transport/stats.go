@@ -13,10 +13,10 @@ type Stats struct {
 	Streams Traffic `json:"streams"` // frames of SendStream
 
 	// Drops counts frames lost here: queue_full, stream_broken, peer_gone (while
-	// queued), handler_queue_full (memberlist's), unknown_kind, cut.
+	// queued), handler_queue_full (memberlist's), unknown_kind, cut, replayed, no_member.
 	Drops map[string]uint64 `json:"drops"`
 	// Refused counts connections and packets turned away: wrong_cluster,
-	// wrong_key, wrong_version, wrong_target, malformed, timeout, busy, cut.
+	// wrong_key, wrong_version, wrong_target, wrong_seal, malformed, timeout, busy, cut.
 	Refused map[string]uint64 `json:"refused"`
 
 	StreamsOut int `json:"streams_out"` // peer streams we opened that are up
@@ -46,10 +46,13 @@ const (
 	dropHandler                  // memberlist's hand-off queue was full
 	dropKind                     // of a kind this version does not know, or has no use for
 	dropCut                      // a fault of Cut ate it
+	dropReplayed                 // an envelope that came before, or long after those that were sent with it
+	dropNobody                   // for an address where no member is known
 	refuseCluster                // of another cluster
 	refuseKey                    // sealed with a key we do not have, or with none
 	refuseVersion                // of another stream protocol version
 	refuseTarget                 // meant for another member id
+	refuseSeal                   // sealed for or by another life, or changed on its way
 	refuseMalformed              // not our protocol
 	refuseTimeout                // did not say hello in time
 	refuseBusy                   // too many unproven connections at once
@@ -60,8 +63,9 @@ const (
 var causeNames = [causes]string{
 	dropQueueFull: "queue_full", dropBroken: "stream_broken", dropGone: "peer_gone",
 	dropHandler: "handler_queue_full", dropKind: "unknown_kind", dropCut: "cut",
+	dropReplayed: "replayed", dropNobody: "no_member",
 	refuseCluster: "wrong_cluster", refuseKey: "wrong_key", refuseVersion: "wrong_version",
-	refuseTarget: "wrong_target", refuseMalformed: "malformed", refuseTimeout: "timeout",
+	refuseTarget: "wrong_target", refuseSeal: "wrong_seal", refuseMalformed: "malformed", refuseTimeout: "timeout",
 	refuseBusy: "busy", refuseCut: "cut",
 }
 

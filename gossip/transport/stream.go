@@ -110,7 +110,7 @@ func (o *outbound) run(ctx context.Context) {
 	pause := first
 	for ctx.Err() == nil {
 		began := time.Now()
-		conn, s, err := o.m.hail(o.addr, o.id)
+		conn, s, err := o.m.mux.hail(memberlist.Address{Addr: o.addr, Name: o.id}, forFrames, o.m.cfg.HandshakeTimeout)
 		if err == nil {
 			if o.pump(ctx, conn, s) && o.retire() {
 				return
@@ -129,22 +129,6 @@ func (o *outbound) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// hail opens a peer stream to the member id at addr.
-func (m *Memberlist) hail(addr, id string) (*muxConn, session, error) {
-	conn, err := m.mux.dial(memberlist.Address{Addr: addr, Name: id}, m.cfg.HandshakeTimeout)
-	if err != nil {
-		return nil, session{}, err
-	}
-	conn.SetDeadline(time.Now().Add(m.cfg.HandshakeTimeout))
-	s, err := m.me.initiate(conn, id)
-	if err != nil {
-		conn.Close()
-		return nil, session{}, err
-	}
-	conn.SetDeadline(time.Time{})
-	return conn, s, nil
 }
 
 // pump writes until the stream breaks (false) or was idle for long (true).
