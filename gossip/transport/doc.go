@@ -6,19 +6,20 @@
 // twenty messages a second for a whole cluster, and never its state exchange,
 // which must stay small for joining to work. There are two ways for a frame:
 //
-//	SendPacket   one datagram, up to 1,100 B, best effort, sealed by memberlist
+//	SendPacket   one datagram, up to 1,100 B, best effort
 //	SendStream   a pooled, long-lived TCP stream per peer, up to 8 MiB, two lanes
 //	SendLock     the same stream, a lane before both, and an inbox of its own
 //
-//	          SendPacket ──► memberlist ──┐                    ┌──► memberlist ──► Inbox
-//	                                      mux ══ UDP, TCP ══ mux
-//	          SendStream ──► outbound ────┘    one port        └──► servePeer ───► Inbox
-//	                         (per peer)
+//	SendPacket ─────────────────────┐                    ┌──────────────► Inbox
+//	                 memberlist ────┤                    ├──► memberlist
+//	                                mux ══ UDP, TCP ══ mux
+//	SendStream ──► outbound ────────┘      one port      └──► servePeer ─► Inbox
+//	               (per peer)
 //
-// Both share one port. The mux is the transport memberlist runs on; a TCP
-// connection whose first byte is 0xF5, which memberlist never uses, is a peer
-// stream. It opens with one round trip that checks protocol version, cluster,
-// key and both ids (handshake.go) and then carries records in one direction
+// All share one port. The mux is the transport memberlist runs on, and seals what
+// passes: a datagram in an envelope that one life can open, once (envelope.go), a
+// connection by one round trip that checks protocol version, cluster, key and both
+// ids (handshake.go). A peer stream then carries records in one direction
 // (record.go).
 //
 // A cluster that was cut in two does not come together again by itself in
@@ -32,8 +33,9 @@
 //	    each write a deadline.
 //	I4  A stranger costs a bounded number of connections for a bounded time, and
 //	    no memory for a length it merely claims.
-//	I5  A peer of another cluster, protocol version or key never reaches the
-//	    Inbox. It is told why, counted and logged at a bounded rate.
+//	I5  A peer of another cluster, protocol version or key reaches neither the
+//	    Inbox nor memberlist. It is told why, counted and logged at a bounded
+//	    rate. With a key, neither does what was recorded and is sent again.
 //	I6  As long as one known address answers, the cluster becomes one again.
 //	I7  What is lost here is counted, by cause (Stats).
 //	I8  After Close no goroutine of this package is left.

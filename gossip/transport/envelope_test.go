@@ -93,7 +93,7 @@ func TestAnEnvelopeOfAnotherClusterOrKeyIsNamed(t *testing.T) {
 func TestNoNonceComesTwice(t *testing.T) {
 	other := bytes.Repeat([]byte{1}, 32)
 	me := mustIdentity(t, "test", "a", testKey, other)
-	a := newEnvelopes(me)
+	a, ring := newEnvelopes(me), *me.keys.Load()
 	seen := make(map[string]bool)
 	for i := range 200 {
 		header := string(a.mustSeal(t, "b", "x")[:sealedHeader])
@@ -103,9 +103,9 @@ func TestNoNonceComesTwice(t *testing.T) {
 		seen[header] = true
 		switch i % 20 {
 		case 5:
-			a.setKeys([]streamKey{me.keys[1], me.keys[0]})
+			a.setKeys([]streamKey{ring[1], ring[0]})
 		case 11:
-			a.setKeys(me.keys)
+			a.setKeys(ring)
 		case 17:
 			a.outMu.Lock()
 			clear(a.out)

@@ -78,7 +78,7 @@ func TestAStrangerCostsLittleMemory(t *testing.T) {
 func TestAnExchangeBeginsWithAProof(t *testing.T) {
 	a := openPeer(t, "a", withKey)
 	liar := mustIdentity(t, "test", "x", bytes.Repeat([]byte{1}, 32))
-	liar.keys[0].id = a.me.keys[0].id
+	(*liar.keys.Load())[0].id = (*a.me.keys.Load())[0].id
 	c := raw(t, a)
 	if _, err := liar.initiate(c, forMembers, anybody); err == nil {
 		t.Error("a liar was let in")
