@@ -253,3 +253,21 @@ func BenchmarkEnvelope(b *testing.B) {
 		}
 	}
 }
+
+func TestAGoodbyeIsItsSenders(t *testing.T) {
+	all := cluster(t, 3, withKey)
+	at := memberlist.Address{Addr: all[0].LocalAddr(), Name: "p0"}
+	if err := all[1].mux.send(at, kindBye, []byte("p2")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the lie to be dropped", func() bool { return all[0].Stats().Drops["unknown_kind"] == 1 })
+	if err := all[1].mux.send(at, kindBye, []byte("p1")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the truth to be taken", func() bool {
+		return all[0].Memberlist.members.NotifyAlive(&memberlist.Node{Name: "p1"}) != nil
+	})
+	if all[0].Memberlist.members.NotifyAlive(&memberlist.Node{Name: "p2"}) != nil {
+		t.Error("p2 left, by the word of p1")
+	}
+}

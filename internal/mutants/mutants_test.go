@@ -126,7 +126,7 @@ var mutants = []mutant{
 }
 
 func TestEveryMutantIsCaught(t *testing.T) {
-	for i, m := range slices.Concat(mutants, records, queue) {
+	for i, m := range slices.Concat(mutants, records, queue, wire) {
 		t.Run(strings.ReplaceAll(m.rule, " ", "-"), func(t *testing.T) {
 			root, overlay := broken(t, m)
 			if !mine(i) {
