@@ -161,8 +161,9 @@ func depthOf(r *wire.Reader) int {
 
 // leaves holds what an operation writes against the limits.
 type leaves struct {
-	n    int
-	path []byte // of the place that is looked at
+	n      int
+	memory int    // what they take at most, were they all new
+	path   []byte // of the place that is looked at
 }
 
 // record takes one record at the place.
@@ -170,7 +171,11 @@ func (l *leaves) record(kind slotKind, tomb bool, v Value) error {
 	if l.n++; l.n > MaxLeaves {
 		return &wire.ValueError{Reason: fmt.Sprintf("has more leaves than the %d that one operation may write", MaxLeaves)}
 	}
-	return admissible(kind, tomb, unsafe.String(unsafe.SliceData(l.path), len(l.path)), v)
+	path := unsafe.String(unsafe.SliceData(l.path), len(l.path))
+	if !tomb {
+		l.memory += kind.memory(path, len(v.raw)) + extMemory
+	}
+	return admissible(kind, tomb, path, v)
 }
 
 // part takes what a patch makes of v at the place.

@@ -49,6 +49,11 @@ func (w *writer) patch(path string, raw []byte) {
 	}
 }
 
+// nullField is the patch that removes one field.
+func nullField(name string) []byte {
+	return wire.AppendNil(wire.AppendStr(wire.AppendMap(nil, 1), name))
+}
+
 // mark says that there is an object at path, with fields or without. Whoever removes a
 // field says so: whatever else others remove at the same moment, the object stays.
 func (w *writer) mark(path string) { w.put(slotMarker, path, emptyMap) }

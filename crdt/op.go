@@ -36,8 +36,9 @@ type Op struct {
 }
 
 // check returns what op makes its place, by op alone and the rules: 0 for a Delete, and
-// for a Put that leaves it to what the key is. kept is what the key is then, 0 if absent.
-func (s *Store) check(op *Op, kept Kind) (Kind, error) {
+// for a Put that leaves it to what the key is. kept is what the key is then, 0 if absent;
+// l takes what op writes.
+func (s *Store) check(op *Op, kept Kind, l *leaves) (Kind, error) {
 	if err := ValidateKey(op.Key); err != nil {
 		return 0, err
 	}
@@ -57,7 +58,7 @@ func (s *Store) check(op *Op, kept Kind) (Kind, error) {
 	case ruled && !whole && rule.Kind != Object:
 		return 0, &TypeError{op.Key, Object, rule.Kind, rule.Pattern}
 	}
-	return want, op.checkValue(want)
+	return want, op.checkValue(want, l)
 }
 
 func (op *Op) checkPath() error {
@@ -112,8 +113,7 @@ func (op *Op) kind(ruled, kept Kind) (Kind, error) {
 func (op *Op) nulls() bool { return op.Verb == Put && len(op.Path) > 0 && isNull(op.Value) }
 
 // checkValue holds what op writes, at a place of kind, against what a replica takes.
-func (op *Op) checkValue(kind Kind) error {
-	l := leaves{}
+func (op *Op) checkValue(kind Kind, l *leaves) error {
 	if len(op.Path) > 0 {
 		l.path = []byte(pathOf(op.Path))
 	}

@@ -237,11 +237,14 @@ func newRecord(val []byte) *record {
 		return inline(new(inlined[[400]byte]), val)
 	case n <= 432:
 		return inline(new(inlined[[432]byte]), val)
-	case n <= 464:
-		return inline(new(inlined[[464]byte]), val)
+	case n <= maxInline:
+		return inline(new(inlined[[maxInline]byte]), val)
 	}
 	return &record{pos: dead, ext: &ext{value: string(val)}}
 }
+
+// maxInline is the longest value that lies behind its record.
+const maxInline = 464
 
 type inlined[B any] struct {
 	record

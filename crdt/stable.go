@@ -45,8 +45,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 				s.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
-				s.memory -= len(r.ext.past) * pastMemory
-				r.ext.past = nil
+				s.forgetPast(r)
 				c.Pasts++
 			}
 		}
@@ -58,8 +57,23 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	return c
 }
 
-// truncate forgets the oldest eighth of the removals before they are stable, if
-// there are too many or they take too much of a limit. A peer that missed one is repaired by its checksums.
+// forgetPast takes from r what its writer had seen.
+func (s *Store) forgetPast(r *record) {
+	m := r.cell.many()
+	if m != nil {
+		m.place(r, false)
+	}
+	s.memory -= len(r.ext.past) * pastMemory
+	r.ext.past = nil
+	if m != nil {
+		m.place(r, true)
+	}
+}
+
+// truncate bounds the removals: if there are more than Config.MaxRemoves, or they take
+// more than a quarter of Config.MaxBytes, it forgets the oldest until an eighth of that
+// bound is free, although peers may not have acknowledged them. Content that a peer brings
+// back because it missed such a removal is dropped once their checksums are compared.
 func (s *Store) truncate() {
 	most := math.MaxInt // of their memory
 	if s.maxBytes > 0 {

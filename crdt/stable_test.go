@@ -132,7 +132,7 @@ func checkBooks(t testing.TB, s *Store) {
 				if places[m] == nil {
 					places[m] = new(many)
 				}
-				places[m].place(r, 1)
+				places[m].place(r, true)
 			}
 			if r.sums() {
 				sum += s.hash(r)
@@ -152,8 +152,8 @@ func checkBooks(t testing.TB, s *Store) {
 		if m == nil && c.view.Load() == nil {
 			t.Fatalf("key %q is in the index with nothing", c.key())
 		}
-		if m != nil && !maps.Equal(m.below, places[m].below) {
-			t.Fatalf("key %q has %v below its places, want %v", c.key(), m.below, places[m].below)
+		if m != nil && (!maps.Equal(m.below, places[m].below) || m.root != places[m].root || m.set != places[m].set) {
+			t.Fatalf("key %q has %v, %v and %v at its places, want %v, %v and %v", c.key(), m.root, m.set, m.below, places[m].root, places[m].set, places[m].below)
 		}
 		return true
 	})

@@ -5,12 +5,10 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
-	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // Config configures a Store. The zero values of all but Actor are useful.
@@ -74,8 +72,11 @@ type many struct {
 	clears   []*record            // live
 	content  int                  // live records that readers may see
 	elements int                  // live records of sets
-	below    map[string]int       // live records by the places above them inside the key, if any
+	root     stock                // inside the key
+	set      stock                // of the elements of the key itself
+	below    map[string]stock     // inside other places
 	kinds    uint                 // those that slots at places inside the key ever had, as bits
+	foreign  bool                 // a later version's kinds of slots may be among them
 	shard    uint8
 	stale    *record // the view while nothing is rendered
 }
@@ -192,7 +193,7 @@ func (s *Store) insert(r *record) {
 		if r.kind == slotElement {
 			m.elements++
 		}
-		m.place(r, 1)
+		m.place(r, true)
 	}
 	if r.counts() && r.ext == nil {
 		return
@@ -206,29 +207,6 @@ func (s *Store) insert(r *record) {
 	if !r.counts() {
 		s.removes++
 		s.removed += r.memory()
-	}
-}
-
-// place counts r, if it is content inside the key, n times at the places above it.
-func (m *many) place(r *record, n int) {
-	path := r.path()
-	if path == "" || !r.counts() || r.kind >= firstUnknown {
-		return
-	}
-	m.kinds |= 1 << r.kind
-	rest := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
-	for rest.Peek() == wire.TypeStr {
-		rest.Str()
-		if rest.Len() == 0 {
-			return
-		}
-		if m.below == nil {
-			m.below = make(map[string]int)
-		}
-		above := path[:len(path)-rest.Len()]
-		if m.below[above] += n; m.below[above] == 0 {
-			delete(m.below, above)
-		}
 	}
 }
 
@@ -263,7 +241,7 @@ func (s *Store) remove(r *record) {
 		if r.kind == slotElement {
 			m.elements--
 		}
-		m.place(r, -1)
+		m.place(r, false)
 	}
 	if !r.counts() {
 		s.removes--

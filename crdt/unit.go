@@ -14,6 +14,7 @@ type unit struct {
 	now  uint64
 	ops  []Op
 	keys map[string]*prospect // that operations of the unit write; nil before the second
+	most int                  // bytes that they add at most
 }
 
 // prospect is what a key will be.
@@ -35,10 +36,12 @@ func (u *unit) admit(i int) (Kind, error) {
 	if err != nil {
 		return 0, err
 	}
-	kind, err := u.s.check(op, have)
+	var l leaves
+	kind, err := u.s.check(op, have, &l)
 	if err != nil {
 		return 0, err
 	}
+	u.most += op.most(&l)
 	if op.Verb != Delete && (op.Verb != Put || len(op.Path) > 0) {
 		want := kind
 		if len(op.Path) > 0 {

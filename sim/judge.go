@@ -98,8 +98,8 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 		switch {
 		case errors.As(err, &full):
 			j.c.reached("a store was full")
-			if full.Used+full.Needs <= j.c.cfg.Memory || !slices.ContainsFunc(ops, func(op crdt.Op) bool { return op.Verb != crdt.Delete && op.Verb != crdt.Remove }) {
-				j.violate(p.index, "O15: %s may not write although there is room, or it frees some: %v", p.name, err)
+			if adds := p.adds(ops); adds <= max(j.c.cfg.Memory-s.Memory(), 0) {
+				j.violate(p.index, "O15: %s may not write %s, which adds %d bytes: %v", p.name, opsText(ops), adds, err)
 			}
 		case errors.Is(err, replica.ErrClockSkew):
 			j.c.reached("a clock was too far ahead to write")

@@ -23,7 +23,7 @@ func (p *Peer) stop() {
 			switch k := l.calls[id]; {
 			case l.orphan(k):
 				p.c.reached("a peer stopped, and a bearer held a lease by it")
-			case k.state == callWaits:
+			case k.state == callWaits, k.Manual: // by a clock that stands still it would hold for ever
 				p.c.locks.ended(k)
 			case k.state == callHolds:
 				k.release()

@@ -199,7 +199,7 @@ func TestTheOraclesComplain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c.cfg.Memory = 1 << 20
+		c.cfg.Memory = 1 << 20 // as the judge believes
 		var full *crdt.FullError
 		if err := c.Peer(1).Write(put("reg/b", 1)); !errors.As(err, &full) {
 			t.Fatal(err)

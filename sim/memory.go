@@ -1,0 +1,35 @@
+package sim
+
+import (
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// adds returns by how many bytes ops would make the peer's store grow: by those that they
+// add to a copy without a limit.
+func (p *Peer) adds(ops []crdt.Op) int {
+	s := p.r.Store()
+	free := crdt.New(crdt.Config{Actor: p.r.Actor(), Rules: p.c.rules})
+	for _, a := range s.Context().Actors() {
+		var list []crdt.Delta
+		s.Live(a, 1, clock.MaxSeq, func(d crdt.Delta) bool {
+			list = append(list, d)
+			return true
+		})
+		var table crdt.ActorTable
+		r := wire.NewReader(s.AppendSection(nil, &table, a, 1, s.Context().Span(a).Head(), list))
+		if _, err := free.JoinSection(&r, table.Actors(), anyStamp); err != nil {
+			p.c.judge.violate(p.index, "O6: %s cannot be copied: %v", p.name, err)
+		}
+	}
+	free.Adopt(s.Context())
+	before := free.Memory()
+	if _, err := free.Apply(anyStamp, p.millis(), ops...); err != nil {
+		p.c.judge.violate(p.index, "O15: %s refuses for want of room what has another fault: %v", p.name, err)
+	}
+	return free.Memory() - before
+}
+
+// anyStamp is later than every other.
+const anyStamp = clock.Timestamp(1 << 63)
