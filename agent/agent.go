@@ -51,9 +51,12 @@ type Agent struct {
 	once    sync.Once
 	err     error // of Close
 
+	turning sync.Mutex // serialises SetKeys
+
 	mu        sync.Mutex // guards what follows
 	replica   *replica.Replica
 	members   []known
+	keyIDs    []string        // short names of the keys in force, not changed in place
 	forgotten map[string]bool // ids that were given up, while the transport lists them
 	backlog   int             // bytes written that the loop has not carried out
 	drained   chan struct{}   // closed when it has, then renewed
@@ -133,6 +136,9 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 	var id [10]byte
 	cryptorand.Read(id[:])
 	a.id = fmt.Sprintf("%012x%x", a.ticked.Load(), id)
+	if a.keyIDs, err = transport.KeyIDs(a.cfg.Cluster, a.cfg.Keys); err != nil {
+		return errors.Join(err, a.locks.session.Close(ctx))
+	}
 	a.net, err = transport.Open(ctx, transport.Config{
 		Cluster: a.cfg.Cluster, ID: a.id, Meta: a.meta(),
 		Bind: a.cfg.Bind, Advertise: a.cfg.Advertise, Seeds: a.cfg.Seeds, Keys: a.cfg.Keys,
@@ -168,7 +174,20 @@ func (a *Agent) SetKeys(keys [][]byte) error {
 	if a.isClosed() {
 		return ErrClosed
 	}
-	return a.net.SetKeys(keys)
+	ids, err := transport.KeyIDs(a.cfg.Cluster, keys)
+	if err != nil {
+		return err
+	}
+	a.turning.Lock()
+	defer a.turning.Unlock()
+	if err := a.net.SetKeys(keys); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.keyIDs = ids
+	a.mu.Unlock()
+	a.log.Info("keys in force", "ids", ids)
+	return a.net.SetMeta(a.metaLocked()) // what is told is in force
 }
 
 // Actor returns who this peer writes as.

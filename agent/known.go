@@ -3,7 +3,9 @@ package agent
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -21,20 +23,22 @@ type known struct {
 	http  string
 	rules uint64
 	locks lockservice.Guarantee
+	keys  []string // the short names of its keys, not changed in place
 }
 
 const metaVersion = 1
 
 // meta is what the others learn about this peer: [version, actor, name, HTTP
-// address, fingerprint of the rules, what its leases are worth].
+// address, fingerprint of the rules, what its leases are worth, names of its keys].
 func (a *Agent) meta() []byte {
-	b := wire.AppendArray(nil, 6)
+	b := wire.AppendArray(nil, 7)
 	b = wire.AppendUint(b, metaVersion)
 	b = clock.AppendActor(b, a.replica.Actor())
 	b = wire.AppendStr(b, a.cfg.Name)
 	b = wire.AppendStr(b, a.cfg.HTTP)
 	b = wire.AppendUint(b, a.rules.Fingerprint())
-	return wire.AppendUint(b, uint64(a.locks.session.Guarantee()))
+	b = wire.AppendUint(b, uint64(a.locks.session.Guarantee()))
+	return wire.AppendStr(b, strings.Join(a.keyIDs, ","))
 }
 
 func (a *Agent) metaLocked() []byte {
@@ -53,10 +57,23 @@ func readMeta(m transport.Member) (known, error) {
 	version := r.Uint()
 	k.actor, k.name, k.http, k.rules = clock.ReadActor(&r), string(r.Str()), string(r.Str()), r.Uint()
 	k.locks = lockservice.Guarantee(min(r.Uint(), math.MaxUint8))
+	if n > 6 {
+		k.keys = readKeys(r.Str())
+	}
 	if r.Err() == nil && (n < 6 || version == 0) {
 		r.Fail("meta")
 	}
 	return k, r.Err()
+}
+
+var keyNames = regexp.MustCompile(`^[0-9a-f]{8}(,[0-9a-f]{8}){0,7}$`)
+
+// readKeys returns the names of keys; none where a peer says something else.
+func readKeys(text []byte) []string {
+	if !keyNames.Match(text) {
+		return nil
+	}
+	return strings.Split(string(text), ",")
 }
 
 // showGone is how long who said goodbye stays listed, so that a reader sees why one is

@@ -27,6 +27,7 @@ type Member struct {
 	AgreedAt    time.Time     `json:"agreed_at,omitzero"` // when its state was last seen to equal this peer's
 	Agrees      bool          `json:"agrees,omitempty"`   // and this peer still holds that state
 	Packets     Packets       `json:"packets,omitzero"`   // absent for this peer, and one that is not alive
+	Keys        []string      `json:"keys,omitempty"`     // the short names of its keys, the one that seals first; absent without keys
 	Locks       string        `json:"locks"`              // what a lease by it is worth: quorum, best-effort or this-peer
 	Problems    []string      `json:"problems,omitempty"`
 }
@@ -138,7 +139,7 @@ func (a *Agent) Members() []Member {
 			Name: k.name, ID: k.ID, Actor: k.actor.String(), Addr: k.Addr, HTTP: k.http,
 			State: k.State.String(), Self: k.ID == a.id, Since: k.Since.UTC(), Contact: s.Contact.UTC(),
 			Lag: s.Lag, ClockOffset: s.ClockOffset, AgreedAt: s.AgreedAt.UTC(), Agrees: s.Agrees,
-			Locks: k.locks.String(),
+			Keys: k.keys, Locks: k.locks.String(),
 		}
 		if k.State == transport.Alive {
 			m.Problems = slices.Clone(problems[k.name])

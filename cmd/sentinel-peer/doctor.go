@@ -128,7 +128,12 @@ func (d *doctor) keyMode() {
 		d.add("warn", "key", "chmod 600 "+d.keyFile, "others than its owner may read %s", d.keyFile)
 		return
 	}
-	d.add("ok", "key", "", "%d in %s", len(d.keys), d.keyFile)
+	ids, err := transport.KeyIDs(d.cluster, d.keys)
+	if err != nil {
+		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE'", "%v", err)
+		return
+	}
+	d.add("ok", "key", "", "%d in %s: %s", len(d.keys), d.keyFile, strings.Join(ids, ", "))
 }
 
 func isLoopback(host string) bool {

@@ -8,11 +8,17 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
 // keyed writes a key file.
@@ -79,5 +85,141 @@ func TestABadKeyFileKeepsTheOldKeys(t *testing.T) {
 	f.reload(t, ctx, p, 1)
 	if f.opens(t, ctx, p, first) || !f.opens(t, ctx, p, second) {
 		t.Error("a key that the file has no more still opens, or the other does not")
+	}
+}
+
+// keyAdvice waits until what the status of a peer says of keys is this.
+func (f *fleet) keyAdvice(t *testing.T, ctx context.Context, p *process, wants ...string) {
+	t.Helper()
+	f.check(t, until(ctx, fmt.Sprintf("the status of %s says %q", p.name, wants), func() error {
+		var v verdict.Verdict
+		if err := p.client.do(ctx, "GET", "/v1/verdict", nil, nil, nil, &v); err != nil {
+			return err
+		}
+		var said []string
+		for _, found := range v.Findings {
+			if found.Check == "keys" {
+				said = append(said, found.What)
+			}
+		}
+		if !slices.Equal(said, wants) {
+			return fmt.Errorf("it says %q", said)
+		}
+		return nil
+	}))
+}
+
+// turn has daemons read the key file, and waits until each holds the keys of these names.
+func (f *fleet) turn(t *testing.T, ctx context.Context, peers []*process, ids ...string) {
+	t.Helper()
+	for _, p := range peers {
+		f.check(t, p.cmd.Process.Signal(syscall.SIGHUP))
+		f.check(t, until(ctx, fmt.Sprintf("%s has the keys %q", p.name, ids), func() error {
+			list, err := p.client.peers(ctx)
+			if err == nil && !slices.ContainsFunc(list, func(m api.Member) bool { return m.Self && slices.Equal(m.Keys, ids) }) {
+				err = fmt.Errorf("it says %+v", list)
+			}
+			return err
+		}))
+	}
+}
+
+// A cluster of five changes its key in three steps while it is written to: one peer is down
+// all the time, and one stands still through the first step. No write fails, and status
+// says who is behind.
+func TestTheKeyOfAClusterChangesUnderWrites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: takes half a minute")
+	}
+	f := newLoopbackFleet(t)
+	ctx := f.patience(t)
+	older, newer := newKey(), newKey()
+	id := func(key string) string {
+		f.keyed(t, key)
+		keys, err := readKeys(f.keyFile())
+		f.check(t, err)
+		ids, err := transport.KeyIDs("netns", keys)
+		f.check(t, err)
+		return ids[0]
+	}
+	newID, oldID := id(newer), id(older) // the file has the old one now
+	for _, p := range f.peers {
+		f.check(t, f.launch(p))
+	}
+	f.check(t, f.together(ctx, f.peers))
+	f.write(t, ctx, "before", f.peers...)
+	f.converged(t, ctx, "before")
+	running, stopped, down := f.peers[:4], f.peers[3], f.peers[4]
+	f.check(t, down.cmd.Process.Kill())
+	_ = down.cmd.Wait() // it was killed, and says so
+	done := f.writeOn(t, ctx, running[:3])
+
+	f.check(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
+	f.keyed(t, older, newer)
+	f.turn(t, ctx, running[:3], oldID, newID)
+	for _, p := range running[:3] {
+		f.keyAdvice(t, ctx, p, "key "+newID+" is not at n4 (down), n5 (down)")
+	}
+	f.check(t, stopped.cmd.Process.Signal(syscall.SIGCONT))
+	f.keyAdvice(t, ctx, stopped, "key "+newID+" is not at n4, n5 (down)")
+	f.turn(t, ctx, running[3:], oldID, newID)
+	for _, p := range running {
+		f.keyAdvice(t, ctx, p, "key "+newID+" is not at n5 (down)")
+	}
+
+	f.keyed(t, newer, older)
+	f.turn(t, ctx, running[:1], newID, oldID)
+	for _, p := range running {
+		f.keyAdvice(t, ctx, p, "key "+newID+" is not at n5 (down)", "not all peers seal with the same key")
+	}
+	f.turn(t, ctx, running[1:], newID, oldID)
+	for _, p := range running {
+		f.keyAdvice(t, ctx, p, "key "+newID+" is not at n5 (down)")
+	}
+
+	f.keyed(t, newer)
+	f.turn(t, ctx, running[:1], newID)
+	f.keyAdvice(t, ctx, running[0], "key "+newID+" is not at n5 (down)", "key "+oldID+" is not at n1")
+	f.turn(t, ctx, running[1:], newID)
+	for _, p := range running {
+		if f.opens(t, ctx, p, older) {
+			t.Errorf("the old key opens %s", p.name)
+		}
+	}
+	f.check(t, f.launch(down)) // with the file as it is now
+	f.check(t, f.together(ctx, f.peers))
+	for _, p := range f.peers {
+		f.keyAdvice(t, ctx, p)
+	}
+	done()
+	f.converged(t, ctx, "under the new key")
+}
+
+// writeOn has peers write again and again until done is called, which fails if a write has.
+func (f *fleet) writeOn(t *testing.T, ctx context.Context, peers []*process) (done func()) {
+	writing, enough := context.WithCancel(ctx)
+	var writers sync.WaitGroup
+	var failed, made atomic.Int64
+	for _, p := range peers {
+		writers.Go(func() {
+			for i := 0; writing.Err() == nil; i++ {
+				key := fmt.Sprintf("on/%s/%d", p.name, i)
+				if p.put(ctx, key, fmt.Sprintf("%q", p.name)) != nil {
+					failed.Add(1)
+				} else {
+					made.Add(1)
+					f.acknowledged(key, p.name)
+				}
+				pause(writing, 20*time.Millisecond)
+			}
+		})
+	}
+	t.Cleanup(func() { enough(); writers.Wait() })
+	return func() {
+		enough()
+		writers.Wait()
+		if t.Logf("%d writes were acknowledged", made.Load()); failed.Load() > 0 {
+			t.Errorf("%d writes failed", failed.Load())
+		}
 	}
 }

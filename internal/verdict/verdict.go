@@ -81,7 +81,7 @@ const (
 // Judge says how the cluster is.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
-	for _, check := range []func(*Known) []Finding{ready, voters, strays, peers, silent, problems, lagging, packets, memory, backlog, dead, abandoned, failed} {
+	for _, check := range []func(*Known) []Finding{ready, voters, strays, peers, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed} {
 		v.Findings = append(v.Findings, check(&k)...)
 	}
 	slices.SortStableFunc(v.Findings, func(x, y Finding) int { return cmp.Compare(y.Level.rank(), x.Level.rank()) })

@@ -24,6 +24,13 @@ func well() Known {
 
 func TestEachConditionHasItsFinding(t *testing.T) {
 	member := func(i int, f func(m *agent.Member)) func(*Known) { return func(k *Known) { f(&k.Members[i]) } }
+	keyed := func(keys ...string) func(*Known) {
+		return func(k *Known) {
+			for i, list := range keys {
+				k.Members[i].Keys = strings.Fields(list)
+			}
+		}
+	}
 	down := func(m *agent.Member) { m.State, m.Since = "dead", now.Add(-40*time.Second) }
 	for _, c := range []struct {
 		name   string
@@ -57,6 +64,17 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		}, Fail, "voters", "12 seconds more|wait for it"},
 		{"voters differ", func(k *Known) { k.Majority = &lockservice.MismatchError{} }, Fail, "voters", "the same --voters"},
 		{"asking failed", func(k *Known) { k.Majority = errors.New("closed") }, Fail, "voters", "closed"},
+		{"one key", keyed("a", "a", "a"), OK, "", ""},
+		{"two keys everywhere", keyed("a b", "a b", "a b"), OK, "", ""},
+		{"a new key at some", keyed("a b", "a", "a b"), Warn, "keys", "key b is not at n2.|it is at n1, n3,|add it behind the old one where it is not"},
+		{"a new key elsewhere", keyed("a", "a b", "a"), Warn, "keys", "key b is not at n1, n3.|it is at n2,"},
+		{"some seal with it", keyed("b a", "a b", "b a"), Warn, "keys", "not all peers seal with the same key.|sealed is with b by n1, n3; with a by n2|the first in the --key-file"},
+		{"the old key is gone at some", keyed("b", "b a", "b"), Warn, "keys", "key a is not at n1, n3.|it is at n2,|take it out where it is"},
+		{"sealed too early", keyed("b a", "a", "b a"), Fail, "keys", "n2 lacks the key that this peer seals with.|cannot read what comes from here"},
+		{"sealed too early elsewhere", keyed("a", "b a", "a"), Fail, "keys", "this peer lacks the key that n2 seals with.|to the --key-file here|cannot read what comes from there"},
+		{"down without the new key", func(k *Known) { keyed("b", "b", "a")(k); down(&k.Members[2]) }, Fail, "peers voters keys keys", "n3 out of reach"},
+		{"left without the new key", func(k *Known) { keyed("b", "b", "a")(k); k.Members[2].State = "left" }, Warn, "voters", ""},
+		{"keys nowhere else", keyed("a", "", ""), OK, "", ""},
 		{"silent", member(1, func(m *agent.Member) { m.Contact = now.Add(-time.Minute) }), Fail, "silence", "n2 is silent"},
 		{"never heard", member(1, func(m *agent.Member) { m.Contact = time.Time{} }), Fail, "silence", "nothing was heard of it since it joined 60 minutes ago"},
 		{"just joined", member(1, func(m *agent.Member) { m.Contact, m.Since = time.Time{}, now }), OK, "", ""},
