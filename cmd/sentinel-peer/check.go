@@ -28,12 +28,21 @@ type checked struct {
 	access access
 }
 
+// maxCluster is how many bytes a cluster's name may have, as the agent says.
+const maxCluster = 64
+
 // check reads what the settings name, and says all that is wrong with them.
 func (d *daemon) check() (c checked, err error) {
 	var faults []error
 	fault := func(err error) { faults = append(faults, err) }
 	if d.cluster == "" {
 		fault(errors.New("--cluster is required: only peers of one cluster talk to each other"))
+	}
+	if len(d.cluster) > maxCluster {
+		fault(fmt.Errorf("--cluster %.20q…: its %d bytes are more than %d", d.cluster, len(d.cluster), maxCluster))
+	}
+	if d.drain < 0 {
+		fault(fmt.Errorf("--drain %v: want 0 or more", d.drain))
 	}
 	level, err := parseLevel(d.logLevel)
 	fault(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,7 @@ func (o *output) outlive() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.waiting == nil {
-		o.waiting = &waiting{to: o.to, queue: aside.New(maxWaiting)}
+		o.waiting = &waiting{to: o.to, queue: aside.New(maxWaiting), tells: o.messages}
 		o.to = o.waiting
 	}
 }
@@ -37,6 +38,8 @@ func (o *output) outlive() {
 type waiting struct {
 	to     io.Writer
 	queue  *aside.Queue
+	tells  bool                  // in a line between, how many lines are lost
+	err    atomic.Pointer[error] // the first
 	failed atomic.Uint64
 	told   uint64 // how many are lost; only writes that run touch it
 }
@@ -44,13 +47,14 @@ type waiting struct {
 func (w *waiting) Write(p []byte) (int, error) {
 	text := bytes.Clone(p)
 	w.queue.Do(func() {
-		if lost := w.lost(); lost > w.told {
+		if lost := w.lost(); w.tells && lost > w.told {
 			if _, err := fmt.Fprintf(w.to, "sentinel-peer: %d lines are lost: nobody read them in time\n", lost-w.told); err == nil {
 				w.told = lost
 			}
 		}
 		if _, err := w.to.Write(text); err != nil {
 			w.failed.Add(1)
+			w.err.CompareAndSwap(nil, &err)
 		}
 	})
 	return len(p), nil
@@ -66,9 +70,18 @@ func (o *output) lost() uint64 {
 	return o.waiting.lost()
 }
 
-// end waits for what is still to be written, up to a moment.
-func (o *output) end() {
-	if o.waiting != nil {
-		o.waiting.queue.Close(aside.Patience)
+// end waits for what is still to be written, up to a moment, and says whether it is.
+func (o *output) end() bool {
+	return o.waiting == nil || o.waiting.queue.Close(aside.Patience)
+}
+
+// delivered is what became of all that was printed since outlive.
+func (o *output) delivered() error {
+	if !o.end() || o.waiting.queue.Dropped() > 0 {
+		return errors.New("the output is not complete: nobody reads it")
 	}
+	if err := o.waiting.err.Load(); err != nil {
+		return fmt.Errorf("the output is not complete: %w", *err)
+	}
+	return nil
 }

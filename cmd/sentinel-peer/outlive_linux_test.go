@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -153,4 +154,80 @@ func TestALockOutlivesWhoReadsItsMessages(t *testing.T) {
 		}
 		ended(t, cmd, exitLost)
 	})
+}
+
+// Who works on items does so though nobody reads its report, and says in the end that it is lost.
+func TestAWorkerOutlivesWhoReadsItsReport(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons")
+	}
+	p := newDaemon(t)
+	unread(t, func(t *testing.T, out *os.File, shell string) {
+		queue := "q" + strings.ReplaceAll(t.Name(), "/", "-")
+		for range 2 {
+			if said, err := p.command("queue put " + queue + " 1").CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, said)
+			}
+		}
+		cmd := exec.Command("sh", "-c", shell+`exec "$0" "$@"`, p.self, "queue", "work", queue, "--count", "2", "--", "sh", "-c", "echo said >&2")
+		cmd.Env, cmd.Stdout, cmd.Stderr = p.command("").Env, out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended(t, cmd, exitOther)
+		if depth, err := p.command("queue depth " + queue).Output(); err != nil || !strings.Contains(string(depth), "\n0        0        0        2     0") {
+			t.Errorf("%v: %s", err, depth)
+		}
+	})
+}
+
+// A bridge ends in order when its client does not read, if it is gone or when it is told.
+func TestABridgeEndsThoughItsClientDoesNotRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts daemons")
+	}
+	p := newDaemon(t)
+	unread(t, func(t *testing.T, out *os.File, shell string) {
+		for _, told := range []bool{false, true} {
+			if told && !strings.Contains(t.Name(), "Full") { // who is gone ends it anyway
+				continue
+			}
+			cmd := exec.Command("sh", "-c", shell+`exec "$0" mcp --log-level debug`, p.self)
+			theirs, in, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = p.command("").Env, theirs, out, out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for id := range 2 {
+				if _, err := fmt.Fprintf(in, `{"jsonrpc":"2.0","id":%d,"method":"ping"}`+"\n", id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code := exitOther
+			if told {
+				code = 0
+				if err := until(t.Context(), "reading", func() error { return drained(in) }); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+			} else {
+				in.Close()
+			}
+			ended(t, cmd, code)
+			in.Close()
+		}
+	})
+}
+
+// drained says why not all that was written to a pipe is read, or nil.
+func drained(pipe *os.File) error {
+	n, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
+	if err == nil && n > 0 {
+		err = fmt.Errorf("%d bytes are left", n)
+	}
+	return err
 }

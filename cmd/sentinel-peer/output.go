@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
@@ -29,16 +30,17 @@ type output struct {
 	terminal bool
 	color    bool
 	visible  bool // what is no graphic character is escaped
+	messages bool // it is for those, not for data
 
+	err     atomic.Pointer[error]
 	mu      sync.Mutex
-	err     error
 	waiting *waiting // nil unless it outlives its readers
 }
 
 // standard is a stream. What is no terminal gets data as it is, and messages visible.
 func standard(f *os.File, messages bool) *output {
 	terminal := term.IsTerminal(f.Fd())
-	return &output{to: f, terminal: terminal, color: terminal && os.Getenv("NO_COLOR") == "", visible: terminal || messages}
+	return &output{to: f, terminal: terminal, color: terminal && os.Getenv("NO_COLOR") == "", visible: terminal || messages, messages: messages}
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -57,8 +59,8 @@ func (o *output) control(text string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_, err := io.WriteString(o.to, text)
-	if o.err == nil {
-		o.err = err
+	if err != nil {
+		o.err.CompareAndSwap(nil, &err)
 	}
 	return err
 }
@@ -72,12 +74,11 @@ func (o *output) rewind() {
 
 // failure is what went wrong with all that was printed, if something did.
 func (o *output) failure() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.err == nil {
+	err := o.err.Load()
+	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("the output is not complete: %w", o.err)
+	return fmt.Errorf("the output is not complete: %w", *err)
 }
 
 // The colours of text that paint writes.

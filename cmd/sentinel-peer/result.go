@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 
@@ -88,12 +87,4 @@ func (t *tail) Write(p []byte) (int, error) {
 // String returns the end in one line of text.
 func (t *tail) String() string {
 	return strings.Join(strings.Fields(strings.ToValidUTF8(string(t.last), "\uFFFD")), " ")
-}
-
-// indifferent is a writer to somebody who may be gone.
-type indifferent struct{ io.Writer }
-
-func (w indifferent) Write(p []byte) (int, error) {
-	_, _ = w.Writer.Write(p)
-	return len(p), nil
 }

@@ -153,7 +153,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	access := c.access
 	l, err := httpapi.Listen(d.http, access.open) // first, for the others are told its address
 	if err != nil {
-		return usage(explained(err, "--http"))
+		return usage(explained(fmt.Errorf("--http %s: %w", d.http, err), "--http"))
 	}
 	a, err := agent.Open(ctx, agent.Config{
 		Name: d.name, Cluster: d.cluster, Bind: d.bind, Advertise: d.advertise, Seeds: d.join, Keys: c.keys,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,8 @@ whose item is then free for others, and end this program.`,
 	f.IntVar(&w.count, "count", 0, "end after so many items; 0 for no end")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
 		w.queue, w.argv = args[0], args[1:]
-		return w.run(cmd.Context())
+		stdout.outlive() // who works for others does not wait for who reads its report
+		return cmp.Or(w.run(cmd.Context()), stdout.delivered())
 	})
 }
 
@@ -169,7 +171,7 @@ func (w *work) handle(ctx context.Context, it *item) error {
 	output, said := &head{}, &tail{}
 	cmd := exec.Command(w.program, w.argv[1:]...)
 	cmd.Args[0] = w.argv[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(said, indifferent{os.Stderr})
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(said, stderr.waiting)
 	cmd.WaitDelay = max(w.grace, outputPatience)
 	cmd.Env = append(commandEnv(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
 		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token))

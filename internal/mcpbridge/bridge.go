@@ -40,8 +40,8 @@ const (
 type bridge struct {
 	cfg     Config
 	session session
-	w       io.Writer
-	out     sync.Mutex              // one line at a time
+	lines   chan []byte             // for the client, one at a time
+	deaf    context.Context         // ends when the client has not read for a while after the end
 	gone    context.CancelCauseFunc // the client does not read any more
 	calls   sync.WaitGroup
 	streams sync.WaitGroup // of what the daemon tells by itself
@@ -50,12 +50,24 @@ type bridge struct {
 
 // Run forwards lines of r until it ends or ctx does. What is under way when r ends is
 // still answered if that takes two seconds at most; then the daemon is told that nobody
-// waits for it. Nothing but messages is written to w.
+// waits for it. A client that does not read is given up two seconds after the end. Nothing but messages is written to w.
 func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
 	streaming, hangUp := context.WithCancel(ctx)
-	b := &bridge{cfg: cfg, w: w, gone: gone, hangUp: streaming}
+	deaf, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() {
+		if pause(deaf, lastAnswers) {
+			giveUp()
+		}
+	})()
+	b := &bridge{cfg: cfg, lines: make(chan []byte), deaf: deaf, gone: gone, hangUp: streaming}
+	written := make(chan struct{})
+	go func() { // ends with w: a write cannot be broken off
+		defer close(written)
+		b.deliver(w)
+	}()
 	err := b.read(ctx, r)
 	b.calls.Wait()
 	if context.Cause(ctx) == errInputEnded {
@@ -63,11 +75,30 @@ func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	}
 	hangUp()
 	b.streams.Wait()
+	close(b.lines)
+	gone(nil) // from now on the client's time runs
+	select {
+	case <-written:
+	case <-deaf.Done():
+		err = cmp.Or(err, errDeaf)
+	}
 	b.leave(context.WithoutCancel(ctx))
 	return err
 }
 
-var errInputEnded = errors.New("the input has ended")
+// deliver writes lines out until there are no more.
+func (b *bridge) deliver(w io.Writer) {
+	for line := range b.lines {
+		if _, err := w.Write(line); err != nil {
+			b.gone(fmt.Errorf("writing to the client: %w", err))
+		}
+	}
+}
+
+var (
+	errInputEnded = errors.New("the input has ended")
+	errDeaf       = errors.New("the client does not read what it is answered")
+)
 
 // read takes lines until there are no more.
 func (b *bridge) read(ctx context.Context, r io.Reader) error {
@@ -347,10 +378,9 @@ func (b *bridge) write(message []byte) {
 		return
 	}
 	line.WriteByte('\n')
-	b.out.Lock()
-	defer b.out.Unlock()
-	if _, err := b.w.Write(line.Bytes()); err != nil {
-		b.gone(fmt.Errorf("writing to the client: %w", err))
+	select {
+	case b.lines <- line.Bytes():
+	case <-b.deaf.Done():
 	}
 }
 
