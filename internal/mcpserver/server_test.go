@@ -2,6 +2,7 @@ package mcpserver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,7 @@ type fixture struct {
 	server *Server
 	url    string
 	as     func() *api.Grant // who calls
+	share  string            // whose share counts, if not that of the address
 }
 
 func serve(t *testing.T, tune func(*Config)) *fixture {
@@ -51,7 +53,8 @@ func serve(t *testing.T, tune func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	mount := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x.server.ServeHTTP(w, r.WithContext(api.WithGrant(r.Context(), x.as())))
+		ctx := api.WithCaller(r.Context(), cmp.Or(x.share, api.CallerOf(r.Context())))
+		x.server.ServeHTTP(w, r.WithContext(api.WithGrant(ctx, x.as())))
 	})
 	h := httpapi.Serve(l, httpapi.Config{Agent: a, Leases: cfg.Leases, Logger: logger, Mounts: map[string]http.Handler{"/mcp": mount}})
 	x.url = "http://" + l.Addr().String() + "/mcp"
