@@ -14,6 +14,7 @@ import (
 var (
 	ErrClosed         = errors.New("the agent is closed")
 	ErrNotFound       = errors.New("not found")
+	ErrAlive          = errors.New("the peer is alive")
 	ErrFaultsDisabled = errors.New("fault injection is off; it is a development option of Config")
 	ErrClockSkew      = replica.ErrClockSkew
 	ErrTooManyWorkers = gossip.ErrTooManyWorkers // beat through this peer

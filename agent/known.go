@@ -98,22 +98,28 @@ func (a *Agent) dropPast() {
 
 // Forget gives up on peers of this name that are down. What waits for them to
 // acknowledge it may then be collected. Should one come back, its state is merged
-// as any other.
+// as any other. It fails with ErrNotFound if there is none, and with ErrAlive if the peer
+// of this name is up.
 func (a *Agent) Forget(name string) error {
 	if a.isClosed() {
 		return ErrClosed
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	before := len(a.members)
+	before, alive := len(a.members), name == a.cfg.Name
 	a.members = slices.DeleteFunc(a.members, func(k known) bool {
 		gone := k.name == name && k.State != transport.Alive && k.ID != a.id
+		alive = alive || k.name == name && k.State == transport.Alive
 		if gone {
 			a.forgotten[k.ID] = true
 		}
 		return gone
 	})
-	if len(a.members) == before {
+	switch {
+	case len(a.members) < before:
+	case alive:
+		return fmt.Errorf("forget %q: %w, and only one that is down can be forgotten: stop it first", name, ErrAlive)
+	default:
 		return fmt.Errorf("forget %q: %w among the peers that are down", name, ErrNotFound)
 	}
 	a.viewChanged()

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,15 +108,15 @@ func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 			return Response{}, err
 		}
 	}
-	wait, err := time.ParseDuration(cmp.Or(body.Wait, "0s"))
-	if err != nil || wait < 0 || wait > maxWait {
-		return Response{}, bad("wait %q: want 0s to %v, such as 30s", body.Wait, maxWait)
+	wait, err := duration("wait", body.Wait, 0, maxWait)
+	if err != nil {
+		return Response{}, err
 	}
 	opts := []lockservice.Option{lockservice.WithManualRenewal()}
 	if body.TTL != "" {
 		ttl, err := time.ParseDuration(body.TTL)
 		if err != nil {
-			return Response{}, bad("ttl %q: want a duration such as 10s", body.TTL)
+			return Response{}, bad("ttl %q: want a duration such as 10s, of %v to the --max-ttl of the voters", body.TTL, lockservice.LeastTTL)
 		}
 		opts = append(opts, lockservice.WithTTL(ttl))
 	}
@@ -212,10 +211,10 @@ type LockHolder struct {
 }
 
 // inspectWait is how long the voters may take to say who holds a lock.
-const inspectWait = 2 * time.Second
+const inspectWait = 500 * time.Millisecond
 
 // inspectLock tells what a majority of voters says or, where none answers, what is known
-// here: at once if too few voters are up.
+// here: at once if too few voters are up, or did not answer just before.
 func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	s, source := a.Locks(), "voters"
 	info, err := askVoters(ctx, s, r.Key)
@@ -239,8 +238,12 @@ func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 }
 
 func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockservice.Info, error) {
-	if up, needed := s.Quorum(); up < needed {
-		return lockservice.Info{}, &lockservice.UnavailableError{Lock: name, Reachable: up, Needed: needed}
+	if err := s.Majority(ctx); err != nil {
+		if short, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
+			of := *short // a question of its own
+			of.Lock, err = name, &of
+		}
+		return lockservice.Info{}, err
 	}
 	within, cancel := context.WithTimeout(ctx, inspectWait)
 	defer cancel()

@@ -37,7 +37,7 @@ var shapes = map[string]shape{
 	"kv_get":              {gives: anyValue{}},
 	"kv_alternatives":     {gives: map[string]anyValue{}},
 	"kv_put":              {takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"kv_delete":           {gives: Written{}, conditional: true},
+	"kv_delete":           {gives: Deleted{}, conditional: true},
 	"kv_list":             {gives: List[Key]{}},
 	"kv_patch":            {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
 	"batch":               {takes: batchBody{}, needs: []string{"operations"}, gives: List[Written]{}},

@@ -129,7 +129,7 @@ var Operations = []Operation{
 	{"lock_acquire", "POST", "/v1/locks/{key}", nil, `take a lock: {"ttl":"2s","wait":"30s","shared":false}`, on(Lock, ofKey), acquireLock},
 	{"lock_renew", "PUT", "/v1/locks/{key}", nil, `renew a lease, at any daemon: {"lease":"…"}`, on(Lock, ofKey), renewLock},
 	{"lock_release", "DELETE", "/v1/locks/{key}", []string{"lease"}, "release a lease, at any daemon: ?lease=, or in the body", on(Lock, ofKey), releaseLock},
-	{"lock_inspect", "GET", "/v1/locks/{key}", nil, "who holds a lock: what a majority of voters says within 2 s or, where none answers, what is known here", on(Lock, ofKey), inspectLock},
+	{"lock_inspect", "GET", "/v1/locks/{key}", nil, "who holds a lock: what a majority of voters says within half a second or, where none answers, what is known here", on(Lock, ofKey), inspectLock},
 	{"lock_list", "GET", "/v1/locks", []string{"limit", "after"}, "the leases this daemon holds for its clients", nil, listLocks},
 	{"work_queues", "GET", "/v1/queues", []string{"limit", "after"}, "the queues of work: how many items are in each state, and what this peer did", nil, listQueues},
 	{"work_depth", "GET", "/v1/queues/{queue}", nil, "how many items of a queue are in each state", on(Read, ofQueue), queueDepth},

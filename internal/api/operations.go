@@ -47,15 +47,18 @@ func alternatives(_ context.Context, a *agent.Agent, r Request) (Response, error
 // maxReplicas is how many other peers a write may be waited for.
 const maxReplicas = 1000
 
+// longestTTL is about a century.
+const longestTTL = 876_000 * time.Hour
+
 // options reads what a write may carry; made gets the version it makes, if it is not nil.
 func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas int, err error) {
 	if made != nil {
 		opts = append(opts, agent.ReportVersion(made))
 	}
 	if s := r.Query.Get("ttl"); s != "" {
-		d, err := time.ParseDuration(s)
-		if err != nil || d <= 0 {
-			return nil, 0, bad("ttl %q: want a positive duration such as 30s", s)
+		d, err := duration("ttl", s, time.Millisecond, longestTTL)
+		if err != nil {
+			return nil, 0, err
 		}
 		opts = append(opts, agent.WithTTL(d))
 	}
@@ -172,7 +175,11 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	return r.written(made, false), wait(ctx, a, replicas)
+	res := Response{Version: made, Body: Deleted{Key: r.Key}}
+	if made != 0 {
+		res.Body = Deleted{r.Key, made.String()}
+	}
+	return res, wait(ctx, a, replicas)
 }
 
 // Key is one line of a listing.
@@ -249,6 +256,9 @@ func (r Request) decode(v any) error {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return bad("body: %s is %s; want %s", cmp.Or(strings.ToLower(wrong.Field), "it"), withArticle(wrong.Value), inJSON(wrong.Type))
 		}
+		if err == io.EOF {
+			return bad("body is empty; want an object with %s", strings.Join(fieldsOf(reflect.TypeOf(v).Elem()), ", "))
+		}
 		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 			return bad("body: unknown field %s; allowed are %s", field, strings.Join(fieldsOf(reflect.TypeOf(v).Elem()), ", "))
 		}
@@ -276,6 +286,10 @@ func inJSON(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:
 		return "an integer within 64 bits"
+	case reflect.Int:
+		return "an integer"
+	case reflect.Bool:
+		return "true or false"
 	case reflect.Float64:
 		return "a number"
 	case reflect.String:

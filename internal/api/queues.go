@@ -46,7 +46,7 @@ type Changed struct {
 func duration(name, text string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(cmp.Or(text, "0s"))
 	if err != nil || text != "" && (d < least || d > most) {
-		return 0, bad("%s %q: want %v to %v, such as 10s", name, text, least, most)
+		return 0, bad("%s %q: want a duration such as 30s, of %v to %v", name, text, least, most)
 	}
 	return d, nil
 }

@@ -189,9 +189,9 @@ func beat(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if body.TTL == "" {
 		return Response{Empty: true}, a.Workers().Heartbeat(ctx, r.ID)
 	}
-	ttl, err := time.ParseDuration(body.TTL)
-	if err != nil || ttl <= 0 {
-		return Response{}, bad("ttl %q: want a positive duration such as 30s", body.TTL)
+	ttl, err := duration("ttl", body.TTL, time.Millisecond, longestTTL)
+	if err != nil {
+		return Response{}, err
 	}
 	return Response{Empty: true}, a.Workers().HeartbeatFor(ctx, ttl, r.ID)
 }

@@ -103,6 +103,12 @@ type Written struct {
 	Value   *crdt.Value `json:"value,omitempty"`   // what the key holds now, after a write that merges
 }
 
+// Deleted is what became of a key that was deleted.
+type Deleted struct {
+	Key     string `json:"key"`
+	Version string `json:"version,omitempty"` // of what another wrote meanwhile, if anything is left
+}
+
 // written is the answer of a write that made this version of r.Key.
 func (r Request) written(made crdt.Version, created bool) Response {
 	w := Written{Key: r.Key, Created: created}

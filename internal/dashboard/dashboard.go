@@ -310,17 +310,17 @@ func describe(err error) (status int, p problem) {
 	_, key := errors.AsType[*crdt.KeyError](err)
 	switch {
 	case forbidden:
-		return http.StatusForbidden, problem{"Your token does not cover this.", err.Error()}
+		return http.StatusForbidden, problem{"Your token does not cover this.", api.Text(err)}
 	case errors.Is(err, agent.ErrNotFound):
-		return http.StatusNotFound, problem{"Nothing here.", err.Error()}
+		return http.StatusNotFound, problem{"Nothing here.", api.Text(err)}
 	case request || query || key || errors.Is(err, lockservice.ErrName):
-		return http.StatusBadRequest, problem{"That makes no sense.", err.Error()}
+		return http.StatusBadRequest, problem{"That makes no sense.", api.Text(err)}
 	case errors.Is(err, lockservice.ErrUnavailable):
-		return http.StatusServiceUnavailable, problem{"No majority of voters can be reached.", err.Error()}
+		return http.StatusServiceUnavailable, problem{"No majority of voters can be reached.", api.Text(err)}
 	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
-		return http.StatusServiceUnavailable, problem{"This peer is stopping.", err.Error()}
+		return http.StatusServiceUnavailable, problem{"This peer is stopping.", api.Text(err)}
 	}
-	return http.StatusInternalServerError, problem{"That did not work.", err.Error()}
+	return http.StatusInternalServerError, problem{"That did not work.", api.Text(err)}
 }
 
 // login is the page to log in at. Its form posts there, to the server of the API.

@@ -99,6 +99,8 @@ func describe(err error) Problem {
 		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
 	case errors.Is(err, agent.ErrClaimLost):
 		p.Status, p.Code = http.StatusConflict, "claim-lost"
+	case errors.Is(err, agent.ErrAlive):
+		p.Status, p.Code = http.StatusConflict, "alive"
 	case errors.Is(err, agent.ErrDraining):
 		p.Status, p.Code = http.StatusConflict, "draining"
 	case errors.Is(err, agent.ErrQueueFull):
@@ -118,7 +120,7 @@ func describe(err error) Problem {
 	if op, ok := errors.AsType[*crdt.OpError](err); ok {
 		p.Index = &op.Index
 	}
-	p.Detail = err.Error()
+	p.Detail = api.Text(err)
 	if kind != nil {
 		p.Detail = kind.Error() + wayOut(kind)
 	}

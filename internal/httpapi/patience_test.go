@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,6 +40,9 @@ func TestAWriteSaysInTimeWhoLacksIt(t *testing.T) {
 			x.t.Fatal(err)
 		}
 		defer res.Body.Close()
+		if text, _ := io.ReadAll(res.Body); !strings.Contains(string(text), "no other peer is up: the time for it is over") {
+			x.t.Errorf("%s", text)
+		}
 		if took := time.Since(began); res.StatusCode != http.StatusGatewayTimeout || took < 2*time.Second || took > 3*time.Second {
 			x.t.Errorf("%s after %v", res.Status, took)
 		}

@@ -167,6 +167,9 @@ func (x *fixture) refused(code string, got answer, parts ...string) {
 	if p.Code != code || p.Status != got.status || p.Title == "" || !strings.HasSuffix(p.Type, "#"+code) {
 		x.t.Errorf("got %+v with status %d, want code %q", p, got.status, code)
 	}
+	if strings.Contains(p.Detail, "context ") { // which no client knows
+		x.t.Errorf("%s: %q", code, p.Detail)
+	}
 	for _, part := range parts {
 		if !strings.Contains(p.Detail, part) {
 			x.t.Errorf("%s: %q does not say %q", code, p.Detail, part)
@@ -192,7 +195,9 @@ func TestKeysOfEveryType(t *testing.T) {
 			t.Errorf("headers %v", got.header)
 		}
 		x.must(200, "HEAD", "/v1/keys/tasks/42/state", "")
-		x.must(200, "DELETE", "/v1/keys/tasks/42/state", "")
+		if got := x.must(200, "DELETE", "/v1/keys/tasks/42/state", ""); strings.TrimSpace(got.body) != `{"key":"tasks/42/state"}` {
+			t.Errorf("a delete answers %s", got.body)
+		}
 		x.refused("not-found", x.must(404, "GET", "/v1/keys/tasks/42/state", ""))
 		x.must(200, "DELETE", "/v1/keys/tasks/42/state", "")
 
@@ -342,7 +347,14 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-value", "PUT", "/v1/keys/k", `"` + strings.Repeat("v", wire.MaxValueBytes) + `"`, []string{"1048576"}},
 			{"too-large", "PUT", "/v1/keys/k", `"` + strings.Repeat("v", maxBody) + `"`, []string{"1048576"}},
 			{"bad-request", "PUT", "/v1/keys/k?ttl=soon", "1", []string{"30s"}},
-			{"bad-request", "PUT", "/v1/keys/k?ttl=-1s", "1", []string{"positive"}},
+			{"bad-request", "PUT", "/v1/keys/k?ttl=-1s", "1", []string{"of 1ms to 876000h"}},
+			{"bad-request", "PUT", "/v1/keys/k?ttl=99999999h", "1", []string{"of 1ms to 876000h"}},
+			{"bad-request", "POST", "/v1/workers/w/heartbeat", `{"ttl":"99999999h"}`, []string{"of 1ms to 876000h"}},
+			{"bad-request", "POST", "/v1/locks/l", `{"ttl":"99999999h"}`, []string{"of 500ms to the --max-ttl"}},
+			{"bad-ttl", "POST", "/v1/locks/l", `{"ttl":"1ms"}`, []string{"500ms to 15s"}},
+			{"bad-request", "POST", "/v1/locks/l", `{"wait":"25h"}`, []string{"of 0s to 24h"}},
+			{"bad-request", "POST", "/v1/locks/l", `{"shared":1}`, []string{"shared is a number; want true or false"}},
+			{"bad-request", "POST", "/v1/queues/q/claim", `{"max":"1"}`, []string{"max is a string; want an integer"}},
 			{"bad-request", "PUT", "/v1/keys/k?tll=30s", "1", []string{"tll", "ttl"}},
 			{"bad-request", "PUT", "/v1/keys/k?type=list", "1", []string{"list", "set"}},
 			{"bad-request", "PUT", "/v1/keys/k?replicas=many", "1", []string{"many"}},
@@ -366,6 +378,9 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-request", "POST", "/v1/sets/s", `{"add":[1]}]`, []string{"follows"}},
 			{"bad-request", "POST", "/v1/sets/s", `{"ad":[1]}`, []string{`unknown field "ad"; allowed are add, remove`}},
 			{"bad-request", "POST", "/v1/forget", `{"name":"n2"}x`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/forget", "", []string{"body is empty; want an object with name"}},
+			{"not-found", "POST", "/v1/forget", `{"name":"n9"}`, []string{"n9", "down"}},
+			{"alive", "POST", "/v1/forget", `{"name":"n1"}`, []string{"n1", "alive", "down"}},
 			{"bad-request", "PATCH", "/v1/keys/k?type=set", "{}", []string{"type", "ttl"}},
 			{"bad-value", "PUT", "/v1/keys/k", "18446744073709551616", []string{"18446744073709551615", "64 bits"}},
 			{"bad-value", "PUT", "/v1/keys/k", `{"a":[-9223372036854775809]}`, []string{"-9223372036854775808"}},

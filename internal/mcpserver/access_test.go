@@ -162,7 +162,10 @@ func TestRawHTTP(t *testing.T) {
 		{``, "non-empty", 400, nil},
 		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "visible", 400, []string{"Mcp-Session-Id", "made up"}},
 		{`{"jsonrpc":"2.0","id":[],"method":"ping"}`, "an id is", 400, nil},
-		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "none of", 400, []string{"Mcp-Protocol-Version", "2020-01-01"}},
+		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Mcp-Protocol-Version: \"2020-01-01\" is none of`, 400, []string{"Mcp-Protocol-Version", "2020-01-01"}},
+		{`{"jsonrpc":"2.0","id":null,"method":"ping"}`, `"id":null,"error":{"code":-32600,"message":"malformed body: an id is text or a number, not null`, 400, nil},
+		{`{"jsonrpc":"2.0","id":null,"method":"ping"}`, `"code":-32600`, 400, []string{"Mcp-Protocol-Version", stateless}},
+		{`{broken`, `"code":-32700`, 400, []string{"Mcp-Protocol-Version", stateless}},
 		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "", 415, []string{"Content-Type", "text/plain"}},
 		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, "", 200, nil}, // an error of the protocol
 		{strings.Repeat(" ", maxBody+1), "exceeds", 413, nil},

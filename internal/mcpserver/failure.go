@@ -41,7 +41,7 @@ func (f *failure) fields() fields {
 
 // explain says what went wrong and what to do about it.
 func explain(err error) *failure {
-	f := &failure{Code: "internal", Text: shorten(strings.ToValidUTF8(err.Error(), "\uFFFD"), 4<<10), Hint: "this is a fault of the daemon; see its log"}
+	f := &failure{Code: "internal", Text: shorten(strings.ToValidUTF8(api.Text(err), "\uFFFD"), 4<<10), Hint: "this is a fault of the daemon; see its log"}
 	if own, ok := errors.AsType[*failure](err); ok {
 		return own
 	}

@@ -64,13 +64,13 @@ func (s *Server) servePost(w *prompt, r *http.Request) {
 	list, batch, err := messages(body)
 	version := r.Header.Get(headerProtocol)
 	switch {
-	case version >= stateless || err == nil && !batch && list[0].sessionless():
-		s.servePlain(w, r, list, body)
-	case version != "" && !slices.Contains(mcp.SupportedProtocolVersions(), version):
-		http.Error(w, fmt.Sprintf("%s: %q is none of %s", headerProtocol, version, strings.Join(mcp.SupportedProtocolVersions(), ", ")), http.StatusBadRequest)
 	case err != nil:
 		bad, _ := errors.AsType[*malformed](err)
 		fail(w, http.StatusBadRequest, bad.code, bad.text)
+	case version >= stateless || !batch && list[0].sessionless():
+		s.servePlain(w, r, list, body)
+	case version != "" && !slices.Contains(mcp.SupportedProtocolVersions(), version):
+		fail(w, http.StatusBadRequest, codeInvalid, fmt.Sprintf("%s: %q is none of %s", headerProtocol, version, strings.Join(mcp.SupportedProtocolVersions(), ", ")))
 	case batch && version > lastWithBatch:
 		fail(w, http.StatusBadRequest, codeInvalid, "batches ended with version "+lastWithBatch+" of the protocol")
 	default:

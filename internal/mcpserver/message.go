@@ -68,6 +68,9 @@ func messages(body []byte) (list []*message, batch bool, err error) {
 			return nil, batch, &malformed{codeInvalid, `malformed body: want "jsonrpc":"2.0"`}
 		}
 		if string(m.ID) == "null" {
+			if m.Method != "" {
+				return nil, batch, &malformed{codeInvalid, "malformed body: an id is text or a number, not null; a notification has none"}
+			}
 			m.ID = nil
 		}
 		if m.ID != nil && strings.IndexByte(`"-0123456789`, m.ID[0]) < 0 {
