@@ -17,7 +17,7 @@ import (
 const (
 	probeEvery  = 10 * time.Second      // while packets pass, and some are sent
 	probePace   = 60 * time.Millisecond // that times the peers, if it is longer
-	probeWait   = 50 * time.Millisecond // for an answer, or two round trips
+	probeWait   = 50 * time.Millisecond // for an answer; twice as long each time until one shows how far the peer is
 	probeTries  = 4                     // without one, before packets count as blocked
 	probeAgain  = 5 * time.Second       // while they do
 	probePasses = 3                     // answers in a row, before they count as passing again
@@ -87,13 +87,16 @@ func (e *Engine) probe(now time.Time, p *peer) {
 		t.since, t.tries = t.number+1, 0
 	}
 	ask, wait := asks, probeWait
-	switch t.tries++; {
-	case t.to == Blocked:
-		ask, wait = asksOnceAgain, probeAgain
-	case t.tries == probeTries:
-		ask, wait = asksOnceAgain, max(probeWait, 2*t.rtt)
-	case t.tries > 1:
+	if t.tries++; t.tries > 1 || t.to == Blocked {
 		ask = asksOnceAgain
+	}
+	switch {
+	case t.to == Blocked:
+		wait = probeAgain
+	case t.rtt == 0:
+		wait <<= t.tries - 1
+	case t.tries == probeTries:
+		wait = max(wait, 2*t.rtt)
 	}
 	t.at = now.Add(wait)
 	e.await(p, t.at)
@@ -200,6 +203,14 @@ func (e *Engine) passed(now time.Time, p *peer, number uint64) {
 	for _, sent := range t.sent {
 		if sent.number == number {
 			t.rtt = now.Sub(sent.at)
+		}
+	}
+	if t.to != Blocked && p.headAt.IsZero() && len(p.sent) > 0 { // the announcements ended and were left to the probe
+		if now.Sub(p.headsSince) < t.rtt {
+			p.headStep, p.headAt = 0, now // it had passed before they began, and says nothing of them
+			e.await(p, now)
+		} else {
+			p.sent = p.sent[:0]
 		}
 	}
 	t.since, t.heard, t.at = 0, now, time.Time{}

@@ -123,6 +123,8 @@ var mutants = []mutant{
 		"	r.hlc.Observe(r.engine.MaxStamp())\n", "", "./sim", "TestNoSeedViolatesAPromise"},
 	{"outputs do not depend on map order", "gossip/repair.go",
 		"	slices.SortFunc(dueFor, clock.Actor.Compare)\n", "	_ = slices.Contains(dueFor, clock.Actor{})\n", "./gossip", "TestOutputIsAFunctionOfInput"},
+	{"a distant peer is not blocked", "gossip/path.go",
+		"		wait <<= t.tries - 1\n", "", "./internal/replica", "TestADistantPeerIsNotBlocked"},
 	{"queues are bounded", "gossip/push.go",
 		"if p.queued > e.cfg.QueueBytes {", "if p.queued > 1<<40 {", "./gossip", "TestAPeerThatTakesNothingCostsABoundedQueue"},
 }

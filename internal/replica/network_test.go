@@ -29,6 +29,7 @@ type world struct {
 	cut   func(from, to int) bool
 	mute  func(from, to int) bool // whose packets do not arrive, while streams are open
 	ahead time.Duration           // of peer 0's clock
+	far   time.Duration           // more than a millisecond that each way takes
 	rate  int                     // bytes a second of a stream from one to another; 0 is any
 	busy  map[[2]int]time.Time
 
@@ -121,7 +122,7 @@ func (w *world) carry(i int) {
 		if to < 0 || lost || w.cut != nil && w.cut(i, to) {
 			continue
 		}
-		at := w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond)
+		at := w.now.Add(time.Millisecond + time.Duration(w.rng.IntN(1000))*time.Microsecond + w.far)
 		if w.rate > 0 && e.Class != gossip.Packet {
 			line := [2]int{i, to}
 			at = later(w.busy[line], w.now).Add(time.Duration(len(e.Frame)) * time.Second / time.Duration(w.rate))

@@ -105,3 +105,33 @@ func TestALossyPathIsNotBlocked(t *testing.T) {
 		}
 	}
 }
+
+// Packets to peers that are far away are slow, and not blocked; when they are, it is
+// noticed all the same.
+func TestADistantPeerIsNotBlocked(t *testing.T) {
+	for _, rtt := range []time.Duration{150 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond} {
+		for seed := range uint64(20) {
+			w := newWorld(t, 3, seed, func(cfg *Config) { cfg.Gossip.Seed = seed })
+			w.far = rtt / 2
+			w.queue = nil // what was sent before the way was so long
+			w.view()
+			for i := range 60 {
+				w.put(i%3, fmt.Sprint("k", i), i)
+				w.run(time.Duration(w.rng.IntN(1000)) * time.Millisecond)
+			}
+			for i, p := range w.peers {
+				if s := p.Engine().Stats(); s.PathsBlocked > 0 {
+					t.Errorf("seed %d: at %v n%d took packets for blocked %d times", seed, rtt, i, s.PathsBlocked)
+				}
+			}
+			w.mute = func(from, to int) bool { return from == 0 || to == 0 }
+			w.put(0, "late", 1)
+			w.run(4 * time.Second)
+			for _, s := range w.peers[0].Engine().Peers() {
+				if s.PacketsTo != gossip.Blocked {
+					t.Errorf("seed %d: four seconds after a block, at %v, packets to a peer %v", seed, rtt, s.PacketsTo)
+				}
+			}
+		}
+	}
+}
