@@ -38,6 +38,10 @@ type fixture struct {
 func peerAddr(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
 
 func showing(t *testing.T, count int, f func(x *fixture)) {
+	tuned(t, count, agent.LockConfig{}, f)
+}
+
+func tuned(t *testing.T, count int, locks agent.LockConfig, f func(x *fixture)) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
 		x := &fixture{T: t, net: memnet.New(3)}
@@ -47,7 +51,7 @@ func showing(t *testing.T, count int, f func(x *fixture)) {
 				t.Fatal(err)
 			}
 			a, err := agent.Open(t.Context(), agent.Config{Name: fmt.Sprintf("n%d", i+1), Cluster: "test", Bind: peerAddr(i), Network: l,
-				Seeds: []string{peerAddr(0)}, Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce, HTTP: "127.0.0.1:7700"})
+				Seeds: []string{peerAddr(0)}, Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce, HTTP: "127.0.0.1:7700", Locks: locks})
 			if err != nil {
 				t.Fatal(err)
 			}

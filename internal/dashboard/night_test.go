@@ -108,6 +108,25 @@ func TestLocksNameTheirClients(t *testing.T) {
 	})
 }
 
+// Without a majority the page of a lock shows what is known here, and does not keep
+// whoever looks waiting for voters that do not answer.
+func TestALocksPageWaitsForNoVoters(t *testing.T) {
+	tuned(t, 3, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, func(x *fixture) {
+		_, err := api.Find("lock_acquire").Do(x.Context(), x.agent, api.Request{Key: "deploy", Body: []byte(`{"ttl":"15s"}`), Leases: x.cfg.Leases})
+		x.must(err)
+		x.has("/ui/locks?name=deploy", "A majority of voters agrees")
+		x.net.Split([]string{peerAddr(0)}, []string{peerAddr(1), peerAddr(2)})
+		for i, within := range []time.Duration{500 * time.Millisecond, 500 * time.Millisecond, 0} {
+			time.Sleep(time.Duration(2-i) * time.Second) // an answer of the voters is good for so long
+			began := time.Now()
+			x.has("/ui/locks?name=deploy", "n1")
+			if took := time.Since(began); took > within {
+				t.Errorf("it took %v, want %v", took, within)
+			}
+		}
+	})
+}
+
 // The text of a link stands beside its line, not on it.
 func TestTheTextOfALinkIsBesideIt(t *testing.T) {
 	for n := 1; n <= maxNodes; n++ {
