@@ -65,7 +65,10 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 			}
 			continue
 		}
-		in.e.noteGap(in.now, in.from, a, seq, false)
+		if !in.e.noteGap(in.now, in.from, a, seq, false) {
+			in.e.stats.HeadsIgnored++
+			continue
+		}
 		if !wantAck {
 			in.e.hurry(in.now, in.from, a)
 		}

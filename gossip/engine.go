@@ -94,6 +94,9 @@ type peer struct {
 	ackTime    time.Duration // from that until it said that it is there, about
 	headAt     time.Time
 
+	answers answers // to its requests for gaps
+	aliens  int     // gaps that it showed of actors that nothing else was heard of
+
 	acked    *clock.CausalContext // what it has seen, and so have we
 	claimed  *clock.CausalContext // what it said it has seen
 	ackedOwn uint64               // own writes it has acknowledged

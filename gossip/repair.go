@@ -21,41 +21,63 @@ type gap struct {
 	asked time.Time // last
 	to    *peer     // the last asked
 	slow  bool      // set aside for its time, not lost: no hurry
+	alien *peer     // who showed it, if nothing else was heard of its actor
 }
 
 const (
-	gapRanges    = 64               // asked for at once
-	gapMax       = 2 * time.Second  // between requests for one gap
-	gapHopeless  = time.Minute      // the same for one that nobody may have any more
-	patientTries = 20               // after which the only peer that had it is likely gone
-	gapSlow      = 10 * time.Second // the same for what is set aside
-	repairBytes  = 256 << 10        // of an answer
+	gapRanges     = 64               // asked for at once
+	gapMax        = 2 * time.Second  // between requests for one gap
+	gapHopeless   = time.Minute      // the same for one that nobody may have any more
+	patientTries  = 20               // after which the only peer that had it is likely gone
+	gapSlow       = 10 * time.Second // the same for what is set aside
+	repairBytes   = 256 << 10        // of an answer
+	gapAliens     = 64               // gaps of unknown actors, by one who shows them: a sync tells of the rest
+	answersEach   = 16               // to one peer's requests for one range, within a second
+	answersBytes  = 8 << 20          // to one peer's requests, within a second
+	answersRanges = 1 << 12          // the same, ranges
 )
 
-// noteGap remembers that seq of a exists, if anything up to it is missing.
-func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) {
+// noteGap remembers that seq of a exists, if anything up to it is missing, and reports
+// whether it believes it: from may show few actors of whom nobody else has spoken.
+func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) bool {
 	var base uint64
-	if s := e.store.Context().Span(a); s != nil {
-		base = s.Base
+	span := e.store.Context().Span(a)
+	if span != nil {
+		base = span.Base
 	}
 	if base >= seq {
 		if g := e.gaps[a]; g != nil && base >= g.upTo {
 			if g.tries == 1 && g.to == from && from != nil { // which of two requests was answered cannot be told
 				e.timed(from, now.Sub(g.asked))
 			}
-			delete(e.gaps, a)
+			e.closeGap(a)
 		}
-		return
+		return true
 	}
 	g := e.gaps[a]
 	if g == nil {
 		g = &gap{from: from, at: now.Add(e.cfg.Repair)}
+		if from != nil && span == nil && e.byActor[a] == nil {
+			if from.aliens >= gapAliens {
+				return false
+			}
+			from.aliens++
+			g.alien = from
+		}
 		e.gaps[a] = g
 	}
 	g.upTo = max(g.upTo, seq)
 	if slow && !g.slow {
 		g.slow, g.at = true, now.Add(gapSlow)
 	}
+	return true
+}
+
+func (e *Engine) closeGap(a clock.Actor) {
+	if g := e.gaps[a]; g != nil && g.alien != nil {
+		g.alien.aliens--
+	}
+	delete(e.gaps, a)
 }
 
 // hurry asks from for what is missing of a now: a burst is over for so long that what
@@ -82,7 +104,7 @@ func (e *Engine) repair(now time.Time) {
 		g := e.gaps[a]
 		span := e.store.Context().Span(a)
 		if span != nil && span.Base >= g.upTo {
-			delete(e.gaps, a)
+			e.closeGap(a)
 			continue
 		}
 		var missing []clock.Range
@@ -160,6 +182,10 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 		if r.Err() != nil || in.from == nil {
 			continue
 		}
+		if !in.from.answers.allow(in.now, a, first) {
+			e.stats.GapsUnanswered++
+			continue
+		}
 		for _, have := range contained(e.store.Context().Span(a), first, last) {
 			if len(w.body) < repairBytes {
 				_, n := e.fill(w, secDeltas, a, have, repairBytes)
@@ -172,9 +198,38 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 		e.writeDigest(w, in.now, 0) // the rest is gone, which takes a sync to tell
 	}
 	if w.sections > 0 && r.Err() == nil {
+		in.from.answers.bytes += len(w.body)
 		e.stats.GapAnswers++
 		e.send(in.now, in.from, Packet, e.finish(w, records, false))
 	}
+}
+
+// answers bounds what a peer's requests for gaps cost, second by second: a request is
+// short, and its answer may be five thousand times as long.
+type answers struct {
+	since time.Time
+	bytes int
+	given map[asked]int
+}
+
+// asked is a range that was asked for. Of one gap, whose start has not moved, each
+// request has the same.
+type asked struct {
+	clock.Actor
+	first uint64
+}
+
+// allow reports whether to answer a request for what a wrote from first on, and counts it.
+func (t *answers) allow(now time.Time, a clock.Actor, first uint64) bool {
+	if now.Sub(t.since).Abs() >= time.Second {
+		*t = answers{since: now, given: make(map[asked]int)}
+	}
+	key := asked{a, first}
+	if t.given[key] >= answersEach || t.bytes >= answersBytes || len(t.given) >= answersRanges {
+		return false
+	}
+	t.given[key]++
+	return true
 }
 
 // contained returns which parts of first..last the span holds.

@@ -22,6 +22,8 @@ type Stats struct {
 	Lost            uint64            `json:"lost"`
 	GapRequests     uint64            `json:"gap_requests"`
 	GapAnswers      uint64            `json:"gap_answers"`
+	GapsUnanswered  uint64            `json:"gaps_unanswered"` // ranges: more was asked for than is answered in a second
+	HeadsIgnored    uint64            `json:"heads_ignored"`   // of actors that nobody else has spoken of, beyond 64 a peer
 	Digests         uint64            `json:"digests"`
 	SyncRequests    uint64            `json:"sync_requests"`
 	Reconciliations uint64            `json:"reconciliations"`
