@@ -136,11 +136,7 @@ func TestTheKeyOfAClusterChangesUnderWrites(t *testing.T) {
 	older, newer := newKey(), newKey()
 	id := func(key string) string {
 		f.keyed(t, key)
-		keys, err := readKeys(f.keyFile())
-		f.check(t, err)
-		ids, err := transport.KeyIDs("netns", keys)
-		f.check(t, err)
-		return ids[0]
+		return f.ids(t)[0]
 	}
 	newID, oldID := id(newer), id(older) // the file has the old one now
 	for _, p := range f.peers {
@@ -222,4 +218,59 @@ func (f *fleet) writeOn(t *testing.T, ctx context.Context, peers []*process) (do
 			t.Errorf("%d writes failed", failed.Load())
 		}
 	}
+}
+
+// A peer that is cut off while the others change the key, all three steps, is a stranger
+// when it is back, until it has read the file too. Nothing it wrote is lost.
+func TestWhoMissedTheChangeOfTheKeyComesBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: starts daemons")
+	}
+	f := newFleetAt(t, "10.77.0.1", "10.77.0.2", "10.77.0.3")
+	ctx := f.patience(t)
+	older, newer := newKey(), newKey()
+	f.keyed(t, older)
+	for _, p := range f.peers {
+		f.check(t, f.launch(p))
+	}
+	f.check(t, f.together(ctx, f.peers))
+	rest, away := f.peers[:2], f.peers[2]
+	f.check(t, errors.Join(f.net.cut(names(rest), []string{"n3"}), f.net.cut([]string{"n3"}, names(rest))))
+	done := f.writeOn(t, ctx, f.peers)
+	var ids []string
+	for _, lines := range [][]string{{older, newer}, {newer, older}, {newer}} {
+		f.keyed(t, lines...)
+		ids = f.ids(t)
+		f.turn(t, ctx, rest, ids...)
+	}
+	f.check(t, f.net.heal())
+	f.check(t, until(ctx, "n3 is turned away", func() error {
+		for _, p := range rest {
+			var stats api.Stats
+			if err := p.client.do(ctx, "GET", "/v1/stats", nil, nil, nil, &stats); err != nil {
+				return err
+			}
+			if stats.Transport.Refused["wrong_key"] > 0 {
+				return nil
+			}
+		}
+		return errors.New("nobody refuses it")
+	}))
+	f.turn(t, ctx, []*process{away}, ids...)
+	f.check(t, f.together(ctx, f.peers))
+	done()
+	f.converged(t, ctx, "with all under the new key")
+	for _, p := range f.peers {
+		f.keyAdvice(t, ctx, p)
+	}
+}
+
+// ids are the names of the keys in the file.
+func (f *fleet) ids(t *testing.T) []string {
+	t.Helper()
+	keys, err := readKeys(f.keyFile())
+	f.check(t, err)
+	ids, err := transport.KeyIDs("netns", keys)
+	f.check(t, err)
+	return ids
 }
