@@ -6,8 +6,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // args wraps a check of positional arguments. Its failure is a usage error that says
@@ -17,6 +19,13 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		names := arguments(cmd)
 		form := strings.Join(append([]string{cmd.CommandPath()}, names...), " ")
 		for i, arg := range list {
+			name := ""
+			if len(names) > 0 {
+				name = bare(names[min(i, len(names)-1)])
+			}
+			if !utf8.ValidString(arg) && name != "FILE" && name != "FOLDER" {
+				return usage(fmt.Errorf("%s %q: %w", name, arg[:min(len(arg), maxEcho)], errNotText))
+			}
 			if arg == "" && i < len(names) && slices.Contains(neverEmpty, bare(names[i])) {
 				return usage(fmt.Errorf("%s is empty: want %s", bare(names[i]), form))
 			}
@@ -31,6 +40,26 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 	}
 }
+
+// plausible refuses times before now, and text that is none.
+func plausible(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		text := f.Value.String()
+		negative := f.Value.Type() == "duration" && strings.HasPrefix(text, "-")
+		switch {
+		case negative && f.Name == "ttl", f.Name == "timeout" && (negative || text == "0s"):
+			err = usage(fmt.Errorf("--%s %s: want more than 0", f.Name, text))
+		case negative:
+			err = usage(fmt.Errorf("--%s %s: want 0 or more", f.Name, text))
+		case !utf8.ValidString(text):
+			err = usage(fmt.Errorf("--%s %q: %w", f.Name, text, errNotText))
+		}
+	})
+	return err
+}
+
+// errNotText says so of bytes that would be kept as other ones.
+var errNotText = errors.New("want text in UTF-8; other bytes go in as text of their own, such as base64")
 
 // neverEmpty are the arguments that name something.
 var neverEmpty = []string{"KEY", "NAME", "ID", "QUEUE"}
@@ -54,6 +83,6 @@ var (
 
 // clearer says of a flag's value what is wanted.
 func clearer(err error) error {
-	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h")
+	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h, up to 2562047h")
 	return errors.New(noNumber.ReplaceAllString(text, "want a whole number"))
 }

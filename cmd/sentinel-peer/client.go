@@ -205,6 +205,9 @@ func clientCommands() []*cobra.Command {
 			if err := settle(cmd, ""); err != nil {
 				return err
 			}
+			if err := plausible(cmd.Flags()); err != nil {
+				return err
+			}
 			if c.output != "table" && c.output != "json" && c.output != "ndjson" {
 				return usage(fmt.Errorf("-o %q: want table, json or ndjson", c.output))
 			}
@@ -281,7 +284,7 @@ text, such a value is a JSON string: put note '"[x] done"'.`,
 		Args: args(cobra.ExactArgs(2)), ValidArgsFunction: c.completeKeys,
 	}
 	f := cmd.Flags()
-	f.DurationVar(&ttl, "ttl", 0, "expire after")
+	f.DurationVar(&ttl, "ttl", 0, "expire after; without it, never")
 	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key without a rule")
 	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
 	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer, as keys, get -o json and put -o json print it")
@@ -292,7 +295,7 @@ text, such a value is a JSON string: put note '"[x] done"'.`,
 			return err
 		}
 		q, h := url.Values{}, http.Header{}
-		if ttl != 0 {
+		if ttl != 0 || cmd.Flags().Changed("ttl") { // 0 is refused, as everywhere
 			q.Set("ttl", ttl.String())
 		}
 		if kind != "" {
@@ -424,13 +427,13 @@ func (c *client) members(add register) *cobra.Command {
 		if err := c.do(cmd.Context(), "GET", "/v1/members", nil, nil, nil, &list); err != nil {
 			return err
 		}
-		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPROBLEMS", func(t table) {
+		return c.show(list, "NAME\tSTATE\tADDR\tHTTP\tLAG\tPACKETS\tPROBLEMS", func(t table) {
 			for _, m := range list.Items {
 				name := m.Name
 				if m.Self {
 					name += " (this)"
 				}
-				t.row(name, m.State, m.Addr, m.HTTP, m.Lag, strings.Join(m.Problems, ", "))
+				t.row(name, m.State, m.Addr, m.HTTP, m.Lag, passage(m.Packets), strings.Join(m.Problems, ", "))
 			}
 		})
 	})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -77,6 +78,9 @@ If the lease is lost, the command's process group gets SIGTERM, and SIGKILL afte
 			}
 			if list[0] == "" {
 				return ours(errors.New("NAME is empty"))
+			}
+			if !utf8.ValidString(list[0]) {
+				return ours(fmt.Errorf("NAME %q: %w", list[0], errNotText))
 			}
 			return nil
 		},
@@ -241,7 +245,7 @@ func passed(cmd *exec.Cmd, err error) error {
 
 func (c *client) locks(add register) *cobra.Command {
 	return add(&cobra.Command{
-		Use: "locks [NAME]", Short: "List the locks held through this daemon, or show who holds one",
+		Use: "locks [NAME]", Short: "List the locks held through this daemon, or show who holds one; exit 8 if no majority of voters says so",
 		Example: "  sentinel-peer locks\n  sentinel-peer locks nightly -o json", Args: args(cobra.MaximumNArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
@@ -264,17 +268,22 @@ func (c *client) inspectLock(ctx context.Context, name string) error {
 	if err := c.do(ctx, "GET", keyPath("/v1/locks/", name), nil, nil, nil, &info); err != nil {
 		return err
 	}
+	nobody := "-"
 	if info.Source == "here" {
-		tell(info.Why + "; this is what the daemon's peer alone has on record")
+		nobody = "unknown"
 	}
-	return c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(t table) {
+	err := c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(t table) {
 		for _, h := range info.Holders {
 			t.row(info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)
 		}
 		if len(info.Holders) == 0 {
-			t.row(info.Lock, "-", "-", "-", "-", info.Waiting, info.Owner)
+			t.row(info.Lock, nobody, "-", "-", "-", info.Waiting, info.Owner)
 		}
 	})
+	if err == nil && info.Source == "here" {
+		err = unhealthy(fmt.Errorf("%s: this is what the daemon's peer alone has on record, and somebody may hold it", info.Why))
+	}
+	return err
 }
 
 func mode(shared bool) string {

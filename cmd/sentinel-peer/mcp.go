@@ -35,6 +35,9 @@ It keeps no data. A daemon that restarts does not end it.`,
 			if err := settle(cmd, ""); err != nil {
 				return err
 			}
+			if err := plausible(cmd.Flags()); err != nil {
+				return err
+			}
 			var level slog.Level
 			if err := level.UnmarshalText([]byte(logLevel)); err != nil {
 				return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", logLevel))

@@ -43,7 +43,7 @@ func (c *client) queuePut(add register) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&id, "id", "", "of the item, taken once; made up if empty")
 	f.IntVar(&priority, "priority", 0, "greater comes first")
-	f.IntVar(&attempts, "attempts", 0, "how often it is tried (0: as the daemon is set)")
+	f.IntVar(&attempts, "max-attempts", 0, "how often it is tried (0: as the daemon is set)")
 	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
 	f.DurationVar(&delay, "delay", 0, "before it may be claimed")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {

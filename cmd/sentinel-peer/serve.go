@@ -110,7 +110,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
 	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
 	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
-	f.Var(&d.maxMemory, "max-memory", "what the store may fill, as in 512MiB, before writes that add to it are refused (default: half of what the control group or the machine allows)")
+	f.Var(&d.maxMemory, "max-memory", "what the store may fill, as in 512MiB, before writes that add to it are refused; 0 for half of what the control group or the machine allows")
 	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "whose names the MCP tools of memory have: 2 or 3, those of claude-flow 2.x (memory_usage) or 3.x (memory_store, …), or both")
 	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")

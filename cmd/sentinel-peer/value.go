@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxEcho is how much of a value that is refused is shown again.
@@ -15,6 +16,9 @@ const maxEcho = 60
 // jsonOrText returns a value that was typed: JSON, or text. What begins as JSON does, with
 // a brace, bracket or quote, and is none was not meant as text.
 func jsonOrText(typed string) (json.RawMessage, error) {
+	if !utf8.ValidString(typed) {
+		return nil, usage(fmt.Errorf("the value: %w", errNotText))
+	}
 	var v json.RawMessage
 	err := json.Unmarshal([]byte(typed), &v)
 	if err == nil {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -65,6 +66,9 @@ whose item is then free for others, and end this program.`,
 			if list[0] == "" {
 				return usage(errors.New("QUEUE is empty"))
 			}
+			if !utf8.ValidString(list[0]) {
+				return usage(fmt.Errorf("QUEUE %q: %w", list[0], errNotText))
+			}
 			return nil
 		},
 	}
@@ -74,6 +78,9 @@ whose item is then free for others, and end this program.`,
 	f.DurationVar(&w.idle, "idle", 0, "end when no item came for so long, with exit code 3 if none came at all; 0 waits for ever")
 	f.IntVar(&w.count, "count", 0, "end after so many items; 0 for no end")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		if w.count < 0 {
+			return usage(fmt.Errorf("--count %d: want 0 or more", w.count))
+		}
 		w.queue, w.argv = args[0], args[1:]
 		stdout.outlive() // who works for others does not wait for who reads its report
 		return cmp.Or(w.run(cmd.Context()), stdout.delivered())
@@ -195,6 +202,9 @@ func (w *work) handle(ctx context.Context, it *item) error {
 		return w.report(it, "lost", began)
 	}
 	o := judged(cmd, exit, output, said)
+	if o.verb == "complete" && !utf8.Valid(output.kept) {
+		tell("item %q: its output is not UTF-8: what is none became U+FFFD", it.ID)
+	}
 	if w.stopped = stops(held.told); w.stopped && o.verb == "fail" {
 		o = giveBack
 	}
