@@ -18,4 +18,10 @@ var wire = []mutant{
 		"_, bye := r.byes[n.Name]; bye", "_, bye := r.byes[n.Name]; bye && false", "./gossip/transport", "TestAGoodbyeCountsBeforeAndAfterTheNewsOfIt"},
 	{"a goodbye is its sender's", "gossip/transport/receive.go",
 		" && l.signed(string(l.body))", "", "./gossip/transport", "TestAGoodbyeIsItsSenders"},
+	{"a name stands for who had it first", "agent/locks.go",
+		"&& (ids[k.name] == \"\" || before[k.name] == k.ID)", "", "./agent", "TestAVotersNameIsNotTakenFromIt"},
+	{"requests for gaps are answered at a bounded rate", "gossip/repair.go",
+		"t.given[key] >= answersEach || t.bytes >= answersBytes || ", "", "./gossip", "TestRequestsForGapsAreAnsweredAtABoundedRate"},
+	{"heads of strangers are bounded", "gossip/repair.go",
+		"if from.aliens >= gapAliens {", "if false {", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 }

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+// Who comes under the name of a voter that is up takes no votes from it: locks are granted
+// as before. When the first is gone, the name goes to the second.
+func TestAVotersNameIsNotTakenFromIt(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		impostor := virtual(t, n, 7, func(c *Config) {
+			c.Name = "n1"
+			c.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}}
+		})
+		time.Sleep(5 * time.Second)
+		list[2].net.Close() // without a word: n0 and n1 are the majority now
+		for range 5 {
+			for _, p := range list[:2] {
+				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+				lease, err := p.Locks().Lock(ctx, "l")
+				cancel()
+				if err != nil {
+					t.Fatalf("%s: %v", p.Name(), err)
+				}
+				if err := lease.Unlock(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !slices.ContainsFunc(list[0].Members(), func(m Member) bool { return m.Name == "n1" && slices.Contains(m.Problems, "duplicate name") }) {
+			t.Errorf("nobody is told of the name that is claimed twice: %+v", list[0].Members())
+		}
+		id := func() string { return (*list[0].locks.ids.Load())["n1"] }
+		if id() != list[1].id {
+			t.Error("n1 is another")
+		}
+		list[1].net.Close()
+		time.Sleep(30 * time.Second)
+		if id() != impostor.id {
+			t.Error("the next life has not inherited the name")
+		}
+	})
+}
+
+func TestANameStandsForWhoHadItFirst(t *testing.T) {
+	up := func(id, name string) known {
+		return known{Member: transport.Member{ID: id, State: transport.Alive}, name: name}
+	}
+	down := up("1", "a")
+	down.State = transport.Dead
+	for _, c := range []struct {
+		what   string
+		before map[string]string
+		list   []known
+		want   map[string]string
+	}{
+		{"the eldest, when all are new", nil, []known{up("1", "a"), up("2", "a"), up("3", "b")}, map[string]string{"a": "1", "b": "3"}},
+		{"the first, though it is younger", map[string]string{"a": "2"}, []known{up("1", "a"), up("2", "a"), up("3", "a")}, map[string]string{"a": "2"}},
+		{"the next, when the first is down", map[string]string{"a": "1"}, []known{down, up("2", "a"), up("3", "a")}, map[string]string{"a": "2"}},
+		{"nobody, when all are down", map[string]string{"a": "1"}, []known{down}, map[string]string{}},
+	} {
+		if got := holders(c.before, c.list); !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
