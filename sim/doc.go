@@ -60,7 +60,7 @@
 //	L5  healed, and with no voter silent any more, every lock is to be had within the bound
 //	L6  without faults locks are granted in the order in which they were asked for
 //	L7  voters change by one name at a time
-//	L8  a lease that goes on at another peer keeps its token, and no other got the lock since
+//	L8  a lease that goes on, here or at another peer, keeps its token, and no other got the lock since
 //
 // Of workers that beat:
 //

@@ -88,6 +88,13 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 		j.lists = append(j.lists, lockservice.Voters{Epoch: 2, Names: []string{"n1"}}) // differs by two, taken for one
 		j.refused(lockservice.Voters{Epoch: 2, Names: []string{"n1", "n2"}})
 	})
+	f("L8", func(c *Cluster, k *lockCall) { // it goes on after another came and went
+		k.until = c.now
+		o, r := other(c, k.token+1, time.Second)
+		c.locks.heard(o, r)
+		c.locks.ended(o)
+		c.locks.heard(k, lockservice.Result{Event: lockservice.Extended, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
+	})
 	f("L8", func(c *Cluster, k *lockCall) { // it comes back with another token
 		o, r := other(c, k.token+1, time.Second)
 		o.resumed, o.inst, o.token, r.Inst = true, k.inst, k.token, k.inst

@@ -75,12 +75,31 @@ func (p *Peer) moveHere(lock string) {
 }
 
 // goesOn is the oracle of a lease that was resumed.
-func (j *lockJudge) goesOn(k *lockCall, before uint64, r lockservice.Result) {
+func (j *lockJudge) goesOn(k *lockCall, l *lockLedger, r lockservice.Result) {
 	j.c.reached("a bearer went on at another peer")
 	if r.Token != k.token {
 		j.c.judge.violate(k.p.index, "L8: %s resumes %s with token %d, which had token %d", k.p.name, k.Lock, r.Token, k.token)
 	}
-	if r.Token < before && j.ordered() {
-		j.c.judge.violate(k.p.index, "L8: %s resumes %s with token %d, and %d was given since", k.p.name, k.Lock, r.Token, before)
+	j.since(k, l)
+}
+
+// since demands of a client that believes in its lease anew, by a renewal here or elsewhere,
+// that nobody whom it excludes was granted the lock since it was: that one may have come and
+// gone, so that the two never believed at the same moment.
+func (j *lockJudge) since(k *lockCall, l *lockLedger) {
+	if last := l.excluding(k.Mode); k.token < last && j.ordered() && !j.stoodStill(k) {
+		j.c.judge.violate(k.p.index, "L8: %s goes on with %s by token %d, and %d was given since", k.p.name, k.Lock, k.token, last)
 	}
 }
+
+// excluding returns the highest token of a grant that excludes one of that mode.
+func (l *lockLedger) excluding(mode lockservice.Mode) uint64 {
+	if mode == lockservice.Exclusive {
+		return l.high
+	}
+	return l.highX
+}
+
+// stoodStill reports whether k may take an answer that is long over: a clock for leases
+// stood still.
+func (j *lockJudge) stoodStill(k *lockCall) bool { return k.p.frozen > 0 || k.asked < j.c.thawed }

@@ -104,6 +104,7 @@ func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
 				c.judge.violate(k.p.index, "L4: %s holds %s again, %v after the end of its lease", k.p.name, k.Lock, c.now-k.until)
 			}
 			j.extended(k, l, r)
+			j.since(k, l)
 		}
 	case lockservice.Refused:
 		c.trace("%s is refused %s: %v", k.p.name, k.Lock, r.Err)
@@ -138,13 +139,9 @@ func cause(err error) error {
 func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
-	before := l.highX
-	if k.Mode == lockservice.Exclusive {
-		before = l.high
-	}
-	stoodStill := k.p.frozen > 0 || k.asked < c.thawed // it may take an answer that is long over
-	if k.resumed && !stoodStill {
-		j.goesOn(k, before, r)
+	before := l.excluding(k.Mode)
+	if k.resumed && !j.stoodStill(k) {
+		j.goesOn(k, l, r)
 	}
 	k.state, k.token, k.granted, k.inst = callHolds, r.Token, c.now, r.Inst
 	if k.Manual {
@@ -153,7 +150,7 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	if !j.settling {
 		c.note(Granted, k.p.index, "holds %s%s with token %d", k.Lock, map[lockservice.Mode]string{lockservice.Shared: " shared"}[k.Mode], r.Token)
 	}
-	if !k.resumed && r.Token <= before && j.ordered() && !stoodStill {
+	if !k.resumed && r.Token <= before && j.ordered() && !j.stoodStill(k) {
 		c.judge.violate(k.p.index, "L2: %s gets %s with token %d, and %d was given before", k.p.name, k.Lock, r.Token, before)
 	}
 	l.high = max(l.high, r.Token)
