@@ -14,6 +14,7 @@ var states = []string{
 	"a concurrent write lost",
 	"a conditional put came too late",
 	"a bearer went on at another peer",
+	"a worker went on with its claim at another peer",
 	"a cut in one direction",
 	"a dead item was tried again",
 	"a delta came twice",

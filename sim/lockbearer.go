@@ -53,25 +53,33 @@ func (l *locker) orphan(k *lockCall) bool {
 // moveHere has the last bearer of a lock go on with its lease by p. Who is refused takes
 // itself for a holder until its time is over all the same, which is the stricter oracle.
 func (p *Peer) moveHere(lock string) {
-	l, ledger := p.locks, p.c.locks.of(lock)
-	old := ledger.bearer
-	if l == nil || !p.up || p.paused || old == nil || old.state != callHolds {
-		return
+	if old := p.c.locks.of(lock).bearer; old != nil {
+		p.takeOver(old, nil)
+	}
+}
+
+// takeOver has a bearer go on with its lease by p; heard is told what becomes of it. It
+// returns nil if that cannot be.
+func (p *Peer) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall {
+	l := p.locks
+	if l == nil || !p.up || p.paused || old.state != callHolds {
+		return nil
 	}
 	if from := old.p.locks; from != nil && from.calls[old.id] == old {
 		if from == l || !from.orphan(old) {
-			return
+			return nil
 		}
 		from.node.Leave(old.id)
 	}
-	b := lockservice.Bearer{Lock: lock, Inst: old.inst, Mode: old.Mode, TTL: old.TTL, Token: old.token}
+	b := lockservice.Bearer{Lock: old.Lock, Inst: old.inst, Mode: old.Mode, TTL: old.TTL, Token: old.token}
 	id, err := l.node.Resume(p.lockTime(), b)
 	if err != nil || l.calls[id] != nil {
-		return
+		return nil
 	}
-	k := &lockCall{Call: old.Call, id: id, p: p, asked: p.c.now, inst: old.inst, token: old.token, resumed: true}
-	l.calls[id], ledger.bearer = k, k
+	k := &lockCall{Call: old.Call, id: id, p: p, asked: p.c.now, inst: old.inst, token: old.token, resumed: true, heard: heard}
+	l.calls[id], p.c.locks.of(old.Lock).bearer = k, k
 	l.carry()
+	return k
 }
 
 // goesOn is the oracle of a lease that was resumed.

@@ -231,6 +231,9 @@ func (c *Cluster) compileQueue(p *Peer, words []string) (func(), error) {
 		return func() { p.work.queue(name).enqueue(item) }, err
 	}
 	j, err := parseJob(args)
+	if err == nil && (j.to < 0 || j.to > c.Peers()) {
+		err = fmt.Errorf("a peer from 1 to %d is wanted, not to=%d", c.Peers(), j.to)
+	}
 	return func() {
 		if p.up {
 			s := p.work

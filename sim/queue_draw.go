@@ -40,7 +40,24 @@ func (d *drawer) queues(seed uint64) {
 	for range d.rng.IntN(10) {
 		d.report(d.up(ends))
 	}
+	d.rng = rand.New(rand.NewPCG(seed, 0x72))
+	for range d.rng.IntN(4) {
+		d.mover(d.up(ends), names[d.rng.IntN(len(names))])
+	}
 	d.trim()
+}
+
+// mover draws a worker that goes on at another peer, or at the same one, while the first
+// stops in order in some of the runs.
+func (d *drawer) mover(at time.Duration, name string) {
+	from, ttl := d.peer(), []time.Duration{time.Second, 2 * time.Second, maxClaim}[d.rng.IntN(3)]
+	takes := d.up(ttl)
+	d.step(at, "%d work %s %d ttl=%v takes=%v to=%d", from, name, 1+d.rng.IntN(3), ttl, takes, d.peer())
+	if !d.well && d.one(2) && d.may("kill") {
+		at += d.up(takes)
+		d.step(at, "stop %d", from)
+		d.step(at+200*time.Millisecond+d.up(2*ttl), "start %d", from)
+	}
 }
 
 // enqueue draws an item, that others are asked to acknowledge or not.

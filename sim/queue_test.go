@@ -65,6 +65,18 @@ func TestTheOraclesOfQueuesComplain(t *testing.T) {
 	f("W6", queued(t, enqueue), func(j *judge, q *workQueue, _ *itemFate) { j.enqueued(q, "a", q.knows("a")) })
 }
 
+// A worker finishes at another peer although the one that it claimed by has stopped.
+func TestAWorkerGoesOnAtAnotherPeer(t *testing.T) {
+	c := queued(t, "1 enqueue q 1 id=a", "2 work q 1 ttl=3s takes=1s to=3", "run 500ms", "stop 2", "run 1s")
+	if v, _ := c.Peer(3).work.queue("q").core.Look(c.Peer(3).wall(), "a"); v.State != queue.Done || v.Worker != "n3" {
+		t.Errorf("the item is %q by %q", v.State, v.Worker)
+	}
+	c.Settle()
+	if list := c.Violations(); len(list) > 0 {
+		t.Error(list)
+	}
+}
+
 func TestAWrongStepOfAQueueIsRefused(t *testing.T) {
 	for step, want := range map[string]string{
 		"1 enqueue a/b 1":           "no queue's name",
@@ -75,6 +87,7 @@ func TestAWrongStepOfAQueueIsRefused(t *testing.T) {
 		"1 work q 1 ttl=1ms":        "a ttl from 500ms",
 		"1 work q 1 then=celebrate": "one of complete",
 		"1 work q 1 takes=x":        "a duration",
+		"1 work q 1 to=9":           "a peer from 1 to",
 	} {
 		c, err := New(Config{Locks: Locks{Voters: 1}})
 		if err != nil {

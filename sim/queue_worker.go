@@ -20,12 +20,13 @@ type job struct {
 	ttl    time.Duration
 	takes  time.Duration
 	ending string
+	to     int // the peer by which it goes on then; 0: where it is
 }
 
 // endings are what a worker may do with an item that it has.
 var endings = []string{"complete", "fail", "dead", "release", "stall"}
 
-// parseJob reads "3 ttl=2s takes=500ms then=fail".
+// parseJob reads "3 ttl=2s takes=500ms then=fail to=2".
 func parseJob(args []string) (j job, err error) {
 	j = job{ttl: 2 * time.Second, ending: "complete"}
 	if j.times, err = strconv.Atoi(arg(args, 0)); err != nil || j.times < 1 {
@@ -39,12 +40,14 @@ func parseJob(args []string) (j job, err error) {
 			}
 		case "takes":
 			j.takes, err = duration([]string{value}, 0)
+		case "to":
+			j.to, err = strconv.Atoi(value)
 		case "then":
 			if j.ending = value; !slices.Contains(endings, value) {
 				err = fmt.Errorf("one of %s is wanted, not %q", strings.Join(endings, ", "), value)
 			}
 		default:
-			err = fmt.Errorf("ttl=, takes= or then= is wanted, not %q", name)
+			err = fmt.Errorf("ttl=, takes=, to= or then= is wanted, not %q", name)
 		}
 		return err
 	})
@@ -115,7 +118,7 @@ func (w *worker) begin() {
 	w.claim, w.stage = list[0], asking
 	p.c.judge.takes(w)
 	c := w.claim
-	call := lockservice.Call{Lock: queue.Lock(q.name, c.ID), TTL: w.ttl, Try: true, Manual: w.ending == "stall"}
+	call := lockservice.Call{Lock: queue.Lock(q.name, c.ID), TTL: w.ttl, Try: true, Manual: w.ending == "stall" || w.to > 0}
 	var err error
 	w.lease, err = p.acquire(call, func(r lockservice.Result) {
 		q.shop.later(0, func() { // as another goroutine would
@@ -189,6 +192,14 @@ func (w *worker) confirmed() {
 	if w.ending == "stall" {
 		takes = w.ttl + w.takes
 	}
+	if w.to > 0 {
+		p.c.At(p.c.now+takes, func() { // whether the peer lives or not
+			if w.claim == c && w.stage == working {
+				w.move()
+			}
+		})
+		return
+	}
 	q.shop.later(takes, func() {
 		if w.claim == c && w.stage == working {
 			w.finish()
@@ -209,6 +220,10 @@ func (w *worker) giveUp() {
 func (w *worker) lost() {
 	w.q.shop.p.c.reached("a claim was lost")
 	w.q.do(func(core *queue.Index, now time.Time) {
+		if w.to > 0 { // it may go on elsewhere
+			core.Lapse(now, w.claim)
+			return
+		}
 		if end, ok := core.Lost(now, w.claim); ok && w.q.shop.p.write(true, []crdt.Op{end.Op}) == nil {
 			core.Written(now, end)
 		}

@@ -36,7 +36,7 @@ import (
 //	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
 //	2 move NAME                who holds it by hand (manual) goes on by peer 2
 //	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
-//	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall]
+//	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall] [to=3]
 //	2 requeue QUEUE            its dead items
 //	2 beat WORKER 10s          it lives for so long, by peer 2
 //	2 host WORKER 10s          it lives as long as peer 2; so long do others believe it

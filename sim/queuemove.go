@@ -1,0 +1,75 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// A worker that moves is a process of its own, which claims by one peer and goes on by
+// another, as a client of HTTP does: whatever became of the first, by the lease of its claim.
+
+// hearAgain is how often a peer looks whether it has heard of a claim that goes on there.
+const hearAgain = 20 * time.Millisecond
+
+// move has the worker finish at another peer. A claim that it cannot take along lapses
+// where it was.
+func (w *worker) move() {
+	old, c, from := w.lease, w.claim, w.q.shop
+	to := from.p.c.Peer(w.to)
+	if old.p.locks != nil && old.p.locks == to.locks && to.locks.calls[old.id] == old {
+		w.finish()
+		return
+	}
+	o := &worker{job: job{times: 1, ttl: w.ttl, ending: w.ending, to: w.to}, stage: asking}
+	if to.up && !to.paused {
+		o.q = to.work.queue(w.q.name)
+		o.lease = to.takeOver(old, func(r lockservice.Result) {
+			o.q.shop.later(0, func() { o.heardAgain(r, c.ID, c.Token) })
+		})
+	}
+	from.later(max(old.until-from.p.c.now, 0), func() {
+		w.q.do(func(core *queue.Index, now time.Time) { core.Lapse(now, c) })
+	})
+	w.next()
+}
+
+// heardAgain takes what the lock service says of a lease that is to go on here.
+func (w *worker) heardAgain(r lockservice.Result, id string, token uint64) {
+	switch {
+	case r.Event == lockservice.Acquired:
+		w.adopt(id, token)
+	case w.claim != nil:
+		w.hear(r)
+	}
+}
+
+// adopt finishes the item once this peer has heard of the claim.
+func (w *worker) adopt(id string, token uint64) {
+	q := w.q
+	if w.lease.left() <= 0 {
+		return
+	}
+	q.do(func(core *queue.Index, now time.Time) { w.claim = core.Adopt(now, id, token) })
+	if w.claim == nil {
+		q.shop.later(hearAgain, func() { w.adopt(id, token) })
+		return
+	}
+	w.stage = working
+	q.shop.p.c.reached("a worker went on with its claim at another peer")
+	q.shop.p.c.judge.moves(w)
+	w.finish()
+}
+
+// moves notes that a claim has its holder elsewhere.
+func (j *judge) moves(w *worker) {
+	f := j.fate(w.q, w.claim.ID)
+	for i, h := range f.claims {
+		if h.has.Token == w.claim.Token {
+			f.claims[i] = holder{w, w.claim}
+			return
+		}
+	}
+	j.violate(w.q.shop.p.index, "W1: %s goes on with %s/%s by the claim %d, which was never handed out", w.q.shop.p.name, f.queue, f.id, w.claim.Token)
+}
