@@ -17,7 +17,7 @@ import (
 const (
 	probeEvery  = 10 * time.Second      // while packets pass, and some are sent
 	probePace   = 60 * time.Millisecond // that times the peers, if it is longer
-	probeWait   = 50 * time.Millisecond // for an answer; twice as long each time until one shows how far the peer is
+	probeWait   = 50 * time.Millisecond // for an answer; twice as long each time until one shows how far peers are
 	probeTries  = 4                     // without one, before packets count as blocked
 	probeAgain  = 5 * time.Second       // while they do
 	probePasses = 3                     // answers in a row, before they count as passing again
@@ -50,8 +50,9 @@ type path struct {
 	number uint64 // of what was last told about the path
 	since  uint64 // of the first probe that is not answered, 0 if none waits
 	sent   [probeTries]probe
-	tries  int // probes since then
-	passed int // answers in a row, while blocked
+	tries  int    // probes since then
+	judged uint64 // the last one before packets counted as blocked: its answer shows that they do not
+	passed int    // answers in a row, while blocked
 	rtt    time.Duration
 	heard  time.Time // when the last answer came
 	at     time.Time // when to probe again, or give up
@@ -93,16 +94,27 @@ func (e *Engine) probe(now time.Time, p *peer) {
 	switch {
 	case t.to == Blocked:
 		wait = probeAgain
-	case t.rtt == 0:
+	case e.farthest(t) == 0:
 		wait <<= t.tries - 1
 	case t.tries == probeTries:
-		wait = max(wait, 2*t.rtt)
+		wait = max(wait, 2*e.farthest(t))
 	}
 	t.at = now.Add(wait)
 	e.await(p, t.at)
 	e.stats.Probes++
 	e.emit(p, Packet, e.pathFrame(p, ask))
 	t.sent[t.tries%probeTries] = probe{t.number, now}
+}
+
+// farthest is the round trip to a peer, as far as it is known that of the farthest one.
+func (e *Engine) farthest(t *path) (rtt time.Duration) {
+	if t.rtt > 0 {
+		return t.rtt
+	}
+	for _, p := range e.living {
+		rtt = max(rtt, p.path.rtt)
+	}
+	return rtt
 }
 
 // pathFrame tells p which of its probes came last and whether this peer's packets to it
@@ -143,7 +155,7 @@ func (e *Engine) probePaths(now time.Time) {
 // good what packets did not.
 func (e *Engine) block(now time.Time, p *peer, again time.Time) {
 	t := &p.path
-	t.to, t.passed, t.at = Blocked, 0, again
+	t.to, t.passed, t.at, t.judged = Blocked, 0, again, t.number
 	e.stats.PathsBlocked++
 	e.send(now, p, Urgent, e.pathFrame(p, tells))
 	if len(p.sent) > 0 {
@@ -217,7 +229,7 @@ func (e *Engine) passed(now time.Time, p *peer, number uint64) {
 	switch {
 	case t.to != Blocked:
 		t.to = Passes
-	case t.passed+1 < probePasses:
+	case t.passed+1 < probePasses && number > t.judged:
 		t.passed++
 		t.at = now
 		e.await(p, now)
