@@ -64,6 +64,7 @@ func (w *worker) adopt(id string, token uint64) {
 
 // moves notes that a claim has its holder elsewhere.
 func (j *judge) moves(w *worker) {
+	j.claims(w.q) // what it writes there shows a rival
 	f := j.fate(w.q, w.claim.ID)
 	for i, h := range f.claims {
 		if h.has.Token == w.claim.Token {
