@@ -162,10 +162,13 @@ func (w tapped) WriteTo(b []byte, addr string) (time.Time, error) {
 }
 
 func (w tapped) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	w.mu.Lock()
-	*w.all = append(*w.all, bytes.Clone(b))
-	w.mu.Unlock()
-	return w.sockets.WriteToAddress(b, to)
+	at, err := w.sockets.WriteToAddress(b, to)
+	if err == nil { // what a closed socket did not send is fresh wherever it comes
+		w.mu.Lock()
+		*w.all = append(*w.all, bytes.Clone(b))
+		w.mu.Unlock()
+	}
+	return at, err
 }
 
 // All packets of a run, replayed to everybody and to the next life of one, change nothing.

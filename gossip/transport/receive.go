@@ -83,8 +83,11 @@ func (m *Memberlist) servePeer(c *muxConn, s session) {
 			messages = nil
 		}
 	})
-	if _, ok := errors.AsType[*refusal](err); ok {
+	_, refused := errors.AsType[*refusal](err)
+	if refused || !wait.proven {
 		m.countRefusal(err)
+	}
+	if refused {
 		m.logRefusal(c.RemoteAddr().String(), s.peer, err)
 	} else if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		m.log.Debug("peer stream ended", "peer", s.peer, "err", err)

@@ -3,7 +3,6 @@ package transport
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -55,7 +54,7 @@ func (o *opener) fill() error {
 		}
 		var err error
 		if o.rest, err = o.cs.Decrypt(o.buf[:0], nil, o.buf); err != nil {
-			return fmt.Errorf("opening a sealed message: %w", err)
+			return refuse(refuseSeal, "opening a sealed message: %v", err)
 		}
 	}
 	return nil

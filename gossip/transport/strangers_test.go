@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"testing"
@@ -85,20 +86,25 @@ func TestAnExchangeBeginsWithAProof(t *testing.T) {
 	}
 	until(t, "the refusal", func() bool { return a.Stats().Refused["wrong_key"] == 1 })
 
-	// A recorded hello is answered, for it has the key's proof; but what follows must be
-	// sealed under what the answer brought.
-	friend := mustIdentity(t, "test", "x", testKey)
-	there := &bytes.Buffer{}
-	friend.initiate(conn{bytes.NewReader(nil), there}, forMembers, anybody)
-	replay := raw(t, a)
-	replay.Write(there.Bytes())
-	replay.Write(append([]byte{0, 32}, make([]byte, 32)...))
-	for buf := make([]byte, 256); ; {
-		if _, err := replay.Read(buf); err != nil {
-			break
-		}
-	}
 	if n := len(a.Members()); n != 1 {
 		t.Errorf("there are %d members", n)
+	}
+}
+
+// A recorded hello is answered, for it has the key's proof; but what follows must be sealed
+// under what the answer brought. Whatever it was for, its replay is counted.
+func TestAReplayedHelloIsCounted(t *testing.T) {
+	for use, target := range map[purpose]string{forMembers: anybody, forFrames: "a"} {
+		for last, cause := range map[string]string{
+			string(append([]byte{0, 32}, make([]byte, 32)...)): "wrong_seal",
+			"": "timeout",
+		} {
+			a := openPeer(t, "a", func(c *Config) { withKey(c); c.HandshakeTimeout = 500 * time.Millisecond })
+			there := &bytes.Buffer{}
+			mustIdentity(t, "test", "x", testKey).initiate(conn{bytes.NewReader(nil), there}, use, target)
+			c := raw(t, a)
+			c.Write(append(there.Bytes(), last...))
+			until(t, fmt.Sprint(cause, " for ", use), func() bool { return a.Stats().Refused[cause] == 1 })
+		}
 	}
 }
