@@ -17,9 +17,9 @@ import (
 // Limits of what this package carries. They are constants because two peers
 // must agree on them.
 const (
-	// MaxPacketBytes is the longest frame SendPacket takes. With the label, the
-	// cipher and the IP and UDP headers it stays under the common 1,400 byte
-	// path limit, so a packet is never split by the network.
+	// MaxPacketBytes is the longest frame SendPacket takes. With the envelope and the
+	// IP and UDP headers it stays under the common 1,400 byte path limit, so a
+	// packet is never split by the network.
 	MaxPacketBytes = 1100
 
 	// MaxFrameBytes is the longest frame SendStream takes and the longest one

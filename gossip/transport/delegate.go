@@ -62,6 +62,7 @@ type roster struct {
 	mu       sync.RWMutex // guards what follows
 	members  map[string]Member
 	holder   map[string]string    // whose each address is: see settle
+	hosts    map[netip.Addr]int   // how many ports of each are somebody's
 	byes     map[string]time.Time // ids that said goodbye, which is for good
 	conflict map[string]time.Time // last time another address claimed the id
 }
@@ -72,6 +73,7 @@ func newRoster(self string) *roster {
 		changed:  make(chan struct{}, 1),
 		members:  make(map[string]Member),
 		holder:   make(map[string]string),
+		hosts:    make(map[netip.Addr]int),
 		byes:     make(map[string]time.Time),
 		conflict: make(map[string]time.Time),
 	}
@@ -103,12 +105,7 @@ func (r *roster) at(addr string) string {
 func (r *roster) lives(ip netip.Addr) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for addr := range r.holder {
-		if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr() == ip {
-			return true
-		}
-	}
-	return false
+	return r.hosts[ip] > 0
 }
 
 // settle decides whose an address is. Who restarts at once is there again while
@@ -121,10 +118,20 @@ func (r *roster) settle(addr string) {
 			holder = id
 		}
 	}
-	if holder == "" {
-		delete(r.holder, addr)
-	} else {
+	ap, _ := netip.ParseAddrPort(addr)
+	host := ap.Addr()
+	_, had := r.holder[addr]
+	switch {
+	case holder != "":
 		r.holder[addr] = holder
+		if !had {
+			r.hosts[host]++
+		}
+	case had:
+		delete(r.holder, addr)
+		if r.hosts[host]--; r.hosts[host] == 0 {
+			delete(r.hosts, host)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -128,4 +129,26 @@ func TestTheLifeBeforeAtOneAddressIsDead(t *testing.T) {
 	f("a2", "b2", "self")
 	r.NotifyLeave(node("a2", 2))
 	f("a1", "b2", "self")
+}
+
+func TestAnAddressIsKnownWhileAMemberLivesThere(t *testing.T) {
+	r := newTestRoster()
+	ip := netip.MustParseAddr("10.0.0.1")
+	lives := func(when string, want bool) {
+		t.Helper()
+		if r.lives(ip) != want {
+			t.Errorf("%s: a member lives there is %t", when, !want)
+		}
+	}
+	lives("at first", false)
+	r.NotifyJoin(node("a", 1))
+	r.NotifyJoin(node("a2", 1)) // the next life
+	r.NotifyJoin(node("b", 2))
+	r.NotifyLeave(node("a", 1))
+	r.NotifyLeave(node("b", 2))
+	lives("with one left", true)
+	moved := node("a2", 1)
+	moved.Addr = net.IPv4(10, 0, 0, 2)
+	r.NotifyUpdate(moved)
+	lives("after it moved", false)
 }

@@ -188,7 +188,7 @@ func noLeaks(t *testing.T) {
 
 // unproven counts the connections that hold a place.
 func (m *mux) unproven() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.waiting
+	m.places.mu.Lock()
+	defer m.places.mu.Unlock()
+	return m.places.taken
 }

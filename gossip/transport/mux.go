@@ -18,16 +18,6 @@ const (
 	byteFrom byte = 0xF6 // Faults only: length and text of the dialler's address, then a hello
 )
 
-// Bounds of the accepted connections that have not proven themselves yet. The next one is
-// closed at once. Who comes from an address where a member lives has places that strangers
-// cannot take.
-const (
-	maxPending      = 256
-	maxStrangers    = 192 // of these, from addresses where no member lives
-	maxEachStranger = 16  // of these, from one such address
-	maxEachMember   = 64  // from one where a member lives
-)
-
 // mux carries memberlist's packets and connections, and our own, over one port. It is the
 // transport that memberlist sees. It seals what memberlist sends and opens what comes for
 // it, so that nobody without a key gets as far as memberlist; and it knows every
@@ -38,10 +28,10 @@ type mux struct {
 	envelopes *envelopes
 	self      func() string                 // our address as others see it
 	named     func(addr string) (id string) // the member that lives at an address, if any
-	lives     func(ip netip.Addr) bool      // whether a member does
 	serve     func(*muxConn)                // takes a connection that began as one of ours
 	take      func(letter)                  // takes a packet that is not memberlist's
 	timeout   time.Duration                 // for a newcomer to prove itself
+	places    *places                       // of who has not
 	stats     *counters
 	cuts      *cuts // nil unless Config.Faults
 	packets   chan *memberlist.Packet
@@ -50,10 +40,8 @@ type mux struct {
 	closeOnce sync.Once
 	wg        sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	conns   map[*muxConn]struct{}
-	pending map[netip.Addr]int // unproven connections by where they come from
-	waiting int                // of all
+	mu    sync.Mutex // guards conns
+	conns map[*muxConn]struct{}
 }
 
 var _ memberlist.NodeAwareTransport = (*mux)(nil)
@@ -64,12 +52,12 @@ func newMux(inner memberlist.NodeAwareTransport, me *identity, timeout time.Dura
 		me:        me,
 		envelopes: newEnvelopes(me),
 		timeout:   timeout,
+		places:    newPlaces(),
 		stats:     stats,
 		packets:   make(chan *memberlist.Packet, 64),
 		streams:   make(chan net.Conn),
 		closing:   make(chan struct{}),
 		conns:     make(map[*muxConn]struct{}),
-		pending:   make(map[netip.Addr]int),
 	}
 }
 
@@ -81,11 +69,10 @@ func (m *mux) start() {
 // muxConn is a connection the mux can find again.
 type muxConn struct {
 	net.Conn
-	mux     *mux
-	remote  string     // gossip address of the other side where we know it
-	first   []byte     // read while peeking, to be read again
-	from    netip.Addr // of an accepted one, which holds a place until it is proven or closed
-	release sync.Once
+	mux    *mux
+	remote string     // gossip address of the other side where we know it
+	first  []byte     // read while peeking, to be read again
+	from   netip.Addr // of an accepted one, which holds a place until it is proven or closed
 }
 
 func (c *muxConn) Read(p []byte) (int, error) {
@@ -100,7 +87,7 @@ func (c *muxConn) Read(p []byte) (int, error) {
 // proven gives the place of an unproven connection back.
 func (c *muxConn) proven() {
 	if c.from.IsValid() {
-		c.release.Do(func() { c.mux.leave(c.from) })
+		c.mux.places.leave(c)
 	}
 }
 
@@ -110,29 +97,6 @@ func (c *muxConn) Close() error {
 	delete(c.mux.conns, c)
 	c.mux.mu.Unlock()
 	return c.Conn.Close()
-}
-
-// enter gives a newcomer a place, and reports whether there is one for it.
-func (m *mux) enter(from netip.Addr) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := m.pending[from]
-	if (m.waiting >= maxStrangers || n >= maxEachStranger) &&
-		(m.waiting >= maxPending || n >= maxEachMember || !m.lives(from)) {
-		return false
-	}
-	m.pending[from]++
-	m.waiting++
-	return true
-}
-
-func (m *mux) leave(from netip.Addr) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.waiting--
-	if m.pending[from]--; m.pending[from] == 0 {
-		delete(m.pending, from)
-	}
 }
 
 // track registers a connection, or closes it when we are closing or it crosses
@@ -173,26 +137,22 @@ func (m *mux) accept() {
 	for {
 		select {
 		case conn := <-m.inner.StreamCh():
-			from := ipOf(conn.RemoteAddr())
-			if !m.enter(from) {
+			c := &muxConn{Conn: conn, mux: m, from: ipOf(conn.RemoteAddr())}
+			evicted, ok := m.places.enter(c)
+			if evicted != nil {
+				m.stats.count(refuseBusy, 1)
+				evicted.Close()
+			}
+			if !ok {
 				m.stats.count(refuseBusy, 1)
 				conn.Close()
 				continue
 			}
-			c := &muxConn{Conn: conn, mux: m, from: from}
 			m.wg.Go(func() { m.welcome(c) })
 		case <-m.closing:
 			return
 		}
 	}
-}
-
-func ipOf(a net.Addr) netip.Addr {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.IPv6Unspecified() // they share one bound
-	}
-	return ap.Addr().Unmap()
 }
 
 // welcome reads the first byte of a connection, which has the time-out for this and the

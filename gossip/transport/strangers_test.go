@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -46,11 +47,56 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 	until(t, "strangers to have all that they may", func() bool {
 		return taken() == maxStrangers && a.Stats().Refused["busy"] == 1000+30*maxEachStranger-maxStrangers
 	})
+	if _, err := mustIdentity(t, "test", "x", testKey).initiate(from(t, "127.0.9.9", a), forMembers, anybody); err != nil {
+		t.Error("who comes from an address that nobody knows is kept out: ", err)
+	}
 	b := openPeer(t, "b", func(c *Config) { withKey(c); c.Seeds = []string{a.LocalAddr()} })
 	b.await("a", alive(2))
 	a.await("b", alive(2))
 	send(t, b, "a", "a word", Stream)
 	a.next([]byte("a word"), Stream)
+}
+
+func TestWhoHoldsMostPlacesGivesWay(t *testing.T) {
+	p := newPlaces()
+	home := netip.MustParseAddr("10.0.0.1")
+	p.lives = func(ip netip.Addr) bool { return ip == home }
+	enter := func(ip string) (evicted *muxConn, ok bool) { return p.enter(&muxConn{from: netip.MustParseAddr(ip)}) }
+	// One owner of 64 bits of IPv6 takes all, an address each.
+	for i := range maxStrangers {
+		if evicted, ok := enter(fmt.Sprintf("2001:db8::%x", i+1)); !ok || evicted != nil {
+			t.Fatalf("place %d: %t, instead of %v", i, ok, evicted)
+		}
+	}
+	if _, ok := enter("2001:db8::ffff"); ok {
+		t.Error("it has one more")
+	}
+	for i := range maxEachStranger {
+		evicted, ok := enter("192.0.2.1")
+		if !ok || evicted == nil || !evicted.from.Is6() {
+			t.Fatalf("newcomer %d: %t, instead of %v", i, ok, evicted)
+		}
+		p.leave(evicted) // as it does when it is closed
+	}
+	if _, ok := enter("192.0.2.1"); ok {
+		t.Error("an address has more than its bound")
+	}
+	for i := range maxPending - maxStrangers {
+		if evicted, ok := enter(home.String()); !ok || evicted != nil {
+			t.Errorf("member %d: %t, instead of %v", i, ok, evicted)
+		}
+	}
+	if _, ok := enter(home.String()); ok || p.taken != maxPending {
+		t.Errorf("%d are taken", p.taken)
+	}
+	for ip := range p.held {
+		for len(p.held[ip]) > 0 {
+			p.leave(p.held[ip][0])
+		}
+	}
+	if p.taken != 0 || len(p.held) != 0 {
+		t.Errorf("%d are taken when all have left, at %d addresses", p.taken, len(p.held))
+	}
 }
 
 // Who has no key costs little memory, whatever it sends: what looks like memberlist's own
