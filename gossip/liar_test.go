@@ -112,4 +112,16 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	if n := len(honest.gaps); n != gapAliens {
 		t.Errorf("%d gaps after one was closed, want %d", n, gapAliens)
 	}
+	// What only it has spoken of is forgotten with it, so that many lives of liars leave nothing.
+	var others []Peer
+	for _, p := range honest.peers {
+		if p.Actor != liar.cfg.Self {
+			others = append(others, p.Peer)
+		}
+	}
+	honest.SetView(t0, others)
+	honest.Tick(t0.Add(time.Hour))
+	if n := len(honest.gaps); n != 0 {
+		t.Errorf("%d gaps of made-up actors are left when their liar is gone", n)
+	}
 }

@@ -80,6 +80,12 @@ func (e *Engine) closeGap(a clock.Actor) {
 	delete(e.gaps, a)
 }
 
+// hearsay reports whether only one who is forgotten has spoken of a: what does exist, a
+// sync tells of.
+func (e *Engine) hearsay(a clock.Actor, g *gap) bool {
+	return g.alien != nil && e.byActor[g.alien.Actor] != g.alien && e.byActor[a] == nil
+}
+
 // hurry asks from for what is missing of a now: a burst is over for so long that what
 // is not here was lost, or the last answer was.
 func (e *Engine) hurry(now time.Time, from *peer, a clock.Actor) {
@@ -103,7 +109,7 @@ func (e *Engine) repair(now time.Time) {
 	for _, a := range dueFor {
 		g := e.gaps[a]
 		span := e.store.Context().Span(a)
-		if span != nil && span.Base >= g.upTo {
+		if span != nil && span.Base >= g.upTo || span == nil && e.hearsay(a, g) {
 			e.closeGap(a)
 			continue
 		}

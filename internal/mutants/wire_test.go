@@ -28,4 +28,6 @@ var wire = []mutant{
 		"t.given[key] >= answersEach || t.bytes >= answersBytes || ", "", "./gossip", "TestRequestsForGapsAreAnsweredAtABoundedRate"},
 	{"heads of strangers are bounded", "gossip/repair.go",
 		"if from.aliens >= gapAliens {", "if false {", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
+	{"gaps that a liar made go with it", "gossip/repair.go",
+		"|| span == nil && e.hearsay(a, g)", "", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 }
