@@ -8,8 +8,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-
-	"github.com/sentinel-peer/sentinel-peer/internal/hostmem"
 )
 
 // memorySize is a flag with bytes: 512MiB, 2GiB, or a plain number. 0 is the default.
@@ -50,10 +48,9 @@ func (m *memorySize) String() string {
 
 func (*memorySize) Type() string { return "bytes" }
 
-// limitHeap has the collector work harder near what the control group allows, for the
+// limitHeap has the collector work harder near the bytes that the control group allows, for the
 // kernel ends whoever is beyond. What the user set in $GOMEMLIMIT stays.
-func limitHeap(logger *slog.Logger) {
-	group := hostmem.Read().Group
+func limitHeap(logger *slog.Logger, group int) {
 	if group == 0 || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}

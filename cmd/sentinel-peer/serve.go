@@ -23,6 +23,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/dashboard"
+	"github.com/sentinel-peer/sentinel-peer/internal/hostmem"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
 	"github.com/sentinel-peer/sentinel-peer/internal/metrics"
@@ -137,7 +138,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	if d.ttl == 0 {
 		d.ttl = agent.Never
 	}
-	limitHeap(logger)
+	limitHeap(logger, hostmem.Read().Group)
 	reloader, err := newReloader(cmd, d, c)
 	if err != nil {
 		return err
