@@ -1,6 +1,7 @@
 package api
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,17 @@ func TestTheDocumentIsValidAndComplete(t *testing.T) {
 	}
 	if strings.Contains(string(OpenAPI()), `"required": null`) {
 		t.Error("a schema requires null")
+	}
+	type optional struct {
+		A string `json:"a,omitempty"`
+	}
+	some := schemas{}
+	some.of(reflect.TypeFor[optional](), true)
+	if required, told := some["Optional"].(object)["required"]; told {
+		t.Errorf("what requires nothing requires %v", required)
+	}
+	if watch := doc.Paths.Value("/v1/watch").Get.Responses.Value("200").Value; watch.Content["text/event-stream"].Schema.Ref != "#/components/schemas/Event" {
+		t.Error("the events of a watch are not described")
 	}
 	if len(shapes) != len(Operations) {
 		t.Errorf("%d shapes for %d operations", len(shapes), len(Operations))

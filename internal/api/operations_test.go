@@ -209,6 +209,9 @@ func TestEveryListHasOneShape(t *testing.T) {
 			t.Errorf("%s gives a bare array", name)
 		}
 	}
+	if empty, err := json.Marshal(whole[int](nil)); err != nil || string(empty) != `{"items":[],"count":0}` {
+		t.Errorf("a list of nothing is %s, %v", empty, err)
+	}
 	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a, leases := peers[0], NewLeases()
 		for i := range 3 {

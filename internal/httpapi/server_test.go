@@ -224,6 +224,12 @@ func TestKeysOfEveryType(t *testing.T) {
 		x.must(201, "PATCH", "/v1/keys/o", `{"a":1,"b":{"c":2}}`)
 		x.must(200, "PATCH", "/v1/keys/o", `{"a":null,"b":{"d":[3]}}`)
 		x.reads("/v1/keys/o", `{"b":{"c":2,"d":[3]}}`)
+		x.must(200, "PATCH", "/v1/keys/o", `{"a":null,"b":null}`)
+		x.reads("/v1/keys/o", `{}`)
+		if got := x.must(201, "PUT", "/v1/keys/nulls?type=object", `{"a":null}`); got.header.Get("ETag") == "" {
+			t.Errorf("an object of nulls has no version: %s", got.body)
+		}
+		x.reads("/v1/keys/nulls", `{}`)
 		x.must(201, "PUT", "/v1/keys/members?type=set", `["z","y"]`)
 		x.reads("/v1/keys/members", `["y","z"]`)
 		x.must(201, "PUT", "/v1/keys/%E2%9C%93%20%3F%23", "null")
