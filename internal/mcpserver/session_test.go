@@ -19,6 +19,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
+// plainMeta is in each request of the protocol without sessions.
+const plainMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"raw","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+
 const greeting = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"raw","version":"7"}}}`
 
 // greet begins a session of a raw client, and returns its id.
@@ -67,9 +70,8 @@ func TestIDsComeBackAsTheyWere(t *testing.T) {
 				t.Errorf("%s, %s: %d %.200s", name, id, res.StatusCode, text)
 			}
 		}
-		meta := `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"raw","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 		for _, accept := range []string{mediaJSON, mediaEvents} {
-			res, text := x.post(`{"jsonrpc":"2.0","id":`+id+`,"method":"tools/list","params":{`+meta+`}}`, headerProtocol, stateless, "Mcp-Method", "tools/list", "Accept", accept)
+			res, text := x.post(`{"jsonrpc":"2.0","id":`+id+`,"method":"tools/list","params":{`+plainMeta+`}}`, headerProtocol, stateless, "Mcp-Method", "tools/list", "Accept", accept)
 			if res.StatusCode != http.StatusOK || !strings.Contains(text, `"id":`+id+`,`) || !strings.HasPrefix(res.Header.Get("Content-Type"), accept) {
 				t.Errorf("without sessions, %s: %d %.200s", id, res.StatusCode, text)
 			}
@@ -320,35 +322,50 @@ func TestWhatASessionHolds(t *testing.T) {
 	})
 }
 
-// Proxies end what is silent for a minute.
+// Proxies end what is silent for a minute, in a session or without one.
 func TestAQuietStreamHasAPulse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := New(Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test"})
-		ours, theirs := net.Pipe()
-		l := &one{make(chan net.Conn, 1), make(chan struct{})}
-		l.conn <- theirs
-		server := &http.Server{Handler: s}
-		go func() { _ = server.Serve(l) }()
-		if _, err := io.WriteString(ours, "GET /mcp HTTP/1.1\r\nHost: x\r\nMcp-Session-Id: s\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.ReadResponse(bufio.NewReader(ours), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		for beats, lines := 0, bufio.NewScanner(res.Body); beats < 100 && lines.Scan(); {
-			if lines.Text() == strings.TrimSpace(pulse) {
-				beats++
+	listen := `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{` + plainMeta + `,"notifications":{"resourcesListChanged":true}}}`
+	for name, request := range map[string]string{
+		"in a session": "GET /mcp HTTP/1.1\r\nHost: x\r\nMcp-Session-Id: s\r\n\r\n",
+		"without": "POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nMcp-Protocol-Version: " + stateless +
+			fmt.Sprintf("\r\nMcp-Method: subscriptions/listen\r\nContent-Length: %d\r\n\r\n%s", len(listen), listen),
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { pulses(t, request) }) })
+	}
+}
+
+// pulses sends a request for a stream, and counts what comes of it while nothing happens.
+func pulses(t *testing.T, request string) {
+	s := New(Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test"})
+	ours, theirs := net.Pipe()
+	l := &one{make(chan net.Conn, 1), make(chan struct{})}
+	l.conn <- theirs
+	server := &http.Server{Handler: s}
+	go func() { _ = server.Serve(l) }()
+	if _, err := io.WriteString(ours, request); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(ours), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Header.Get("X-Accel-Buffering"); got != "no" { // its client need not say what it accepts
+		t.Errorf("nginx would keep it all: %q", got)
+	}
+	var began time.Time
+	for beats, lines := 0, bufio.NewScanner(res.Body); beats < 100 && lines.Scan(); {
+		if lines.Text() == strings.TrimSpace(pulse) {
+			if beats++; beats == 1 {
+				began = time.Now()
 			}
 		}
-		if took := time.Since(began); took != 99*heartbeat {
-			t.Errorf("100 beats took %v", took)
-		}
-		_ = ours.Close()
-		if err := s.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		_ = server.Close()
-	})
+	}
+	if took := time.Since(began); took != 99*heartbeat {
+		t.Errorf("100 beats took %v", took)
+	}
+	_ = ours.Close()
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = server.Close()
 }

@@ -125,6 +125,7 @@ func TestMemoryUsage(t *testing.T) {
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","value":"x"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x","value":1,"ttl":"soon"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x","value":1,"ttl":-1}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x\ud800","value":1}`) // no character
 	})
 }
 
