@@ -437,6 +437,10 @@ func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 	if err != nil || len(keys) != 102 || keys[0] != "k/0007" {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
+	asked := 0
+	if keys, err := a.KeysWhere(t.Context(), "none/**", func(string) bool { asked++; return false }); err != nil || len(keys) != 0 || asked != crdt.MaxOps {
+		t.Errorf("%d keys, %v; %d of %d rights were asked for before the pattern was tried", len(keys), err, asked, crdt.MaxOps)
+	}
 	ctx, leave := context.WithCancel(t.Context())
 	looked := 0
 	_, err = a.KeysWhere(ctx, "**", func(string) bool {

@@ -366,8 +366,18 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+		dead := 0
+		events := list[0].Events(ctx)
 		if c, err := list[0].WorkQueue("q").Claim(ctx); err == nil {
 			t.Errorf("attempt %d of 2", c.Attempt)
+		}
+		for e := range events.C { // until ctx ends
+			if e.Type == ItemDeadEvent {
+				dead++
+			}
+		}
+		if dead != 1 {
+			t.Errorf("its death is told %d times", dead)
 		}
 		wantDepth(t, list[1].WorkQueue("q"), QueueDepth{Dead: 1})
 	})
