@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 
@@ -48,6 +50,36 @@ func FuzzHello(f *testing.F) {
 			}
 			if err != nil && reply.Len() > 0 && reply.Bytes()[0] == answerOK {
 				t.Error("refused, but answered OK")
+			}
+		}
+	})
+}
+
+// What a stranger sends as a datagram opens nothing, and its answer is no longer than it is.
+func FuzzEnvelope(f *testing.F) {
+	all := []*envelopes{life(f, "me", testKey, newKey), life(f, "me")}
+	for _, from := range []*envelopes{life(f, "x", testKey), life(f, "x")} {
+		message, err := from.seal(nil, "me", kindFrame, []byte("a frame"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(message)
+		for _, at := range []string{"192.0.2.1:9", "[fe80::1%eth0]:9"} {
+			to, _ := netip.MustParseAddrPort(at).MarshalBinary()
+			question, err := from.sealEcho(echoQuestion, [8]byte{1}, to)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(question)
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, e := range all {
+			if n := allocated(func() { e.open(in) }); n > 64<<10+uint64(len(in)) {
+				t.Errorf("%d bytes made us allocate %d", len(in), n)
+			}
+			if answer, to, why := e.answerEcho(in); why == causes && len(answer) > len(in) {
+				t.Errorf("%d bytes go to %q for %d", len(answer), to, len(in))
 			}
 		}
 	})
@@ -162,3 +194,29 @@ func TestASealedStreamOpensOnlyUntouched(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// memberlist says of a thousand members in one piece what takes many sealed messages.
+func TestAnExchangeIsOfAnyLength(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	m := &mux{conns: make(map[*muxConn]struct{}), places: newPlaces()}
+	answered := make(chan session, 1)
+	go func() {
+		s, _ := mustIdentity(t, "test", "b", testKey).respond(there)
+		answered <- s
+	}()
+	s, err := mustIdentity(t, "test", "a", testKey).initiate(here, forMembers, anybody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := newExchange(&muxConn{Conn: here, mux: m}, s), newExchange(&muxConn{Conn: there, mux: m}, <-answered)
+	want := bytes.Repeat([]byte("0123456789"), 50_000)
+	go func() {
+		from.Write(want)
+		here.Close()
+	}()
+	if got, err := io.ReadAll(to); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d of %d bytes arrive, %v", len(got), len(want), err)
+	}
+}
