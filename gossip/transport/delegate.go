@@ -58,6 +58,7 @@ type roster struct {
 	seen func(Member)          // a member is alive
 	lost func(id, addr string) // a member died or left
 	left func(addr string)     // and it was on purpose
+	over func(id string)       // it is listed no more
 
 	mu       sync.RWMutex // guards what follows
 	members  map[string]Member
@@ -248,6 +249,7 @@ func (r *roster) tidy(now time.Time) {
 		}
 		if now.Sub(m.Since) > forgetGone {
 			delete(r.members, id)
+			r.over(id)
 			r.touch()
 		} else {
 			gone = append(gone, m)
@@ -257,6 +259,7 @@ func (r *roster) tidy(now time.Time) {
 		slices.SortFunc(gone, func(a, b Member) int { return a.Since.Compare(b.Since) })
 		for _, m := range gone[:over] {
 			delete(r.members, m.ID)
+			r.over(m.ID)
 		}
 		r.touch()
 	}

@@ -16,6 +16,7 @@ func newTestRoster() *roster {
 	r.seen = func(Member) {}
 	r.lost = func(string, string) {}
 	r.left = func(string) {}
+	r.over = func(string) {}
 	return r
 }
 
@@ -25,6 +26,8 @@ func node(id string, port uint16) *memberlist.Node {
 
 func TestWhoIsGoneIsListedForAWhile(t *testing.T) {
 	r := newTestRoster()
+	var over []string
+	r.over = func(id string) { over = append(over, id) }
 	r.NotifyJoin(node("a", 1))
 	r.NotifyJoin(node("b", 2))
 	r.NotifyLeave(node("a", 1))
@@ -32,10 +35,14 @@ func TestWhoIsGoneIsListedForAWhile(t *testing.T) {
 	r.tidy(now.Add(forgetGone - time.Minute))
 	if got := r.list(); len(got) != 2 || got[0].State != Dead || string(got[0].Meta) != "meta of a" {
 		t.Errorf("soon after, the list is %v", got)
+	} else if len(over) != 0 {
+		t.Errorf("soon after, %v are over", over)
 	}
 	r.tidy(now.Add(forgetGone + time.Minute))
 	if got := r.list(); len(got) != 1 || got[0].ID != "b" {
 		t.Errorf("long after, the list is %v", got)
+	} else if !slices.Equal(over, []string{"a"}) {
+		t.Errorf("long after, %v are over", over)
 	}
 }
 

@@ -109,6 +109,19 @@ func (e *envelopes) setKeys(keys []streamKey) {
 	e.outMu.Unlock()
 }
 
+// forget lets go of the ciphers of a member that is long gone. Its window stays, so that
+// nothing of it can be replayed.
+func (e *envelopes) forget(id string) {
+	e.inMu.Lock()
+	if w := e.in[markOf(id)]; w != nil {
+		w.aeads = nil
+	}
+	e.inMu.Unlock()
+	e.outMu.Lock()
+	delete(e.out, id)
+	e.outMu.Unlock()
+}
+
 // pair makes the cipher of the way between two lives.
 func (k streamKey) pair(from, to mark) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, k.packets, append(from[:], to[:]...), "sentinel-peer pair v1", 32)
@@ -208,8 +221,11 @@ func (e *envelopes) unseal(b []byte) (l letter, why cause) {
 		return l, refuseSeal
 	}
 	if w == nil {
-		w = &wayIn{aeads: make(map[keyID]cipher.AEAD, 1)}
+		w = new(wayIn)
 		e.remember(from, w)
+	}
+	if w.aeads == nil {
+		w.aeads = make(map[keyID]cipher.AEAD, 1)
 	}
 	e.taken++
 	w.aeads[id], w.taken = aead, e.taken

@@ -122,6 +122,22 @@ func TestNoNonceComesTwice(t *testing.T) {
 	b.opens(t, "a key that is gone", a.mustSeal(t, "b", "x"), "", refuseKey)
 }
 
+// What costs memory goes with a member that is long gone; that its envelopes were taken stays.
+func TestWhoIsForgottenCannotBeReplayed(t *testing.T) {
+	a, b := life(t, "a", testKey), life(t, "b", testKey)
+	before := a.mustSeal(t, "b", "before")
+	b.opens(t, "before", before, "before", causes)
+	a.forget("b")
+	b.forget("a")
+	b.forget("nobody")
+	if len(a.out) != 0 || b.in[markOf("a")].aeads != nil {
+		t.Error("ciphers are kept")
+	}
+	b.opens(t, "a replay", before, "", dropReplayed)
+	b.opens(t, "after it came back", a.mustSeal(t, "b", "after"), "after", causes)
+	b.opens(t, "a replay", before, "", dropReplayed)
+}
+
 func TestTheWindowIsASetOfTheLastCounters(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))

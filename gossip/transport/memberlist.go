@@ -129,6 +129,7 @@ func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTran
 		m.rejoin.lost(id, addr)
 	}
 	m.members.left = m.rejoin.forget
+	m.members.over = m.mux.envelopes.forget
 	m.mux.named, m.mux.places.lives = m.members.at, m.members.lives
 	conf.Events, conf.Conflict, conf.Alive = m.members, m.members, m.members
 	m.mux.start()
