@@ -33,6 +33,9 @@ func TestAClaimIsFinishedTheMomentItIsThere(t *testing.T) {
 		x.mu.Lock()
 		found := make([]*Claim, 0, len(x.claims))
 		for _, c := range x.claims { // each for itself: no order
+			if c.stop == nil { // or the race detector sees that it is set meanwhile
+				t.Error("a claim is there that is not complete")
+			}
 			found = append(found, c)
 		}
 		x.mu.Unlock()

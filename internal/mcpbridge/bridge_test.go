@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,7 +204,15 @@ func TestWhoEndsTheInputWaitsForNothing(t *testing.T) {
 	acquire := func(c *talk, wait string) {
 		c.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"lock_acquire","arguments":{"name":"l","wait_s":` + wait + `}}}`)
 	}
-	first, second, third := begin(t, addr), begin(t, addr), begin(t, addr)
+	transport := &http.Transport{}
+	var deleted atomic.Bool
+	first := start(t, addr, func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodDelete {
+			deleted.Store(true)
+		}
+		return transport.RoundTrip(r)
+	}, transport.CloseIdleConnections)
+	second, third := begin(t, addr), begin(t, addr)
 	for _, c := range []*talk{first, second, third} {
 		c.greet()
 	}
@@ -213,6 +222,9 @@ func TestWhoEndsTheInputWaitsForNothing(t *testing.T) {
 	second.end() // and does not wait until its call does
 	second.gets(`"id":1`, `the bridge ends`)
 	first.end() // which gives back its lock
+	if !deleted.Load() {
+		t.Error("the session is not ended; it is, once the daemon takes its client for lost")
+	}
 	acquire(third, "25")
 	third.gets(`\"acquired\":true`)
 	third.end()
