@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,9 @@ func TestTheAddressOfTheDefaultRouteIsAdvertised(t *testing.T) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			t.Log("SKIP: no network namespaces here: ", err)
 			return
+		}
+		if got, err := ownAddr(true); err == nil || !strings.Contains(err.Error(), "--advertise") {
+			t.Errorf("without an address: %v, %v", got, err)
 		}
 		for _, line := range [][]string{
 			{"link", "set", "lo", "up"},
