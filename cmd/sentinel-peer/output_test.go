@@ -56,6 +56,16 @@ func TestOnlyATerminalGetsDataInAnotherForm(t *testing.T) {
 			t.Errorf("%d, %v: %q, want %q", n, err, &b, want)
 		}
 	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, messages := range []bool{false, true} { // a log is looked at on a terminal later
+		if got := standard(file, messages); got.visible != messages {
+			t.Errorf("messages %t: visible %t", messages, got.visible)
+		}
+	}
 	var b bytes.Buffer
 	paint(&output{to: &b, visible: true, color: true}, green, "n\x1b[31m1")
 	if want := "\x1b[32mn\\u001b[31m1\x1b[0m"; b.String() != want {
