@@ -34,7 +34,7 @@ const (
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
 	secSyncRequest        // [kind, request, told, sum, context, last request whose answer was heard]
-	secState              // [kind, section]: part of a sync, not passed on
+	secState              // [kind, section]: part of a sync, passed on if short
 	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
@@ -263,6 +263,11 @@ func readActors(r *wire.Reader) ([]clock.Actor, error) {
 	return actors, r.Err()
 }
 
+// passedOn is how many records of a section of a sync are passed on down the tree. Few are
+// a write that was lost further up, for which those below wait as well; many are what this
+// peer missed while it was away, and the others did not.
+const passedOn = 64
+
 // incoming is one frame on its way through the engine.
 type incoming struct {
 	e      *Engine
@@ -307,6 +312,9 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secState:
 		if res, ok := in.join(r); ok {
 			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
+			if n := len(res.Joined); n > 0 && n <= passedOn {
+				e.spreadJoined(in.now, res)
+			}
 		}
 	case secSyncReply:
 		in.syncReply(r, n)

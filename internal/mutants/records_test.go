@@ -2,6 +2,8 @@ package mutants
 
 // records are the rules of heartbeats, typed records, subscriptions and of a peer's end.
 var records = []mutant{
+	{"a few writes of a sync go down the tree", "gossip/frame.go",
+		"n > 0 && n <= passedOn", "n > passedOn", "./gossip", "TestAFewWritesOfASyncGoDownTheTree"},
 	{"a worker that falls silent is gone", "gossip/heartbeat.go",
 		"case p.contact.After(l.until):", "case false:", "./gossip", "TestAWorkerLivesAsLongAsItsHostRenewsItsLease"},
 	{"a worker out of sight is not gone", "gossip/heartbeat.go",
