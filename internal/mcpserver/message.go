@@ -98,8 +98,8 @@ type echo struct {
 	id     []byte
 	events bool // the client takes nothing but events
 
-	mu    sync.Mutex
-	wraps bool // JSON becomes an event
+	mu    sync.Mutex // guards what follows, and the prompt
+	wraps bool       // JSON becomes an event
 	began bool
 }
 
@@ -119,6 +119,12 @@ func newEcho(p *prompt, m *message, body []byte, events bool) (*echo, []byte) {
 
 // WriteHeader may say that it is an event.
 func (e *echo) WriteHeader(status int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.begin(status)
+}
+
+func (e *echo) begin(status int) {
 	e.began = true
 	if h := e.Header(); e.events && strings.HasPrefix(h.Get("Content-Type"), mediaJSON) {
 		e.wraps = true
@@ -131,7 +137,7 @@ func (e *echo) Write(b []byte) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.began {
-		e.WriteHeader(http.StatusOK)
+		e.begin(http.StatusOK)
 	}
 	out := b
 	if e.mark != nil {
@@ -142,6 +148,13 @@ func (e *echo) Write(b []byte) (int, error) {
 	}
 	_, err := e.prompt.Write(out)
 	return len(b), err
+}
+
+// FlushError is for http.ResponseController: beats come between the messages.
+func (e *echo) FlushError() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.prompt.FlushError()
 }
 
 // beat keeps a stream of events alive for those between, until the returned function
@@ -158,7 +171,7 @@ func (e *echo) beat() (stop func()) {
 				e.mu.Lock()
 				if e.began {
 					_, _ = io.WriteString(e.prompt, pulse) // who cannot be told has gone
-					_ = e.FlushError()
+					_ = e.prompt.FlushError()
 				}
 				e.mu.Unlock()
 			case <-done:
