@@ -19,6 +19,7 @@ func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes most of a minute")
 	}
+	t.Parallel()
 	newFleet(t).play(t, []episode{
 		{"PeersMeet", peersMeet},
 		{"SymmetricCutHeals", symmetricCutHeals},

@@ -63,6 +63,7 @@ func TestADaemonOutlivesWhoReadsItsLog(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
 	}
+	t.Parallel()
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +187,7 @@ func TestABridgeEndsThoughItsClientDoesNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
 	}
+	t.Parallel()
 	p := newDaemon(t)
 	unread(t, func(t *testing.T, out *os.File, shell string) {
 		for _, told := range []bool{false, true} {
