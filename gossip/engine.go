@@ -104,6 +104,7 @@ type peer struct {
 
 	asked       time.Time     // our sync request to it that is not answered yet
 	askedFirst  time.Time     // the first after the last answer
+	began       time.Time     // when the last sync with it began
 	patience    time.Duration // twice what its last answer took
 	request     uint64        // its number
 	answered    uint64        // requests up to this one have been followed

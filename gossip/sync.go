@@ -41,7 +41,12 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 		p.early = false
 	}
 	if p.answered == p.request {
-		p.askedFirst = now
+		if p.began.Equal(now) { // both lack what is on its way to them, and would ask in turn until it is there
+			p.compareAt = now.Add(quiet)
+			e.await(p, p.compareAt)
+			return
+		}
+		p.askedFirst, p.began = now, now
 	}
 	e.sendSyncRequest(now, p)
 }

@@ -54,7 +54,7 @@ func (d *drawer) mover(at time.Duration, name string) {
 	takes := d.up(ttl)
 	d.step(at, "%d work %s %d ttl=%v takes=%v to=%d", from, name, 1+d.rng.IntN(3), ttl, takes, d.peer())
 	if !d.well && d.one(2) && d.may("kill") {
-		at += d.up(takes)
+		at += d.up(max(takes, time.Millisecond))
 		d.step(at, "stop %d", from)
 		d.step(at+200*time.Millisecond+d.up(2*ttl), "start %d", from)
 	}
