@@ -3,6 +3,7 @@ package mcpserver
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -88,6 +89,10 @@ func TestTasksAreListed(t *testing.T) {
 		long := strings.Repeat("long é ", 10_000)
 		if _, err := x.agent.WorkQueue("q").Enqueue(t.Context(), long, agent.WithItemID("l")); err != nil {
 			t.Fatal(err)
+		}
+		for known := false; !known; runtime.Gosched() { // what is written is indexed by the peer's loop
+			_, err := x.agent.WorkQueue("q").Get("l")
+			known = err == nil
 		}
 		var whole strings.Builder
 		for cursor := ""; ; {
