@@ -51,6 +51,15 @@ func (j *judge) fate(q *workQueue, id string) *itemFate {
 // keeps reports whether peers remember what they have acknowledged.
 func (j *judge) keeps() bool { return !j.cloned && !j.torn }
 
+// forgot reports whether the only voter has lost a deed with its memory: nobody else
+// certifies claims, so that it goes on at once.
+func (j *judge) forgot(p *Peer, d *deed) bool {
+	return len(p.voters.Names) == 1 && slices.ContainsFunc(j.c.peers, func(v *Peer) bool {
+		all, _ := d.seenIn(v.r.Store().Context())
+		return v.name == p.voters.Names[0] && !all
+	})
+}
+
 // knows reports whether the store of a peer says that an id is taken.
 func (q *workQueue) knows(id string) bool {
 	p := q.shop.p
@@ -136,7 +145,11 @@ func (q *workQueue) rank(id string) (r rank, ok bool) {
 // was completed validly.
 func (j *judge) begins(w *worker) {
 	f, p := j.fate(w.q, w.claim.ID), w.q.shop.p
-	if f.done() && j.keeps() {
+	switch {
+	case !f.done() || !j.keeps():
+	case j.forgot(p, f.deed):
+		f.deed = nil
+	default:
 		j.violate(p.index, "W1: %s is handed %s/%s, which was completed", p.name, f.queue, f.id)
 	}
 	for _, o := range f.claims {
