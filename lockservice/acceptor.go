@@ -46,7 +46,7 @@ const foldAt = 1024
 
 func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
 	a := &acceptor{cfg: cfg, live: make(map[string][]record), stats: stats}
-	if !cfg.FirstBoot {
+	if !cfg.FirstBoot { // A6
 		a.quarantineUntil = now + cfg.Quarantine
 	}
 	for i := range a.floors {

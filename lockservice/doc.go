@@ -56,6 +56,67 @@
 //	I6  A floor never falls within one life of an acceptor.
 //	I7  A live record is replaced only by who names it as released.
 //
+// # Rules
+//
+// The code cites these rules where it keeps them, and each has a mutant of its name in
+// internal/mutants that a test or the random checker catches.
+//
+// An acceptor
+//
+//	A0   answers nothing that counts while it is in quarantine: no Accept, no Clear,
+//	     no Status; and never certifies more than MaxTTL.
+//	A1   refuses a proposal that conflicts with a live record of another instance,
+//	     unless the proposal names that instance as released.
+//	A2   requires a token above those of all other instances (its floor), and raises the
+//	     floor with every Ack, also with one that changes nothing else.
+//	A3   acknowledges a round again, or an earlier one, without extending the record.
+//	A4   removes on a release exactly the instance that it names, and only for its client.
+//	A5   records an instance for its TTL on the longest clock that Config.Drift allows.
+//	A6   is in quarantine when its process starts, for longer than any lease that it may
+//	     have certified lasts, and acknowledges no token above the bound on its disk.
+//	A7   forgets records that have expired; floors of idle locks become one of their
+//	     shard, which is no lower.
+//	A8   never certifies a bearer's instance again whose release it has seen.
+//	A9   certifies that a lease is resumed only if it has that instance, token and mode
+//	     on record.
+//	A10  never puts a bearer's instance on record anew once it has acknowledged a higher
+//	     token for the lock.
+//
+// An owner
+//
+//	O1  proposes the head of its queue only, when it believes the lock free; a belief
+//	    decides nothing else, and a Nack corrects it.
+//	O2  gives each round of an acquisition a token of its own, and a renewal the token of
+//	    its lease.
+//	O3  grants when a majority of distinct voters has acknowledged exactly this instance,
+//	    round, token and epoch.
+//	O4  names an instance as released only if its own client has released it.
+//	O5  gives an acquisition up that split the votes with another, for both could
+//	    otherwise keep each other from a majority for ever.
+//
+// A client
+//
+//	C1  counts a lease from when it first sent the round that was granted.
+//	C2  never holds an instance again whose deadline has passed.
+//	C3  begins a new round every third of the TTL, while it waits and while it holds.
+//	C4  stops using a lease first, then releases it, again until that is confirmed or the
+//	    TTL is over; what its caller did not unlock, it does not release.
+//	C5  gives back what it is granted for an instance that is over.
+//	C6  releases an instance whose vote was split, waits for a random time, and tries
+//	    with a new one.
+//
+// Voters change
+//
+//	R1  An acceptor refuses rounds of an epoch that is not its own.
+//	R2  An owner counts acknowledgements of one epoch only.
+//	R3  Each list differs from the one before by one name, so that their majorities meet.
+//	R4  The next list comes when a majority of the former voters works by the present
+//	    one and the leases by the list before have ended.
+//	R5  A voter counts as one who works by the present list when the highest token that
+//	    it tells is below the bound on the disk here. New voters learn no records: A6
+//	    is enough.
+//	R6  Rounds of the same epoch with another list of voters are refused and reported.
+//
 // # Limits
 //
 // Names have up to 256 bytes, leases 500 ms to Config.MaxTTL, lists of voters 1 to

@@ -254,7 +254,7 @@ func (n *Node) Reload(t Time, v Voters) error {
 
 // follows takes a voter's word that it works by our epoch or a later one, and its
 // highest token: the voters of two epochs on need not know those of the first. It
-// counts once that token is under the bound on disk, so that no restart forgets it.
+// counts once that token is under the bound on disk, so that no restart forgets it (R5).
 func (n *Node) follows(t Time, from string, m *Message) {
 	if !n.voters.settled && n.voters.index(from) >= 0 && (m.Epoch > n.voters.Epoch || m.Hash == n.voters.hash) {
 		n.acceptor.raiseAll(m.Floor)

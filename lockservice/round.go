@@ -119,7 +119,7 @@ func (o *owner) answered(t Time, from string, m *Message) (*round, uint8) {
 }
 
 func (o *owner) ack(t Time, from string, m *Message) {
-	if r, bit := o.answered(t, from, m); r != nil && m.Epoch == r.epoch {
+	if r, bit := o.answered(t, from, m); r != nil && m.Epoch == r.epoch { // R2
 		r.acks |= bit
 		o.settle(t, r)
 	}
