@@ -3,7 +3,6 @@ package transport
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
 )
 
 // life is one process with an id and keys.
@@ -33,44 +34,8 @@ func (e *envelopes) mustSeal(t testing.TB, to, text string) []byte {
 func (e *envelopes) opens(t testing.TB, what string, b []byte, text string, want cause) {
 	t.Helper()
 	l, why := e.open(bytes.Clone(b))
-	if why != want || why == causes && (l.kind != kindFrame || string(l.body) != text) {
+	if why != want || why == causes && (l.Kind != kindFrame || string(l.Body) != text) {
 		t.Errorf("%s: %+v, %d; want %q, %d", what, l, why, text, want)
-	}
-}
-
-// A recorder has every envelope and no key.
-func TestAnEnvelopeIsForOneLifeOnce(t *testing.T) {
-	a, b, c := life(t, "a", testKey), life(t, "b", testKey), life(t, "c", testKey)
-	first := a.mustSeal(t, "b", "first")
-	if n := len(first) - len("first"); n != maxEnvelope {
-		t.Errorf("%d bytes around a message, want %d", n, maxEnvelope)
-	}
-	b.opens(t, "sent", first, "first", causes)
-	b.opens(t, "sent again", first, "", dropReplayed)
-	a.opens(t, "reflected", first, "", refuseSeal)
-	c.opens(t, "sent to another", first, "", refuseSeal)
-	life(t, "b2", testKey).opens(t, "sent to the next life", first, "", refuseSeal)
-
-	second, third := a.mustSeal(t, "b", "second"), a.mustSeal(t, "b", "third")
-	b.opens(t, "overtaken", third, "third", causes)
-	b.opens(t, "the overtaken one", second, "second", causes)
-	b.opens(t, "the overtaken one again", second, "", dropReplayed)
-	late := a.mustSeal(t, "b", "late")
-	for range windowSize - 1 {
-		b.opens(t, "many", a.mustSeal(t, "b", "many"), "many", causes)
-	}
-	b.opens(t, "at the edge of the window", late, "late", causes)
-	later := a.mustSeal(t, "b", "later")
-	for range windowSize {
-		b.opens(t, "many", a.mustSeal(t, "b", "many"), "many", causes)
-	}
-	b.opens(t, "behind the window", later, "", dropReplayed)
-	for i := range maxEnvelope + len("bent") {
-		bent := a.mustSeal(t, "b", "bent")
-		bent[i] ^= 1
-		if l, why := b.open(bent); why == causes {
-			t.Errorf("byte %d is bent, and %+v opens", i, l)
-		}
 	}
 }
 
@@ -85,85 +50,8 @@ func TestAnEnvelopeOfAnotherClusterOrKeyIsNamed(t *testing.T) {
 	plain.opens(t, "another cluster", foreign.mustSeal(t, "a", "boo"), "", refuseCluster)
 	plain.opens(t, "ours", life(t, "x").mustSeal(t, "a", "hello"), "hello", causes)
 	plain.opens(t, "nothing", nil, "", refuseMalformed)
-	sealed.opens(t, "little", []byte{byteSealed}, "", refuseMalformed)
+	sealed.opens(t, "little", []byte{envelope.Sealed}, "", refuseMalformed)
 	plain.opens(t, "an old packet", []byte{244, 4, 't', 'e', 's', 't', 6, 0xFF, 0xFF, 0xFF, 0xFF}, "", refuseMalformed)
-}
-
-// No counter comes twice under one key, though ways are forgotten and keys come back.
-func TestNoNonceComesTwice(t *testing.T) {
-	other := bytes.Repeat([]byte{1}, 32)
-	me := mustIdentity(t, "test", "a", testKey, other)
-	a, ring := newEnvelopes(me), *me.keys.Load()
-	seen := make(map[string]bool)
-	for i := range 200 {
-		header := string(a.mustSeal(t, "b", "x")[:sealedHeader])
-		if seen[header] {
-			t.Fatalf("envelope %d has the header of another", i)
-		}
-		seen[header] = true
-		switch i % 20 {
-		case 5:
-			a.setKeys([]streamKey{ring[1], ring[0]})
-		case 11:
-			a.setKeys(ring)
-		case 17:
-			a.outMu.Lock()
-			clear(a.out)
-			a.outMu.Unlock()
-		}
-	}
-	// The window outlasts the keys: what was taken under the old key stays taken.
-	b := life(t, "b", testKey, other)
-	old := a.mustSeal(t, "b", "old")
-	b.opens(t, "before the rotation", old, "old", causes)
-	b.setKeys(b.keys)
-	b.opens(t, "after it", old, "", dropReplayed)
-	b.setKeys(b.keys[1:])
-	b.opens(t, "a key that is gone", a.mustSeal(t, "b", "x"), "", refuseKey)
-}
-
-// What costs memory goes with a member that is long gone; that its envelopes were taken stays.
-func TestWhoIsForgottenCannotBeReplayed(t *testing.T) {
-	a, b := life(t, "a", testKey), life(t, "b", testKey)
-	before := a.mustSeal(t, "b", "before")
-	b.opens(t, "before", before, "before", causes)
-	a.forget("b")
-	b.forget("a")
-	b.forget("nobody")
-	if len(a.out) != 0 || b.in[markOf("a")].aeads != nil {
-		t.Error("ciphers are kept")
-	}
-	b.opens(t, "a replay", before, "", dropReplayed)
-	b.opens(t, "after it came back", a.mustSeal(t, "b", "after"), "after", causes)
-	b.opens(t, "a replay", before, "", dropReplayed)
-}
-
-func TestTheWindowIsASetOfTheLastCounters(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	rng := rand.New(rand.NewPCG(seed, 0))
-	for range 50 {
-		var w window
-		taken := make(map[uint64]bool)
-		greatest, base := uint64(0), rng.Uint64N(1<<50)
-		for range 3000 {
-			c := base + rng.Uint64N(200)
-			switch rng.IntN(20) {
-			case 0:
-				base += rng.Uint64N(3 * windowSize)
-			case 1:
-				base += rng.Uint64N(1 << 40)
-			default:
-				base += rng.Uint64N(3)
-				c -= min(c, rng.Uint64N(2*windowSize))
-			}
-			want := !taken[c] && (c > greatest || greatest-c < windowSize)
-			if got := w.take(c); got != want {
-				t.Fatalf("seed %d: take(%d) is %t, the greatest being %d", seed, c, got, greatest)
-			}
-			taken[c] = true
-			greatest = max(greatest, c)
-		}
-	}
 }
 
 // tapped is a network whose packets a recorder sees.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
+	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
 )
 
 // Memberlist is our place in the cluster: it knows the members, carries frames
@@ -147,10 +148,10 @@ func (m *Memberlist) listConfig(ctx context.Context) (*memberlist.Config, error)
 	c.Name = m.cfg.ID
 	c.Transport, c.Delegate = m.mux, delegate{m}
 	c.Logger = (&bridge{log: m.log, warn: m.warn, stats: &m.stats}).logger()
-	c.EnableCompression = false          // it is LZW, and our frames are packed already
-	c.UDPBufferSize = 1400 - maxEnvelope // below every common path limit
-	c.HandoffQueueDepth = 8192           // the default of 1,024 drops in a burst
-	c.DeadNodeReclaimTime = time.Second  // an id that moved may be taken up at its new address
+	c.EnableCompression = false                // it is LZW, and our frames are packed already
+	c.UDPBufferSize = 1400 - envelope.Overhead // below every common path limit
+	c.HandoffQueueDepth = 8192                 // the default of 1,024 drops in a burst
+	c.DeadNodeReclaimTime = time.Second        // an id that moved may be taken up at its new address
 	c.TCPTimeout = m.cfg.HandshakeTimeout
 	c.RetransmitMult = 8                  // of five members, the default of 4 leaves one in a hundred without a change until the next exchange
 	c.PushPullInterval = 20 * time.Second // closes what gossip missed; a few hundred B/s at 50 members

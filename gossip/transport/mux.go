@@ -275,10 +275,10 @@ func (m *mux) receive() {
 			switch {
 			case why < causes:
 				m.stats.count(why, 1)
-			case l.kind != kindMembers:
+			case l.Kind != kindMembers:
 				m.take(l)
 			default:
-				p.Buf = l.body
+				p.Buf = l.Body
 				select {
 				case m.packets <- p:
 				case <-m.closing:

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
 )
 
 // Errors of ProbePackets.
@@ -73,20 +75,23 @@ const (
 	echoBody   = clusterHashBytes + 1 + 8
 )
 
+// nobodys are the marks in the key of an echo.
+var nobodys [2 * envelope.MarkBytes]byte
+
 func (e *envelopes) sealEcho(kind byte, token [8]byte, to []byte) ([]byte, error) {
 	b := make([]byte, echoHeader, echoHeader+echoBody+len(to)+16)
 	rand.Read(b[1:])
 	b[0] = byteEcho
 	body := slices.Concat(e.cluster[:], []byte{kind}, token[:], to)
 	e.outMu.Lock()
-	keys := e.first
+	key := e.first
 	e.outMu.Unlock()
-	if len(keys) == 0 {
+	if key == nil {
 		clear(b[1 : 1+keyIDBytes])
 		return append(b, body...), nil
 	}
-	copy(b[1:], keys[0].id[:])
-	aead, err := keys[0].pair(mark{}, mark{})
+	copy(b[1:], key.id[:])
+	aead, err := key.pair(nobodys)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +109,7 @@ func (e *envelopes) openEcho(b []byte) (kind byte, token [8]byte, to []byte, why
 	i := slices.IndexFunc(keys, func(k streamKey) bool { return k.id == id })
 	switch {
 	case i >= 0:
-		aead, err := keys[i].pair(mark{}, mark{})
+		aead, err := keys[i].pair(nobodys)
 		if err == nil {
 			body, err = aead.Open(nil, b[1+keyIDBytes:echoHeader], body, b[:echoHeader])
 		}

@@ -12,12 +12,12 @@ import (
 // takePacket takes what another peer of ours sent as a packet.
 func (m *Memberlist) takePacket(l letter) {
 	switch {
-	case l.kind == kindFrame && len(l.body) > 0:
+	case l.Kind == kindFrame && len(l.Body) > 0:
 		m.stats.packets.in.Add(1)
-		m.stats.packets.bytesIn.Add(uint64(len(l.body)))
-		m.cfg.Inbox(l.body, Packet)
-	case l.kind == kindBye && len(l.body) <= MaxNameBytes && l.signed(string(l.body)):
-		m.members.bye(string(l.body), time.Now())
+		m.stats.packets.bytesIn.Add(uint64(len(l.Body)))
+		m.cfg.Inbox(l.Body, Packet)
+	case l.Kind == kindBye && len(l.Body) <= MaxNameBytes && l.signed(string(l.Body)):
+		m.members.bye(string(l.Body), time.Now())
 	default:
 		m.stats.count(dropKind, 1)
 	}

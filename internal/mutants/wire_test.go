@@ -2,14 +2,16 @@ package mutants
 
 // wire are the rules of the transport about who is let in, and what is taken.
 var wire = []mutant{
-	{"an envelope is taken once", "gossip/transport/envelope.go",
+	{"an envelope is taken once", "internal/envelope/opener.go",
 		"if w != nil && !w.window.fresh(counter) {", "if false {", "./gossip/transport", "TestARecorderChangesNothing"},
-	{"an envelope is for its receiver", "gossip/transport/envelope.go",
-		"append(from[:], to[:]...)", "append(from[:], make([]byte, markBytes)...)", "./gossip/transport", "TestARecorderChangesNothing"},
-	{"a window outlasts its keys", "gossip/transport/envelope.go",
-		"		clear(w.aeads)\n", "		*w = wayIn{aeads: make(map[keyID]cipher.AEAD)}\n", "./gossip/transport", "TestNoNonceComesTwice"},
-	{"a way that is opened anew has other counters", "gossip/transport/envelope.go",
-		"last: e.opened << 40", "last: 1 << 40", "./gossip/transport", "TestNoNonceComesTwice"},
+	{"an envelope is for its receiver", "internal/envelope/envelope.go",
+		"	copy(lives[MarkBytes:], to[:])\n", "", "./gossip/transport", "TestARecorderChangesNothing"},
+	{"a window outlasts its keys", "internal/envelope/opener.go",
+		"		w.ciphers = nil\n	}\n}\n\n// Forget", "		*w = wayIn{}\n	}\n}\n\n// Forget", "./internal/envelope", "TestNoNonceComesTwice"},
+	{"a way that is opened anew has other counters", "internal/envelope/sealer.go",
+		"last: s.greatest", "last: 1", "./internal/envelope", "TestNoNonceComesTwice"},
+	{"keys may share a name", "internal/envelope/opener.go",
+		"		if err != nil {\n			continue\n		}\n		o.take(", "		if err != nil {\n			break\n		}\n		o.take(", "./internal/envelope", "TestKeysMayShareAName"},
 	{"strangers share their places", "gossip/transport/places.go",
 		"p.taken >= maxStrangers || n >= maxEachStranger", "p.taken >= maxPending", "./gossip/transport", "TestStrangersKeepNobodyOut"},
 	{"members have places of their own", "gossip/transport/places.go",
