@@ -17,7 +17,7 @@
 //	               (per peer)
 //
 // All share one port. The mux is the transport memberlist runs on, and seals what
-// passes: a datagram in an envelope that one life can open, once (envelope.go), a
+// passes: a datagram in an envelope that one life can open, once (internal/envelope), a
 // connection by one round trip that checks protocol version, cluster, key and both
 // ids (handshake.go). A peer stream then carries records in one direction
 // (record.go).

@@ -23,7 +23,7 @@ var wire = []mutant{
 	{"a goodbye is for good", "gossip/transport/delegate.go",
 		"_, bye := r.byes[n.Name]; bye", "_, bye := r.byes[n.Name]; bye && false", "./gossip/transport", "TestAGoodbyeCountsBeforeAndAfterTheNewsOfIt"},
 	{"a goodbye is its sender's", "gossip/transport/receive.go",
-		" && l.signed(string(l.body))", "", "./gossip/transport", "TestAGoodbyeIsItsSenders"},
+		" && l.signed(string(l.Body))", "", "./gossip/transport", "TestAGoodbyeIsItsSenders"},
 	{"a name stands for who had it first", "agent/locks.go",
 		"&& (ids[k.name] == \"\" || before[k.name] == k.ID)", "", "./agent", "TestAVotersNameIsNotTakenFromIt"},
 	{"requests for gaps are answered at a bounded rate", "gossip/repair.go",
