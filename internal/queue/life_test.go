@@ -265,7 +265,7 @@ func TestWhatFailsIsTriedAgainAndThenDead(t *testing.T) {
 }
 
 func TestAFailureSaysWhenItIsTriedAgain(t *testing.T) {
-	for after, want := range map[time.Duration]time.Duration{0: 0, -time.Second: 0, time.Minute: time.Minute, MaxDelay + 1: MaxDelay} {
+	for after, want := range map[time.Duration]time.Duration{0: 0, -time.Second: 0, time.Minute: time.Minute, MaxDelay + time.Second: MaxDelay} {
 		s := newShelf(t)
 		s.add(t0, Item{ID: "x"})
 		end, ok := s.Fail(t0, take(t, s.Index, t0, 1), Failure{After: &after})
@@ -405,7 +405,11 @@ func TestRequeueBeginsAgain(t *testing.T) {
 	}
 	s.want(t0, "x", Dead, 1)
 	s.want(t0, "y", Pending, 0)
-	for _, ops := range s.Requeue(nil) {
+	again := s.Requeue(nil)
+	if len(again) != 1 {
+		t.Errorf("writes %v, want to change the dead item only", again)
+	}
+	for _, ops := range again {
 		s.write(t0, ops...)
 	}
 	s.want(t0, "x", Pending, 0)
