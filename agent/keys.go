@@ -148,6 +148,7 @@ func (a *Agent) commit(how manner, size int, ops []crdt.Op) error {
 			*r.into = e.Version()
 		}
 	}
+	a.queues.wrote(ops)
 	a.writes += uint64(len(ops))
 	a.backlog += size
 	return nil

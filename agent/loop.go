@@ -92,6 +92,7 @@ func (a *Agent) turn(frames [][]byte) time.Time {
 	}
 	a.renewSigns(now)
 	recovering := a.queues.recovering(a)
+	written := a.queues.written.Load()
 	rd := a.replica.Ready()
 	if a.backlog > 0 {
 		a.backlog = 0
@@ -114,6 +115,7 @@ func (a *Agent) turn(frames [][]byte) time.Time {
 	a.mu.Unlock()
 
 	a.publish(rd.Changes)
+	a.queues.knows(written)
 	if recovering {
 		a.queues.recovered.Store(true)
 	}

@@ -100,7 +100,11 @@ type queues struct {
 	allMu sync.RWMutex // guards all
 	all   map[string]*index
 
-	mu     sync.Mutex // guards what follows
+	written atomic.Uint64 // writes of callers here, counted under the agent's lock
+	heard   atomic.Uint64 // of those, what the indexes know
+
+	mu     sync.Mutex    // guards what follows
+	caught chan struct{} // closed when the indexes know more; nil if nobody waits
 	closed bool
 	waits  []*verdictWrite // to be written by the finisher
 	busy   bool            // the finisher runs
@@ -185,6 +189,50 @@ func (q *queues) changed(a *Agent, changes []crdt.Change) {
 // for it.
 const changedAtOnce = 64
 
+// wrote notes, under the agent's lock, writes of a caller that the indexes are to hear of.
+func (q *queues) wrote(ops []crdt.Op) {
+	for i := range ops {
+		if _, ok := queue.ParseKey(ops[i].Key); ok {
+			q.written.Add(1)
+		}
+	}
+}
+
+// knows notes that the indexes have heard of the first so many writes.
+func (q *queues) knows(written uint64) {
+	if q.heard.Swap(written) == written {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.caught != nil {
+		close(q.caught)
+		q.caught = nil
+	}
+}
+
+// catchUp waits until the indexes, which follow the loop, know what was written here
+// before: who reads a queue sees what was acknowledged. It does not wait while the agent
+// closes.
+func (q *queues) catchUp(closing <-chan struct{}) {
+	for want := q.written.Load(); q.heard.Load() < want; {
+		q.mu.Lock()
+		if q.caught == nil {
+			q.caught = make(chan struct{})
+		}
+		caught := q.caught
+		q.mu.Unlock()
+		if q.heard.Load() >= want {
+			return
+		}
+		select {
+		case <-caught:
+		case <-closing:
+			return
+		}
+	}
+}
+
 // barred is asked by the voter here, with every round for a lock. A voter that does not
 // know what it has acknowledged certifies no claim.
 func (a *Agent) barred(lock string, token uint64) bool {
@@ -224,7 +272,8 @@ func (q *queues) close() {
 }
 
 // stats returns a reading of all queues.
-func (q *queues) stats() map[string]QueueStats {
+func (q *queues) stats(closing <-chan struct{}) map[string]QueueStats {
+	q.catchUp(closing)
 	list := make(map[string]QueueStats)
 	q.each(func(x *index) {
 		s := QueueStats{Depth: x.depth()}

@@ -66,7 +66,10 @@ type WorkQueue struct {
 func (a *Agent) WorkQueue(name string) WorkQueue { return WorkQueue{a, name} }
 
 // WorkQueues returns the names of the queues this peer knows, sorted.
-func (a *Agent) WorkQueues() []string { return a.queues.names() }
+func (a *Agent) WorkQueues() []string {
+	a.queues.catchUp(a.closing)
+	return a.queues.names()
+}
 
 // QueueDepth counts the items of a queue by state, as far as this peer has heard.
 type QueueDepth struct {
@@ -98,22 +101,30 @@ type QueueStats struct {
 
 // open refuses a name that cannot be and an agent that is closed.
 func (q WorkQueue) open() (*index, error) {
-	if x, err := q.look(); x != nil || err != nil {
-		return x, err
+	if err := q.check(); err != nil {
+		return nil, err
 	}
 	return q.a.index(q.name), nil
 }
 
-// look is open for a reader: nil for a queue that is not known, which reading does not
-// make.
+// look is open for a reader, who sees what was written here before: nil for a queue that is
+// not known, which reading does not make.
 func (q WorkQueue) look() (*index, error) {
-	if err := queue.CheckName(q.name); err != nil {
+	q.a.queues.catchUp(q.a.closing)
+	if err := q.check(); err != nil {
 		return nil, err
 	}
-	if q.a.isClosed() {
-		return nil, ErrClosed
-	}
 	return q.a.queues.known(q.name), nil
+}
+
+func (q WorkQueue) check() error {
+	if err := queue.CheckName(q.name); err != nil {
+		return err
+	}
+	if q.a.isClosed() {
+		return ErrClosed
+	}
+	return nil
 }
 
 // Name returns the queue's name.

@@ -255,6 +255,59 @@ func TestClaimsAndVerdictsFollowTheVoters(t *testing.T) {
 	})
 }
 
+// Who reads a queue sees what was enqueued here before, however far behind the loop is.
+func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
+	a := open(t, Config{Name: "a"})
+	for name, read := range map[string]func(q WorkQueue) error{
+		"get":   func(q WorkQueue) error { _, err := q.Get("x"); return err },
+		"depth": func(q WorkQueue) error { return one(q.Depth()) },
+		"peek": func(q WorkQueue) error {
+			list, err := q.Peek(9)
+			return errors.Join(err, want(len(list)))
+		},
+		"survey": func(q WorkQueue) error {
+			_, _, oldest, err := q.Survey(9)
+			if oldest.IsZero() {
+				err = errors.New("nothing waits")
+			}
+			return err
+		},
+		"list": func(q WorkQueue) error {
+			if list := a.WorkQueues(); !slices.Contains(list, q.Name()) {
+				return fmt.Errorf("there are %q", list)
+			}
+			return nil
+		},
+		"stats": func(q WorkQueue) error { return one(a.Stats().Queues[q.Name()].Depth, nil) },
+		"purge": func(q WorkQueue) error {
+			n, err := q.Purge(t.Context())
+			return errors.Join(err, want(n))
+		},
+		"claim": func(q WorkQueue) error { _, err := q.Claim(t.Context(), WithWait(0)); return err },
+	} {
+		busy := a.index("busy-" + name)
+		busy.mu.Lock()
+		if err := a.Put(t.Context(), queue.ItemKey(busy.name, "x"), 1); err != nil { // the loop stands here
+			t.Fatal(err)
+		}
+		q := a.WorkQueue(name)
+		mustEnqueue(t, q, "work", WithItemID("x"))
+		time.AfterFunc(20*time.Millisecond, busy.mu.Unlock)
+		if err := read(q); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func one(d QueueDepth, err error) error { return errors.Join(err, want(d.Pending)) }
+
+func want(n int) error {
+	if n != 1 {
+		return fmt.Errorf("%d, want 1", n)
+	}
+	return nil
+}
+
 // To look at a queue makes none.
 func TestReadingMakesNoQueue(t *testing.T) {
 	a := open(t, Config{Name: "a"})
