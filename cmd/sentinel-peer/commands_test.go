@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,23 +44,58 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 // checkExample looks for the commands and flags of an example's line.
 func checkExample(t *testing.T, root *cobra.Command, line string) {
 	for _, call := range strings.Split(line, "sentinel-peer ")[1:] {
-		words := strings.Fields(call)
-		cmd, _, err := root.Find(words)
-		if err != nil || cmd.HasSubCommands() {
-			t.Errorf("%q: no such command", line)
-			continue
+		if cmd := checkCall(t, root, "an example", line, strings.Fields(call)); cmd != nil && cmd.HasSubCommands() {
+			t.Errorf("%q: %s is no command by itself", line, cmd.CommandPath())
 		}
-		cmd.InitDefaultHelpFlag()
-		for _, word := range words {
-			if word == "--" {
-				break
+	}
+}
+
+// checkCall looks for a command and its flags, and returns the command.
+func checkCall(t *testing.T, root *cobra.Command, where, line string, words []string) *cobra.Command {
+	cmd, _, err := root.Find(words)
+	if err != nil || cmd == root {
+		t.Errorf("%s: %q: no such command", where, line)
+		return nil
+	}
+	cmd.InitDefaultHelpFlag()
+	for _, word := range words {
+		if word == "--" {
+			break
+		}
+		flag, isFlag := strings.CutPrefix(strings.TrimRight(word, ")&;…"), "--")
+		name, _, _ := strings.Cut(flag, "=")
+		if isFlag && cmd.Flags().Lookup(name) == nil {
+			t.Errorf("%s: %q: %s has no flag --%s", where, line, cmd.CommandPath(), name)
+		}
+	}
+	return cmd
+}
+
+// The README and the documents call commands and flags that exist.
+func TestDocumentsCallCommandsThatExist(t *testing.T) {
+	root, calls := newRoot(), 0
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
+	call := regexp.MustCompile("(?:^|[^\"])(sentinel-peer [a-z][^`\n#]*)")
+	for _, pattern := range []string{"*.md", "*/*.md", "docs/*/*.md"} {
+		files, err := filepath.Glob("../../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
 			}
-			flag, isFlag := strings.CutPrefix(strings.TrimRight(word, ")&;"), "--")
-			name, _, _ := strings.Cut(flag, "=")
-			if isFlag && cmd.Flags().Lookup(name) == nil {
-				t.Errorf("%q: %s has no flag --%s", line, cmd.CommandPath(), name)
+			for _, piece := range code.FindAll(text, -1) {
+				for _, m := range call.FindAllStringSubmatch(string(piece), -1) {
+					calls++
+					checkCall(t, root, file, m[1], strings.Fields(m[1])[1:])
+				}
 			}
 		}
+	}
+	if calls < 30 {
+		t.Errorf("only %d calls", calls)
 	}
 }
 

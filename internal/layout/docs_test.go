@@ -1,0 +1,55 @@
+package layout
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What the documents tell to make or to install is there.
+func TestDocumentsNameTargetsAndPackagesThatExist(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
+	called := regexp.MustCompile("(?m)(?:^ *|`|&& *|: )(make|go install) +([a-z][^ `\n]*)")
+	seen := map[string]int{}
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range called.FindAllStringSubmatch(strings.Join(code.FindAllString(string(text), -1), "\n"), -1) {
+			seen[m[1]]++
+			switch what := m[2]; m[1] {
+			case "make":
+				if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(what) + `:`).Match(makefile) {
+					t.Errorf("%s: the Makefile has no target %q", file, what)
+				}
+			case "go install":
+				dir, ours := strings.CutPrefix(strings.TrimSuffix(what, "@latest"), module)
+				if _, err := os.Stat(filepath.Join("../..", dir, "main.go")); ours && err != nil {
+					t.Errorf("%s: %s: %v", file, what, err)
+				}
+			}
+		}
+	}
+	if seen["make"] < 6 || seen["go install"] < 1 {
+		t.Errorf("read only %v", seen)
+	}
+}
+
+// documents returns what people read before they run anything.
+func documents(t *testing.T) (files []string) {
+	for _, pattern := range []string{"*.md", "*/*.md", "docs/*/*.md"} {
+		list, err := filepath.Glob("../../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, list...)
+	}
+	return files
+}
