@@ -37,36 +37,6 @@ func ReadActor(r *wire.Reader) Actor {
 	return a
 }
 
-// AppendTo appends v as an array [actor, n, actor, n, …] sorted by actor.
-func (v Vector) AppendTo(dst []byte) []byte {
-	dst = wire.AppendArray(dst, 2*len(v))
-	for _, a := range v.Actors() {
-		dst = AppendActor(dst, a)
-		dst = wire.AppendUint(dst, v[a])
-	}
-	return dst
-}
-
-// ReadVector reads what [Vector.AppendTo] writes, at most wire.MaxActors entries.
-func ReadVector(r *wire.Reader) (Vector, error) {
-	n := r.ArrayLen()
-	if n%2 != 0 || n/2 > wire.MaxActors {
-		r.Fail("vector")
-	}
-	v := make(Vector)
-	for i := 0; i < n/2 && r.Err() == nil; i++ {
-		a := ReadActor(r)
-		v[a] = r.Uint()
-	}
-	if r.Err() == nil && len(v) != n/2 {
-		r.Fail("vector")
-	}
-	if r.Err() != nil {
-		return nil, r.Err()
-	}
-	return v, nil
-}
-
 // AppendTo appends c as an array with three elements an actor, sorted by actor:
 // the actor, its base, and its ranges as an array of alternating distances: gap
 // before the range, then its length minus one. Actors of whom nothing was seen are

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,8 +27,10 @@ func (k Kind) String() string { return nameOf(kindNames, uint8(k), "type") }
 
 // ParseKind reads what [Kind.String] writes.
 func ParseKind(s string) (Kind, error) {
-	n, err := parseName(kindNames, s, "type")
-	return Kind(n), err
+	if i := slices.Index(kindNames, s); i >= 0 {
+		return Kind(i + 1), nil
+	}
+	return 0, fmt.Errorf("no such type %q: want one of %s", s, strings.Join(kindNames, ", "))
 }
 
 // Verb says what an [Op] does.
@@ -49,12 +52,6 @@ var verbNames = []string{"put", "delete", "add", "remove", "increment", "bump", 
 // String returns the lower-case name of v.
 func (v Verb) String() string { return nameOf(verbNames, uint8(v), "verb") }
 
-// ParseVerb reads what [Verb.String] writes.
-func ParseVerb(s string) (Verb, error) {
-	n, err := parseName(verbNames, s, "verb")
-	return Verb(n), err
-}
-
 // Cause says why a [Change] happened.
 type Cause uint8
 
@@ -71,12 +68,6 @@ var causeNames = []string{"put", "delete", "expired", "conflict"}
 // String returns the lower-case name of c.
 func (c Cause) String() string { return nameOf(causeNames, uint8(c), "cause") }
 
-// ParseCause reads what [Cause.String] writes.
-func ParseCause(s string) (Cause, error) {
-	n, err := parseName(causeNames, s, "cause")
-	return Cause(n), err
-}
-
 // nameOf returns the n-th name, counted from 1. A number without a name comes
 // from a newer peer; it is shown, not hidden.
 func nameOf(names []string, n uint8, what string) string {
@@ -84,13 +75,4 @@ func nameOf(names []string, n uint8, what string) string {
 		return names[n-1]
 	}
 	return what + "(" + strconv.Itoa(int(n)) + ")"
-}
-
-func parseName(names []string, s, what string) (uint8, error) {
-	for i, name := range names {
-		if name == s {
-			return uint8(i + 1), nil
-		}
-	}
-	return 0, fmt.Errorf("no such %s %q: want one of %s", what, s, strings.Join(names, ", "))
 }
