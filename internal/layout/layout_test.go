@@ -5,8 +5,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,5 +205,32 @@ func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The table of floors in the docs is the one above.
+func TestTheDocsShowTheFloors(t *testing.T) {
+	b, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+) \| ([^|]+) \|`).FindAllStringSubmatch(string(b), -1) {
+		floor, _ := strconv.Atoi(row[1])
+		for _, pkg := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
+			if _, twice := shown[pkg[1]]; twice {
+				t.Errorf("%s stands twice in the table", pkg[1])
+			}
+			shown[pkg[1]] = floor
+		}
+	}
+	for pkg, floor := range floors {
+		if got, ok := shown[pkg]; !ok || got != floor {
+			t.Errorf("%s is on floor %d; the table says %d (stands there: %t)", pkg, floor, got, ok)
+		}
+		delete(shown, pkg)
+	}
+	for pkg := range shown {
+		t.Errorf("%s stands in the table and on no floor", pkg)
 	}
 }
