@@ -17,6 +17,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
@@ -72,7 +73,7 @@ type Agent struct {
 // cfg are reported at once. ctx bounds the start only.
 func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	cfg = cfg.withDefaults()
-	rules, err := crdt.NewRules(cfg.Rules...)
+	rules, err := crdt.NewRules(keyspace.Rules(cfg.Rules)...)
 	if err := errors.Join(cfg.validate(), err); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // form is what stands around the ids in the keys of one kind of record: before the
@@ -14,15 +15,15 @@ import (
 type form []string
 
 // The keys of all typed records. They are fixed, so that a worker in any language
-// finds the same data; crdt.DefaultRules gives them their kinds.
+// finds the same data; keyspace.Rules gives them their types.
 var (
-	taskState      = form{"task-sentinel/tasks/", "/state"}
-	taskProgress   = form{"task-sentinel/tasks/", "/progress"}
-	taskLock       = form{"task-sentinel/tasks/", "/lock"}
-	taskAgent      = form{"task-sentinel/tasks/", "/agents/", ""}
-	workerStatus   = form{"task-sentinel/workers/", "/status"}
-	workerCapacity = form{"task-sentinel/workers/", "/capacity"}
-	coordination   = form{"task-sentinel/coordination/", ""} // queue, assignments and metrics
+	taskState      = form{keyspace.Tasks, keyspace.State}
+	taskProgress   = form{keyspace.Tasks, keyspace.Progress}
+	taskLock       = form{keyspace.Tasks, keyspace.Lock}
+	taskAgent      = form{keyspace.Tasks, keyspace.Agents + "/", ""}
+	workerStatus   = form{keyspace.Workers, keyspace.Status}
+	workerCapacity = form{keyspace.Workers, keyspace.Capacity}
+	coordination   = form{keyspace.Coordination, ""} // queue, assignments and metrics
 )
 
 func (f form) append(dst []byte, ids ...string) []byte {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Unfinished is the work of the fleet that somebody should look at.
@@ -48,7 +49,7 @@ const maxNoted = 1 << 14
 
 // note takes that a key has changed.
 func (u *unfinished) note(key string) {
-	if !strings.HasPrefix(key, "task-sentinel/") || taskState.match(key) == nil && workerStatus.match(key) == nil {
+	if !strings.HasPrefix(key, keyspace.Root) || taskState.match(key) == nil && workerStatus.match(key) == nil {
 		return
 	}
 	u.mu.Lock()

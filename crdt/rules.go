@@ -25,27 +25,9 @@ type Rules struct {
 	fingerprint uint64
 }
 
-// DefaultRules returns the rules that stand behind every user's own: the kinds of
-// the keys that the task, worker, agent and queue methods write.
-func DefaultRules() []Rule {
-	return []Rule{
-		{Pattern: "task-sentinel/tasks/*/state", Kind: Object},
-		{Pattern: "task-sentinel/tasks/*/progress", Kind: Object},
-		{Pattern: "task-sentinel/tasks/*/lock", Kind: Register},
-		{Pattern: "task-sentinel/tasks/*/agents/*", Kind: Object},
-		{Pattern: "task-sentinel/workers/*/status", Kind: Register},
-		{Pattern: "task-sentinel/workers/*/capacity", Kind: Register},
-		{Pattern: "task-sentinel/workers/*/heartbeat", Kind: Register},
-		{Pattern: "task-sentinel/coordination/queue", Kind: Object},
-		{Pattern: "task-sentinel/coordination/assignments", Kind: Object},
-		{Pattern: "task-sentinel/coordination/metrics", Kind: Object},
-	}
-}
-
-// NewRules compiles rules and puts the default ones behind them. On failure it
-// reports every fault of every rule.
+// NewRules compiles rules. On failure it reports every fault of every rule.
 func NewRules(rules ...Rule) (*Rules, error) {
-	r := &Rules{rules: slices.Concat(rules, DefaultRules())}
+	r := &Rules{rules: slices.Clone(rules)}
 	var faults []error
 	for i, rule := range r.rules {
 		p, err := CompilePattern(rule.Pattern)

@@ -8,6 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Config is the world a run begins in.
@@ -70,7 +71,7 @@ type Cluster struct {
 // New returns a cluster whose peers are up and know each other. It fails if the
 // rules are faulty.
 func New(cfg Config) (*Cluster, error) {
-	rules, err := crdt.NewRules(cfg.Rules...)
+	rules, err := crdt.NewRules(keyspace.Rules(cfg.Rules)...)
 	if err != nil {
 		return nil, err
 	}

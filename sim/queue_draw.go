@@ -3,8 +3,11 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // queuesOneIn of so many seeds have work queues.
@@ -85,12 +88,12 @@ func (d *drawer) enqueue(at time.Duration, name string) {
 // report is a write of the records that task workers keep beside the queue.
 func (d *drawer) report(at time.Duration) {
 	p, task := d.peer(), d.rng.IntN(3)
-	key, value := fmt.Sprintf("task-sentinel/tasks/%d/progress", task), quote(map[string]any{"progress": d.rng.IntN(100), "status": "running"})
+	key, value := keyspace.Tasks+strconv.Itoa(task)+keyspace.Progress, quote(map[string]any{"progress": d.rng.IntN(100), "status": "running"})
 	switch d.rng.IntN(3) {
 	case 0:
-		key, value = fmt.Sprintf("task-sentinel/tasks/%d/agents/a%d", task, p), quote(map[string]any{"role": "tester", "step": d.rng.IntN(3)})
+		key, value = fmt.Sprintf("%s%d%s/a%d", keyspace.Tasks, task, keyspace.Agents, p), quote(map[string]any{"role": "tester", "step": d.rng.IntN(3)})
 	case 1:
-		key, value = "task-sentinel/coordination/metrics", quote(map[string]any{fmt.Sprintf("w%d", p): d.rng.IntN(3)})
+		key, value = keyspace.Metrics, quote(map[string]any{fmt.Sprintf("w%d", p): d.rng.IntN(3)})
 	}
 	d.step(at, "%d patch %s %s", p, key, value)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Operation is one thing a client can ask for.
@@ -120,12 +121,12 @@ var Operations = []Operation{
 	{"agent_list", "GET", "/v1/agents/{id}", []string{"limit", "after"}, "the agents that have a part in a task", on(Read, ofTaskAgents), listAgents},
 	{"agent_get", "GET", "/v1/agents/{id}/{agent}", nil, "what an agent tells of its part in a task", on(Read, ofAgent), getAgent},
 	{"agent_coordinate", "PATCH", "/v1/agents/{id}/{agent}", recording, "merge fields into what an agent tells of its part in a task", on(Write, ofAgent), patchAgent},
-	{"queue_get", "GET", "/v1/queue", nil, "the fleet's queue: pending, processing, fields", on(Read, at(queueKey)), getQueue},
-	{"queue_set", "PUT", "/v1/queue", nil, "replace the fleet's queue as this peer sees it", on(Write, at(queueKey)), putQueue},
-	{"assignments_get", "GET", "/v1/queue/assignments", nil, "which tasks each worker has", on(Read, at(assignmentsKey)), getAssignments},
-	{"assignments_set", "PATCH", "/v1/queue/assignments", nil, `say which tasks these workers have: {"w1":["t1"]}`, on(Write, at(assignmentsKey)), patchAssignments},
-	{"metrics_get", "GET", "/v1/queue/metrics", nil, "the fleet's numbers", on(Read, at(metricsKey)), getMetrics},
-	{"metrics_set", "PATCH", "/v1/queue/metrics", nil, "merge into the fleet's numbers", on(Write, at(metricsKey)), patchMetrics},
+	{"queue_get", "GET", "/v1/queue", nil, "the fleet's queue: pending, processing, fields", on(Read, at(keyspace.Queue)), getQueue},
+	{"queue_set", "PUT", "/v1/queue", nil, "replace the fleet's queue as this peer sees it", on(Write, at(keyspace.Queue)), putQueue},
+	{"assignments_get", "GET", "/v1/queue/assignments", nil, "which tasks each worker has", on(Read, at(keyspace.Assignments)), getAssignments},
+	{"assignments_set", "PATCH", "/v1/queue/assignments", nil, `say which tasks these workers have: {"w1":["t1"]}`, on(Write, at(keyspace.Assignments)), patchAssignments},
+	{"metrics_get", "GET", "/v1/queue/metrics", nil, "the fleet's numbers", on(Read, at(keyspace.Metrics)), getMetrics},
+	{"metrics_set", "PATCH", "/v1/queue/metrics", nil, "merge into the fleet's numbers", on(Write, at(keyspace.Metrics)), patchMetrics},
 	{"lock_acquire", "POST", "/v1/locks/{key}", nil, `take a lock: {"ttl":"2s","wait":"30s","shared":false}`, on(Lock, ofKey), acquireLock},
 	{"lock_renew", "PUT", "/v1/locks/{key}", nil, `renew a lease, at any daemon: {"lease":"…"}`, on(Lock, ofKey), renewLock},
 	{"lock_release", "DELETE", "/v1/locks/{key}", []string{"lease"}, "release a lease, at any daemon: ?lease=, or in the body", on(Lock, ofKey), releaseLock},

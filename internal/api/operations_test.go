@@ -15,6 +15,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // fleet runs peers n1 to n<count> on a network in memory, in virtual time.
@@ -188,7 +189,7 @@ func TestAWriteShowsWhatItMade(t *testing.T) {
 			{name: "counter_add", key: "c", body: `{"add":3}`, value: `3`, created: true},
 			{name: "counter_add", key: "c", body: `{"add":-5}`, value: `-2`},
 			{name: "task_set_state", key: agent.TaskStateKey("x"), body: `{"status":"s"}`, value: `{"status":"s"}`, created: true},
-			{name: "metrics_set", key: metricsKey, body: `{"m":1}`},
+			{name: "metrics_set", key: keyspace.Metrics, body: `{"m":1}`},
 		} {
 			got, err := call[Written](t, a, c.name, Request{Key: c.key, ID: "x", Body: []byte(c.body)})
 			e, _ := a.Entry(c.key)

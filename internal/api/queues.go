@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Enqueued is an item that was enqueued, now or, with its id, before.
@@ -61,7 +62,7 @@ func listQueues(ctx context.Context, a *agent.Agent, r Request) (Response, error
 // readable returns the queues that the caller may read.
 func readable[T any](ctx context.Context, queues map[string]T) map[string]T {
 	grant := GrantOf(ctx)
-	maps.DeleteFunc(queues, func(name string, _ T) bool { return !grant.MayRead(queuesPrefix + name) })
+	maps.DeleteFunc(queues, func(name string, _ T) bool { return !grant.MayRead(keyspace.Queues + name) })
 	return queues
 }
 

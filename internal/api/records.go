@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Task is all that is known of a task. What is not known is left out.
@@ -40,7 +41,7 @@ func listTasks(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return Response{}, err
 	}
 	grant := GrantOf(ctx)
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !grant.MayRead(tasksPrefix + id) })
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !grant.MayRead(keyspace.Tasks + id) })
 	l, err := page(r, ids, strings.Clone, func(id string) (t Task, size int, there bool) {
 		t = task(a, id)
 		for _, v := range []*crdt.Value{t.State, t.Progress} {
@@ -167,7 +168,7 @@ func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	grant := GrantOf(ctx)
 	list = slices.DeleteFunc(list, func(w agent.Worker) bool {
 		lacks := func(label string) bool { return !slices.Contains(w.Labels, label) }
-		return !grant.MayRead(workersPrefix+w.ID) || state != "" && w.State != state || w.Free() < free || slices.ContainsFunc(r.Query["label"], lacks)
+		return !grant.MayRead(keyspace.Workers+w.ID) || state != "" && w.State != state || w.Free() < free || slices.ContainsFunc(r.Query["label"], lacks)
 	})
 	l, err := page(r, list, func(w agent.Worker) string { return w.ID }, func(w agent.Worker) (Worker, int, bool) { return workerOf(w), 0, true })
 	return Response{Body: l}, err
@@ -221,7 +222,7 @@ func putQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 	for name, raw := range q.Fields {
 		s.Fields[name] = raw
 	}
-	return r.changed(a, queueKey, a.Queue().SetState(ctx, s))
+	return r.changed(a, keyspace.Queue, a.Queue().SetState(ctx, s))
 }
 
 func getAssignments(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
@@ -234,7 +235,7 @@ func patchAssignments(ctx context.Context, a *agent.Agent, r Request) (Response,
 	if err := r.decode(&m); err != nil {
 		return Response{}, err
 	}
-	return r.changed(a, assignmentsKey, a.Queue().SetAssignments(ctx, m))
+	return r.changed(a, keyspace.Assignments, a.Queue().SetAssignments(ctx, m))
 }
 
 func getMetrics(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
@@ -247,7 +248,7 @@ func patchMetrics(ctx context.Context, a *agent.Agent, r Request) (Response, err
 	if err == nil {
 		err = a.Queue().SetMetrics(ctx, v)
 	}
-	return r.changed(a, metricsKey, err)
+	return r.changed(a, keyspace.Metrics, err)
 }
 
 // changed is the answer of a write to a key of the fleet that failed with err, if it did.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -31,15 +32,15 @@ func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
 			dead = append(dead, name)
 		}
 	}
-	k.DeadIn = named(grant, queuesPrefix, dead)
+	k.DeadIn = named(grant, keyspace.Queues, dead)
 	left, _ := a.Unfinished() // of a peer that is closed, which is not ready, nothing is known
-	k.Failed = named(grant, tasksPrefix, left.Failed)
+	k.Failed = named(grant, keyspace.Tasks, left.Failed)
 	workers := make([]string, len(left.Abandoned))
 	for i, w := range left.Abandoned {
 		workers[i] = w.Worker
 		k.Unfinished += len(w.Tasks)
 	}
-	k.Abandoned = named(grant, workersPrefix, workers)
+	k.Abandoned = named(grant, keyspace.Workers, workers)
 	return verdict.Judge(k)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // events records what happens to this peer while somebody looks, and for a minute after.
@@ -110,7 +111,7 @@ func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 	case agent.LockLost:
 		h.right.Verb = api.Lock
 	default:
-		h.right.Key = queuesPrefix + e.Name
+		h.right.Key = keyspace.Queues + e.Name
 	}
 	return h
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // bar is a part of a queue's depth.
@@ -61,7 +62,7 @@ func queues(v *view) (any, error) {
 	if d.Name == "" {
 		return d, nil
 	}
-	if err := v.mayRead(queuesPrefix + d.Name); err != nil {
+	if err := v.mayRead(keyspace.Queues + d.Name); err != nil {
 		return nil, err
 	}
 	if !slices.Contains(v.agent.WorkQueues(), d.Name) {

@@ -8,12 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
-)
-
-const (
-	tasksPrefix   = "task-sentinel/tasks/"
-	workersPrefix = "task-sentinel/workers/"
-	queuesPrefix  = "task-sentinel/queues/"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // mayRead refuses a key that the grant does not cover.
@@ -54,7 +49,7 @@ func workers(v *view) (any, error) {
 	for _, w := range list {
 		beats[w.ID] = true
 	}
-	left, _ := children(all, workersPrefix, "", maxRows)
+	left, _ := children(all, keyspace.Workers, "", maxRows)
 	for _, c := range left {
 		if id := strings.TrimSuffix(c.Name, "/"); !beats[id] {
 			if w, err := v.agent.Workers().Get(id); err == nil {
@@ -62,7 +57,7 @@ func workers(v *view) (any, error) {
 			}
 		}
 	}
-	list = slices.DeleteFunc(list, func(w agent.Worker) bool { return !v.grant.MayRead(workersPrefix + w.ID) })
+	list = slices.DeleteFunc(list, func(w agent.Worker) bool { return !v.grant.MayRead(keyspace.Workers + w.ID) })
 	unfinished, err := v.agent.Unfinished()
 	if err != nil {
 		return nil, err
@@ -83,7 +78,7 @@ func workers(v *view) (any, error) {
 	})
 	d.More = max(len(list)-maxRows, 0)
 	for _, w := range list[:len(list)-d.More] {
-		r := row{Worker: w, Level: []string{"good", "wait", "none"}[level(w.State)], Href: address("/ui/keys", "prefix", workersPrefix+w.ID+"/"), Left: v.readableTasks(inHand[w.ID])}
+		r := row{Worker: w, Level: []string{"good", "wait", "none"}[level(w.State)], Href: address("/ui/keys", "prefix", keyspace.Workers+w.ID+"/"), Left: v.readableTasks(inHand[w.ID])}
 		if w.State == agent.WorkerActive {
 			r.Good = ago(w.Expires)
 		}

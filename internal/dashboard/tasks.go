@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -56,12 +57,12 @@ func tasks(v *view) (any, error) {
 	}
 	from, most := v.query.Get("after"), maxRows
 	if from != "" {
-		from = tasksPrefix + from + "/"
+		from = keyspace.Tasks + from + "/"
 	}
 	if f.active() {
 		from, most = "", len(all)
 	}
-	found, more := children(all, tasksPrefix, from, most)
+	found, more := children(all, keyspace.Tasks, from, most)
 	d := data{Filtered: f.active()}
 	for _, c := range found {
 		t := v.task(strings.TrimSuffix(c.Name, "/"))
@@ -148,7 +149,7 @@ func (v *view) task(id string) task {
 
 // complete adds what a row shows beside.
 func (v *view) complete(t *task) {
-	t.Href, t.Error = address("/ui/keys", "prefix", tasksPrefix+t.ID+"/"), cut(t.State.Error, glance)
+	t.Href, t.Error = address("/ui/keys", "prefix", keyspace.Tasks+t.ID+"/"), cut(t.State.Error, glance)
 	if !t.changed.IsZero() {
 		t.Age = ago(v.now.Sub(t.changed))
 	}
@@ -163,5 +164,5 @@ func (v *view) complete(t *task) {
 
 // readableTasks returns those of some tasks that the caller may see.
 func (v *view) readableTasks(ids []string) []string {
-	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.grant.MayRead(tasksPrefix + id) })
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.grant.MayRead(keyspace.Tasks + id) })
 }

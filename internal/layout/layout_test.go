@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"crdt":                     2,
 	"crdt/crdttest":            3,
 	"gossip":                   3,
+	"internal/keyspace":        3,
 	"lockservice":              3,
 	"lockservice/fence":        0,
 	"internal/replica":         4,
@@ -76,7 +77,7 @@ var homes = map[string][]string{
 
 // pure packages decide; the shell acts. They may not import these.
 var (
-	pure = []string{"internal/wire", "internal/backlog", "internal/envelope", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "internal/verdict", "sim"}
+	pure = []string{"internal/wire", "internal/backlog", "internal/envelope", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "internal/keyspace", "internal/verdict", "sim"}
 	// shells are the files of pure packages that act all the same.
 	shells = []string{"lockservice/session.go", "lockservice/lease.go", "lockservice/line.go", "lockservice/lock.go", "lockservice/semaphore.go",
 		"lockservice/campaign.go", "lockservice/several.go", "lockservice/resume.go", "lockservice/each.go", "lockservice/clock.go", "lockservice/clock_linux.go",
@@ -206,6 +207,18 @@ func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// The root of all shared keys stands in one file.
+func TestTheKeySpaceHasOneHome(t *testing.T) {
+	walk(t, func(pkg, file string, f *ast.File) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(lit.Value, `"task-sentinel`) && pkg != "internal/keyspace" {
+				t.Errorf("%s writes %s; the keys are in internal/keyspace", file, lit.Value)
+			}
+			return true
+		})
+	})
 }
 
 // The table of floors in the docs is the one above.

@@ -4,13 +4,13 @@ import (
 	"strings"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 const (
-	memory    = "memory"        // the tree of namespaces
-	authors   = "mcp/"          // before a key: where its author stands
-	shared    = "task-sentinel" // the tree of tasks, workers and agents, and a namespace
-	queues    = shared + "/queues/"
+	memory    = "memory"      // the tree of namespaces
+	authors   = "mcp/"        // before a key: where its author stands
+	shared    = keyspace.Root // the tree of tasks, workers and agents, and a namespace
 	defaultNS = "default"
 )
 

@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
@@ -238,7 +239,7 @@ func (c *call) signed(key string) {
 func taskList(c *call) (fields, error) {
 	name := cmp.Or(c.text("queue"), defaultQueue)
 	q := c.s.cfg.Agent.WorkQueue(name)
-	if err := c.grant.Check(api.Right{Verb: api.Read, Key: queues + name}); err != nil {
+	if err := c.grant.Check(api.Right{Verb: api.Read, Key: keyspace.Queues + name}); err != nil {
 		return nil, err
 	}
 	if id := c.either("task", "taskId"); id != "" {
@@ -277,7 +278,7 @@ func taskList(c *call) (fields, error) {
 
 // tasks returns the ids of a queue's tasks, those that are done too, in order.
 func (c *call) tasks(name string) ([]string, error) {
-	keys, err := c.s.cfg.Agent.Keys(queues + literal(name) + "/**")
+	keys, err := c.s.cfg.Agent.Keys(keyspace.Queues + literal(name) + "/**")
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 const (
-	keyPrefix   = "task-sentinel/queues/"
+	keyPrefix   = keyspace.Queues
 	lockPrefix  = "queues/"  // the lease of an item is queues/<queue>/<id>
 	itemsPart   = "items"    // <prefix><queue>/items/<id>
 	claimsPart  = "claims"   // <prefix><queue>/claims/<id>/<token>

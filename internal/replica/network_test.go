@@ -15,6 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // world is a few replicas on a seeded network in virtual time.
@@ -67,7 +68,7 @@ var epoch = time.UnixMilli(1_700_000_000_000)
 
 func newWorld(t testing.TB, n int, seed uint64, tune func(*Config)) *world {
 	w := &world{t: t, busy: map[[2]int]time.Time{}, rng: rand.New(rand.NewPCG(seed, 7)), now: epoch}
-	rules, err := crdt.NewRules()
+	rules, err := crdt.NewRules(keyspace.Rules(nil)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,50 @@
+// Package keyspace says where the keys of tasks, workers, agents and work queues stand
+// and of which type they are. They are the same for a worker in any language.
+package keyspace
+
+import (
+	"slices"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// The trees of keys. Below them an id is one segment.
+const (
+	Root         = "task-sentinel"
+	Tasks        = Root + "/tasks/"
+	Workers      = Root + "/workers/"
+	Queues       = Root + "/queues/"
+	Coordination = Root + "/coordination/"
+)
+
+// The parts of a record below its id, and the keys of what there is once.
+const (
+	State     = "/state"     // of a task
+	Progress  = "/progress"  // of a task
+	Lock      = "/lock"      // of a task
+	Agents    = "/agents"    // of a task; an agent's record is one segment below
+	Status    = "/status"    // of a worker
+	Capacity  = "/capacity"  // of a worker
+	Heartbeat = "/heartbeat" // of a worker
+
+	Queue       = Coordination + "queue"
+	Assignments = Coordination + "assignments"
+	Metrics     = Coordination + "metrics"
+)
+
+// Rules returns a user's own rules, and behind them those that give the keys above
+// their types.
+func Rules(own []crdt.Rule) []crdt.Rule {
+	return slices.Concat(own, []crdt.Rule{
+		{Pattern: Tasks + "*" + State, Kind: crdt.Object},
+		{Pattern: Tasks + "*" + Progress, Kind: crdt.Object},
+		{Pattern: Tasks + "*" + Lock, Kind: crdt.Register},
+		{Pattern: Tasks + "*" + Agents + "/*", Kind: crdt.Object},
+		{Pattern: Workers + "*" + Status, Kind: crdt.Register},
+		{Pattern: Workers + "*" + Capacity, Kind: crdt.Register},
+		{Pattern: Workers + "*" + Heartbeat, Kind: crdt.Register},
+		{Pattern: Queue, Kind: crdt.Object},
+		{Pattern: Assignments, Kind: crdt.Object},
+		{Pattern: Metrics, Kind: crdt.Object},
+	})
+}
