@@ -122,15 +122,6 @@ func (s *Store) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bool
 	}
 }
 
-// Hash returns the delta's share of the checksums.
-func (s *Store) Hash(d Delta) uint64 { return s.hash(d.r) }
-
-// Sum returns the sum over all shards.
-func (s *Store) Sum() uint64 { return s.sum }
-
-// Sums returns the checksum of each shard. The caller must not change them.
-func (s *Store) Sums() *[256]uint64 { return &s.sums }
-
 // LiveCount returns how many live records there are, removals included.
 func (s *Store) LiveCount() int { return s.count }
 

@@ -43,6 +43,7 @@
 //	    nobody. All other state has one owner.
 //	I6  Nothing a peer sends makes the store panic.
 //	I7  What Apply accepts, every peer takes: one rule judges both.
+//	I8  Of two contents of one dot the same stays on every peer that was told of both.
 //
 // # Limits
 //

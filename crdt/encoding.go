@@ -179,13 +179,15 @@ type SectionResult struct {
 	Joined      []Delta // new dots, ascending, voids and overwritten ones among them; valid until the next Apply or JoinSection
 	Duplicates  int
 	Quarantined int
+	Decided     int             // dots that had another content here, which lost
 	MaxStamp    clock.Timestamp // of the records accepted
 }
 
 // JoinSection decodes a section and merges it. A dot seen before costs no
 // allocation. A record stamped after limit is set aside: not merged, and its dot
 // not marked as seen, so that it is asked for again; nor are voids beside it, whose
-// successor it may be. An error leaves the records before it merged and the rest
+// successor it may be. Of a dot that is here with another content, one stays; see
+// [Rival]. An error leaves the records before it merged and the rest
 // unseen. Nothing of r's input is kept.
 func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Timestamp) (SectionResult, error) {
 	s.deltas = s.deltas[:0]
@@ -299,12 +301,17 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	}
 	s.keyBuf = append(s.keyBuf[:prefix], suffix...)
 	var e ext
+	var cur *record // that has this dot
 	if st.span.Contains(seq) && n >= 5 {
+		options := *r
 		for range n - 5 {
 			r.Skip()
 		}
-		res.Duplicates++
-		return r.Err() == nil
+		if cur = st.at(seq); cur == nil || stamp > limit || cur.says(head, stamp, s.keyBuf, body, options) {
+			res.Duplicates++
+			return r.Err() == nil
+		}
+		*r = options
 	}
 	if head&(1<<flagBits-1)&^flagTomb != 0 {
 		if !s.readExt(r, head, actors, &e) {
@@ -335,14 +342,22 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 			r.Fail("key")
 			return false
 		}
-		c = newCell(key)
-		s.index.Store(c.key(), c)
+		if c = newCell(key); cur == nil {
+			s.index.Store(c.key(), c)
+		}
 	}
 	rec := newRecord(body)
 	rec.cell, rec.kind, rec.tomb, rec.stamp, rec.seq, rec.actor = c, kind, head&flagTomb != 0, stamp, seq, st.index
 	if e.path != "" || e.past != nil || e.expiry != 0 {
 		x := rec.extend()
 		x.path, x.past, x.expiry = e.path, e.past, e.expiry
+	}
+	if cur != nil {
+		if s.decide(cur, rec) {
+			res.Decided++
+			res.MaxStamp = max(res.MaxStamp, stamp)
+		}
+		return true
 	}
 	s.seenBy(st).Add(seq)
 	s.merge(rec, false)

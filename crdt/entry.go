@@ -215,7 +215,7 @@ func (s *Store) versionOf(m *many, nowMillis uint64) Version {
 	for _, slot := range m.slots {
 		for _, r := range slot {
 			if r.at(nowMillis) {
-				sum += s.hash(r)
+				sum += s.actors[r.actor].hash(r.seq)
 			}
 		}
 	}

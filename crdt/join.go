@@ -324,23 +324,21 @@ func (s *Store) Drop(d clock.Dot) bool {
 	if !ok {
 		return false
 	}
-	st := s.actors[i]
-	at := st.from(d.Seq)
-	for at < len(st.live) && st.live[at] == nil {
-		at++
-	}
-	if at == len(st.live) || st.live[at].seq != d.Seq {
-		return false
-	}
-	r := st.live[at]
-	if !r.sums() {
+	r := s.actors[i].at(d.Seq)
+	if r == nil || !r.sums() {
 		return false // those go in their own time
 	}
-	c, plain := r.cell, r.cell.many() == nil
-	s.detach(r)
 	s.stats.Dropped++
-	if r.kind >= firstUnknown {
-		return true
+	s.drop(r)
+	return true
+}
+
+// drop takes r out of the state and tells readers.
+func (s *Store) drop(r *record) {
+	c, plain, shown := r.cell, r.cell.many() == nil, r.shows()
+	s.detach(r)
+	if !shown {
+		return
 	}
 	cause := CauseDelete
 	if !plain && c.visible() {
@@ -351,7 +349,6 @@ func (s *Store) Drop(d clock.Dot) bool {
 	if plain {
 		ch.Old = content(r)
 	}
-	return true
 }
 
 // Adopt marks all that c has seen as seen: of a replica whose context it is, this

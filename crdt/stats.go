@@ -27,6 +27,7 @@ type Stats struct {
 	Truncated   uint64 `json:"truncated"` // removals forgotten because there were too many
 	Refused     uint64 `json:"refused"`   // local writes for which there was no room
 	Dropped     uint64 `json:"dropped"`   // records removed because another replica had superseded them
+	Rivals      uint64 `json:"rivals"`    // second contents of dots that came: of a liar, a copy, or broken memory
 }
 
 // Stats returns the current counts.

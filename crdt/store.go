@@ -55,6 +55,7 @@ type Store struct {
 	maxRemoves    int
 	maxBytes      int
 	stats         Stats
+	rival         Rival // the last
 
 	journals bool
 	dirty    []*record     // that came or went since Journal
@@ -159,20 +160,6 @@ func (s *Store) seenBy(st *actorState) *clock.Span {
 	return st.span
 }
 
-func (s *Store) hash(r *record) uint64 { return s.actors[r.actor].hash(r.seq) }
-
-// hash is a dot's share of the checksums.
-func (st *actorState) hash(seq uint64) uint64 {
-	x := st.salt ^ seq*0x9e3779b97f4a7c15
-	x = (x ^ x>>32) * 0xd6e8feb86659fd93
-	x = (x ^ x>>32) * 0xd6e8feb86659fd93
-	return x ^ x>>32
-}
-
-// sums reports whether r is part of the checksums: what peers drop at times of
-// their own choosing is not.
-func (r *record) sums() bool { return r.counts() && r.expiry() == 0 }
-
 // insert makes r live.
 func (s *Store) insert(r *record) {
 	st := s.actors[r.actor]
@@ -181,10 +168,8 @@ func (s *Store) insert(r *record) {
 	s.count++
 	s.bytes += r.size()
 	s.counted(r, 1)
-	h := s.hash(r)
 	if r.sums() {
-		s.sum += h
-		s.sums[r.shard] += h
+		s.summed(r, 1)
 	}
 	if m := r.cell.many(); m != nil {
 		if r.shows() {
@@ -229,10 +214,8 @@ func (s *Store) remove(r *record) {
 	s.count--
 	s.bytes -= r.size()
 	s.counted(r, -1)
-	h := s.hash(r)
 	if r.sums() {
-		s.sum -= h
-		s.sums[r.shard] -= h
+		s.summed(r, -1)
 	}
 	if m := r.cell.many(); m != nil {
 		if r.shows() {
@@ -300,6 +283,18 @@ func (st *actorState) drop(r *record) {
 	st.holes = 0
 }
 
+// at returns the live record of that number, nil if there is none.
+func (st *actorState) at(seq uint64) *record {
+	i := st.from(seq)
+	for i < len(st.live) && st.live[i] == nil {
+		i++
+	}
+	if i == len(st.live) || st.live[i].seq != seq {
+		return nil
+	}
+	return st.live[i]
+}
+
 // from returns the position of the first live record with at least seq.
 func (st *actorState) from(seq uint64) int {
 	lo, hi := 0, len(st.live)
@@ -324,15 +319,6 @@ func insertSorted(list []*record, r *record) []*record {
 		i--
 	}
 	return slices.Insert(list, i, r)
-}
-
-// shardOf spreads keys over the checksums; every peer must agree on it.
-func shardOf(key string) uint8 {
-	h := uint32(2166136261)
-	for i := range len(key) {
-		h = (h ^ uint32(key[i])) * 16777619
-	}
-	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
 }
 
 // plainSlot is the slot of a key that is one register.

@@ -6,7 +6,7 @@ import (
 )
 
 // Version identifies the state of one key: equal versions mean equal content,
-// on every peer. It is a checksum over the key's live dots, so it has no order.
+// on every peer, but for a while where a dot has two contents (see Rival). It is a checksum over the key's live dots, so it has no order.
 // 0 is absent.
 type Version uint64
 

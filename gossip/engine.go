@@ -435,6 +435,14 @@ func (e *Engine) SyncedWith() (names []string) {
 	return names
 }
 
+// NameOf returns the name of the peer that writes as a, "" if there is none.
+func (e *Engine) NameOf(a clock.Actor) string {
+	if p := e.byActor[a]; p != nil {
+		return p.Name
+	}
+	return ""
+}
+
 // Living returns the names of the peers that are up.
 func (e *Engine) Living() []string {
 	var names []string

@@ -38,7 +38,7 @@ const (
 	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
-	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, …], …]
+	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, share, …], …]
 	secLocks              // reserved for the lock service
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
 	secPath               // [kind, number, asks, seen, passage]: whether packets pass between the two
@@ -338,13 +338,15 @@ func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 	if res.First == 0 {
 		return res, false
 	}
+	if len(res.Joined)+res.Decided > 0 {
+		e.touch(in.now)
+		e.maxStamp = max(e.maxStamp, res.MaxStamp)
+	}
 	if len(res.Joined) > 0 {
 		if res.Actor == e.cfg.Self {
 			e.cloned = true
 		}
-		e.touch(in.now)
 		e.unsettle(in.now, res.Actor, res.First)
-		e.maxStamp = max(e.maxStamp, res.MaxStamp)
 	}
 	e.stats.DeltasReceived += uint64(len(res.Joined) + res.Duplicates + res.Quarantined)
 	e.stats.Duplicates += uint64(res.Duplicates)

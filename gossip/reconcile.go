@@ -13,7 +13,9 @@ import (
 // kept, what the other has not. The shards that differ are narrowed to ranges in
 // dot order (range-based set reconciliation, Meyer 2022) and those to lists. A
 // record that one side lists and the other, having seen its dot, does not, is
-// superseded and dropped. All of it is void if a context moved meanwhile.
+// superseded and dropped. Of a dot that both hold with different contents, the side
+// whose content stays sends it (crdt.Rival). All of it is void if a context moved
+// meanwhile.
 
 const (
 	splitInto = 16 // ranges
@@ -22,7 +24,7 @@ const (
 	// What a frame says at most. Ranges beyond it are left for the next time that sums
 	// differ: each time, what was listed is out of the way.
 	rangesAFrame = 4096
-	dotsAFrame   = 32_768
+	dotsAFrame   = 16_384
 )
 
 type shardMask [4]uint64
@@ -31,6 +33,7 @@ var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Bi
 
 func (e *Engine) sendSums(now time.Time, p *peer) {
 	e.stats.Reconciliations++
+	e.store.Resum()
 	w := e.begin()
 	w.section(secSums, 2)
 	w.uint(e.contextHash())
@@ -156,7 +159,8 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 	if r.Err() != nil || in.from == nil || hash != e.contextHash() {
 		return
 	}
-	var parts, lists []dotRange
+	var parts []dotRange
+	var lists []dotList
 	listed := 0
 	for range (n - 2) / 6 {
 		theirs := dotRange{from: in.dot(r), to: in.dot(r), count: int(r.Uint() & (1<<40 - 1)), sum: r.Uint()}
@@ -168,7 +172,7 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 		case mine.count == theirs.count && mine.sum == theirs.sum:
 		case mine.count+theirs.count <= listUpTo || mine.count == 0:
 			if listed += mine.count; listed <= dotsAFrame && len(lists) < rangesAFrame {
-				lists = append(lists, mine)
+				lists = append(lists, e.list(theirs.from, theirs.to, mask))
 			}
 		case len(parts) < rangesAFrame:
 			parts = append(parts, e.split(theirs.from, theirs.to, mask)...)
@@ -186,22 +190,33 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 	}
 }
 
-func (e *Engine) writeLists(w *frameWriter, mask shardMask, lists []dotRange, wantAnswer bool) {
+// dotList is what this peer holds of a range.
+type dotList struct {
+	from, to clock.Dot
+	held     []crdt.Delta
+}
+
+func (e *Engine) list(from, to clock.Dot, mask shardMask) dotList {
+	l := dotList{from: from, to: to}
+	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+		l.held = append(l.held, x)
+		return true
+	})
+	return l
+}
+
+func (e *Engine) writeLists(w *frameWriter, mask shardMask, lists []dotList, wantAnswer bool) {
 	w.section(secLists, 3+5*len(lists))
 	w.uint(e.contextHash())
 	w.mask(mask)
 	w.bool(wantAnswer)
-	for _, d := range lists {
-		w.dot(d.from)
-		w.dot(d.to)
-		var dots []clock.Dot
-		e.store.EachLive(d.from, d.to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
-			dots = append(dots, x.Dot())
-			return true
-		})
-		w.array(2 * len(dots))
-		for _, x := range dots {
-			w.dot(x)
+	for _, l := range lists {
+		w.dot(l.from)
+		w.dot(l.to)
+		w.array(3 * len(l.held))
+		for _, d := range l.held {
+			w.dot(d.Dot())
+			w.uint(e.store.Hash(d))
 		}
 	}
 }
@@ -215,31 +230,41 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 	if r.Err() != nil || in.from == nil || hash != e.contextHash() {
 		return
 	}
-	var answers []dotRange
+	var answers []dotList
 	var superseded []clock.Dot
-	listed := 0
+	w := e.begin()
+	listed, records := 0, 0
 	for range (n - 3) / 5 {
 		from, to := in.dot(r), in.dot(r)
-		theirs := make(map[clock.Dot]bool)
-		count := r.ArrayLen()
-		for i := 0; i < count/2 && r.Err() == nil; i++ {
-			theirs[in.dot(r)] = true
+		theirs := make(map[clock.Dot]uint64) // shares
+		for range r.ArrayLen() / 3 {
+			dot := in.dot(r)
+			theirs[dot] = r.Uint()
 		}
 		if r.Err() != nil {
 			return
 		}
-		mine := 0
+		answer, wanted := dotList{from: from, to: to}, false
 		e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
-			if theirs[x.Dot()] {
-				mine++
-			} else {
+			share, both := theirs[x.Dot()]
+			switch {
+			case !both:
 				superseded = append(superseded, x.Dot())
+				return true
+			case share == e.store.Hash(x):
+			case !e.store.Contest(x, share):
+				wanted = true
+			case len(w.body) < syncBytes:
+				w.deltas(e.store, secState, x.Actor(), x.Seq(), x.Seq(), []crdt.Delta{x})
+				records++
 			}
+			answer.held = append(answer.held, x)
 			return true
 		})
-		if mine < len(theirs) && listed+mine <= dotsAFrame {
-			listed += mine // what is superseded goes
-			answers = append(answers, dotRange{from: from, to: to})
+		wanted = wanted || len(answer.held) < len(theirs) // what is superseded goes
+		if wanted && listed+len(answer.held) <= dotsAFrame {
+			listed += len(answer.held)
+			answers = append(answers, answer)
 		}
 	}
 	for _, d := range superseded {
@@ -249,8 +274,9 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 		e.touch(in.now)
 	}
 	if wantAnswer && len(answers) > 0 {
-		w := e.begin()
 		e.writeLists(w, mask, answers, false)
-		e.send(in.now, in.from, Bulk, e.finish(w, 0, false))
+	}
+	if w.sections > 0 {
+		e.send(in.now, in.from, Bulk, e.finish(w, records, true))
 	}
 }

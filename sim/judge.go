@@ -407,7 +407,6 @@ func (j *judge) final() {
 		switch {
 		case !p.r.Store().Context().Equal(first.r.Store().Context()):
 			j.violate(p.index, "O1: %s and %s have not seen the same after %v", first.name, p.name, j.c.bound())
-		case j.cloned: // one dot may name two writes, and no comparison tells them apart
 		case p.r.Store().Sum() != first.r.Store().Sum() || !bytes.Equal(p.r.Store().AppendState(nil), state):
 			j.violate(p.index, "O1: %s and %s have seen the same and hold different states", first.name, p.name)
 		}

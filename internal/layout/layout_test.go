@@ -59,6 +59,7 @@ var homes = map[string][]string{
 	"github.com/flynn/noise":                 {"gossip/transport"},
 	"github.com/klauspost/compress":          {"gossip"},
 	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
+	"github.com/cespare/xxhash/v2":           {"crdt"},
 	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
 	"github.com/hashicorp/golang-lru/v2":     {"agent"},
 	"github.com/prometheus/client_golang":    {"internal/metrics"},

@@ -98,6 +98,7 @@ var metrics = []metric{
 	counter("merge_duplicates_total", "Remote deltas seen before.", func(s *agent.Stats) uint64 { return s.Store.Duplicates }),
 	counter("merge_superseded_total", "Remote deltas overwritten when they came.", func(s *agent.Stats) uint64 { return s.Store.Superseded }),
 	counter("merge_quarantined_total", "Remote deltas set aside because they are from too far in the future.", func(s *agent.Stats) uint64 { return s.Store.Quarantined }),
+	counter("merge_rivals_total", "Second contents of a write that came: of a liar, a copy, or broken memory.", func(s *agent.Stats) uint64 { return s.Store.Rivals }),
 	counter("expired_total", "Records that reached their expiry.", func(s *agent.Stats) uint64 { return s.Store.Expired }),
 	counter("collected_total", "Removals forgotten because every peer has them.", func(s *agent.Stats) uint64 { return s.Store.Collected }),
 	counter("truncated_total", "Removals forgotten early because there were too many.", func(s *agent.Stats) uint64 { return s.Store.Truncated }),

@@ -2,11 +2,14 @@ package replica
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // A store that fills up is told of at four fifths, once until there is room again.
@@ -37,5 +40,49 @@ func TestAStoreThatFillsUpIsNoticedOnce(t *testing.T) {
 		if told != step.told {
 			t.Errorf("with values of %d B: told %d times at %d of %d, want %d", step.size, told, r.Store().Memory(), limit, step.told)
 		}
+	}
+}
+
+// That a write came with two contents is told once, and known for an hour.
+func TestAWriteWithTwoContentsIsNoticed(t *testing.T) {
+	w := newWorld(t, 2, 1, nil)
+	r, writer := w.peers[0], w.peers[1].Actor()
+	for _, v := range []string{"truth", "lie"} {
+		liar := crdt.New(crdt.Config{Actor: writer})
+		value, err := crdt.ValueOf(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deltas, err := liar.Apply(clock.TimestampAt(epoch), 1, crdt.Op{Verb: crdt.Put, Key: "k", Value: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var actors crdt.ActorTable
+		section := wire.NewReader(liar.AppendSection(nil, &actors, writer, 1, 1, deltas))
+		if _, err := r.Store().JoinSection(&section, actors.Actors(), math.MaxUint64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []Notice
+	known := func(now time.Time) int {
+		r.Tick(now)
+		told = append(told, r.Ready().Notices...)
+		return len(r.Problems())
+	}
+	for i := range 20 {
+		known(epoch.Add(time.Duration(i) * time.Second))
+	}
+	if len(told) != 1 || told[0].Problem != TwoContents || told[0].Name != "n1" || !strings.Contains(told[0].Detail, writer.String()+`:1 of the key "k"`) {
+		t.Errorf("told is %v", told)
+	}
+	if known(epoch.Add(time.Minute)) != 1 {
+		t.Error("it is forgotten at once")
+	}
+	at := epoch.Add(2 * time.Hour)
+	for i := range 20 {
+		known(at.Add(time.Duration(i) * time.Second))
+	}
+	if n := len(r.Problems()); n != 0 {
+		t.Errorf("%d problems are left after two hours", n)
 	}
 }

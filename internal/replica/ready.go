@@ -72,6 +72,7 @@ const (
 	ClockSkew                        // its clock is too far off the cluster's
 	RulesDiffer                      // its rules give keys other kinds
 	Filling                          // its store takes four fifths of its limit
+	TwoContents                      // a write of it came with two contents
 )
 
 // String returns a short description.
@@ -87,6 +88,8 @@ func (p Problem) String() string {
 		return "rules differ"
 	case Filling:
 		return "memory nearly full"
+	case TwoContents:
+		return "two contents"
 	}
 	return "unknown"
 }

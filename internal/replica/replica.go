@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,6 +45,8 @@ type Replica struct {
 	notices   []Notice
 	named     map[Notice]bool // problems of now, so that each is told once
 	filling   bool            // this was told, too
+	rivals    uint64          // of the store's, those that were noticed
+	rivalAt   time.Time       // when the last came
 }
 
 // collectEvery is how often removals are looked at for being stable; one time of so
@@ -51,6 +54,7 @@ type Replica struct {
 const (
 	collectEvery = time.Second
 	inspectEvery = 4
+	rivalStands  = time.Hour // after a second content came
 )
 
 // New returns an empty replica that starts now.
@@ -158,7 +162,7 @@ func (r *Replica) SetMembers(now time.Time, peers []gossip.Peer) {
 			}
 		}
 	}
-	r.inspect()
+	r.inspect(now)
 }
 
 // Tick does what is due.
@@ -173,7 +177,7 @@ func (r *Replica) Tick(now time.Time) {
 			r.store.Collect(r.engine.Stable(), millis(now))
 		}
 		if r.inspected++; r.inspected%inspectEvery == 0 {
-			r.inspect()
+			r.inspect(now)
 		}
 	}
 }
@@ -204,8 +208,27 @@ func (r *Replica) fills() {
 	r.filling = r.filling && used >= limit/4*3
 }
 
+// contested notices that a dot came with two contents, for a while.
+func (r *Replica) contested(now time.Time) (Notice, bool) {
+	n, last := r.store.Rivals()
+	if n != r.rivals {
+		r.rivals, r.rivalAt = n, now
+	}
+	return Notice{Problem: TwoContents, Name: r.nameOf(last.Dot.Actor),
+		Detail: fmt.Sprintf("its write %v of the key %q came with two contents: it lies, was copied while it ran, or memory is broken", last.Dot, last.Key),
+	}, n > 0 && now.Sub(r.rivalAt) < rivalStands
+}
+
+// nameOf returns the name of the peer that writes as a, its actor if that is not known.
+func (r *Replica) nameOf(a clock.Actor) string {
+	if a == r.actor {
+		return r.cfg.Name
+	}
+	return cmp.Or(r.engine.NameOf(a), a.String())
+}
+
 // inspect notices problems of the peers, this one among them, each when it begins.
-func (r *Replica) inspect() {
+func (r *Replica) inspect(at time.Time) {
 	now := make(map[Notice]bool)
 	for _, name := range r.doubles {
 		now[Notice{Problem: DuplicateName, Name: name}] = true
@@ -221,6 +244,9 @@ func (r *Replica) inspect() {
 			now[Notice{Problem: RulesDiffer, Name: name}] = true
 		}
 	})
+	if n, ok := r.contested(at); ok {
+		now[n] = true
+	}
 	r.fills()
 	var fresh []Notice
 	for n := range now {

@@ -137,6 +137,7 @@ var advice = map[string]string{
 	"duplicate name": "give each peer a --name of its own",
 	"clock skew":     "run NTP there: clocks must agree within a minute",
 	"rules differ":   "give every peer the same --rule settings",
+	"two contents":   "its log or this one names the write; test the memory of that machine, and change the cluster's key if somebody else may have it",
 }
 
 func problems(k *Known) (found []Finding) {
