@@ -13,7 +13,7 @@ type agenda struct {
 }
 
 // event is a call, or what there are most of: a frame that arrives at a life of a
-// peer, or without a frame its tick.
+// peer, or without a frame its tick. A packet that is sealed arrives at whatever life there is.
 type event struct {
 	at     time.Duration
 	serial uint64
@@ -28,7 +28,11 @@ func (e event) happen() {
 	switch {
 	case e.do != nil:
 		e.do()
-	case e.to.r != e.life || !e.to.up:
+	case !e.to.up:
+	case e.frame != nil && e.life == nil:
+		e.to.open(e.frame)
+		e.to.c.recycle(e.frame)
+	case e.to.r != e.life:
 	case e.frame != nil:
 		e.to.receive(e.frame)
 	default:

@@ -25,6 +25,7 @@ type Config struct {
 	Memory int           // bytes that the writes of one peer may fill: no limit
 	Rules  []crdt.Rule   // before the default ones
 	Locks  Locks         // none without voters
+	Key    bool          // peers have one: a packet is for one life, once, and somebody records them
 }
 
 // Clock is what is wrong with a peer's clock.
@@ -43,24 +44,25 @@ const maxSkew = time.Minute
 // Cluster is a run: peers, their network and their disks in virtual time. It
 // belongs to one goroutine.
 type Cluster struct {
-	cfg    Config
-	rules  *crdt.Rules
-	now    time.Duration
-	thawed time.Duration // when a clock for leases that stood still went on, the last time
-	agenda agenda
-	peers  []*Peer
-	owners map[clock.Actor]*Peer
-	net    network
-	judge  judge
-	locks  lockJudge
-	fleet  fleet
-	barred func(p *Peer, lock string, token uint64) bool // what voters certify no more
-	met    map[string]int
-	hash   uint64
-	spins  int // events of this instant
-	next   nextVersion
-	spare  [][]byte // buffers of frames that were taken
-	memo   memo
+	cfg      Config
+	rules    *crdt.Rules
+	now      time.Duration
+	thawed   time.Duration // when a clock for leases that stood still went on, the last time
+	agenda   agenda
+	peers    []*Peer
+	owners   map[clock.Actor]*Peer
+	net      network
+	recorder recorder
+	judge    judge
+	locks    lockJudge
+	fleet    fleet
+	barred   func(p *Peer, lock string, token uint64) bool // what voters certify no more
+	met      map[string]int
+	hash     uint64
+	spins    int // events of this instant
+	next     nextVersion
+	spare    [][]byte // buffers of frames that were taken
+	memo     memo
 
 	moments []Moment
 	samples []Sample
@@ -89,6 +91,7 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{cfg: cfg, rules: rules, owners: map[clock.Actor]*Peer{}, met: map[string]int{}, memo: newMemo()}
 	c.net.init(c)
+	c.recorder.sent = make([][]recorded, cfg.Peers)
 	c.judge.init(c)
 	c.locks.init(c)
 	c.fleet.init(c)

@@ -76,3 +76,26 @@ func (d *disk) context() *clock.CausalContext {
 	}
 	return s.Context()
 }
+
+// tear makes a disk that lied lose its last n transactions, while the process is down.
+func (p *Peer) tear(n int) {
+	if p.up || p.disk == nil || len(p.disk.undo) == 0 {
+		return
+	}
+	p.disk.tear(n)
+	p.c.judge.torn = true
+	p.c.reached("a disk lost its last transactions")
+	p.c.note(Torn, p.index, "its disk has lost its last transactions")
+	p.c.judge.forgets()
+}
+
+// wipe makes a disk lose all, while the process is down.
+func (p *Peer) wipe() {
+	if p.up || p.disk == nil {
+		return
+	}
+	p.disk = newDisk()
+	p.c.reached("a disk was lost")
+	p.c.note(Torn, p.index, "its disk is lost")
+	p.c.judge.forgets()
+}

@@ -38,6 +38,7 @@
 //	O13 a write is later than what its writer had seen
 //	O14 at rest nothing waits, and no removal is remembered that all have seen
 //	O15 a write is refused for want of room only if it adds to a store that has none
+//	O16 nobody takes itself for a copy that is none, nor a life that has ended for one that is up
 //
 // Of work queues, whose machine is that of internal/queue:
 //

@@ -18,7 +18,7 @@ type Bounds struct {
 }
 
 // Faults are the names of what may go wrong.
-var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next"}
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder"}
 
 // Check reports what is wrong with b.
 func (b Bounds) Check() error {
@@ -57,6 +57,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script = drawBeats(d)
 	d.script = drawReaders(d)
 	d.script = drawMemory(d)
+	d.script = drawRecorder(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }

@@ -137,7 +137,7 @@ func (f *fleet) alive(id string, beats int) {
 // may only now have heard of them.
 func (f *fleet) gone(id string, beats int) {
 	c, w := f.c, f.workers[id]
-	if w.beats != beats || w.ends > c.now {
+	if w.beats != beats || w.ends > c.now || c.judge.cloned && c.cfg.Key { // what a peer has taken is fresh to its copy
 		return
 	}
 	for _, p := range c.peers {

@@ -144,6 +144,7 @@ func (p *Peer) notice(life any, back bool) {
 			}
 			s.alive, s.lives = true, len(q.lives)
 			different = true
+			p.hearsOf(q)
 		case !back && !reached && s.alive:
 			s.alive = false
 			different = true
@@ -235,6 +236,10 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 		}
 		return
 	}
+	frame, life := e.Frame, q.r
+	if c.cfg.Key && e.Class == gossip.Packet {
+		frame, life = c.seal(p, q, frameInside, e.Frame), nil
+	}
 	copies := 1
 	if f.chance(c.cfg.Double) {
 		copies = 2
@@ -246,7 +251,7 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 				c.reached("a message came minutes late")
 			}
 		}
-		c.agenda.plan(event{at: c.now + delay, to: q, life: q.r, frame: append(c.buffer(), e.Frame...)})
+		c.agenda.plan(event{at: c.now + delay, to: q, life: life, frame: append(c.buffer(), frame...)})
 		delay = f.between(200*time.Microsecond, 20*time.Millisecond)
 	}
 }

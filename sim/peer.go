@@ -37,6 +37,7 @@ type Peer struct {
 	inbox    [][]byte         // frames that came while the loop was held up
 	ticking  time.Duration
 	sent     uint64
+	post     *post
 
 	sees     []sight // of each peer
 	ignorant bool    // somebody was never heard of in this life
@@ -85,6 +86,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 	c := p.c
 	p.lives = append(p.lives, a)
 	c.owners[a] = p
+	p.post = c.newPost(fmt.Sprint(p.name, ".", p.births))
 	p.r = replica.New(p.wall(), replica.Config{
 		Name: p.name, Rules: c.rules, Journal: c.cfg.Disk, Conflicts: 16, MaxBytes: c.cfg.Memory,
 		Gossip: gossip.Config{
@@ -292,7 +294,7 @@ func (p *Peer) unblock() {
 func (p *Peer) carry() {
 	rd := p.r.Ready()
 	if rd.Rotated {
-		p.c.reached("a clone was noticed")
+		p.c.judge.rotated(p)
 		p.c.note(Rotated, p.index, "goes on as %s", p.c.nameOf(p.r.Actor()))
 		p.c.net.parted(p)
 		p.c.changed()
@@ -454,29 +456,6 @@ func brief(text string) string {
 	return fmt.Sprintf("%s… (%d B)", strings.ToValidUTF8(text[:briefly/2], ""), len(text))
 }
 
-// tear makes a disk that lied lose its last n transactions, while the process is down.
-func (p *Peer) tear(n int) {
-	if p.up || p.disk == nil || len(p.disk.undo) == 0 {
-		return
-	}
-	p.disk.tear(n)
-	p.c.judge.torn = true
-	p.c.reached("a disk lost its last transactions")
-	p.c.note(Torn, p.index, "its disk has lost its last transactions")
-	p.c.judge.forgets()
-}
-
-// wipe makes a disk lose all, while the process is down.
-func (p *Peer) wipe() {
-	if p.up || p.disk == nil {
-		return
-	}
-	p.disk = newDisk()
-	p.c.reached("a disk was lost")
-	p.c.note(Torn, p.index, "its disk is lost")
-	p.c.judge.forgets()
-}
-
 // clone makes q go on as a copy of p: as a machine's snapshot that is started twice,
 // with p's disk and its identity.
 func (p *Peer) clone(q *Peer) {
@@ -487,6 +466,7 @@ func (p *Peer) clone(q *Peer) {
 	c.judge.cloned = true
 	q.live(p.r.Actor(), p.disk.entries())
 	q.lives = q.lives[:len(q.lives)-1] // the identity stays its owner's
+	q.post = c.newPost(p.post.id)
 	c.owners[p.r.Actor()] = p
 	c.net.twin, c.net.twins = p.r.Actor(), q
 	c.note(Started, q.index, "goes on as a copy of %s", p.name)

@@ -22,6 +22,7 @@ import (
 //	queue 65536
 //	clock 2 skew=1h drift=200
 //	locks voters=3 ttl=3s drift=10000
+//	key
 //	1.25s  2 put color red
 //	3s     cut 1,2 | 3,4,5
 //
@@ -73,6 +74,9 @@ func (s Script) String() string {
 			fmt.Fprintf(&b, " drift=%d", k.Drift)
 		}
 		b.WriteString("\n")
+	}
+	if c.Key {
+		b.WriteString("key\n")
 	}
 	for i, k := range c.Clocks {
 		if k == (Clock{}) {
@@ -159,6 +163,8 @@ func (s *Script) header(words []string) (bool, error) {
 		c.Double, err = strconv.ParseFloat(value, 64)
 	case "disk":
 		c.Disk = true
+	case "key":
+		c.Key = true
 	case "clock":
 		err = s.clock(words[1:])
 	case "locks":

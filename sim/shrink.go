@@ -81,6 +81,7 @@ func shrinkWorld(s Script, fails func(Script) bool) Script {
 	try(func(t *Script) { t.Config.Queue = 0 })
 	try(func(t *Script) { t.Config.Clocks = nil })
 	try(func(t *Script) { t.Config.Locks = Locks{} })
+	try(func(t *Script) { t.Config.Key = false })
 	for n := s.Config.Locks.Voters - 1; n > 0; n-- {
 		try(func(t *Script) { t.Config.Locks.Voters = n })
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -127,7 +128,7 @@ func TestTheOraclesComplain(t *testing.T) {
 	}
 	f := func(oracle string, spoil func(c *Cluster)) {
 		t.Helper()
-		c, err := New(Config{Seed: 1})
+		c, err := New(Config{Seed: 1, Key: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,6 +205,15 @@ func TestTheOraclesComplain(t *testing.T) {
 		if err := c.Peer(1).Write(put("reg/b", 1)); !errors.As(err, &full) {
 			t.Fatal(err)
 		}
+	})
+	f("O16", func(c *Cluster) { // a packet of its own that the rule would have dropped
+		for _, r := range c.recorder.sent[0] {
+			packet := c.recorder.tape[r.first:r.end]
+			c.Peer(1).receive(bytes.Clone(packet[16 : len(packet)-16]))
+		}
+	})
+	f("O16", func(c *Cluster) {
+		c.judge.lives(c.Peer(1), "n2.0")
 	})
 	f("O9", func(c *Cluster) {
 		var again func()

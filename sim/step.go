@@ -23,6 +23,7 @@ import (
 //	2 wait                     asks the others to acknowledge its writes
 //	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
 //	heal                       all cuts       heal 1,2 | 3  these
+//	replay 1,2 > 3             all packets of 1 and 2 come to 3, whomever they were for; also 1 > 1
 //	block 1 > 2                packets only: streams carry on   unblock 1 > 2
 //	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
 //	stop 2                     the process, in order: it lets go of what is its own
@@ -76,6 +77,8 @@ func (c *Cluster) compile(step string) (func(), error) {
 		return c.compileCut(verb == "cut", args)
 	case "block", "unblock":
 		return c.compileBlock(verb == "block", args)
+	case "replay":
+		return c.compileReplay(strings.Join(args, " "))
 	case "calm":
 		return c.calm, nil
 	case "run":

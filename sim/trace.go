@@ -24,6 +24,7 @@ const (
 	Resumed   Kind = "resumed"
 	Torn      Kind = "torn"
 	Suspected Kind = "suspected"
+	Replayed  Kind = "replayed"
 	Rotated   Kind = "rotated"
 	Diverged  Kind = "diverged"
 	Agreed    Kind = "agreed"
@@ -123,7 +124,7 @@ func (c *Cluster) note(kind Kind, peer int, format string, args ...any) {
 		return
 	}
 	m := Moment{c.now, kind, 0, fmt.Sprintf(format, args...)}
-	if kind != Cut && kind != Healed && kind != Agreed && kind != Diverged && kind != Revised {
+	if kind != Cut && kind != Healed && kind != Agreed && kind != Diverged && kind != Revised && kind != Replayed {
 		m.Peer = peer + 1
 	}
 	if c.watch {

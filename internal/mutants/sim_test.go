@@ -60,6 +60,10 @@ var simulated = []mutant{
 		"	if class == Packet && p.path.to == Blocked {\n		class = Urgent\n	}\n", "", "", ""},
 	{"packets that do not pass are noticed", "gossip/path.go",
 		"		default:\n			e.block(now, p, now.Add(probeAgain))\n", "		default:\n			e.probe(now, p)\n", "", ""},
+	{"a packet is taken once", "internal/envelope/opener.go",
+		"if w != nil && !w.window.fresh(counter) {", "if false {", "", ""},
+	{"a packet is for one receiver", "internal/envelope/envelope.go",
+		"	copy(lives[MarkBytes:], to[:])\n", "", "", ""},
 
 	{"a lease takes a majority", "lockservice/voters.go",
 		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "", ""},
@@ -122,6 +126,8 @@ func TestTheSimulatorSeesEveryMutant(t *testing.T) {
 			switch {
 			case strings.HasPrefix(m.file, "lockservice/"):
 				with = "locks voters="
+			case strings.HasPrefix(m.file, "internal/envelope/"):
+				with = " replay "
 			case i >= len(simulated):
 				with = " enqueue "
 			}

@@ -1,0 +1,239 @@
+package sim
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
+)
+
+// recorder sees every packet of a cluster that has a key, and has none itself: it can
+// show a packet again, to whom it likes, and can make no other.
+type recorder struct {
+	tape []byte
+	sent [][]recorded // by each peer
+}
+
+// recorded is one packet.
+type recorded struct {
+	from, to   *Peer
+	sender     string // the life that sent it
+	receiver   string // the life that it is for
+	first, end int    // on the tape
+}
+
+// post is where a life of a peer, which has this id, seals its packets and opens those
+// of others; without a key neither is done.
+type post struct {
+	id string
+	*envelope.Sealer
+	*envelope.Opener
+}
+
+func (c *Cluster) newPost(id string) *post {
+	if !c.cfg.Key {
+		return &post{id: id}
+	}
+	return &post{id, envelope.NewSealer(id, clusterKey), envelope.NewOpener(id, []envelope.Key{clusterKey})}
+}
+
+// clusterKey seals with the names of both lives, which nobody here forges.
+var clusterKey = envelope.Key{Pair: func(lives [2 * envelope.MarkBytes]byte) (cipher.AEAD, error) { return badge(lives), nil }}
+
+type badge [2 * envelope.MarkBytes]byte
+
+func (badge) NonceSize() int { return 12 }
+func (badge) Overhead() int  { return len(badge{}) }
+
+func (b badge) Seal(dst, _, plain, _ []byte) []byte { return append(append(dst, plain...), b[:]...) }
+
+func (b badge) Open(dst, _, sealed, _ []byte) ([]byte, error) {
+	plain, ok := bytes.CutSuffix(sealed, b[:])
+	if !ok {
+		return nil, errBadge
+	}
+	return append(dst, plain...), nil
+}
+
+var errBadge = errors.New("sealed for or by another")
+
+// Kinds of messages in packets.
+const (
+	wordOfLife byte = iota // memberlist's: the life that has this id is up
+	frameInside
+)
+
+// seal returns the packet of a message, of which the recorder has a copy. It is not to
+// be kept.
+func (c *Cluster) seal(p, q *Peer, kind byte, message []byte) []byte {
+	t := &c.recorder
+	blank, err := p.post.Next(q.post.id)
+	if err != nil {
+		c.judge.violate(p.index, "O6: %s cannot seal: %v", p.name, err)
+		return nil
+	}
+	first := len(t.tape)
+	t.tape = blank.Seal(t.tape, kind, message)
+	t.sent[p.index] = append(t.sent[p.index], recorded{p, q, p.post.id, q.post.id, first, len(t.tape)})
+	return t.tape[first:]
+}
+
+// open takes a packet, if the rule of the transport does.
+func (p *Peer) open(packet []byte) (taken bool) {
+	buffer := p.c.buffer()
+	l, v := p.post.Open(buffer, packet)
+	switch {
+	case v != envelope.Taken:
+		p.c.recycle(buffer)
+		return false
+	case l.Kind == frameInside:
+		p.receive(l.Body)
+	case l.Kind == wordOfLife:
+		p.c.judge.lives(p, string(l.Body))
+		p.c.recycle(l.Body)
+	}
+	return true
+}
+
+// hearsOf has p hear that q's life is up, by a packet of memberlist's.
+func (p *Peer) hearsOf(q *Peer) {
+	if p.c.cfg.Key {
+		p.open(p.c.seal(q, p, wordOfLife, []byte(q.post.id)))
+	}
+}
+
+// rotated demands that only a copy goes on as somebody else, or who was copied.
+func (j *judge) rotated(p *Peer) {
+	if !j.cloned {
+		j.violate(p.index, "O16: %s takes itself for a copy, and nobody copied it", p.name)
+	}
+	j.c.reached("a clone was noticed")
+}
+
+// lives demands that nobody hears of a life that has ended as if it were up.
+func (j *judge) lives(p *Peer, id string) {
+	for _, q := range j.c.peers {
+		if q.up && q.post.id == id {
+			return
+		}
+	}
+	if j.cloned { // a copy has its original's id, and what is for the one is fresh to the other
+		return
+	}
+	j.violate(p.index, "O16: %s is told that %s is up, a life that has ended", p.name, id)
+}
+
+// What the recorder does with a packet, and all of it is turned away.
+const (
+	againSame = "a packet was shown again"
+	againNext = "a packet was shown to the next life of its receiver"
+	againPast = "a packet of a life that ended was shown again"
+	reflected = "a packet was reflected to its sender"
+	another   = "a packet was shown to another peer"
+)
+
+func (r recorded) shownTo(q *Peer) string {
+	switch {
+	case r.from == q:
+		return reflected
+	case r.to != q:
+		return another
+	case r.receiver != q.post.id:
+		return againNext
+	case r.sender != r.from.post.id:
+		return againPast
+	}
+	return againSame
+}
+
+// replay shows to q all that p has sent, whomever it was for: as it was sent, or the
+// latest first.
+func (c *Cluster) replay(p, q *Peer) (shown, taken int) {
+	t := &c.recorder
+	list := slices.Clone(t.sent[p.index])
+	if f := newFate(c.cfg.Seed, uint64(p.index)<<32|uint64(q.index), uint64(c.now)); f.chance(0.5) {
+		slices.Reverse(list)
+	}
+	for _, r := range list {
+		if !q.up {
+			break
+		}
+		shown++
+		how := r.shownTo(q)
+		if q.open(t.tape[r.first:r.end]) {
+			taken++ // it was under way still
+		} else {
+			c.reached(how)
+		}
+	}
+	return shown, taken
+}
+
+// compileReplay reads "1,2 > 3".
+func (c *Cluster) compileReplay(text string) (func(), error) {
+	each, oneWay, err := c.sidesArg(text)
+	switch {
+	case err != nil || !oneWay:
+		return nil, fmt.Errorf("sides are wanted, like 1,2 > 3")
+	case !c.cfg.Key:
+		return nil, fmt.Errorf("without a key who replays is believed: the line \"key\" is wanted")
+	}
+	return func() {
+		shown, taken := 0, 0
+		each(func(from, to *Peer) {
+			s, t := c.replay(from, to)
+			shown, taken = shown+s, taken+t
+		})
+		c.note(Replayed, 0, "%d packets are shown again, and %d taken: %s", shown, taken, text)
+	}, nil
+}
+
+// In one seed of so many the peers have a key, and somebody records, by a stream of draws
+// of its own: one that leaves the seeds of old faults as they were.
+const (
+	recorderOneIn  = 8
+	recorderStream = 0x7f16
+)
+
+func drawRecorder(d drawer) Script {
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, recorderStream))
+	d.peers = d.script.Config.Peers
+	if !d.may("recorder") || !d.one(recorderOneIn) {
+		return d.script
+	}
+	d.script.Config.Key = true
+	for range 1 + d.rng.IntN(4) {
+		d.replays(d.up(d.script.Ends))
+	}
+	for _, s := range d.script.Steps {
+		var p int
+		if n, _ := fmt.Sscanf(s.Do, "start %d", &p); n == 1 && d.one(2) { // to a life that has just begun, and of it
+			d.replays(s.At + d.up(3*time.Second))
+		}
+	}
+	if d.one(2) { // a worker that has stopped is made to beat
+		at, p := d.up(d.script.Ends), d.peer()
+		d.step(at, "%d beat prey %v", p, 2*beatInterval)
+		for range 8 {
+			at += d.up(beatInterval)
+			d.replays(at)
+		}
+	}
+	d.trim()
+	return d.script
+}
+
+// replays draws who is shown whose packets: most often all are those of all.
+func (d *drawer) replays(at time.Duration) {
+	all := fmt.Sprint("1-", d.peers)
+	from, to := all, all
+	if d.one(4) {
+		from, to = fmt.Sprint(d.peer()), fmt.Sprint(d.peer())
+	}
+	d.step(at, "replay %s > %s", from, to)
+}
