@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // What cannot be meant is refused before a daemon is asked.
@@ -18,28 +20,28 @@ func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 		code int
 		line []string
 	}{
-		{exitUsage, []string{"put", "k", latin1}},
-		{exitUsage, []string{"put", latin1, "v"}},
-		{exitUsage, []string{"get", latin1}},
-		{exitUsage, []string{"members", latin1}},
-		{exitUsage, []string{"set", "add", "k", "good", latin1}},
-		{exitUsage, []string{"task", "set", "1", "status=" + latin1}},
-		{exitUsage, []string{"task", "progress", "1", "0.5", latin1}},
-		{exitUsage, []string{"queue", "put", "q", latin1}},
-		{exitUsage, []string{"queue", "put", "q", "1", "--id", latin1}},
-		{exitUsage, []string{"queue", "fail", "q", "i", latin1, "--lease", "l", "--token", "1"}},
-		{exitUsage, []string{"queue", "work", latin1, "--", "true"}},
+		{api.ExitUsage, []string{"put", "k", latin1}},
+		{api.ExitUsage, []string{"put", latin1, "v"}},
+		{api.ExitUsage, []string{"get", latin1}},
+		{api.ExitUsage, []string{"members", latin1}},
+		{api.ExitUsage, []string{"set", "add", "k", "good", latin1}},
+		{api.ExitUsage, []string{"task", "set", "1", "status=" + latin1}},
+		{api.ExitUsage, []string{"task", "progress", "1", "0.5", latin1}},
+		{api.ExitUsage, []string{"queue", "put", "q", latin1}},
+		{api.ExitUsage, []string{"queue", "put", "q", "1", "--id", latin1}},
+		{api.ExitUsage, []string{"queue", "fail", "q", "i", latin1, "--lease", "l", "--token", "1"}},
+		{api.ExitUsage, []string{"queue", "work", latin1, "--", "true"}},
 		{exitOurs, []string{"lock", latin1, "--", "true"}},
-		{exitUsage, []string{"get", "k", "--timeout", "-1s"}},
-		{exitUsage, []string{"get", "k", "--timeout", "0"}},
-		{exitUsage, []string{"mcp", "--timeout", "-1s"}},
-		{exitUsage, []string{"put", "k", "v", "--ttl", "-1s"}},
-		{exitUsage, []string{"put", "k", "v", "--ttl", "99999999h"}},
-		{exitUsage, []string{"queue", "put", "q", "1", "--delay", "-1s"}},
-		{exitUsage, []string{"queue", "work", "q", "--grace", "-1s", "--", "true"}},
-		{exitUsage, []string{"queue", "work", "q", "--count", "-1", "--", "true"}},
+		{api.ExitUsage, []string{"get", "k", "--timeout", "-1s"}},
+		{api.ExitUsage, []string{"get", "k", "--timeout", "0"}},
+		{api.ExitUsage, []string{"mcp", "--timeout", "-1s"}},
+		{api.ExitUsage, []string{"put", "k", "v", "--ttl", "-1s"}},
+		{api.ExitUsage, []string{"put", "k", "v", "--ttl", "99999999h"}},
+		{api.ExitUsage, []string{"queue", "put", "q", "1", "--delay", "-1s"}},
+		{api.ExitUsage, []string{"queue", "work", "q", "--grace", "-1s", "--", "true"}},
+		{api.ExitUsage, []string{"queue", "work", "q", "--count", "-1", "--", "true"}},
 		{exitOurs, []string{"lock", "k", "--wait", "-1s", "--", "true"}},
-		{exitUsage, []string{"get", "k", "--http", "127.0.0.1:99999"}},
+		{api.ExitUsage, []string{"get", "k", "--http", "127.0.0.1:99999"}},
 	} {
 		if code := run(c.line); code != c.code || asked.Load() > 0 {
 			t.Errorf("%q: exit code %d, want %d; the daemon was asked %d times", c.line, code, c.code, asked.Swap(0))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +114,7 @@ func (c *client) ask(ctx context.Context, addr, method, path string, query url.V
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what came says enough
 	if speaksTLS(res.StatusCode, answer) {
-		return nil, &exitError{exitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", addr, errSpeaksTLS, hostPort(base))}
+		return nil, &exitError{api.ExitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", addr, errSpeaksTLS, hostPort(base))}
 	}
 	var p httpapi.Problem
 	if err := json.Unmarshal(answer, &p); err != nil || p.Detail == "" {
@@ -131,15 +130,7 @@ func (c *client) ask(ctx context.Context, addr, method, path string, query url.V
 	if p.Code == "not-replicated" || p.Code == "rotated" {
 		p.Detail += "; it is written here, and goes on spreading"
 	}
-	codes := map[int]int{
-		http.StatusBadRequest: exitUsage, http.StatusRequestEntityTooLarge: exitUsage,
-		http.StatusNotFound: exitNotFound,
-		http.StatusConflict: exitConflict, http.StatusPreconditionFailed: exitConflict,
-		http.StatusForbidden: exitNotAllowed, http.StatusUnauthorized: exitNotAllowed,
-		http.StatusGatewayTimeout: exitTimeout, http.StatusServiceUnavailable: exitUnhealthy,
-		http.StatusTooManyRequests: exitTimeout, http.StatusInsufficientStorage: exitUnhealthy,
-	}
-	return nil, &exitError{cmp.Or(codes[res.StatusCode], exitOther), &refusal{p}}
+	return nil, &exitError{api.ExitCode(res.StatusCode), &refusal{p}}
 }
 
 // refusal is an answer that is no good one.
@@ -161,9 +152,9 @@ func (c *client) unreachable(addr string, err error) error {
 		err = u.Err
 	}
 	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
-		return &exitError{exitTimeout, &noAnswer{fmt.Sprintf("no answer from %s within %v", addr, c.timeout), err}}
+		return &exitError{api.ExitTimeout, &noAnswer{fmt.Sprintf("no answer from %s within %v", addr, c.timeout), err}}
 	}
-	return &exitError{exitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", addr, advice(err), err)}
+	return &exitError{api.ExitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", addr, advice(err), err)}
 }
 
 // nameOf says what a path names: /v1/keys/a%2Fb is key "a/b".

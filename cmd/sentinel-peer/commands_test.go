@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/spf13/cobra"
 )
 
@@ -130,7 +131,7 @@ func TestTheManualNamesEveryCommand(t *testing.T) {
 			}
 		}
 	}
-	for _, code := range []int{exitOther, exitUsage, exitNotFound, exitConflict, exitNotAllowed, exitUnreachable, exitTimeout, exitUnhealthy} {
+	for _, code := range []int{api.ExitOther, api.ExitUsage, api.ExitNotFound, api.ExitConflict, api.ExitNotAllowed, api.ExitUnreachable, api.ExitTimeout, api.ExitUnhealthy} {
 		if !strings.Contains(string(text), fmt.Sprintf("\n| %d | ", code)) {
 			t.Errorf("docs/cli.md does not say what exit code %d means", code)
 		}

@@ -175,7 +175,7 @@ func (p *process) everyType(ctx context.Context, i int, round string) error {
 func (p *process) shown(ctx context.Context, key string) string {
 	var v json.RawMessage
 	err := p.client.do(ctx, "GET", keyPath("/v1/keys/", key), nil, nil, nil, &v)
-	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitNotFound {
+	if e, ok := errors.AsType[*exitError](err); ok && e.code == api.ExitNotFound {
 		return absent
 	}
 	if err != nil {

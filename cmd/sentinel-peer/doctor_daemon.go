@@ -106,11 +106,11 @@ func (d *doctor) meet(ctx context.Context) {
 		d.answers = true
 		d.add("warn", "daemon", "give the doctor its settings: --tls-cert and --tls-key", "%v", err)
 		return
-	case refused && errors.As(err, &e) && e.code == exitNotAllowed:
+	case refused && errors.As(err, &e) && e.code == api.ExitNotAllowed:
 		d.answers = true
 		d.add("warn", "daemon", "set $"+tokenVariable+" to a token that may ask it", "at %s: %v", d.addr, err)
 		return
-	case errors.As(err, &e) && e.code == exitUnreachable:
+	case errors.As(err, &e) && e.code == api.ExitUnreachable:
 		d.add("ok", "daemon", "", "none runs at %s", d.addr)
 		return
 	case err != nil:

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 func TestWhereADaemonIsCalled(t *testing.T) {
@@ -55,7 +57,7 @@ func TestTLSAndToken(t *testing.T) {
 		t.Errorf("without the authority: %v", err)
 	}
 	var e *exitError
-	if err := ask(client{addr: s.Listener.Addr().String()}); !errors.Is(err, errSpeaksTLS) || !errors.As(err, &e) || e.code != exitUnreachable || !strings.Contains(err.Error(), "use --http "+s.URL+", with --tls-ca") {
+	if err := ask(client{addr: s.Listener.Addr().String()}); !errors.Is(err, errSpeaksTLS) || !errors.As(err, &e) || e.code != api.ExitUnreachable || !strings.Contains(err.Error(), "use --http "+s.URL+", with --tls-ca") {
 		t.Errorf("without TLS on our side: %v", err)
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())

@@ -99,7 +99,7 @@ If the lease is lost, the command's process group gets SIGTERM, and SIGKILL afte
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := inner(cmd, args)
 		var e *exitError
-		if errors.As(err, &e) && e.code == exitUsage {
+		if errors.As(err, &e) && e.code == api.ExitUsage {
 			return ours(e.err)
 		}
 		return err

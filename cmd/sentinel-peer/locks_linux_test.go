@@ -320,7 +320,7 @@ func TestVotersAreReloaded(t *testing.T) {
 	config("voters: [n1]\n")
 	start()
 	logs(`this peer has adopted epoch 2 already`)
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != exitUsage {
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != api.ExitUsage {
 		t.Errorf("an old list: %v", err)
 	}
 }

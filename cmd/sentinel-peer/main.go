@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/spf13/cobra"
 )
 
@@ -19,18 +20,6 @@ func main() {
 	stderr.end()
 	os.Exit(code)
 }
-
-// The exit codes, for scripts.
-const (
-	exitOther       = 1
-	exitUsage       = 2
-	exitNotFound    = 3
-	exitConflict    = 4
-	exitNotAllowed  = 5
-	exitUnreachable = 6
-	exitTimeout     = 7
-	exitUnhealthy   = 8
-)
 
 // exitError is an error with an exit code of its own.
 type exitError struct {
@@ -65,15 +54,15 @@ func run(args []string) int {
 	}
 	var e *exitError
 	if errors.As(err, &e) {
-		if e.code == exitUsage {
+		if e.code == api.ExitUsage {
 			fmt.Fprintf(stderr, "See '%s --help'.\n", cmd.CommandPath())
 		}
 		return e.code
 	}
-	return exitOther
+	return api.ExitOther
 }
 
-func usage(err error) error { return &exitError{exitUsage, err} }
+func usage(err error) error { return &exitError{api.ExitUsage, err} }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"golang.org/x/sys/unix"
 )
 
@@ -175,7 +176,7 @@ func TestAWorkerOutlivesWhoReadsItsReport(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended(t, cmd, exitOther)
+		ended(t, cmd, api.ExitOther)
 		if depth, err := p.command("queue depth " + queue).Output(); err != nil || !strings.Contains(string(depth), "\n0        0        0        2     0") {
 			t.Errorf("%v: %s", err, depth)
 		}
@@ -209,7 +210,7 @@ func TestABridgeEndsThoughItsClientDoesNotRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			code := exitOther
+			code := api.ExitOther
 			if told {
 				code = 0
 				if err := until(t.Context(), "reading", func() error { return drained(in) }); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // retryPause is how long to wait before a daemon that did not answer is asked again.
@@ -44,7 +46,7 @@ func passing(err error) bool {
 		return false
 	}
 	e, ok := errors.AsType[*exitError](err)
-	return ok && (e.code == exitTimeout || e.code == exitUnhealthy || e.code == exitUnreachable)
+	return ok && (e.code == api.ExitTimeout || e.code == api.ExitUnhealthy || e.code == api.ExitUnreachable)
 }
 
 func backOff(ctx context.Context) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
@@ -14,9 +15,9 @@ import (
 func TestPersistence(t *testing.T) {
 	hurried, cancel := context.WithCancel(t.Context())
 	cancel() // no pauses
-	stopping := &exitError{exitUnhealthy, &refusal{httpapi.Problem{Code: "closed", Detail: "it stops"}}}
-	gone := &exitError{exitUnreachable, errors.New("no daemon")}
-	wrong := &exitError{exitUsage, &refusal{httpapi.Problem{Code: "bad-request", Detail: "no"}}}
+	stopping := &exitError{api.ExitUnhealthy, &refusal{httpapi.Problem{Code: "closed", Detail: "it stops"}}}
+	gone := &exitError{api.ExitUnreachable, errors.New("no daemon")}
+	wrong := &exitError{api.ExitUsage, &refusal{httpapi.Problem{Code: "bad-request", Detail: "no"}}}
 	over := time.Now().Add(-time.Second)
 	for _, c := range []struct {
 		name  string

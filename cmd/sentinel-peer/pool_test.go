@@ -77,7 +77,7 @@ func TestWhatNoDaemonDoesIsSaidOnce(t *testing.T) {
 	c := poolOf(t, nil, nil, refuses(503, "closed"))
 	err := c.bearer().do(t.Context(), "PUT", "/v1/locks/k", nil, nil, nil, nil)
 	var e *exitError
-	if !errors.As(err, &e) || e.code != exitUnhealthy || !strings.HasPrefix(err.Error(), "none of 127.0.0.1:") || !stopping(err) {
+	if !errors.As(err, &e) || e.code != api.ExitUnhealthy || !strings.HasPrefix(err.Error(), "none of 127.0.0.1:") || !stopping(err) {
 		t.Errorf("%v", err)
 	}
 }

@@ -94,7 +94,7 @@ func (c *client) queueClaim(add register) *cobra.Command {
 			return err
 		}
 		if len(got.Items) == 0 {
-			return &exitError{exitNotFound, fmt.Errorf("queue %q: nothing to claim", args[0])}
+			return &exitError{api.ExitNotFound, fmt.Errorf("queue %q: nothing to claim", args[0])}
 		}
 		e := json.NewEncoder(c.out)
 		for _, item := range got.Items {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/spf13/cobra"
 )
 
@@ -58,7 +59,7 @@ func (c *client) selfStatus(cmd *cobra.Command) error {
 	return err
 }
 
-func unhealthy(err error) error { return &exitError{exitUnhealthy, err} }
+func unhealthy(err error) error { return &exitError{api.ExitUnhealthy, err} }
 
 func verdictColor(good bool) string {
 	if good {

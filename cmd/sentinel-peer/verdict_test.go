@@ -136,7 +136,7 @@ func (h *house) statusDoor() (string, int) {
 	}
 	code := 0
 	if !l.Healthy {
-		code = exitUnhealthy
+		code = api.ExitUnhealthy
 	}
 	return line(l.Verdict), code
 }
@@ -155,7 +155,7 @@ func (h *house) doctorDoor() (string, int) {
 	}
 	code := 0
 	if d.report() != nil {
-		code = exitUnhealthy
+		code = api.ExitUnhealthy
 	}
 	return s, code
 }
@@ -212,7 +212,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 			}
 			code := 0
 			if v.Level == verdict.Fail {
-				code = exitUnhealthy
+				code = api.ExitUnhealthy
 			}
 			if got, exits := h.statusDoor(); got != want || exits != code {
 				h.Errorf("%s: status tells %q, %d", what, got, exits)

@@ -25,7 +25,7 @@ type watching struct {
 }
 
 // errStreamEnd says that the daemon, or the way to it, is gone.
-var errStreamEnd = &exitError{exitUnreachable, errors.New("the daemon ended the stream")}
+var errStreamEnd = &exitError{api.ExitUnreachable, errors.New("the daemon ended the stream")}
 
 func (c *client) watch(add register) *cobra.Command {
 	var snapshot bool

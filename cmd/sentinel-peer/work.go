@@ -119,7 +119,7 @@ func (w *work) run(ctx context.Context) (err error) {
 			continue
 		case w.idle > 0 && time.Since(last) >= w.idle:
 			if done == 0 {
-				return &exitError{exitNotFound, fmt.Errorf("queue %q: nothing to claim for %v", w.queue, w.idle)}
+				return &exitError{api.ExitNotFound, fmt.Errorf("queue %q: nothing to claim for %v", w.queue, w.idle)}
 			}
 			return nil
 		}

@@ -19,10 +19,8 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
-	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // Config configures a dashboard. Agent is mandatory.
@@ -302,25 +300,29 @@ type badQuery struct{ reason string }
 
 func (e *badQuery) Error() string { return e.reason }
 
+// titles head the page of an error, by its code.
+var titles = map[string]string{
+	"forbidden":   "Your token does not cover this.",
+	"not-found":   "Nothing here.",
+	"no-majority": "No majority of voters can be reached.",
+	"closed":      "This peer is stopping.",
+}
+
 // describe says what an error means to whoever looks at the page.
 func describe(err error) (status int, p problem) {
-	_, forbidden := errors.AsType[*api.ForbiddenError](err)
-	_, request := errors.AsType[*api.BadRequest](err)
-	_, query := errors.AsType[*badQuery](err)
-	_, key := errors.AsType[*crdt.KeyError](err)
-	switch {
-	case forbidden:
-		return http.StatusForbidden, problem{"Your token does not cover this.", api.Text(err)}
-	case errors.Is(err, agent.ErrNotFound):
-		return http.StatusNotFound, problem{"Nothing here.", api.Text(err)}
-	case request || query || key || errors.Is(err, lockservice.ErrName):
-		return http.StatusBadRequest, problem{"That makes no sense.", api.Text(err)}
-	case errors.Is(err, lockservice.ErrUnavailable):
-		return http.StatusServiceUnavailable, problem{"No majority of voters can be reached.", api.Text(err)}
-	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
-		return http.StatusServiceUnavailable, problem{"This peer is stopping.", api.Text(err)}
+	fault := api.FaultOf(err)
+	if _, ok := errors.AsType[*badQuery](err); ok {
+		fault.Status = http.StatusBadRequest
 	}
-	return http.StatusInternalServerError, problem{"That did not work.", api.Text(err)}
+	title := titles[fault.Code]
+	switch {
+	case title != "":
+	case fault.Status == http.StatusBadRequest:
+		title = "That makes no sense."
+	default:
+		title = "That did not work."
+	}
+	return fault.Status, problem{title, api.Text(err)}
 }
 
 // login is the page to log in at. Its form posts there, to the server of the API.

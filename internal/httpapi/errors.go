@@ -1,14 +1,12 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -45,87 +43,30 @@ type bodyError struct{ err error }
 func (e *bodyError) Error() string { return "reading the body: " + e.err.Error() }
 func (e *bodyError) Unwrap() error { return e.err }
 
-// describe is the one place where an error becomes a status.
+// describe makes of an error what clients see.
 func describe(err error) Problem {
-	var (
-		key      *crdt.KeyError
-		value    *wire.ValueError
-		kind     *crdt.TypeError
-		conflict *crdt.ConflictError
-		order    *crdt.OrderError
-		unmet    *api.ConditionError
-		request  *api.BadRequest
-		lacking  *api.ForbiddenError
-		limit    *api.LimitError
-		copies   *agent.ReplicationError
-		full     *crdt.FullError
-		large    *http.MaxBytesError
-		body     *bodyError
-	)
 	if told, ok := errors.AsType[*Problem](err); ok {
 		return *told
 	}
-	p := Problem{Status: http.StatusInternalServerError, Code: "internal"}
-	switch {
-	case errors.As(err, &key):
-		p.Status, p.Code = http.StatusBadRequest, "bad-key"
-	case errors.As(err, &value):
-		p.Status, p.Code = http.StatusBadRequest, "bad-value"
-	case errors.As(err, &request) || errors.As(err, &order):
-		p.Status, p.Code = http.StatusBadRequest, "bad-request"
-	case errors.As(err, &lacking):
-		p.Status, p.Code = http.StatusForbidden, "forbidden"
-	case errors.As(err, &limit) && limit.Own:
-		p.Status, p.Code = http.StatusTooManyRequests, "too-many-requests"
-	case errors.As(err, &limit):
-		p.Status, p.Code = http.StatusServiceUnavailable, "busy"
-	case errors.As(err, &large):
-		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too-large"
-	case errors.As(err, &body):
-		p.Status, p.Code = http.StatusRequestTimeout, "incomplete-body"
-	case errors.As(err, &kind):
-		p.Status, p.Code = http.StatusConflict, "wrong-type"
-	case errors.As(err, &conflict):
-		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", conflict.Have.String()
-	case errors.As(err, &full):
-		p.Status, p.Code = http.StatusInsufficientStorage, "store-full"
-	case errors.As(err, &unmet):
-		p.Status, p.Code, p.Current = http.StatusPreconditionFailed, "version-conflict", unmet.Have.String()
-	case errors.As(err, &copies):
-		p.Status, p.Code = http.StatusGatewayTimeout, "not-replicated"
-	case errors.Is(err, agent.ErrRotated):
-		p.Status, p.Code = http.StatusGatewayTimeout, "rotated"
-	case errors.Is(err, agent.ErrClosed) || errors.Is(err, lockservice.ErrClosed):
-		p.Status, p.Code = http.StatusServiceUnavailable, "closed"
-	case errors.Is(err, agent.ErrClaimLost):
-		p.Status, p.Code = http.StatusConflict, "claim-lost"
-	case errors.Is(err, agent.ErrAlive):
-		p.Status, p.Code = http.StatusConflict, "alive"
-	case errors.Is(err, agent.ErrDraining):
-		p.Status, p.Code = http.StatusConflict, "draining"
-	case errors.Is(err, agent.ErrQueueFull):
-		p.Status, p.Code = http.StatusServiceUnavailable, "queue-full"
-	case errors.Is(err, agent.ErrTooManyWorkers):
-		p.Status, p.Code = http.StatusServiceUnavailable, "workers-full"
-	case lockProblem(err, &p):
-	case errors.Is(err, agent.ErrNotFound):
-		p.Status, p.Code = http.StatusNotFound, "not-found"
-	case errors.Is(err, agent.ErrClockSkew):
-		p.Status, p.Code = http.StatusServiceUnavailable, "clock-skew"
-	case errors.Is(err, agent.ErrFaultsDisabled):
-		p.Status, p.Code = http.StatusForbidden, "faults-disabled"
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
-		p.Status, p.Code = http.StatusGatewayTimeout, "timeout"
+	fault := api.FaultOf(err)
+	p := Problem{Status: fault.Status, Code: fault.Code, Detail: api.Text(err)}
+	if v, ok := api.Current(err); ok {
+		p.Current = v.String()
+	}
+	if kind, ok := errors.AsType[*crdt.TypeError](err); ok {
+		p.Detail = kind.Error() + wayOut(kind)
 	}
 	if op, ok := errors.AsType[*crdt.OpError](err); ok {
 		p.Index = &op.Index
 	}
-	p.Detail = api.Text(err)
-	if kind != nil {
-		p.Detail = kind.Error() + wayOut(kind)
+	if u, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
+		p.Majority = &Majority{Reachable: u.Reachable, Needed: u.Needed, Quarantine: api.Duration(u.Quarantine.Round(time.Millisecond))}
 	}
-	if large != nil {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		p.Status, p.Code = http.StatusRequestEntityTooLarge, "too-large"
 		p.Detail = fmt.Sprintf("the body is over %d bytes; a value may have %d when encoded", large.Limit, wire.MaxValueBytes)
+	} else if _, ok := errors.AsType[*bodyError](err); ok {
+		p.Status, p.Code = http.StatusRequestTimeout, "incomplete-body"
 	}
 	return p
 }
@@ -142,36 +83,6 @@ func wayOut(e *crdt.TypeError) string {
 		return "; add to it, or put it with ?type=register (--type register)"
 	}
 	return fmt.Sprintf("; put it with ?type=%v (--type %v) to make it one, or have a --rule for such keys before they are put", e.Want, e.Want)
-}
-
-// lockProblem fills p if err is one of the lock service.
-func lockProblem(err error, p *Problem) bool {
-	if u, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
-		p.Majority = &Majority{Reachable: u.Reachable, Needed: u.Needed, Quarantine: api.Duration(u.Quarantine.Round(time.Millisecond))}
-	}
-	for _, known := range []struct {
-		err    error
-		status int
-		code   string
-	}{
-		{lockservice.ErrHeld, http.StatusConflict, "held"},
-		{lockservice.ErrTimeout, http.StatusConflict, "held"},
-		{lockservice.ErrNotHolder, http.StatusConflict, "not-holder"},
-		{lockservice.ErrLost, http.StatusConflict, "lease-lost"},
-		{lockservice.ErrBarred, http.StatusConflict, "barred"},
-		{lockservice.ErrUnavailable, http.StatusServiceUnavailable, "no-majority"},
-		{lockservice.ErrConfigMismatch, http.StatusServiceUnavailable, "voters-differ"},
-		{lockservice.ErrFull, http.StatusServiceUnavailable, "locks-full"},
-		{lockservice.ErrName, http.StatusBadRequest, "bad-lock-name"},
-		{lockservice.ErrTTLTooLong, http.StatusBadRequest, "bad-ttl"},
-		{lockservice.ErrTTLTooShort, http.StatusBadRequest, "bad-ttl"},
-	} {
-		if errors.Is(err, known.err) {
-			p.Status, p.Code = known.status, known.code
-			return true
-		}
-	}
-	return false
 }
 
 // tooMany refuses a client that asks for more than its share.
