@@ -7,6 +7,7 @@
 //	n.SetLoss(0.3)
 //	n.Cut("10.0.0.1:7946", "10.0.0.2:7946") // the first is not heard by the second
 //	n.Heal()
+//	n.Record(); …; for _, p := range n.Recorded() { n.Inject(p.From, p.To, p.Packet) }
 //
 // It works inside a testing/synctest bubble, where time costs nothing, if
 // everything is created in the bubble; and outside of one.

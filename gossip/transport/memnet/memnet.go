@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,15 +15,17 @@ import (
 
 // Network carries packets and streams between the addresses that listen on it.
 type Network struct {
-	mu       sync.Mutex // guards what follows
-	rng      *rand.Rand
-	nodes    map[string]*node
-	conns    map[*stream]struct{} // both ends of each
-	cuts     map[route]struct{}
-	blocks   map[route]struct{} // of packets
-	fate     fate
-	nextPort uint16
-	sent     Traffic
+	mu        sync.Mutex // guards what follows
+	rng       *rand.Rand
+	nodes     map[string]*node
+	conns     map[*stream]struct{} // both ends of each
+	cuts      map[route]struct{}
+	blocks    map[route]struct{} // of packets
+	fate      fate
+	nextPort  uint16
+	sent      Traffic
+	recording bool
+	recorded  []Recorded
 }
 
 type route struct{ from, to string }
@@ -204,6 +207,9 @@ func (d *node) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error
 		if n.chance(n.fate.duplicate) {
 			copies = 2
 		}
+	}
+	if n.recording && copies > 0 {
+		n.recorded = append(n.recorded, Recorded{string(d.addr), to.Addr, slices.Clone(b)})
 	}
 	waits := make([]time.Duration, copies)
 	for i := range waits {

@@ -138,6 +138,28 @@ func TestACutIsOneWayForPackets(t *testing.T) {
 	})
 }
 
+func TestARecorderSeesWhatIsDeliveredAndInjectsIt(t *testing.T) {
+	world(t, func(t *testing.T, n *Network, a, b memberlist.NodeAwareTransport) {
+		sendMany(t, a, two, 1)
+		n.Record()
+		sendMany(t, a, two, 2)
+		n.Cut(one, two)
+		sendMany(t, a, two, 3)
+		drain(b)
+		tape := n.Recorded()
+		if len(tape) != 2 || tape[0].From != one || tape[0].To != two {
+			t.Fatalf("recorded: %v", tape)
+		}
+		for _, p := range tape {
+			n.Inject(p.From, p.To, p.Packet)
+			n.Inject(p.From, "10.0.0.9:7946", p.Packet) // nobody
+		}
+		if got := drain(b); fmt.Sprint(got) != "[0 1]" || len(n.Recorded()) != 2 {
+			t.Errorf("%q come; %d are recorded", got, len(n.Recorded()))
+		}
+	})
+}
+
 func TestABufferIsOverwrittenLongAfterDelivery(t *testing.T) {
 	world(t, func(t *testing.T, n *Network, a, b memberlist.NodeAwareTransport) {
 		a.WriteTo([]byte("keep me"), two)
