@@ -16,9 +16,11 @@ type client struct {
 	calls       map[uint64]*request // by call
 	current     map[Inst]*request   // but those that rest
 	departing   map[Inst]*departure
-	ended       recent                 // instances that were released here
-	inspections map[uint64]*inspection // by call
-	names       *rand.ChaCha8          // makes the instances
+	ended       recent                   // instances that were released here
+	inspections map[uint64]*inspection   // by call
+	surveys     map[uint64]*survey       // likewise
+	mute        map[string]time.Duration // peers that answered no survey: until when none waits for them
+	names       *rand.ChaCha8            // makes the instances
 	ids         uint64
 }
 
@@ -30,6 +32,7 @@ type Call struct {
 	Try    bool          // refuse at once when it is held
 	Manual bool          // extend the lease by Renew only; it is a bearer's, see Node.Resume
 	Waited time.Duration // since the caller first asked, if that was before this call
+	Client string        // who asks, for those who look: up to MaxClientBytes of text; no secret
 }
 
 type phase uint8
@@ -90,7 +93,7 @@ func newClient(n *Node) client {
 	}
 	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
 	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
-		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), names: rand.NewChaCha8(seed)}
+		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
 }
 
 func (c *client) call(t Time, call Call) *request {
@@ -116,8 +119,8 @@ func (c *client) begin(t Time, r *request) {
 }
 
 // resume begins a call for an instance that a majority of voters is to have on record.
-func (c *client) resume(t Time, b Bearer) (id uint64) {
-	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true})
+func (c *client) resume(t Time, b Bearer, client string) (id uint64) {
+	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true, Client: client})
 	r.phase, r.inst, r.token = resuming, b.Inst, b.Token
 	r.round = max(c.names.Uint64()>>32, 1) << 32 // of no other peer, nor of an earlier time here
 	c.current[r.inst] = r
@@ -401,6 +404,10 @@ func (c *client) forget(r *request) {
 func (c *client) release(t Time, id uint64) error {
 	if q := c.inspections[id]; q != nil {
 		c.endInspection(q)
+		return nil
+	}
+	if s := c.surveys[id]; s != nil {
+		c.endSurvey(t, s)
 		return nil
 	}
 	r := c.calls[id]

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,6 +39,10 @@ type Config struct {
 	// token than the one that barred it: what it protected is done with. It decides
 	// in memory, and calls nothing of the node or its session.
 	Barred func(lock string, token uint64) bool
+
+	// Behind, if set, yields calls that wait here and were not made yet, and when they were
+	// asked for: those of a session behind one of its own. A survey tells of them.
+	Behind iter.Seq2[Call, time.Duration]
 
 	// FirstBoot asserts that no earlier life of this voter can have certified a
 	// lease that still runs: it skips the quarantine. A wrong assertion lets a
@@ -108,6 +114,18 @@ func validateName(name string) error {
 		}
 	}
 	return nil
+}
+
+// validateClient returns what is wrong with the name of a client.
+func validateClient(name string) error {
+	if !isClient(name) {
+		return fmt.Errorf("client %q: want up to %d bytes of text without control characters", name[:min(len(name), MaxClientBytes)], MaxClientBytes)
+	}
+	return nil
+}
+
+func isClient(name string) bool {
+	return len(name) <= MaxClientBytes && utf8.ValidString(name) && strings.IndexFunc(name, unicode.IsControl) < 0
 }
 
 func (c Config) validateTTL(ttl time.Duration) error {

@@ -2,6 +2,7 @@ package lockservice
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"time"
 
@@ -49,6 +50,7 @@ const (
 	fNeeded
 	fWaiting
 	fHolders
+	fKnown
 )
 
 // fieldsOf says what each kind carries. It is the wire format: append a kind, never
@@ -69,6 +71,8 @@ var fieldsOf = [kinds][]field{
 	Cleared:     {fInst},
 	Status:      {fLock, fRound},
 	StatusReply: {fLock, fRound, fReason, fLeft, fFloor, fWaiting, fHolders},
+	Known:       {fLock, fRound, fFlags, fHint, fWaiting},
+	KnownReply:  {fLock, fRound, fReason, fKnown},
 }
 
 // appendMessage appends m. It aliases nothing.
@@ -119,6 +123,8 @@ func appendMessage(dst []byte, m *Message) []byte {
 			dst = wire.AppendUint(dst, uint64(m.Waiting))
 		case fHolders:
 			dst = appendHolders(dst, m.Holders)
+		case fKnown:
+			dst = appendKnown(dst, m.Known)
 		}
 	}
 	return dst
@@ -147,6 +153,27 @@ func appendHolders(dst []byte, list []Holder) []byte {
 		dst = wire.AppendUint(dst, uint64(h.Mode))
 		dst = wire.AppendUint(dst, h.Token)
 		dst = appendDuration(dst, h.Left)
+	}
+	return dst
+}
+
+// appendKnown appends [lock, holders, clients, more, …], with the clients as [peer, name,
+// mode, token, for, left, …].
+func appendKnown(dst []byte, list []known) []byte {
+	dst = wire.AppendArray(dst, 4*len(list))
+	for _, k := range list {
+		dst = wire.AppendStr(dst, k.lock)
+		dst = appendHolders(dst, k.holders)
+		dst = wire.AppendArray(dst, 6*len(k.clients))
+		for _, c := range k.clients {
+			dst = wire.AppendStr(dst, c.Peer)
+			dst = wire.AppendStr(dst, c.Name)
+			dst = wire.AppendUint(dst, uint64(c.Mode))
+			dst = wire.AppendUint(dst, c.Token)
+			dst = appendDuration(dst, c.For)
+			dst = appendDuration(dst, c.Left)
+		}
+		dst = wire.AppendUint(dst, uint64(k.more))
 	}
 	return dst
 }
@@ -184,7 +211,7 @@ func readPacket(b []byte, name func([]byte) string, dst []Message) (epoch, hash 
 	if len(b) > maxPacketBytes {
 		return 0, 0, dst, fmt.Errorf("%d bytes; allowed are %d", len(b), maxPacketBytes)
 	}
-	if n, err := wire.Check(b, wire.Limits{Bytes: maxPacketBytes, Depth: 5}); err != nil {
+	if n, err := wire.Check(b, wire.Limits{Bytes: maxPacketBytes, Depth: 6}); err != nil {
 		return 0, 0, dst, err
 	} else if n != len(b) {
 		return 0, 0, dst, &wire.Error{Reason: "trailing", Offset: n}
@@ -275,22 +302,67 @@ func (r *decoder) field(f field, m *Message) {
 	case fWaiting:
 		m.Waiting = int(r.below(math.MaxInt32, "waiting"))
 	case fHolders:
-		r.holders(m)
+		m.Holders = r.holders()
+	case fKnown:
+		m.Known = r.known()
 	}
 }
 
-func (r *decoder) holders(m *Message) {
-	n := r.ArrayLen()
-	if n%4 != 0 || n/4 > maxHolders {
-		r.Fail("holders")
-	}
-	for i := 0; i < n/4 && r.Err() == nil; i++ {
-		m.Holders = append(m.Holders, Holder{
+func (r *decoder) holders() (list []Holder) {
+	for range r.groups(4, maxHolders, "holders") {
+		list = append(list, Holder{
 			Inst:  r.inst(),
 			Mode:  Mode(r.below(uint64(Shared)+1, "mode")),
 			Token: r.below(MaxToken+1, "token"),
 			Left:  r.duration(),
 		})
+	}
+	return list
+}
+
+func (r *decoder) known() (list []known) {
+	for range r.groups(4, MaxPage, "locks") {
+		list = append(list, known{
+			lock:    r.text(maxLockBytes, "lock"),
+			holders: r.holders(),
+			clients: r.clients(),
+			more:    int(r.below(math.MaxInt32, "more")),
+		})
+	}
+	return list
+}
+
+func (r *decoder) clients() (list []Client) {
+	for range r.groups(6, maxListed, "clients") {
+		c := Client{
+			Peer:  r.text(maxNodeBytes, "peer"),
+			Name:  r.text(MaxClientBytes, "client"),
+			Mode:  Mode(r.below(uint64(Shared)+1, "mode")),
+			Token: r.below(MaxToken+1, "token"),
+			For:   r.duration(),
+			Left:  r.duration(),
+		}
+		if !isClient(c.Name) {
+			r.Fail("client")
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// groups reads the length of an array of up to most groups of so many values, and yields
+// once for each that is still to be read.
+func (r *decoder) groups(values, most int, what string) iter.Seq[int] {
+	n := r.ArrayLen()
+	if n%values != 0 || n/values > most {
+		r.Fail(what)
+	}
+	return func(yield func(int) bool) {
+		for i := 0; i < n/values && r.Err() == nil; i++ {
+			if !yield(i) {
+				return
+			}
+		}
 	}
 }
 

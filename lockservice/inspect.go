@@ -3,7 +3,6 @@ package lockservice
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -149,7 +148,9 @@ func (c *client) unread(q *inspection) error {
 func (n *Node) Recorded(t Time, lock string) Info {
 	info := Info{Lock: lock, Owner: n.owners[shardOf(lock)]}
 	info.Holders = n.certified(t, lock)
-	info.Waiting = len(n.waiting(lock))
+	if l := n.owner.locks[lock]; l != nil {
+		info.Waiting = len(l.queue)
+	}
 	for _, r := range n.client.calls { // sorted below
 		on := slices.ContainsFunc(info.Holders, func(h Holder) bool { return h.Inst == r.inst })
 		if r.Lock == lock && r.phase == holding && !on {
@@ -168,51 +169,4 @@ func (n *Node) certified(t Time, lock string) []Holder {
 	list := n.acceptor.status(t, &Message{Lock: lock}).Holders // none in quarantine
 	slices.SortFunc(list, byToken)
 	return list
-}
-
-// waiting returns the peers in the queue of a lock that this voter orders.
-func (n *Node) waiting(lock string) (peers []string) {
-	if l := n.owner.locks[lock]; l != nil {
-		for _, w := range l.queue {
-			peers = append(peers, w.inst.Node)
-		}
-	}
-	return peers
-}
-
-// Record is what a voter has on record for one lock.
-type Record struct {
-	Lock    string
-	Holders []Holder
-	Waiting []string // the peers of those that wait, in order, as far as this voter orders them
-}
-
-// Records returns the live records of this voter in the order of the locks' names: the
-// first most of them behind after, but for names that begin with skip. A majority of voters
-// certifies each lease, so that one voter has almost all of them, and cannot know which it
-// lacks; a voter that has just started, and who is none, has none.
-func (n *Node) Records(t Time, after, skip string, most int) (list []Record, more bool) {
-	var names []string // sorted, one more than asked for
-	note := func(name string) {
-		at, found := slices.BinarySearch(names, name)
-		if found || name <= after || skip != "" && strings.HasPrefix(name, skip) || at > most {
-			return
-		}
-		names = slices.Insert(names, at, name)
-		names = names[:min(len(names), most+1)]
-	}
-	for name := range n.acceptor.live {
-		note(name)
-	}
-	for name, l := range n.owner.locks {
-		if len(l.queue) > 0 {
-			note(name)
-		}
-	}
-	for _, name := range names[:min(len(names), most)] {
-		if r := (Record{name, n.certified(t, name), n.waiting(name)}); len(r.Holders)+len(r.Waiting) > 0 {
-			list = append(list, r)
-		}
-	}
-	return list, len(names) > most
 }

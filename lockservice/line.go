@@ -19,6 +19,7 @@ type line struct {
 type caller struct {
 	Call
 	ctx     context.Context     // whose values the lease carries
+	asked   time.Duration       // when
 	id      uint64              // of the call, once it is made
 	decided func(*Lease, error) // called once, with Session.mu held, unless the caller gives up
 }
@@ -26,6 +27,7 @@ type caller struct {
 // join makes the call, or has it wait for its turn. Who only tries does not wait behind
 // another, unless both would share. It is called with mu held, as all here.
 func (s *Session) join(t Time, w *caller) error {
+	w.asked = t.Mono
 	l := s.lines[w.Lock]
 	switch {
 	case l == nil:

@@ -22,6 +22,10 @@ func WithShared() Option { return func(c *Call) { c.Mode = Shared } }
 // Session.Close does not release it. It ends by Unlock, or runs out.
 func WithManualRenewal() Option { return func(c *Call) { c.Manual = true } }
 
+// WithClient names who asks, for those who look at locks at any peer: up to MaxClientBytes
+// of text without control characters, and no secret.
+func WithClient(name string) Option { return func(c *Call) { c.Client = name } }
+
 // Lock waits until this session holds name, in the order in which all asked. It
 // fails with ErrTimeout when ctx ends first, with ErrUnavailable if that was for
 // want of a majority, and at once with ErrName, ErrTTLTooLong, ErrTTLTooShort,
@@ -61,6 +65,9 @@ func (s *Session) call(lock string, try bool, opts []Option) Call {
 
 func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 	if err := s.cfg.Node.validateTTL(c.TTL); err != nil {
+		return nil, fmt.Errorf("lock %q: %w", c.Lock, err)
+	}
+	if err := validateClient(c.Client); err != nil {
 		return nil, fmt.Errorf("lock %q: %w", c.Lock, err)
 	}
 	w := &caller{Call: c, ctx: ctx}

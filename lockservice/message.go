@@ -65,11 +65,13 @@ const (
 	Cleared                     // acceptor to owner
 	Status                      // any to acceptor: what do you hold
 	StatusReply                 // acceptor to any
+	Known                       // any to any: a Query
+	KnownReply                  // any to any: what is known here
 	kinds
 )
 
 var kindNames = [kinds]string{"", "acquire", "renew", "granted", "queued", "contended", "redirect", "release", "released",
-	"accept", "ack", "nack", "clear", "cleared", "status", "status-reply"}
+	"accept", "ack", "nack", "clear", "cleared", "status", "status-reply", "known", "known-reply"}
 
 // String returns the kind in lower case.
 func (k Kind) String() string {
@@ -119,6 +121,7 @@ const (
 	flagRenew              // the round extends a lease (read in best-effort mode only)
 	flagBearer             // whoever has the instance's name is its client
 	flagResume             // only who has exactly this instance on record may certify it
+	flagOnly               // of a Known: about this lock alone
 	flags      = iota
 )
 
@@ -153,6 +156,7 @@ type Message struct {
 	Holder     Inst
 	Supersedes []Inst // released by their own clients
 	Holders    []Holder
+	Known      []known
 }
 
 // Holder is an instance on record at a voter.

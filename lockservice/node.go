@@ -95,6 +95,9 @@ func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
 	if c.Lock == "" || len(c.Lock) > maxLockBytes {
 		return 0, &NameError{c.Lock, fmt.Sprintf("want 1 to %d bytes", maxLockBytes)}
 	}
+	if err := validateClient(c.Client); err != nil {
+		return 0, fmt.Errorf("lock %q: %w", c.Lock, err)
+	}
 	id = n.client.acquire(t, c)
 	n.settle(t)
 	return id, nil
@@ -102,20 +105,20 @@ func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
 
 // Release ends a call: a waiter gives up; a holder unlocks, and hears Left once a
 // majority has cleared its instance, or its TTL has passed. It also ends an
-// inspection.
+// inspection or a survey.
 func (n *Node) Release(t Time, id uint64) error {
 	defer n.settle(t)
 	return n.client.release(t, id)
 }
 
-// Resume takes over a bearer's lease of another peer, or of an earlier life: under the
+// Resume takes over for a client a bearer's lease of another peer, or of an earlier life: under the
 // same name and token, by a round that only voters certify which have that very lease on
 // record. The answer is a Result with the id returned: Acquired, or Refused with
 // ErrNotHolder when a majority does not have it. A lease that is held here, or is being
 // resumed, keeps its call. Other peers that have it are not told, and may renew it as
 // well. A Release anywhere ends it everywhere: no later round is certified.
-func (n *Node) Resume(t Time, b Bearer) (id uint64, err error) {
-	if err := b.check(n.cfg); err != nil {
+func (n *Node) Resume(t Time, b Bearer, client string) (id uint64, err error) {
+	if err := cmp.Or(b.check(n.cfg), validateClient(client)); err != nil {
 		return 0, err
 	}
 	defer n.settle(t)
@@ -125,7 +128,7 @@ func (n *Node) Resume(t Time, b Bearer) (id uint64, err error) {
 	if n.client.knows(b.Inst) {
 		return 0, fmt.Errorf("lock %q: %w: it was released here, or is no lease on this lock", b.Lock, ErrNotHolder)
 	}
-	return n.client.resume(t, b), nil
+	return n.client.resume(t, b, client), nil
 }
 
 // Leave ends a call without a word to the voters: what they have on record runs out, or
@@ -160,6 +163,14 @@ func (n *Node) Confirm(t Time, id uint64) (round uint64, err error) {
 func (n *Node) Inspect(t Time, lock string) (id uint64) {
 	defer n.settle(t)
 	return n.client.inspect(t, lock)
+}
+
+// Survey asks the peers that are up for a page of the locks that are held or waited for,
+// with the clients that hold them and wait. The answer is a Result Surveyed, when all have
+// answered that are not known to be mute, or upon Release: then of those that have.
+func (n *Node) Survey(t Time, q Query) (id uint64) {
+	defer n.settle(t)
+	return n.client.survey(t, q)
 }
 
 // Obstacle says what keeps a call from its lock or its answer: an
@@ -346,6 +357,10 @@ func (n *Node) dispatch(t Time, from string, m *Message) {
 	case StatusReply:
 		n.follows(t, from, m)
 		n.client.statusReply(from, m)
+	case Known:
+		n.reply(from, n.gather(t, m))
+	case KnownReply:
+		n.client.knownReply(t, from, m)
 	case Acquire, Renew, Release:
 		if m.Inst.Node != from && (m.Kind == Acquire || m.Flags&flagBearer == 0) {
 			n.stats.Dropped++ // only its client speaks for an instance

@@ -34,6 +34,7 @@ const (
 	Lost                       // it was, until now: Err is a *LostError
 	Left                       // the release is confirmed, or Err says that it is not
 	Inspected                  // Info
+	Surveyed                   // Survey
 )
 
 // Result reports on a call.
@@ -46,6 +47,15 @@ type Result struct {
 	Inst     Inst          // of Acquired
 	Err      error
 	Info     *Info
+	Survey   *Survey
+}
+
+// surveyed returns what a survey found, or why there was none.
+func (r Result) surveyed() (Survey, error) {
+	if r.Err != nil {
+		return Survey{}, r.Err
+	}
+	return *r.Survey, nil
 }
 
 // Warning says that a peer works by another configuration of the same epoch. Its

@@ -11,8 +11,9 @@ import (
 // here on. The other peer is not told, and may be gone; an Unlock at any peer ends the
 // lease at all of them. Resume fails with ErrNotHolder if there is no such lease: it was
 // released, or has run out; without named voters, or with a voter that has lost its
-// memory, it may also be that too few remember it. Its other errors are those of Lock.
-func (s *Session) Resume(ctx context.Context, name, id string) (*Lease, error) {
+// memory, it may also be that too few remember it. Its other errors are those of Lock, and
+// WithClient is the one option that counts.
+func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (*Lease, error) {
 	b, ok := ParseBearer(name, id)
 	closed := false
 	if s.do(func(Time) { closed = s.closed }); closed {
@@ -24,8 +25,12 @@ func (s *Session) Resume(ctx context.Context, name, id string) (*Lease, error) {
 	if err := validateName(name); err != nil {
 		return nil, err
 	}
+	client := s.call(name, false, opts).Client
+	if err := validateClient(client); err != nil {
+		return nil, fmt.Errorf("lock %q: %w", name, err)
+	}
 	for {
-		l, other, err := s.resume(ctx, b)
+		l, other, err := s.resume(ctx, b, client)
 		if other == nil {
 			return l, err
 		}
@@ -39,7 +44,7 @@ func (s *Session) Resume(ctx context.Context, name, id string) (*Lease, error) {
 
 // resume resumes a lease, or extends it if it is held here. If another call is about to
 // resume it, it returns what is closed when that has an answer.
-func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan struct{}, err error) {
+func (s *Session) resume(ctx context.Context, b Bearer, client string) (l *Lease, other <-chan struct{}, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
@@ -52,7 +57,7 @@ func (s *Session) resume(ctx context.Context, b Bearer) (l *Lease, other <-chan 
 		if err = ErrClosed; s.closed {
 			return
 		}
-		if w.id, err = s.node.Resume(t, b); err != nil {
+		if w.id, err = s.node.Resume(t, b, client); err != nil {
 			return
 		}
 		if l, other = s.leases[w.id], s.resumes[w.id]; l != nil || other != nil {

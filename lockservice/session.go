@@ -18,7 +18,7 @@ import (
 // SessionConfig configures a Session. Node.Self, Node.Voters and Send are
 // mandatory.
 type SessionConfig struct {
-	Node Config // Boot, Secret, Seed, Durable and State are the session's to fill
+	Node Config // Boot, Secret, Seed, Durable, State and Behind are the session's to fill
 
 	// Send queues a packet for a peer, on the urgent class of its stream, and
 	// returns at once. It owns the packet. A packet for a peer that is unknown or
@@ -111,6 +111,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}), drained: make(chan struct{}, 1),
 		pending: make(map[uint64]func(Time, Result)), leases: make(map[uint64]*Lease), leaving: make(map[uint64]*Lease),
 		resumes: make(map[uint64]chan struct{}), lines: make(map[string]*line)}
+	cfg.Node.Behind = s.behind
 	node, err := New(cfg.Node, s.time())
 	if err != nil {
 		return nil, err
@@ -394,11 +395,35 @@ func (s *Session) Recorded(name string) (info Info, err error) {
 	return info, err
 }
 
-// Records returns a page of the locks that this peer has on record as a voter: see
-// Node.Records.
-func (s *Session) Records(after, skip string, most int) (list []Record, more bool) {
-	s.do(func(t Time) { list, more = s.node.Records(t, after, skip, most) })
-	return list, more
+// Survey returns a page of the locks that are held or waited for in the cluster, and the
+// clients that hold them and wait, as far as the peers that answer within ctx know. It
+// waits two seconds at a time for no peer that left an earlier survey without an answer,
+// and fails with ErrClosed only.
+func (s *Session) Survey(ctx context.Context, q Query) (Survey, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	id, result, err := s.start(func(t Time) (uint64, error) { return s.node.Survey(t, q), nil })
+	if err != nil {
+		return Survey{}, err
+	}
+	select {
+	case r := <-result:
+		return r.surveyed()
+	case <-ctx.Done():
+		s.do(func(t Time) { _ = s.node.Release(t, id) })
+		return (<-result).surveyed()
+	}
+}
+
+// behind yields the calls that wait behind those made, and when their lines were begun.
+func (s *Session) behind(yield func(Call, time.Duration) bool) {
+	for _, l := range s.lines { // in no order
+		for _, w := range l.waiting {
+			if !yield(w.Call, w.asked) {
+				return
+			}
+		}
+	}
 }
 
 func (s *Session) inspect(ctx context.Context, name string) (Info, error) {

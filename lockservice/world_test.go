@@ -546,7 +546,7 @@ func (p *peer) resume() {
 		return
 	}
 	b := w.bearers[len(w.bearers)-1-w.rng.IntN(min(len(w.bearers), 4))]
-	id, err := p.node.Resume(p.time(), b)
+	id, err := p.node.Resume(p.time(), b, "")
 	if _, here := p.calls[id]; err == nil && !here {
 		p.calls[id] = call{lock: b.Lock, mode: b.Mode, asked: w.now, ttl: b.TTL, manual: true, resumed: true, inst: b.Inst}
 	}

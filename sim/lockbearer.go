@@ -72,7 +72,7 @@ func (p *Peer) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall
 		from.node.Leave(old.id)
 	}
 	b := lockservice.Bearer{Lock: old.Lock, Inst: old.inst, Mode: old.Mode, TTL: old.TTL, Token: old.token}
-	id, err := l.node.Resume(p.lockTime(), b)
+	id, err := l.node.Resume(p.lockTime(), b, "")
 	if err != nil || l.calls[id] != nil {
 		return nil
 	}
