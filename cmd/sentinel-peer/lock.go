@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -32,7 +33,7 @@ const (
 // lockRun is one run of the lock command.
 type lockRun struct {
 	*client
-	name             string
+	name, program    string
 	ttl, wait, grace time.Duration
 	shared           bool
 }
@@ -115,6 +116,7 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 	if err != nil {
 		return notExecuted(err)
 	}
+	r.program = program
 	outliveReaders()
 	signals := heed()
 	defer signal.Stop(signals)
@@ -174,12 +176,20 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockL
 	return lease, err
 }
 
+// self is what those who look at the lock read of us: no arguments, which may be secret.
+func (r *lockRun) self() string {
+	host, _ := os.Hostname()
+	const most = 64 // bytes
+	text := visible(fmt.Sprintf("%s on %s, process %d", filepath.Base(r.program), host, os.Getpid()), "")
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
+}
+
 // ask waits for the lock, at another daemon when one stops: that has not granted it.
 func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 	var g api.Lease
 	began := boottime()
 	for wait := r.wait; ; wait = max(r.wait-(boottime()-began), 0) {
-		body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": wait.String(), "shared": r.shared})
+		body, err := json.Marshal(map[string]any{"ttl": r.ttl.String(), "wait": wait.String(), "shared": r.shared, "client": r.self()})
 		if err != nil {
 			return nil, ours(err)
 		}
@@ -241,54 +251,4 @@ func passed(cmd *exec.Cmd, err error) error {
 		return &exitError{code, errShown}
 	}
 	return nil
-}
-
-func (c *client) locks(add register) *cobra.Command {
-	return add(&cobra.Command{
-		Use: "locks [NAME]", Short: "List the locks held through this daemon, or show who holds one; exit 8 if no majority of voters says so",
-		Example: "  sentinel-peer locks\n  sentinel-peer locks nightly -o json", Args: args(cobra.MaximumNArgs(1)),
-	}, func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			return c.inspectLock(cmd.Context(), args[0])
-		}
-		all, err := everything[api.Held](cmd.Context(), c, "/v1/locks", url.Values{})
-		if err != nil {
-			return err
-		}
-		return c.show(all, "LOCK\tTOKEN\tMODE\tREMAINING", func(t table) {
-			for _, g := range all.Items {
-				t.row(g.Lock, g.Token, mode(g.Shared), g.Remaining)
-			}
-		})
-	})
-}
-
-func (c *client) inspectLock(ctx context.Context, name string) error {
-	var info api.LockInfo
-	if err := c.do(ctx, "GET", keyPath("/v1/locks/", name), nil, nil, nil, &info); err != nil {
-		return err
-	}
-	nobody := "-"
-	if info.Source == "here" {
-		nobody = "unknown"
-	}
-	err := c.show(info, "LOCK\tHOLDER\tTOKEN\tMODE\tREMAINING\tWAITING\tOWNER", func(t table) {
-		for _, h := range info.Holders {
-			t.row(info.Lock, h.Peer, h.Token, mode(h.Shared), h.Remaining, info.Waiting, info.Owner)
-		}
-		if len(info.Holders) == 0 {
-			t.row(info.Lock, nobody, "-", "-", "-", info.Waiting, info.Owner)
-		}
-	})
-	if err == nil && info.Source == "here" {
-		err = unhealthy(fmt.Errorf("%s: this is what the daemon's peer alone has on record, and somebody may hold it", info.Why))
-	}
-	return err
-}
-
-func mode(shared bool) string {
-	if shared {
-		return "shared"
-	}
-	return "exclusive"
 }

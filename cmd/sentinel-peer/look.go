@@ -57,16 +57,12 @@ func (c *client) look(ctx context.Context) (*look, error) {
 	var stats struct {
 		lookStats
 		Queues map[string]agent.QueueStats `json:"queues"`
+		Leases int                         `json:"leases"`
 	}
 	if err := c.do(ctx, "GET", "/v1/stats", nil, nil, nil, &stats); err != nil {
 		return nil, err
 	}
-	l.Stats, l.Queues = stats.lookStats, stats.Queues
-	var held api.List[api.Held]
-	if err := c.do(ctx, "GET", "/v1/locks", nil, nil, nil, &held); err != nil {
-		return nil, err
-	}
-	l.Leases = held.Count
+	l.Stats, l.Queues, l.Leases = stats.lookStats, stats.Queues, stats.Leases
 	if err := c.do(ctx, "GET", "/v1/verdict", nil, nil, nil, &l.Verdict); err != nil {
 		return nil, err
 	}

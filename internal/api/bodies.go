@@ -36,6 +36,7 @@ type (
 		TTL    string `json:"ttl"`
 		Wait   string `json:"wait"`
 		Shared bool   `json:"shared"`
+		Client string `json:"client"`
 	}
 	leaseBody struct {
 		Lease string `json:"lease"`

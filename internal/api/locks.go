@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +18,7 @@ type Leases struct {
 	mu   sync.Mutex
 	held map[string]*clientLease // by id
 
-	places  *Shares // of leases that are held, and of calls that may come to hold one
-	callers map[*Caller]struct{}
+	places *Shares // of leases that are held, and of calls that may come to hold one
 }
 
 type clientLease struct {
@@ -38,7 +35,7 @@ const (
 
 // NewLeases returns a table for one daemon. One client may have half of it.
 func NewLeases() *Leases {
-	return &Leases{held: make(map[string]*clientLease), callers: make(map[*Caller]struct{}),
+	return &Leases{held: make(map[string]*clientLease),
 		places: NewShares("leases of clients, held or waited for,", maxLeases, maxLeases/2)}
 }
 
@@ -59,8 +56,8 @@ func (t *Leases) keep(l *clientLease) {
 }
 
 // find returns the lease with this id, if it is one on lock. One of another daemon, or of
-// an earlier life of this one, goes on here.
-func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id string) (*clientLease, error) {
+// an earlier life of this one, goes on here, as that of by.
+func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id string, by lockservice.Option) (*clientLease, error) {
 	t.mu.Lock()
 	l := t.held[id]
 	t.mu.Unlock()
@@ -71,7 +68,7 @@ func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id stri
 	if err := t.places.Take(place); err != nil {
 		return nil, err
 	}
-	lease, err := s.Resume(ctx, lock, id)
+	lease, err := s.Resume(ctx, lock, id, by)
 	if err != nil {
 		t.places.Give(place)
 		return nil, err
@@ -79,6 +76,16 @@ func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id stri
 	l = &clientLease{lease, lock, lease.Mode() == lockservice.Shared, place}
 	t.keep(l)
 	return l, nil
+}
+
+// Count returns how many are held; of no table, none.
+func (t *Leases) Count() int {
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.held)
 }
 
 // Lease is a lease as its client sees it.
@@ -112,7 +119,11 @@ func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	if err != nil {
 		return Response{}, err
 	}
-	opts := []lockservice.Option{lockservice.WithManualRenewal()}
+	by, err := r.by(body.Client)
+	if err != nil {
+		return Response{}, err
+	}
+	opts := []lockservice.Option{lockservice.WithManualRenewal(), by}
 	if body.TTL != "" {
 		ttl, err := time.ParseDuration(body.TTL)
 		if err != nil {
@@ -130,14 +141,11 @@ func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	if err != nil {
 		return Response{}, err
 	}
-	caller := r.Leases.caller(r.Key, r.Client)
 	lease, err := lockWithin(ctx, a.Locks(), r.Key, wait, opts)
 	if err != nil {
-		r.Leases.leave(caller)
 		r.Leases.places.Give(place)
 		return Response{}, err
 	}
-	r.Leases.holds(caller, lease)
 	l := &clientLease{lease, r.Key, body.Shared, place}
 	r.Leases.keep(l)
 	if ctx.Err() != nil { // nobody is there to take it
@@ -167,7 +175,11 @@ func (r Request) lease(ctx context.Context, a *agent.Agent) (*clientLease, error
 	if body.Lease == "" {
 		return nil, bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
 	}
-	return r.Leases.find(ctx, a.Locks(), r.Key, body.Lease)
+	by, err := r.by("")
+	if err != nil {
+		return nil, err
+	}
+	return r.Leases.find(ctx, a.Locks(), r.Key, body.Lease, by)
 }
 
 func renewLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -189,54 +201,6 @@ func releaseLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	return Response{Empty: true}, err
 }
 
-// LockInfo is what is on record for a lock: at a majority of voters, or at this peer alone
-// where no majority answers.
-type LockInfo struct {
-	Lock    string       `json:"lock"`
-	Source  string       `json:"source"`        // voters or here
-	Why     string       `json:"why,omitempty"` // no majority says it
-	Holders []LockHolder `json:"holders"`
-	Waiting int          `json:"waiting"`         // in its owner's queue; the waiters of one peer count once
-	Owner   string       `json:"owner,omitempty"` // the voter that orders the queue
-	Certain bool         `json:"certain"`         // a majority agrees on the holders
-}
-
-// LockHolder is who holds a lock, or may.
-type LockHolder struct {
-	Peer      string    `json:"peer"`
-	Token     uint64    `json:"token"`
-	Shared    bool      `json:"shared,omitempty"`
-	Since     time.Time `json:"since"`     // by the clock of the voter that made the token
-	Remaining Duration  `json:"remaining"` // of the record, which outlasts the lease a little
-}
-
-// inspectWait is how long the voters may take to say who holds a lock.
-const inspectWait = 500 * time.Millisecond
-
-// inspectLock tells what a majority of voters says or, where none answers, what is known
-// here: at once if too few voters are up, or did not answer just before.
-func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	s, source := a.Locks(), "voters"
-	info, err := askVoters(ctx, s, r.Key)
-	short, unavailable := errors.AsType[*lockservice.UnavailableError](err)
-	if unavailable && ctx.Err() == nil {
-		source = "here"
-		info, err = s.Recorded(r.Key)
-	}
-	if err != nil {
-		return Response{}, err
-	}
-	out := LockInfo{Lock: info.Lock, Source: source, Holders: []LockHolder{}, Waiting: info.Waiting, Owner: info.Owner, Certain: info.Certain}
-	if unavailable {
-		out.Why = short.Error()
-	}
-	for _, h := range info.Holders {
-		out.Holders = append(out.Holders, LockHolder{Peer: h.Inst.Node, Token: h.Token, Shared: h.Mode == lockservice.Shared,
-			Since: lockservice.TokenTime(h.Token).UTC(), Remaining: Duration(h.Left.Round(time.Millisecond))})
-	}
-	return Response{Body: out}, nil
-}
-
 func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockservice.Info, error) {
 	if err := s.Majority(ctx); err != nil {
 		if short, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
@@ -248,19 +212,4 @@ func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockse
 	within, cancel := context.WithTimeout(ctx, inspectWait)
 	defer cancel()
 	return s.Inspect(within, name)
-}
-
-func listLocks(ctx context.Context, _ *agent.Agent, r Request) (Response, error) {
-	all, grant := []Held{}, GrantOf(ctx)
-	r.Leases.mu.Lock()
-	for _, l := range r.Leases.held { // sorted below
-		if grant.MayLock(l.lock) {
-			all = append(all, l.shown())
-		}
-	}
-	r.Leases.mu.Unlock()
-	id := func(l Held) string { return fmt.Sprintf("%s#%016d", l.Lock, l.Token) }
-	slices.SortFunc(all, func(x, y Held) int { return strings.Compare(id(x), id(y)) })
-	l, err := page(r, all, id, itself)
-	return Response{Body: l}, err
 }

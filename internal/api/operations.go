@@ -363,10 +363,10 @@ func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
 	return Response{Body: whole(MembersOf(a.Members()))}, nil
 }
 
-func stats(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
+func stats(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	s := a.Stats()
 	s.Queues = readable(ctx, s.Queues)
-	return Response{Body: Stats{s, Transport{s.Transport, Duration(s.Transport.PartitionAge)}}}, nil
+	return Response{Body: Stats{s, Transport{s.Transport, Duration(s.Transport.PartitionAge)}, r.Leases.Count()}}, nil
 }
 
 // Digest is the checksum of a peer's state.

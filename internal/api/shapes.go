@@ -155,6 +155,7 @@ func MembersOf(list []agent.Member) []Member {
 type Stats struct {
 	agent.Stats
 	Transport Transport `json:"transport"`
+	Leases    int       `json:"leases"` // of locks, that this daemon holds for its clients
 }
 
 // Transport is what a peer's transport did.

@@ -227,8 +227,8 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request) {
 		if k := v.query.Get("key"); p.name == "key" && k != "" {
 			l.Title = k
 		}
+		l.Head = v.head() // first: what waits for peers that do not answer spares the rest that wait
 		status, l.Live = v.live()
-		l.Head = v.head()
 	}
 	for _, o := range pages {
 		if o.name != "key" {

@@ -1,108 +1,81 @@
 package dashboard
 
 import (
+	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// claims is how the names of the leases of claimed items begin: the page of queues has them.
-const claims = "queues/"
-
 // holder is who holds a lock, for how long, and how long the record of that lasts.
 type holder struct {
-	Peer      string
-	Client    string // "" if it is one of another daemon's
-	Token     uint64
-	Shared    bool
+	api.LockHolder
 	For, Left string
 }
 
-// locks is the table of the locks that this voter has on record, and of the clients of
-// this daemon that hold locks or wait for them.
+// waiter is who waits for one, and for how long.
+type waiter struct {
+	api.LockWaiter
+	For string
+}
+
+// record is a lock that is held or waited for.
+type record struct {
+	Lock, Href string
+	Holders    []holder
+	Waiters    []waiter
+	More       int
+}
+
+func (v *view) record(l api.LockEntry) record {
+	r := record{Lock: l.Lock, Href: address("/ui/locks", "name", l.Lock), More: l.More}
+	for _, h := range l.Holders {
+		r.Holders = append(r.Holders, holder{h, ago(v.now.Sub(h.Since)), ago(time.Duration(h.Remaining))})
+	}
+	for _, w := range l.Waiters {
+		r.Waiters = append(r.Waiters, waiter{w, ago(v.now.Sub(w.Since))})
+	}
+	return r
+}
+
+// locks is the table of the locks of the cluster, and of who holds them and waits.
 func locks(v *view) (any, error) {
-	type record struct {
-		Lock, Href string
-		Holders    []holder
-		Waiting    []string
-	}
-	type caller struct {
-		api.Caller
-		Href, For, Left string
-	}
 	type data struct {
-		Records         []record
-		Voter           bool
-		Voters          []agent.Member
-		First, Next     string
-		Holding         []caller
-		Waiting         []caller
-		MoreHold, MoreW int
-		Stats           lockservice.Stats
-		Quiet           string // until this voter takes part
-		Worth           string // guarantee, where that is not a quorum's
+		api.LockList
+		Records     []record
+		First, Next string
+		Stats       lockservice.Stats
+		Quiet       string // until this voter takes part
 	}
-	s := v.agent.Locks()
-	d := data{Stats: s.Stats(), Voter: slices.Contains(s.Voters().Names, v.agent.Name())}
-	if d.Stats.Quarantine > 0 {
+	s, after := v.agent.Locks(), v.query.Get("after")
+	list, err := do[api.LockList](v, "lock_list", api.Request{Query: url.Values{"limit": {strconv.Itoa(maxRows)}, "after": {after}}})
+	if err != nil {
+		return nil, err
+	}
+	d := data{LockList: list, Stats: s.Stats()}
+	if d.Stats.Quarantine > 0 && slices.Contains(s.Voters().Names, v.agent.Name()) {
 		d.Quiet = ago(d.Stats.Quarantine)
 	}
-	if g := s.Guarantee(); g != lockservice.Quorum {
-		d.Worth = g.String()
-	}
-	for _, m := range v.agent.Members() {
-		if !m.Self && m.State == "alive" && slices.Contains(s.Voters().Names, m.Name) {
-			d.Voters = append(d.Voters, m)
-		}
-	}
-	here := make(map[string]map[uint64]string) // clients of this daemon, by lock and token
-	for _, c := range v.cfg.Leases.Callers(v.grant) {
-		row := caller{c, address("/ui/locks", "name", c.Lock), ago(v.now.Sub(c.Since)), ""}
-		switch {
-		case c.Token == 0 && len(d.Waiting) == maxRows:
-			d.MoreW++
-		case c.Token == 0:
-			d.Waiting = append(d.Waiting, row)
-		case len(d.Holding) == maxRows:
-			d.MoreHold++
-		default:
-			d.Holding = append(d.Holding, row)
-		}
-		if here[c.Lock] == nil {
-			here[c.Lock] = make(map[uint64]string)
-		}
-		here[c.Lock][c.Token] = c.Client
-	}
-	after := v.query.Get("after")
-	list, more := s.Records(after, claims, maxRows)
 	if after != "" {
 		d.First = "/ui/locks"
 	}
-	if more {
-		d.Next = address("/ui/locks", "after", list[len(list)-1].Lock)
+	if list.Next != "" {
+		d.Next = address("/ui/locks", "after", list.Next)
 	}
-	for _, r := range list {
-		if !v.grant.MayLock(r.Lock) {
-			continue
-		}
-		row := record{Lock: r.Lock, Href: address("/ui/locks", "name", r.Lock), Waiting: r.Waiting}
-		for _, h := range r.Holders {
-			row.Holders = append(row.Holders, holder{h.Inst.Node, here[r.Lock][h.Token], h.Token, h.Mode == lockservice.Shared,
-				ago(v.now.Sub(lockservice.TokenTime(h.Token))), ago(h.Left)})
-		}
-		d.Records = append(d.Records, row)
+	for _, l := range list.Items {
+		d.Records = append(d.Records, v.record(l))
 	}
 	return d, nil
 }
 
-// inspectLock asks the voters who holds the lock that the page names.
+// inspectLock asks the voters who holds the lock that the page names, and the peers who waits.
 func inspectLock(v *view) (any, error) {
 	type data struct {
 		api.LockInfo
-		Holders []holder
+		Shown record
 	}
 	name := v.query.Get("name")
 	if name == "" {
@@ -112,16 +85,5 @@ func inspectLock(v *view) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := data{LockInfo: info}
-	for _, h := range info.Holders {
-		d.Holders = append(d.Holders, holder{h.Peer, "", h.Token, h.Shared, ago(v.now.Sub(h.Since)), ago(time.Duration(h.Remaining))})
-	}
-	for _, c := range v.cfg.Leases.Callers(v.grant) {
-		for i := range d.Holders {
-			if h := &d.Holders[i]; c.Lock == name && c.Token == h.Token {
-				h.Client = c.Client
-			}
-		}
-	}
-	return d, nil
+	return data{info, v.record(info.LockEntry)}, nil
 }

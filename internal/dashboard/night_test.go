@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -79,32 +80,46 @@ func TestTasksAreFilteredAndOrdered(t *testing.T) {
 	})
 }
 
-// Who holds a lock and who waits is named as far as it is known.
-func TestLocksNameTheirClients(t *testing.T) {
-	showing(t, 1, func(x *fixture) {
-		ask := func(client, wait string) error {
-			_, err := api.Find("lock_acquire").Do(x.Context(), x.agent, api.Request{Key: "deploy", Body: []byte(`{"ttl":"15s","wait":"` + wait + `"}`), Client: client, Leases: x.cfg.Leases})
+// Every peer shows the clients of all that hold locks and wait; of one that does not answer
+// it says that its clients are not known, and it waits for it half a second and no longer.
+func TestLocksNameTheClientsOfAllPeers(t *testing.T) {
+	tuned(t, 3, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, func(x *fixture) {
+		leases := api.NewLeases()
+		ask := func(ctx context.Context, peer int, client, body string) error {
+			_, err := api.Find("lock_acquire").Do(ctx, x.peers[peer], api.Request{Key: "deploy", Body: []byte(body), Client: client, Leases: leases})
 			return err
 		}
-		x.must(ask("ci at 10.0.0.9:1", "0s"))
+		waiting, cancel := context.WithCancel(x.Context())
 		done := make(chan error)
-		go func() { done <- ask("ops by MCP", "10s") }()
+		x.must(ask(x.Context(), 1, "ci at 10.0.0.9:1", `{"ttl":"15s","client":"release 4.2"}`))
+		go func() { done <- ask(waiting, 2, "ops by MCP", `{"wait":"10m"}`) }()
 		time.Sleep(time.Second)
-		x.has("/ui/locks", "On record at this voter", "deploy", "n1 for ci at 10.0.0.9:1", "that wait for one", "ops by MCP")
-		x.has("/ui/locks?name=deploy", "n1 for ci at 10.0.0.9:1")
+		go func() { done <- ask(waiting, 2, "late", `{"wait":"10m"}`) }()
+		time.Sleep(time.Second)
+		held, waits := "n2 for ci at 10.0.0.9:1, says it is release 4.2", "n3 for ops by MCP, 2.0 s; n3 for late, 1.0 s"
+		x.has("/ui/locks", "deploy", held, waits)
+		x.has("/ui/locks?name=deploy", held, "2 wait", "n3 for ops by MCP, for 2.0 s", "n3 for late, for 1.0 s")
+		x.lacks("/ui/locks", "not known", "no majority")
+
+		grant := x.grant
+		x.grant = &api.Grant{Name: "g", Rights: []api.Right{{Verb: api.Lock, Key: "mine"}}}
+		x.lacks("/ui/locks", "deploy", "ops by")
+		x.grant = grant
+
+		x.net.Split([]string{peerAddr(1)}, []string{peerAddr(0), peerAddr(2)})
+		for _, path := range []string{"/ui/locks", "/ui/locks?name=deploy"} {
+			began := time.Now()
+			x.has(path, "n2", "n3 for ops by MCP", "n2: its clients are not known")
+			x.lacks(path, "ci at")
+			if took := time.Since(began); took > 1100*time.Millisecond {
+				t.Errorf("%s took %v", path, took)
+			}
+		}
+		cancel()
+		<-done
 		<-done
 		time.Sleep(time.Minute)
-		x.lacks("/ui/locks", "ci at", "ops by")
-		x.grant = &api.Grant{Name: "g", Rights: []api.Right{{Verb: api.Lock, Key: "mine"}}}
-		x.must(ask("somebody-else", "0s"))
-		x.lacks("/ui/locks", "deploy", "somebody-else")
-		if n := len(x.cfg.Leases.Callers(nil)); n != 1 {
-			t.Errorf("%d callers", n)
-		}
-		time.Sleep(time.Minute)
-		if n := len(x.cfg.Leases.Callers(nil)); n != 0 {
-			t.Errorf("%d callers are left", n)
-		}
+		x.lacks("/ui/locks", "deploy")
 	})
 }
 

@@ -46,14 +46,14 @@ func TestALockOverHTTP(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &info); err != nil || len(info.Holders) != 1 || info.Holders[0].Peer != "n1" || info.Holders[0].Token != g.Token || !info.Certain {
 			x.t.Errorf("inspected %s, %v", body, err)
 		}
-		if list := x.must(200, "GET", "/v1/locks", "").body; !strings.Contains(list, `"lock":"jobs/nightly"`) || !strings.Contains(list, `"count":1`) || strings.Contains(list, g.Lease) {
+		if list := x.must(200, "GET", "/v1/locks", "").body; !strings.Contains(list, `"lock":"jobs/nightly","holders":[{"peer":"n1","client":"pipe"`) || strings.Contains(list, g.Lease) {
 			x.t.Errorf("listed %s", list)
 		}
 		x.refused("not-holder", x.must(409, "PUT", "/v1/locks/other", lease(g)))
 		x.refused("not-holder", x.must(409, "DELETE", "/v1/locks/jobs/nightly", `{"lease":"guess"}`))
 		x.must(204, "DELETE", "/v1/locks/jobs/nightly?lease="+g.Lease, "")
 		x.refused("not-holder", x.must(409, "DELETE", "/v1/locks/jobs/nightly", lease(g)))
-		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"items":[],"count":0}` {
+		if list := x.must(200, "GET", "/v1/locks", "").body; !strings.HasPrefix(list, `{"items":[],`) {
 			x.t.Errorf("listed %s", list)
 		}
 
@@ -74,7 +74,7 @@ func TestReadersOverHTTPShare(t *testing.T) {
 		x.lock("k", `{"shared":true}`)
 		x.lock("k", `{"shared":true,"ttl":"1s"}`)
 		x.refused("held", x.must(409, "POST", "/v1/locks/k", `{}`))
-		if list := x.must(200, "GET", "/v1/locks?limit=1", "").body; !strings.Contains(list, `"count":2`) || !strings.Contains(list, `"shared":true`) {
+		if list := x.must(200, "GET", "/v1/locks?limit=1", "").body; strings.Count(list, `"shared":true`) != 2 {
 			x.t.Errorf("listed %s", list)
 		}
 	})
@@ -181,7 +181,7 @@ func TestBadLocksAreNamed(t *testing.T) {
 		} {
 			x.refused(bad.code, x.must(400, bad.method, "/v1/locks/"+bad.path, bad.body), bad.detail)
 		}
-		if list := x.must(200, "GET", "/v1/locks", "").body; list != `{"items":[],"count":0}` {
+		if list := x.must(200, "GET", "/v1/locks", "").body; !strings.HasPrefix(list, `{"items":[],`) {
 			x.t.Errorf("refused, and held: %s", list)
 		}
 	})

@@ -62,7 +62,7 @@ func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 	if r.Query == nil {
 		r.Query = url.Values{}
 	}
-	r.Leases, r.Client = c.s.cfg.Leases, c.writer.Client+" by MCP"
+	r.Leases, r.Client = c.s.cfg.Leases, c.writer.asker()
 	return api.Find(name).Do(c.ctx, c.s.cfg.Agent, r)
 }
 
@@ -127,6 +127,18 @@ func (a author) writer() string {
 		return a.peer + " session " + a.Session
 	}
 	return a.peer
+}
+
+// asker is who asks for a lock, to those who look at it.
+func (a author) asker() string {
+	who := "MCP"
+	switch {
+	case a.Token != "":
+		who = a.Token + " by MCP"
+	case a.Session != "":
+		who = "session " + a.Session + " by MCP"
+	}
+	return who + ", says it is " + a.Client
 }
 
 func authorOf(req *mcp.CallToolRequest, grant *api.Grant) author {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -134,51 +133,68 @@ func (c *call) heldBy(name string, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
 	defer cancel()
-	info, fault := c.s.cfg.Agent.Locks().Inspect(ctx, name)
-	if fault != nil {
+	s, fault := c.s.cfg.Agent.Locks().Survey(ctx, lockservice.Query{Only: name})
+	if fault != nil || len(s.Locks) == 0 {
 		return err
 	}
 	f := explain(err)
-	for _, h := range info.Holders {
+	for _, h := range s.Locks[0].Holders {
 		f.Holders = append(f.Holders, c.s.holder(name, h))
 	}
 	return f
 }
 
-// holder shows who holds a lock: the agent, or where no tool took it the peer.
-func (s *Server) holder(name string, h lockservice.Holder) fields {
-	since := lockservice.TokenTime(h.Token)
+// holder shows who holds a lock: the agent, or where no tool took it the client and its peer.
+func (s *Server) holder(name string, h lockservice.Client) fields {
+	since := timestamp(lockservice.TokenTime(h.Token))
 	v, ok := s.cfg.Agent.Get(noteKey(name, h.Token))
 	var n note
 	if !ok || v.Decode(&n) != nil {
-		return fields{"writer", h.Inst.Node, "since", timestamp(since)}
+		out := fields{"writer", h.Peer, "since", since}
+		if h.Name != "" {
+			out = fields{"writer", h.Peer, "client", h.Name, "since", since}
+		}
+		return out
 	}
-	n.peer = h.Inst.Node
+	n.peer = h.Peer
 	left := time.Until(time.UnixMilli(n.Created).Add(time.Duration(n.Hold * float64(time.Second))))
-	return fields{"writer", n.writer(), "claimed_client", n.Client, "since", timestamp(since), "hold_s", n.Hold, "hold_left_s", max(left, 0).Round(time.Second).Seconds()}
+	return fields{"writer", n.writer(), "claimed_client", n.Client, "since", since, "hold_s", n.Hold, "hold_left_s", max(left, 0).Round(time.Second).Seconds()}
 }
 
-// locks are those that agents hold by this daemon, and the leases of other clients.
+// locks are those of the cluster, with the agents and other clients that hold them or wait.
 func (c *call) locks() (any, error) {
-	res, err := c.do("lock_list", api.Request{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	agents := []fields{}
-	held := map[uint64]bool{}
-	t := &c.s.holds
-	t.mu.Lock()
-	for _, h := range t.by {
-		if h.queue != "" || !c.grant.MayLock(h.id) {
-			continue
+	locks, query := []fields{}, url.Values{}
+	for {
+		res, err := c.do("lock_list", api.Request{Query: query}, nil)
+		if err != nil {
+			return nil, err
 		}
-		held[h.token] = true
-		by := h.author
-		by.peer = c.s.cfg.Agent.Name()
-		agents = append(agents, fields{"lock", h.id, "token", h.token, "writer", by.writer(), "claimed_client", by.Client, "since", timestamp(h.since), "hold_s", h.last.Seconds()})
+		page := res.Body.(api.LockList)
+		for _, l := range page.Items {
+			locks = append(locks, c.s.locked(l))
+		}
+		if page.Next == "" || len(locks) >= maxLocks {
+			return fields{"locks", locks, "more", page.Next != "", "unknown_clients_of", append([]string{}, page.Unknown...),
+				"certain", page.Certain, "guarantee", page.Guarantee}, nil
+		}
+		query.Set("after", page.Next)
 	}
-	t.mu.Unlock()
-	slices.SortFunc(agents, func(x, y fields) int { return cmp.Compare(x[1].(string), y[1].(string)) })
-	leases := slices.DeleteFunc(res.Body.(api.List[api.Held]).Items, func(l api.Held) bool { return held[l.Token] })
-	return fields{"agents", agents, "leases", leases}, nil
+}
+
+// maxLocks bounds the locks of a resource, but for the rest of a page.
+const maxLocks = 1000
+
+func (s *Server) locked(l api.LockEntry) fields {
+	holders, waiters := []fields{}, []fields{}
+	for _, h := range l.Holders {
+		holders = append(holders, append(s.holder(l.Lock, lockservice.Client{Peer: h.Peer, Name: h.Client, Token: h.Token}), "token", h.Token))
+	}
+	for _, w := range l.Waiters {
+		waiters = append(waiters, fields{"writer", w.Peer, "client", w.Client, "since", timestamp(w.Since)})
+	}
+	out := fields{"lock", l.Lock, "holders", holders, "waiters", waiters}
+	if l.More > 0 {
+		out = append(out, "more", l.More)
+	}
+	return out
 }

@@ -22,7 +22,7 @@ var views = []struct {
 }{
 	{"sentinel://cluster/status", "cluster status", "who is here and whether all is well", func(c *call) (any, error) { return c.status(), nil }},
 	{"sentinel://cluster/members", "cluster members", "all known peers", operation("members")},
-	{"sentinel://locks", "locks", "the locks that agents hold by this daemon, and the leases of its other clients", (*call).locks},
+	{"sentinel://locks", "locks", "the locks of the cluster: who holds them, agents and others, and who waits", (*call).locks},
 	{"sentinel://conflicts", "conflicts", "concurrent writes that lost, newest first", operation("conflicts")},
 }
 

@@ -302,16 +302,22 @@ func TestAClientHasItsShareOfHolds(t *testing.T) {
 	})
 }
 
+// locks are those that are held or waited for.
+func (x *fixture) locks() []api.LockEntry {
+	res, err := api.Find("lock_list").Do(x.t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
+	if err != nil {
+		x.t.Error(err)
+		return nil
+	}
+	return res.Body.(api.LockList).Items
+}
+
 // A hold outlasts the lease's own time, which is the point of it.
 func TestAHoldOutlastsItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)
 	lease := x.good(s, "lock_acquire", `{"name":"long"}`)["lease"].(string)
-	res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := res.Body.(api.List[api.Held]).Items[0].Remaining
+	left := x.locks()[0].Holders[0].Remaining
 	if left > api.Duration(30*time.Second) {
 		t.Fatalf("the lease lasts %v; this test waits for it", left)
 	}
@@ -319,13 +325,12 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	go func() { // by looking at the lease: it gets longer again
 		defer close(renewed)
 		for t.Context().Err() == nil {
-			res, _ := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
-			page, _ := res.Body.(api.List[api.Held])
-			if page.Count == 0 {
+			list := x.locks()
+			if len(list) == 0 {
 				t.Error("the lock was lost")
 				return
 			}
-			now := page.Items[0].Remaining
+			now := list[0].Holders[0].Remaining
 			if now > left {
 				return
 			}
@@ -344,30 +349,23 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 func TestAHoldEndsWithItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)
-	leases := func() []api.Held {
-		res, err := api.Find("lock_list").Do(t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Body.(api.List[api.Held]).Items
-	}
 	lease := x.good(s, "lock_acquire", `{"name":"a"}`)["lease"].(string)
 	if _, err := api.Find("lock_release").Do(t.Context(), x.agent, api.Request{Key: "a", Query: url.Values{"lease": {lease}}, Leases: x.server.cfg.Leases}); err != nil {
 		t.Fatal(err)
 	}
 	x.soon("what was given back is held", func() bool { return x.held() == 0 })
 	x.good(s, "lock_acquire", `{"name":"b","hold_s":0.1}`)
-	if n := len(leases()); n != 1 {
+	if n := len(x.locks()); n != 1 {
 		t.Fatalf("%d leases", n)
 	}
-	left := leases()
+	left := x.locks()
 	x.soon("what is over is held", func() bool {
-		if now := leases(); len(now) > 0 {
+		if now := x.locks(); len(now) > 0 {
 			left = now
 		}
 		return x.held() == 0
 	})
-	if d := time.Duration(left[0].Remaining); d < 100*time.Millisecond {
+	if d := time.Duration(left[0].Holders[0].Remaining); d < 100*time.Millisecond {
 		t.Errorf("the lease ran out, and was not given back: %v", left)
 	}
 }
