@@ -25,7 +25,7 @@ func samples() []Message {
 		Mode: Shared, Reason: Held, Flags: flagTry | flagInsist, Reachable: 1, Needed: 2, Waiting: 3, Lock: "orders/7", Inst: ann, Round: 300,
 		Token: wall, Floor: wall + 1, TTL: 10 * time.Second, Waited: 123 * time.Millisecond, Left: time.Second, Epoch: 2, Hash: 0xfeed,
 		Hint: "bob", Holder: bob, Supersedes: []Inst{bob}, Holders: []Holder{{bob, Shared, wall, time.Second}},
-		Known: []known{{"orders/7", []Holder{{bob, Shared, wall, time.Second}}, []Client{{"bob", "ci at 10.0.0.9", Shared, wall, 0, time.Second}, {"ann", "", Exclusive, 0, time.Minute, 0}}, 5}},
+		Known: []known{{"orders/7", []Holder{{bob, Shared, wall, time.Second}}, []Client{{"bob", "ci at 10.0.0.9", Shared, wall, 0, time.Second, 0}, {"ann", "", Exclusive, 0, time.Minute, 0, 0}}, 5}},
 	}
 	var list []Message
 	for k := Acquire; k < kinds; k++ {

@@ -29,12 +29,13 @@ const (
 
 // Client is who holds a lock through a peer, or waits for it there.
 type Client struct {
-	Peer  string
-	Name  string // as Call.Client says; "" if nobody said, or the peer does not answer
-	Mode  Mode
-	Token uint64        // 0 while it waits
-	For   time.Duration // since it asked; 0 once it holds
-	Left  time.Duration // of what is on record of its lease, which outlasts that a little
+	Peer   string
+	Name   string // as Call.Client says; "" if nobody said, or the peer does not answer
+	Mode   Mode
+	Token  uint64        // 0 while it waits
+	For    time.Duration // since it asked; 0 once it holds
+	Left   time.Duration // of what is on record of its lease, which outlasts that a little
+	Voters int           // of those that answered, that have it on record
 }
 
 // Locked is who holds a lock and who waits for it.
@@ -309,7 +310,7 @@ func (g *gathered) locked(name string, may func(votes int) bool) Locked {
 	l := Locked{Lock: name, More: g.more}
 	for inst, h := range g.holders { // sorted below
 		if may(g.votes[inst]) {
-			l.Holders = append(l.Holders, Client{Peer: inst.Node, Mode: h.Mode, Token: h.Token, Left: h.Left})
+			l.Holders = append(l.Holders, Client{Peer: inst.Node, Mode: h.Mode, Token: h.Token, Left: h.Left, Voters: g.votes[inst]})
 		}
 	}
 	slices.SortStableFunc(g.clients, func(a, b Client) int { return cmp.Compare(a.Left, b.Left) })

@@ -66,7 +66,7 @@ func TestASurveyNamesTheClientsOfAllPeers(t *testing.T) {
 		const want = "x: d for ci | b for w0, d for w1, b for w2, a for w3; y: a | "
 		for _, s := range []*Session{a, b, c, d} {
 			got := wantSurvey(t, s, all, want)
-			if !got.Certain || got.Next != "" || got.Locks[0].Holders[0].Token != first.Token() {
+			if !got.Certain || got.Next != "" || got.Locks[0].Holders[0].Token != first.Token() || got.Locks[0].Holders[0].Voters != 3 {
 				t.Errorf("%+v", got)
 			}
 			wantSurvey(t, s, Query{Only: "y"}, "y: a | ")

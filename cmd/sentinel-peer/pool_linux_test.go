@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // TestCommandsOutliveTheirDaemons has each of three daemons stop and start again below a
@@ -102,7 +103,7 @@ func TestCommandsOutliveTheirDaemons(t *testing.T) {
 }
 
 // certifies says why a voter does not, or nil: it is past its silence, and has the lock on
-// record.
+// record as the two others have.
 func certifies(ctx context.Context, p *process, lock string) error {
 	metrics, err := page(ctx, p.client.addr, "/metrics")
 	if err != nil {
@@ -111,9 +112,12 @@ func certifies(ctx context.Context, p *process, lock string) error {
 	if !strings.Contains(metrics, "\nsentinel_locks_quarantine_seconds 0\n") {
 		return errors.New("it is silent")
 	}
-	records, err := page(ctx, p.client.addr, "/ui/locks")
-	if err == nil && !strings.Contains(records, `href="/ui/locks?name=`+lock+`"`) {
-		err = errors.New("it has no record of the lock")
+	var info api.LockInfo
+	if err := p.client.do(ctx, "GET", keyPath("/v1/locks/", lock), nil, nil, nil, &info); err != nil {
+		return err
 	}
-	return err
+	if len(info.Holders) != 1 || info.Holders[0].Voters < 3 {
+		return fmt.Errorf("not all have it on record: %+v", info)
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ type LockHolder struct {
 	Shared    bool      `json:"shared,omitempty"`
 	Since     time.Time `json:"since"`     // by the clock of the voter that made the token
 	Remaining Duration  `json:"remaining"` // of the record, which outlasts the lease a little
+	Voters    int       `json:"voters"`    // that have it on record, of those that answered
 }
 
 // LockWaiter is who waits for a lock.
@@ -133,7 +134,7 @@ func entryOf(now time.Time, l lockservice.Locked) LockEntry {
 
 func holderOf(c lockservice.Client) LockHolder {
 	return LockHolder{Peer: c.Peer, Client: c.Name, Token: c.Token, Shared: c.Mode == lockservice.Shared,
-		Since: lockservice.TokenTime(c.Token).UTC(), Remaining: Duration(c.Left.Round(time.Millisecond))}
+		Since: lockservice.TokenTime(c.Token).UTC(), Remaining: Duration(c.Left.Round(time.Millisecond)), Voters: c.Voters}
 }
 
 // LockInfo is what is on record for a lock: at a majority of voters, or at this peer alone
@@ -189,7 +190,7 @@ func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	for _, h := range info.Holders {
 		c := lockservice.Client{Peer: h.Inst.Node, Mode: h.Mode, Token: h.Token, Left: h.Left}
 		if at := slices.IndexFunc(l.Holders, func(k lockservice.Client) bool { return k.Token == h.Token }); at >= 0 {
-			c.Peer, c.Name = l.Holders[at].Peer, l.Holders[at].Name
+			c.Peer, c.Name, c.Voters = l.Holders[at].Peer, l.Holders[at].Name, l.Holders[at].Voters
 		}
 		out.Holders = append(out.Holders, holderOf(c))
 	}
