@@ -17,84 +17,6 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// shape is what an operation takes and gives, as values of the Go types that it decodes
-// and encodes: nil for nothing, anyValue for any JSON.
-type shape struct {
-	takes any
-	needs []string // fields of what it takes that must be there; for anyValue one entry says that a body must
-	gives any
-	makes bool // it may be 201; what gives nothing is 204
-	// conditional says that it takes If-Match and If-None-Match.
-	conditional bool
-}
-
-// anyValue is any JSON: what a key holds.
-type anyValue = crdt.Value
-
-var must = []string{""}
-
-var shapes = map[string]shape{
-	"kv_get":              {gives: anyValue{}},
-	"kv_alternatives":     {gives: map[string]anyValue{}},
-	"kv_put":              {takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"kv_delete":           {gives: Deleted{}, conditional: true},
-	"kv_list":             {gives: List[Key]{}},
-	"kv_patch":            {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"batch":               {takes: batchBody{}, needs: []string{"operations"}, gives: List[Written]{}},
-	"flush":               {takes: flushBody{}},
-	"set_update":          {takes: setBody{}, needs: must, gives: Written{}, makes: true},
-	"counter_add":         {takes: counterBody{}, needs: must, gives: Written{}, makes: true},
-	"task_list":           {gives: List[Task]{}},
-	"task_get":            {gives: Task{}},
-	"task_delete":         {},
-	"task_state":          {gives: anyValue{}},
-	"task_set_state":      {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"task_progress":       {gives: anyValue{}},
-	"task_set_progress":   {takes: progressBody{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"worker_list":         {gives: List[Worker]{}},
-	"worker_get":          {gives: Worker{}},
-	"worker_delete":       {},
-	"worker_status":       {gives: anyValue{}},
-	"worker_set_status":   {takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"worker_set_capacity": {takes: capacityBody{}, needs: []string{"capacity"}, gives: Written{}, makes: true, conditional: true},
-	"worker_heartbeat":    {takes: beatBody{}},
-	"agent_list":          {gives: List[agent.TaskAgent]{}},
-	"agent_get":           {gives: anyValue{}},
-	"agent_coordinate":    {takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true},
-	"queue_get":           {gives: Queue{}},
-	"queue_set":           {takes: queueBody{}, needs: must, gives: Written{}},
-	"assignments_get":     {gives: map[string][]string{}},
-	"assignments_set":     {takes: map[string][]string{}, needs: must, gives: Written{}},
-	"metrics_get":         {gives: map[string]anyValue{}},
-	"metrics_set":         {takes: map[string]anyValue{}, needs: must, gives: Written{}},
-	"lock_acquire":        {takes: acquireBody{}, gives: Lease{}},
-	"lock_renew":          {takes: leaseBody{}, needs: []string{"lease"}, gives: Lease{}},
-	"lock_release":        {takes: leaseBody{}},
-	"lock_inspect":        {gives: LockInfo{}},
-	"lock_list":           {gives: LockList{}},
-	"work_queues":         {gives: List[WorkQueue]{}},
-	"work_depth":          {gives: agent.QueueDepth{}},
-	"work_purge":          {gives: Changed{}},
-	"work_enqueue":        {takes: itemBody{}, needs: []string{"value"}, gives: Enqueued{}, makes: true},
-	"work_peek":           {gives: List[agent.Item]{}},
-	"work_claim":          {takes: claimBody{}, gives: List[Claimed]{}},
-	"work_item":           {gives: agent.Item{}},
-	"work_complete":       {takes: verdictBody{}, needs: []string{"lease", "token"}},
-	"work_fail":           {takes: verdictBody{}, needs: []string{"lease", "token"}},
-	"work_extend":         {takes: verdictBody{}, needs: []string{"lease", "token"}, gives: Extended{}},
-	"work_pause":          {},
-	"work_resume":         {},
-	"work_drain":          {gives: agent.QueueDepth{}},
-	"work_requeue":        {takes: idsBody{}, gives: Changed{}},
-	"watch":               {gives: Event{}},
-	"verdict":             {gives: verdict.Verdict{}},
-	"members":             {gives: List[Member]{}},
-	"stats":               {gives: Stats{}},
-	"digest":              {gives: Digest{}},
-	"conflicts":           {gives: List[Conflict]{}},
-	"forget":              {takes: forgetBody{}, needs: []string{"name"}},
-}
-
 // parameter is one of a query, a path or a header.
 type parameter struct {
 	text   string
@@ -223,27 +145,26 @@ func answer(what string, schema object) object {
 }
 
 func (s schemas) operation(op Operation) object {
-	shape := shapes[op.Name]
-	o := object{"operationId": op.Name, "summary": op.Summary, "tags": []string{strings.Split(op.Path, "/")[2]}, "parameters": s.parameters(op), "responses": s.responses(op, shape)}
-	if shape.takes != nil {
-		schema := s.of(reflect.TypeOf(shape.takes), false)
-		if need := shape.needs; len(need) > 0 && need[0] != "" {
+	o := object{"operationId": op.Name, "summary": op.Summary, "tags": []string{strings.Split(op.Path, "/")[2]}, "parameters": s.parameters(op), "responses": s.responses(op)}
+	if op.takes != nil {
+		schema := s.of(reflect.TypeOf(op.takes), false)
+		if need := op.needs; len(need) > 0 && need[0] != "" {
 			schema = object{"allOf": []object{schema}, "required": need}
 		}
-		o["requestBody"] = object{"required": len(shape.needs) > 0, "content": object{"application/json": object{"schema": schema}}}
+		o["requestBody"] = object{"required": len(op.needs) > 0, "content": object{"application/json": object{"schema": schema}}}
 	}
 	return o
 }
 
-func (s schemas) responses(op Operation, shape shape) object {
+func (s schemas) responses(op Operation) object {
 	all := object{"4XX": problems, "default": problems}
 	switch {
 	case op.Streams():
-		all["200"] = object{"description": "server-sent events: the data line of each is one of this schema", "content": object{"text/event-stream": object{"schema": s.of(reflect.TypeOf(shape.gives), true)}}}
-	case shape.gives != nil:
-		all["200"] = answer("OK", s.of(reflect.TypeOf(shape.gives), true))
-		if shape.makes {
-			all["201"] = answer("made", s.of(reflect.TypeOf(shape.gives), true))
+		all["200"] = object{"description": "server-sent events: the data line of each is one of this schema", "content": object{"text/event-stream": object{"schema": s.of(reflect.TypeOf(op.gives), true)}}}
+	case op.gives != nil:
+		all["200"] = answer("OK", s.of(reflect.TypeOf(op.gives), true))
+		if op.makes {
+			all["201"] = answer("made", s.of(reflect.TypeOf(op.gives), true))
 		}
 	default:
 		all["204"] = object{"description": "done"}
@@ -263,11 +184,11 @@ func (s schemas) responses(op Operation, shape shape) object {
 
 // Conditional says whether the operation is a write that may be asked for on condition of
 // a key's version.
-func (op *Operation) Conditional() bool { return shapes[op.Name].conditional }
+func (op *Operation) Conditional() bool { return op.conditional }
 
 // versioned says whether the operation reads or writes one key with a version.
 func (op *Operation) versioned() bool {
-	return op.Conditional() || op.Method == "GET" && reflect.TypeOf(shapes[op.Name].gives) == valueType
+	return op.Conditional() || op.Method == "GET" && reflect.TypeOf(op.gives) == valueType
 }
 
 func (s schemas) parameters(op Operation) []object {

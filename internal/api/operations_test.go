@@ -206,9 +206,9 @@ func TestAWriteShowsWhatItMade(t *testing.T) {
 // Every list is one of List, and counts all it has whatever a page holds; but for the locks,
 // of which no peer knows how many there are.
 func TestEveryListHasOneShape(t *testing.T) {
-	for name, s := range shapes {
-		if s.gives != nil && reflect.TypeOf(s.gives).Kind() == reflect.Slice {
-			t.Errorf("%s gives a bare array", name)
+	for _, op := range Operations {
+		if op.gives != nil && reflect.TypeOf(op.gives).Kind() == reflect.Slice {
+			t.Errorf("%s gives a bare array", op.Name)
 		}
 	}
 	if empty, err := json.Marshal(whole[int](nil)); err != nil || string(empty) != `{"items":[],"count":0}` {
