@@ -24,17 +24,6 @@ type client struct {
 	ids         uint64
 }
 
-// Call says what to acquire.
-type Call struct {
-	Lock   string
-	Mode   Mode
-	TTL    time.Duration
-	Try    bool          // refuse at once when it is held
-	Manual bool          // extend the lease by Renew only; it is a bearer's, see Node.Resume
-	Waited time.Duration // since the caller first asked, if that was before this call
-	Client string        // who asks, for those who look: up to MaxClientBytes of text; no secret
-}
-
 type phase uint8
 
 const (

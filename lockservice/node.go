@@ -86,6 +86,17 @@ func (n *Node) install(t Time, v Voters) {
 	}
 }
 
+// Call says what to acquire.
+type Call struct {
+	Lock   string
+	Mode   Mode
+	TTL    time.Duration
+	Try    bool          // refuse at once when it is held
+	Manual bool          // extend the lease by Renew only; it is a bearer's, see Node.Resume
+	Waited time.Duration // since the caller first asked, if that was before this call
+	Client string        // who asks, for those who look: up to MaxClientBytes of text; no secret
+}
+
 // Acquire asks for a lock. The answer is a Result with the id returned: Acquired,
 // or Refused. A waiting call goes on until Release.
 func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {

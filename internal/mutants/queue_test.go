@@ -2,6 +2,8 @@ package mutants
 
 // queue are the rules of work queues.
 var queue = []mutant{
+	{"who reads a queue sees its own writes", "agent/workindex.go",
+		"q.heard.Load() < want; {", "false; {", "./agent", "TestAQueueIsReadWithOnesOwnWrites"},
 	{"what is done is barred", "internal/queue/voter.go",
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "./internal/queue", "TestAVoterBarsWhatWasSaidUnderAnotherToken"},
 	{"what failed is barred until it is due", "internal/queue/entry.go",
