@@ -67,7 +67,8 @@ const (
 //
 // A void without what superseded it would be a hole in what is known: the receiver
 // would count the write as seen and show neither it nor a later one. So a record
-// that is overwritten from outside its section is sent all the same.
+// that is overwritten from outside its section is sent all the same, and a section
+// that ends with voids is refused.
 
 // AppendSection appends a section of a's dots first..last. items are a's deltas
 // in that range, ascending; of dots that are not among them nothing is said.
@@ -236,6 +237,9 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		seq++
 	}
 	res.Last = seq - 1
+	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || s.voided() > wire.MaxFrameDeltas) {
+		r.Fail("void")
+	}
 	if r.Err() == nil && res.Quarantined == 0 {
 		s.void(st, &res)
 	}
@@ -258,25 +262,24 @@ func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 	return s.intern(actors[i])
 }
 
+// voided counts the voids of a section.
+func (s *Store) voided() (n uint64) {
+	for _, v := range s.voids {
+		n = min(n+v.Last-v.First+1, clock.MaxSeq)
+	}
+	return n
+}
+
 // void marks the voids of a section as seen. They are passed on one by one, so that
-// the peers behind this one do not find holes; but not more than a peer of ours sends
-// in a section: of a run beyond that only the end is, and shows a hole to ask about.
+// the peers behind this one do not find holes.
 func (s *Store) void(st *actorState, res *SectionResult) {
 	if len(s.voids) == 0 {
 		return
 	}
 	span := s.seenBy(st)
 	passed := false
-	left := uint64(wire.MaxFrameDeltas)
 	for _, v := range s.voids {
-		first := v.First
-		if n := v.Last - v.First + 1; n > left {
-			span.AddRange(first, v.Last-1)
-			first = v.Last
-		} else {
-			left -= n
-		}
-		for seq := first; seq <= v.Last; seq++ {
+		for seq := v.First; seq <= v.Last; seq++ {
 			if !span.Add(seq) {
 				res.Duplicates++
 				continue

@@ -65,6 +65,7 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 			}
 			continue
 		}
+		in.says(a, seq)
 		if !in.e.noteGap(in.now, in.from, a, seq, false) {
 			in.e.stats.HeadsIgnored++
 			continue

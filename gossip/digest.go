@@ -153,7 +153,7 @@ func (e *Engine) setSynced(p *peer) {
 	e.synced, p.met = true, true
 	p.behind = false
 	p.endSync()
-	p.patience = 0
+	p.patience, p.paused = 0, 0
 }
 
 // Limit is the latest stamp that is merged now, here and by peers with good

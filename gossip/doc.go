@@ -11,7 +11,8 @@
 //	heads    5 ms after a burst its receivers hear where it ended, and again until they
 //	         say that they have it
 //	tier 0   a digest against a random peer: equal hashes, nothing to do
-//	tier 1   unequal: one context there, the live records above it back
+//	tier 1   unequal: one context there, the live records above it back, and the other's
+//	         context, which counts if others bear it out
 //	tier 2   equal contexts, unequal sums: ranges in dot order, down to lists
 //	beats    leases of the workers beside this peer, straight to all, before bulk;
 //	         not stored, repaired or passed on

@@ -69,10 +69,12 @@ type Engine struct {
 	claimants []*peer              // whose claims are not promoted yet
 	snap      *clock.CausalContext // see snapshot
 	snapAt    uint64
-	offset    time.Duration // see Offset
-	offsetAt  time.Time     // when it was taken
-	views     uint64        // counts the calls of SetView
-	members   uint64        // who counts for stability
+	offset    time.Duration             // see Offset
+	offsetAt  time.Time                 // when it was taken
+	views     uint64                    // counts the calls of SetView
+	cameAt    time.Time                 // when somebody last came or went
+	strangers map[clock.Actor]time.Time // see spokenOf
+	members   uint64                    // who counts for stability
 	stats     Stats
 }
 
@@ -96,6 +98,11 @@ type peer struct {
 
 	answers answers // to its requests for gaps
 	aliens  int     // gaps that it showed of actors that nothing else was heard of
+	said    uint64  // how many writes of its own it has spoken of
+
+	held      *clock.CausalContext // what it told in the end of its last sync, not taken over yet
+	heldAt    time.Time            // when that is looked at again
+	heldTries int
 
 	acked    *clock.CausalContext // what it has seen, and so have we
 	claimed  *clock.CausalContext // what it said it has seen
@@ -104,7 +111,6 @@ type peer struct {
 
 	asked       time.Time     // our sync request to it that is not answered yet
 	askedFirst  time.Time     // the first after the last answer
-	began       time.Time     // when the last sync with it began
 	patience    time.Duration // twice what its last answer took
 	request     uint64        // its number
 	answered    uint64        // requests up to this one have been followed
@@ -114,7 +120,9 @@ type peer struct {
 	answerWait  time.Duration        // before the next repeated one is answered
 	told        *clock.CausalContext // what the answers of a sync have covered, with what was seen
 	early       bool                 // and some of it was set aside for its time
+	fresh       bool                 // they have brought something
 	rest        time.Time            // no sync before
+	paused      time.Duration        // for so long, because the last brought nothing
 	have        int                  // progress of a sync from it
 	total       int
 	mismatches  int       // equal contexts, different sums, in a row
@@ -173,6 +181,7 @@ func New(cfg Config, store *crdt.Store) *Engine {
 		marks:       make(map[clock.Actor]mark),
 		hosted:      make(map[string]hosted),
 		leases:      make(map[string]lease),
+		strangers:   make(map[clock.Actor]time.Time),
 		digestEvery: cfg.DigestInterval,
 	}
 }
@@ -254,7 +263,7 @@ func (e *Engine) await(p *peer, at time.Time) {
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
 	e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool {
-		soon := earlier(earlier(p.headAt, p.greetAt), earlier(p.compareAt, p.path.at))
+		soon := earlier(earlier(earlier(p.headAt, p.greetAt), earlier(p.compareAt, p.path.at)), p.heldAt)
 		if !p.asked.IsZero() {
 			soon = earlier(soon, p.asked.Add(p.askTimeout()))
 		}
@@ -283,6 +292,7 @@ func (e *Engine) Tick(now time.Time) {
 		slices.SortFunc(e.awaited, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 		e.probePaths(now)
 		e.announceHeads(now)
+		e.retryHeld(now)
 		e.retrySyncs(now)
 		e.greet(now)
 		e.compare(now)
@@ -336,7 +346,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		room = make([]peer, len(peers))
 	}
 	e.peers = e.peers[:0]
-	joined := false
+	joined, left := false, false
 	for _, p := range peers {
 		old := e.byActor[p.Actor]
 		if p.Actor == e.cfg.Self || old != nil && old.view == e.views {
@@ -356,6 +366,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			old.joined = now
 			old.endSync()
 			old.patience, old.answering = 0, 0
+			old.rest, old.paused = time.Time{}, 0
 			old.window = initialWindow
 			old.path = path{number: old.path.number}
 			if len(e.hosted) > 0 {
@@ -364,6 +375,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			}
 		}
 		if !p.Alive {
+			left = left || old.Alive
 			old.dropQueue()
 			old.behind = false
 			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -383,6 +395,9 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	clear(e.targets)
 	e.setOffset(now)
 	e.setMembers()
+	if joined || left || e.cameAt.IsZero() {
+		e.cameAt = now
+	}
 	if joined {
 		e.digestEvery = e.cfg.DigestInterval
 		e.digestAt = now

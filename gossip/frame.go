@@ -312,7 +312,11 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secState:
 		if res, ok := in.join(r); ok {
 			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
-			if n := len(res.Joined); n > 0 && n <= passedOn {
+			n := len(res.Joined)
+			if in.from != nil && n+res.Decided > 0 {
+				in.from.fresh = true
+			}
+			if n > 0 && n <= passedOn {
 				e.spreadJoined(in.now, res)
 			}
 		}
@@ -342,6 +346,7 @@ func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 		e.touch(in.now)
 		e.maxStamp = max(e.maxStamp, res.MaxStamp)
 	}
+	in.says(res.Actor, res.Last)
 	if len(res.Joined) > 0 {
 		if res.Actor == e.cfg.Self {
 			e.cloned = true

@@ -26,6 +26,7 @@ type Stats struct {
 	HeadsIgnored    uint64            `json:"heads_ignored"`   // of actors that nobody else has spoken of, beyond 64 a peer
 	Digests         uint64            `json:"digests"`
 	SyncRequests    uint64            `json:"sync_requests"`
+	ContextsHeld    uint64            `json:"contexts_held"` // ends of syncs that told of writes which nobody else had spoken of
 	Reconciliations uint64            `json:"reconciliations"`
 	BeatsSent       uint64            `json:"beats_sent"`
 	BeatsReceived   uint64            `json:"beats_received"` // leases of workers, not frames

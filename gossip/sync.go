@@ -15,6 +15,8 @@ const (
 	answerAgain = time.Second            // to a repeated request, at first
 	askAttempts = 2                      // before another peer is tried
 	maxSyncs    = 2                      // under way at once: each peer asked sends much the same
+	syncPause   = 50 * time.Millisecond  // after a sync that brought nothing, doubling with each
+	pauseMost   = time.Second            // and at most
 )
 
 // askTimeout is how long an answer of p may take: twice what the last took, and longer
@@ -33,7 +35,14 @@ func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) <
 // each would list every such hole, and those that a frame has no room for would be
 // answered anew for ever.
 func (e *Engine) requestSync(now time.Time, p *peer) {
-	if !p.asked.IsZero() || now.Before(p.rest) || e.syncs() >= maxSyncs {
+	if !p.asked.IsZero() || e.syncs() >= maxSyncs {
+		return
+	}
+	if now.Before(p.rest) {
+		if p.compareAt.IsZero() {
+			p.compareAt = p.rest
+			e.await(p, p.compareAt)
+		}
 		return
 	}
 	if p.told != nil || p.early { // of a sync that was given up: its answers say nothing to this one
@@ -41,20 +50,28 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 		p.early = false
 	}
 	if p.answered == p.request {
-		if p.began.Equal(now) { // both lack what is on its way to them, and would ask in turn until it is there
-			p.compareAt = now.Add(quiet)
-			e.await(p, p.compareAt)
-			return
-		}
-		p.askedFirst, p.began = now, now
+		p.askedFirst = now
+	}
+	if p.held != nil { // what it has told in vain it need not tell again
+		p.told = p.held.Clone()
 	}
 	e.sendSyncRequest(now, p)
 }
 
 // endSync ends a sync with p: what is still under way of it is merged, and not followed.
 func (p *peer) endSync() {
-	p.asked, p.askTries, p.told = time.Time{}, 0, nil
+	p.asked, p.askTries, p.told, p.fresh = time.Time{}, 0, nil, false
 	p.answered = p.request
+}
+
+// pause has the next sync with p wait, if this one brought nothing: two peers that each
+// lack what is on its way to them would ask in turn until it is there.
+func (p *peer) pause(now time.Time, fresh bool) {
+	p.paused = min(max(2*p.paused, syncPause), pauseMost)
+	if fresh {
+		p.paused = 0
+	}
+	p.rest = now.Add(p.paused)
 }
 
 // syncs counts the peers that owe this one an answer.
@@ -341,6 +358,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		e.sendSyncRequest(in.now, p)
 		return
 	}
+	fresh := p.fresh
 	p.endSync()
 	p.patience = 0 // what comes next may be small, and its request lost
 	e.synced, p.met = true, p.met || !p.early
@@ -349,13 +367,15 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		return
 	}
 	if seen == nil {
+		p.pause(in.now, fresh)
 		return
 	}
 	if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true
 		return
 	}
-	e.store.Adopt(seen)
+	adopted := e.weigh(in.now, p, seen)
+	p.pause(in.now, fresh || adopted)
 }
 
 // claim notes what a peer says it has seen.

@@ -1,0 +1,173 @@
+package gossip
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+)
+
+// A sync ends with what the peer asked has seen, and that removes: of a dot that it has
+// seen and has no record of, this peer will take none. So nobody's word alone says how
+// much somebody else has written (docs/decisions/0028).
+//
+// A context is taken over whole or not at all: of two dots that are gone, one may have
+// removed the other. One that nobody bears out yet is held, for what it tells is mostly
+// on its way, and somebody else is asked.
+
+const (
+	holdFirst = 10 * time.Millisecond // until a context that is held is looked at again
+	holdTries = 4                     // times, each four times as long; then the next sync tells
+	calm      = 10 * time.Minute      // without anybody coming or going, who is not up has written its last
+	joining   = 15 * time.Second      // after which this peer has heard of a member of whom others have
+	strangers = 1024                  // of whom it is known since when they are spoken of
+)
+
+// says notes how many writes of its own the sender of the frame speaks of.
+func (in *incoming) says(a clock.Actor, seq uint64) {
+	if in.from != nil && in.from.Actor == a {
+		in.from.said = max(in.from.said, seq)
+	}
+}
+
+// weigh takes over what p has seen, of which this peer has every live record, as soon as it
+// is borne out. What it tells may bear out what others have told. It reports whether
+// anything was taken over.
+func (e *Engine) weigh(now time.Time, p *peer, seen *clock.CausalContext) bool {
+	p.held, p.heldTries = seen, 0
+	e.claim(p, seen)
+	before := e.store.Seen()
+	e.adopt(now, p)
+	for _, q := range e.peers {
+		if q != p && q.held != nil {
+			e.adopt(now, q)
+		}
+	}
+	if p.held != nil {
+		e.stats.ContextsHeld++
+		e.heldUntil(now, p)
+	}
+	return e.store.Seen() != before
+}
+
+func (e *Engine) heldUntil(now time.Time, p *peer) {
+	p.heldAt = now.Add(holdFirst << (2 * p.heldTries))
+	e.await(p, p.heldAt)
+}
+
+// retryHeld looks again at contexts that were held.
+func (e *Engine) retryHeld(now time.Time) {
+	for _, p := range e.awaited {
+		if !due(p.heldAt, now) {
+			continue
+		}
+		p.heldAt = time.Time{}
+		if p.held == nil {
+			continue
+		}
+		if doubted, ok := e.adopt(now, p); !ok {
+			if p.heldTries++; p.heldTries < holdTries {
+				e.heldUntil(now, p)
+			}
+			if p.heldTries == 1 {
+				e.askWitness(now, p, doubted)
+			}
+		}
+	}
+}
+
+// adopt takes over the context that p has told if others bear it out, else it returns an
+// actor of whom they do not.
+func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
+	alone := !slices.ContainsFunc(e.living, func(q *peer) bool { return q != p })
+	agreed := !slices.ContainsFunc(e.living, func(q *peer) bool { return q.members != e.members })
+	mine := e.store.Context()
+	news, ok := false, true
+	for a, span := range p.held.All() {
+		own := mine.Span(a)
+		if own != nil && own.Covers(span) {
+			continue
+		}
+		news = true
+		since := e.spokenOf(now, a)
+		switch {
+		case !ok:
+		case own != nil && own.Head() >= span.Head():
+		case alone || a == p.Actor || e.ended(now, a, agreed && now.Sub(since) >= joining) || e.witnessed(p, a, span.Head()):
+		default:
+			doubted, ok = a, false
+		}
+	}
+	if !ok {
+		return doubted, false
+	}
+	if news {
+		e.store.Adopt(p.held)
+		for _, a := range p.held.Actors() {
+			delete(e.strangers, a)
+		}
+	}
+	p.held = nil
+	return clock.Actor{}, true
+}
+
+// spokenOf returns since when somebody speaks of a, if a is no member.
+func (e *Engine) spokenOf(now time.Time, a clock.Actor) time.Time {
+	if e.byActor[a] != nil {
+		return now
+	}
+	since, ok := e.strangers[a]
+	if !ok {
+		since = now
+		if len(e.strangers) >= strangers {
+			maps.DeleteFunc(e.strangers, func(_ clock.Actor, t time.Time) bool { return now.Sub(t) >= calm })
+		}
+		if len(e.strangers) < strangers {
+			e.strangers[a] = now
+		}
+	}
+	return since
+}
+
+// witnessed reports whether others than p know that a has written seq: a itself has spoken
+// of it, or a peer that is up has seen it.
+func (e *Engine) witnessed(p *peer, a clock.Actor, seq uint64) bool {
+	if q := e.byActor[a]; q != nil && q.said >= seq {
+		return true
+	}
+	return slices.ContainsFunc(e.claimants, func(q *peer) bool {
+		if q == p || q.claimed == nil || !q.Alive || e.byActor[q.Actor] != q {
+			return false
+		}
+		s := q.claimed.Span(a)
+		return s != nil && s.Head() >= seq
+	})
+}
+
+// ended reports whether a writes no more, so that what is said of it takes nothing from
+// anybody: another has its name, or nobody counts it as a member, or it is long gone.
+func (e *Engine) ended(now time.Time, a clock.Actor, uncounted bool) bool {
+	switch p := e.byActor[a]; {
+	case p != nil && p.Alive:
+		return false
+	case now.Sub(e.cameAt) >= calm:
+		return true
+	case p != nil:
+		return e.replaced(p)
+	}
+	return uncounted
+}
+
+// askWitness asks somebody else than p: the actor of whom p told what nobody bears out,
+// or anybody.
+func (e *Engine) askWitness(now time.Time, p *peer, a clock.Actor) {
+	if q := e.byActor[a]; q != nil && q.Alive {
+		e.requestSync(now, q)
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(e.living), func(q *peer) bool { return q == p })
+	if len(others) > 0 {
+		e.requestSync(now, others[e.rng.IntN(len(others))])
+	}
+}
