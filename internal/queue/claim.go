@@ -40,10 +40,10 @@ const (
 // Take appends up to n items to be claimed, which are this peer's to try now: ask for
 // the lease of each, and say Granted or Refused.
 func (x *Index) Take(now time.Time, n int, into []*Claim) []*Claim {
-	x.promote(now)
-	x.divide(now)
+	x.Tick(now)
+	x.ready.divide(now)
 	for !x.setting.Paused && len(into) < n {
-		e := x.first()
+		e := x.ready.first()
 		if e == nil {
 			break
 		}
@@ -94,7 +94,7 @@ func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool
 	}
 	before := e.token
 	c.Priority, c.Attempt, c.Enqueued = e.head.Priority, e.attempts+1, e.stamp.Time()
-	if c.Attempt > x.attempts(e) {
+	if c.Attempt > x.cfg.attempts(e) {
 		return []crdt.Op{x.say(now, c, claimRecord{State: dead.String(), Attempt: c.Attempt - 1, Error: "given up: its workers were lost"}, 0)}, false
 	}
 	ops = append(ops, x.say(now, c, claimRecord{State: claimed.String(), Attempt: c.Attempt, TTL: ttl.Milliseconds()}, claimsKept))
@@ -128,14 +128,6 @@ func (x *Index) Adopt(now time.Time, id string, token uint64) *Claim {
 	e.mine = true
 	x.settle(e, now)
 	return &Claim{ID: id, Token: token, Priority: e.head.Priority, Attempt: e.attempts, Enqueued: e.stamp.Time(), e: e, phase: working}
-}
-
-// attempts returns how often an item is tried at most.
-func (x *Index) attempts(e *entry) int {
-	if e.head.MaxAttempts > 0 {
-		return e.head.MaxAttempts
-	}
-	return x.cfg.MaxAttempts
 }
 
 // say returns the write of what a claim says, which holds once it is written.

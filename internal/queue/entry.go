@@ -77,7 +77,7 @@ func (x *Index) settle(e *entry, now time.Time) {
 	case e.due.After(now):
 		x.later.add(e)
 	default:
-		x.pileOf(e).add(e)
+		x.ready.add(e)
 		x.wake()
 	}
 }
@@ -110,9 +110,9 @@ func (x *Index) held(e *entry) bool {
 	return e.verdict == claimed && e.claim.Worker != x.cfg.Self && x.cfg.Alive(e.claim.Worker)
 }
 
-// promote moves what has become due. What another peer claimed, which is still there,
+// Tick moves what has become due. What another peer claimed, which is still there,
 // need not be tried unless somebody waits for it.
-func (x *Index) promote(now time.Time) {
+func (x *Index) Tick(now time.Time) {
 	for len(x.later.list) > 0 && !x.later.list[0].due.After(now) {
 		e := x.later.list[0]
 		if len(x.waiters) == 0 && x.held(e) {

@@ -37,7 +37,7 @@ func (x *Index) Complete(now time.Time, c *Claim, result crdt.Value) (*Ending, b
 // Fail ends a claim as failed: the item is tried again later, or is dead.
 func (x *Index) Fail(now time.Time, c *Claim, f Failure) (*Ending, bool) {
 	rec := claimRecord{Attempt: c.Attempt, Error: f.Reason}
-	if f.Dead || c.Attempt >= x.attempts(c.e) {
+	if f.Dead || c.Attempt >= x.cfg.attempts(c.e) {
 		return x.finish(now, c, dead, rec, 0)
 	}
 	after := backOff(c.Attempt, x.rng)

@@ -3,7 +3,6 @@ package queue
 import (
 	"cmp"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -19,6 +18,14 @@ type Config struct {
 	MaxItems    int                    // not done
 	MaxAttempts int                    // of an item that says nothing of it
 	Retention   time.Duration          // of a result
+}
+
+// attempts returns how often an item is tried at most.
+func (c *Config) attempts(e *entry) int {
+	if e.head.MaxAttempts > 0 {
+		return e.head.MaxAttempts
+	}
+	return c.MaxAttempts
 }
 
 // Counters count what this peer did with a queue.
@@ -40,18 +47,12 @@ type Index struct {
 	cfg     Config
 	rng     *rand.Rand
 	entries map[string]*entry
-	ready   pile // all, or this peer's share of it
-	rest    pile
-	part    int // of parts is this peer's share
-	parts   int
-	later   pile
+	ready   ready
+	later   pile // by when they are due
 	count   map[State]int
 	setting Setting
-	rivals  map[string]time.Time // other peers that claim: when they last did
-	waiters []uint64
-	turns   uint64
-	woken   []uint64
-	stale   []string // keys that say nothing any more, to be deleted
+	line
+	litter
 
 	Counters Counters
 }
@@ -59,8 +60,8 @@ type Index struct {
 // New returns an index that knows nothing yet.
 func New(cfg Config) *Index {
 	return &Index{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
-		entries: make(map[string]*entry), count: make(map[State]int), rivals: make(map[string]time.Time),
-		ready: pile{less: ahead}, rest: pile{less: ahead}, later: pile{less: sooner}}
+		entries: make(map[string]*entry), count: make(map[State]int), later: pile{less: sooner},
+		ready: ready{self: cfg.Self, own: pile{less: ahead}, rest: pile{less: ahead}, rivals: make(map[string]time.Time)}}
 }
 
 // Change takes what a key holds from now on: of a change its New, Stamp and Cause.
@@ -124,7 +125,7 @@ func (x *Index) judge(now time.Time, id string, token uint64, c claimHead) {
 	}
 	e.token, e.verdict, e.claim, e.attempts = token, v, c, c.Attempt
 	if c.Worker != x.cfg.Self {
-		x.rivals[c.Worker] = now
+		x.ready.rivals[c.Worker] = now
 	}
 	e.until = time.Time{}
 	if v == claimed && !e.mine {
@@ -148,26 +149,4 @@ func (x *Index) unjudge(now time.Time, id string, token uint64, expired bool) {
 	}
 	e.token, e.verdict, e.claim, e.until = 0, unclaimed, claimHead{}, time.Time{}
 	x.settle(e, now)
-}
-
-// maxStale bounds the keys that wait to be deleted; of more, what is written last stays.
-const maxStale = 1 << 12
-
-// collect notes a key that says nothing any more.
-func (x *Index) collect(key string) {
-	if len(x.stale) < maxStale {
-		x.stale = append(x.stale, key)
-	}
-}
-
-// Stale returns up to n removals of keys that say nothing any more. What is not removed
-// expires.
-func (x *Index) Stale(n int) []crdt.Op {
-	keys := x.stale[:min(len(x.stale), n)]
-	x.stale = slices.Clone(x.stale[len(keys):])
-	ops := make([]crdt.Op, len(keys))
-	for i, key := range keys {
-		ops[i] = crdt.Op{Verb: crdt.Delete, Key: key}
-	}
-	return ops
 }

@@ -447,7 +447,7 @@ func TestPeekIsInTheOrderOfClaims(t *testing.T) {
 		s.add(t0, Item{ID: string(rune('a' + i)), Priority: priority})
 	}
 	s.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000}) // a rival: work is divided
-	s.divide(t0)
+	s.ready.divide(t0)
 	var seen []string
 	for _, v := range s.Peek(t0, 100) {
 		seen = append(seen, v.ID)
@@ -496,5 +496,24 @@ func TestKeysComeBackAsTheyWere(t *testing.T) {
 	}
 	if err := CheckID(strings.Repeat("x", MaxID+1)); err == nil || CheckID(strings.Repeat("x", MaxID)) != nil {
 		t.Errorf("CheckID says %v of an id that is too long", err)
+	}
+}
+
+// Peek among rivals costs what it shows, however many items there are.
+func BenchmarkPeekAmongRivals(b *testing.B) {
+	for _, items := range []int{1_000, 10_000, 100_000} {
+		x := known()
+		x.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
+		for i := range items {
+			x.item(t0, fmt.Sprint(i), true, itemHead{Priority: i % 7}, clock.Timestamp(i+1))
+		}
+		x.ready.divide(t0)
+		b.Run(fmt.Sprint(items), func(b *testing.B) {
+			for b.Loop() {
+				if len(x.Peek(t0, 10)) != 10 {
+					b.Fatal("too few")
+				}
+			}
+		})
 	}
 }

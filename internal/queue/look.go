@@ -14,7 +14,7 @@ type Depth struct {
 
 // Depth returns how many items are in each state.
 func (x *Index) Depth(now time.Time) Depth {
-	x.promote(now)
+	x.Tick(now)
 	return Depth{x.count[Pending], x.count[Delayed], x.count[Claimed], x.count[Done], x.count[Dead], x.setting}
 }
 
@@ -36,7 +36,7 @@ func (e *entry) view() View {
 
 // Look returns what is known of an item, false if there is none of that id.
 func (x *Index) Look(now time.Time, id string) (View, bool) {
-	x.promote(now)
+	x.Tick(now)
 	e := x.entries[id]
 	if e == nil {
 		return View{}, false
@@ -45,35 +45,16 @@ func (x *Index) Look(now time.Time, id string) (View, bool) {
 }
 
 // Peek returns the first n items that may be claimed, in order.
-func (x *Index) Peek(now time.Time, n int) (list []View) {
-	x.promote(now)
-	x.undivide()
-	var open []int
-	if len(x.ready.list) > 0 {
-		open = append(open, 0)
-	}
-	for len(open) > 0 && len(list) < n { // best first, down the heap
-		best := 0
-		for i := range open {
-			if x.ready.Less(open[i], open[best]) {
-				best = i
-			}
-		}
-		at := open[best]
-		open = slices.Delete(open, best, best+1)
-		list = append(list, x.ready.list[at].view())
-		for child := 2*at + 1; child <= 2*at+2 && child < len(x.ready.list); child++ {
-			open = append(open, child)
-		}
-	}
-	return list
+func (x *Index) Peek(now time.Time, n int) []View {
+	x.Tick(now)
+	return views(x.ready.best(n))
 }
 
 // Survey returns up to n items that are claimed and n that are dead, those first that were
 // enqueued first, and when the oldest item that waits was; zero if none does. It walks all
 // items.
 func (x *Index) Survey(now time.Time, n int) (claimed, dead []View, oldest time.Time) {
-	x.promote(now)
+	x.Tick(now)
 	var held, lost []*entry
 	for _, e := range x.entries { // keep and the minimum bring an order
 		switch at := e.stamp.Time(); e.state {

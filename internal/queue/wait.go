@@ -5,12 +5,37 @@ import (
 	"time"
 )
 
+// line is who waits until there may be something to claim, in the order in which they
+// came.
+type line struct {
+	waiters []uint64
+	turns   uint64
+	woken   []uint64
+}
+
+// call tells the first n to look again.
+func (l *line) call(n int) {
+	n = min(n, len(l.waiters))
+	l.woken = append(l.woken, l.waiters[:n]...)
+	l.waiters = slices.Delete(l.waiters, 0, n)
+}
+
+// WakeAll has everybody look again, for something else has changed.
+func (l *line) WakeAll() { l.call(len(l.waiters)) }
+
+// Woken returns who is to look again. The list is good until the next call.
+func (l *line) Woken() []uint64 {
+	list := l.woken
+	l.woken = l.woken[:0]
+	return list
+}
+
 // Wait enters somebody who waits until there may be something to claim, and returns the
 // number by which Woken names him, once.
 func (x *Index) Wait(now time.Time) (turn uint64) {
 	x.turns++
 	x.waiters = append(x.waiters, x.turns)
-	x.promote(now)
+	x.Tick(now)
 	x.wake()
 	return x.turns
 }
@@ -24,27 +49,11 @@ func (x *Index) Leave(turn uint64) {
 	x.wake()
 }
 
-// wake tells as many waiters as there are items, in the order in which they came.
+// wake tells as many waiters as there are items.
 func (x *Index) wake() {
-	if x.setting.Paused {
-		return
+	if !x.setting.Paused {
+		x.call(x.ready.len())
 	}
-	n := min(len(x.ready.list)+len(x.rest.list), len(x.waiters))
-	x.woken = append(x.woken, x.waiters[:n]...)
-	x.waiters = slices.Delete(x.waiters, 0, n)
-}
-
-// WakeAll has everybody look again, for something else has changed.
-func (x *Index) WakeAll() {
-	x.woken = append(x.woken, x.waiters...)
-	x.waiters = x.waiters[:0]
-}
-
-// Woken returns who is to look again. The list is good until the next call.
-func (x *Index) Woken() []uint64 {
-	list := x.woken
-	x.woken = x.woken[:0]
-	return list
 }
 
 // Next returns when Tick has something to do, false if nobody waits for it.
@@ -54,6 +63,3 @@ func (x *Index) Next() (time.Time, bool) {
 	}
 	return x.later.list[0].due, true
 }
-
-// Tick does what is due.
-func (x *Index) Tick(now time.Time) { x.promote(now) }
