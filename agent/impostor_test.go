@@ -2,12 +2,10 @@ package agent
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
@@ -48,27 +46,4 @@ func TestAVotersNameIsNotTakenFromIt(t *testing.T) {
 			t.Error("the next life has not inherited the name")
 		}
 	})
-}
-
-func TestANameStandsForWhoHadItFirst(t *testing.T) {
-	up := func(id, name string) known {
-		return known{Member: transport.Member{ID: id, State: transport.Alive}, name: name}
-	}
-	down := up("1", "a")
-	down.State = transport.Dead
-	for _, c := range []struct {
-		what   string
-		before map[string]string
-		list   []known
-		want   map[string]string
-	}{
-		{"the eldest, when all are new", nil, []known{up("1", "a"), up("2", "a"), up("3", "b")}, map[string]string{"a": "1", "b": "3"}},
-		{"the first, though it is younger", map[string]string{"a": "2"}, []known{up("1", "a"), up("2", "a"), up("3", "a")}, map[string]string{"a": "2"}},
-		{"the next, when the first is down", map[string]string{"a": "1"}, []known{down, up("2", "a"), up("3", "a")}, map[string]string{"a": "2"}},
-		{"nobody, when all are down", map[string]string{"a": "1"}, []known{down}, map[string]string{}},
-	} {
-		if got := holders(c.before, c.list); !maps.Equal(got, c.want) {
-			t.Errorf("%s: %v, want %v", c.what, got, c.want)
-		}
-	}
 }

@@ -140,7 +140,13 @@ func (a *Agent) receiveLock(from string, packets [][]byte) {
 // setMembers takes who is up. Who claims the name of a peer that is up has neither its
 // votes nor its leases: messages from it count for nobody, until the first is gone.
 func (l *locks) setMembers(list []known) {
-	ids := holders(*l.ids.Load(), list)
+	claims := make([]lockservice.Claim, 0, len(list)) // by id, which rises with the time of birth
+	for _, k := range list {
+		if k.State == transport.Alive {
+			claims = append(claims, lockservice.Claim{ID: k.ID, Name: k.name})
+		}
+	}
+	ids := lockservice.Claimed(*l.ids.Load(), claims)
 	names := make(map[string]string, len(ids))
 	for name, id := range ids {
 		names[id] = name
@@ -148,19 +154,6 @@ func (l *locks) setMembers(list []known) {
 	l.ids.Store(&ids)
 	l.names.Store(&names)
 	l.session.SetLive(slices.Sorted(maps.Keys(ids)))
-}
-
-// holders returns the member id that each name stands for: the one it has stood for until
-// now, for as long as that is up, else the eldest that is up. The list is by id, which
-// rises with the time of birth.
-func holders(before map[string]string, list []known) map[string]string {
-	ids := make(map[string]string)
-	for _, k := range list {
-		if k.State == transport.Alive && (ids[k.name] == "" || before[k.name] == k.ID) {
-			ids[k.name] = k.ID
-		}
-	}
-	return ids
 }
 
 // hold notes the lease of a task and starts what goes with it; or it is too late, and

@@ -56,6 +56,7 @@ type Cluster struct {
 	judge    judge
 	locks    lockJudge
 	fleet    fleet
+	liar     liar
 	barred   func(p *Peer, lock string, token uint64) bool // what voters certify no more
 	met      map[string]int
 	hash     uint64
@@ -95,6 +96,7 @@ func New(cfg Config) (*Cluster, error) {
 	c.judge.init(c)
 	c.locks.init(c)
 	c.fleet.init(c)
+	c.liar.c = c
 	for i := range cfg.Peers {
 		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers), voters: c.locks.lists[0]}
 		if i < len(cfg.Clocks) {
@@ -196,6 +198,7 @@ func (c *Cluster) agree() {
 func (c *Cluster) calm() {
 	c.cfg.Loss, c.cfg.Double, c.cfg.Late = 0, 0, 0
 	c.net.cuts.clear()
+	c.liar.leave()
 	for _, p := range c.peers {
 		p.suspects = nil
 		p.pace(0)

@@ -56,6 +56,7 @@ var states = []string{
 	"a void was sent",
 	"a voter came back with its bound of tokens",
 	"a voter started anew, and was silent",
+	"a voter's name was claimed",
 	"a worker beat to the end",
 	"a worker that stopped was gone",
 	"a worker that stopped was out of sight",
@@ -67,9 +68,12 @@ var states = []string{
 	"an id was taken",
 	"an item was handed out again",
 	"frames waited for a slow peer",
+	"heads of nobody were ignored",
+	"one dot had two contents",
 	"owners split a vote",
 	"packets did not pass",
 	"ranges were reconciled",
+	"requests for too much went unanswered",
 	"two writes with one stamp",
 	"voters changed under a lease",
 	"who holds nothing was told so",
@@ -82,3 +86,30 @@ func States() []string { return slices.Clone(states) }
 func (c *Cluster) Covered() map[string]int { return c.met }
 
 func (c *Cluster) reached(state string) { c.met[state]++ }
+
+// cover notes the rare states that the counters of p show.
+func (j *judge) cover(p *Peer) {
+	e, s := p.r.Engine().Stats(), p.r.Store().Stats()
+	for state, n := range map[string]uint64{ // each for itself: no order
+		"a hole was asked for":                  e.GapRequests,
+		"ranges were reconciled":                e.Reconciliations,
+		"a queue overflowed":                    e.Overflows,
+		"packets did not pass":                  e.PathsBlocked,
+		"a stream broke":                        e.Lost,
+		"a removal was forgotten":               s.Collected,
+		"a write was set aside":                 s.Quarantined,
+		"a concurrent write lost":               s.Conflicts,
+		"a record was dropped after others":     s.Dropped,
+		"a record came after its successor":     s.Superseded,
+		"an entry expired":                      s.Expired,
+		"a void was sent":                       e.VoidsSent,
+		"a delta came twice":                    s.Duplicates,
+		"one dot had two contents":              s.Rivals,
+		"requests for too much went unanswered": e.GapsUnanswered,
+		"heads of nobody were ignored":          e.HeadsIgnored,
+	} {
+		if n > 0 {
+			j.c.reached(state)
+		}
+	}
+}

@@ -39,6 +39,10 @@
 //	O14 at rest nothing waits, and no removal is remembered that all have seen
 //	O15 a write is refused for want of room only if it adds to a store that has none
 //	O16 nobody takes itself for a copy that is none, nor a life that has ended for one that is up
+//	O17 a member that lies costs the others little: what it asks for and tells of is bounded
+//
+// A liar is no peer of the run: O1 says that all others agree, whatever it told them, and O2
+// that no write of theirs is lost, but at the keys that it wrote to.
 //
 // Of work queues, whose machine is that of internal/queue:
 //

@@ -18,7 +18,7 @@ type Bounds struct {
 }
 
 // Faults are the names of what may go wrong.
-var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder"}
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder", "lie"}
 
 // Check reports what is wrong with b.
 func (b Bounds) Check() error {
@@ -58,6 +58,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script = drawReaders(d)
 	d.script = drawMemory(d)
 	d.script = drawRecorder(d)
+	d.script = drawLies(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }

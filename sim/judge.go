@@ -29,6 +29,7 @@ type judge struct {
 	cloned     bool                 // dots may name two writes
 	claimants  map[string][]*Peer   // who has claimed, by queue
 	items      map[string]*itemFate // of the work queues, by key
+	lies       map[string]bool      // keys at which a liar wrote
 }
 
 // deed is what one acknowledged write did to one key.
@@ -75,6 +76,7 @@ func (j *judge) init(c *Cluster) {
 	j.c = c
 	j.minted = map[clock.Dot]*Peer{}
 	j.ledgers = map[string]*ledger{}
+	j.lies = map[string]bool{}
 	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // a write beyond each bound
 	j.hostile = c.cfg.Loss > 0 || c.cfg.Late > 0 || c.cfg.Disk || len(c.cfg.Clocks) > 0 || c.cfg.Queue < 64<<10
 }
@@ -154,8 +156,8 @@ func (j *judge) enter(p *Peer, d *deed) {
 		l = &ledger{}
 		j.ledgers[d.op.Key] = l
 	}
-	if _, ruled := j.c.rules.Match(d.op.Key); ruled {
-		l.vague = true // it may be of another kind than its family
+	if _, ruled := j.c.rules.Match(d.op.Key); ruled || j.lies[d.op.Key] {
+		l.vague = true // it may be of another kind than its family, or hold another's write
 	}
 	l.enter(d, p.r.Store().Context(), &j.c.memo)
 	if len(p.lives) > 1 && (!p.r.Engine().Synced() || l.predates(d)) {
@@ -172,6 +174,15 @@ func (j *judge) enter(p *Peer, d *deed) {
 	}
 	if !j.hostile && j.c.now >= acquainted {
 		j.c.agenda.add(j.c.now+j.c.cfg.Batch+latencyBound, func() { j.arrived(d) })
+	}
+}
+
+// lied notes that a liar writes at key: what is there in the end is as it may be, but the
+// same on every peer.
+func (j *judge) lied(key string) {
+	j.lies[key] = true
+	if l := j.ledgers[key]; l != nil {
+		l.vague = true
 	}
 }
 
@@ -472,28 +483,4 @@ func (j *judge) rested() {
 func (p *Peer) gapped() bool {
 	seen := p.r.Store().Context()
 	return slices.ContainsFunc(seen.Actors(), func(a clock.Actor) bool { return len(seen.Span(a).Ranges) > 0 })
-}
-
-// cover notes the rare states that the counters of p show.
-func (j *judge) cover(p *Peer) {
-	e, s := p.r.Engine().Stats(), p.r.Store().Stats()
-	for state, n := range map[string]uint64{ // each for itself: no order
-		"a hole was asked for":              e.GapRequests,
-		"ranges were reconciled":            e.Reconciliations,
-		"a queue overflowed":                e.Overflows,
-		"packets did not pass":              e.PathsBlocked,
-		"a stream broke":                    e.Lost,
-		"a removal was forgotten":           s.Collected,
-		"a write was set aside":             s.Quarantined,
-		"a concurrent write lost":           s.Conflicts,
-		"a record was dropped after others": s.Dropped,
-		"a record came after its successor": s.Superseded,
-		"an entry expired":                  s.Expired,
-		"a void was sent":                   e.VoidsSent,
-		"a delta came twice":                s.Duplicates,
-	} {
-		if n > 0 {
-			j.c.reached(state)
-		}
-	}
 }

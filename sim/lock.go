@@ -42,10 +42,11 @@ type locker struct {
 	p     *Peer
 	node  *lockservice.Node
 	calls map[uint64]*lockCall
-	wake  time.Duration // when the next tick is planned, -1 if none is
-	saved time.Duration // when the last save is durable
-	late  []func()      // what would have happened while the process was stopped
-	known []string      // who is up, as told last
+	wake  time.Duration     // when the next tick is planned, -1 if none is
+	saved time.Duration     // when the last save is durable
+	late  []func()          // what would have happened while the process was stopped
+	known []string          // who is up, as told last
+	names map[string]string // whom each of their names stands for
 }
 
 // lockCall is one attempt to hold a lock, and from its grant on a lease.
@@ -149,11 +150,17 @@ func (p *Peer) lookLocks() {
 		return
 	}
 	known := make([]string, 0, len(p.sees))
+	claims := make([]lockservice.Claim, 0, len(p.sees))
 	for _, q := range p.c.peers {
 		if q != p && p.takesForAlive(q) {
 			known = append(known, q.name)
+			claims = append(claims, lockservice.Claim{ID: q.name, Name: q.name})
+			if p.c.liar.claims(q) {
+				claims = append(claims, lockservice.Claim{ID: liarName, Name: q.name})
+			}
 		}
 	}
+	l.names = lockservice.Claimed(l.names, claims)
 	l.do(func() {
 		if l.known == nil || !slices.Equal(known, l.known) {
 			l.known = known
@@ -262,8 +269,9 @@ func (l *locker) schedule() {
 	})
 }
 
-func (l *locker) receive(from *Peer, packet []byte) {
-	if !l.p.takesForAlive(from) {
+// receive takes a packet in the name of a peer from it, or from who claims to be it.
+func (l *locker) receive(id string, from *Peer, packet []byte) {
+	if !l.p.takesForAlive(from) || l.names[from.name] != id {
 		return // a stranger
 	}
 	if err := l.node.Receive(l.p.lockTime(), from.name, packet); err != nil {
@@ -361,6 +369,12 @@ func (n *network) sendLock(p *Peer, pk lockservice.Packet) {
 	if q == nil || !p.takesForAlive(q) {
 		return // no way is known
 	}
+	if c.liar.claims(q) {
+		c.liar.vote(p, pk.Bytes)
+	}
+	if p.locks.names[q.name] != q.name {
+		return // it goes to who claims to be q
+	}
 	id := digest(lockSalt^uint64(p.index)<<32^uint64(q.index), pk.Bytes)
 	c.hash = (c.hash ^ id ^ uint64(c.now)) * 0x9e3779b97f4a7c15
 	n.tries[id]++
@@ -382,7 +396,7 @@ func (n *network) sendLock(p *Peer, pk lockservice.Packet) {
 		}
 		c.At(c.now+delay, func() {
 			if l := q.locks; l != nil {
-				l.do(func() { l.receive(p, pk.Bytes) })
+				l.do(func() { l.receive(p.name, p, pk.Bytes) })
 			}
 		})
 		delay = f.between(200*time.Microsecond, 20*time.Millisecond)

@@ -172,6 +172,9 @@ func (p *Peer) look() {
 			view = append(view, gossip.Peer{Actor: q.lives[k], Name: q.name, Alive: k == s.lives-1 && s.alive && !p.suspects[j]})
 		}
 	}
+	if p.c.liar.here {
+		view = append(view, gossip.Peer{Actor: p.c.liar.actor, Name: liarName, Alive: true})
+	}
 	p.lookLocks()
 	p.r.SetMembers(p.wall(), view)
 	if !p.held() {
@@ -202,6 +205,9 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	c := n.c
 	q := c.owners[e.To]
 	if q == nil {
+		if e.To == c.liar.actor {
+			c.liar.hear(p, e)
+		}
 		return
 	}
 	id := digest(uint64(p.index)<<32|uint64(q.index), e.Frame)

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"hash/fnv"
-
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -47,12 +45,10 @@ func (p *Peer) hear(frame []byte) {
 }
 
 func (n *nextVersion) frame(c *Cluster, key string, seq uint64, extra uint64) []byte {
-	cluster := fnv.New32a()
-	cluster.Write([]byte("sim"))
 	b := wire.AppendArray(nil, 5)
 	b = wire.AppendUint(b, gossip.Version)
 	b = wire.AppendUint(b, 0)
-	b = wire.AppendUint(b, uint64(cluster.Sum32()))
+	b = wire.AppendUint(b, clusterHash())
 	b = wire.AppendArray(b, 3)
 
 	b = wire.AppendArray(b, 2)

@@ -32,6 +32,10 @@ import (
 //	suspect 1 2 5s             peer 1 takes peer 2 for dead
 //	clone 1 2                  peer 2 goes on as a copy of peer 1, identity and all
 //	next 2 KEY                 peer 2 hears from a peer of a later version
+//	lie twice KEY              a member tells one write with two contents
+//	lie gaps 2                 it asks peer 2 for all it has, 500 times
+//	lie heads 2                it tells peer 2 of writes of 2,000 actors that there are not
+//	lie name 2                 it claims to be voter 2, and votes for it without memory
 //	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
 //	2 trylock NAME …           is refused if others hold it
 //	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
@@ -93,6 +97,9 @@ func (c *Cluster) compile(step string) (func(), error) {
 	case "voters":
 		do, err := c.compileVoters(args)
 		return func() { c.judge.faulted(); do() }, err
+	}
+	if verb == "lie" {
+		return c.compileLie(args)
 	}
 	return c.compileFault(verb, args)
 }

@@ -109,8 +109,24 @@ var simulated = []mutant{
 		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
 }
 
+// lying are the rules that a lying member shows.
+var lying = []mutant{
+	{"checksums cover what records say", "crdt/sums.go",
+		"fold(s.actors[r.actor].hash(r.seq), r.fingerprint())", "s.actors[r.actor].hash(r.seq)", "", ""},
+	{"which of two contents stays is not left to arrival", "crdt/rival.go",
+		"return share <= s.share(d.r)", "return true", "", ""},
+	{"lists tell two contents apart", "gossip/reconcile.go",
+		"case share == e.store.Hash(x):", "case true:", "", ""},
+	{"a liar is answered at a bounded rate", "gossip/repair.go",
+		"t.given[key] >= answersEach || t.bytes >= answersBytes || ", "", "", ""},
+	{"a name is not taken from its voter", "lockservice/names.go",
+		"ids[c.Name] == \"\" || before[c.Name] == c.ID", "true", "", ""},
+	{"a liar makes few requests", "gossip/repair.go",
+		"if from.aliens >= gapAliens {", "if false {", "", ""},
+}
+
 func TestTheSimulatorSeesEveryMutant(t *testing.T) {
-	for i, m := range slices.Concat(simulated, queueing) {
+	for i, m := range slices.Concat(simulated, queueing, lying) {
 		slug := strings.ReplaceAll(m.rule, " ", "-")
 		t.Run(slug, func(t *testing.T) {
 			root, overlay := broken(t, m)
@@ -128,6 +144,8 @@ func TestTheSimulatorSeesEveryMutant(t *testing.T) {
 				with = "locks voters="
 			case strings.HasPrefix(m.file, "internal/envelope/"):
 				with = " replay "
+			case i >= len(simulated)+len(queueing):
+				with = " lie "
 			case i >= len(simulated):
 				with = " enqueue "
 			}

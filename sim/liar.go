@@ -1,0 +1,333 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
+)
+
+// liar is a member that speaks the protocol and lies. From its first lie on all take it
+// for a peer that is up, until somebody shuts it out, which calm does. It answers nothing.
+type liar struct {
+	c      *Cluster
+	actor  clock.Actor // zero: not there yet
+	here   bool
+	stores [2]*crdt.Store // what it tells some, and what it tells others
+	told   uint64         // lies so far
+	made   uint64         // actors that it has made up
+	heard  []heard        // from each peer
+
+	claimed *Peer             // whose name it claims, too
+	node    *lockservice.Node // by which it votes in that name
+}
+
+const liarName = "liar"
+
+// heard is what came within a second.
+type heard struct {
+	since time.Duration
+	bytes int
+}
+
+// lies are what it may do:
+//
+//	twice KEY   one write with two contents, to different peers
+//	gaps 2      asks peer 2 for all it has, over and over
+//	heads 2     tells peer 2 of writes of thousands of actors that there are not
+//	name 2      claims to be voter 2, hears what is for that, and votes without memory
+var lies = []string{"twice", "gaps", "heads", "name"}
+
+// Shares of what a liar does.
+const (
+	liarOneIn   = 8 // seeds
+	lieStream   = 0x11e5
+	liarRequest = time.Millisecond // between requests
+	liarAsks    = 500              // of them
+	liarHeads   = 20               // frames, of so many actors each
+	liarActors  = 100
+)
+
+// drawLies adds a liar to some scripts. Beside a copy that has not noticed that it is one,
+// peers count members differently, and for ten minutes believe nobody's word of what a
+// member that was shut out has written.
+func drawLies(d drawer) Script {
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, lieStream))
+	d.peers = d.script.Config.Peers
+	cloned := func(s Step) bool { return strings.HasPrefix(s.Do, "clone ") }
+	if !d.one(liarOneIn) || d.well || !d.may("lie") || slices.ContainsFunc(d.script.Steps, cloned) {
+		return d.script
+	}
+	for range 1 + d.rng.IntN(6) {
+		at := d.up(d.script.Ends)
+		voters := d.script.Config.Locks.Voters
+		switch lie := lies[d.rng.IntN(len(lies))]; {
+		case lie == "name" && voters > 0:
+			d.step(at, "lie name %d", 1+d.rng.IntN(voters))
+		case lie == "name", lie == "twice", d.one(2):
+			d.step(at, "lie twice %s/k%d", []string{"lie", "lie", "reg"}[d.rng.IntN(3)], d.rng.IntN(3))
+		default:
+			d.step(at, "lie %s %d", lie, d.peer())
+		}
+	}
+	return d.script
+}
+
+// compileLie reads "twice KEY" or "gaps 2".
+func (c *Cluster) compileLie(args []string) (func(), error) {
+	l := &c.liar
+	if arg(args, 0) == "twice" {
+		key := arg(args, 1)
+		return func() { c.judge.faulted(); l.twice(key) }, crdt.ValidateKey(key)
+	}
+	p, err := c.peerArg(args, 1)
+	if err != nil {
+		return nil, err
+	}
+	lie := l.heads
+	switch arg(args, 0) {
+	case "gaps":
+		lie = l.gaps
+	case "heads":
+	case "name":
+		if p.index >= c.cfg.Locks.Voters {
+			return nil, fmt.Errorf("n%d is no voter", p.index+1)
+		}
+		lie = l.name
+	default:
+		return nil, fmt.Errorf("one of the lies %v is wanted", lies)
+	}
+	return func() {
+		c.judge.faulted()
+		if p.up && !p.paused {
+			lie(p)
+		}
+	}, nil
+}
+
+// wall is what the liar takes for the time: what the first peer does.
+func (l *liar) wall() time.Time { return l.c.peers[0].wall() }
+
+// join makes the liar a member.
+func (l *liar) join() {
+	l.told++
+	if l.here {
+		return
+	}
+	if l.actor.IsZero() {
+		l.actor = clock.NewActor(l.wall(), 0x11a5)
+		l.heard = make([]heard, len(l.c.peers))
+		for i := range l.stores {
+			l.stores[i] = crdt.New(crdt.Config{Actor: l.actor})
+		}
+	}
+	l.here = true
+	l.c.note(Started, len(l.c.peers), "joins, and lies")
+	for _, p := range l.c.peers {
+		p.look()
+	}
+}
+
+// leave shuts it out.
+func (l *liar) leave() { l.here, l.claimed, l.node = false, nil, nil }
+
+// tell sends a peer a frame of the liar's.
+func (l *liar) tell(p *Peer, table *crdt.ActorTable, sections ...[]byte) {
+	c := l.c
+	b := wire.AppendArray(c.buffer(), 4)
+	b = wire.AppendUint(wire.AppendUint(b, gossip.Version), 0)
+	b = wire.AppendArray(wire.AppendUint(b, clusterHash()), 1+len(sections))
+	b = wire.AppendUint(wire.AppendArray(b, 1+len(table.Actors())), 0)
+	for _, a := range table.Actors() {
+		b = clock.AppendActor(b, a)
+	}
+	for _, s := range sections {
+		b = append(b, s...)
+	}
+	f := newFate(c.cfg.Seed, digest(uint64(p.index), b), l.told)
+	c.hash = mix(c.hash, digest(uint64(c.now), b))
+	if p.up {
+		c.agenda.plan(event{at: c.now + transit(&f), to: p, life: p.r, frame: b})
+	}
+}
+
+// clusterHash is the cluster's name in a frame.
+func clusterHash() uint64 {
+	h := fnv.New32a()
+	h.Write([]byte("sim"))
+	return uint64(h.Sum32())
+}
+
+// table is that of a frame of the liar's.
+func (l *liar) table() *crdt.ActorTable {
+	t := new(crdt.ActorTable)
+	t.Index(l.actor)
+	return t
+}
+
+// twice makes one write with two contents, and tells each peer the one or the other, or
+// nothing: that is for others to tell.
+func (l *liar) twice(key string) {
+	l.join()
+	c := l.c
+	c.judge.lied(key)
+	f := newFate(c.cfg.Seed, l.told, digest(0, []byte(key)))
+	one, two := c.number(f.below(3)), c.number(3+f.below(3))
+	ops := [2]crdt.Op{{Verb: crdt.Put, Key: key, Value: one}, {Verb: crdt.Put, Key: key, Value: two}}
+	switch f.below(4) {
+	case 0:
+		ops[1].Key = "lie/elsewhere"
+	case 1:
+		ops[1] = crdt.Op{Verb: crdt.Add, Key: "lie/set", Values: []crdt.Value{two}}
+	}
+	first := l.stores[0].Last() + 1
+	stamp, now := clock.TimestampAt(l.wall()), uint64(l.wall().UnixMilli())
+	var sections [2][]byte
+	var tables [2]*crdt.ActorTable
+	for i, s := range l.stores {
+		deltas, err := s.Apply(stamp, now, ops[i])
+		if err != nil || len(deltas) != 1 {
+			c.judge.violate(0, "O17: the lie at %s is %d writes: %v", key, len(deltas), err)
+			return
+		}
+		tables[i] = l.table()
+		sections[i] = wire.AppendUint(wire.AppendArray(nil, 2), 1)
+		sections[i] = s.AppendSection(sections[i], tables[i], l.actor, first, first, deltas)
+	}
+	for _, p := range c.peers {
+		if i := f.below(3); i < len(sections) {
+			l.tell(p, tables[i], sections[i])
+		}
+	}
+}
+
+// number is a value.
+func (c *Cluster) number(n int) crdt.Value {
+	v, _ := c.memo.value(strconv.Itoa(n)) // it is one
+	return v
+}
+
+// gaps asks p for all it has, again and again.
+func (l *liar) gaps(p *Peer) {
+	l.join()
+	life := p.r
+	for i := range liarAsks {
+		l.c.agenda.add(l.c.now+time.Duration(i)*liarRequest, func() {
+			if !l.here || p.r != life || !p.up {
+				return
+			}
+			t := l.table()
+			b := wire.AppendUint(wire.AppendArray(nil, 4), 4)
+			b = wire.AppendUint(b, uint64(t.Index(p.r.Actor())))
+			l.tell(p, t, wire.AppendUint(wire.AppendUint(b, 1), clock.MaxSeq))
+		})
+	}
+}
+
+// heads shows p writes of actors that nobody has heard of.
+func (l *liar) heads(p *Peer) {
+	l.join()
+	for range liarHeads {
+		t := l.table()
+		b := wire.AppendUint(wire.AppendArray(nil, 2+2*liarActors), 2)
+		b = append(b, 0xc3) // it wants to know when p has them
+		for range liarActors {
+			l.made++
+			b = wire.AppendUint(b, uint64(t.Index(clock.Actor{Birth: l.actor.Birth, Rand: l.made << 20})))
+			b = wire.AppendUint(b, 9)
+		}
+		l.tell(p, t, b)
+	}
+	life := p.r
+	l.c.agenda.add(l.c.now+time.Second, func() {
+		if p.r != life || !p.up {
+			return
+		}
+		known := liarGaps
+		for _, q := range l.c.peers {
+			known += len(q.lives)
+		}
+		if n := p.r.Engine().Stats().Gaps; n > known {
+			l.c.judge.violate(p.index, "O17: %s asks for writes of %d actors, %d of whom nobody but a liar has spoken of", p.name, n, n-known+liarGaps)
+		}
+	})
+}
+
+// What a liar may cost.
+const (
+	liarGaps    = 64 + 2 // gaps of those it speaks of; itself and a later version's peer among them
+	liarAnswers = 32     // times what a peer holds that it is sent in a second
+)
+
+// hear takes what a peer sends the liar: too much is the peer's fault.
+func (l *liar) hear(p *Peer, e gossip.Envelope) {
+	if e.Class == gossip.Bulk {
+		p.reopen(e, liarRequest)
+	}
+	h := &l.heard[p.index]
+	if l.c.now-h.since >= time.Second {
+		*h = heard{since: l.c.now}
+	}
+	h.bytes += len(e.Frame)
+	if most := liarAnswers * (p.r.Store().LiveBytes() + 1<<10); h.bytes > most {
+		l.c.judge.violate(p.index, "O17: %s sends a liar %d bytes in a second; it holds %d", p.name, h.bytes, p.r.Store().LiveBytes())
+		*h = heard{since: l.c.now}
+	}
+}
+
+// name claims the name of a voter, which is up. Nobody promises anything of a name whose
+// peer is down, so who takes it for that does not hear of the claim.
+func (l *liar) name(voter *Peer) {
+	l.join()
+	cfg := lockservice.Config{
+		Self: voter.name, Seed: l.c.cfg.Seed, Voters: voter.voters,
+		MaxTTL: l.c.cfg.Locks.MaxTTL, Drift: l.c.cfg.Locks.Drift, FirstBoot: true, // it has no memory, and says nothing of that
+	}
+	binary.BigEndian.PutUint64(cfg.Boot[8:], l.told)
+	node, err := lockservice.New(cfg, voter.lockTime())
+	if err != nil {
+		l.c.judge.violate(voter.index, "O17: nobody can claim to be %s: %v", voter.name, err)
+		return
+	}
+	l.claimed, l.node = voter, node
+	l.c.reached("a voter's name was claimed")
+	for _, p := range l.c.peers {
+		p.look()
+	}
+}
+
+// claims reports whether it claims to be q.
+func (l *liar) claims(q *Peer) bool { return l.here && l.claimed == q }
+
+// vote answers what p has to say to the voter whose name it claims.
+func (l *liar) vote(p *Peer, packet []byte) {
+	voter, t := l.claimed, l.claimed.lockTime()
+	if l.node.Receive(t, p.name, packet) != nil {
+		return // the list of voters is another
+	}
+	for _, answer := range l.node.Ready(t).Packets {
+		to := l.c.named(answer.To)
+		if to == nil {
+			continue
+		}
+		f := newFate(l.c.cfg.Seed, digest(liarSalt^uint64(to.index), answer.Bytes))
+		l.c.At(l.c.now+transit(&f), func() {
+			if k := to.locks; k != nil {
+				k.do(func() { k.receive(liarName, voter, answer.Bytes) })
+			}
+		})
+	}
+}
+
+// liarSalt sets a liar's votes apart from others' packets.
+const liarSalt = 0x11a5_11a5_11a5_11a5
