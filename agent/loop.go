@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ func (in *inbox) take(spare [][]byte) [][]byte {
 // run is the one loop: it feeds the replica frames and time, and carries out what
 // comes out, never under the lock: first this peer's subscribers, then the network.
 func (a *Agent) run(ctx context.Context) {
+	defer a.queues.knows(math.MaxUint64) // nobody waits for a loop that has ended
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var frames [][]byte

@@ -56,7 +56,7 @@ func (a *Agent) Stats() Stats {
 		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
 		Problems:      map[string]int{},
 		Packets:       map[string]int{"pass": 0, "blocked": 0, "unknown": 0},
-		Queues:        a.queues.stats(a.closing),
+		Queues:        a.queues.stats(),
 		Guarantee:     a.locks.session.Guarantee().String(),
 		LinesDropped:  a.logs.Dropped(),
 	}

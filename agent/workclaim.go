@@ -76,7 +76,7 @@ func (q WorkQueue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, erro
 // ClaimBatch waits, within ctx, until there is something to claim, and claims up to n
 // items of what there is; n is 256 at most. Each is a claim of its own.
 func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*Claim, error) {
-	q.a.queues.catchUp(q.a.closing)
+	q.a.queues.catchUp(ctx)
 	x, err := q.open()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -212,9 +213,8 @@ func (q *queues) knows(written uint64) {
 }
 
 // catchUp waits until the indexes, which follow the loop, know what was written here
-// before: who reads a queue sees what was acknowledged. It does not wait while the agent
-// closes.
-func (q *queues) catchUp(closing <-chan struct{}) {
+// before: who reads a queue sees what was acknowledged. It does not wait when ctx is over.
+func (q *queues) catchUp(ctx context.Context) {
 	for want := q.written.Load(); q.heard.Load() < want; {
 		q.mu.Lock()
 		if q.caught == nil {
@@ -227,7 +227,7 @@ func (q *queues) catchUp(closing <-chan struct{}) {
 		}
 		select {
 		case <-caught:
-		case <-closing:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -272,8 +272,8 @@ func (q *queues) close() {
 }
 
 // stats returns a reading of all queues.
-func (q *queues) stats(closing <-chan struct{}) map[string]QueueStats {
-	q.catchUp(closing)
+func (q *queues) stats() map[string]QueueStats {
+	q.catchUp(context.Background())
 	list := make(map[string]QueueStats)
 	q.each(func(x *index) {
 		s := QueueStats{Depth: x.depth()}

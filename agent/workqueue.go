@@ -67,7 +67,7 @@ func (a *Agent) WorkQueue(name string) WorkQueue { return WorkQueue{a, name} }
 
 // WorkQueues returns the names of the queues this peer knows, sorted.
 func (a *Agent) WorkQueues() []string {
-	a.queues.catchUp(a.closing)
+	a.queues.catchUp(context.Background())
 	return a.queues.names()
 }
 
@@ -110,7 +110,7 @@ func (q WorkQueue) open() (*index, error) {
 // look is open for a reader, who sees what was written here before: nil for a queue that is
 // not known, which reading does not make.
 func (q WorkQueue) look() (*index, error) {
-	q.a.queues.catchUp(q.a.closing)
+	q.a.queues.catchUp(context.Background())
 	if err := q.check(); err != nil {
 		return nil, err
 	}

@@ -283,7 +283,13 @@ func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 			n, err := q.Purge(t.Context())
 			return errors.Join(err, want(n))
 		},
-		"claim": func(q WorkQueue) error { _, err := q.Claim(t.Context(), WithWait(0)); return err },
+		"claim": func(q WorkQueue) error {
+			c, err := q.Claim(t.Context(), WithWait(0))
+			if err == nil {
+				err = c.Release(t.Context())
+			}
+			return err
+		},
 	} {
 		busy := a.index("busy-" + name)
 		busy.mu.Lock()
