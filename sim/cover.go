@@ -77,6 +77,7 @@ var states = []string{
 	"two writes with one stamp",
 	"voters changed under a lease",
 	"who holds nothing was told so",
+	"writes yet to come were said to be seen",
 }
 
 // States returns the rare states that a sweep of some thousand seeds reaches.

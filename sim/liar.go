@@ -18,7 +18,8 @@ import (
 )
 
 // liar is a member that speaks the protocol and lies. From its first lie on all take it
-// for a peer that is up, until somebody shuts it out, which calm does. It answers nothing.
+// for a peer that is up, until somebody shuts it out, which calm does. It answers only with
+// lies.
 type liar struct {
 	c      *Cluster
 	actor  clock.Actor // zero: not there yet
@@ -30,6 +31,7 @@ type liar struct {
 
 	claimed *Peer             // whose name it claims, too
 	node    *lockservice.Node // by which it votes in that name
+	poison  *Peer             // of whose writes it says that it has seen what is yet to come
 }
 
 const liarName = "liar"
@@ -46,6 +48,7 @@ type heard struct {
 //	gaps 2      asks peer 2 for all it has, over and over
 //	heads 2     tells peer 2 of writes of thousands of actors that there are not
 //	name 2      claims to be voter 2, hears what is for that, and votes without memory
+//	seen 2      tells all who sync with it that it has seen writes that peer 2 is yet to make
 var lies = []string{"twice", "gaps", "heads", "name"}
 
 // Shares of what a liar does.
@@ -68,6 +71,10 @@ func drawLies(d drawer) Script {
 	if !d.one(liarOneIn) || d.well || !d.may("lie") || slices.ContainsFunc(d.script.Steps, cloned) {
 		return d.script
 	}
+	if d.one(4) && d.peers > 2 {
+		d.script.inSight()
+		d.step(d.up(d.script.Ends), "lie seen %d", d.peer())
+	}
 	for range 1 + d.rng.IntN(6) {
 		at := d.up(d.script.Ends)
 		voters := d.script.Config.Locks.Voters
@@ -81,6 +88,15 @@ func drawLies(d drawer) Script {
 		}
 	}
 	return d.script
+}
+
+// inSight leaves out what takes a peer out of others' sight. Nobody promises that a liar is
+// not believed what it says of a peer that is down, or by one that is alone with it.
+func (s *Script) inSight() {
+	s.Steps = slices.DeleteFunc(s.Steps, func(step Step) bool {
+		verb, _, _ := strings.Cut(step.Do, " ")
+		return slices.Contains([]string{"cut", "kill", "stop", "suspect", "pause"}, verb)
+	})
 }
 
 // compileLie reads "twice KEY" or "gaps 2".
@@ -99,6 +115,8 @@ func (c *Cluster) compileLie(args []string) (func(), error) {
 	case "gaps":
 		lie = l.gaps
 	case "heads":
+	case "seen":
+		lie = l.seen
 	case "name":
 		if p.index >= c.cfg.Locks.Voters {
 			return nil, fmt.Errorf("n%d is no voter", p.index+1)
@@ -139,7 +157,7 @@ func (l *liar) join() {
 }
 
 // leave shuts it out.
-func (l *liar) leave() { l.here, l.claimed, l.node = false, nil, nil }
+func (l *liar) leave() { l.here, l.claimed, l.node, l.poison = false, nil, nil, nil }
 
 // tell sends a peer a frame of the liar's.
 func (l *liar) tell(p *Peer, table *crdt.ActorTable, sections ...[]byte) {
@@ -274,6 +292,7 @@ func (l *liar) hear(p *Peer, e gossip.Envelope) {
 	if e.Class == gossip.Bulk {
 		p.reopen(e, liarRequest)
 	}
+	l.answer(p, e.Frame)
 	h := &l.heard[p.index]
 	if l.c.now-h.since >= time.Second {
 		*h = heard{since: l.c.now}
@@ -331,3 +350,52 @@ func (l *liar) vote(p *Peer, packet []byte) {
 
 // liarSalt sets a liar's votes apart from others' packets.
 const liarSalt = 0x11a5_11a5_11a5_11a5
+
+// seen says from here on that it has seen what a peer is yet to write, and has all others
+// ask.
+func (l *liar) seen(writer *Peer) {
+	l.join()
+	l.poison = writer
+	l.c.reached("writes yet to come were said to be seen")
+	for _, p := range l.c.peers {
+		if p == writer {
+			continue
+		}
+		b := wire.AppendUint(wire.AppendArray(nil, 7), 5)
+		for _, n := range []uint64{0, l.told, uint64(l.wall().UnixMilli()), l.c.rules.Fingerprint(), 0, 0} { // a digest that is like nobody's
+			b = wire.AppendUint(b, n)
+		}
+		l.tell(p, l.table(), b)
+	}
+}
+
+// future is how many writes that are yet to come it says that it has seen.
+const future = 1000
+
+// answer is that of a liar to a request for a sync.
+func (l *liar) answer(p *Peer, frame []byte) {
+	if l.poison == nil || l.poison == p {
+		return
+	}
+	r := wire.NewReader(frame)
+	r.ArrayLen()
+	r.Skip()
+	if flags := r.Uint(); flags != 0 {
+		return // compressed, and no request
+	}
+	r.Skip()
+	for range r.ArrayLen() {
+		section := wire.NewReader(r.Raw())
+		section.ArrayLen()
+		if section.Uint() != 6 {
+			continue
+		}
+		request := section.Uint()
+		lie := clock.NewContext()
+		lie.AddRange(l.poison.r.Actor(), 1, l.poison.r.Store().Last()+future)
+		b := wire.AppendUint(wire.AppendArray(nil, 7), 8)
+		b = append(wire.AppendUint(b, request), 0xc2) // no more
+		b = wire.AppendUint(wire.AppendUint(wire.AppendUint(b, 0), 0), 0)
+		l.tell(p, l.table(), lie.AppendTo(b))
+	}
+}

@@ -121,6 +121,8 @@ var lying = []mutant{
 		"t.given[key] >= answersEach || t.bytes >= answersBytes || ", "", "", ""},
 	{"a name is not taken from its voter", "lockservice/names.go",
 		"ids[c.Name] == \"\" || before[c.Name] == c.ID", "true", "", ""},
+	{"a liar is not believed what others are yet to write", "gossip/witness.go",
+		"			doubted, ok = a, false\n", "			_ = doubted\n", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
 		"if from.aliens >= gapAliens {", "if false {", "", ""},
 }
