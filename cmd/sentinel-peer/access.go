@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,7 +38,7 @@ type access struct {
 	open        bool // beyond loopback
 }
 
-func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
+func (e *endpoint) open(ctx context.Context, logger *slog.Logger) (a access, err error) {
 	if (e.certFile == "") != (e.keyFile == "") {
 		return a, errors.New("--tls-cert and --tls-key go together")
 	}
@@ -45,12 +46,12 @@ func (e *endpoint) open(logger *slog.Logger) (a access, err error) {
 		return a, errors.New("--http-rate: want 0 or more")
 	}
 	if e.tokenFile != "" {
-		if a.tokens, err = httpapi.LoadTokens(e.tokenFile, logger); err != nil {
+		if a.tokens, err = httpapi.LoadTokens(ctx, e.tokenFile, logger); err != nil {
 			return a, err
 		}
 	}
 	if e.certFile != "" {
-		if a.certificate, err = httpapi.LoadCertificate(e.certFile, e.keyFile); err != nil {
+		if a.certificate, err = httpapi.LoadCertificate(ctx, e.certFile, e.keyFile); err != nil {
 			return a, err
 		}
 	}
@@ -82,12 +83,12 @@ func (e *endpoint) names(addr string) []string {
 
 // reload reads the files again, if there are some. What is refused changes nothing, and
 // is told.
-func (a access) reload(tell func(what string, err error)) (some bool) {
+func (a access) reload(ctx context.Context, tell func(what string, err error)) (some bool) {
 	if a.tokens != nil {
-		tell("tokens", a.tokens.Reload())
+		tell("tokens", a.tokens.Reload(ctx))
 	}
 	if a.certificate != nil {
-		tell("certificate", a.certificate.Reload())
+		tell("certificate", a.certificate.Reload(ctx))
 	}
 	return a.tokens != nil || a.certificate != nil
 }

@@ -19,7 +19,7 @@ func TestOnlyTokensAndTLSOpenTheDaemon(t *testing.T) {
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	f := func(e endpoint, open bool, complaint string) access {
 		t.Helper()
-		a, err := e.open(logger)
+		a, err := e.open(t.Context(), logger)
 		if a.open != open || (err == nil) != (complaint == "") || err != nil && !strings.Contains(err.Error(), complaint) {
 			t.Errorf("%+v: open %t, %v; want %t, %q", e, a.open, err, open, complaint)
 		}
@@ -38,7 +38,7 @@ func TestOnlyTokensAndTLSOpenTheDaemon(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if !a.reload((&reloader{log: logger, count: func(string, bool) {}}).tell) {
+		if !a.reload(t.Context(), (&reloader{log: logger, count: func(string, bool) {}}).tell) {
 			t.Error("there is nothing to reload")
 		}
 	}

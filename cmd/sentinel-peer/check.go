@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -9,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
 )
 
@@ -32,7 +34,7 @@ type checked struct {
 const maxCluster = 64
 
 // check reads what the settings name, and says all that is wrong with them.
-func (d *daemon) check() (c checked, err error) {
+func (d *daemon) check(ctx context.Context) (c checked, err error) {
 	var faults []error
 	fault := func(err error) { faults = append(faults, err) }
 	if d.cluster == "" {
@@ -49,11 +51,11 @@ func (d *daemon) check() (c checked, err error) {
 	c.logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	c.rules, err = parseRules(d.rules)
 	fault(err)
-	c.keys, err = readKeys(d.keyFile)
+	c.keys, err = readKeys(ctx, d.keyFile)
 	fault(err)
 	fault(d.sealed())
 	for _, file := range []string{d.keyFile, d.serve.tokenFile, d.serve.keyFile} {
-		if readByOthers(file) {
+		if readByOthers(ctx, file) {
 			c.logger.Warn("others than its owner may read this file: chmod 600 it", "file", file)
 		}
 	}
@@ -63,7 +65,7 @@ func (d *daemon) check() (c checked, err error) {
 	if m := mcpserver.Memory(d.mcpMemory); m != mcpserver.Memory2 && m != mcpserver.Memory3 && m != mcpserver.MemoryBoth {
 		fault(fmt.Errorf("--mcp-memory %q: want 2, 3 or both", d.mcpMemory))
 	}
-	c.access, err = d.serve.open(c.logger)
+	c.access, err = d.serve.open(ctx, c.logger)
 	fault(err)
 	if err == nil {
 		fault(d.serve.reachable(d.http, c.access))
@@ -73,9 +75,12 @@ func (d *daemon) check() (c checked, err error) {
 
 // readByOthers says that every user of the machine may read a file. A group may: secrets
 // of Kubernetes are read by theirs.
-func readByOthers(file string) bool {
-	stat, err := os.Stat(file)
-	return file != "" && err == nil && runtime.GOOS != "windows" && stat.Mode().Perm()&0o007 != 0
+func readByOthers(ctx context.Context, file string) bool {
+	if file == "" || runtime.GOOS == "windows" {
+		return false
+	}
+	f, err := aside.ReadFile(ctx, file)
+	return err == nil && f.Mode.Perm()&0o007 != 0
 }
 
 // joinable refuses what is neither host nor host:port.
@@ -158,17 +163,16 @@ func parseRules(list []string) ([]crdt.Rule, error) {
 }
 
 // readKeys reads a key file: hex or base64, one key a line, # for comments.
-func readKeys(file string) ([][]byte, error) {
+func readKeys(ctx context.Context, file string) ([][]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
-	f, err := os.Open(file)
+	f, err := aside.ReadFile(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var keys [][]byte
-	for s, n := bufio.NewScanner(f), 1; s.Scan(); n++ {
+	for s, n := bufio.NewScanner(bytes.NewReader(f.Text)), 1; s.Scan(); n++ {
 		line := strings.TrimSpace(s.Text())
 		if line == "" || line[0] == '#' {
 			continue

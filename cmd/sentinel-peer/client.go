@@ -202,7 +202,7 @@ func clientCommands() []*cobra.Command {
 			if c.output != "table" && c.output != "json" && c.output != "ndjson" {
 				return usage(fmt.Errorf("-o %q: want table, json or ndjson", c.output))
 			}
-			if err := c.prepare(); err != nil {
+			if err := c.prepare(cmd.Context()); err != nil {
 				return err
 			}
 			c.out = cmd.OutOrStdout()

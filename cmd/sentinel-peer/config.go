@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -34,7 +35,7 @@ value is from: flag, environment, file or default, the first of them that has it
 	f.BoolVar(&origin, "origin", false, "say where each value is from")
 	f.StringVarP(&c.output, "output", "o", "yaml", "yaml, json or ndjson")
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
-		settings, err := effective(cmd.Flags(), d.config)
+		settings, err := effective(cmd.Context(), cmd.Flags(), d.config)
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ value is from: flag, environment, file or default, the first of them that has it
 }
 
 // effective returns the settings of the daemon among flags, which it settles.
-func effective(flags *pflag.FlagSet, file string) ([]setting, error) {
+func effective(ctx context.Context, flags *pflag.FlagSet, file string) ([]setting, error) {
 	var d daemon
 	ours := pflag.NewFlagSet("", pflag.ContinueOnError)
 	d.flags(ours)
@@ -75,7 +76,7 @@ func effective(flags *pflag.FlagSet, file string) ([]setting, error) {
 			daemons.AddFlag(f)
 		}
 	})
-	origins, err := settleFlags(daemons, file)
+	origins, err := settleFlags(ctx, daemons, file)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // devSettings are those of --dev where nobody has set another.
@@ -48,7 +49,7 @@ func (d *daemon) develop(ctx context.Context, origins map[string]string) (end fu
 		}
 	}
 	open := func(flag string) bool { return origins[flag] == "default" }
-	found := devPeers()
+	found := devPeers(ctx)
 	if open("bind") && (listen("tcp", d.bind) != nil || listen("udp", d.bind) != nil) {
 		found = append(found, d.bind)
 		d.bind = "127.0.0.1:0"
@@ -81,12 +82,12 @@ const (
 
 // devPeers are the addresses of the peers of --dev that this user has started, the one
 // that has the usual port among them or not.
-func devPeers() []string {
+func devPeers(ctx context.Context) []string {
 	files, _ := filepath.Glob(filepath.Join(os.TempDir(), devFolder+"*", devAddress)) // of a good pattern
 	var found []string
 	for _, file := range files {
-		if addr, err := os.ReadFile(file); err == nil {
-			found = append(found, string(addr))
+		if addr, err := aside.ReadFile(ctx, file); err == nil {
+			found = append(found, string(addr.Text))
 		}
 	}
 	return found

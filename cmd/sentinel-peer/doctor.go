@@ -65,7 +65,7 @@ if a daemon runs here, how that finds the cluster, as 'status' tells it. Each li
 			return usage(fmt.Errorf("-o %q: want table, json or ndjson", d.output))
 		}
 		d.out, d.timeout = cmd.OutOrStdout(), doctorPatience
-		if err := d.approach(); err != nil {
+		if err := d.approach(cmd.Context()); err != nil {
 			return err
 		}
 		d.examine(cmd.Context())
@@ -80,8 +80,8 @@ func (d *doctor) add(verdict, check, advice, format string, args ...any) {
 
 func (d *doctor) examine(ctx context.Context) {
 	d.meet(ctx)
-	d.settings()
-	d.access()
+	d.settings(ctx)
+	d.access(ctx)
 	d.state()
 	d.listens()
 	for _, seed := range d.join {
@@ -92,7 +92,7 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 }
 
-func (d *doctor) settings() {
+func (d *doctor) settings(ctx context.Context) {
 	switch {
 	case d.cluster == "" && d.answers:
 		d.add("warn", "settings", "name it with --cluster, for what is asked below", "no cluster is named, and the daemon at %s does not tell its own", d.addr)
@@ -109,7 +109,7 @@ func (d *doctor) settings() {
 		d.add("fail", "settings", "correct it", "%v", err)
 	}
 	host, _, _ := net.SplitHostPort(d.bind)
-	switch d.keys, err = readKeys(d.keyFile); {
+	switch d.keys, err = readKeys(ctx, d.keyFile); {
 	case err != nil:
 		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE', the same on every peer", "%v", err)
 	case d.keyFile == "" && !isLoopback(host):

@@ -9,11 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
+	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
 // errOtherCertificate says that a daemon shows one that is not in the file.
@@ -22,20 +23,20 @@ var errOtherCertificate = errors.New("it shows another certificate than --tls-ce
 // approach says how to call the daemon with these settings: over TLS if they name a
 // certificate, which is trusted as it is, and with a token of its file if that has one
 // that is no hash.
-func (d *doctor) approach() error {
+func (d *doctor) approach(ctx context.Context) error {
 	d.addr = d.http
 	if d.serve.certFile != "" && !strings.Contains(d.addr, "://") {
 		d.addr = "https://" + dialled(d.addr)
 	}
 	d.plainToken = d.serve.plain
-	if err := cmp.Or(d.prepare(), d.single()); err != nil {
+	if err := cmp.Or(d.prepare(ctx), d.single()); err != nil {
 		return err
 	}
-	d.token = cmp.Or(d.token, plainToken(d.serve.tokenFile))
+	d.token = cmp.Or(d.token, plainToken(ctx, d.serve.tokenFile))
 	if err := d.sealedToken(); err != nil {
 		return err
 	}
-	own, err := tls.LoadX509KeyPair(d.serve.certFile, d.serve.keyFile)
+	own, err := httpapi.ReadPair(ctx, d.serve.certFile, d.serve.keyFile)
 	if err != nil { // access tells
 		return nil
 	}
@@ -54,9 +55,9 @@ func (d *doctor) approach() error {
 }
 
 // plainToken returns the first token of a file that is not there as its hash.
-func plainToken(file string) string {
-	text, _ := os.ReadFile(file) // access tells
-	for line := range strings.Lines(string(text)) {
+func plainToken(ctx context.Context, file string) string {
+	f, _ := aside.ReadFile(ctx, file) // access tells
+	for line := range strings.Lines(string(f.Text)) {
 		if words := strings.Fields(line); len(words) > 1 && words[0][0] != '#' && !strings.HasPrefix(words[1], "sha256:") {
 			return words[1]
 		}
@@ -65,8 +66,8 @@ func plainToken(file string) string {
 }
 
 // access looks who may call the daemon, and whether it may listen for them.
-func (d *doctor) access() {
-	a, err := d.serve.open(slog.New(slog.DiscardHandler))
+func (d *doctor) access(ctx context.Context) {
+	a, err := d.serve.open(ctx, slog.New(slog.DiscardHandler))
 	if err == nil {
 		err = d.serve.reachable(hostPort(d.http), a)
 	}
@@ -77,7 +78,7 @@ func (d *doctor) access() {
 	if a.certificate == nil {
 		return
 	}
-	own, err := tls.LoadX509KeyPair(d.serve.certFile, d.serve.keyFile)
+	own, err := httpapi.ReadPair(ctx, d.serve.certFile, d.serve.keyFile)
 	if err == nil && time.Now().After(own.Leaf.NotAfter) {
 		d.add("fail", "access", "renew it; SIGHUP has the daemon read the file again", "the certificate in %s ended at %s", d.serve.certFile, own.Leaf.NotAfter.Local().Format(time.DateTime))
 		return

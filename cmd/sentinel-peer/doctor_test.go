@@ -62,7 +62,7 @@ func examined(t *testing.T, d *doctor) string {
 		d.bind = "127.0.0.1:0"
 	}
 	d.logLevel, d.stateDir, d.out, d.timeout = "info", noState, io.Discard, time.Minute
-	if err := d.approach(); err != nil {
+	if err := d.approach(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	d.examine(t.Context())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // tokenVariable holds the token that opens a daemon. It is no flag: every user of the
@@ -49,7 +52,7 @@ func dialled(addr string) string {
 }
 
 // prepare checks the addresses, and reads what lets us in: token and authority.
-func (c *client) prepare() error {
+func (c *client) prepare(ctx context.Context) error {
 	c.pool = &pool{addrs: strings.Split(c.addr, ",")}
 	for i, addr := range c.pool.addrs {
 		c.pool.addrs[i] = strings.TrimSpace(addr)
@@ -70,12 +73,12 @@ func (c *client) prepare() error {
 	if c.ca == "" {
 		return nil
 	}
-	pem, err := os.ReadFile(c.ca)
+	pem, err := aside.ReadFile(ctx, c.ca)
 	if err != nil {
 		return usage(fmt.Errorf("--tls-ca: %w", err))
 	}
 	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(pem) {
+	if !authorities.AppendCertsFromPEM(pem.Text) {
 		return usage(fmt.Errorf("--tls-ca %s: holds no certificate in PEM", c.ca))
 	}
 	transport.TLSClientConfig = &tls.Config{RootCAs: authorities}

@@ -42,7 +42,7 @@ func TestTLSAndToken(t *testing.T) {
 	t.Setenv(tokenVariable, "sesame\n")
 	ask := func(c client) error {
 		c.timeout = time.Minute
-		if err := c.prepare(); err != nil {
+		if err := c.prepare(t.Context()); err != nil {
 			return err
 		}
 		return c.do(t.Context(), "GET", "/readyz", nil, nil, nil, nil)

@@ -47,12 +47,12 @@ func TestATokenGoesIntoThePlainOnLoopbackOnly(t *testing.T) {
 		{"https://db1:1", false, false}, {"db1:1", false, true}, {"http://10.0.0.1:1", false, true}, {"db1:1", true, false},
 	} {
 		asked := client{addr: c.addr, plainToken: c.plain}
-		if err := asked.prepare(); (err != nil) != c.wrong || err != nil && !strings.Contains(err.Error(), "--plain-token") {
+		if err := asked.prepare(t.Context()); (err != nil) != c.wrong || err != nil && !strings.Contains(err.Error(), "--plain-token") {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	t.Setenv(tokenVariable, "")
-	if err := (&client{addr: "db1:1"}).prepare(); err != nil {
+	if err := (&client{addr: "db1:1"}).prepare(t.Context()); err != nil {
 		t.Errorf("without a token: %v", err)
 	}
 }
@@ -73,8 +73,8 @@ func TestAKeyIsItsOwnersAlone(t *testing.T) {
 	if said, err := exec.Command(self, "keygen", file).CombinedOutput(); err != nil || len(said) > 0 {
 		t.Fatalf("%v: %s", err, said)
 	}
-	if keys, err := readKeys(file); err != nil || len(keys) != 1 || readByOthers(file) {
-		t.Errorf("%d keys, %v, read by others %t", len(keys), err, readByOthers(file))
+	if keys, err := readKeys(t.Context(), file); err != nil || len(keys) != 1 || readByOthers(t.Context(), file) {
+		t.Errorf("%d keys, %v, read by others %t", len(keys), err, readByOthers(t.Context(), file))
 	}
 	before, _ := os.ReadFile(file)
 	if exec.Command(self, "keygen", file).Run() == nil {

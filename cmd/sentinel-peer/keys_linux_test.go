@@ -50,7 +50,7 @@ func (f *fleet) opens(t *testing.T, ctx context.Context, p *process, key string)
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
 	f.check(t, os.WriteFile(file, []byte(key), 0o600))
-	keys, err := readKeys(file)
+	keys, err := readKeys(t.Context(), file)
 	f.check(t, err)
 	return transport.Probe(ctx, p.gossip, "netns", keys) == nil
 }
@@ -268,7 +268,7 @@ func TestWhoMissedTheChangeOfTheKeyComesBack(t *testing.T) {
 // ids are the names of the keys in the file.
 func (f *fleet) ids(t *testing.T) []string {
 	t.Helper()
-	keys, err := readKeys(f.keyFile())
+	keys, err := readKeys(t.Context(), f.keyFile())
 	f.check(t, err)
 	ids, err := transport.KeyIDs("netns", keys)
 	f.check(t, err)

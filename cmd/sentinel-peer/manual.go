@@ -88,7 +88,7 @@ func (c *client) beginning(cmd *cobra.Command, prefix string) ([]string, error) 
 	if err := settle(cmd, ""); err != nil {
 		return nil, err
 	}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(cmd.Context()); err != nil {
 		return nil, err
 	}
 	c.timeout = 300 * time.Millisecond

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/mcpbridge"
 )
 
@@ -42,15 +42,15 @@ It keeps no data. A daemon that restarts does not end it.`,
 			if err := level.UnmarshalText([]byte(logLevel)); err != nil {
 				return usage(fmt.Errorf("--log-level %q: want debug, info, warn or error", logLevel))
 			}
-			if err := cmp.Or(c.prepare(), c.single()); err != nil {
+			if err := cmp.Or(c.prepare(cmd.Context()), c.single()); err != nil {
 				return err
 			}
 			if tokenFile != "" {
-				token, err := os.ReadFile(tokenFile)
+				token, err := aside.ReadFile(cmd.Context(), tokenFile)
 				if err != nil {
 					return usage(fmt.Errorf("--token-file: %w", err))
 				}
-				c.token = strings.TrimSpace(string(token))
+				c.token = strings.TrimSpace(string(token.Text))
 				if err := c.sealedToken(); err != nil {
 					return err
 				}

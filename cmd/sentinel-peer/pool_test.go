@@ -38,7 +38,7 @@ func poolOf(t *testing.T, daemons ...http.HandlerFunc) *client {
 		addrs = append(addrs, s.Listener.Addr().String())
 	}
 	c := &client{addr: strings.Join(addrs, ", "), timeout: time.Minute}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return c

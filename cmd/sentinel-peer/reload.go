@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -29,7 +31,7 @@ type reloader struct {
 }
 
 func newReloader(cmd *cobra.Command, d *daemon, c checked) (*reloader, error) {
-	values, err := readFile(cmd.Flags(), d.config)
+	values, err := readFile(cmd.Context(), cmd.Flags(), d.config)
 	if err != nil {
 		return nil, err
 	}
@@ -39,15 +41,31 @@ func newReloader(cmd *cobra.Command, d *daemon, c checked) (*reloader, error) {
 	}, nil
 }
 
+// serve reads again at each signal, until ctx ends; that gives up a reload under way.
+func (r *reloader) serve(ctx context.Context, again <-chan os.Signal, a *agent.Agent) {
+	reloads := aside.New(1) // beside the one under way
+	defer reloads.Close(aside.Patience)
+	for {
+		select {
+		case <-again:
+			if !reloads.Do(func() { r.reload(ctx, a) }) {
+				r.log.Warn("a signal to reload is dropped: one reload is under way, and the next waits and will read all again")
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // reload reads all of it again. What is refused changes nothing, and is told.
-func (r *reloader) reload(a *agent.Agent) {
-	some := r.access.reload(r.tell)
+func (r *reloader) reload(ctx context.Context, a *agent.Agent) {
+	some := r.access.reload(ctx, r.tell)
 	if r.keyFile != "" {
 		some = true
-		r.tell("keys", r.reloadKeys(a))
+		r.tell("keys", r.reloadKeys(ctx, a))
 	}
 	if r.file != "" {
-		r.tell("settings", r.reloadFile(a))
+		r.tell("settings", r.reloadFile(ctx, a))
 	} else if !some {
 		r.log.Warn("nothing to reload: there is no --config")
 	}
@@ -63,16 +81,16 @@ func (r *reloader) tell(what string, err error) {
 	r.log.Info(what + " reloaded")
 }
 
-func (r *reloader) reloadKeys(a *agent.Agent) error {
-	keys, err := readKeys(r.keyFile)
+func (r *reloader) reloadKeys(ctx context.Context, a *agent.Agent) error {
+	keys, err := readKeys(ctx, r.keyFile)
 	if err != nil {
 		return err
 	}
 	return a.SetKeys(keys)
 }
 
-func (r *reloader) reloadFile(a *agent.Agent) error {
-	values, err := readFile(r.flags, r.file)
+func (r *reloader) reloadFile(ctx context.Context, a *agent.Agent) error {
+	values, err := readFile(ctx, r.flags, r.file)
 	if err != nil {
 		return err
 	}

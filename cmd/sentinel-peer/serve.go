@@ -22,6 +22,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/dashboard"
 	"github.com/sentinel-peer/sentinel-peer/internal/hostmem"
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
@@ -68,7 +69,7 @@ file again and puts its voters in force, and it reads keys, tokens and certifica
   sentinel-peer agent --cluster farm --name n3 --voters n1,n2,n3 --join n1.local:7946 --bind 10.0.0.3:7946 --key-file key`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			origins, err := settleFlags(cmd.Flags(), d.config)
+			origins, err := settleFlags(cmd.Context(), cmd.Flags(), d.config)
 			if err != nil {
 				return err
 			}
@@ -81,7 +82,7 @@ file again and puts its voters in force, and it reads keys, tokens and certifica
 				}
 				defer end()
 			}
-			return d.run(cmd)
+			return d.within(cmd.Context(), func() error { return d.run(cmd) })
 		},
 	}
 	d.flags(cmd.Flags())
@@ -117,11 +118,31 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 }
 
+// within returns what run does. If run has not ended by --drain and a moment after ctx, it
+// is left behind: a disk that hangs keeps nobody from stopping the daemon.
+func (d *daemon) within(ctx context.Context, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(d.drain + aside.Patience)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return fmt.Errorf("the stop was not done within --drain %v: perhaps a disk does not answer", d.drain)
+	}
+}
+
 func (d *daemon) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	outliveReaders()
 	stdout.outlive()
-	c, err := d.check()
+	c, err := d.check(ctx)
 	if err != nil {
 		return usage(err)
 	}
@@ -188,13 +209,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		announcing.Go(func() { d.announce(ctx, cmd.OutOrStdout(), a, l.Addr().String()) })
 	}
 	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
-	for ctx.Err() == nil {
-		select {
-		case <-again:
-			reloader.reload(a)
-		case <-ctx.Done():
-		}
-	}
+	reloader.serve(ctx, again, a)
 	logger.Info("stopping")
 	notify("STOPPING=1")
 	return d.stop(logger, tools, server, a)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // settle gives flags that were not set on the command line their value from the
@@ -17,13 +20,13 @@ import (
 // file of --config, whose keys are flag names. Unknown keys are refused. What may be
 // given several times is a list in the file, and one a line in the environment.
 func settle(cmd *cobra.Command, file string) error {
-	_, err := settleFlags(cmd.Flags(), file)
+	_, err := settleFlags(cmd.Context(), cmd.Flags(), file)
 	return err
 }
 
 // settleFlags is settle, and says of each flag where its value is from.
-func settleFlags(flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
-	values, err := readFile(flags, file)
+func settleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
+	values, err := readFile(ctx, flags, file)
 	if err != nil {
 		return nil, err
 	}
@@ -101,15 +104,15 @@ func set(flag pflag.Value, list []string) error {
 
 // readFile returns what a file of YAML says of flags: each scalar is the text that stands
 // there, and one that is empty, null or ~ is as if it were not there.
-func readFile(flags *pflag.FlagSet, file string) (map[string][]string, error) {
+func readFile(ctx context.Context, flags *pflag.FlagSet, file string) (map[string][]string, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	f, err := aside.ReadFile(ctx, file)
 	if err != nil {
 		return nil, usage(err)
 	}
-	values, err := parseSettings(flags, text)
+	values, err := parseSettings(flags, f.Text)
 	if err != nil {
 		return nil, usage(fmt.Errorf("%s: %w", file, err))
 	}

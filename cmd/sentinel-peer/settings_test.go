@@ -56,7 +56,7 @@ func TestAnEmptySettingIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags := daemonFlags()
-	origins, err := settleFlags(flags, file)
+	origins, err := settleFlags(t.Context(), flags, file)
 	if err != nil {
 		t.Fatal(err)
 	}

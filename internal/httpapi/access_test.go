@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ func newCallers(t *testing.T, lines ...string) *callers {
 // tune has a server ask for tokens. It is called where time is virtual.
 func (c *callers) tune(cfg *Config) {
 	var err error
-	if c.Tokens, err = LoadTokens(c.file, slog.New(slog.DiscardHandler)); err != nil {
+	if c.Tokens, err = LoadTokens(context.Background(), c.file, slog.New(slog.DiscardHandler)); err != nil {
 		c.t.Fatal(err)
 	}
 	cfg.Tokens = c.Tokens
@@ -152,12 +153,12 @@ func TestTokensAreReadAgain(t *testing.T) {
 		old.expect(": watching")
 		kept.expect(": watching")
 		c.write("kept read")
-		if err := c.Reload(); err == nil || !strings.Contains(err.Error(), ":1: ") {
+		if err := c.Reload(context.Background()); err == nil || !strings.Contains(err.Error(), ":1: ") {
 			t.Errorf("a malformed file: %v", err)
 		}
 		x.must(200, "GET", "/v1/keys", "", as("old")...)
 		c.write("kept read:*", "new read:*")
-		if err := c.Reload(); err != nil {
+		if err := c.Reload(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		if rest, err := io.ReadAll(old.body); len(rest) > 0 || err != nil {
@@ -185,7 +186,7 @@ func TestAWithdrawnTokenWaitsNoMore(t *testing.T) {
 		}
 		began := time.Now()
 		c.write("boss lock:*")
-		if err := c.Reload(); err != nil {
+		if err := c.Reload(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		if a := <-got; a.status == 200 || time.Since(began) > time.Second {
@@ -257,7 +258,7 @@ func TestALoginEndsWithItsToken(t *testing.T) {
 		value, _, _ := strings.Cut(x.form("/login", url.Values{"token": {tokenOf("me")}}).header.Get("Set-Cookie"), ";")
 		x.must(200, "GET", "/v1/keys", "", "Cookie", value)
 		c.write("you read:*")
-		if err := c.Reload(); err != nil {
+		if err := c.Reload(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		x.must(401, "GET", "/v1/keys", "", "Cookie", value)

@@ -76,7 +76,7 @@ func TestTLSTakesANewCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 	first := certify(t, certFile, keyFile)
-	c, err := LoadCertificate(certFile, keyFile)
+	c, err := LoadCertificate(t.Context(), certFile, keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +101,14 @@ func TestTLSTakesANewCertificate(t *testing.T) {
 	if err := os.WriteFile(certFile, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Reload(); err == nil {
+	if err := c.Reload(t.Context()); err == nil {
 		t.Error("a broken file is taken")
 	}
 	if _, err := get(first, 0); err != nil {
 		t.Errorf("after a reload that failed: %v", err)
 	}
 	second := certify(t, certFile, keyFile)
-	if err := c.Reload(); err != nil {
+	if err := c.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := get(second, 0); err != nil {

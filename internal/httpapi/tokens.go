@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -9,13 +11,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
 // Tokens are the callers that a file names, one a line:
@@ -47,9 +49,9 @@ const (
 )
 
 // LoadTokens reads a file, and warns of one that everybody on the machine can read.
-func LoadTokens(file string, log *slog.Logger) (*Tokens, error) {
+func LoadTokens(ctx context.Context, file string, log *slog.Logger) (*Tokens, error) {
 	t := &Tokens{file: file, log: log}
-	list, err := t.read()
+	list, err := t.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +61,8 @@ func LoadTokens(file string, log *slog.Logger) (*Tokens, error) {
 
 // Reload reads the file again. The callers it does not name any more, or lets do other
 // things, are turned away: their streams and waits end. After an error all is as before.
-func (t *Tokens) Reload() error {
-	list, err := t.read()
+func (t *Tokens) Reload(ctx context.Context) error {
+	list, err := t.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,20 +87,15 @@ func (t *token) same(other *token) bool {
 	return t.hash == other.hash && t.grant.Name == other.grant.Name && slices.Equal(t.grant.Rights, other.grant.Rights)
 }
 
-func (t *Tokens) read() ([]*token, error) {
-	f, err := os.Open(t.file)
+func (t *Tokens) read(ctx context.Context) ([]*token, error) {
+	f, err := aside.ReadFile(ctx, t.file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o004 != 0 && runtime.GOOS != "windows" { // whose modes say nothing
+	if f.Mode.Perm()&0o004 != 0 && runtime.GOOS != "windows" { // whose modes say nothing
 		t.log.Warn("everybody on this machine can read the tokens: chmod 600", "file", t.file)
 	}
-	return parseTokens(f, t.file)
+	return parseTokens(bytes.NewReader(f.Text), t.file)
 }
 
 func parseTokens(r io.Reader, file string) ([]*token, error) {

@@ -76,7 +76,7 @@ func TestAnExposedTokenFileIsAWarning(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		if _, err := LoadTokens(file, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		if _, err := LoadTokens(t.Context(), file, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(log.String(), "chmod 600") != warned {
