@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
@@ -26,7 +27,7 @@ type process struct {
 
 // freeAddrs returns loopback addresses that nobody listens on, by TCP or UDP. They lie
 // below the ports that systems give to outgoing connections, so that none of those takes
-// one before it is used.
+// one before it is used, and none is returned twice.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for range 100 * n {
@@ -41,11 +42,16 @@ func freeAddrs(n int) ([]string, error) {
 		defer l.Close() // at the end: no address twice
 		if u, err := net.ListenPacket("udp", addr); err == nil {
 			u.Close()
-			addrs = append(addrs, addr)
+			if _, again := given.LoadOrStore(addr, true); !again {
+				addrs = append(addrs, addr)
+			}
 		}
 	}
 	return nil, fmt.Errorf("no %d free addresses among the ports 20000 to 31999 of 127.0.0.1", n)
 }
+
+// given are the addresses that freeAddrs has returned.
+var given sync.Map
 
 func (d *demo) launch(p *process) error {
 	argv := []string{"agent", "--cluster", "demo", "--name", p.name, "--bind", p.gossip, "--http", p.client.addr,

@@ -17,6 +17,7 @@ func TestTheFirstDevPeerIsSoonBackAmongTheOthers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
 	}
+	t.Parallel()
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
 		t.Fatal(err)

@@ -131,6 +131,7 @@ func TestTheKeyOfAClusterChangesUnderWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes half a minute")
 	}
+	t.Parallel()
 	f := newLoopbackFleet(t)
 	ctx := f.patience(t)
 	older, newer := newKey(), newKey()

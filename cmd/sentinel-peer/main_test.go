@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"testing"
@@ -18,8 +20,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// TestMain makes this test binary the daemon when it is started as one.
+// TestMain makes this test binary the daemon when it is started as one. Tests of real
+// processes mostly wait: more go side by side than there are processors.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"sentinel-peer": main})
 }
 
@@ -120,6 +126,7 @@ func TestScripts(t *testing.T) {
 // TestProcessesLoseNothing is the promise to whoever runs the daemon: what was
 // acknowledged survives a kill of others, and a peaceful stop of the writer.
 func TestProcessesLoseNothing(t *testing.T) {
+	t.Parallel()
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
 		t.Fatal(err)

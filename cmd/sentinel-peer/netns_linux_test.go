@@ -39,6 +39,7 @@ func TestFiveProcessesOnLoopbackLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes half a minute")
 	}
+	t.Parallel()
 	newLoopbackFleet(t).play(t, []episode{
 		{"PeersMeet", peersMeet},
 		{"KilledPeerFillsUp", killedPeerFillsUp},

@@ -135,6 +135,7 @@ func TestALockOutlivesWhoReadsItsMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
 	}
+	t.Parallel()
 	unread(t, func(t *testing.T, out *os.File, shell string) {
 		p := newDaemon(t)
 		line := p.command("")
@@ -163,6 +164,7 @@ func TestAWorkerOutlivesWhoReadsItsReport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
 	}
+	t.Parallel()
 	p := newDaemon(t)
 	unread(t, func(t *testing.T, out *os.File, shell string) {
 		queue := "q" + strings.ReplaceAll(t.Name(), "/", "-")

@@ -42,6 +42,7 @@ func TestNoCommandSucceedsWhenItsOutputIsLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
 	}
+	t.Parallel()
 	p := newDaemon(t)
 	for _, line := range []string{"put k 1", "worker heartbeat n1", "task set 1 status=running", "queue put q 1 --id a", "queue put w 1"} {
 		if said, err := p.command(line).CombinedOutput(); err != nil {
@@ -126,6 +127,7 @@ func TestNoCommandLetsOthersMoveTheCursor(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a daemon")
 	}
+	t.Parallel()
 	const name, evil = "x\u202ey", "\x1b]0;x\a\u009b2J\u202e"
 	p := newDaemon(t)
 	for _, args := range [][]string{

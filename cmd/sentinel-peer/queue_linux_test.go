@@ -16,6 +16,7 @@ import (
 // while one of them is killed again and again: every item is completed, and none
 // validly twice. SENTINEL_LONG=1 takes a minute and 10,000 items.
 func TestItemsSurviveKills(t *testing.T) {
+	t.Parallel()
 	items, kills := 300, 3
 	if os.Getenv("SENTINEL_LONG") != "" {
 		items, kills = 10_000, 60

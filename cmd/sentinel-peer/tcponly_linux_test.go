@@ -51,6 +51,7 @@ func TestTCPAloneIsEnough(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
 	}
+	t.Parallel()
 	f := newFleetAt(t, "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4")
 	ctx := f.patience(t)
 	f.blockPackets(t)
@@ -109,6 +110,7 @@ func TestAPeerOfIPv6BesidePeersOfIPv4(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
 	}
+	t.Parallel()
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
 		t.Skipf("SKIP: this machine has no IPv6: %v", err)
