@@ -260,7 +260,7 @@ func (q *queues) recovering(a *Agent) bool {
 
 // wake has everybody who waits look whether there is a majority.
 func (q *queues) wake() {
-	q.each(func(x *index) { x.do(func(core *queue.Index, _ time.Time) { core.WakeAll() }) })
+	q.each(func(x *index) { x.do(func(core *queue.Index, now time.Time) { core.WakeAll(now) }) })
 }
 
 // close ends claims and waits; what is under way is answered with ErrClosed.

@@ -421,6 +421,7 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 				list[2].net.Close()
 				continue
 			}
+			time.Sleep(time.Second)     // the others hear of it
 			c.lease.Unlock(t.Context()) // as if it were lost
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -75,3 +75,61 @@ func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 		}
 	})
 }
+
+// A worker of another process is gone, and the peer through which it claimed is up: every
+// peer hears that the item is pending again, and who does not wait is given it at once.
+func TestAnItemWhoseWorkerIsGoneIsPendingEverywhere(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
+		mustEnqueue(t, q(0), "x", WithItemID("x"))
+		mustClaim(t, q(0), WithManualExtend(), WithClaimTTL(2*time.Second))
+		time.Sleep(time.Second)
+		for i := range list {
+			wantDepth(t, q(i), QueueDepth{Claimed: 1})
+			noClaim(t, q(i), 0)
+		}
+		time.Sleep(12 * time.Second) // its TTL, and a sweep
+		for i := range list {
+			wantDepth(t, q(i), QueueDepth{Pending: 1})
+		}
+		if item, err := q(2).Get("x"); err != nil || item.State != ItemPending || item.Error == "" || item.Attempt != 1 {
+			t.Errorf("%+v, %v", item, err)
+		}
+	})
+}
+
+func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		mustEnqueue(t, list[0].WorkQueue("q"), "x")
+		mustClaim(t, list[0].WorkQueue("q"), WithManualExtend(), WithClaimTTL(2*time.Second))
+		time.Sleep(2200 * time.Millisecond)
+		if c := mustClaim(t, list[1].WorkQueue("q"), WithWait(0)); c.Attempt != 2 {
+			t.Errorf("attempt %d", c.Attempt)
+		}
+	})
+}
+
+// What goes on elsewhere is not given up where it began.
+func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
+		mustEnqueue(t, q(0), "x", WithItemID("x"))
+		c := mustClaim(t, q(0), WithManualExtend(), WithClaimTTL(2*time.Second))
+		for range 30 {
+			time.Sleep(time.Second)
+			if _, err := mustFind(t, q(1), c).Extend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			noClaim(t, q(2), 0)
+		}
+		if item, err := q(2).Get("x"); err != nil || item.State != ItemClaimed || item.Error != "" {
+			t.Errorf("%+v, %v", item, err)
+		}
+		if err := mustFind(t, q(1), c).Complete(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -76,6 +76,9 @@ func (x *Index) settle(e *entry, now time.Time) {
 	case e.mine || !e.present || e.verdict == done || e.verdict == dead:
 	case e.due.After(now):
 		x.later.add(e)
+	case x.held(e):
+		x.ready.doubted.add(e)
+		x.wake()
 	default:
 		x.ready.add(e)
 		x.wake()
@@ -110,14 +113,9 @@ func (x *Index) held(e *entry) bool {
 	return e.verdict == claimed && e.claim.Worker != x.cfg.Self && x.cfg.Alive(e.claim.Worker)
 }
 
-// Tick moves what has become due. What another peer claimed, which is still there,
-// need not be tried unless somebody waits for it.
+// Tick moves what has become due.
 func (x *Index) Tick(now time.Time) {
 	for len(x.later.list) > 0 && !x.later.list[0].due.After(now) {
-		e := x.later.list[0]
-		if len(x.waiters) == 0 && x.held(e) {
-			e.until = now.Add(max(time.Duration(e.claim.TTL)*time.Millisecond, time.Second))
-		}
-		x.settle(e, now)
+		x.settle(x.later.list[0], now)
 	}
 }

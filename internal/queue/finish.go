@@ -144,7 +144,19 @@ func (x *Index) Lapse(now time.Time, c *Claim) bool {
 	}
 	x.Counters.Lost++
 	x.leave(now, c, time.Time{})
+	x.Doubt(c)
 	return true
+}
+
+// Abandon says that a claim which lapsed here is over: its worker has not gone on with it
+// anywhere. Nobody hears else that the item is pending again whose peer is up. It returns
+// false if something was said of the item since.
+func (x *Index) Abandon(now time.Time, c *Claim) (*Ending, bool) {
+	if e := x.entries[c.ID]; e == nil || e.token != c.Token || e.verdict != claimed || e.mine {
+		return nil, false
+	}
+	rec := claimRecord{State: failed.String(), Attempt: c.Attempt, Error: "its claim was lost"}
+	return &Ending{Claim: c, Op: x.op(now, c, &rec, claimsKept), verdict: failed, head: rec.head()}, true
 }
 
 // Stop ends a claim whose worker stops, as Lost does.

@@ -160,13 +160,13 @@ func TestAWaiterThatLeavesPassesItsTurnOn(t *testing.T) {
 	if got := slices.Clone(s.Woken()); !slices.Equal(got, []uint64{second}) {
 		t.Errorf("then woke %v, want the second", got)
 	}
-	s.WakeAll()
+	s.WakeAll(t0)
 	if got := slices.Clone(s.Woken()); !slices.Equal(got, []uint64{third}) {
 		t.Errorf("at last woke %v, want the third", got)
 	}
 	s.Take(t0, 1, nil)
 	s.Leave(s.Wait(t0)) // nobody told it anything
-	if s.WakeAll(); len(s.Woken()) != 0 {
+	if s.WakeAll(t0); len(s.Woken()) != 0 {
 		t.Error("woke who had left")
 	}
 }
@@ -357,6 +357,74 @@ func TestAClaimIsAdoptedOnceItIsKnown(t *testing.T) {
 	end, ok := s.Complete(t0, c, valueOf(t, "fine"))
 	s.ends(t0, end, ok)
 	s.want(t0, "x", Done, 2)
+}
+
+// A claim of a peer that is up may have been extended, which nobody else hears of: it
+// counts as claimed, and is tried when there is nothing else, also without a wait.
+func TestAClaimThatMayBeOverIsTriedLast(t *testing.T) {
+	s := newShelf(t)
+	s.add(t0, Item{ID: "x"})
+	s.judge(t0, "x", 5, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
+	s.add(t0, Item{ID: "y"})
+	now := t0.Add(time.Second)
+	wantDepth(t, s.Index, now, Depth{Claimed: 1, Pending: 1})
+	if list := s.Peek(now, 9); len(list) != 1 || list[0].ID != "y" {
+		t.Errorf("peeked %+v, want what is pending", list)
+	}
+	list := s.Take(now, 9, nil)
+	if len(list) != 2 || list[0].ID != "y" || list[1].ID != "x" {
+		t.Fatalf("took %+v", list)
+	}
+	s.Refused(now, list[1], &lockservice.HeldError{Left: time.Minute})
+	if len(s.Take(now.Add(time.Minute-time.Millisecond), 9, nil)) != 0 || len(s.Take(now.Add(time.Minute), 9, nil)) != 1 {
+		t.Error("it is not tried again when its lease may be over")
+	}
+}
+
+// What a peer claimed that is down is pending as soon as that is known.
+func TestAClaimOfAPeerThatIsGoneIsPending(t *testing.T) {
+	s, up := newShelf(t), true
+	s.cfg.Alive = func(string) bool { return up }
+	s.add(t0, Item{ID: "x"})
+	s.judge(t0, "x", 5, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
+	now := t0.Add(time.Minute)
+	wantDepth(t, s.Index, now, Depth{Claimed: 1})
+	up = false
+	s.WakeAll(now)
+	wantDepth(t, s.Index, now, Depth{Pending: 1})
+}
+
+func TestAClaimThatLapsedIsAbandonedOnce(t *testing.T) {
+	s := newShelf(t)
+	s.add(t0, Item{ID: "x"})
+	s.Lapse(t0, take(t, s.Index, t0, 1))
+	c := s.Lapsed(9)
+	if len(c) != 1 || len(s.Lapsed(9)) != 0 {
+		t.Fatalf("%d claims have lapsed", len(c))
+	}
+	s.Doubt(c[0])
+	if len(s.Lapsed(9)) != 1 {
+		t.Fatal("a claim that may last is forgotten")
+	}
+	end, ok := s.Abandon(t0, c[0])
+	if !ok {
+		t.Fatal("the claim is not given up")
+	}
+	s.write(t0, end.Op)
+	s.Written(t0, end)
+	s.want(t0, "x", Pending, 1)
+	if v, _ := s.Look(t0, "x"); v.Error != "its claim was lost" {
+		t.Errorf("it is known as %+v", v)
+	}
+	if _, ok := s.Abandon(t0, c[0]); ok {
+		t.Error("a claim was given up twice")
+	}
+	s.Lapse(t0, take(t, s.Index, t0, 2))
+	c = s.Lapsed(9)
+	s.Adopt(t0, "x", 2)
+	if _, ok := s.Abandon(t0, c[0]); ok {
+		t.Error("a claim was given up that its worker took here again")
+	}
 }
 
 func TestPurgeRemovesWhatIsInThatState(t *testing.T) {

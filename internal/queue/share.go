@@ -11,15 +11,18 @@ const rivalry = 2 * time.Second
 // ready holds the entries that may be claimed now, divided into this peer's share and
 // the rest while other peers claim too, so that they do not race for the same items.
 type ready struct {
-	self   string
-	own    pile
-	rest   pile
-	part   int // of parts is this peer's share
-	parts  int
-	rivals map[string]time.Time // other peers that claim: when they last did
+	self string
+	own  pile
+	rest pile
+	// doubted holds what a peer that is up claimed for longer than it said: its worker
+	// extends the claim, or is gone. It is tried when there is nothing else.
+	doubted pile
+	part    int // of parts is this peer's share
+	parts   int
+	rivals  map[string]time.Time // other peers that claim: when they last did
 }
 
-func (r *ready) len() int { return len(r.own.list) + len(r.rest.list) }
+func (r *ready) len() int { return len(r.own.list) + len(r.rest.list) + len(r.doubted.list) }
 
 // first returns what this peer is to claim first, nil if there is nothing. Each peer
 // begins, within a priority, with its own share.
@@ -29,11 +32,13 @@ func (r *ready) first() *entry {
 		return own[0]
 	case len(rest) > 0:
 		return rest[0]
+	case len(r.doubted.list) > 0:
+		return r.doubted.list[0]
 	}
 	return nil
 }
 
-// best returns the first n entries in the order of claims, as if nobody else claimed. It
+// best returns the first n pending entries in the order of claims, as if nobody else claimed. It
 // costs the square of n, whatever else there is.
 func (r *ready) best(n int) (list []*entry) {
 	type spot struct {

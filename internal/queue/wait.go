@@ -20,9 +20,6 @@ func (l *line) call(n int) {
 	l.waiters = slices.Delete(l.waiters, 0, n)
 }
 
-// WakeAll has everybody look again, for something else has changed.
-func (l *line) WakeAll() { l.call(len(l.waiters)) }
-
 // Woken returns who is to look again. The list is good until the next call.
 func (l *line) Woken() []uint64 {
 	list := l.woken
@@ -54,6 +51,14 @@ func (x *Index) wake() {
 	if !x.setting.Paused {
 		x.call(x.ready.len())
 	}
+}
+
+// WakeAll has everybody look again, for peers have come or gone.
+func (x *Index) WakeAll(now time.Time) {
+	for _, e := range slices.Clone(x.ready.doubted.list) {
+		x.settle(e, now)
+	}
+	x.call(len(x.waiters))
 }
 
 // Next returns when Tick has something to do, false if nobody waits for it.
