@@ -149,18 +149,28 @@ func (a *acceptor) clear(t Time, m *Message) Message {
 	return Message{Kind: Cleared, Inst: m.Inst}
 }
 
-// status answers an inspection. In quarantine it says only that: it must not count
-// towards a quorum (A0).
+// status answers an inspection. In quarantine it says only that, and for how long: it must
+// not count towards a quorum (A0). Later Left is how long it is fresh.
 func (a *acceptor) status(t Time, m *Message) Message {
 	reply := Message{Kind: StatusReply, Lock: m.Lock, Round: m.Round, Floor: a.highest}
 	if left := a.quarantineUntil - t.Mono; left > 0 {
 		reply.Reason, reply.Left = Quarantined, left
 		return reply
 	}
+	reply.Left = a.fresh(t)
 	for _, r := range a.current(t.Mono, m.Lock) {
 		reply.Holders = append(reply.Holders, Holder{Inst: r.inst, Mode: r.mode, Token: r.token, Left: r.until - t.Mono})
 	}
 	return reply
+}
+
+// fresh returns how long leases may run that this voter has not heard of again since it
+// started.
+func (a *acceptor) fresh(t Time) time.Duration {
+	if a.cfg.FirstBoot {
+		return 0
+	}
+	return max(a.quarantineUntil+a.cfg.recall()-t.Mono, 0)
 }
 
 // current returns the records of a lock that have not expired (A7).

@@ -19,6 +19,7 @@ type client struct {
 	ended       recent                   // instances that were released here
 	inspections map[uint64]*inspection   // by call
 	surveys     map[uint64]*survey       // likewise
+	polls       map[uint64]*poll         // likewise
 	mute        map[string]time.Duration // peers that answered no survey: until when none waits for them
 	names       *rand.ChaCha8            // makes the instances
 	ids         uint64
@@ -82,7 +83,7 @@ func newClient(n *Node) client {
 	}
 	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
 	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
-		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
+		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
 }
 
 func (c *client) call(t Time, call Call) *request {
@@ -397,6 +398,10 @@ func (c *client) release(t Time, id uint64) error {
 	}
 	if s := c.surveys[id]; s != nil {
 		c.endSurvey(t, s)
+		return nil
+	}
+	if p := c.polls[id]; p != nil {
+		c.endPoll(t, p)
 		return nil
 	}
 	r := c.calls[id]

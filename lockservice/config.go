@@ -80,6 +80,10 @@ func (c Config) leastQuarantine() time.Duration {
 	return stretch(c.MaxTTL+c.WallSkew, c.Drift)
 }
 
+// recall is how long after its quarantine a voter has heard of every lease again: each is
+// renewed every third of its TTL.
+func (c Config) recall() time.Duration { return c.MaxTTL / 3 }
+
 func (c Config) validate() error {
 	var all []error
 	complain := func(bad bool, format string, args ...any) {

@@ -53,9 +53,13 @@ func (c *client) ask(t Time, q *inspection) {
 	q.tries++
 }
 
-func (c *client) statusReply(from string, m *Message) {
+func (c *client) statusReply(t Time, from string, m *Message) {
 	q := c.inspections[m.Round]
 	i := c.n.voters.index(from)
+	if p := c.polls[m.Round]; p != nil && i >= 0 && m.Lock == majorityProbe {
+		c.polled(t, p, i, m)
+		return
+	}
 	if q == nil || i < 0 || m.Lock != q.lock {
 		return
 	}
@@ -126,6 +130,9 @@ func (c *client) endInspection(q *inspection) {
 func (c *client) forgetReplies() {
 	for _, q := range c.inspections { // each for itself: no order
 		q.replies, q.heard = [MaxVoters]*Message{}, [MaxVoters]bool{}
+	}
+	for _, p := range c.polls { // likewise
+		p.heard, p.voting, p.fresh = [MaxVoters]bool{}, [MaxVoters]bool{}, [MaxVoters]time.Duration{}
 	}
 }
 

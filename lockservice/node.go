@@ -53,6 +53,7 @@ type Stats struct {
 	Waiting    int           // callers that wait for a lock
 	Lost       uint64        // leases that ended without Unlock
 	Quarantine time.Duration // until this voter certifies leases, 0 if it does
+	Fresh      time.Duration // until it has heard of every lease again, 0 if it has or is no voter
 }
 
 // New returns a node that starts its life at t.
@@ -116,7 +117,7 @@ func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
 
 // Release ends a call: a waiter gives up; a holder unlocks, and hears Left once a
 // majority has cleared its instance, or its TTL has passed. It also ends an
-// inspection or a survey.
+// inspection, a survey or a poll.
 func (n *Node) Release(t Time, id uint64) error {
 	defer n.settle(t)
 	return n.client.release(t, id)
@@ -182,6 +183,13 @@ func (n *Node) Inspect(t Time, lock string) (id uint64) {
 func (n *Node) Survey(t Time, q Query) (id uint64) {
 	defer n.settle(t)
 	return n.client.survey(t, q)
+}
+
+// Poll asks the voters that are up whether they take part. The answer is a Result Polled,
+// when all have answered, or upon Release: then of those that have.
+func (n *Node) Poll(t Time) (id uint64) {
+	defer n.settle(t)
+	return n.client.poll(t)
 }
 
 // Obstacle says what keeps a call from its lock or its answer: an
@@ -367,7 +375,7 @@ func (n *Node) dispatch(t Time, from string, m *Message) {
 		n.owner.cleared(from, m)
 	case StatusReply:
 		n.follows(t, from, m)
-		n.client.statusReply(from, m)
+		n.client.statusReply(t, from, m)
 	case Known:
 		n.reply(from, n.gather(t, m))
 	case KnownReply:

@@ -35,6 +35,7 @@ const (
 	Left                       // the release is confirmed, or Err says that it is not
 	Inspected                  // Info
 	Surveyed                   // Survey
+	Polled                     // Turnout
 )
 
 // Result reports on a call.
@@ -48,6 +49,7 @@ type Result struct {
 	Err      error
 	Info     *Info
 	Survey   *Survey
+	Turnout  *Turnout
 }
 
 // surveyed returns what a survey found, or why there was none.
@@ -136,4 +138,13 @@ func (n *Node) Quarantine(t Time) time.Duration {
 		return 0
 	}
 	return max(n.acceptor.quarantineUntil-t.Mono, 0)
+}
+
+// Fresh returns how long this voter has not heard of every lease again that runs, because
+// it has just started; 0 if it is none.
+func (n *Node) Fresh(t Time) time.Duration {
+	if n.voters.index(n.cfg.Self) < 0 {
+		return 0
+	}
+	return n.acceptor.fresh(t)
 }

@@ -70,9 +70,10 @@ type Session struct {
 	done     chan struct{}          // closed when Close has waited enough
 	drained  chan struct{}          // of capacity 1: a full one says that Close has nothing to wait for
 	wg       sync.WaitGroup
-	logs     *aside.Queue // on their way to the handler of Logger
-	losses   *aside.Queue // to tell cfg.Lost
-	majority majority     // whether one answers
+	logs     *aside.Queue  // on their way to the handler of Logger
+	losses   *aside.Queue  // to tell cfg.Lost
+	majority majority      // whether one answers
+	view     atomic.Uint64 // counts the changes of who is up, and of the voters
 
 	mu      sync.Mutex // guards what follows
 	node    *Node
@@ -272,7 +273,10 @@ func (s *Session) Receive(peer string, packets ...[]byte) {
 
 // SetLive tells which peers are up, by name. It decides whom to ask first, and is
 // never part of a quorum but in best-effort mode.
-func (s *Session) SetLive(names []string) { s.do(func(t Time) { s.node.SetLive(t, names) }) }
+func (s *Session) SetLive(names []string) {
+	s.do(func(t Time) { s.node.SetLive(t, names) })
+	s.view.Add(1)
+}
 
 // Reload changes the voters while running, by one name and one epoch. It fails with
 // ErrVoters, ErrReload or ErrConfigMismatch and then changes nothing.
@@ -282,6 +286,7 @@ func (s *Session) Reload(v Voters) (err error) {
 			v = v.normal()
 			s.voters.Store(&v)
 			s.alone.Store(false)
+			s.view.Add(1)
 		}
 	})
 	return err
@@ -306,7 +311,7 @@ func (s *Session) Guarantee() Guarantee {
 func (s *Session) Stats() (st Stats) {
 	s.do(func(t Time) {
 		st = s.node.Stats()
-		st.Held, st.Lost, st.Quarantine = len(s.leases), s.lost.Load(), s.node.Quarantine(t)
+		st.Held, st.Lost, st.Quarantine, st.Fresh = len(s.leases), s.lost.Load(), s.node.Quarantine(t), s.node.Fresh(t)
 		for _, l := range s.lines { // each for itself: no order
 			st.Waiting += 1 + len(l.waiting)
 		}
@@ -402,16 +407,26 @@ func (s *Session) Recorded(name string) (info Info, err error) {
 func (s *Session) Survey(ctx context.Context, q Query) (Survey, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	id, result, err := s.start(func(t Time) (uint64, error) { return s.node.Survey(t, q), nil })
+	r, err := s.answer(ctx, func(t Time) (uint64, error) { return s.node.Survey(t, q), nil })
 	if err != nil {
 		return Survey{}, err
 	}
+	return r.surveyed()
+}
+
+// answer makes a call of the node that is answered upon its release at the latest: when ctx
+// ends.
+func (s *Session) answer(ctx context.Context, call func(t Time) (uint64, error)) (Result, error) {
+	id, result, err := s.start(call)
+	if err != nil {
+		return Result{}, err
+	}
 	select {
 	case r := <-result:
-		return r.surveyed()
+		return r, nil
 	case <-ctx.Done():
 		s.do(func(t Time) { _ = s.node.Release(t, id) })
-		return (<-result).surveyed()
+		return <-result, nil
 	}
 }
 

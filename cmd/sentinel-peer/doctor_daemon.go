@@ -131,6 +131,9 @@ func (d *doctor) meet(ctx context.Context) {
 		if len(d.join) > 0 {
 			advice = "it must sync with one peer: see its log, and row 'join'"
 		}
+		if refused, ok := errors.AsType[*refusal](err); ok && refused.Code == "voter-fresh" {
+			advice = "wait for it before you stop another voter"
+		}
 		d.add("fail", "daemon", advice, "at %s: %v", d.addr, err)
 		return
 	}

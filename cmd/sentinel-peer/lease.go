@@ -50,18 +50,21 @@ func (l *heldLease) keep(ctx context.Context) error {
 			return l.over(ctx, failed)
 		}
 		asking, cancel := context.WithTimeout(ctx, min(l.ttl/3, l.deadline-boottime()))
-		failed = l.renew(asking)
+		err := l.renew(asking)
 		cancel()
+		_, answered := errors.AsType[*refusal](err)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(failed, errEnded):
-			return failed
-		case failed != nil:
-			next = l.ttl / 20
-		default:
-			next = l.ttl / 3
+		case errors.Is(err, errEnded):
+			return err
+		case err == nil:
+			failed, next = nil, l.ttl/3
+			continue
+		case answered, failed == nil: // what a daemon has said tells more than that the next was silent
+			failed = err
 		}
+		next = l.ttl / 20
 	}
 }
 

@@ -202,7 +202,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	m.HTTP(server.Stats)
 	m.LogLost(stderr.lost)
 	reloader.count = m.Reloaded
-	notify("READY=1")
+	started := announceStart(logger, a)
 	var announcing sync.WaitGroup
 	defer announcing.Wait()
 	if d.dev {
@@ -211,8 +211,20 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	logger.Info("serving", "http", l.Addr().String(), "gossip", a.Addr(), "version", version())
 	reloader.serve(ctx, again, a)
 	logger.Info("stopping")
+	started.Stop()
 	notify("STOPPING=1")
 	return d.stop(logger, tools, server, a)
+}
+
+// announceStart tells systemd of the start: at once, or, at a voter that has come back, when
+// another may be stopped.
+func announceStart(logger *slog.Logger, a *agent.Agent) *time.Timer {
+	left := a.Locks().Returning()
+	if left > 0 {
+		logger.Info("this voter has come back: no other voter should be stopped before it knows all leases", "for", left.Round(time.Second))
+		notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=serving; does not know all leases yet", (left + 10*time.Second).Microseconds()))
+	}
+	return time.AfterFunc(left, func() { notify("READY=1") })
 }
 
 // stop ends the daemon within its drain: half of it is for requests under way, so that

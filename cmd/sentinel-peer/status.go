@@ -17,15 +17,17 @@ func (c *client) status(add register) *cobra.Command {
 		Long: `Say on one screen whether the cluster is well, as the daemon's peer sees it, and if not
 why, and what to do next. It is unhealthy, and the exit code 8, when something that was promised does
 not work: this peer is not ready, another one is down or silent, clocks or rules differ, no
-majority of voters answers. Warnings (a voter down, UDP blocked, dead items, failed tasks, workers gone
-with work in hand) leave the code at 0.
+majority of voters answers, or one would be missing if one more stopped. Warnings (UDP blocked, dead items,
+failed tasks, workers gone with work in hand) leave the code at 0. In a rolling restart, go on
+to the next peer when it is 0: some 20 s after the restart of a voter.
 
 --self asks this peer alone, and needs no token: for health checks, which must not end a
-peer because another one is down.`,
+peer because another one is down. It fails as well while a voter that has restarted does not know all
+leases again, so that a rollout waits.`,
 		Example: "  sentinel-peer status\n  sentinel-peer status --self --timeout 2s",
 		Args:    args(cobra.NoArgs),
 	}
-	cmd.Flags().BoolVar(&self, "self", false, "only whether this peer is up and ready")
+	cmd.Flags().BoolVar(&self, "self", false, "only whether this peer is up and ready, and the next one may be restarted")
 	return add(cmd, func(cmd *cobra.Command, _ []string) error {
 		if self {
 			return c.selfStatus(cmd)

@@ -65,17 +65,7 @@ func housing(t *testing.T, f func(h *house)) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
 		h := &house{T: t, net: memnet.New(1)}
 		for i := range 3 {
-			l, err := h.net.Listen(h.addr(i))
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := agent.Open(t.Context(), agent.Config{Name: fmt.Sprintf("n%d", i+1), Cluster: "test", Bind: h.addr(i), Network: l, Seeds: []string{h.addr(0)},
-				Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce, Locks: agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { a.Close(context.WithoutCancel(t.Context())) })
-			h.peers = append(h.peers, a)
+			h.peers = append(h.peers, h.open(i, true))
 		}
 		time.Sleep(10 * time.Second)
 		leases, quiet, p := api.NewLeases(), slog.New(slog.DiscardHandler), &pipes{make(chan net.Conn), make(chan struct{})}
@@ -92,6 +82,21 @@ func housing(t *testing.T, f func(h *house)) {
 			t.Error(err)
 		}
 	})
+}
+
+func (h *house) open(i int, first bool) *agent.Agent {
+	h.Helper()
+	l, err := h.net.Listen(h.addr(i))
+	if err != nil {
+		h.Fatal(err)
+	}
+	a, err := agent.Open(h.Context(), agent.Config{Name: fmt.Sprintf("n%d", i+1), Cluster: "test", Bind: h.addr(i), Network: l, Seeds: []string{h.addr(0)},
+		Keys: [][]byte{make([]byte, 32)}, BatchInterval: agent.AtOnce, Locks: agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: first}})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { a.Close(context.WithoutCancel(h.Context())) })
+	return a
 }
 
 func (h *house) addr(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
@@ -257,7 +262,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		time.Sleep(time.Second)
 		h.net.Split([]string{h.addr(0), h.addr(1)}, []string{h.addr(2)})
 		time.Sleep(time.Minute)
-		all("a voter is away with work in hand", "fail fail/peers warn/voters warn/abandoned-work")
+		all("a voter is away with work in hand", "fail fail/peers fail/voters warn/abandoned-work")
 		h.net.Split([]string{h.addr(0)}, []string{h.addr(1), h.addr(2)})
 		time.Sleep(time.Minute)
 		all("a majority of voters is away", "fail fail/voters fail/peers warn/abandoned-work")
@@ -266,6 +271,16 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		must(h.peers[2].Workers().SetStatus(ctx, "n3", agent.WorkerStatus{Status: "idle"}))
 		time.Sleep(time.Minute)
 		all("all is well again", "ok")
+
+		must(h.peers[1].Close(ctx))
+		all("a voter has stopped", "fail fail/voters")
+		h.peers[1] = h.open(1, false)
+		time.Sleep(5 * time.Second)
+		all("it is back and silent", "fail fail/voters")
+		time.Sleep(12 * time.Second)
+		all("it votes and does not know all leases", "fail fail/voters")
+		time.Sleep(6 * time.Second)
+		all("nothing is wrong any more", "ok")
 	})
 }
 

@@ -164,26 +164,47 @@ func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait t
 	return s.Lock(within, name, opts...)
 }
 
-// lease returns the lease that a request names, in its query or its body.
-func (r Request) lease(ctx context.Context, a *agent.Agent) (*clientLease, error) {
+// lease returns the id of the lease that a request names, in its query or its body.
+func (r Request) lease() (string, error) {
 	body := leaseBody{r.Query.Get("lease")}
 	if len(r.Body) > 0 {
 		if err := r.decode(&body); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
 	if body.Lease == "" {
-		return nil, bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
+		return "", bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
 	}
+	return body.Lease, nil
+}
+
+// find returns the lease with this id.
+func (r Request) find(ctx context.Context, a *agent.Agent, id string) (*clientLease, error) {
 	by, err := r.by("")
 	if err != nil {
 		return nil, err
 	}
-	return r.Leases.find(ctx, a.Locks(), r.Key, body.Lease, by)
+	return r.Leases.find(ctx, a.Locks(), r.Key, id, by)
+}
+
+// renewing bounds a renewal to a quarter of the TTL, so that its client, who has a third,
+// hears what is in its way.
+func renewing(ctx context.Context, id string) (context.Context, context.CancelFunc) {
+	b, ok := lockservice.ParseBearer("", id)
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, b.TTL/4)
 }
 
 func renewLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	l, err := r.lease(ctx, a)
+	id, err := r.lease()
+	if err != nil {
+		return Response{}, err
+	}
+	ctx, cancel := renewing(ctx, id)
+	defer cancel()
+	l, err := r.find(ctx, a, id)
 	if err == nil {
 		err = l.Renew(ctx)
 	}
@@ -194,7 +215,11 @@ func renewLock(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 }
 
 func releaseLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	l, err := r.lease(ctx, a)
+	id, err := r.lease()
+	if err != nil {
+		return Response{}, err
+	}
+	l, err := r.find(ctx, a, id)
 	if err == nil {
 		err = l.Unlock(ctx)
 	}

@@ -137,14 +137,19 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	return Response{Body: whole(got)}, nil
 }
 
+// proof returns the body of a request about a claim, which names its lease and token.
+func (r Request) proof() (body verdictBody, err error) {
+	if err = r.decode(&body); err == nil && (body.Lease == "" || body.Token == 0) {
+		err = bad(`body: want {"lease":"…","token":…} as they were answered when the item was claimed`)
+	}
+	return body, err
+}
+
 // claim returns the claim that a request names.
 func (r Request) claim(ctx context.Context, a *agent.Agent) (*agent.Claim, verdictBody, error) {
-	var body verdictBody
-	if err := r.decode(&body); err != nil {
+	body, err := r.proof()
+	if err != nil {
 		return nil, body, err
-	}
-	if body.Lease == "" || body.Token == 0 {
-		return nil, body, bad(`body: want {"lease":"…","token":…} as they were answered when the item was claimed`)
 	}
 	c, err := a.WorkQueue(r.Queue).Claimed(ctx, r.ID, body.Lease, body.Token)
 	return c, body, err
@@ -178,7 +183,13 @@ func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 }
 
 func extendItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	c, _, err := r.claim(ctx, a)
+	body, err := r.proof()
+	if err != nil {
+		return Response{}, err
+	}
+	ctx, cancel := renewing(ctx, body.Lease)
+	defer cancel()
+	c, err := a.WorkQueue(r.Queue).Claimed(ctx, r.ID, body.Lease, body.Token)
 	if err != nil {
 		return Response{}, err
 	}

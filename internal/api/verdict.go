@@ -23,7 +23,7 @@ func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
 	grant, stats := GrantOf(ctx), a.Stats()
 	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog, Memory: stats.Store.Memory, Limit: stats.Store.Limit}
 	if a.Locks().Guarantee() == lockservice.Quorum {
-		k.Voters, k.Majority = a.Locks().Voters().Names, a.Locks().Majority(ctx)
+		k.Voters, k.Turnout = a.Locks().Voters().Names, a.Locks().Turnout(ctx)
 	}
 	dead := make([]string, 0, len(stats.Queues))
 	for _, name := range slices.Sorted(maps.Keys(stats.Queues)) {

@@ -256,11 +256,17 @@ func encoded(v any) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// ready says whether this peer may be asked, whatever others do. The verdict beside it is
-// for those who read: it names nobody, for no token is needed here.
+// ready says whether this peer may be asked, and whether a rollout may go on to the next,
+// whatever others do. The verdict beside it is for those who read: it names nobody, for no
+// token is needed here.
 func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 	if !h.cfg.Agent.Ready() {
 		h.problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})
+		return
+	}
+	if left := h.cfg.Agent.Locks().Returning(); left > 0 {
+		h.problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "voter-fresh",
+			Detail: fmt.Sprintf("this voter has restarted and does not know all leases for %v more: do not stop another voter; requests are served", (left + time.Second).Truncate(time.Second))})
 		return
 	}
 	v := api.Judge(r.Context(), h.cfg.Agent)

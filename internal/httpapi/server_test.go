@@ -753,6 +753,39 @@ func TestAClosedAgentSaysSo(t *testing.T) {
 	})
 }
 
+// A rollout that asks whether a peer is ready waits for a voter that has restarted; nobody
+// waits for one that starts for the first time, and its requests are served in any case.
+func TestAVoterThatHasRestartedIsReadyOnceItKnowsAllLeases(t *testing.T) {
+	dir := t.TempDir()
+	for _, restart := range []bool{false, true} {
+		var voter *agent.Agent
+		serving(t, func(c *Config) {
+			l, err := memnet.New(1).Listen("10.0.0.1:7946")
+			if err != nil {
+				t.Fatal(err)
+			}
+			voter, err = agent.Open(context.Background(), agent.Config{Name: "n1", Cluster: "test", Bind: "10.0.0.1:7946", Network: l,
+				Locks: agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, StateDir: dir}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Agent = voter
+		}, func(x *fixture) {
+			if restart {
+				x.refused("voter-fresh", x.must(503, "GET", "/readyz", ""), "has restarted", "for 21s more", "requests are served")
+				x.must(201, "PUT", "/v1/keys/k", "1")
+				time.Sleep(20 * time.Second)
+				x.must(503, "GET", "/readyz", "")
+				time.Sleep(time.Second)
+			}
+			x.must(200, "GET", "/readyz", "")
+			if err := voter.Close(context.Background()); err != nil {
+				x.t.Error(err)
+			}
+		})
+	}
+}
+
 func TestEveryCodeAndOperationIsDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/http.md")
 	if err != nil {

@@ -153,6 +153,7 @@ var locks = []lock{
 	{desc("locks_messages_total", "Messages of the lock service received."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Messages) }},
 	{desc("locks_bad_packets_total", "Packets of the lock service that were malformed."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Bad) }},
 	{desc("locks_quarantine_seconds", "Until this voter, which has just started, certifies leases; 0 if it does."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return s.Quarantine.Seconds() }},
+	{desc("locks_fresh_seconds", "Until this voter, which has just started, has heard of every lease again, and another may stop; 0 if it has."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return s.Fresh.Seconds() }},
 }
 
 // labelled is a family whose label values are few and fixed by the code.

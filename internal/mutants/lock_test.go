@@ -36,6 +36,8 @@ var locks = []mutant{
 		"left > 0 { // A0", "left > 1<<62 {", "./lockservice", "TestCheckerFindsNoFault"},
 	{"A6 who starts is silent for long enough", "lockservice/acceptor.go",
 		"now + cfg.Quarantine\n", "now + cfg.Quarantine*6/10\n", "./lockservice", "TestAVoterThatHasStartedSaysHowLongItIsSilent"},
+	{"A6 a voter is fresh until each lease was renewed", "lockservice/acceptor.go",
+		"a.quarantineUntil+a.cfg.recall()-t.Mono", "a.quarantineUntil-t.Mono", "./lockservice", "TestAVoterThatHasStartedIsFreshUntilItKnowsAllLeases"},
 	{"A6 tokens are bounded on disk", "lockservice/acceptor.go",
 		"base: cfg.State.TokenBound, ", "", "./lockservice", "TestCheckerFindsNoFault"},
 	{"A6 no token is acknowledged above the bound on disk", "lockservice/acceptor.go",

@@ -3,6 +3,7 @@ package verdict
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,35 +45,64 @@ func strays(k *Known) []Finding {
 	return nil
 }
 
-func voters(k *Known) []Finding {
+// majority fails if none of the voters takes part.
+func majority(k *Known) []Finding {
 	if len(k.Voters) == 0 {
 		return nil
 	}
-	up := make(map[string]bool)
-	for _, m := range k.Members {
-		up[m.Name] = up[m.Name] || m.State == "alive"
-	}
-	var away []string
-	for _, name := range k.Voters {
-		if !up[name] {
-			away = append(away, name)
-		}
-	}
+	away := k.away()
 	all, need := len(k.Voters), len(k.Voters)/2+1
-	here := all - len(away)
-	switch {
+	switch here := all - len(away); {
 	case here < need:
 		return []Finding{{"voters", Fail, fmt.Sprintf("%d of %d voters up: no lock and no item can be taken", here, all),
 			fmt.Sprintf("%s of %d must certify each lease, and %s cannot be reached", plural(need, "voter"), all, list(away)),
 			"start " + list(away) + ", or see to the network between; name other voters only if they are gone for good (docs/locks.md)"}}
-	case k.Majority != nil:
-		return []Finding{unanswered(k.Majority)}
-	case len(away) > 0:
-		return []Finding{{"voters", Warn, fmt.Sprintf("%d of %d voters up", here, all),
-			fmt.Sprintf("%s cannot be reached; locks go on as long as %d of them answer", list(away), need),
-			"bring " + list(away) + " back"}}
+	case k.Turnout.Err != nil:
+		return []Finding{unanswered(k.Turnout.Err)}
 	}
 	return nil
+}
+
+// away are the voters that are not up.
+func (k *Known) away() []string {
+	return slices.DeleteFunc(slices.Clone(k.Voters), func(name string) bool {
+		return slices.ContainsFunc(k.Members, func(m agent.Member) bool { return m.Name == name && m.State == "alive" })
+	})
+}
+
+// spare names the voters that do not take part, or not fully, beside a majority that does.
+// It fails when the stop of one more would leave none.
+func spare(k *Known) []Finding {
+	if len(k.Voters) == 0 || majority(k) != nil {
+		return nil
+	}
+	away := k.away()
+	missing := len(away)
+	var why, next []string
+	if len(away) > 0 {
+		why, next = append(why, list(away)+" cannot be reached"), append(next, "bring "+list(away)+" back")
+	}
+	if mute := without(k.Turnout.Mute, away); len(mute) > 0 {
+		missing += len(mute)
+		why, next = append(why, list(mute)+" did not answer in time"), append(next, "look at the log and the load of "+list(mute))
+	}
+	for _, f := range k.Turnout.Fresh {
+		if !slices.Contains(away, f.Voter) {
+			missing++
+			why, next = append(why, f.Voter+" has just started and does not know all leases for "+ago(f.Left)+" more"), append(next, "wait for "+f.Voter)
+		}
+	}
+	if missing == 0 {
+		return nil
+	}
+	all := len(k.Voters)
+	f := Finding{"voters", Warn, fmt.Sprintf("%d of %d voters take part", all-missing, all), strings.Join(why, "; "), strings.Join(next, "; ")}
+	if all-missing <= all/2+1 {
+		f.Level = Fail
+		f.What += ": locks do not outlive the stop of another"
+		f.Next = "do not stop another voter: " + f.Next
+	}
+	return []Finding{f}
 }
 
 // unanswered is of voters that are up and certify nothing.
@@ -82,7 +112,7 @@ func unanswered(err error) Finding {
 	switch {
 	case short && u.Quarantine > 0:
 		f.Why = fmt.Sprintf("a voter that has just started is silent until the leases of its earlier life are over, %s more", ago(u.Quarantine))
-		f.Next = "wait for it"
+		f.Next = "wait for it; the very first start of a voter needs no silence with --first-boot (docs/locks.md)"
 	case short && len(u.Silent) > 0:
 		f.Why = fmt.Sprintf("%d of the %d needed answered in time; nothing came from %s", u.Reachable, u.Needed, list(u.Silent))
 		f.Next = "see whether " + list(u.Silent) + " " + are(u.Silent) + " running and in reach, and start what is not; within a minute they are known to be down if they are"

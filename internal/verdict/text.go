@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,6 +52,11 @@ func (n Names) text(noun string) string {
 		return plural(n.Count, noun)
 	}
 	return plural(n.Count, noun) + " (" + list(n.Names) + ")"
+}
+
+// without returns the names that are not among others.
+func without(names, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
 // ago writes how long something lasted, to two digits or so.

@@ -63,12 +63,12 @@ type Known struct {
 	Memory     int // bytes that the store takes
 	Limit      int // of Memory for writes here, 0 for none
 	Voters     []string
-	Majority   error // why no majority of the voters answers, nil if it does or none are named
-	Dead       int   // items
-	DeadIn     Names // queues that hold them
-	Failed     Names // tasks
-	Abandoned  Names // workers that are out of sight or gone with work in hand
-	Unfinished int   // tasks in their hands
+	Turnout    lockservice.Turnout // of the voters; zero if none are named
+	Dead       int                 // items
+	DeadIn     Names               // queues that hold them
+	Failed     Names               // tasks
+	Abandoned  Names               // workers that are out of sight or gone with work in hand
+	Unfinished int                 // tasks in their hands
 }
 
 const (
@@ -81,7 +81,7 @@ const (
 // Judge says how the cluster is.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
-	for _, check := range []func(*Known) []Finding{ready, voters, strays, peers, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed} {
+	for _, check := range []func(*Known) []Finding{ready, majority, strays, peers, spare, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed} {
 		v.Findings = append(v.Findings, check(&k)...)
 	}
 	slices.SortStableFunc(v.Findings, func(x, y Finding) int { return cmp.Compare(y.Level.rank(), x.Level.rank()) })
@@ -115,7 +115,7 @@ func count(k *Known) string {
 // silent are the voters of whom no answer came, so that there is no majority: they may be
 // down, although the members do not show it yet.
 func (k *Known) silent() []string {
-	if u, short := errors.AsType[*lockservice.UnavailableError](k.Majority); short {
+	if u, short := errors.AsType[*lockservice.UnavailableError](k.Turnout.Err); short {
 		return u.Silent
 	}
 	return nil

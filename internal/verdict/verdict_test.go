@@ -41,7 +41,22 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 	}{
 		{"all well", func(*Known) {}, OK, "", "3 of 3 peers alive, converged. Each was compared with n1 within the last 3 seconds"},
 		{"alone", func(k *Known) { k.Members, k.Voters = k.Members[:1], nil }, OK, "", "1 of 1 peer alive, this one alone. No other peer is known here"},
-		{"one left", member(2, func(m *agent.Member) { m.State = "left" }), Warn, "voters", "2 of 2 peers alive; 2 of 3 voters up.|bring n3 back"},
+		{"one left", member(2, func(m *agent.Member) { m.State = "left" }), Fail, "voters", "2 of 2 peers alive; 2 of 3 voters take part: locks do not outlive the stop of another.|n3 cannot be reached|do not stop another voter: bring n3 back"},
+		{"one has just started", func(k *Known) { k.Turnout.Fresh = []lockservice.Fresh{{Voter: "n2", Left: 14 * time.Second}} }, Fail, "voters",
+			"3 of 3 peers alive; 2 of 3 voters take part: locks do not outlive the stop of another.|n2 has just started and does not know all leases for 14 seconds more|do not stop another voter: wait for n2"},
+		{"one of five has just started", func(k *Known) {
+			k.Members = append(k.Members, agent.Member{Name: "n4", State: "alive", Locks: "quorum"}, agent.Member{Name: "n5", State: "alive", Locks: "quorum"})
+			for i := range k.Members {
+				k.Members[i].Contact = now
+			}
+			k.Voters, k.Turnout.Fresh = []string{"n1", "n2", "n3", "n4", "n5"}, []lockservice.Fresh{{Voter: "n2", Left: time.Minute}}
+		}, Warn, "voters", "4 of 5 voters take part.|60 seconds more"},
+		{"one does not answer", func(k *Known) { k.Turnout.Mute = []string{"n3"} }, Fail, "voters", "n3 did not answer in time|look at the log and the load of n3"},
+		{"one that started went again", func(k *Known) {
+			k.Members[1].State = "left"
+			k.Turnout.Mute, k.Turnout.Fresh = []string{"n2"}, []lockservice.Fresh{{Voter: "n2", Left: time.Second}}
+		}, Fail, "voters", "2 of 3 voters take part"},
+		{"the one voter", func(k *Known) { k.Voters = k.Voters[:1] }, OK, "", ""},
 		{"changes", member(2, func(m *agent.Member) { m.Lag, m.Agrees = 14, false }), OK, "", "changes under way. n3 has not acknowledged 14 writes of n1"},
 		{"compares", member(2, func(m *agent.Member) { m.Agrees = false }), OK, "", "All writes of n1 are acknowledged by n3;"},
 		{"not ready", func(k *Known) { k.Ready = false }, Fail, "ready", "has not synced"},
@@ -56,14 +71,14 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		{"no voters there", member(1, func(m *agent.Member) { m.Locks = "this-peer" }), Warn, "voters", "n2 is without voters.|start n2 with --voters n1,n2,n3: the same list at every peer"},
 		{"no voters there, and it is down", member(1, func(m *agent.Member) { m.Locks = "this-peer"; down(m) }), Fail, "peers voters", "n2 out of reach"},
 		{"lost a moment ago", func(k *Known) {
-			k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Silent: []string{"n2", "n3"}}
+			k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Silent: []string{"n2", "n3"}}
 		}, Fail, "voters", "1 of 3 peers alive; no majority of voters answers|nothing came from n2 and n3|see whether n2 and n3 are running"},
-		{"voters do not answer", func(k *Known) { k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2} }, Fail, "voters", "1 of the 2 needed answered in time"},
+		{"voters do not answer", func(k *Known) { k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2} }, Fail, "voters", "1 of the 2 needed answered in time"},
 		{"voters are quarantined", func(k *Known) {
-			k.Majority = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Quarantine: 12 * time.Second}
+			k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Quarantine: 12 * time.Second}
 		}, Fail, "voters", "12 seconds more|wait for it"},
-		{"voters differ", func(k *Known) { k.Majority = &lockservice.MismatchError{} }, Fail, "voters", "the same --voters"},
-		{"asking failed", func(k *Known) { k.Majority = errors.New("closed") }, Fail, "voters", "closed"},
+		{"voters differ", func(k *Known) { k.Turnout.Err = &lockservice.MismatchError{} }, Fail, "voters", "the same --voters"},
+		{"asking failed", func(k *Known) { k.Turnout.Err = errors.New("closed") }, Fail, "voters", "closed"},
 		{"one key", keyed("a", "a", "a"), OK, "", ""},
 		{"two keys everywhere", keyed("a b", "a b", "a b"), OK, "", ""},
 		{"a new key at some", keyed("a b", "a", "a b"), Warn, "keys", "key b is not at n2.|it is at n1, n3,|add it behind the old one where it is not"},
@@ -73,7 +88,7 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		{"sealed too early", keyed("b a", "a", "b a"), Fail, "keys", "n2 lacks the key that this peer seals with.|cannot read what comes from here"},
 		{"sealed too early elsewhere", keyed("a", "b a", "a"), Fail, "keys", "this peer lacks the key that n2 seals with.|to the --key-file here|cannot read what comes from there"},
 		{"down without the new key", func(k *Known) { keyed("b", "b", "a")(k); down(&k.Members[2]) }, Fail, "peers voters keys keys", "n3 out of reach"},
-		{"left without the new key", func(k *Known) { keyed("b", "b", "a")(k); k.Members[2].State = "left" }, Warn, "voters", ""},
+		{"left without the new key", func(k *Known) { keyed("b", "b", "a")(k); k.Members[2].State = "left" }, Fail, "voters", ""},
 		{"keys nowhere else", keyed("a", "", ""), OK, "", ""},
 		{"silent", member(1, func(m *agent.Member) { m.Contact = now.Add(-time.Minute) }), Fail, "silence", "n2 is silent"},
 		{"never heard", member(1, func(m *agent.Member) { m.Contact = time.Time{} }), Fail, "silence", "nothing was heard of it since it joined 60 minutes ago"},
