@@ -33,6 +33,9 @@ func Example() {
 		if err := a.Set("tasks/42/tags").Add(ctx, "urgent"); err != nil {
 			return err
 		}
+		if state, ok := a.Get("tasks/42/state"); ok { // from this process's memory
+			fmt.Println(state)
+		}
 		for e := range sub.C() {
 			fmt.Println(e.Key, e.New, "by", e.Writer)
 		}

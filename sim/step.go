@@ -111,7 +111,13 @@ func (c *Cluster) healAll() {
 	c.changed()
 }
 
+// faults are the steps that name a peer first.
+var faults = []string{"kill", "stop", "start", "pause", "resume", "tear", "wipe", "slow", "suspect", "freeze", "clone", "next"}
+
 func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
+	if !slices.Contains(faults, verb) {
+		return nil, fmt.Errorf("no such step %q", verb)
+	}
 	p, err := c.peerArg(args, 0)
 	if err != nil {
 		return nil, err
@@ -171,13 +177,11 @@ func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
 			return nil, err
 		}
 		do = func() { p.clone(q) }
-	case "next":
+	default: // next
 		if err := crdt.ValidateKey(arg(args, 1)); err != nil {
 			return nil, err
 		}
 		do = func() { c.next.speak(p, args[1]) }
-	default:
-		return nil, fmt.Errorf("no such step")
 	}
 	return func() { c.judge.faulted(); do() }, nil
 }

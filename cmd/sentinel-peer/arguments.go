@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -41,7 +42,7 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// plausible refuses times before now, and text that is none.
+// plausible refuses times before now, counts below 0, and text that is none.
 func plausible(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		text := f.Value.String()
@@ -49,7 +50,7 @@ func plausible(flags *pflag.FlagSet) (err error) {
 		switch {
 		case negative && f.Name == "ttl", f.Name == "timeout" && (negative || text == "0s"):
 			err = usage(fmt.Errorf("--%s %s: want more than 0", f.Name, text))
-		case negative:
+		case negative, f.Value.Type() == "int" && f.Name != "priority" && strings.HasPrefix(text, "-"):
 			err = usage(fmt.Errorf("--%s %s: want 0 or more", f.Name, text))
 		case !utf8.ValidString(text):
 			err = usage(fmt.Errorf("--%s %q: %w", f.Name, text, errNotText))
@@ -83,6 +84,34 @@ var (
 
 // clearer says of a flag's value what is wanted.
 func clearer(err error) error {
-	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h, up to 2562047h")
-	return errors.New(noNumber.ReplaceAllString(text, "want a whole number"))
+	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h, of at most 876000h")
+	return errors.New(noNumber.ReplaceAllStringFunc(text, func(fault string) string {
+		switch {
+		case strings.HasSuffix(fault, strconv.ErrRange.Error()):
+			return "want a whole number within 64 bits"
+		case strings.Contains(fault, "ParseUint"):
+			return "want a whole number, 0 or more"
+		}
+		return "want a whole number"
+	}))
+}
+
+// flagError says what is wrong with a flag of cmd.
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return usage(fmt.Errorf("%w%s", err, suggest(cmd.Flags(), unknown.GetSpecifiedName())))
+	}
+	return usage(clearer(err))
+}
+
+// noCommand says that group has none of that name.
+func noCommand(group *cobra.Command, name string) error {
+	var names []string
+	for _, sub := range group.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+	}
+	_, within, _ := strings.Cut(group.CommandPath()+" ", " ")
+	return usage(fmt.Errorf("no such command %q%s", within+name, nearest(name, names)))
 }

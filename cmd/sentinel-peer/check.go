@@ -12,14 +12,17 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/mcpserver"
+	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // checked is what the daemon's settings stand for.
@@ -45,6 +48,18 @@ func (d *daemon) check(ctx context.Context) (c checked, err error) {
 	}
 	if d.drain < 0 {
 		fault(fmt.Errorf("--drain %v: want 0 or more", d.drain))
+	}
+	if d.batch < 0 || d.batch > 24*time.Hour {
+		fault(fmt.Errorf("--batch-interval %v: want 0 to 24h", d.batch))
+	}
+	if d.heartbeat != 0 && d.heartbeat < 100*time.Millisecond {
+		fault(fmt.Errorf("--heartbeat-interval %v: want 100ms or more, or 0 for none", d.heartbeat))
+	}
+	if d.ttl != 0 && d.ttl < time.Second {
+		fault(fmt.Errorf("--default-ttl %v: want 1s or more, or 0 to keep all", d.ttl))
+	}
+	if d.maxTTL < lockservice.LeastTTL || d.maxTTL > 24*time.Hour {
+		fault(fmt.Errorf("--max-ttl %v: want %v to 24h", d.maxTTL, lockservice.LeastTTL))
 	}
 	level, err := parseLevel(d.logLevel)
 	fault(err)
@@ -184,7 +199,12 @@ func readKeys(ctx context.Context, file string) ([][]byte, error) {
 		if err != nil || len(key) != 16 && len(key) != 24 && len(key) != 32 {
 			return nil, fmt.Errorf("%s:%d: want 16, 24 or 32 bytes in hex or base64", file, n)
 		}
-		keys = append(keys, key)
+		if slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) }) {
+			return nil, fmt.Errorf("%s:%d: this key is there twice", file, n)
+		}
+		if keys = append(keys, key); len(keys) > transport.MaxKeys {
+			return nil, fmt.Errorf("%s:%d: want no more than %d keys", file, n, transport.MaxKeys)
+		}
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%s: holds no key", file)

@@ -330,6 +330,7 @@ func (d *demo) compare(ctx context.Context) (wrong int, err error) {
 	}
 	row("keys", "", counts)
 	row("checksum", "", sums)
+	fmt.Fprintf(w, "%s: deleted, or its time is up\n", absent)
 	return wrong, w.Flush()
 }
 

@@ -110,8 +110,12 @@ func (d *doctor) settings(ctx context.Context) {
 	}
 	host, _, _ := net.SplitHostPort(d.bind)
 	switch d.keys, err = readKeys(ctx, d.keyFile); {
+	case errors.Is(err, fs.ErrNotExist):
+		d.add("fail", "key", "copy the file of a peer that runs; for a new cluster, make one with 'sentinel-peer keygen FILE'", "%v", err)
+	case errors.Is(err, fs.ErrPermission):
+		d.add("fail", "key", "give the file to the user that the daemon runs as, or run the doctor as that user", "%v", err)
 	case err != nil:
-		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE', the same on every peer", "%v", err)
+		d.add("fail", "key", "put the keys there that the other peers have: a new one would shut this peer out", "%v", err)
 	case d.keyFile == "" && !isLoopback(host):
 		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
 	case d.keyFile == "":
@@ -157,10 +161,18 @@ func (d *doctor) state() {
 	}
 	var probe *os.File
 	if err == nil {
-		probe, err = os.CreateTemp(existing(dir), "doctor-")
+		if probe, err = os.CreateTemp(existing(dir), "doctor-"); err != nil {
+			reason, _ := errors.AsType[*fs.PathError](err)
+			err = fmt.Errorf("%s cannot be written: %w", dir, reason.Err)
+		}
 	}
-	if err != nil {
-		d.add("fail", "state", "name a folder with --state-dir that this user may write", "%v", err)
+	const advice = "name a folder with --state-dir that this user may write"
+	switch {
+	case err != nil && d.stateDir == "":
+		d.add("warn", "state", advice, "%v: the daemon runs without, and as a voter waits for --max-ttl after a restart", err)
+		return
+	case err != nil:
+		d.add("fail", "state", advice, "%v", err)
 		return
 	}
 	probe.Close()

@@ -71,9 +71,9 @@ func newRoot() *cobra.Command {
 		Example:       "  sentinel-peer agent --cluster farm --name n1\n  sentinel-peer put greeting hello",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(fmt.Errorf("no such command %q", args[0]))
+				return noCommand(cmd, args[0])
 			}
 			return nil
 		},
@@ -82,7 +82,7 @@ func newRoot() *cobra.Command {
 	root.Version = versions()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(clearer(err)) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newAgent(), newDemo(), newMCP(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
 	root.AddCommand(clientCommands()...)
 	root.AddCommand(hiddenCommands()...)

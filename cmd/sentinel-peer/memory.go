@@ -25,8 +25,11 @@ func (m *memorySize) Set(text string) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n >= 0 && n*u.bytes < math.MaxInt) {
+		if err != nil || !(n >= 0) {
 			break
+		}
+		if n*u.bytes >= math.MaxInt {
+			return fmt.Errorf("%q is more than any machine has: want less than %d bytes", text, math.MaxInt)
 		}
 		*m = memorySize(n * u.bytes)
 		return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -126,6 +127,9 @@ func (c *client) queueFinish(add register, verb string) *cobra.Command {
 		f.StringVar(&retry, "retry", "", "after how long instead of the back-off, or never")
 	}
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		if lease == "" || token == 0 {
+			return usage(errors.New("want --lease and --token, as 'queue claim' printed them"))
+		}
 		body := map[string]any{"lease": lease, "token": token}
 		if retry != "" {
 			body["retry"] = retry

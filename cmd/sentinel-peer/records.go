@@ -16,9 +16,9 @@ import (
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: commands[0].Example,
-		Args: func(_ *cobra.Command, list []string) error {
+		Args: func(cmd *cobra.Command, list []string) error {
 			if len(list) > 0 {
-				return usage(fmt.Errorf("no such command %q", use+" "+list[0]))
+				return noCommand(cmd, list[0])
 			}
 			return nil
 		},

@@ -86,7 +86,29 @@ func (r *reloader) reloadKeys(ctx context.Context, a *agent.Agent) error {
 	if err != nil {
 		return err
 	}
-	return a.SetKeys(keys)
+	if err := a.SetKeys(keys); err != nil {
+		return err
+	}
+	if names := deaf(a.Members()); names != nil {
+		r.log.Warn("peers lack the key that this one seals with now: they cannot read what it sends until it is in their --key-file", "peers", names)
+	}
+	return nil
+}
+
+// deaf are the live peers that lack the key that this one seals with.
+func deaf(members []agent.Member) (names []string) {
+	var seals string
+	for _, m := range members {
+		if m.Self && len(m.Keys) > 0 {
+			seals = m.Keys[0]
+		}
+	}
+	for _, m := range members {
+		if m.State == "alive" && len(m.Keys) > 0 && !slices.Contains(m.Keys, seals) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 func (r *reloader) reloadFile(ctx context.Context, a *agent.Agent) error {

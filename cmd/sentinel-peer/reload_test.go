@@ -6,12 +6,14 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
@@ -59,4 +61,14 @@ func TestTheDaemonStopsAlthoughADiskHangs(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestWhoLacksTheSealingKeyIsNamed(t *testing.T) {
+	got := deaf([]agent.Member{
+		{Name: "n1", Self: true, State: "alive", Keys: []string{"new", "old"}}, {Name: "n2", State: "alive", Keys: []string{"old"}},
+		{Name: "n3", State: "alive", Keys: []string{"old", "new"}}, {Name: "n4", State: "dead", Keys: []string{"old"}},
+	})
+	if !slices.Equal(got, []string{"n2"}) {
+		t.Error(got)
+	}
 }

@@ -116,6 +116,7 @@ func (d *daemon) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "whose names the MCP tools of memory have: 2 or 3, those of claude-flow 2.x (memory_usage) or 3.x (memory_store, …), or both")
 	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
+	f.VisitAll(neverBlank)
 }
 
 // within returns what run does. If run has not ended by --drain and a moment after ctx, it

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
@@ -40,7 +41,7 @@ func settleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origin
 			origins[f.Name] = "flag"
 		case fromEnv != "":
 			origins[f.Name] = "environment " + name
-			if fault := set(f.Value, strings.Split(fromEnv, "\n")); fault != nil {
+			if fault := set(f.Value, strings.Split(strings.TrimRight(fromEnv, "\n"), "\n")); fault != nil {
 				err = usage(fmt.Errorf("%s: %w", name, clearer(fault)))
 			}
 		case fromFile != nil:
@@ -192,35 +193,19 @@ func isEmpty(node *yaml.Node) bool {
 
 // suggest names the flag that key may have meant.
 func suggest(flags *pflag.FlagSet, key string) string {
-	best, distance := "", 4
+	var names []string
 	flags.VisitAll(func(f *pflag.Flag) {
-		if d := edits(key, f.Name); d < distance {
-			best, distance = f.Name, d
+		if !f.Hidden {
+			names = append(names, f.Name)
 		}
 	})
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return nearest(key, names)
 }
 
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// nearest asks whether one of names is meant.
+func nearest(word string, names []string) string {
+	if best := api.Nearest(word, names); best != "" {
+		return fmt.Sprintf("; did you mean %q?", best)
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = slices.Min([]int{cost, row[j] + 1, row[j+1] + 1})
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -188,7 +188,7 @@ func (s *simulate) play(script sim.Script, about string) error {
 func (s *simulate) report(script sim.Script, r sim.Result) error {
 	f, err := os.Create(s.html)
 	if err != nil {
-		return err
+		return usage(fmt.Errorf("--html: %w", err))
 	}
 	return errors.Join(sim.WriteReport(f, script, r, sim.ReportOptions{Command: s.replay(r.Seed)}), f.Close())
 }

@@ -222,7 +222,7 @@ func (r *rejoin) try(p *place) {
 		if _, err := r.m.list.Join([]string{a}); err != nil {
 			r.m.log.Debug("rejoin", "addr", a, "err", err)
 			if p.seed {
-				r.explain(a)
+				r.explain(p.addr, a)
 			}
 			continue
 		}
@@ -263,7 +263,7 @@ var strangers = map[cause]string{
 
 // explain finds out why a seed that we could not join does not take us, for memberlist
 // only hangs up: it opens a peer stream to nobody, which is refused for a reason.
-func (r *rejoin) explain(addr string) {
+func (r *rejoin) explain(seed, addr string) {
 	conn, _, err := r.m.mux.hail(memberlist.Address{Addr: addr}, forFrames, r.m.cfg.HandshakeTimeout)
 	if err == nil {
 		conn.Close() // it would take anybody
@@ -271,7 +271,9 @@ func (r *rejoin) explain(addr string) {
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && strangers[refused.why] != "" {
 		r.m.warn.on("join: "+refused.why.String()).Warn(strangers[refused.why], "addr", addr, "our cluster", r.m.cfg.Cluster)
+		return
 	}
+	r.m.warn.on("join: "+seed).Warn("seed does not answer; will try again", "seed", seed, "addr", addr, "err", err)
 }
 
 // hurry makes every missing place due: the network seems to be back.

@@ -65,7 +65,7 @@ func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas
 	if s := r.Query.Get("type"); s != "" {
 		k, err := crdt.ParseKind(s)
 		if err != nil {
-			return nil, 0, bad("%v", err)
+			return nil, 0, bad("no such type %q: want register, set, max, object or custom", s)
 		}
 		opts = append(opts, agent.WithKind(k))
 	}

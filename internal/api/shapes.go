@@ -84,8 +84,8 @@ func (d Duration) String() string { return time.Duration(d).String() }
 
 // MarshalText writes d to the microsecond.
 func (d Duration) MarshalText() ([]byte, error) {
-	seconds := time.Duration(d).Round(time.Microsecond).Seconds()
-	return append(strconv.AppendFloat(nil, seconds, 'f', -1, 64), 's'), nil
+	micros := time.Duration(d).Round(time.Microsecond).Microseconds()
+	return append(strconv.AppendFloat(nil, float64(micros)/1e6, 'f', -1, 64), 's'), nil
 }
 
 // UnmarshalText reads what time.ParseDuration does.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -43,6 +44,9 @@ func parse(raw json.RawMessage, known []string) *args {
 			delete(a.given, name)
 		case !slices.Contains(known, name):
 			unknown = append(unknown, strconv.QuoteToASCII(shorten(name, 64)))
+			if meant := mistyped(name, known); meant != "" {
+				a.fail("unknown argument %s: did you mean %q?", strconv.QuoteToASCII(shorten(name, 64)), meant)
+			}
 		}
 	}
 	if unknown != nil {
@@ -50,6 +54,16 @@ func parse(raw json.RawMessage, known []string) *args {
 		a.warn("ignored unknown arguments: %s", strings.Join(unknown[:min(len(unknown), 20)], ", "))
 	}
 	return a
+}
+
+// mistyped returns the argument that was meant by an unknown one: to leave out a misspelt
+// ttl would keep for ever what was to go. Arguments of other tools are no such.
+func mistyped(name string, known []string) string {
+	stem, _, unit := strings.Cut(name, "_")
+	if unit && slices.Contains(known, stem) {
+		return stem // ttl_s
+	}
+	return api.Nearest(shorten(name, 64), known)
 }
 
 func (a *args) warn(format string, list ...any) {

@@ -23,7 +23,7 @@
 //   - The grant of each request counts, not that of the session's first one.
 //   - Tools act through the operations of internal/api where there is one.
 //   - What is read is read liberally: numbers as text, aliases, unknown arguments are
-//     named in warnings. What is answered has one form.
+//     named in warnings, and refused if they look like known ones that are misspelt. What is answered has one form.
 //   - An answer holds at most 32 KiB of text, and says where it goes on.
 //   - A failure says what to do next.
 //   - Nothing a client does, or fails to do, is waited for by the merge of writes: each

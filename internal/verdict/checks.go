@@ -205,7 +205,7 @@ func lagging(k *Known) []Finding {
 func packets(k *Known) []Finding {
 	var names, ways []string
 	for _, m := range k.Members {
-		if m.State != "alive" || !m.Packets.Blocked() {
+		if m.State != "alive" || !m.Packets.Blocked() || k.keysApart(m) {
 			continue
 		}
 		names = append(names, m.Name)

@@ -56,6 +56,16 @@ func keys(k *Known) (found []Finding) {
 	return append(found, sealing(all)...)
 }
 
+// keysApart says that this peer and m cannot read each other, one way or both.
+func (k *Known) keysApart(m agent.Member) bool {
+	for _, self := range k.Members {
+		if self.Self && len(self.Keys) > 0 && len(m.Keys) > 0 {
+			return !slices.Contains(m.Keys, self.Keys[0]) || !slices.Contains(self.Keys, m.Keys[0])
+		}
+	}
+	return false
+}
+
 // spread is who holds a key, if not all do.
 func spread(id string, all []agent.Member) []Finding {
 	var with, without []string

@@ -1,0 +1,35 @@
+package api
+
+import "slices"
+
+// Nearest returns the name that word may have meant, one no more than a third of word away, or "".
+func Nearest(word string, names []string) (best string) {
+	distance := min(3, len(word)/3) + 1
+	for _, name := range names {
+		if d := edits(word, name); d < distance {
+			best, distance = name, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = slices.Min([]int{cost, row[j] + 1, row[j+1] + 1})
+		}
+	}
+	return row[len(b)]
+}
