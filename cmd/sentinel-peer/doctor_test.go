@@ -144,3 +144,28 @@ func TestTheDoctorNamesRowsThatAreThere(t *testing.T) {
 		t.Error("no row is named: this test looks for the wrong words")
 	}
 }
+
+// A new key is advised where there is none: in a cluster that has one it would shut the peer out.
+func TestTheDoctorAdvisesNoNewKeyForOneThatIsUnreadable(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &doctor{daemon: daemon{http: "127.0.0.1:0", keyFile: file}}
+	found := examined(t, d)
+	holds(t, found, "fail key:", "put the keys there that the other peers have")
+	if strings.Contains(found, "keygen") {
+		t.Error(found)
+	}
+	d = &doctor{daemon: daemon{http: "127.0.0.1:0", keyFile: file + "x"}}
+	holds(t, examined(t, d), "copy the file of a peer that runs")
+}
+
+func TestWithoutAFolderForStateTheDaemonRuns(t *testing.T) {
+	t.Setenv("STATE_DIRECTORY", os.DevNull)
+	d := &doctor{}
+	d.state()
+	if len(d.findings) != 1 || d.findings[0].Verdict != "warn" || strings.Contains(d.findings[0].Detail, "doctor-") {
+		t.Errorf("%+v", d.findings)
+	}
+}

@@ -100,6 +100,10 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 			k.Members[1].Packets = agent.Packets{To: "blocked", From: "blocked"}
 			k.Members[2].Packets = agent.Packets{To: "pass", From: "blocked"}
 		}, Warn, "packets", "UDP does not pass between this peer and n2 and n3.|neither to nor from n2 and not from n3|open UDP"},
+		{"packets of who lacks the key", func(k *Known) {
+			k.Members[0].Keys, k.Members[1].Keys, k.Members[2].Keys = []string{"new", "old"}, []string{"old"}, []string{"new", "old"}
+			k.Members[1].Packets = agent.Packets{To: "blocked", From: "pass"}
+		}, Fail, "keys", "n2 lacks the key that this peer seals with"},
 		{"memory to spare", func(k *Known) { k.Memory, k.Limit = 79<<20, 100<<20 }, OK, "", ""},
 		{"memory without a limit", func(k *Known) { k.Memory = 79 << 30 }, OK, "", ""},
 		{"memory short", func(k *Known) { k.Memory, k.Limit = 80<<20, 100<<20 }, Warn, "memory", "nearly full|takes 80 MiB of 100 MiB|--max-memory"},
