@@ -119,7 +119,7 @@ func (l *Lease) end(cause error) {
 		return
 	}
 	l.cancel(cause)
-	if lost, ok := errors.AsType[*LostError](cause); ok {
+	if lost, ok := errors.AsType[*LostError](cause); ok && !errors.Is(cause, ErrReleased) { // a bearer's release is no loss
 		l.s.lost.Add(1)
 		if tell := l.s.cfg.Lost; tell != nil {
 			l.s.losses.Do(func() { tell(lost) })

@@ -1,6 +1,7 @@
 package lockservice
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,5 +25,16 @@ func TestLossesThatNobodyHearsAreBounded(t *testing.T) {
 			t.Errorf("%d of %d losses are given up, want 10", untold, lost)
 		}
 		close(stuck)
+	})
+}
+
+func TestALeaseThatIsReleasedElsewhereIsNotLost(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		a, b, _ := w.three()
+		lease := mustLock(t, a, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		mustUnlock(t, mustResume(t, b, "x", lease.ID()))
+		if err := lease.Renew(t.Context()); !errors.Is(err, ErrReleased) || a.Stats().Lost != 0 {
+			t.Errorf("%v, and %d are lost", err, a.Stats().Lost)
+		}
 	})
 }
