@@ -43,36 +43,48 @@ func ReadActor(r *wire.Reader) Actor {
 // left out, so equal contexts have equal bytes.
 func (c *CausalContext) AppendTo(dst []byte) []byte {
 	n := 0
-	for _, s := range c.spans {
+	for _, s := range c.All() {
 		if s.Head() > 0 {
 			n++
 		}
 	}
 	dst = wire.AppendArray(dst, 3*n)
-	for i, a := range c.actors {
-		s := c.spans[i]
-		if s.Head() == 0 {
-			continue
-		}
-		dst = AppendActor(dst, a)
-		dst = wire.AppendUint(dst, s.Base)
-		dst = wire.AppendArray(dst, 2*len(s.Ranges))
-		end := s.Base
-		for _, r := range s.Ranges {
-			dst = wire.AppendUint(dst, r.First-end)
-			dst = wire.AppendUint(dst, r.Last-r.First)
-			end = r.Last
+	for a, s := range c.All() {
+		if s.Head() > 0 {
+			dst = appendSpan(dst, a, s)
 		}
 	}
 	return dst
 }
 
-// ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxActors
+// AppendListed is AppendTo for the listed actors, those too of whom nothing was seen.
+func (c *CausalContext) AppendListed(dst []byte) []byte {
+	dst = wire.AppendArray(dst, 3*len(c.actors))
+	for i, a := range c.actors {
+		dst = appendSpan(dst, a, c.spans[i])
+	}
+	return dst
+}
+
+func appendSpan(dst []byte, a Actor, s *Span) []byte {
+	dst = AppendActor(dst, a)
+	dst = wire.AppendUint(dst, s.Base)
+	dst = wire.AppendArray(dst, 2*len(s.Ranges))
+	end := s.Base
+	for _, r := range s.Ranges {
+		dst = wire.AppendUint(dst, r.First-end)
+		dst = wire.AppendUint(dst, r.Last-r.First)
+		end = r.Last
+	}
+	return dst
+}
+
+// ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxListed
 // actors, sorted, and wire.MaxGapRanges ranges in all, each well formed and up to
 // MaxSeq.
 func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	n := r.ArrayLen()
-	if n%3 != 0 || n/3 > wire.MaxActors {
+	if n%3 != 0 || n/3 > wire.MaxListed {
 		r.Fail("context")
 	}
 	c := NewContext()
@@ -103,7 +115,7 @@ func ReadContext(r *wire.Reader) (*CausalContext, error) {
 		if at := len(c.actors); at > 0 && c.actors[at-1].Compare(a) >= 0 {
 			r.Fail("context actors")
 		}
-		c.insert(i, a, s)
+		c.actors, c.spans = append(c.actors, a), append(c.spans, s)
 	}
 	if r.Err() != nil {
 		return nil, r.Err()

@@ -26,6 +26,10 @@ var contexts = rapid.Custom(func(t *rapid.T) *CausalContext {
 	for range rapid.IntRange(0, 8).Draw(t, "ranges") {
 		first := rapid.Uint64Range(1, 30).Draw(t, "first")
 		c.AddRange(actors(2).Draw(t, "actor"), first, first+rapid.Uint64Range(0, 5).Draw(t, "length"))
+		if rapid.IntRange(0, 3).Draw(t, "retire") == 0 {
+			rest := actors(2).Draw(t, "rests")
+			c.Retire(func(a Actor) bool { return a.Compare(rest) <= 0 })
+		}
 	}
 	return c
 })

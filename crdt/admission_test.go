@@ -83,7 +83,7 @@ func anyOp(rng *rand.Rand) Op {
 // exchange gives to what it has not seen of from.
 func exchange(t *testing.T, from, to *Store) {
 	t.Helper()
-	for _, a := range from.Context().Actors() {
+	for _, a := range from.Context().Listed() {
 		var ds []Delta
 		from.Live(a, 1, clock.MaxSeq, func(d Delta) bool {
 			ds = append(ds, d)

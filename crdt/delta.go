@@ -98,7 +98,8 @@ func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {
 // from to to, both included, in the shards of mask (nil: all), until f returns
 // false.
 func (s *Store) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bool) {
-	for _, a := range s.context.Actors() {
+	for _, st := range s.active {
+		a := st.actor
 		if a.Compare(from.Actor) < 0 || a.Compare(to.Actor) > 0 {
 			continue
 		}

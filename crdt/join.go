@@ -367,7 +367,7 @@ func (s *Store) drop(r *record) {
 // Adopt marks all that c has seen as seen: of a replica whose context it is, this
 // one has every live record.
 func (s *Store) Adopt(c *clock.CausalContext) {
-	for _, a := range c.Actors() {
-		s.seenBy(s.intern(a)).Join(c.Span(a))
+	for a, span := range c.Beyond(s.context).All() {
+		s.seenBy(s.intern(a)).Join(span)
 	}
 }

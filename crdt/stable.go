@@ -14,7 +14,7 @@ type Collected struct{ Removals, Expired, Pasts int }
 
 // Collectable reports whether there is anything that Collect might forget.
 func (s *Store) Collectable() bool {
-	return len(s.expiries) > 0 || slices.ContainsFunc(s.actors, func(st *actorState) bool { return len(st.pending) > 0 })
+	return len(s.expiries) > 0 || slices.ContainsFunc(s.active, func(st *actorState) bool { return len(st.pending) > 0 })
 }
 
 // Collect forgets what no peer needs any more: removals, expired records and the
@@ -24,7 +24,7 @@ func (s *Store) Collectable() bool {
 func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
 	s.Expire(nowMillis) // what is forgotten was reported
-	for _, st := range s.actors {
+	for _, st := range s.active {
 		upTo := min(stable[st.actor], st.span.Base)
 		if upTo <= st.stable {
 			continue
@@ -83,7 +83,7 @@ func (s *Store) truncate() {
 		return
 	}
 	var list []*record
-	for _, st := range s.actors {
+	for _, st := range s.active {
 		for _, r := range st.pending {
 			if r.live() && !r.counts() {
 				list = append(list, r)

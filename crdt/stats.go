@@ -13,9 +13,10 @@ type Stats struct {
 	Live     int `json:"live"`
 	Removals int `json:"removals"`
 	Bytes    int `json:"bytes"`
-	Actors   int `json:"actors"`
-	Memory   int `json:"memory"` // bytes that all this takes, see Store.Memory
-	Limit    int `json:"limit"`  // of Memory for local writes that add to it, 0 for none
+	Actors   int `json:"actors"`  // whose writes were seen
+	Retired  int `json:"retired"` // those that have ended, and are named to nobody
+	Memory   int `json:"memory"`  // bytes that all this takes, see Store.Memory
+	Limit    int `json:"limit"`   // of Memory for local writes that add to it, 0 for none
 
 	Merged      uint64 `json:"merged"`      // remote deltas that changed the state
 	Duplicates  uint64 `json:"duplicates"`  // remote dots seen before
@@ -33,7 +34,8 @@ type Stats struct {
 // Stats returns the current counts.
 func (s *Store) Stats() Stats {
 	st := s.stats
-	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.count, s.removes, s.bytes, len(s.actors)
+	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.count, s.removes, s.bytes, s.context.Len()
+	st.Retired = s.context.Retired()
 	st.Memory, st.Limit = s.Memory(), s.maxBytes
 	return st
 }
@@ -43,7 +45,7 @@ func (s *Store) Stats() Stats {
 // Replicas with equal contexts append equal bytes.
 func (s *Store) AppendState(dst []byte) []byte {
 	var list []*record
-	for _, st := range s.actors {
+	for _, st := range s.active {
 		for _, r := range st.live {
 			if r != nil && r.sums() {
 				list = append(list, r)

@@ -30,9 +30,10 @@ type Store struct {
 	keys  atomic.Int64 // visible keys
 
 	context   *clock.CausalContext
-	additions uint64 // to context
-	actors    []*actorState
-	number    map[clock.Actor]uint32
+	additions uint64                 // to context
+	actors    []*actorState          // by number, those too that are at rest
+	active    []*actorState          // who is not at rest, by actor
+	number    map[clock.Actor]uint32 // of the active
 	// published is actors for readers, who use only what never changes of each.
 	published atomic.Pointer[[]*actorState]
 	self      *actorState
@@ -82,11 +83,17 @@ type many struct {
 	stale    *record // the view while nothing is rendered
 }
 
-// actorState is what the store knows of one actor.
+// actorState is what the store knows of one actor. Records and readers that were told of
+// it may go on to name it for ever.
 type actorState struct {
-	actor   clock.Actor
-	index   uint32
-	salt    uint64
+	actor clock.Actor
+	index uint32
+	salt  uint64
+	*work // nil for who is at rest, see Retire
+}
+
+// work is what an actor's records need.
+type work struct {
 	span    *clock.Span // the context's own, once a dot of the actor was seen
 	known   bool        // the context has it
 	live    []*record   // by sequence number, with nil holes, at most half
@@ -137,17 +144,22 @@ func (s *Store) intern(a clock.Actor) *actorState {
 		actor: a,
 		index: uint32(len(s.actors)),
 		salt:  binary.BigEndian.Uint64(digest[:]),
-		span:  new(clock.Span),
+		work:  &work{span: new(clock.Span)},
+	}
+	if span := s.context.Span(a); span != nil {
+		st.span = span.Clone()
 	}
 	s.number[a] = st.index
 	s.actors = append(s.actors, st)
+	at, _ := slices.BinarySearchFunc(s.active, a, func(st *actorState, a clock.Actor) int { return st.actor.Compare(a) })
+	s.active = slices.Insert(s.active, at, st)
 	actors := s.actors // readers keep within its length, where nothing changes any more
 	s.published.Store(&actors)
 	return st
 }
 
-// seenBy returns the span of st to add to. The context learns of an actor with
-// its first dot and not before, so that equal contexts encode equally.
+// seenBy returns the span of st to add to, which is listed from then on. The context
+// learns of an actor with its first dot and not before.
 func (s *Store) seenBy(st *actorState) *clock.Span {
 	if !st.known {
 		st.span, st.known = s.context.Ensure(st.actor), true

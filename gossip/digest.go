@@ -1,8 +1,6 @@
 package gossip
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -17,9 +15,7 @@ const (
 // contextHash identifies what this peer has seen.
 func (e *Engine) contextHash() uint64 {
 	if seen := e.store.Seen(); e.hashedAt != seen || e.hashed == 0 {
-		e.hashBuf = e.store.Context().AppendTo(e.hashBuf[:0])
-		sum := sha256.Sum256(e.hashBuf)
-		e.hashed, e.hashedAt = binary.BigEndian.Uint64(sum[:]), seen
+		e.hashed, e.hashedAt = e.store.Context().Sum(), seen
 	}
 	return e.hashed
 }

@@ -25,7 +25,6 @@ type Engine struct {
 	out      []Envelope
 	frame    frameWriter
 	codec    codec
-	hashBuf  []byte
 	hashed   uint64 // the context's, when hashedAt additions had been made to it
 	hashedAt uint64
 
@@ -126,6 +125,10 @@ type peer struct {
 	answerUntil time.Time            // while that may be under way
 	answerWait  time.Duration        // before the next repeated one is answered
 	told        *clock.CausalContext // what the answers of a sync have covered, with what was seen
+	toldUpTo    clock.Actor          // of whom they may have told a part
+	askedWith   *clock.CausalContext // what the latest request and its repeats say was seen
+	parts       []clock.Part         // in which they say it, see retire.go
+	refined     int                  // how often they were split
 	early       bool                 // and some of it was set aside for its time
 	fresh       bool                 // they have brought something
 	rest        time.Time            // no sync before

@@ -33,7 +33,7 @@ const (
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
-	secSyncRequest        // [kind, request, told, sum, context, last request whose answer was heard]
+	secSyncRequest        // [kind, request, told, sum, context, last request whose answer was heard, parts]
 	secState              // [kind, section]: part of a sync, passed on if short
 	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
 	secSums               // [kind, context hash, 256 sums]
@@ -43,12 +43,13 @@ const (
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
 	secPath               // [kind, number, asks, seen, passage]: whether packets pass between the two
 	secGone               // [kind, asks, number, actor, seq, …]: which of these are gone, or those that are
+	secParts              // [kind, request, parts]: the request was not understood
 
 	firstCritical = 64
 	lastCritical  = 127
 )
 
-var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path", "gone"}
+var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path", "gone", "parts"}
 
 // SectionName returns what a kind of section is called, "" if it is not known.
 func SectionName(kind uint64) string {
@@ -309,7 +310,7 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	case secDigest:
 		in.digest(r)
 	case secSyncRequest:
-		in.syncRequest(r, n)
+		in.syncRequest(r)
 	case secState:
 		if res, ok := in.join(r); ok {
 			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
@@ -335,6 +336,8 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 		in.path(r)
 	case secGone:
 		in.gone(r, n)
+	case secParts:
+		in.parts(r)
 	}
 }
 

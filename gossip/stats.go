@@ -27,6 +27,7 @@ type Stats struct {
 	Digests         uint64            `json:"digests"`
 	SyncRequests    uint64            `json:"sync_requests"`
 	ContextsHeld    uint64            `json:"contexts_held"` // ends of syncs that told of writes which nobody else had spoken of
+	SyncsRefined    uint64            `json:"syncs_refined"` // requests of others that were not understood: they had seen other lives
 	Reconciliations uint64            `json:"reconciliations"`
 	ListsDoubted    uint64            `json:"lists_doubted"`    // that would have taken so much that others were asked first
 	RecordsDisputed uint64            `json:"records_disputed"` // that one peer said are gone, and another held: they stayed

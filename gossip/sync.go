@@ -61,6 +61,7 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 // endSync ends a sync with p: what is still under way of it is merged, and not followed.
 func (p *peer) endSync() {
 	p.asked, p.askTries, p.told, p.fresh = time.Time{}, 0, nil, false
+	p.parts, p.refined = nil, 0
 	p.answered = p.request
 }
 
@@ -87,20 +88,20 @@ func (e *Engine) syncs() int {
 
 func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
+	if p.answered == p.request {
+		p.askedWith = e.known(p)
+	}
 	p.request++
 	e.await(p, now.Add(p.askTimeout()))
 	w := e.begin()
-	w.section(secSyncRequest, 5)
+	w.section(secSyncRequest, 6)
 	w.uint(p.request)
 	w.bool(p.told != nil)
 	w.uint(e.store.Sum())
-	known := e.store.Context()
-	if p.told != nil {
-		p.told.Join(known)
-		known = p.told
-	}
-	w.body = bounded(known).AppendTo(w.body)
+	known := p.askedWith.Summary(p.parts)
+	w.body = bounded(known.Listed).AppendTo(w.body)
 	w.uint(p.answered)
+	w.body = clock.AppendParts(w.body, known.Parts)
 	e.send(now, p, Packet, e.finish(w, 0, false))
 	e.stats.SyncRequests++
 }
@@ -116,8 +117,8 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 		return c
 	}
 	b := clock.NewContext()
-	for a, n := range c.Vector() {
-		b.AddRange(a, 1, n)
+	for a, s := range c.All() {
+		b.AddRange(a, 1, s.Base)
 	}
 	return b
 }
@@ -142,18 +143,20 @@ func (e *Engine) retrySyncs(now time.Time) {
 
 // syncRequest answers with the live records above the other's context; if that is
 // partly what it was told in this sync, it is no acknowledgement.
-func (in *incoming) syncRequest(r *wire.Reader, n int) {
+func (in *incoming) syncRequest(r *wire.Reader) {
 	e, p := in.e, in.from
 	request, told, sum := r.Uint(), r.Bool(), r.Uint()
-	theirs, err := clock.ReadContext(r)
-	heard := request
-	if n > 4 {
-		heard = r.Uint()
-	}
+	listed, err := clock.ReadContext(r)
+	heard, parts := r.Uint(), clock.ReadParts(r)
 	if err != nil || r.Err() != nil || p == nil {
 		return
 	}
 	mine := e.store.Context()
+	theirs, ok := mine.Resolve(clock.Summary{Listed: listed, Parts: parts})
+	if !ok {
+		e.refine(in.now, p, request, clock.Summary{Listed: listed, Parts: parts})
+		return
+	}
 	if !told {
 		e.claim(p, theirs)
 	}
@@ -194,8 +197,11 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 	}
 	total := e.store.LiveCount()
 	fields := 5
+	differs := clock.NewContext()
 	if whole && !more {
-		fields = 6
+		if differs = e.store.Context().Differs(theirs); differs.Len() <= wire.MaxListed {
+			fields = 6
+		}
 	}
 	w.section(secSyncReply, fields)
 	w.uint(request)
@@ -203,8 +209,8 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 	w.uint(uint64(max(total-e.remaining(theirs), 0)))
 	w.uint(uint64(total))
 	w.uint(uint64(e.maxStamp))
-	if whole && !more {
-		w.body = bounded(e.store.Context()).AppendTo(w.body)
+	if fields == 6 {
+		w.body = bounded(differs).AppendListed(w.body)
 	}
 	class := Packet
 	if records > 0 {
@@ -224,16 +230,10 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 // hides reports whether theirs lacks dots whose records are gone here, and that no
 // push will tell: they can only be told with everything that came after them.
 func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool {
-	mine := e.store.Context()
-	var none clock.Span
-	for _, a := range mine.Actors() {
-		span := theirs.Span(a)
-		if span == nil {
-			span = &none
-		}
+	for a, both := range e.store.Context().Against(theirs) {
 		gone := false
-		span.Missing(e.settled(now, p, a, span), func(lack clock.Range) bool {
-			for _, have := range contained(mine.Span(a), lack.First, lack.Last) {
+		both.Theirs.Missing(e.settled(now, p, a, both), func(lack clock.Range) bool {
+			for _, have := range contained(both.Mine, lack.First, lack.Last) {
 				next := have.First
 				e.store.Live(a, have.First, have.Last, func(d crdt.Delta) bool {
 					gone = gone || d.Seq() != next
@@ -255,16 +255,10 @@ func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool
 // it writes only if the whole is wanted, and as news: in the tree p passes on what comes
 // to it first, and that is this.
 func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
-	mine := e.store.Context()
-	var none clock.Span
-	for _, a := range mine.Actors() {
-		span := theirs.Span(a)
-		if span == nil {
-			span = &none
-		}
+	for a, both := range e.store.Context().Against(theirs) {
 		write := func(kind, first, last uint64) {
-			span.Missing(last, func(lack clock.Range) bool {
-				for _, have := range contained(mine.Span(a), max(lack.First, first), lack.Last) {
+			both.Theirs.Missing(last, func(lack clock.Range) bool {
+				for _, have := range contained(both.Mine, max(lack.First, first), lack.Last) {
 					if len(w.body) >= syncBytes {
 						more = true
 						return false
@@ -276,9 +270,9 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 				return !more
 			})
 		}
-		settled := e.settled(now, p, a, span)
+		settled := e.settled(now, p, a, both)
 		write(secState, 1, settled)
-		if head := mine.Span(a).Head(); whole && !more && settled < head {
+		if head := both.Mine.Head(); whole && !more && settled < head {
 			write(secDeltas, settled+1, head)
 		}
 		if more {
@@ -289,12 +283,11 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 }
 
 // settled returns up to where a's dots are not on their way to p already, by a push
-// from here or down the tree: span is what p has of them. In the tree a dot that came
-// by a sync would not be passed on.
-func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, span *clock.Span) uint64 {
-	head := e.store.Context().Span(a).Head()
+// from here or down the tree. In the tree a dot that came by a sync would not be passed on.
+func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
+	head := both.Mine.Head()
 	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.living) > e.cfg.Direct || e.pushes(a, p)) && now.Sub(p.joined) > 2*markInterval {
-		return max(m.settled, span.Base)
+		return max(m.settled, both.Theirs.Base)
 	}
 	return head
 }
@@ -312,12 +305,8 @@ func (e *Engine) pushes(a clock.Actor, p *peer) bool {
 // remaining counts the live records above a context.
 func (e *Engine) remaining(theirs *clock.CausalContext) int {
 	n := 0
-	for a, mine := range e.store.Context().All() {
-		base := uint64(0)
-		if s := theirs.Span(a); s != nil {
-			base = s.Base
-		}
-		if base < mine.Head() {
+	for a, both := range e.store.Context().Against(theirs) {
+		if base := both.Theirs.Base; base < both.Mine.Head() {
 			n += e.store.LiveAbove(a, base)
 		}
 	}
@@ -331,7 +320,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	request, more, have, total, stamp := r.Uint(), r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
 	var seen *clock.CausalContext
 	if n > 5 {
-		seen, _ = clock.ReadContext(r)
+		seen, _ = clock.ReadContext(r) // but for what it has as this peer said
 	}
 	if r.Err() != nil || p == nil {
 		return
@@ -354,6 +343,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		}
 		for _, t := range in.told {
 			p.told.AddRange(t.Actor, t.First, t.Last)
+			p.toldUpTo = t.Actor
 		}
 		e.sendSyncRequest(in.now, p)
 		return
@@ -370,6 +360,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		p.pause(in.now, fresh)
 		return
 	}
+	seen = p.askedWith.Replaced(seen)
 	if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true
 		return
@@ -400,7 +391,8 @@ func (e *Engine) promote(p *peer) {
 	}
 }
 
-// Stable returns, for each actor, up to where every known peer has acknowledged
+// Stable returns, for each actor that is not retired or of whom something is to be
+// forgotten, up to where every known peer has acknowledged
 // its dots while this peer has seen all that they had. Dead peers count until they
 // are forgotten, unless another life of the same name is up. Nothing is stable while
 // somebody knows of other members: one that is cut off may not be known here yet, nor
@@ -419,18 +411,32 @@ func (e *Engine) Stable() clock.Vector {
 		}
 		counted = append(counted, p)
 	}
-	v := e.store.Context().Vector()
-	for _, p := range counted {
-		for a := range v {
-			s := p.acked.Span(a)
-			if s == nil {
-				delete(v, a)
-			} else {
-				v[a] = min(v[a], s.Base)
+	v := make(clock.Vector)
+	for _, actors := range [][]clock.Actor{e.store.Context().Listed(), e.store.Awaited()} {
+		for _, a := range actors {
+			if _, done := v[a]; !done {
+				v[a] = e.stableOf(a, counted)
 			}
 		}
 	}
 	return v
+}
+
+// stableOf returns up to where this peer and others have seen all of a's dots.
+func (e *Engine) stableOf(a clock.Actor, others []*peer) uint64 {
+	seen := e.store.Context().Span(a)
+	if seen == nil {
+		return 0
+	}
+	least := seen.Base
+	for _, p := range others {
+		s := p.acked.Span(a)
+		if s == nil {
+			return 0
+		}
+		least = min(least, s.Base)
+	}
+	return least
 }
 
 // replaced reports whether a dead peer's name is up again as another actor.

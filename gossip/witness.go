@@ -84,17 +84,16 @@ func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 	agreed := !slices.ContainsFunc(e.living, func(q *peer) bool { return q.members != e.members })
 	mine := e.store.Context()
 	news, ok := false, true
-	for a, span := range p.held.All() {
-		own := mine.Span(a)
-		if own != nil && own.Covers(span) {
+	for a, both := range mine.Against(p.held) {
+		if both.Mine.Covers(both.Theirs) {
 			continue
 		}
 		news = true
 		since := e.spokenOf(now, a)
 		switch {
 		case !ok:
-		case own != nil && own.Head() >= span.Head():
-		case alone || a == p.Actor || e.ended(now, a, agreed && now.Sub(since) >= joining) || e.witnessed(p, a, span.Head()):
+		case both.Mine.Head() >= both.Theirs.Head():
+		case alone || a == p.Actor || e.ended(now, a, agreed && now.Sub(since) >= joining) || e.witnessed(p, a, both.Theirs.Head()):
 		default:
 			doubted, ok = a, false
 		}
@@ -104,9 +103,7 @@ func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 	}
 	if news {
 		e.store.Adopt(p.held)
-		for _, a := range p.held.Actors() {
-			delete(e.strangers, a)
-		}
+		maps.DeleteFunc(e.strangers, func(a clock.Actor, _ time.Time) bool { return p.held.Span(a) != nil })
 	}
 	p.held = nil
 	return clock.Actor{}, true

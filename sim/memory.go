@@ -11,14 +11,14 @@ import (
 func (p *Peer) adds(ops []crdt.Op) int {
 	s := p.r.Store()
 	free := crdt.New(crdt.Config{Actor: p.r.Actor(), Rules: p.c.rules})
-	for _, a := range s.Context().Actors() {
+	for a, span := range s.Context().All() {
 		var list []crdt.Delta
 		s.Live(a, 1, clock.MaxSeq, func(d crdt.Delta) bool {
 			list = append(list, d)
 			return true
 		})
 		var table crdt.ActorTable
-		r := wire.NewReader(s.AppendSection(nil, &table, a, 1, s.Context().Span(a).Head(), list))
+		r := wire.NewReader(s.AppendSection(nil, &table, a, 1, span.Head(), list))
 		if _, err := free.JoinSection(&r, table.Actors(), anyStamp); err != nil {
 			p.c.judge.violate(p.index, "O6: %s cannot be copied: %v", p.name, err)
 		}

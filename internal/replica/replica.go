@@ -50,7 +50,7 @@ type Replica struct {
 }
 
 // collectEvery is how often removals are looked at for being stable; one time of so
-// many the peers are inspected.
+// many the peers are inspected, and lives that have ended are retired.
 const (
 	collectEvery = time.Second
 	inspectEvery = 4
@@ -178,6 +178,7 @@ func (r *Replica) Tick(now time.Time) {
 		}
 		if r.inspected++; r.inspected%inspectEvery == 0 {
 			r.inspect(now)
+			r.engine.Retire()
 		}
 	}
 }

@@ -11,5 +11,6 @@ const (
 	MaxGapRanges   = 1024    // ranges above the base in one causal context
 	MaxFrameBytes  = 8 << 20 // a frame, decompressed
 	MaxPacketBytes = 1100    // a frame that travels as one packet
-	MaxActors      = 1 << 16 // actors in one context or frame
+	MaxActors      = 1 << 16 // actors in the table of one frame
+	MaxListed      = 1 << 18 // actors that one context names
 )
