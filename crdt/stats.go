@@ -27,6 +27,7 @@ type Stats struct {
 	Collected   uint64 `json:"collected"` // removals forgotten because they were stable
 	Truncated   uint64 `json:"truncated"` // removals forgotten because there were too many
 	Refused     uint64 `json:"refused"`   // local writes for which there was no room
+	Returned    uint64 `json:"returned"`  // times that something new came of a retired actor
 	Dropped     uint64 `json:"dropped"`   // records removed because another replica had superseded them
 	Rivals      uint64 `json:"rivals"`    // second contents of dots that came: of a liar, a copy, or broken memory
 }

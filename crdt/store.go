@@ -162,6 +162,9 @@ func (s *Store) intern(a clock.Actor) *actorState {
 // learns of an actor with its first dot and not before.
 func (s *Store) seenBy(st *actorState) *clock.Span {
 	if !st.known {
+		if st.span.Head() > 0 {
+			s.stats.Returned++
+		}
 		st.span, st.known = s.context.Ensure(st.actor), true
 	}
 	s.additions++

@@ -1,0 +1,224 @@
+package replica
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// restarts are two peers that stay and one that starts again and again, each time without
+// a disk: it writes, and is gone.
+type restarts struct {
+	t     testing.TB
+	now   time.Time
+	stay  []*Replica
+	lives int
+	sizes map[uint64]int // of the latest frame by the first kind of section in it
+	lost  func(to int, frame []byte) bool
+	last  gossip.Envelope // of a life
+}
+
+func newRestarts(t testing.TB) *restarts {
+	w := &restarts{t: t, now: epoch, sizes: map[uint64]int{}}
+	for i := range 2 {
+		w.stay = append(w.stay, w.start(fmt.Sprintf("stay%d", i), clock.Actor{Birth: 1, Rand: uint64(i) + 1}))
+	}
+	w.view()
+	return w
+}
+
+func (w *restarts) start(name string, a clock.Actor) *Replica {
+	return New(w.now, Config{Name: name, Conflicts: 1, Gossip: gossip.Config{Self: a, Cluster: "test", BatchInterval: gossip.AtOnce}})
+}
+
+// view tells those that stay of one another. Lives say goodbye.
+func (w *restarts) view() {
+	var all []gossip.Peer
+	for i, p := range w.stay {
+		all = append(all, gossip.Peer{Actor: p.Actor(), Name: fmt.Sprintf("stay%d", i), Alive: true})
+	}
+	for _, p := range w.stay {
+		p.SetMembers(w.now, all)
+	}
+}
+
+// restart has a life write; one of three dots of some reaches nobody.
+func (w *restarts) restart() {
+	w.lives++
+	life := clock.Actor{Birth: uint64(w.now.UnixMilli()) + uint64(w.lives), Rand: uint64(w.lives)}
+	p := w.start("restarts", life)
+	var to []gossip.Peer
+	for i, s := range w.stay {
+		to = append(to, gossip.Peer{Actor: s.Actor(), Name: fmt.Sprintf("stay%d", i), Alive: true})
+	}
+	p.SetMembers(w.now, to)
+	p.Ready()
+	for k := range 3 {
+		v, err := crdt.ValueOf(w.lives)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := p.Write(w.now, true, crdt.Op{Verb: crdt.Put, Key: fmt.Sprintf("k%d", k), Value: v}); err != nil {
+			w.t.Fatal(err)
+		}
+		p.Tick(w.now)
+		for _, e := range p.Ready().Envelopes {
+			if k != 1 || w.lives%97 != 0 {
+				w.deliver(e)
+				w.last = e
+			}
+		}
+	}
+}
+
+func (w *restarts) deliver(e gossip.Envelope) {
+	for i, p := range w.stay {
+		if p.Actor() == e.To && (w.lost == nil || !w.lost(i, e.Frame)) {
+			if err := p.Receive(w.now, e.Frame); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// run lets time pass for those that stay.
+func (w *restarts) run(d time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(50 * time.Millisecond) {
+		for _, p := range w.stay {
+			p.Tick(w.now)
+		}
+		for more := true; more; {
+			more = false
+			for _, p := range w.stay {
+				for _, e := range p.Ready().Envelopes {
+					more = true
+					w.sizes[firstKind(e.Frame)] = len(e.Frame)
+					w.deliver(e)
+				}
+			}
+		}
+	}
+}
+
+const (
+	digestKind  = 5
+	requestKind = 6
+)
+
+// firstKind returns the kind of the first section behind the actors.
+func firstKind(frame []byte) uint64 {
+	r := wire.NewReader(frame)
+	r.ArrayLen()
+	r.Skip()
+	if r.Uint() != 0 {
+		return 1
+	}
+	r.Skip()
+	r.ArrayLen()
+	r.Skip()
+	r.ArrayLen()
+	return r.Uint()
+}
+
+// costs has n lives come and go, and returns the sizes of what peers tell one another of
+// what they have seen.
+func costs(t testing.TB, n int) (digest, request, named int) {
+	w := newRestarts(t)
+	for w.lives < n {
+		w.restart()
+		if w.lives%200 == 0 {
+			w.run(6 * time.Second)
+		}
+	}
+	w.run(3 * time.Minute)
+	w.sizes = map[uint64]int{}
+	w.lost = func(to int, frame []byte) bool { return to == 1 && firstKind(frame) == 1 } // so that it must ask
+	v, err := crdt.ValueOf("lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.stay[0].Write(w.now, false, crdt.Op{Verb: crdt.Put, Key: "last", Value: v}); err != nil {
+		t.Fatal(err)
+	}
+	w.run(100 * time.Millisecond)
+	w.lost = func(to int, frame []byte) bool { k := firstKind(frame); return k != digestKind && k != requestKind }
+	w.run(time.Second)
+	digest, request = w.sizes[digestKind], w.sizes[requestKind]
+	w.lost = nil
+	w.run(10 * time.Second)
+	a, b := w.stay[0].Store(), w.stay[1].Store()
+	if !a.Context().Equal(b.Context()) || a.Sum() != b.Sum() || a.Context().Len() != n+1 {
+		t.Fatalf("after %d lives, the peers do not agree: %d and %d actors", n, a.Context().Len(), b.Context().Len())
+	}
+	return digest, request, len(a.Context().Listed())
+}
+
+// Ten thousand restarts leave digests, requests to sync and what contexts name as small as
+// ten.
+func TestManyLivesCostWhatFewDo(t *testing.T) {
+	digest, request, named := costs(t, 10)
+	if digest == 0 || request == 0 {
+		t.Fatalf("a digest of %d bytes, a request of %d", digest, request)
+	}
+	for _, n := range []int{1000, 10_000} {
+		if d, r, k := costs(t, n); d > digest || r > request || k > named {
+			t.Errorf("%d lives: digest %d B, request %d B, %d actors named; ten lives: %d B, %d B, %d", n, d, r, k, digest, request, named)
+		}
+	}
+}
+
+// BenchmarkLives reports what peers tell one another after so many restarts of one.
+func BenchmarkLives(b *testing.B) {
+	for n := 10; n <= 100_000; n *= 10 {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				digest, request, named := costs(b, n)
+				b.ReportMetric(float64(digest), "B/digest")
+				b.ReportMetric(float64(request), "B/request")
+				b.ReportMetric(float64(named), "named")
+			}
+		})
+	}
+}
+
+// A peer that was away, and one that comes anew, understand who has retired many lives; and
+// a record of a retired life that comes late is not taken for a new one.
+func TestWhoWasAwayMeetsRetiredLives(t *testing.T) {
+	w := newRestarts(t)
+	var late gossip.Envelope
+	for w.lives < 300 {
+		w.lost = func(to int, frame []byte) bool { return to == 1 && w.lives > 100 } // it is away
+		w.restart()
+		if w.lives%100 == 0 {
+			w.run(10 * time.Second)
+		}
+		if w.lives == 50 {
+			late = w.last
+		}
+	}
+	w.run(10 * time.Second)
+	if n := w.stay[0].Store().Stats().Retired; n != 300 {
+		t.Fatalf("%d lives are retired", n)
+	}
+	w.lost = nil
+	w.stay = append(w.stay, w.start("stay2", clock.Actor{Birth: 2, Rand: 2}))
+	w.view()
+	w.run(time.Minute)
+	for i, p := range w.stay {
+		if s := p.Store(); !s.Context().Equal(w.stay[0].Store().Context()) || s.Sum() != w.stay[0].Store().Sum() || s.Stats().Retired != 300 {
+			t.Errorf("peer %d does not agree: %d actors, %d of them retired", i, s.Context().Len(), s.Stats().Retired)
+		}
+	}
+	merged := w.stay[0].Store().Stats().Merged
+	if err := w.stay[0].Receive(w.now, late.Frame); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.stay[0].Store(); s.Stats().Merged != merged || s.Sum() != w.stay[1].Store().Sum() {
+		t.Error("a late record of a retired life was merged again")
+	}
+}
