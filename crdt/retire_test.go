@@ -1,0 +1,67 @@
+package crdt
+
+import (
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// tells has one store make a write and another merge it.
+func tells(t *testing.T, from, to *Store, stamp clock.Timestamp, ops ...Op) {
+	t.Helper()
+	ds, err := from.Apply(stamp, 0, ops...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table ActorTable
+	b := from.AppendSection(nil, &table, ds[0].Actor(), ds[0].Seq(), ds[len(ds)-1].Seq(), ds)
+	r := wire.NewReader(b)
+	if _, err := to.JoinSection(&r, table.Actors(), 1<<62); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func all(clock.Actor) bool { return true }
+
+// The tables keep whose records live or wait, and whom those name; the rest goes, and comes
+// back as it was.
+func TestWhomARecordNamesStaysKnown(t *testing.T) {
+	first, second := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
+	s := New(Config{Actor: clock.Actor{Birth: 3, Rand: 1}})
+	one, err := ValueOf(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tells(t, first, second, 1, Op{Verb: Put, Key: "a/x", Kind: Object, Value: Value{emptyMap}})
+	tells(t, second, s, 2, Op{Verb: Delete, Key: "a/x"}) // names the first, of whom s has seen nothing
+	active := func() int { return len(s.active) }
+	if s.Retire(all); active() != 3 {
+		t.Fatalf("%d are known, want the three that a record is of, or names", active())
+	}
+	tells(t, second, s, 3, Op{Verb: Put, Key: "b", Value: one})
+	if s.Retire(all); active() != 3 {
+		t.Fatalf("%d are known", active())
+	}
+	if n := s.Context().Retired(); n != 1 {
+		t.Fatalf("%d are retired, want the second", n)
+	}
+	s.Collect(clock.Vector{second.self.actor: 1}, 0) // the removal goes
+	if s.Retire(all); active() != 2 {
+		t.Fatalf("%d are known, want this one and the second, whose record lives", active())
+	}
+	s.Drop(clock.Dot{Actor: second.self.actor, Seq: 2})
+	if s.Retire(all); active() != 1 {
+		t.Fatalf("%d are known, want this one alone", active())
+	}
+	before, merged := s.Context().Sum(), s.Stats().Merged
+	again := New(Config{Actor: second.self.actor})
+	tells(t, again, s, 2, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
+	if s.Stats().Merged != merged || s.Context().Sum() != before || s.Len() != 0 {
+		t.Error("what comes late of a retired actor was taken for new")
+	}
+	tells(t, again, s, 4, Op{Verb: Put, Key: "d", Value: one})
+	if s.Stats().Returned != 2 || s.Len() != 1 || s.Context().Span(again.self.actor).Base != 3 {
+		t.Errorf("a retired actor that writes again is not back: %+v", s.Context().Span(again.self.actor))
+	}
+}
