@@ -111,7 +111,7 @@ func checkBooks(t testing.TB, s *Store) {
 	var sum uint64
 	count, size, memory, removes, removed, keys := 0, 0, 0, 0, 0, 0
 	places := make(map[*many]*many) // anew
-	for _, st := range s.actors {
+	for _, st := range s.active {
 		last := uint64(0)
 		for i, r := range st.live {
 			if r == nil {

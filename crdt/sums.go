@@ -63,7 +63,7 @@ func (s *Store) Sums() *[256]uint64 { return &s.sums }
 // leaves with another share than it came with, and the difference would stay.
 func (s *Store) Resum() {
 	s.sum, s.sums = 0, [256]uint64{}
-	for _, st := range s.actors {
+	for _, st := range s.active {
 		for _, r := range st.live {
 			if r != nil && r.sums() {
 				s.summed(r, 1)
