@@ -52,7 +52,7 @@ var queueing = []mutant{
 	{"of two claims the later counts", "internal/queue/index.go",
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0", "", ""},
 	{"what was claimed by who died is pending again", "internal/queue/entry.go",
-		"if len(x.waiters) == 0 && x.held(e) {", "if e.verdict == claimed {", "", ""},
+		"	case x.held(e):\n		x.ready.doubted.add(e)\n		x.wake()\n", "	case e.verdict == claimed:\n", "", ""},
 	{"an id is taken after its item is collected", "internal/queue/add.go",
 		"e != nil && (e.present || e.verdict == done)", "e != nil && e.present", "", ""},
 	{"a voter bars an item that is done", "internal/queue/voter.go",
