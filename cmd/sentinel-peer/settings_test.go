@@ -55,14 +55,14 @@ func TestAnEmptySettingIsNone(t *testing.T) {
 	if err := os.WriteFile(file, []byte("voters:\nname:\nmax-ttl: ~\nbatch-interval: null\ncluster: farm\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	flags := daemonFlags()
+	flags, untouched := daemonFlags(), daemonFlags()
 	origins, err := settleFlags(t.Context(), flags, file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []string{"voters", "name", "max-ttl", "batch-interval"} {
-		if got := flags.Lookup(f); got.Value.String() != got.DefValue || origins[f] != "default" {
-			t.Errorf("%s is %s, from %s", f, got.Value, origins[f])
+		if got, want := flags.Lookup(f).Value.String(), untouched.Lookup(f).Value.String(); got != want || origins[f] != "default" {
+			t.Errorf("%s is %s, from %s", f, got, origins[f])
 		}
 	}
 }

@@ -138,7 +138,7 @@ func TestASeedThatDoesNotTakeUsIsExplained(t *testing.T) {
 		f(3, "does not have our key", func(c *Config) { c.Keys = [][]byte{[]byte("another key of 32 bytes, is it 32")[:32]} })
 		f(4, "does not have our key", func(c *Config) { c.Keys = nil })
 		f(5, "", func(c *Config) {})
-		f(6, "", func(c *Config) { c.Seeds = []string{addrAt(99)} })
+		f(6, "does not answer", func(c *Config) { c.Seeds = []string{addrAt(99)} })
 	})
 }
 
