@@ -46,7 +46,7 @@ openapi: ## lint the OpenAPI document, and compile a TypeScript client of it; ne
 	$(GO) run ./internal/httpapi/openapi > internal/httpapi/openapi/openapi.json
 	cd internal/httpapi/openapi && npm test --silent
 
-mutants: ## break each rule of the core and see a test complain; TURN=n takes every twelfth
+mutants: ## break each rule of the core and see a test complain; TURN=n takes every 24th
 	$(GO) test ./internal/mutants -mutants -turn $(TURN) -timeout 8m
 
 sim: build ## N seeds of the simulator (N=10000)
