@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
@@ -38,5 +39,29 @@ func TestAFewWritesOfASyncGoDownTheTree(t *testing.T) {
 				t.Errorf("of %d writes: %s has them: %t", writes, child.Name, told[child.Actor])
 			}
 		}
+	}
+}
+
+// What is on its way down the tree is left to it by a sync, so that it is passed on; what
+// was seen two intervals ago is not.
+func TestASyncLeavesToTheTreeWhatIsOnItsWay(t *testing.T) {
+	list := cluster(12)
+	origin, now := list[0], t0.Add(time.Second)
+	write := func(n int) {
+		for i := range n {
+			origin.write(t, now, put(t, fmt.Sprint("k", now.UnixNano(), i), "v"))
+		}
+	}
+	write(3)
+	for range 3 {
+		now = now.Add(markInterval)
+		origin.Tick(now)
+	}
+	write(100)
+	self := origin.cfg.Self
+	both := clock.Both{Mine: origin.store.Context().Span(self), Theirs: &clock.Span{}}
+	i := slices.IndexFunc(origin.peers, func(p *peer) bool { return p.Actor != self })
+	if got := origin.settled(now, origin.peers[i], self, both); got != 3 {
+		t.Errorf("of 103 writes %d are settled, want the 3 of earlier", got)
 	}
 }

@@ -169,6 +169,8 @@ var mutants = []mutant{
 		"		wait <<= t.tries - 1\n", "", "./internal/replica", "TestADistantPeerIsNotBlocked"},
 	{"queues are bounded", "gossip/push.go",
 		"if p.queued > e.cfg.QueueBytes {", "if p.queued > 1<<40 {", "./gossip", "TestAPeerThatTakesNothingCostsABoundedQueue"},
+	{"a sync leaves to the tree what is on its way", "gossip/sync.go",
+		"return max(m.settled, both.Theirs.Base)", "return head", "./gossip", "TestASyncLeavesToTheTreeWhatIsOnItsWay"},
 }
 
 func TestEveryMutantIsCaught(t *testing.T) {

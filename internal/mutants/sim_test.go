@@ -44,8 +44,8 @@ var simulated = []mutant{
 		"if stamp > limit {", "if stamp > limit && false {", "", ""},
 	{"what others overwrote is spelt out", "crdt/delta.go",
 		"	case d.r.pos >= 0 || d.r.pos == dead:\n		return false\n", "	case d.r.pos >= 0:\n		return false\n	case d.r.pos == dead:\n		return true\n", "", ""},
-	{"in a tree a sync leaves alone what is on its way", "gossip/sync.go",
-		"return max(m.settled, both.Theirs.Base)", "return head", "", ""},
+	{"waiters are served in order", "lockservice/queue.go",
+		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
 	{"records are on disk before their context", "crdt/journal.go",
 		"	for _, r := range s.dirty {\n", "	for _, r := range s.dirty[:len(s.dirty)/2] {\n", "", ""},
 	{"subscribers hear of every change", "crdt/join.go",
@@ -107,8 +107,6 @@ var simulated = []mutant{
 		"	if r == nil || r.phase != holding || t.Mono >= r.deadline {\n		return ErrNotHolder", "	if r == nil || r.phase != holding {\n		return ErrNotHolder", "", ""},
 	{"a stop releases nothing that bearers hold", "lockservice/client.go",
 		"			c.leave(id)\n", "			_ = c.release(t, id)\n", "", ""},
-	{"waiters are served in order", "lockservice/queue.go",
-		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
 }
 
 // lying are the rules that a lying member shows.
