@@ -305,7 +305,7 @@ func (q *queues) sweepAll(ctx context.Context, a *Agent) {
 	for {
 		select {
 		case <-now.C:
-			q.sweep(ctx, a)
+			q.sweep(a)
 		case <-ctx.Done():
 			return
 		}
@@ -314,52 +314,15 @@ func (q *queues) sweepAll(ctx context.Context, a *Agent) {
 
 const sweepEvery = 10 * time.Second
 
-// sweep deletes what indexes found to say nothing any more, and says what nobody else does.
-func (q *queues) sweep(ctx context.Context, a *Agent) {
+// sweep deletes what indexes found to say nothing any more.
+func (q *queues) sweep(a *Agent) {
 	q.each(func(x *index) {
 		var ops []crdt.Op
 		x.do(func(core *queue.Index, _ time.Time) { ops = core.Stale(crdt.MaxOps) })
 		if len(ops) > 0 {
 			_ = a.write(context.Background(), manner{}, ops...) // else they expire
 		}
-		x.clear(ctx, a)
 	})
-}
-
-// inquiries bounds the claims of a queue of which a sweep asks the voters, and inquiry how
-// long it waits for one.
-const (
-	inquiries = 64
-	inquiry   = time.Second
-)
-
-// clear says of claims that lapsed here that they are over, if the voters say so.
-func (x *index) clear(ctx context.Context, a *Agent) {
-	var lapsed []*queue.Claim
-	x.do(func(core *queue.Index, _ time.Time) { lapsed = core.Lapsed(inquiries) })
-	for _, c := range lapsed {
-		if lasts, err := a.leased(ctx, queue.Lock(x.name, c.ID), c.Token); lasts || err != nil {
-			x.do(func(core *queue.Index, _ time.Time) { core.Doubt(c) })
-			if err != nil {
-				return // the others wait for their turn: no majority answers
-			}
-			continue
-		}
-		var end *queue.Ending
-		ok := false
-		x.do(func(core *queue.Index, now time.Time) { end, ok = core.Abandon(now, c) })
-		if ok && a.write(ctx, manner{}, end.Op) == nil {
-			x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
-		}
-	}
-}
-
-// leased reports whether a majority of voters has a lease on record.
-func (a *Agent) leased(ctx context.Context, lock string, token uint64) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, inquiry)
-	defer cancel()
-	info, err := a.Locks().Inspect(ctx, lock)
-	return slices.ContainsFunc(info.Holders, func(h lockservice.Holder) bool { return h.Token == token }), err
 }
 
 // giveBack ends the claim of a worker that has stopped because the agent closes.

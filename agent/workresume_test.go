@@ -76,29 +76,8 @@ func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 	})
 }
 
-// A worker of another process is gone, and the peer through which it claimed is up: every
-// peer hears that the item is pending again, and who does not wait is given it at once.
-func TestAnItemWhoseWorkerIsGoneIsPendingEverywhere(t *testing.T) {
-	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := voting(t, n, 3)
-		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
-		mustEnqueue(t, q(0), "x", WithItemID("x"))
-		mustClaim(t, q(0), WithManualExtend(), WithClaimTTL(2*time.Second))
-		time.Sleep(time.Second)
-		for i := range list {
-			wantDepth(t, q(i), QueueDepth{Claimed: 1})
-			noClaim(t, q(i), 0)
-		}
-		time.Sleep(12 * time.Second) // its TTL, and a sweep
-		for i := range list {
-			wantDepth(t, q(i), QueueDepth{Pending: 1})
-		}
-		if item, err := q(2).Get("x"); err != nil || item.State != ItemPending || item.Error == "" || item.Attempt != 1 {
-			t.Errorf("%+v, %v", item, err)
-		}
-	})
-}
-
+// A worker of another process is gone, and the peer through which it claimed is up: who
+// does not wait is given the item at once.
 func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)

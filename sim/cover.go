@@ -6,7 +6,6 @@ import "slices"
 // anything proves nothing.
 var states = []string{
 	"a change of voters had to wait",
-	"a claim was given up for its worker",
 	"a claim was lost",
 	"a clock stood still, and two held one lock",
 	"a clock was too far ahead to write",

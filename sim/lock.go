@@ -42,12 +42,11 @@ type locker struct {
 	p     *Peer
 	node  *lockservice.Node
 	calls map[uint64]*lockCall
-	asked map[uint64]func(*lockservice.Info) // what a majority of voters has on record
-	wake  time.Duration                      // when the next tick is planned, -1 if none is
-	saved time.Duration                      // when the last save is durable
-	late  []func()                           // what would have happened while the process was stopped
-	known []string                           // who is up, as told last
-	names map[string]string                  // whom each of their names stands for
+	wake  time.Duration     // when the next tick is planned, -1 if none is
+	saved time.Duration     // when the last save is durable
+	late  []func()          // what would have happened while the process was stopped
+	known []string          // who is up, as told last
+	names map[string]string // whom each of their names stands for
 }
 
 // lockCall is one attempt to hold a lock, and from its grant on a lease.
@@ -282,10 +281,6 @@ func (l *locker) receive(id string, from *Peer, packet []byte) {
 }
 
 func (l *locker) result(r lockservice.Result) {
-	if told := l.asked[r.ID]; told != nil && r.Info != nil {
-		delete(l.asked, r.ID)
-		told(r.Info)
-	}
 	call := l.calls[r.ID]
 	if call == nil {
 		return // it was over, and is over
@@ -294,29 +289,6 @@ func (l *locker) result(r lockservice.Result) {
 	if call.heard != nil {
 		call.heard(r)
 	}
-}
-
-// inspect asks the voters who holds a lock; without a majority the answer is nil.
-func (p *Peer) inspect(lock string, told func(*lockservice.Info)) {
-	l := p.locks
-	if l == nil {
-		return
-	}
-	if l.asked == nil {
-		l.asked = map[uint64]func(*lockservice.Info){}
-	}
-	id := l.node.Inspect(p.lockTime(), lock)
-	l.asked[id] = told
-	l.carry()
-	p.c.At(p.c.now+time.Second, func() {
-		l.do(func() {
-			if l.asked[id] != nil {
-				delete(l.asked, id)
-				_ = l.node.Release(p.lockTime(), id) // what was not answered
-				told(nil)
-			}
-		})
-	})
 }
 
 // acquire asks for a lock by this peer; heard is told what becomes of it. It fails if

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
-	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
 // workshop is the work queues of one life of a peer, package queue's machine for each,
@@ -39,7 +38,7 @@ const (
 	queueItems    = 1 << 20
 	queueAttempts = 5
 	retention     = time.Hour
-	sweepEvery    = 2 * time.Second
+	sweepEvery    = 10 * time.Second
 )
 
 // newWorkshop begins those of a life, with what its store holds.
@@ -170,27 +169,7 @@ func (q *workQueue) sweep() {
 	if ops := q.core.Stale(crdt.MaxOps); len(ops) > 0 {
 		_ = q.shop.p.write(false, ops) // else they expire
 	}
-	for _, c := range q.core.Lapsed(inquiries) {
-		q.shop.p.inspect(queue.Lock(q.name, c.ID), func(info *lockservice.Info) { q.shop.run(func() { q.clear(c, info) }) })
-	}
 	q.shop.later(sweepEvery, q.sweep)
-}
-
-// inquiries bounds the claims of a queue of which a sweep asks the voters.
-const inquiries = 64
-
-// clear says of a claim that lapsed here that it is over, if the voters say so.
-func (q *workQueue) clear(c *queue.Claim, info *lockservice.Info) {
-	if info == nil || slices.ContainsFunc(info.Holders, func(h lockservice.Holder) bool { return h.Token == c.Token }) {
-		q.core.Doubt(c)
-		return
-	}
-	q.do(func(core *queue.Index, now time.Time) {
-		if end, ok := core.Abandon(now, c); ok && q.shop.p.write(true, []crdt.Op{end.Op}) == nil {
-			q.shop.p.c.reached("a claim was given up for its worker")
-			core.Written(now, end)
-		}
-	})
 }
 
 // enqueue adds an item as the agent does.

@@ -18,8 +18,6 @@ var queue = []mutant{
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0 && token == e.token", "./internal/queue", "TestTheGreatestTokenHoldsInAnyOrder"},
 	{"a claim that may be over is tried", "internal/queue/share.go",
 		"	case len(r.doubted.list) > 0:\n		return r.doubted.list[0]\n", "", "./internal/queue", "TestAClaimThatMayBeOverIsTriedLast"},
-	{"a claim goes on whose worker is here again", "internal/queue/finish.go",
-		"e.verdict != claimed || e.mine {", "e.verdict != claimed {", "./internal/queue", "TestAClaimThatLapsedIsAbandonedOnce"},
 	{"a lost claim is pending again", "internal/queue/finish.go",
 		"	x.Counters.Lost++\n	x.leave(now, c, time.Time{})\n	return end, true\n", "	x.Counters.Lost++\n	return end, true\n", "./internal/queue", "TestALostClaimIsPendingAgainAndHasCounted"},
 	{"an id is taken while its result is kept", "internal/queue/add.go",

@@ -135,8 +135,10 @@ func (x *Index) Lost(now time.Time, c *Claim) (*Ending, bool) {
 }
 
 // Lapse ends a claim whose lease is over as far as this peer knows, and says nothing of
-// it: its worker may have gone on at another peer. If not, the item is pending once the
-// lease is over (Q5). It returns false if the claim had ended already, or is about to.
+// it: its worker may have gone on at another peer, and a word from here, written before
+// the other's is heard of, would be the later one and count in its place. If the worker
+// has not, the item is pending once the lease is over (Q5). It returns false if the claim
+// had ended already, or is about to.
 func (x *Index) Lapse(now time.Time, c *Claim) bool {
 	if c.phase != working {
 		c.phase = max(c.phase, over)
@@ -144,19 +146,7 @@ func (x *Index) Lapse(now time.Time, c *Claim) bool {
 	}
 	x.Counters.Lost++
 	x.leave(now, c, time.Time{})
-	x.Doubt(c)
 	return true
-}
-
-// Abandon says that a claim which lapsed here is over: its worker has not gone on with it
-// anywhere. Nobody hears else that the item is pending again whose peer is up. It returns
-// false if something was said of the item since.
-func (x *Index) Abandon(now time.Time, c *Claim) (*Ending, bool) {
-	if e := x.entries[c.ID]; e == nil || e.token != c.Token || e.verdict != claimed || e.mine {
-		return nil, false
-	}
-	rec := claimRecord{State: failed.String(), Attempt: c.Attempt, Error: "its claim was lost"}
-	return &Ending{Claim: c, Op: x.op(now, c, &rec, claimsKept), verdict: failed, head: rec.head()}, true
 }
 
 // Stop ends a claim whose worker stops, as Lost does.

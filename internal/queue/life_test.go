@@ -394,39 +394,6 @@ func TestAClaimOfAPeerThatIsGoneIsPending(t *testing.T) {
 	wantDepth(t, s.Index, now, Depth{Pending: 1})
 }
 
-func TestAClaimThatLapsedIsAbandonedOnce(t *testing.T) {
-	s := newShelf(t)
-	s.add(t0, Item{ID: "x"})
-	s.Lapse(t0, take(t, s.Index, t0, 1))
-	c := s.Lapsed(9)
-	if len(c) != 1 || len(s.Lapsed(9)) != 0 {
-		t.Fatalf("%d claims have lapsed", len(c))
-	}
-	s.Doubt(c[0])
-	if len(s.Lapsed(9)) != 1 {
-		t.Fatal("a claim that may last is forgotten")
-	}
-	end, ok := s.Abandon(t0, c[0])
-	if !ok {
-		t.Fatal("the claim is not given up")
-	}
-	s.write(t0, end.Op)
-	s.Written(t0, end)
-	s.want(t0, "x", Pending, 1)
-	if v, _ := s.Look(t0, "x"); v.Error != "its claim was lost" {
-		t.Errorf("it is known as %+v", v)
-	}
-	if _, ok := s.Abandon(t0, c[0]); ok {
-		t.Error("a claim was given up twice")
-	}
-	s.Lapse(t0, take(t, s.Index, t0, 2))
-	c = s.Lapsed(9)
-	s.Adopt(t0, "x", 2)
-	if _, ok := s.Abandon(t0, c[0]); ok {
-		t.Error("a claim was given up that its worker took here again")
-	}
-}
-
 func TestPurgeRemovesWhatIsInThatState(t *testing.T) {
 	s := newShelf(t)
 	for _, id := range []string{"done", "dead", "mine", "wait"} {
