@@ -2,8 +2,7 @@ package crdt
 
 import "github.com/sentinel-peer/sentinel-peer/clock"
 
-// Conflict is one concurrent write that lost, or a record that was dropped because another
-// peer, the Winner, does not hold it any more: the journal's entry.
+// Conflict is one concurrent write that lost: the journal's entry.
 type Conflict struct {
 	Key    string
 	Path   string // inside an object, in JSON pointer form; "" for the key itself
@@ -28,22 +27,17 @@ func (s *Store) journal(winner, loser *record) {
 	if winner.stamp == loser.stamp {
 		rule = "equal stamps, greater actor"
 	}
-	s.enter(Conflict{
+	size := uint64(len(s.conflicts))
+	if s.journaled-s.dropped == size {
+		s.dropConflict()
+	}
+	s.conflicts[s.journaled%size] = Conflict{
 		Key:    winner.cell.key(),
 		Path:   pointer(winner.path()),
 		Rule:   rule,
 		Winner: s.side(winner),
 		Loser:  s.side(loser),
-	})
-}
-
-// enter puts c into the journal, which forgets the oldest for it.
-func (s *Store) enter(c Conflict) {
-	size := uint64(len(s.conflicts))
-	if s.journaled-s.dropped == size {
-		s.dropConflict()
 	}
-	s.conflicts[s.journaled%size] = c
 	s.conflictBytes += s.conflicts[s.journaled%size].bytes()
 	s.journaled++
 	most := maxConflictBytes

@@ -316,16 +316,10 @@ func (s *Store) detach(r *record) {
 	s.settle(c, visible)
 }
 
-// Holds reports whether the record of d is live.
-func (s *Store) Holds(d clock.Dot) bool {
-	i, ok := s.number[d.Actor]
-	return ok && s.actors[i].at(d.Seq) != nil
-}
-
 // Drop removes a live record that another replica, which has seen its dot, no
-// longer has, and enters into the journal of conflicts who said so and when. It reports
-// whether there was one. Removals and records that expire are not in the checksums and stay.
-func (s *Store) Drop(d clock.Dot, teller clock.Actor, at clock.Timestamp) bool {
+// longer has. It reports whether there was one. Removals and records that expire
+// are not in the checksums and stay.
+func (s *Store) Drop(d clock.Dot) bool {
 	i, ok := s.number[d.Actor]
 	if !ok {
 		return false
@@ -335,13 +329,6 @@ func (s *Store) Drop(d clock.Dot, teller clock.Actor, at clock.Timestamp) bool {
 		return false // those go in their own time
 	}
 	s.stats.Dropped++
-	s.enter(Conflict{
-		Key:    r.cell.key(),
-		Path:   pointer(r.path()),
-		Rule:   "another peer holds it no more",
-		Winner: Side{Dot: clock.Dot{Actor: teller}, Stamp: at},
-		Loser:  s.side(r),
-	})
 	s.drop(r)
 	return true
 }

@@ -14,7 +14,6 @@
 //	tier 1   unequal: one context there, the live records above it back, and the other's
 //	         context, which counts if others bear it out
 //	tier 2   equal contexts, unequal sums: ranges in dot order, down to lists
-//	         what a list takes beyond a few records, another peer is asked about
 //	beats    leases of the workers beside this peer, straight to all, before bulk;
 //	         not stored, repaired or passed on
 //	path     whether packets pass, each way; where not, the stream takes what they would

@@ -68,11 +68,8 @@ type Engine struct {
 	claimants []*peer              // whose claims are not promoted yet
 	snap      *clock.CausalContext // see snapshot
 	snapAt    uint64
-	offset    time.Duration // see Offset
-	offsetAt  time.Time     // when it was taken
-	absence   *absence      // records that somebody says are gone
-	questions uint64        // about such
-	dispute   Dispute
+	offset    time.Duration             // see Offset
+	offsetAt  time.Time                 // when it was taken
 	views     uint64                    // counts the calls of SetView
 	cameAt    time.Time                 // when somebody last came or went
 	strangers map[clock.Actor]time.Time // see spokenOf
@@ -101,10 +98,6 @@ type peer struct {
 	answers answers // to its requests for gaps
 	aliens  int     // gaps that it showed of actors that nothing else was heard of
 	said    uint64  // how many writes of its own it has spoken of
-
-	taken      int // records that its lists have taken at its word
-	takenSince time.Time
-	disputed   time.Time // until when its lists take none but a few
 
 	held      *clock.CausalContext // what it told in the end of its last sync, not taken over yet
 	heldAt    time.Time            // when that is looked at again
@@ -258,9 +251,6 @@ func (e *Engine) Deadline() time.Time {
 	for _, g := range e.gaps { // a minimum: no order shows
 		at = earlier(at, g.at)
 	}
-	if e.absence != nil {
-		at = earlier(at, e.absence.at)
-	}
 	return earlier(at, e.peersAt)
 }
 
@@ -310,9 +300,6 @@ func (e *Engine) Tick(now time.Time) {
 		e.greet(now)
 		e.compare(now)
 		e.peersAt = e.peersDue()
-	}
-	if e.absence != nil && due(e.absence.at, now) {
-		e.askHolder(now)
 	}
 	e.chaseAcks(now)
 	if due(e.digestAt, now) {

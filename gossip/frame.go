@@ -42,14 +42,13 @@ const (
 	secLocks              // reserved for the lock service
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
 	secPath               // [kind, number, asks, seen, passage]: whether packets pass between the two
-	secGone               // [kind, asks, number, actor, seq, …]: which of these are gone, or those that are
 	secParts              // [kind, request, parts]: the request was not understood
 
 	firstCritical = 64
 	lastCritical  = 127
 )
 
-var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path", "gone", "parts"}
+var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path", "parts"}
 
 // SectionName returns what a kind of section is called, "" if it is not known.
 func SectionName(kind uint64) string {
@@ -334,8 +333,6 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 		in.beats(r, n)
 	case secPath:
 		in.path(r)
-	case secGone:
-		in.gone(r, n)
 	case secParts:
 		in.parts(r)
 	}

@@ -145,7 +145,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	d.Envelopes()
-	d.store.Drop(clock.Dot{Actor: ann, Seq: 1}, ann, 0)
+	d.store.Drop(clock.Dot{Actor: ann, Seq: 1})
 	if err := d.Receive(t0.Add(time.Second), frames["sums"]); err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +154,6 @@ func goldenFrames(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	frames["lists"] = c.Envelopes()[0].Frame
-
-	frames["gone"] = c.goneFrame(true, 7, []clock.Dot{{Actor: ann, Seq: 1}, {Actor: bob, Seq: 300}})
 
 	h := newMachine(ann, nil)
 	for _, w := range []string{"worker-1", "worker-2"} {

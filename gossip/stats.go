@@ -29,8 +29,6 @@ type Stats struct {
 	ContextsHeld    uint64            `json:"contexts_held"` // ends of syncs that told of writes which nobody else had spoken of
 	SyncsRefined    uint64            `json:"syncs_refined"` // requests of others that were not understood: they had seen other lives
 	Reconciliations uint64            `json:"reconciliations"`
-	ListsDoubted    uint64            `json:"lists_doubted"`    // that would have taken so much that others were asked first
-	RecordsDisputed uint64            `json:"records_disputed"` // that one peer said are gone, and another held: they stayed
 	BeatsSent       uint64            `json:"beats_sent"`
 	BeatsReceived   uint64            `json:"beats_received"` // leases of workers, not frames
 	Probes          uint64            `json:"probes"`         // packets that ask whether packets pass

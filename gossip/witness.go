@@ -10,7 +10,7 @@ import (
 
 // A sync ends with what the peer asked has seen, and that removes: of a dot that it has
 // seen and has no record of, this peer will take none. So nobody's word alone says how
-// much somebody else has written (docs/decisions/0029).
+// much somebody else has written (docs/decisions/0028).
 //
 // A context is taken over whole or not at all: of two dots that are gone, one may have
 // removed the other. One that nobody bears out yet is held, for what it tells is mostly

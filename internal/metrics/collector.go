@@ -110,8 +110,6 @@ var metrics = []metric{
 	counter("gossip_gap_requests_total", "Requests for what was missing.", func(s *agent.Stats) uint64 { return s.Gossip.GapRequests }),
 	counter("gossip_sync_requests_total", "Requests for everything above a context.", func(s *agent.Stats) uint64 { return s.Gossip.SyncRequests }),
 	counter("gossip_contexts_held_total", "Ends of syncs that told of writes which nobody else had spoken of.", func(s *agent.Stats) uint64 { return s.Gossip.ContextsHeld }),
-	counter("gossip_lists_doubted_total", "Lists that would have taken so many records that another peer was asked first.", func(s *agent.Stats) uint64 { return s.Gossip.ListsDoubted }),
-	counter("gossip_records_disputed_total", "Records that one peer said are gone and another held: they stayed.", func(s *agent.Stats) uint64 { return s.Gossip.RecordsDisputed }),
 	counter("gossip_reconciliations_total", "Checksums that differed on equal contexts.", func(s *agent.Stats) uint64 { return s.Gossip.Reconciliations }),
 	counter("heartbeats_sent_total", "Leases of workers told to peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsSent }),
 	counter("heartbeats_received_total", "Leases of workers heard from peers.", func(s *agent.Stats) uint64 { return s.Gossip.BeatsReceived }),

@@ -73,7 +73,6 @@ const (
 	RulesDiffer                      // its rules give keys other kinds
 	Filling                          // its store takes four fifths of its limit
 	TwoContents                      // a write of it came with two contents
-	Disputed                         // it says of records that they are gone, and another holds them
 )
 
 // String returns a short description.
@@ -91,8 +90,6 @@ func (p Problem) String() string {
 		return "memory nearly full"
 	case TwoContents:
 		return "two contents"
-	case Disputed:
-		return "records disputed"
 	}
 	return "unknown"
 }

@@ -248,10 +248,6 @@ func (r *Replica) inspect(at time.Time) {
 	if n, ok := r.contested(at); ok {
 		now[n] = true
 	}
-	if d := r.engine.Dispute(); d.Records > 0 && at.Sub(d.At) < rivalStands {
-		now[Notice{Problem: Disputed, Name: r.nameOf(d.Teller), Detail: fmt.Sprintf(
-			"it says that %d records are gone, and %s holds them: they stay; it lies, or it alone had forgotten that they were removed", d.Records, r.nameOf(d.Holder))}] = true
-	}
 	r.fills()
 	var fresh []Notice
 	for n := range now {
