@@ -213,6 +213,11 @@ func (a *Agent) sampleRead() {
 // it. It takes no lock, and for a plain register allocates nothing.
 func (a *Agent) Get(key string) (crdt.Value, bool) {
 	a.sampleRead()
+	return a.peek(key)
+}
+
+// peek is Get for what this package looks up for itself: it counts as no read.
+func (a *Agent) peek(key string) (crdt.Value, bool) {
 	e, ok, fresh := a.store.Load(key)
 	if fresh && ok && e.Expiry() == 0 && e.Kind() == crdt.Register {
 		return e.Value(), true

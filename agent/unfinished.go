@@ -88,7 +88,7 @@ func (u *unfinished) read(a *Agent) error {
 	}
 	for key := range changed { // each for itself: no order
 		delete(u.hands, key)
-		value, _ := a.Get(key)
+		value, _ := a.peek(key)
 		if ids := taskState.match(key); ids != nil {
 			u.task(key, ids[0], value)
 		} else {

@@ -210,7 +210,7 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 	there := make([]bool, len(list))
 	for i, c := range list {
 		var v crdt.Value
-		v, there[i] = q.a.Get(queue.ItemKey(q.name, c.ID))
+		v, there[i] = q.a.peek(queue.ItemKey(q.name, c.ID))
 		c.Value = v.Field("value")
 	}
 	x.do(func(core *queue.Index, now time.Time) {

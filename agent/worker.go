@@ -260,7 +260,7 @@ func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
 	status, err1 := w.Status(h.Worker)
 	capacity, err2 := w.Capacity(h.Worker)
 	found.WorkerStatus, found.Capacity = status, capacity
-	if v, ok := w.a.Get(WorkerStatusKey(h.Worker)); ok {
+	if v, ok := w.a.peek(WorkerStatusKey(h.Worker)); ok {
 		found.read(v)
 	}
 	return found, !errors.Is(err1, ErrNotFound) || !errors.Is(err2, ErrNotFound)

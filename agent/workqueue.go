@@ -200,11 +200,11 @@ func (q WorkQueue) show(v queue.View) Item {
 	if v.Token != 0 {
 		item.Claimed = lockservice.TokenTime(v.Token).UTC()
 	}
-	if e, ok := q.a.Get(queue.ItemKey(q.name, v.ID)); ok {
+	if e, ok := q.a.peek(queue.ItemKey(q.name, v.ID)); ok {
 		item.Value = e.Field("value")
 	}
 	if v.State == queue.Done {
-		if e, ok := q.a.Get(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
+		if e, ok := q.a.peek(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
 			item.Result = e.Field("result")
 		}
 	}

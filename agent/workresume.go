@@ -74,7 +74,7 @@ func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservic
 			}
 		})
 		if c.core != nil {
-			if v, ok := q.a.Get(queue.ItemKey(q.name, id)); ok {
+			if v, ok := q.a.peek(queue.ItemKey(q.name, id)); ok {
 				c.Value = v.Field("value")
 			}
 			return c, nil

@@ -1,0 +1,36 @@
+package agent
+
+import (
+	"fmt"
+	"testing"
+)
+
+// What this package looks up for itself counts as nobody's read. Get is sampled, so
+// one look-up that counts is found by looking often.
+func TestLookUpsOfItsOwnAreNoReads(t *testing.T) {
+	a := open(t, Config{Name: "a"})
+	ctx, q := t.Context(), a.WorkQueue("mail")
+	mustEnqueue(t, q, "work", WithItemID("x"))
+	for range 50 * readSample {
+		if _, err := q.Get("x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 5 * readSample {
+		if err := a.Tasks().SetState(ctx, fmt.Sprint(i), TaskState{Status: "failed"}); err != nil {
+			t.Fatal(err)
+		}
+		mustEnqueue(t, q, i)
+	}
+	if left, err := a.Unfinished(); err != nil || len(left.Failed) != 5*readSample {
+		t.Fatal(len(left.Failed), err)
+	}
+	for range 5 * readSample {
+		if err := mustClaim(t, q).Complete(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := a.Stats().Reads; n > 0 {
+		t.Errorf("%d reads", n)
+	}
+}
