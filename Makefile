@@ -62,7 +62,7 @@ fuzz: ## each fuzz target for T (T=30s)
 golden: ## rewrite the golden files and show what changed
 	$(GO) test ./gossip -run Golden -update
 	$(GO) test ./internal/metrics -run Table -update
-	$(GO) test ./cmd/sentinel-peer -run Top -update
+	$(GO) test ./internal/cli -run Top -update
 	$(GO) test ./sim -run 'Alike|Scripts' -update -rewrite
 	$(GO) test ./internal/mutants -record -run Simulator -timeout 30m
 	git --no-pager diff --stat -- '*testdata*'

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+)
+
+// pool is the addresses of daemons, of which one is asked for as long as it answers.
+type pool struct {
+	addrs []string
+	turn  atomic.Int64
+}
+
+// daemon is the address that is asked next.
+func (c *client) daemon() string {
+	if c.pool == nil {
+		return c.addr
+	}
+	return c.pool.addrs[c.pool.turn.Load()%int64(len(c.pool.addrs))]
+}
+
+func (p *pool) size() int {
+	if p == nil {
+		return 1
+	}
+	return len(p.addrs)
+}
+
+// leave has the one behind addr asked next, unless somebody has left addr already.
+func (p *pool) leave(addr string) {
+	if p.size() == 1 {
+		return
+	}
+	if turn := p.turn.Load(); p.addrs[turn%int64(len(p.addrs))] == addr {
+		p.turn.CompareAndSwap(turn, turn+1)
+	}
+}
+
+// bearer is the client for what names a lease, which every daemon of the cluster renews,
+// ends and completes.
+func (c *client) bearer() *client {
+	b := *c
+	b.bearing = true
+	return &b
+}
+
+// exhausted is the failure of all, of which the last failed with err.
+func (p *pool) exhausted(err error) error {
+	if e, ok := errors.AsType[*exitError](err); ok && p.size() > 1 {
+		return &exitError{e.code, fmt.Errorf("none of %s can do it; the last: %w", strings.Join(p.addrs, ", "), e.err)}
+	}
+	return err
+}
+
+// unsent says that the daemon did not get the request: there was no connection.
+func unsent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// stopping says that a daemon refused a request because it stops, and did nothing.
+func stopping(err error) bool {
+	refused, ok := errors.AsType[*refusal](err)
+	return ok && refused.Code == "closed"
+}
