@@ -117,7 +117,7 @@ func (a *Agent) begin(now time.Time) error {
 		NewActor: newActor,
 	})
 	if a.cfg.HeartbeatInterval != Manual {
-		if err := a.replica.Engine().Host(now, a.cfg.Name, a.cfg.HeartbeatTTL); err != nil {
+		if err := a.replica.Host(now, a.cfg.Name, a.cfg.HeartbeatTTL); err != nil {
 			return err
 		}
 	}
@@ -272,9 +272,7 @@ func (a *Agent) retire(tasks []string, claims []crdt.Op) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	for _, id := range a.replica.Engine().Hosted(now) {
-		a.replica.Engine().Release(now, id)
-	}
+	a.replica.ReleaseAll(now)
 	clear(a.signs)
 	ops := a.removal(now, a.cfg.Name)
 	for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
@@ -291,7 +289,7 @@ func (a *Agent) retire(tasks []string, claims []crdt.Op) {
 // flushOut waits until every live peer has acknowledged all writes.
 func (a *Agent) flushOut(ctx context.Context) error {
 	a.mu.Lock()
-	peers := len(a.replica.Engine().Living())
+	peers := len(a.replica.View().Living())
 	wrote := a.store.Last() > 0
 	a.mu.Unlock()
 	if peers == 0 || !wrote {

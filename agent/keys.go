@@ -11,7 +11,6 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
-	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // WriteOption changes one write.
@@ -70,9 +69,6 @@ func prepare(op *crdt.Op, opts []WriteOption) (manner, error) {
 	}
 	if o.ttl < 0 {
 		return manner{}, fmt.Errorf("key %q: ttl %v: want a positive duration", op.Key, o.ttl)
-	}
-	if o.kind == crdt.Counter && op.Verb == crdt.Put {
-		return manner{}, &wire.ValueError{Reason: "a counter is not assigned; add to it"}
 	}
 	for _, r := range o.manner.reports {
 		if r.into == nil {

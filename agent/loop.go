@@ -106,7 +106,7 @@ func (a *Agent) turn(frames [][]byte) time.Time {
 		a.acked = make(chan struct{})
 	}
 	waiters := a.waiters
-	if deltas, _ := a.replica.Engine().Pending(); deltas == 0 {
+	if deltas, _ := a.replica.View().Pending(); deltas == 0 {
 		a.waiters = nil
 	} else {
 		waiters = nil
@@ -159,9 +159,9 @@ func (a *Agent) send(now time.Time, envelopes []gossip.Envelope) {
 			a.wg.Go(func() { a.reopen(e) })
 		}
 		a.mu.Lock()
-		a.replica.Engine().Window(e.To, window)
+		a.replica.Window(e.To, window)
 		if err != nil {
-			a.replica.Engine().Lost(now, e.To)
+			a.replica.Lost(now, e.To)
 		}
 		a.mu.Unlock()
 	}
@@ -177,7 +177,7 @@ func (a *Agent) reopen(e gossip.Envelope) {
 	case <-time.After(congested):
 	}
 	a.mu.Lock()
-	a.replica.Engine().Window(e.To, transportWindow)
+	a.replica.Window(e.To, transportWindow)
 	a.mu.Unlock()
 	a.signal()
 }

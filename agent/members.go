@@ -125,7 +125,7 @@ func (a *Agent) Members() []Member {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	status := make(map[clock.Actor]gossip.PeerStatus)
-	for _, p := range a.replica.Engine().Peers() {
+	for _, p := range a.replica.View().Peers() {
 		status[p.Actor] = p
 	}
 	problems := make(map[string][]string)

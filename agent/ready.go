@@ -14,7 +14,7 @@ func (a *Agent) Ready() bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.replica.Engine().Synced() || len(a.cfg.Seeds) == 0 && len(a.replica.Engine().Living()) == 0
+	return a.replica.View().Synced() || len(a.cfg.Seeds) == 0 && len(a.replica.View().Living()) == 0
 }
 
 // WaitReady waits until Ready.

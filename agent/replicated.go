@@ -31,14 +31,14 @@ func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct
 	defer retry.Stop()
 	for {
 		a.mu.Lock()
-		have, missing := a.replica.Engine().Replicas(last)
+		have, missing := a.replica.View().Replicas(last)
 		acked, rotated := a.acked, a.replica.Actor() != actor
 		done := have >= n
 		if n == allLiving {
 			done = len(missing) == 0
 		}
 		if !done {
-			a.replica.Engine().RequestAcks(time.Now())
+			a.replica.RequestAcks(time.Now())
 		}
 		a.mu.Unlock()
 		switch {
@@ -71,7 +71,7 @@ func (a *Agent) ForceSync(ctx context.Context) error {
 	}
 	done := make(chan struct{})
 	a.mu.Lock()
-	a.replica.Engine().Flush(time.Now())
+	a.replica.Flush(time.Now())
 	a.waiters = append(a.waiters, done)
 	a.mu.Unlock()
 	a.signal()

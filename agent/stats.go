@@ -67,16 +67,16 @@ func (a *Agent) Stats() Stats {
 	defer a.mu.Unlock()
 	s.Writes, s.Backlog = a.writes, a.backlog
 	s.Vector = a.store.Context().Vector()
-	s.Store, s.Gossip = a.store.Stats(), a.replica.Engine().Stats()
+	s.Store, s.Gossip = a.store.Stats(), a.replica.View().Stats()
 	s.Conflicts, s.Flushes, s.PendingWrites = s.Store.Conflicts, s.Gossip.Flushes, s.Gossip.Pending
-	s.Blocking = append([]string{}, a.replica.Engine().Blocking()...)
+	s.Blocking = append([]string{}, a.replica.View().Blocking()...)
 	for _, k := range a.members {
 		s.Members[k.State.String()]++
 	}
-	for _, h := range a.replica.Engine().Heartbeats(time.Now()) {
+	for _, h := range a.replica.View().Heartbeats(time.Now()) {
 		s.Workers[h.State.String()]++
 	}
-	for _, p := range a.replica.Engine().Peers() {
+	for _, p := range a.replica.View().Peers() {
 		if p.Alive {
 			s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.state()]++
 		}
@@ -92,7 +92,7 @@ func (a *Agent) Stats() Stats {
 func (a *Agent) Digest() (hash string, keys int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return fmt.Sprintf("%016x", a.replica.Engine().StateHash()), a.store.Len()
+	return fmt.Sprintf("%016x", a.replica.View().StateHash()), a.store.Len()
 }
 
 // Conflicts returns concurrent writes that lost, newest first, of keys that match

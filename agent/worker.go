@@ -129,7 +129,7 @@ func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...str
 	}
 	var faults []error
 	for _, id := range ids {
-		faults = append(faults, a.replica.Engine().Beat(time.Now(), id, ttl))
+		faults = append(faults, a.replica.Beat(time.Now(), id, ttl))
 	}
 	a.signal()
 	return errors.Join(faults...)
@@ -146,7 +146,7 @@ func (w Workers) Remove(ctx context.Context, id string) error {
 	a.mu.Lock()
 	ops := a.removal(now, id)
 	if !a.isClosed() {
-		a.replica.Engine().Release(now, id)
+		a.replica.Release(now, id)
 	}
 	a.mu.Unlock()
 	a.signal()
@@ -173,7 +173,7 @@ func (w Workers) Get(id string) (Worker, error) {
 		return Worker{}, ErrClosed
 	}
 	w.a.mu.Lock()
-	h, beats := w.a.replica.Engine().Heartbeat(time.Now(), id)
+	h, beats := w.a.replica.View().Heartbeat(time.Now(), id)
 	w.a.mu.Unlock()
 	h.Worker = id
 	found, said := w.fill(h)
@@ -241,7 +241,7 @@ func (w Workers) Find(free int, labels ...string) ([]Worker, error) {
 func (w Workers) heartbeats() []gossip.Heartbeat {
 	w.a.mu.Lock()
 	defer w.a.mu.Unlock()
-	return w.a.replica.Engine().Heartbeats(time.Now())
+	return w.a.replica.View().Heartbeats(time.Now())
 }
 
 // fill adds what the worker says of itself; said is false if that is nothing. A
@@ -319,7 +319,7 @@ func (a *Agent) renewSigns(now time.Time) {
 	a.signsAt = now.Add(max(ttl/8, time.Second))
 	for key, id := range a.signs { // each for itself: no order
 		e, ok := a.store.Render(key, uint64(now.UnixMilli()))
-		h, _ := a.replica.Engine().Heartbeat(now, id)
+		h, _ := a.replica.View().Heartbeat(now, id)
 		if !ok || e.Dot().Actor != a.replica.Actor() || h.Host != a.replica.Actor() {
 			delete(a.signs, key) // it went, or somebody else speaks for the worker now
 			continue

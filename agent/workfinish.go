@@ -245,10 +245,10 @@ func (a *Agent) waitVoters(matters func() bool) error {
 	defer look.Stop()
 	for {
 		a.mu.Lock()
-		enough := queue.Acknowledged(a.voters(), a.cfg.Name, a.replica.Engine().AckedBy(last))
+		enough := queue.Acknowledged(a.voters(), a.cfg.Name, a.replica.View().AckedBy(last))
 		acked, rotated := a.acked, a.replica.Actor() != actor
 		if !enough {
-			a.replica.Engine().RequestAcks(time.Now())
+			a.replica.RequestAcks(time.Now())
 		}
 		a.mu.Unlock()
 		switch {

@@ -255,7 +255,7 @@ func (a *Agent) barred(lock string, token uint64) bool {
 // recovering reports, with the agent's lock held, whether this voter has just heard
 // enough to know what earlier lives have acknowledged. It counts once the indexes know.
 func (q *queues) recovering(a *Agent) bool {
-	return !q.recovered.Load() && queue.Recovered(a.voters(), a.cfg.Name, a.replica.Engine().SyncedWith(), a.cfg.Locks.FirstBoot)
+	return !q.recovered.Load() && queue.Recovered(a.voters(), a.cfg.Name, a.replica.View().SyncedWith(), a.cfg.Locks.FirstBoot)
 }
 
 // wake has everybody who waits look whether there is a majority.

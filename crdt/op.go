@@ -51,6 +51,8 @@ func (s *Store) check(op *Op, kept Kind, l *leaves) (Kind, error) {
 		return 0, err
 	}
 	switch whole := len(op.Path) == 0; {
+	case op.Kind == Counter && op.Verb == Put:
+		return 0, &wire.ValueError{Reason: "a counter is not assigned; add to it"}
 	case want == Counter && op.Verb == Put:
 		return 0, &TypeError{op.Key, Register, Counter, rule.Pattern}
 	case ruled && whole && rule.Kind != want:

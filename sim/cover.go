@@ -93,7 +93,7 @@ func (c *Cluster) reached(state string) { c.met[state]++ }
 
 // cover notes the rare states that the counters of p show.
 func (j *judge) cover(p *Peer) {
-	e, s := p.r.Engine().Stats(), p.r.Store().Stats()
+	e, s := p.r.View().Stats(), p.r.Store().Stats()
 	for state, n := range map[string]uint64{ // each for itself: no order
 		"a hole was asked for":                  e.GapRequests,
 		"ranges were reconciled":                e.Reconciliations,

@@ -60,9 +60,9 @@ func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 	if !p.up || p.paused {
 		return
 	}
-	renew, ends := p.r.Engine().Beat, c.now+ttl
+	renew, ends := p.r.Beat, c.now+ttl
 	if hosted {
-		renew, ends = p.r.Engine().Host, forever
+		renew, ends = p.r.Host, forever
 	}
 	if err := renew(p.wall(), id, ttl); err != nil {
 		c.judge.violate(p.index, "O6: %s takes no heartbeat: %v", p.name, err)
@@ -94,7 +94,7 @@ func (f *fleet) bye(p *Peer, id string) {
 	if w == nil || w.life != p.r || !p.up || p.paused {
 		return
 	}
-	p.r.Engine().Release(p.wall(), id)
+	p.r.Release(p.wall(), id)
 	p.schedule()
 	w.ends = f.c.now
 	w.beats++
@@ -126,7 +126,7 @@ func (f *fleet) alive(id string, beats int) {
 		return
 	}
 	for _, p := range c.peers {
-		if h, _ := p.r.Engine().Heartbeat(p.wall(), id); h.State != gossip.Active {
+		if h, _ := p.r.View().Heartbeat(p.wall(), id); h.State != gossip.Active {
 			c.judge.violate(p.index, "H1: %s beats through %s, and on %s it is not active", id, w.host.name, p.name)
 		}
 	}
@@ -145,7 +145,7 @@ func (f *fleet) gone(id string, beats int) {
 		if !p.up || p.held() || p.slow > 0 || awake > 0 && c.now-awake <= 2*w.ttl+f.late {
 			continue
 		}
-		h, known := p.r.Engine().Heartbeat(p.wall(), id)
+		h, known := p.r.View().Heartbeat(p.wall(), id)
 		switch {
 		case h.State == gossip.Active:
 			c.judge.violate(p.index, "H2: %s stopped %v ago, and on %s it is active", id, c.now-w.ends, p.name)
@@ -171,7 +171,7 @@ func (f *fleet) settle() {
 	}
 	seen := func(id string) bool {
 		return !slices.ContainsFunc(c.peers, func(p *Peer) bool {
-			h, _ := p.r.Engine().Heartbeat(p.wall(), id)
+			h, _ := p.r.View().Heartbeat(p.wall(), id)
 			return h.State != gossip.Active
 		})
 	}

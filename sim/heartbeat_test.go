@@ -31,12 +31,12 @@ func TestTheOraclesOfHeartbeatsComplain(t *testing.T) {
 	f("H1", "1 host w 10s", func(c *Cluster) { c.cfg.Loss = 1 })
 	f("H2", "1 beat w 10s", func(c *Cluster) {
 		p := c.Peer(1)
-		if err := p.r.Engine().Host(p.wall(), "w", 10*time.Second); err != nil {
+		if err := p.r.Host(p.wall(), "w", 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
 	})
 	f("H3", "1 host w 10s", func(c *Cluster) {
 		c.judge.faulted()
-		c.At(c.now, func() { c.Peer(1).r.Engine().Release(c.Peer(1).wall(), "w") })
+		c.At(c.now, func() { c.Peer(1).r.Release(c.Peer(1).wall(), "w") })
 	})
 }

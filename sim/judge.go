@@ -105,7 +105,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 			}
 		case errors.Is(err, replica.ErrClockSkew):
 			j.c.reached("a clock was too far ahead to write")
-			if j.c.right(p) && p.r.Engine().Synced() && !j.cloned {
+			if j.c.right(p) && p.r.View().Synced() && !j.cloned {
 				// A life from disk has yet to hear of the others' clocks, a copy has the stamps of its original's.
 				j.violate(p.index, "O10: %s may not write although its clock is right: %v", p.name, err)
 			}
@@ -160,7 +160,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 		l.vague = true // it may be of another kind than its family, or hold another's write
 	}
 	l.enter(d, p.r.Store().Context(), &j.c.memo)
-	if len(p.lives) > 1 && (!p.r.Engine().Synced() || l.predates(d)) {
+	if len(p.lives) > 1 && (!p.r.View().Synced() || l.predates(d)) {
 		l.vague = true // an earlier stamp than that of a delete which all who were there have forgotten
 	}
 	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })
@@ -213,7 +213,7 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	if _, bytes := p.r.Engine().Pending(); bytes > j.queue {
+	if _, bytes := p.r.View().Pending(); bytes > j.queue {
 		j.violate(p.index, "O5: %d bytes wait on %s", bytes, p.name)
 	}
 	list := p.tell(changes)
@@ -333,7 +333,7 @@ func (j *judge) ticked(p *Peer) {
 		return
 	}
 	for i, s := range p.sees {
-		if i != p.index && s.lives == 0 && len(p.r.Engine().Stable()) > 0 {
+		if i != p.index && s.lives == 0 && len(p.r.View().Stable()) > 0 {
 			j.ignorant = true
 			j.c.reached("a removal was forgotten in ignorance of a peer")
 		}
@@ -373,7 +373,7 @@ func (j *judge) remembers(dead *Peer) {
 		if p == dead || !p.up {
 			continue
 		}
-		for _, status := range p.r.Engine().Peers() {
+		for _, status := range p.r.View().Peers() {
 			acked := p.r.Store().Last() - status.Lag
 			if status.Actor != dead.lives[len(dead.lives)-1] || acked == 0 {
 				continue
@@ -470,7 +470,7 @@ func (j *judge) rested() {
 		}
 	}
 	for _, p := range j.c.peers {
-		if e := p.r.Engine().Stats(); e.Pending > 0 || e.QueuedBytes > 0 || len(p.inbox) > 0 {
+		if e := p.r.View().Stats(); e.Pending > 0 || e.QueuedBytes > 0 || len(p.inbox) > 0 {
 			j.violate(p.index, "O14: at rest, %s holds %d deltas of %d bytes, %d frames", p.name, e.Pending, e.QueuedBytes, len(p.inbox))
 		}
 		if burdened(p) {

@@ -275,7 +275,7 @@ func (l *liar) heads(p *Peer) {
 		for _, q := range l.c.peers {
 			known += len(q.lives)
 		}
-		if n := p.r.Engine().Stats().Gaps; n > known {
+		if n := p.r.View().Stats().Gaps; n > known {
 			l.c.judge.violate(p.index, "O17: %s asks for writes of %d actors, %d of whom nobody but a liar has spoken of", p.name, n, n-known+liarGaps)
 		}
 	})

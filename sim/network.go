@@ -303,7 +303,7 @@ func (p *Peer) reopen(e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
 		if p.r == life && p.up {
-			p.r.Engine().Window(e.To, window)
+			p.r.Window(e.To, window)
 			p.schedule()
 		}
 	})
@@ -314,7 +314,7 @@ func (p *Peer) hearLost(e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
 		if p.r == life && p.up {
-			p.r.Engine().Lost(p.wall(), e.To)
+			p.r.Lost(p.wall(), e.To)
 			if !p.held() {
 				p.carry()
 			}

@@ -208,7 +208,7 @@ func (p *Peer) write(urgent bool, ops []crdt.Op) error {
 // wait asks the others to say when they have all of this peer's writes.
 func (p *Peer) wait() {
 	if p.up && !p.paused {
-		p.r.Engine().RequestAcks(p.wall())
+		p.r.RequestAcks(p.wall())
 		p.schedule()
 	}
 }

@@ -119,7 +119,7 @@ func (s *workshop) told(changes []crdt.Change) {
 		s.queue(k.Queue).do(func(core *queue.Index, now time.Time) { core.Change(now, k, c) })
 	}
 	if !s.recovered {
-		s.recovered = queue.Recovered(s.p.voters.Names, s.p.name, s.p.r.Engine().SyncedWith(), s.first)
+		s.recovered = queue.Recovered(s.p.voters.Names, s.p.name, s.p.r.View().SyncedWith(), s.first)
 	}
 }
 

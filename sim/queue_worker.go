@@ -285,7 +285,7 @@ func (s *workshop) acked() {
 // decided concludes once a majority of voters knows, or nothing depends on it any more.
 func (w *worker) decided() bool {
 	p := w.q.shop.p
-	acked := queue.Acknowledged(p.voters.Names, p.name, p.r.Engine().AckedBy(w.written)) && p.r.Actor() == w.actor
+	acked := queue.Acknowledged(p.voters.Names, p.name, p.r.View().AckedBy(w.written)) && p.r.Actor() == w.actor
 	if !acked && w.lease.left() > 0 && p.r.Actor() == w.actor {
 		return false
 	}

@@ -21,7 +21,7 @@ var records = []mutant{
 	{"who joins is told of the workers", "gossip/engine.go",
 		"old.greetAt = now.Add(greeting)", "", "./gossip", "TestAPeerThatJoinsIsToldOfTheWorkers"},
 	{"a goodbye comes first", "agent/agent.go",
-		"		a.replica.Engine().Release(now, id)\n", "		_ = id\n", "./agent", "TestAWorkerThatLeavesIsOutBeforeItHasLeft"},
+		"	a.replica.ReleaseAll(now)\n", "", "./agent", "TestAWorkerThatLeavesIsOutBeforeItHasLeft"},
 	{"a status lives as long as its worker", "agent/loop.go",
 		"	a.renewSigns(now)\n", "", "./agent", "TestAStatusLivesAsLongAsItsWorker"},
 	{"a cached value is current", "agent/cache.go",

@@ -261,7 +261,7 @@ func TestASyncOverASlowPathSendsItsStateOnce(t *testing.T) {
 		const state = 1_200_000 // bytes
 		if took, least := w.now.Sub(began), state*time.Second/time.Duration(rate); !w.agree() || w.bytes > 3*state || took > 3*least+3*time.Second {
 			t.Errorf("%d B/s: agreed %v after %v of at least %v, %d B sent, %d requests",
-				rate, w.agree(), took, least, w.bytes, w.peers[1].Engine().Stats().SyncRequests)
+				rate, w.agree(), took, least, w.bytes, w.peers[1].View().Stats().SyncRequests)
 		}
 	}
 }
@@ -384,10 +384,10 @@ func TestWritesFromTheFutureCostLittleUntilTheirTime(t *testing.T) {
 func TestANewActorHasNoAcknowledgements(t *testing.T) {
 	w := newWorld(t, 2, 1, nil)
 	acknowledged := func() int {
-		w.peers[0].Engine().RequestAcks(w.now)
+		w.peers[0].RequestAcks(w.now)
 		w.carry(0)
 		w.run(time.Second)
-		n, _ := w.peers[0].Engine().Replicas(w.peers[0].Store().Last())
+		n, _ := w.peers[0].View().Replicas(w.peers[0].Store().Last())
 		return n
 	}
 	for i := range 100 {
@@ -546,9 +546,9 @@ func TestAHoleThatNobodyCanFillCostsLittle(t *testing.T) {
 	}
 	w.cut = func(from, to int) bool { return from == 0 || to == 0 }
 	w.run(10 * time.Minute)
-	before := w.peers[1].Engine().Stats().GapRequests
+	before := w.peers[1].View().Stats().GapRequests
 	w.run(10 * time.Minute)
-	if n := w.peers[1].Engine().Stats().GapRequests - before; n == 0 || n > 11 {
+	if n := w.peers[1].View().Stats().GapRequests - before; n == 0 || n > 11 {
 		t.Errorf("in ten minutes it was asked for %d times, want about once a minute", n)
 	}
 	w.cut = nil

@@ -46,24 +46,24 @@ func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 						t.Fatal("the peers differ two seconds after the block")
 					}
 					for i := range w.peers {
-						if err := w.peers[i].Engine().Host(w.now, fmt.Sprint("worker-", i), 30*time.Second); err != nil {
+						if err := w.peers[i].Host(w.now, fmt.Sprint("worker-", i), 30*time.Second); err != nil {
 							t.Fatal(err)
 						}
 						w.carry(i)
 					}
 					w.run(time.Minute)
 					for i, p := range w.peers {
-						for _, s := range p.Engine().Peers() {
+						for _, s := range p.View().Peers() {
 							if j := slices.IndexFunc(w.peers, func(o *Replica) bool { return o.Actor() == s.Actor }); s.Lag > 0 && b.peers <= 8 || (s.PacketsTo == gossip.Blocked) != b.mute(i, j) || (s.PacketsFrom == gossip.Blocked) != b.mute(j, i) {
 								t.Errorf("n%d says of n%d: lag %d, packets to it %v, from it %v", i, j, s.Lag, s.PacketsTo, s.PacketsFrom)
 							}
 						}
-						for _, h := range p.Engine().Heartbeats(w.now) {
+						for _, h := range p.View().Heartbeats(w.now) {
 							if h.State != gossip.Active {
 								t.Errorf("to n%d %s is %v", i, h.Worker, h.State)
 							}
 						}
-						if n := len(p.Engine().Heartbeats(w.now)); n != b.peers {
+						if n := len(p.View().Heartbeats(w.now)); n != b.peers {
 							t.Errorf("n%d knows %d workers", i, n)
 						}
 					}
@@ -75,7 +75,7 @@ func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 					w.mute = nil
 					w.run(20 * time.Second)
 					for i, p := range w.peers {
-						for _, s := range p.Engine().Peers() {
+						for _, s := range p.View().Peers() {
 							if s.PacketsTo == gossip.Blocked || s.PacketsFrom == gossip.Blocked {
 								t.Errorf("n%d still takes packets for blocked", i)
 							}
@@ -98,7 +98,7 @@ func TestALossyPathIsNotBlocked(t *testing.T) {
 		}
 		var blocked uint64
 		for _, p := range w.peers {
-			blocked += p.Engine().Stats().PathsBlocked
+			blocked += p.View().Stats().PathsBlocked
 		}
 		if blocked > 1 {
 			t.Errorf("seed %d: %d times packets counted as blocked with one in ten lost", seed, blocked)
@@ -120,14 +120,14 @@ func TestADistantPeerIsNotBlocked(t *testing.T) {
 				w.run(time.Duration(w.rng.IntN(1000)) * time.Millisecond)
 			}
 			for i, p := range w.peers {
-				if s := p.Engine().Stats(); s.PathsBlocked > 0 {
+				if s := p.View().Stats(); s.PathsBlocked > 0 {
 					t.Errorf("seed %d: at %v n%d took packets for blocked %d times", seed, rtt, i, s.PathsBlocked)
 				}
 			}
 			w.mute = func(from, to int) bool { return from == 0 || to == 0 }
 			w.put(0, "late", 1)
 			w.run(4 * time.Second)
-			for _, s := range w.peers[0].Engine().Peers() {
+			for _, s := range w.peers[0].View().Peers() {
 				if s.PacketsTo != gossip.Blocked {
 					t.Errorf("seed %d: four seconds after a block, at %v, packets to a peer %v", seed, rtt, s.PacketsTo)
 				}

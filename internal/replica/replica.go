@@ -76,9 +76,6 @@ func New(now time.Time, cfg Config) *Replica {
 // replica's owner, who must not write to it.
 func (r *Replica) Store() *crdt.Store { return r.store }
 
-// Engine returns the gossip engine, for its owner to read.
-func (r *Replica) Engine() *gossip.Engine { return r.engine }
-
 // Actor returns who this replica writes as.
 func (r *Replica) Actor() clock.Actor { return r.actor }
 
