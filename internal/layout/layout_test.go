@@ -95,7 +95,7 @@ var (
 
 func TestEveryPackageStandsOnItsFloor(t *testing.T) {
 	seen := map[string]bool{} // packages; with a doc comment or not
-	walk(t, func(pkg, file string, f *ast.File) {
+	walk(t, false, func(pkg, file string, _ *token.FileSet, f *ast.File) {
 		floor, known := floorOf(pkg)
 		if !known {
 			t.Errorf("%s: package %s has no floor in this test's table", file, pkg)
@@ -181,8 +181,9 @@ func inspect(t *testing.T, file string, f *ast.File) {
 	})
 }
 
-// walk calls f for each source file of the module but tests.
-func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
+// walk calls f for each source file of the module, and for those of tests if they are
+// asked for.
+func walk(t *testing.T, tests bool, f func(pkg, file string, fset *token.FileSet, syntax *ast.File)) {
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -196,14 +197,15 @@ func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") && !tests {
 			return nil
 		}
-		syntax, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ParseComments)
+		fset := token.NewFileSet()
+		syntax, err := parser.ParseFile(fset, p, nil, parser.ParseComments)
 		if err != nil {
 			return err
 		}
-		f(path.Dir(rel), rel, syntax)
+		f(path.Dir(rel), rel, fset, syntax)
 		return nil
 	})
 	if err != nil {
@@ -213,7 +215,7 @@ func walk(t *testing.T, f func(pkg, file string, syntax *ast.File)) {
 
 // The root of all shared keys stands in one file.
 func TestTheKeySpaceHasOneHome(t *testing.T) {
-	walk(t, func(pkg, file string, f *ast.File) {
+	walk(t, false, func(pkg, file string, _ *token.FileSet, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if lit, ok := n.(*ast.BasicLit); ok && strings.HasPrefix(lit.Value, `"task-sentinel`) && pkg != "internal/keyspace" {
 				t.Errorf("%s writes %s; the keys are in internal/keyspace", file, lit.Value)
