@@ -49,6 +49,7 @@ var parameters = map[string]parameter{
 	"free":              {"workers that take so many more tasks", object{"type": "integer", "minimum": 0}},
 	"label":             {"workers with all of these labels", object{"type": "array", "items": text}},
 	"worker_list state": {"workers in this state", object{"type": "string", "enum": []string{"active", "unreachable", "gone"}}},
+	"work_peek state":   {"items in this state, or all", object{"type": "string", "enum": itemStates}},
 	"work_purge state":  {"items in these states", object{"type": "array", "items": object{"type": "string", "enum": []string{"pending", "delayed", "done", "dead"}}}},
 	"lease":             {"the lease to release, if it is not in the body", text},
 	"snapshot":          {"first tell what is there", boolean},

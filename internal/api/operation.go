@@ -52,10 +52,8 @@ func (op *Operation) Streams() bool { return op.run == nil }
 // path, the query and the body name; Leases for locks; Longer where the surface bounds
 // how long a call may take.
 func (op *Operation) Do(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	if op.Right != nil {
-		if err := GrantOf(ctx).Check(op.Right(r)); err != nil {
-			return Response{}, err
-		}
+	if err := op.Check(ctx, r); err != nil {
+		return Response{}, err
 	}
 	if r.Longer == nil {
 		r.Longer = func(time.Duration) (context.Context, error) { return ctx, nil }
@@ -63,13 +61,22 @@ func (op *Operation) Do(ctx context.Context, a *agent.Agent, r Request) (Respons
 	return op.run(ctx, a, r)
 }
 
-// Find returns the operation of this name, nil if there is none.
-func Find(name string) *Operation {
-	i := slices.IndexFunc(Operations, func(op Operation) bool { return op.Name == name })
-	if i < 0 {
+// Check returns a *ForbiddenError if the grant of ctx does not cover the operation.
+func (op *Operation) Check(ctx context.Context, r Request) error {
+	if op.Right == nil {
 		return nil
 	}
-	return &Operations[i]
+	return GrantOf(ctx).Check(op.Right(r))
+}
+
+// Find returns the operation of this name, nil if there is none.
+func Find(name string) *Operation {
+	for _, table := range [][]Operation{Operations, unrouted} {
+		if i := slices.IndexFunc(table, func(op Operation) bool { return op.Name == name }); i >= 0 {
+			return &table[i]
+		}
+	}
+	return nil
 }
 
 // Request is what a client gave.
@@ -81,6 +88,9 @@ type Request struct {
 	Query url.Values
 	Body  []byte     // JSON
 	If    *Condition // of the write; nil is none
+	// Beside adds writes of the surface's own to those of kv_put, kv_delete and counter_add,
+	// as one unit and without a right. It may be nil.
+	Beside func(*agent.Batch)
 
 	Client string  // who asks, as the surface names it
 	Leases *Leases // of the daemon
@@ -94,6 +104,7 @@ type Response struct {
 	Created bool
 	Empty   bool         // nothing to show
 	Version crdt.Version // of the key, 0 if that makes no sense
+	Entry   crdt.Entry   // what kv_get found
 	Body    any          // to be encoded as JSON
 }
 
@@ -110,7 +121,7 @@ var (
 	recording = []string{"ttl", "replicas"} // what has a type already
 )
 
-// Operations is the table.
+// Operations is the table of what HTTP has.
 var Operations = []Operation{
 	{"kv_get", "GET", "/v1/keys/{key}", nil, "the value of a key, as JSON", on(Read, ofKey), get,
 		shape{gives: anyValue{}}},
@@ -196,7 +207,7 @@ var Operations = []Operation{
 		shape{gives: Changed{}}},
 	{"work_enqueue", "POST", "/v1/queues/{queue}/items", []string{"replicas"}, `enqueue {"value":…,"priority":0,"delay":"0s","id":"…","max_attempts":5}`, on(Write, ofQueue), enqueue,
 		shape{takes: itemBody{}, needs: []string{"value"}, gives: Enqueued{}, makes: true}},
-	{"work_peek", "GET", "/v1/queues/{queue}/items", []string{"limit"}, "the first items that may be claimed", on(Read, ofQueue), peekItems,
+	{"work_peek", "GET", "/v1/queues/{queue}/items", []string{"limit", "state", "after"}, "the first items that may be claimed; ?state=dead: those in a state, or ?state=all, by id", on(Read, ofQueue), peekItems,
 		shape{gives: List[agent.Item]{}}},
 	{"work_claim", "POST", "/v1/queues/{queue}/claim", nil, `claim items: {"wait":"5s","ttl":"10s","max":1}`, on(Write, ofQueue), claimItems,
 		shape{takes: claimBody{}, gives: List[Claimed]{}}},
@@ -230,4 +241,10 @@ var Operations = []Operation{
 		shape{gives: List[Conflict]{}}},
 	{"forget", "POST", "/v1/forget", nil, `give up on a peer that is down: {"name":"n3"}`, on(Admin, at("")), forget,
 		shape{takes: forgetBody{}, needs: []string{"name"}}},
+}
+
+// unrouted is what HTTP does not have: surfaces show their own choice of the answer.
+var unrouted = []Operation{
+	{"kv_find", "", "", []string{"match"}, "what all keys that match a glob hold", nil, find,
+		shape{gives: []Found{}}},
 }

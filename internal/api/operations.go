@@ -30,7 +30,7 @@ func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, agent.ErrNotFound
 	}
 	v, err := a.Resolve(r.Key, e)
-	return Response{Version: e.Version(), Body: v}, err
+	return Response{Version: e.Version(), Body: v, Entry: e}, err
 }
 
 func alternatives(_ context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -122,8 +122,20 @@ func (e *ConditionError) Error() string {
 
 func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
-		return a.Put(ctx, r.Key, v, opts...)
+		return r.commit(ctx, a.Batch().Put(r.Key, v, opts...))
 	})
+}
+
+// commit makes a batch that writes r.Key, with what the surface writes beside it.
+func (r Request) commit(ctx context.Context, b *agent.Batch) error {
+	if r.Beside != nil {
+		r.Beside(b)
+	}
+	err := b.Commit(ctx)
+	if op, ok := errors.AsType[*crdt.OpError](err); ok { // the client asked for one
+		return op.Err
+	}
+	return err
 }
 
 func patch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -169,17 +181,18 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err == nil {
 		opts, err = r.onCondition(a, opts)
 	}
-	if err == nil {
-		err = a.Delete(ctx, r.Key, opts...)
-	}
 	if err != nil {
 		return Response{}, err
 	}
-	res := Response{Version: made, Body: Deleted{Key: r.Key}}
-	if made != 0 {
-		res.Body = Deleted{r.Key, made.String()}
+	_, existed := a.Entry(r.Key)
+	if err := r.commit(ctx, a.Batch().Delete(r.Key, opts...)); err != nil {
+		return Response{}, err
 	}
-	return res, wait(ctx, a, replicas)
+	gone := Deleted{Key: r.Key, Deleted: existed}
+	if made != 0 {
+		gone.Version = made.String()
+	}
+	return Response{Version: made, Body: gone}, wait(ctx, a, replicas)
 }
 
 // Key is one line of a listing.
@@ -216,6 +229,37 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		return k, size, true
 	})
 	return Response{Body: l}, err
+}
+
+// Found is what a key holds.
+type Found struct {
+	Key   string
+	Entry crdt.Entry
+	Value crdt.Value // by the resolver of a custom key
+	Err   error      // of that
+}
+
+// find returns the keys that match a glob, in order, as a []Found.
+func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	pattern, grant := r.Query.Get("match"), GrantOf(ctx)
+	if err := mayMatch(grant, pattern); err != nil {
+		return Response{}, err
+	}
+	keys, err := a.KeysWhere(ctx, pattern, grant.MayRead)
+	if err != nil {
+		return Response{}, err
+	}
+	list := make([]Found, 0, len(keys))
+	for i, key := range keys {
+		if i%1000 == 0 && ctx.Err() != nil {
+			return Response{}, ctx.Err()
+		}
+		if e, ok := a.Entry(key); ok {
+			v, err := a.Resolve(key, e)
+			list = append(list, Found{key, e, v, err})
+		}
+	}
+	return Response{Body: list}, nil
 }
 
 // mayMatch refuses a glob none of whose keys may be read, before any is looked at, and
@@ -353,7 +397,7 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 // commit makes a batch of writes to one key and shows the outcome.
 func commit(ctx context.Context, a *agent.Agent, r Request, b *agent.Batch) (Response, error) {
 	_, existed := a.Entry(r.Key)
-	if err := b.Commit(ctx); err != nil {
+	if err := r.commit(ctx, b); err != nil {
 		return Response{}, err
 	}
 	return r.outcome(a, !existed)

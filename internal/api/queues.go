@@ -13,6 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
+	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
 // Enqueued is an item that was enqueued, now or, with its id, before.
@@ -202,7 +203,13 @@ func queueDepth(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	return Response{Body: d}, err
 }
 
-func peekItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
+func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	if r.Query.Get("state") != "" {
+		return listItems(ctx, a, r)
+	}
+	if r.Query.Get("after") != "" {
+		return Response{}, bad("after: want a state too")
+	}
 	limit, err := r.limit()
 	if err != nil {
 		return Response{}, err
@@ -213,6 +220,49 @@ func peekItems(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	}
 	depth, err := a.WorkQueue(r.Queue).Depth()
 	return Response{Body: List[agent.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
+}
+
+// itemStates are what ?state= of a queue's items may be.
+var itemStates = []string{"all", "pending", "delayed", "claimed", "done", "dead"}
+
+// listItems returns the items of a queue that are in a state, by id. It walks all keys.
+func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	q, state := a.WorkQueue(r.Queue), r.Query.Get("state")
+	depth, err := q.Depth()
+	if err != nil {
+		return Response{}, err
+	}
+	i := slices.Index(itemStates, state)
+	if i < 0 {
+		return Response{}, bad("state %q: want %s", state, strings.Join(itemStates, ", "))
+	}
+	ids, err := itemIDs(ctx, a, r.Queue)
+	if err != nil {
+		return Response{}, err
+	}
+	l, err := page(r, ids, strings.Clone, func(id string) (agent.Item, int, bool) {
+		item, err := q.Get(id)
+		return item, len(item.Value.Raw()) + len(item.Result.Raw()), err == nil && (state == "all" || string(item.State) == state)
+	})
+	l.Count = []int{len(ids), depth.Pending, depth.Delayed, depth.Claimed, depth.Done, depth.Dead}[i]
+	return Response{Body: l}, err
+}
+
+// itemIDs returns the ids of a queue's items, those that are done too, in order.
+func itemIDs(ctx context.Context, a *agent.Agent, name string) ([]string, error) {
+	prefix := keyspace.Queues + name + "/"
+	keys, err := a.KeysWhere(ctx, keyspace.Queues+"*/**", func(key string) bool { return strings.HasPrefix(key, prefix) })
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, key := range keys {
+		if k, ok := queue.ParseKey(key); ok && k.ID != "" {
+			ids = append(ids, k.ID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 func getItem(_ context.Context, a *agent.Agent, r Request) (Response, error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"testing"
 	"time"
 
@@ -34,6 +35,59 @@ func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
 		}
 		if _, err := call[any](t, peers[0], "work_complete", held); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Who tries dead items again sees which there are.
+func TestItemsAreListedByState(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		enqueue := func(queue, id string) {
+			t.Helper()
+			body := fmt.Appendf(nil, `{"value":1,"id":%q,"max_attempts":1}`, id)
+			if _, err := call[Enqueued](t, peers[0], "work_enqueue", Request{Queue: queue, Body: body}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			enqueue("q", id)
+			got, err := call[List[Claimed]](t, peers[0], "work_claim", Request{Queue: "q"})
+			if err != nil || len(got.Items) != 1 {
+				t.Fatalf("claimed %v, %v", got.Items, err)
+			}
+			if _, err := call[any](t, peers[0], "work_fail", Request{Queue: "q", ID: id, Body: fmt.Appendf(nil, `{"lease":%q,"token":%d,"error":"no such host"}`, got.Items[0].Lease, got.Items[0].Token)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		enqueue("q", "d")
+		enqueue("q[1]", "other")
+		show := func(query string) string {
+			values, err := url.ParseQuery(query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := call[List[agent.Item]](t, peers[0], "work_peek", Request{Queue: "q", Query: values})
+			if err != nil {
+				return err.Error()
+			}
+			out := fmt.Sprintf("%d %s:", page.Count, page.Next)
+			for _, i := range page.Items {
+				out += " " + i.ID + " " + string(i.State) + " " + i.Error
+			}
+			return out
+		}
+		for query, want := range map[string]string{
+			"":                           "1 : d pending ",
+			"state=dead&limit=2":         "3 b: a dead no such host b dead no such host",
+			"state=dead&limit=2&after=b": "3 : c dead no such host",
+			"state=all&after=b":          "4 : c dead no such host d pending ",
+			"state=done":                 "0 :",
+			"state=gone":                 `state "gone": want all, pending, delayed, claimed, done, dead`,
+			"after=b":                    "after: want a state too",
+		} {
+			if got := show(query); got != want {
+				t.Errorf("?%s: %s; want %s", query, got, want)
+			}
 		}
 	})
 }

@@ -106,6 +106,7 @@ type Written struct {
 // Deleted is what became of a key that was deleted.
 type Deleted struct {
 	Key     string `json:"key"`
+	Deleted bool   `json:"deleted"`           // there was something
 	Version string `json:"version,omitempty"` // of what another wrote meanwhile, if anything is left
 }
 

@@ -167,19 +167,24 @@ func (c *client) queueDepth(add register) *cobra.Command {
 }
 
 func (c *client) queuePeek(add register) *cobra.Command {
-	limit := 10
+	limit, state := 10, ""
 	cmd := &cobra.Command{
-		Use: "peek QUEUE", Short: "Show the first items that may be claimed", Example: "  sentinel-peer queue peek mail --limit 3", Args: args(cobra.ExactArgs(1)),
+		Use: "peek QUEUE", Short: "Show the first items that may be claimed, or those in a state", Example: "  sentinel-peer queue peek mail --state dead", Args: args(cobra.ExactArgs(1)),
 	}
 	cmd.Flags().IntVar(&limit, "limit", limit, "how many")
+	cmd.Flags().StringVar(&state, "state", "", "by id, those that are pending, delayed, claimed, done, dead, or all")
 	return add(cmd, func(cmd *cobra.Command, args []string) error {
+		query := url.Values{"limit": {fmt.Sprint(limit)}}
+		if state != "" {
+			query.Set("state", state)
+		}
 		var got api.List[agent.Item]
-		if err := c.do(cmd.Context(), "GET", queuePath(args[0], "items"), url.Values{"limit": {fmt.Sprint(limit)}}, nil, nil, &got); err != nil {
+		if err := c.do(cmd.Context(), "GET", queuePath(args[0], "items"), query, nil, nil, &got); err != nil {
 			return err
 		}
-		return c.show(got, "ID\tPRIORITY\tATTEMPT\tVALUE", func(t table) {
+		return c.show(got, "ID\tSTATE\tPRIORITY\tATTEMPT\tVALUE\tERROR", func(t table) {
 			for _, i := range got.Items {
-				t.row(i.ID, i.Priority, i.Attempt, i.Value)
+				t.row(i.ID, i.State, i.Priority, i.Attempt, i.Value, i.Error)
 			}
 		})
 	})

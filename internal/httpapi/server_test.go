@@ -195,7 +195,7 @@ func TestKeysOfEveryType(t *testing.T) {
 			t.Errorf("headers %v", got.header)
 		}
 		x.must(200, "HEAD", "/v1/keys/tasks/42/state", "")
-		if got := x.must(200, "DELETE", "/v1/keys/tasks/42/state", ""); strings.TrimSpace(got.body) != `{"key":"tasks/42/state"}` {
+		if got := x.must(200, "DELETE", "/v1/keys/tasks/42/state", ""); strings.TrimSpace(got.body) != `{"key":"tasks/42/state","deleted":true}` {
 			t.Errorf("a delete answers %s", got.body)
 		}
 		x.refused("not-found", x.must(404, "GET", "/v1/keys/tasks/42/state", ""))

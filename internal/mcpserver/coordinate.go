@@ -156,8 +156,10 @@ func (c *call) status() fields {
 	}
 	a := c.s.cfg.Agent
 	var all []seen
-	for _, m := range a.Members() {
-		all = append(all, seen{m.Name, m.State, m.Self, m.Lag, m.Problems})
+	if res, err := c.do("members", api.Request{}, nil); err == nil {
+		for _, m := range res.Body.(api.List[api.Member]).Items {
+			all = append(all, seen{m.Name, m.State, m.Self, m.Lag, m.Problems})
+		}
 	}
 	spaces := c.namespaces()
 	var work []api.WorkQueue
@@ -185,18 +187,12 @@ type count struct {
 
 // namespaces returns those that the caller may read, the largest first.
 func (c *call) namespaces() []count {
-	keys, err := c.s.cfg.Agent.Keys(under(""))
-	if err != nil {
-		return nil
+	list, by := []count{}, map[string]int{}
+	keys, _ := c.matching(under("")) // who may read none has no namespaces
+	for _, f := range keys {
+		n, _ := nameOf(f.Key)
+		by[n]++
 	}
-	by := map[string]int{}
-	for _, key := range keys {
-		if c.grant.MayRead(key) {
-			n, _ := nameOf(key)
-			by[n]++
-		}
-	}
-	list := []count{}
 	for n, keys := range by {
 		list = append(list, count{n, keys})
 	}

@@ -21,7 +21,8 @@
 //     to go on with it. What is held for a client ends with its session or token, and
 //     not with the daemon. A call ends when its client goes.
 //   - The grant of each request counts, not that of the session's first one.
-//   - Tools act through the operations of internal/api where there is one.
+//   - Tools act through the operations of internal/api, which check rights. What streams
+//     has none: memory_watch and subscriptions check theirs.
 //   - What is read is read liberally: numbers as text, aliases, unknown arguments are
 //     named in warnings, and refused if they look like known ones that are misspelt. What is answered has one form.
 //   - An answer holds at most 32 KiB of text, and says where it goes on.

@@ -49,7 +49,8 @@ func (c *call) holdLock(name string, l api.Lease, last time.Duration) (time.Dura
 }
 
 func (c *call) renewLock(name, lease string, last time.Duration) (fields, error) {
-	if err := c.grant.Check(api.Right{Verb: api.Lock, Key: name}); err != nil {
+	request := api.Request{Key: name}
+	if err := api.Find("lock_renew").Check(c.ctx, request); err != nil {
 		return nil, err
 	}
 	ended := &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
@@ -60,7 +61,7 @@ func (c *call) renewLock(name, lease string, last time.Duration) (fields, error)
 	case ok:
 		c.tell(name, h.token, until)
 	default: // it may have begun before a restart, or at another daemon
-		res, err := c.do("lock_renew", api.Request{Key: name}, map[string]any{"lease": lease})
+		res, err := c.do("lock_renew", request, map[string]any{"lease": lease})
 		if errors.Is(err, lockservice.ErrNotHolder) {
 			return nil, ended
 		}

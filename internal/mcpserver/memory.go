@@ -2,18 +2,16 @@ package mcpserver
 
 import (
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf16"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
@@ -47,7 +45,7 @@ func memoryUsage(c *call) (fields, error) {
 	case "store":
 		out, err = c.store(n)
 	case "retrieve":
-		out, err = c.retrieve(n)
+		out, _, err = c.retrieve(n)
 	case "list":
 		out, err = c.list(n)
 	case "delete":
@@ -87,26 +85,28 @@ func (c *call) key(n string) (k, key string, err error) {
 	return k, key, cmp.Or(c.fault, err)
 }
 
-// options reads what a write may carry.
-func (c *call) options(made *crdt.Version) (opts []agent.WriteOption, ttl time.Duration, err error) {
-	opts = append(opts, agent.ReportVersion(made))
+// written is the request of a write to key: its time to live, its condition, and who does it.
+func (c *call) written(key string) (api.Request, error) {
+	r := api.Request{Key: key, Query: url.Values{}}
 	if c.number("ttl", 0) < 0 {
 		c.fail("ttl: want seconds, 0 for a key that never expires")
-		return nil, 0, c.fault
+		return r, c.fault
 	}
-	if ttl = c.seconds("ttl", 0, longest); ttl > 0 {
-		opts = append(opts, agent.WithTTL(ttl))
+	ttl := c.seconds("ttl", 0, longest)
+	if ttl > 0 {
+		r.Query.Set("ttl", ttl.String())
 	}
 	if s := c.text("if_version"); s == "0" {
-		opts = append(opts, agent.IfVersion(0))
+		r.If = &api.Condition{Absent: true}
 	} else if s != "" {
 		v, err := crdt.ParseVersion(s)
 		if err != nil {
-			return nil, 0, &failure{Code: "bad-request", Text: "if_version: " + err.Error(), Hint: `give the version that retrieve answered, or "0" if the key must not exist`}
+			return r, &failure{Code: "bad-request", Text: "if_version: " + err.Error(), Hint: `give the version that retrieve answered, or "0" if the key must not exist`}
 		}
-		opts = append(opts, agent.IfVersion(v))
+		r.If = &api.Condition{Among: []crdt.Version{v}}
 	}
-	return opts, ttl, nil
+	r.Beside = func(b *agent.Batch) { c.sign(b, key, ttl) }
+	return r, nil
 }
 
 func (c *call) store(n string) (fields, error) {
@@ -117,16 +117,14 @@ func (c *call) store(n string) (fields, error) {
 	if !c.has("value") {
 		return nil, &failure{Code: "bad-request", Text: "value is missing", Hint: "give the text or JSON to store as value"}
 	}
-	if err := c.grant.Check(api.Right{Verb: api.Write, Key: key}); err != nil {
-		return nil, err
+	r, err := c.written(key)
+	if err == nil {
+		err = api.Find("kv_put").Check(c.ctx, r) // before the answer tells what the key is
 	}
-	var made crdt.Version
-	opts, ttl, err := c.options(&made)
 	if err != nil {
 		return nil, err
 	}
-	entry, existed := c.s.cfg.Agent.Entry(key)
-	kind, err := c.kind(key, entry, existed)
+	kind, err := c.kind(key)
 	if err != nil {
 		return nil, err
 	}
@@ -134,33 +132,25 @@ func (c *call) store(n string) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := c.s.cfg.Agent.Batch()
+	name, body := "kv_put", any(v)
 	if kind == crdt.Counter {
 		var by int64
-		if v.Decode(&by) != nil || ttl > 0 || c.has("if_version") {
+		if v.Decode(&by) != nil || r.Query.Has("ttl") || r.If != nil {
 			return nil, &failure{Code: "bad-value", Text: "a counter takes a whole number, which is added, and neither ttl nor if_version", Hint: "store how much to add"}
 		}
-		b.Increment(key, by)
-	} else {
-		if c.has("type") {
-			opts = append(opts, agent.WithKind(kind))
-		}
-		b.Put(key, v, opts...)
+		name, body = "counter_add", fields{"add", by}
+	} else if c.has("type") {
+		r.Query.Set("type", kind.String())
 	}
-	c.sign(b, key, ttl)
-	if err := b.Commit(c.ctx); err != nil {
+	res, err := c.do(name, r, body)
+	if err != nil {
 		return nil, err
 	}
-	if made == 0 { // of a counter
-		if e, ok := c.s.cfg.Agent.Entry(key); ok {
-			made = e.Version()
-		}
-	}
-	return fields{"key", k, "stored", true, "size", size(v), "id", n + ":" + k, "version", made.String()}, nil
+	return fields{"key", k, "stored", true, "size", size(v), "id", n + ":" + k, "version", res.Version.String()}, nil
 }
 
 // kind returns the type a key has or gets.
-func (c *call) kind(key string, e crdt.Entry, existed bool) (crdt.Kind, error) {
+func (c *call) kind(key string) (crdt.Kind, error) {
 	if s := c.text("type"); s != "" {
 		kind, err := crdt.ParseKind(s)
 		if err != nil || kind == crdt.Custom {
@@ -168,10 +158,11 @@ func (c *call) kind(key string, e crdt.Entry, existed bool) (crdt.Kind, error) {
 		}
 		return kind, nil
 	}
-	if rule, ok := c.s.cfg.Agent.Rules().Match(key); ok {
+	a := c.s.cfg.Agent
+	if rule, ok := a.Rules().Match(key); ok {
 		return rule.Kind, nil
 	}
-	if existed {
+	if e, ok := a.Entry(key); ok {
 		return e.Kind(), nil
 	}
 	return crdt.Register, nil
@@ -192,31 +183,28 @@ func size(v crdt.Value) int {
 	return len(utf16.Encode([]rune(plain(json.RawMessage(v.String())))))
 }
 
-func (c *call) retrieve(n string) (fields, error) {
+// retrieve answers what a key holds, and returns it too, nil if nothing.
+func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	k, key, err := c.key(n)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := c.grant.Check(api.Right{Verb: api.Read, Key: key}); err != nil {
-		return nil, err
-	}
-	a := c.s.cfg.Agent
-	e, found := a.Entry(key)
-	if !found {
+	res, err := c.do("kv_get", api.Request{Key: key}, nil)
+	if errors.Is(err, agent.ErrNotFound) {
 		out := fields{"key", k, "value", nil, "found", false}
 		if others := c.elsewhere(n, k); others != nil {
 			out = append(out, "other_namespaces", others, "hint", "these namespaces have a key of that name")
 		}
-		return out, nil
+		return out, nil, nil
 	}
-	v, err := a.Resolve(key, e)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	f := &api.Found{Key: key, Entry: res.Entry, Value: res.Body.(crdt.Value)}
 	c.s.reads.count(key)
-	about := fields{"found", true, "version", e.Version().String(), "updatedAt", timestamp(e.Stamp().Time())}
-	part, err := c.part("value", e.Version().String(), shown(v))
-	return append(append(fields{"key", k}, part...), about...), err
+	version := res.Version.String()
+	part, err := c.part("value", version, shown(f.Value))
+	return append(append(fields{"key", k}, part...), "found", true, "version", version, "updatedAt", timestamp(f.Entry.Stamp().Time())), f, err
 }
 
 // part answers a value, or as much of its text as one answer holds from the cursor on.
@@ -246,15 +234,14 @@ func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 	return out, nil
 }
 
-// elsewhere returns other namespaces with key k that the caller may read.
-func (c *call) elsewhere(n, k string) []string {
-	keys, err := c.s.cfg.Agent.Keys(memory + "/*/" + literal(k))
+// elsewhere returns up to five other namespaces with key k.
+func (c *call) elsewhere(n, k string) (list []string) {
+	all, err := c.matching(memory + "/*/" + literal(k))
 	if err != nil {
 		return nil
 	}
-	var list []string
-	for _, key := range keys {
-		if other, _ := nameOf(key); other != n && c.grant.MayRead(key) && len(list) < 5 {
+	for _, f := range all {
+		if other, _ := nameOf(f.Key); other != n && len(list) < 5 {
 			list = append(list, other)
 		}
 	}
@@ -266,173 +253,15 @@ func (c *call) remove(n string) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.grant.Check(api.Right{Verb: api.Write, Key: key}); err != nil {
-		return nil, err
-	}
-	var made crdt.Version
-	opts, _, err := c.options(&made)
+	r, err := c.written(key)
 	if err != nil {
 		return nil, err
 	}
-	a := c.s.cfg.Agent
-	_, existed := a.Entry(key)
-	if existed || c.has("if_version") {
-		if err := a.Batch().Delete(key, opts...).Delete(authors + key).Commit(c.ctx); err != nil {
-			return nil, err
-		}
-	}
-	return fields{"key", k, "deleted", existed}, nil
-}
-
-// found is a key of a listing.
-type found struct {
-	key   string
-	entry crdt.Entry
-	score int // how many words it has of a search
-	reads uint64
-}
-
-// place is where a found stands in the order of a listing.
-type place struct {
-	score int
-	reads uint64
-	stamp clock.Timestamp
-	key   string
-}
-
-func (f found) place() place { return place{f.score, f.reads, f.entry.Stamp(), f.key} }
-
-// compare puts what has most of the words first, then what was read most, if that counts,
-// then what is newest.
-func (p place) compare(o place) int {
-	return cmp.Or(cmp.Compare(o.score, p.score), cmp.Compare(o.reads, p.reads), cmp.Compare(o.stamp, p.stamp), cmp.Compare(p.key, o.key))
-}
-
-func (p place) cursor() string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", p.score, p.reads, uint64(p.stamp), p.key))
-}
-
-func parsePlace(s string) (p place, err error) {
-	raw, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
-		return p, err
-	}
-	part := strings.SplitN(string(raw), " ", 4)
-	if len(part) < 4 {
-		return p, errors.New("too short")
-	}
-	p.key = part[3]
-	var stamp uint64
-	_, err = fmt.Sscan(strings.Join(part[:3], " "), &p.score, &p.reads, &stamp)
-	p.stamp = clock.Timestamp(stamp)
-	return p, err
-}
-
-// find returns the keys of a namespace that the caller may read and that have a score, in
-// order.
-func (c *call) find(n string, score func(key string, e crdt.Entry) int, byReads bool) ([]found, error) {
-	a := c.s.cfg.Agent
-	pattern := under(n)
-	if err := c.grant.CheckMatch(pattern); err != nil {
-		return nil, err
-	}
-	keys, err := a.KeysWhere(c.ctx, pattern, c.grant.MayRead)
+	r.Query.Del("ttl")
+	r.Beside = func(b *agent.Batch) { b.Delete(authors + key) }
+	res, err := c.do("kv_delete", r, nil)
 	if err != nil {
 		return nil, err
 	}
-	var list []found
-	for i, key := range keys {
-		if i%1000 == 0 && c.ctx.Err() != nil {
-			return nil, c.ctx.Err()
-		}
-		e, ok := a.Entry(key)
-		if !ok {
-			continue
-		}
-		f := found{key: key, entry: e, score: score(key, e)}
-		if f.score == 0 {
-			continue
-		}
-		if byReads {
-			f.reads = c.s.reads.of(key)
-		}
-		list = append(list, f)
-	}
-	slices.SortFunc(list, func(x, y found) int { return x.place().compare(y.place()) })
-	return list, nil
-}
-
-// page shows what of list comes after the cursor, up to a limit and the budget.
-func (c *call) page(list []found, limit int, show func(found) any) (entries []any, more fields, err error) {
-	entries = []any{}
-	total := len(list)
-	if s := c.text("cursor"); s != "" {
-		after, err := parsePlace(s)
-		if err != nil {
-			return nil, nil, &failure{Code: "bad-request", Text: "cursor is none of a listing", Hint: "give the next_cursor of the answer before, or none to start"}
-		}
-		list = slices.DeleteFunc(list, func(f found) bool { return f.place().compare(after) <= 0 })
-	}
-	room := budget
-	for i, f := range list {
-		entry := show(f)
-		size := printed(entry)
-		if i == limit || i > 0 && size > room {
-			return entries, fields{"total", total, "truncated", true, "next_cursor", list[i-1].place().cursor()}, nil
-		}
-		room -= size
-		entries = append(entries, entry)
-	}
-	return entries, fields{"total", total}, nil
-}
-
-// every is the score of all keys that are listed.
-func every(string, crdt.Entry) int { return 1 }
-
-func (c *call) list(n string) (fields, error) {
-	values := c.flag("values", true)
-	limit := c.count("limit", map[bool]int{true: 100, false: maxListed}[values], maxListed)
-	if c.fault != nil {
-		return nil, c.fault
-	}
-	all, err := c.find(n, every, false)
-	if err != nil {
-		return nil, err
-	}
-	if !values {
-		return c.names(all, limit)
-	}
-	entries, more, err := c.page(all, limit, func(f found) any { return c.entry(f) })
-	return append(fields{"entries", entries, "count", len(entries)}, more...), err
-}
-
-// names lists keys of one namespace as short as can be.
-func (c *call) names(all []found, limit int) (fields, error) {
-	keys, more, err := c.page(all, limit, func(f found) any {
-		_, k := nameOf(f.key)
-		return k
-	})
-	return append(fields{"keys", keys, "count", len(keys)}, more...), err
-}
-
-// entry shows a key of a listing.
-func (c *call) entry(f found) fields {
-	n, k := nameOf(f.key)
-	by, created := c.s.authorOf(f.key, f.entry)
-	return append(append(fields{"key", k}, c.glimpse(f)...), "namespace", n,
-		"metadata", fields{"sessionId", by.Session, "storedBy", by.writer(), "claimed_client", by.Client, "type", f.entry.Kind().String()},
-		"createdAt", timestamp(created), "updatedAt", timestamp(f.entry.Stamp().Time()),
-		"accessCount", c.s.reads.of(f.key), "version", f.entry.Version().String())
-}
-
-func (c *call) glimpse(f found) fields {
-	v, err := c.s.cfg.Agent.Resolve(f.key, f.entry)
-	if err != nil {
-		return fields{"value", nil, "error", err.Error()}
-	}
-	value, cut := glimpse(v)
-	if cut {
-		return fields{"value", value, "truncated", true}
-	}
-	return fields{"value", value}
+	return fields{"key", k, "deleted", res.Body.(api.Deleted).Deleted}, nil
 }

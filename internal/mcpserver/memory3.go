@@ -3,6 +3,8 @@ package mcpserver
 import (
 	"encoding/json"
 	"strconv"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // The tools of claude-flow 3.x. Their answers carry its names beside those of 2.x.
@@ -25,14 +27,12 @@ func memoryRetrieve(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.retrieve(n)
+	out, f, err := c.retrieve(n)
 	about := fields{"namespace", n, "backend", storage}
-	if _, key, err := c.key(n); err == nil {
-		if e, ok := c.s.cfg.Agent.Entry(key); ok && c.grant.MayRead(key) {
-			by, created := c.s.authorOf(key, e)
-			about = append(about, "tags", append([]string{}, by.Tags...), "storedAt", timestamp(created),
-				"accessCount", c.s.reads.of(key), "hasEmbedding", false)
-		}
+	if f != nil {
+		by, created := c.s.authorOf(f.Key, f.Entry)
+		about = append(about, "tags", append([]string{}, by.Tags...), "storedAt", timestamp(created),
+			"accessCount", c.s.reads.of(f.Key), "hasEmbedding", false)
 	}
 	return append(about, out...), err
 }
@@ -61,10 +61,10 @@ func memoryList(c *call) (fields, error) {
 	}
 	skipped := min(offset, len(all))
 	entries, more, err := c.page(all[skipped:], limit, func(f found) any {
-		n, k := nameOf(f.key)
-		_, created := c.s.authorOf(f.key, f.entry)
-		return fields{"key", k, "namespace", n, "storedAt", timestamp(created), "updatedAt", timestamp(f.entry.Stamp().Time()),
-			"accessCount", c.s.reads.of(f.key), "hasEmbedding", false, "size", c.size(f)}
+		n, k := nameOf(f.Key)
+		_, created := c.s.authorOf(f.Key, f.Entry)
+		return fields{"key", k, "namespace", n, "storedAt", timestamp(created), "updatedAt", timestamp(f.Entry.Stamp().Time()),
+			"accessCount", c.s.reads.of(f.Key), "hasEmbedding", false, "size", len(textOf(f.Found))}
 	})
 	out := fields{"entries", entries, "total", len(all), "limit", limit, "offset", offset, "backend", storage}
 	if len(more) > 2 {
@@ -73,11 +73,10 @@ func memoryList(c *call) (fields, error) {
 	return out, err
 }
 
-// size is how many bytes the value of a key has as text.
-func (c *call) size(f found) int {
-	v, err := c.s.cfg.Agent.Resolve(f.key, f.entry)
-	if err != nil {
-		return 0
+// textOf is the value of a key as text, "" if it has none.
+func textOf(f api.Found) string {
+	if f.Err != nil {
+		return ""
 	}
-	return len(plain(json.RawMessage(v.String())))
+	return plain(json.RawMessage(f.Value.String()))
 }

@@ -1,10 +1,9 @@
 package mcpserver
 
 import (
-	"encoding/json"
 	"strings"
 
-	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
@@ -19,16 +18,12 @@ func (c *call) search(n, text string, most int) (fields, error) {
 		return nil, c.fault
 	}
 	q := wordsOf(text)
-	all, err := c.find(n, func(key string, e crdt.Entry) int {
-		if _, records := queue.ParseKey(key); records && n == "" {
+	all, err := c.find(n, func(f api.Found) int {
+		if _, records := queue.ParseKey(f.Key); records && n == "" {
 			return 0 // of work queues, which have tools of their own
 		}
-		_, k := nameOf(key)
-		v, err := c.s.cfg.Agent.Resolve(key, e)
-		if err != nil {
-			return q.score(k, "")
-		}
-		return q.score(k, plain(json.RawMessage(v.String())))
+		_, k := nameOf(f.Key)
+		return q.score(k, textOf(f))
 	}, true)
 	if err != nil {
 		return nil, err
@@ -39,12 +34,12 @@ func (c *call) search(n, text string, most int) (fields, error) {
 		return append(out, names...), err
 	}
 	results, more, err := c.page(all, limit, func(f found) any {
-		n, k := nameOf(f.key)
+		n, k := nameOf(f.Key)
 		if !values {
 			return fields{"key", k, "namespace", n}
 		}
-		return append(append(fields{"key", k}, c.glimpse(f)...), "namespace", n, "score", f.reads,
-			"similarity", float64(f.score)/float64(len(q)), "updatedAt", timestamp(f.entry.Stamp().Time()))
+		return append(append(fields{"key", k}, f.glimpse()...), "namespace", n, "score", f.reads,
+			"similarity", float64(f.score)/float64(len(q)), "updatedAt", timestamp(f.Entry.Stamp().Time()))
 	})
 	return append(append(out, "results", results, "count", len(results)), more...), err
 }

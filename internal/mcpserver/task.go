@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +15,6 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
-	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
@@ -168,19 +167,17 @@ func taskComplete(c *call) (fields, error) {
 
 // conclude has the progress of a task, if anybody told any, say how it ended.
 func (c *call) conclude(id, status string) {
-	key := agent.TaskProgressKey(id)
-	if _, told := c.s.cfg.Agent.Get(key); !told || !c.grant.MayWrite(key) {
-		return
-	}
-	p, err := c.s.cfg.Agent.Tasks().Progress(id)
-	if err != nil {
+	request := api.Request{ID: id}
+	res, err := c.do("task_progress", request, nil)
+	var p agent.TaskProgress
+	if err != nil || res.Body.(crdt.Value).Decode(&p) != nil {
 		return
 	}
 	if status == "completed" {
 		p.Progress = 1
 	}
-	if c.s.cfg.Agent.Tasks().SetProgress(c.ctx, id, p.Progress, status) == nil {
-		c.signed(key)
+	if _, err := c.do("task_set_progress", request, fields{"progress", p.Progress, "status", status}); err == nil {
+		c.signed(agent.TaskProgressKey(id))
 	}
 }
 
@@ -222,7 +219,10 @@ func (c *call) progress(id string) map[string]any {
 		}
 	}
 	if len(body) == 1 {
-		p, _ := c.s.cfg.Agent.Tasks().Progress(id) // 0 if nobody said
+		var p agent.TaskProgress // 0 if nobody said
+		if res, err := c.do("task_progress", api.Request{ID: id}, nil); err == nil {
+			_ = res.Body.(crdt.Value).Decode(&p) // likewise
+		}
 		body["progress"] = p.Progress
 	}
 	return body
@@ -237,59 +237,33 @@ func (c *call) signed(key string) {
 
 // taskList shows the tasks of a queue, or all of one.
 func taskList(c *call) (fields, error) {
-	name := cmp.Or(c.text("queue"), defaultQueue)
-	q := c.s.cfg.Agent.WorkQueue(name)
-	if err := c.grant.Check(api.Right{Verb: api.Read, Key: keyspace.Queues + name}); err != nil {
-		return nil, err
+	request := api.Request{Queue: cmp.Or(c.text("queue"), defaultQueue)}
+	if request.ID = c.either("task", "taskId"); request.ID != "" {
+		return c.task(request)
 	}
-	if id := c.either("task", "taskId"); id != "" {
-		return c.task(q, id)
-	}
-	state, cursor, limit := agent.ItemState(c.text("state")), c.text("cursor"), c.count("limit", 50, maxListed)
-	values := c.flag("values", true)
+	limit, values := c.count("limit", 50, maxListed), c.flag("values", true)
+	request.Query = url.Values{"state": {cmp.Or(c.text("state"), "all")}, "after": {c.text("cursor")}, "limit": {strconv.Itoa(limit)}}
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	ids, err := c.tasks(name)
+	res, err := c.do("work_peek", request, nil)
 	if err != nil {
 		return nil, err
 	}
-	list, last, next, room := []any{}, "", "", budget
-	for _, id := range ids {
-		if id <= cursor {
-			continue
+	page := res.Body.(api.List[agent.Item])
+	list, next, room := []any{}, page.Next, budget
+	for i, item := range page.Items {
+		entry := any(item.ID)
+		if values {
+			entry = c.item(item)
 		}
-		item, err := q.Get(id)
-		if err != nil || state != "" && item.State != state {
-			continue
-		}
-		entry := any(c.item(item))
-		if !values {
-			entry = id
-		}
-		if room -= printed(entry) + 1; room < 0 && last != "" || len(list) == limit {
-			next = last
+		if room -= printed(entry) + 1; room < 0 && i > 0 {
+			next = page.Items[i-1].ID
 			break
 		}
-		list, last = append(list, entry), id
+		list = append(list, entry)
 	}
-	return cut(fields{"queue", name, "tasks", list, "count", len(list), "known", len(ids)}, next), nil
-}
-
-// tasks returns the ids of a queue's tasks, those that are done too, in order.
-func (c *call) tasks(name string) ([]string, error) {
-	keys, err := c.s.cfg.Agent.Keys(keyspace.Queues + literal(name) + "/**")
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, key := range keys {
-		if k, ok := queue.ParseKey(key); ok && k.ID != "" {
-			ids = append(ids, k.ID)
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	return cut(fields{"queue", request.Queue, "tasks", list, "count", len(list), "known", page.Count}, next), nil
 }
 
 // item shows a task among others.
@@ -317,22 +291,21 @@ func (c *call) history(i agent.Item) (out fields) {
 	if i.Error != "" {
 		out = append(out, "error", shorten(i.Error, maxShown))
 	}
-	if key := agent.TaskProgressKey(i.ID); c.grant.MayRead(key) {
-		if v, ok := c.s.cfg.Agent.Get(key); ok {
-			value, _ := glimpse(v)
-			out = append(out, "progress", value)
-		}
+	if res, err := c.do("task_progress", api.Request{ID: i.ID}, nil); err == nil {
+		value, _ := glimpse(res.Body.(crdt.Value))
+		out = append(out, "progress", value)
 	}
 	return append(out, "priority", i.Priority, "enqueued", timestamp(i.Enqueued))
 }
 
 // task shows one task. Its result, or before that its value, comes in parts if it is long.
-func (c *call) task(q agent.WorkQueue, id string) (fields, error) {
-	i, err := q.Get(id)
+func (c *call) task(request api.Request) (fields, error) {
+	res, err := c.do("work_item", request, nil)
 	if err != nil {
 		return nil, err
 	}
-	out := append(fields{"queue", q.Name(), "task", id, "state", i.State}, c.history(i)...)
+	i := res.Body.(agent.Item)
+	out := append(fields{"queue", request.Queue, "task", i.ID, "state", i.State}, c.history(i)...)
 	name, v := "value", i.Value
 	if !i.Result.IsZero() {
 		name, v = "result", i.Result

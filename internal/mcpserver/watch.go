@@ -71,7 +71,7 @@ func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, fr
 				next = e.Cursor
 				continue
 			}
-			shown := c.event(e)
+			shown := c.s.event(e)
 			if room -= printed(shown); room < 0 && len(out) > 0 {
 				return out, next, false
 			}
@@ -88,7 +88,7 @@ func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, fr
 	}
 }
 
-func (c *call) event(e agent.Event) fields {
+func (s *Server) event(e agent.Event) fields {
 	n, k := nameOf(e.Key)
 	out := fields{"key", k, "namespace", n, "cause", string(e.Cause)}
 	if !e.New.IsZero() {
@@ -99,8 +99,8 @@ func (c *call) event(e agent.Event) fields {
 		}
 	}
 	by := author{peer: e.Writer}
-	if entry, ok := c.s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
-		by, _ = c.s.authorOf(e.Key, entry)
+	if entry, ok := s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
+		by, _ = s.authorOf(e.Key, entry)
 		out = append(out, "version", entry.Version().String())
 	}
 	out = append(out, "writer", by.writer())

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"errors"
+	"net/url"
+	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+)
+
+// What a surface writes beside a key is one unit with it, and needs no right of the caller.
+func TestASurfaceWritesBesideAKey(t *testing.T) {
+	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		a := peers[0]
+		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Write, "mine"}}})
+		do := func(name, key, body string, cond *Condition, beside func(*agent.Batch)) (Response, error) {
+			return Find(name).Do(ctx, a, Request{Key: key, Body: []byte(body), Query: url.Values{}, If: cond, Beside: beside})
+		}
+		note := func(b *agent.Batch) { b.Put("note", "by me") }
+		noted := func(what string, want bool) {
+			t.Helper()
+			if _, ok := a.Get("note"); ok != want {
+				t.Errorf("%s: a note is there: %t, want %t", what, ok, want)
+			}
+		}
+		if _, err := do("kv_put", "theirs", "1", nil, note); !errors.As(err, new(*ForbiddenError)) {
+			t.Errorf("another's key: %v", err)
+		}
+		if _, err := do("kv_put", "mine/k", "1", &Condition{Exists: true}, note); !errors.As(err, new(*ConditionError)) {
+			t.Errorf("a condition that fails: %v", err)
+		}
+		noted("refused", false)
+		if _, err := do("counter_add", "mine/n", `{"add":2}`, nil, note); err != nil {
+			t.Error(err)
+		}
+		noted("counted", true)
+		if _, err := do("kv_put", "mine/k", "1", nil, note); err != nil {
+			t.Error(err)
+		}
+		res, err := do("kv_delete", "mine/k", "", nil, func(b *agent.Batch) { b.Delete("note") })
+		if gone, ok := res.Body.(Deleted); err != nil || !ok || !gone.Deleted {
+			t.Errorf("deleted %+v, %v", res, err)
+		}
+		noted("deleted", false)
+	})
+}

@@ -1,0 +1,165 @@
+package mcpserver
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+)
+
+// found is a key of a listing.
+type found struct {
+	api.Found
+	score int // how many words it has of a search
+	reads uint64
+}
+
+// place is where a found stands in the order of a listing.
+type place struct {
+	score int
+	reads uint64
+	stamp clock.Timestamp
+	key   string
+}
+
+func (f found) place() place { return place{f.score, f.reads, f.Entry.Stamp(), f.Key} }
+
+// compare puts what has most of the words first, then what was read most, if that counts,
+// then what is newest.
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(o.score, p.score), cmp.Compare(o.reads, p.reads), cmp.Compare(o.stamp, p.stamp), cmp.Compare(p.key, o.key))
+}
+
+func (p place) cursor() string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d %d %d %s", p.score, p.reads, uint64(p.stamp), p.key))
+}
+
+func parsePlace(s string) (p place, err error) {
+	raw, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		return p, err
+	}
+	part := strings.SplitN(string(raw), " ", 4)
+	if len(part) < 4 {
+		return p, errors.New("too short")
+	}
+	p.key = part[3]
+	var stamp uint64
+	_, err = fmt.Sscan(strings.Join(part[:3], " "), &p.score, &p.reads, &stamp)
+	p.stamp = clock.Timestamp(stamp)
+	return p, err
+}
+
+// matching returns the keys that match a glob and that the caller may read.
+func (c *call) matching(pattern string) ([]api.Found, error) {
+	res, err := c.do("kv_find", api.Request{Query: url.Values{"match": {pattern}}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body.([]api.Found), nil
+}
+
+// find returns the keys of a namespace that have a score, in order.
+func (c *call) find(n string, score func(api.Found) int, byReads bool) ([]found, error) {
+	all, err := c.matching(under(n))
+	if err != nil {
+		return nil, err
+	}
+	var list []found
+	for i, x := range all {
+		if i%1000 == 0 && c.ctx.Err() != nil {
+			return nil, c.ctx.Err()
+		}
+		f := found{Found: x, score: score(x)}
+		if f.score == 0 {
+			continue
+		}
+		if byReads {
+			f.reads = c.s.reads.of(x.Key)
+		}
+		list = append(list, f)
+	}
+	slices.SortFunc(list, func(x, y found) int { return x.place().compare(y.place()) })
+	return list, nil
+}
+
+// page shows what of list comes after the cursor, up to a limit and the budget.
+func (c *call) page(list []found, limit int, show func(found) any) (entries []any, more fields, err error) {
+	entries = []any{}
+	total := len(list)
+	if s := c.text("cursor"); s != "" {
+		after, err := parsePlace(s)
+		if err != nil {
+			return nil, nil, &failure{Code: "bad-request", Text: "cursor is none of a listing", Hint: "give the next_cursor of the answer before, or none to start"}
+		}
+		list = slices.DeleteFunc(list, func(f found) bool { return f.place().compare(after) <= 0 })
+	}
+	room := budget
+	for i, f := range list {
+		entry := show(f)
+		size := printed(entry)
+		if i == limit || i > 0 && size > room {
+			return entries, fields{"total", total, "truncated", true, "next_cursor", list[i-1].place().cursor()}, nil
+		}
+		room -= size
+		entries = append(entries, entry)
+	}
+	return entries, fields{"total", total}, nil
+}
+
+// every is the score of all keys that are listed.
+func every(api.Found) int { return 1 }
+
+func (c *call) list(n string) (fields, error) {
+	values := c.flag("values", true)
+	limit := c.count("limit", map[bool]int{true: 100, false: maxListed}[values], maxListed)
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	all, err := c.find(n, every, false)
+	if err != nil {
+		return nil, err
+	}
+	if !values {
+		return c.names(all, limit)
+	}
+	entries, more, err := c.page(all, limit, func(f found) any { return c.s.entry(f) })
+	return append(fields{"entries", entries, "count", len(entries)}, more...), err
+}
+
+// names lists keys of one namespace as short as can be.
+func (c *call) names(all []found, limit int) (fields, error) {
+	keys, more, err := c.page(all, limit, func(f found) any {
+		_, k := nameOf(f.Key)
+		return k
+	})
+	return append(fields{"keys", keys, "count", len(keys)}, more...), err
+}
+
+// entry shows a key of a listing.
+func (s *Server) entry(f found) fields {
+	n, k := nameOf(f.Key)
+	by, created := s.authorOf(f.Key, f.Entry)
+	return append(append(fields{"key", k}, f.glimpse()...), "namespace", n,
+		"metadata", fields{"sessionId", by.Session, "storedBy", by.writer(), "claimed_client", by.Client, "type", f.Entry.Kind().String()},
+		"createdAt", timestamp(created), "updatedAt", timestamp(f.Entry.Stamp().Time()),
+		"accessCount", s.reads.of(f.Key), "version", f.Entry.Version().String())
+}
+
+// glimpse shows the value, cut if it is long.
+func (f found) glimpse() fields {
+	if f.Err != nil {
+		return fields{"value", nil, "error", f.Err.Error()}
+	}
+	value, cut := glimpse(f.Value)
+	if cut {
+		return fields{"value", value, "truncated", true}
+	}
+	return fields{"value", value}
+}
