@@ -18,6 +18,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
@@ -27,8 +28,7 @@ type Agent struct {
 	id     string       // member id, new at each start
 	log    *slog.Logger // never the caller's handler itself
 	rules  *crdt.Rules
-	store  *crdt.Store // Load, Keys and Len without the lock
-	cache  *Cache
+	mem    *memory.Memory
 	watch  watchers
 	bus    bus
 	net    *transport.Memberlist
@@ -39,31 +39,21 @@ type Agent struct {
 
 	unfinished unfinished
 
-	routes  atomic.Pointer[map[clock.Actor]string] // member ids
-	names   atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
-	ticked  atomic.Int64                           // Unix milliseconds when the loop last ran, at most a second ago
-	reads   atomic.Uint64
-	wake    chan struct{} // the loop has something to do
-	closing chan struct{} // no more calls
-	closed  chan struct{} // no more work
-	ended   chan struct{} // Close is done
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
-	once    sync.Once
-	err     error // of Close
+	routes atomic.Pointer[map[clock.Actor]string] // member ids
+	names  atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
+	closed chan struct{}                          // no more work
+	ended  chan struct{}                          // Close is done
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	err    error // of Close
 
 	turning sync.Mutex // serialises SetKeys
 
-	mu        sync.Mutex // guards what follows
-	replica   *replica.Replica
+	// What follows is guarded by the lock of mem.
 	members   []known
-	keyIDs    []string        // short names of the keys in force, not changed in place
-	forgotten map[string]bool // ids that were given up, while the transport lists them
-	backlog   int             // bytes written that the loop has not carried out
-	drained   chan struct{}   // closed when it has, then renewed
-	acked     chan struct{}   // closed when an acknowledgement came, then renewed
-	waiters   []chan struct{} // of ForceSync
-	writes    uint64
+	keyIDs    []string             // short names of the keys in force, not changed in place
+	forgotten map[string]bool      // ids that were given up, while the transport lists them
 	refusals  map[string]time.Time // when each reason was last logged
 	signs     map[string]string    // keys of signs of life that are renewed here: their worker
 	signsAt   time.Time            // when they are looked at
@@ -77,19 +67,13 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	if err := errors.Join(cfg.validate(), err); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	cache, err := newCache(cfg.CacheSize, cfg.CacheTTL)
-	if err != nil {
-		return nil, fmt.Errorf("agent: %w", err)
-	}
 	run, stop := context.WithCancel(context.Background())
 	logger, logs := aside.Logger(cfg.Logger.With("peer", cfg.Name))
 	a := &Agent{
-		cfg: cfg, log: logger, logs: logs, rules: rules, cache: cache, stop: stop,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}),
-		drained: make(chan struct{}), acked: make(chan struct{}),
+		cfg: cfg, log: logger, logs: logs, rules: rules, stop: stop,
+		closed: make(chan struct{}), ended: make(chan struct{}),
 		signs: make(map[string]string), forgotten: make(map[string]bool),
 	}
-	cache.onChange = a.emitCache
 	err = a.begin(time.Now())
 	if err == nil {
 		err = a.connect(ctx)
@@ -101,31 +85,35 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	a.wg.Go(func() { a.run(run) })
 	a.wg.Go(func() { a.queues.sweepAll(run, a) })
-	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.replica.Actor())
+	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.Actor())
 	return a, nil
 }
 
-// begin makes the replica and what stands around it.
-func (a *Agent) begin(now time.Time) error {
-	a.replica = replica.New(now, replica.Config{
-		Name:  a.cfg.Name,
-		Rules: a.rules, MaxBytes: a.cfg.MaxBytes,
-		Gossip: gossip.Config{
-			Self: newActor(now), Cluster: a.cfg.Cluster, Seed: random(),
-			BatchInterval: a.cfg.BatchInterval, MaxSkew: a.cfg.MaxSkew, BeatInterval: max(a.cfg.HeartbeatInterval, 0),
+// begin makes the memory and what stands around it.
+func (a *Agent) begin(now time.Time) (err error) {
+	actor := newActor(now)
+	a.mem, err = memory.New(now, memory.Config{
+		Replica: replica.Config{
+			Name:  a.cfg.Name,
+			Rules: a.rules, MaxBytes: a.cfg.MaxBytes,
+			Gossip: gossip.Config{
+				Self: actor, Cluster: a.cfg.Cluster, Seed: random(),
+				BatchInterval: a.cfg.BatchInterval, MaxSkew: a.cfg.MaxSkew, BeatInterval: max(a.cfg.HeartbeatInterval, 0),
+			},
+			NewActor: newActor,
 		},
-		NewActor: newActor,
+		Resolvers: a.cfg.Resolvers, MaxBacklog: a.cfg.MaxBacklog, CacheSize: a.cfg.CacheSize, CacheTTL: a.cfg.CacheTTL,
+		Wrote: a.queues.wrote,
 	})
-	if a.cfg.HeartbeatInterval != Manual {
-		if err := a.replica.Host(now, a.cfg.Name, a.cfg.HeartbeatTTL); err != nil {
-			return err
-		}
+	if err == nil && a.cfg.HeartbeatInterval != Manual {
+		a.mem.Do(func(r *replica.Replica, _ time.Time) { err = r.Host(now, a.cfg.Name, a.cfg.HeartbeatTTL) })
 	}
-	a.ticked.Store(now.UnixMilli())
-	a.store = a.replica.Store()
-	a.watch.open(a, a.cfg.History)
+	if err != nil {
+		return err
+	}
+	a.watch.epoch, a.watch.history.limit = actor, a.cfg.History
 	a.routes.Store(new(map[clock.Actor]string))
-	a.names.Store(&map[clock.Actor]string{a.replica.Actor(): a.cfg.Name})
+	a.names.Store(&map[clock.Actor]string{actor: a.cfg.Name})
 	if err := a.openLocks(); err != nil {
 		return fmt.Errorf("locks: %w", err)
 	}
@@ -136,7 +124,7 @@ func (a *Agent) begin(now time.Time) error {
 func (a *Agent) connect(ctx context.Context) (err error) {
 	var id [10]byte
 	cryptorand.Read(id[:])
-	a.id = fmt.Sprintf("%012x%x", a.ticked.Load(), id)
+	a.id = fmt.Sprintf("%012x%x", time.Now().UnixMilli(), id)
 	if a.keyIDs, err = transport.KeyIDs(a.cfg.Cluster, a.cfg.Keys); err != nil {
 		return errors.Join(err, a.locks.session.Close(ctx))
 	}
@@ -172,7 +160,7 @@ func (a *Agent) Addr() string { return a.net.LocalAddr() }
 // SetKeys puts other keys in force, without a pause: see transport.Memberlist.SetKeys for
 // the order in which a cluster changes its key. After an error the old keys stay.
 func (a *Agent) SetKeys(keys [][]byte) error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
 	ids, err := transport.KeyIDs(a.cfg.Cluster, keys)
@@ -184,18 +172,15 @@ func (a *Agent) SetKeys(keys [][]byte) error {
 	if err := a.net.SetKeys(keys); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	a.keyIDs = ids
-	a.mu.Unlock()
+	a.mem.Do(func(*replica.Replica, time.Time) { a.keyIDs = ids })
 	a.log.Info("keys in force", "ids", ids)
-	return a.net.SetMeta(a.metaLocked()) // what is told is in force
+	return a.net.SetMeta(a.meta()) // what is told is in force
 }
 
 // Actor returns who this peer writes as.
-func (a *Agent) Actor() clock.Actor {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.replica.Actor()
+func (a *Agent) Actor() (actor clock.Actor) {
+	a.mem.Do(func(r *replica.Replica, _ time.Time) { actor = r.Actor() })
+	return actor
 }
 
 // Rules returns the rules in force.
@@ -238,7 +223,7 @@ const closeGrace = 5 * time.Second
 func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
 	a.emit(LifecycleEvent{Type: Shutdown})
-	close(a.closing)
+	a.mem.Close()
 	a.queues.close()
 	a.retire(a.leaveLocks(ctx), a.queues.retreat())
 	a.err = a.flushOut(ctx)
@@ -269,50 +254,30 @@ func (a *Agent) leaveLocks(ctx context.Context) (tasks []string) {
 // retire ends the heartbeats of the workers here and takes back what this peer's
 // own said of itself, and of the tasks it held.
 func (a *Agent) retire(tasks []string, claims []crdt.Op) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	a.replica.ReleaseAll(now)
-	clear(a.signs)
-	ops := a.removal(now, a.cfg.Name)
-	for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
-		ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id)})
-	}
-	for some := range slices.Chunk(append(ops, claims...), crdt.MaxOps) {
-		if _, err := a.replica.Write(now, true, some...); err != nil {
-			a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
+	a.mem.Do(func(r *replica.Replica, now time.Time) {
+		r.ReleaseAll(now)
+		clear(a.signs)
+		ops := removal(r, now, a.cfg.Name)
+		for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
+			ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id)})
 		}
-	}
-	a.signal()
+		for some := range slices.Chunk(append(ops, claims...), crdt.MaxOps) {
+			if _, err := r.Write(now, true, some...); err != nil {
+				a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
+			}
+		}
+	})
+	a.mem.Signal()
 }
 
 // flushOut waits until every live peer has acknowledged all writes.
 func (a *Agent) flushOut(ctx context.Context) error {
-	a.mu.Lock()
-	peers := len(a.replica.View().Living())
-	wrote := a.store.Last() > 0
-	a.mu.Unlock()
-	if peers == 0 || !wrote {
+	nothing := false
+	a.mem.Do(func(r *replica.Replica, _ time.Time) { nothing = len(r.View().Living()) == 0 || r.Store().Last() == 0 })
+	if nothing {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeWait)
 	defer cancel()
 	return a.waitReplicated(ctx, allLiving, nil)
-}
-
-func (a *Agent) isClosed() bool {
-	select {
-	case <-a.closing:
-		return true
-	default:
-		return false
-	}
-}
-
-// signal wakes the loop. The channel holds one token: more say nothing new.
-func (a *Agent) signal() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
 }

@@ -57,7 +57,7 @@ func (s Agents) List(task string) ([]TaskAgent, error) {
 		if ids[0] != task {
 			return
 		}
-		e, ok := s.a.entry(taskAgent.key(ids...))
+		e, ok := s.a.mem.PeekEntry(taskAgent.key(ids...))
 		info, err := s.Coordination(ids[0], ids[1])
 		if ok && err == nil { // else it went, or is of a form of its own: then use Get
 			list = append(list, TaskAgent{ids[1], e.Stamp().Time(), info})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -449,7 +450,7 @@ func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 		}
 		return true
 	})
-	if !errors.Is(err, context.Canceled) || looked > 100+keysPerLook {
+	if !errors.Is(err, context.Canceled) || looked > 100+memory.KeysPerLook {
 		t.Errorf("%d keys were looked at, %v", looked, err)
 	}
 }

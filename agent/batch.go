@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // Batch collects writes that take effect as one unit: all on this peer at one
@@ -14,7 +15,7 @@ import (
 type Batch struct {
 	a      *Agent
 	ops    []crdt.Op
-	how    manner
+	how    memory.Manner
 	faults []error
 }
 
@@ -27,10 +28,10 @@ func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 		op.Value, err = crdt.ValueOf(value)
 	}
 	if err == nil {
-		var how manner
-		how, err = prepare(&op, opts)
-		b.how.urgent = b.how.urgent || how.urgent
-		b.how.reports = append(b.how.reports, how.reports...)
+		var how memory.Manner
+		how, err = memory.Prepare(&op, opts)
+		b.how.Urgent = b.how.Urgent || how.Urgent
+		b.how.Reports = append(b.how.Reports, how.Reports...)
 	}
 	if err != nil {
 		b.faults = append(b.faults, &crdt.OpError{Index: len(b.ops), Err: fmt.Errorf("%q: %w", op.Key, err)})
@@ -86,7 +87,7 @@ func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
 // Report stores the version that key has right after the batch in *v: what a later
 // IfVersion must name to fail if anything came in between.
 func (b *Batch) Report(key string, v *crdt.Version) *Batch {
-	b.how.reports = append(b.how.reports, report{key, v})
+	b.how.Reports = append(b.how.Reports, memory.Report{Key: key, Into: v})
 	return b
 }
 
@@ -98,11 +99,11 @@ func (b *Batch) Len() int { return len(b.ops) }
 func (b *Batch) Commit(ctx context.Context) error {
 	err := errors.Join(b.faults...)
 	if err == nil && len(b.ops) > 0 {
-		err = b.a.write(ctx, b.how, b.ops...)
+		err = b.a.mem.Write(ctx, b.how, b.ops...)
 	}
 	if err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
-	b.ops, b.how, b.faults = nil, manner{}, nil
+	b.ops, b.how, b.faults = nil, memory.Manner{}, nil
 	return nil
 }

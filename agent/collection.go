@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // form is what stands around the ids in the keys of one kind of record: before the
@@ -79,7 +80,7 @@ type collection[T any] struct {
 func (c collection[T]) get(ids ...string) (T, error) {
 	var scratch [192]byte
 	key := c.form.append(scratch[:0], ids...)
-	if v, ok := cached[T](c.a, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
+	if v, ok := memory.Cached[T](c.a.mem, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
 		return v, nil
 	}
 	if err := c.check(ids...); err != nil {
@@ -104,14 +105,7 @@ func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []
 		return err
 	}
 	op.Key = c.key(ids...)
-	var how manner
-	if op.Value, err = crdt.ValueOf(value); err == nil {
-		how, err = prepare(&op, opts)
-	}
-	if err == nil {
-		err = c.a.write(ctx, how, op)
-	}
-	if err != nil {
+	if err = c.a.mem.Assign(ctx, op, value, opts); err != nil {
 		return fmt.Errorf("%s %q: %w", op.Verb, op.Key, err)
 	}
 	return nil
@@ -119,10 +113,10 @@ func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []
 
 // each calls f for the ids of every record, in the order of the keys.
 func (f form) each(a *Agent, visit func(ids []string)) error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
-	keys, err := a.keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
+	keys, err := a.mem.Keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
 	for _, key := range keys {
 		visit(f.match(key))
 	}

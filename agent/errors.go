@@ -6,19 +6,20 @@ import (
 	"strings"
 
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // Errors to compare with errors.Is. Besides them, writes return *crdt.KeyError,
 // *crdt.TypeError, *crdt.ConflictError, *crdt.OrderError, *crdt.FullError and *wire.ValueError.
 var (
-	ErrClosed         = errors.New("the agent is closed")
-	ErrNotFound       = errors.New("not found")
+	ErrClosed         = memory.ErrClosed
+	ErrNotFound       = memory.ErrNotFound
 	ErrAlive          = errors.New("the peer is alive")
 	ErrFaultsDisabled = errors.New("fault injection is off; it is a development option of Config")
 	ErrClockSkew      = replica.ErrClockSkew
 	ErrTooManyWorkers = gossip.ErrTooManyWorkers // beat through this peer
-	ErrRotated        = errors.New("another process wrote as this peer, a copy of it; it goes on as a new actor, and who has its earlier writes is not known")
+	ErrRotated        = memory.ErrRotated
 )
 
 // ReplicationError says how far WaitReplicated got when its context ended. Every

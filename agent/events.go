@@ -157,5 +157,3 @@ func (a *Agent) emitRecord(e *Event) {
 		}
 	}
 }
-
-func (a *Agent) emitCache(n int) { a.emit(LifecycleEvent{Type: CacheCleared, Count: n}) }

@@ -8,7 +8,7 @@ import (
 // Cut makes this peer deaf and mute towards peers, by name or gossip address: for
 // development, and only with Config.Faults.
 func (a *Agent) Cut(peers ...string) error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
 	if !a.cfg.Faults {
@@ -32,7 +32,7 @@ func (a *Agent) Cut(peers ...string) error {
 
 // Heal ends every Cut.
 func (a *Agent) Heal() error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
 	if !a.cfg.Faults {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // A peer that crashes again and again is listed once in the end; one that is down and
@@ -93,15 +94,13 @@ func TestWhoWasForgottenStaysForgotten(t *testing.T) {
 func TestTheNamesOfPastLivesAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := fleet(t, n, 2, nil)[0]
-		a.mu.Lock()
 		names := map[clock.Actor]string{}
 		for i := range 3 * maxNames {
 			names[clock.Actor{Birth: uint64(i + 1), Rand: 7}] = fmt.Sprint("life ", i+1)
 		}
 		a.names.Store(&names)
-		a.nameMembers()
+		a.mem.Do(func(r *replica.Replica, _ time.Time) { a.nameMembers(r.Actor()) })
 		a.renameSelf()
-		a.mu.Unlock()
 		if got := len(*a.names.Load()); got > maxNames+1 {
 			t.Errorf("%d names are kept", got)
 		}

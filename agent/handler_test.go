@@ -39,7 +39,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 			mu.Lock()
 			heard = append(heard, r.Message)
 			mu.Unlock()
-			if err := a.Put(context.Background(), "log/last", r.Message); err != nil && !a.isClosed() {
+			if err := a.Put(context.Background(), "log/last", r.Message); err != nil && !a.mem.Closed() {
 				t.Errorf("a handler cannot put: %v", err)
 			}
 			a.Members()

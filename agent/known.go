@@ -10,6 +10,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -31,20 +32,17 @@ const metaVersion = 1
 // meta is what the others learn about this peer: [version, actor, name, HTTP
 // address, fingerprint of the rules, what its leases are worth, names of its keys].
 func (a *Agent) meta() []byte {
+	var actor clock.Actor
+	var keyIDs []string
+	a.mem.Do(func(r *replica.Replica, _ time.Time) { actor, keyIDs = r.Actor(), a.keyIDs })
 	b := wire.AppendArray(nil, 7)
 	b = wire.AppendUint(b, metaVersion)
-	b = clock.AppendActor(b, a.replica.Actor())
+	b = clock.AppendActor(b, actor)
 	b = wire.AppendStr(b, a.cfg.Name)
 	b = wire.AppendStr(b, a.cfg.HTTP)
 	b = wire.AppendUint(b, a.rules.Fingerprint())
 	b = wire.AppendUint(b, uint64(a.locks.session.Guarantee()))
-	return wire.AppendStr(b, strings.Join(a.keyIDs, ","))
-}
-
-func (a *Agent) metaLocked() []byte {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.meta()
+	return wire.AppendStr(b, strings.Join(keyIDs, ","))
 }
 
 func readMeta(m transport.Member) (known, error) {
@@ -101,11 +99,20 @@ func (a *Agent) dropPast() {
 // as any other. It fails with ErrNotFound if there is none, and with ErrAlive if the peer
 // of this name is up.
 func (a *Agent) Forget(name string) error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	var err error
+	a.mem.Do(func(r *replica.Replica, now time.Time) {
+		if err = a.strike(name); err == nil {
+			a.viewChanged(r, now)
+		}
+	})
+	return err
+}
+
+// strike takes those of this name that are down off the members.
+func (a *Agent) strike(name string) error {
 	before, alive := len(a.members), name == a.cfg.Name
 	a.members = slices.DeleteFunc(a.members, func(k known) bool {
 		gone := k.name == name && k.State != transport.Alive && k.ID != a.id
@@ -117,11 +124,9 @@ func (a *Agent) Forget(name string) error {
 	})
 	switch {
 	case len(a.members) < before:
+		return nil
 	case alive:
 		return fmt.Errorf("forget %q: %w, and only one that is down can be forgotten: stop it first", name, ErrAlive)
-	default:
-		return fmt.Errorf("forget %q: %w among the peers that are down", name, ErrNotFound)
 	}
-	a.viewChanged()
-	return nil
+	return fmt.Errorf("forget %q: %w among the peers that are down", name, ErrNotFound)
 }

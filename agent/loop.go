@@ -28,16 +28,25 @@ type inbox struct {
 
 // receive is called by the transport, which must not wait.
 func (a *Agent) receive(frame []byte, _ transport.Path) {
-	in := &a.inbox
+	a.inbox.put(frame)
+	a.mem.Signal()
+}
+
+func (in *inbox) put(frame []byte) {
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	if in.bytes+len(frame) > inboxBytes {
 		in.dropped++
-	} else {
-		in.frames = append(in.frames, frame)
-		in.bytes += len(frame)
+		return
 	}
-	in.mu.Unlock()
-	a.signal()
+	in.frames = append(in.frames, frame)
+	in.bytes += len(frame)
+}
+
+func (in *inbox) lost() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.dropped
 }
 
 // take returns what waits, leaving spare in its place.
@@ -61,7 +70,7 @@ func (a *Agent) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-a.wake:
+		case <-a.mem.Woken():
 		}
 		frames = a.inbox.take(frames)
 		rest := frames
@@ -81,41 +90,15 @@ func (a *Agent) run(ctx context.Context) {
 // turn is one hold of the lock and what follows from it. It returns when the next is
 // due, if no frame or caller comes before.
 func (a *Agent) turn(frames [][]byte) time.Time {
-	a.mu.Lock()
-	now := time.Now()
-	a.ticked.Store(now.UnixMilli())
-	for _, f := range frames {
-		if err := a.replica.Receive(now, f); err != nil {
-			a.refused(err)
-		}
-	}
-	if !a.replica.Deadline().After(now) {
-		a.replica.Tick(now)
-	}
-	a.renewSigns(now)
-	recovering := a.queues.recovering(a)
-	written := a.queues.written.Load()
-	rd := a.replica.Ready()
-	if a.backlog > 0 {
-		a.backlog = 0
-		close(a.drained)
-		a.drained = make(chan struct{})
-	}
-	if rd.Acked {
-		close(a.acked)
-		a.acked = make(chan struct{})
-	}
-	waiters := a.waiters
-	if deltas, _ := a.replica.View().Pending(); deltas == 0 {
-		a.waiters = nil
-	} else {
-		waiters = nil
-	}
+	recovering, written := false, uint64(0)
+	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica, now time.Time) {
+		a.renewSigns(r, now)
+		recovering = a.queues.recovering(a, r)
+		written = a.queues.written.Load()
+	})
 	if rd.Rotated {
 		a.renameSelf()
 	}
-	a.mu.Unlock()
-
 	a.publish(rd.Changes)
 	a.queues.knows(written)
 	if recovering {
@@ -123,13 +106,8 @@ func (a *Agent) turn(frames [][]byte) time.Time {
 	}
 	a.send(now, rd.Envelopes)
 	a.tell(rd)
-	for _, w := range waiters {
-		close(w)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.store.Recycle(rd.Changes)
-	return a.replica.Deadline() // now that the replica knows what was not taken
+	sent()
+	return a.mem.Carried(rd.Changes)
 }
 
 // send hands envelopes to the transport. A frame it does not take is lost; the
@@ -158,12 +136,12 @@ func (a *Agent) send(now time.Time, envelopes []gossip.Envelope) {
 			window = 0
 			a.wg.Go(func() { a.reopen(e) })
 		}
-		a.mu.Lock()
-		a.replica.Window(e.To, window)
-		if err != nil {
-			a.replica.Lost(now, e.To)
-		}
-		a.mu.Unlock()
+		a.mem.Do(func(r *replica.Replica, _ time.Time) {
+			r.Window(e.To, window)
+			if err != nil {
+				r.Lost(now, e.To)
+			}
+		})
 	}
 }
 
@@ -176,10 +154,8 @@ func (a *Agent) reopen(e gossip.Envelope) {
 		return
 	case <-time.After(congested):
 	}
-	a.mu.Lock()
-	a.replica.Window(e.To, transportWindow)
-	a.mu.Unlock()
-	a.signal()
+	a.mem.Do(func(r *replica.Replica, _ time.Time) { r.Window(e.To, transportWindow) })
+	a.mem.Signal()
 }
 
 // refused logs a frame that was not taken, at most one a second for each reason.
@@ -204,7 +180,7 @@ func (a *Agent) tell(rd replica.Ready) {
 	}
 	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.told {
 		a.locks.told = g
-		if err := a.net.SetMeta(a.metaLocked()); err != nil {
+		if err := a.net.SetMeta(a.meta()); err != nil {
 			a.log.Warn("cannot announce the new actor or guarantee", "err", err)
 		}
 	}

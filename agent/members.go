@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // Member is one peer of the cluster, this one included.
@@ -55,12 +56,29 @@ func (p Packets) state() string {
 
 // onMembers takes the transport's list.
 func (a *Agent) onMembers(list []transport.Member) {
-	a.mu.Lock()
+	var events []LifecycleEvent
+	var members []known
+	a.mem.Do(func(r *replica.Replica, now time.Time) {
+		events = a.merge(list)
+		a.nameMembers(r.Actor())
+		a.dropPast()
+		a.viewChanged(r, now)
+		members = slices.Clone(a.members)
+	})
+	a.locks.setMembers(members)
+	a.queues.wake()
+	a.mem.Signal()
+	for _, e := range events {
+		a.emit(e)
+	}
+}
+
+// merge takes the transport's list into the members, and returns who came and went.
+func (a *Agent) merge(list []transport.Member) (events []LifecycleEvent) {
 	old := make(map[string]known, len(a.members))
 	for _, k := range a.members {
 		old[k.ID] = k
 	}
-	var events []LifecycleEvent
 	forgotten := make(map[string]bool)
 	for _, m := range list {
 		if a.forgotten[m.ID] && m.State != transport.Alive {
@@ -89,21 +107,11 @@ func (a *Agent) onMembers(list []transport.Member) {
 	}
 	a.forgotten = forgotten
 	a.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
-	a.nameMembers()
-	a.dropPast()
-	a.viewChanged()
-	members := slices.Clone(a.members)
-	a.mu.Unlock()
-	a.locks.setMembers(members)
-	a.queues.wake()
-	a.signal()
-	for _, e := range events {
-		a.emit(e)
-	}
+	return events
 }
 
 // viewChanged gives the replica and the senders the members as they are now.
-func (a *Agent) viewChanged() {
+func (a *Agent) viewChanged(r *replica.Replica, now time.Time) {
 	routes := make(map[clock.Actor]string)
 	var peers []gossip.Peer
 	for _, k := range a.members {
@@ -117,23 +125,25 @@ func (a *Agent) viewChanged() {
 		peers = append(peers, gossip.Peer{Actor: k.actor, Name: k.name, Alive: alive})
 	}
 	a.routes.Store(&routes)
-	a.replica.SetMembers(time.Now(), peers)
+	r.SetMembers(now, peers)
 }
 
 // Members returns all known peers, this one first, then by name.
 func (a *Agent) Members() []Member {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	status := make(map[clock.Actor]gossip.PeerStatus)
-	for _, p := range a.replica.View().Peers() {
-		status[p.Actor] = p
-	}
 	problems := make(map[string][]string)
-	for _, n := range a.replica.Problems() {
-		problems[n.Name] = append(problems[n.Name], n.Problem.String())
-	}
-	list := make([]Member, 0, len(a.members))
-	for _, k := range a.members {
+	var members []known
+	a.mem.Do(func(r *replica.Replica, _ time.Time) {
+		for _, p := range r.View().Peers() {
+			status[p.Actor] = p
+		}
+		for _, n := range r.Problems() {
+			problems[n.Name] = append(problems[n.Name], n.Problem.String())
+		}
+		members = slices.Clone(a.members)
+	})
+	list := make([]Member, 0, len(members))
+	for _, k := range members {
 		s := status[k.actor]
 		m := Member{
 			Name: k.name, ID: k.ID, Actor: k.actor.String(), Addr: k.Addr, HTTP: k.http,

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // maxNames bounds the actors whose names are kept: past lives wrote what still stands,
@@ -14,14 +16,14 @@ const maxNames = 4096
 
 // nameMembers notes the names of the members, and gives up those of the oldest lives that
 // are no members any more.
-func (a *Agent) nameMembers() {
+func (a *Agent) nameMembers(self clock.Actor) {
 	names := maps.Clone(*a.names.Load())
 	for _, k := range a.members {
 		names[k.actor] = k.name
 	}
 	if over := len(names) - maxNames; over > 0 {
 		past := maps.Clone(names)
-		delete(past, a.replica.Actor())
+		delete(past, self)
 		for _, k := range a.members {
 			delete(past, k.actor)
 		}
@@ -35,9 +37,11 @@ func (a *Agent) nameMembers() {
 
 // renameSelf notes a new actor of this peer.
 func (a *Agent) renameSelf() {
-	names := maps.Clone(*a.names.Load())
-	names[a.replica.Actor()] = a.cfg.Name
-	a.names.Store(&names)
+	a.mem.Do(func(r *replica.Replica, _ time.Time) {
+		names := maps.Clone(*a.names.Load())
+		names[r.Actor()] = a.cfg.Name
+		a.names.Store(&names)
+	})
 }
 
 // WriterName returns the display name of an actor, or the actor if it is unknown.

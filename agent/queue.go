@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -58,7 +59,7 @@ type queueView struct {
 }
 
 func (q Queue) view() (*queueView, error) {
-	v, err := q.a.typed(queueKey, crdt.Object)
+	v, err := q.a.mem.Typed(queueKey, crdt.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +183,7 @@ func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	if len(ops) > crdt.MaxOps {
 		return fmt.Errorf("queue: %w", &wire.ValueError{Reason: fmt.Sprintf("%d changes at once; at most %d are allowed", len(ops), crdt.MaxOps)})
 	}
-	if err := q.a.write(ctx, manner{}, ops...); err != nil {
+	if err := q.a.mem.Write(ctx, memory.Manner{}, ops...); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	return nil
@@ -356,7 +357,7 @@ func (q Queue) SetAssignments(ctx context.Context, tasks map[string][]string) er
 // Assignments returns which tasks each worker has, sorted. It is the caller's.
 func (q Queue) Assignments() (map[string][]string, error) {
 	all := map[string][]string{}
-	v, err := q.a.typed(assignmentsKey, crdt.Object)
+	v, err := q.a.mem.Typed(assignmentsKey, crdt.Object)
 	if err != nil || v.IsZero() {
 		return all, err
 	}
@@ -379,7 +380,7 @@ func (q Queue) SetMetrics(ctx context.Context, m any) error {
 // Metrics returns the fleet's numbers, none if nobody wrote them. The map is the
 // caller's.
 func (q Queue) Metrics() (map[string]any, error) {
-	v, err := q.a.typed(metricsKey, crdt.Object)
+	v, err := q.a.mem.Typed(metricsKey, crdt.Object)
 	if err != nil || v.IsZero() {
 		return map[string]any{}, err
 	}

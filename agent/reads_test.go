@@ -3,6 +3,8 @@ package agent
 import (
 	"fmt"
 	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // What this package looks up for itself counts as nobody's read. Get is sampled, so
@@ -11,21 +13,21 @@ func TestLookUpsOfItsOwnAreNoReads(t *testing.T) {
 	a := open(t, Config{Name: "a"})
 	ctx, q := t.Context(), a.WorkQueue("mail")
 	mustEnqueue(t, q, "work", WithItemID("x"))
-	for range 50 * readSample {
+	for range 50 * memory.ReadSample {
 		if _, err := q.Get("x"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := range 5 * readSample {
+	for i := range 5 * memory.ReadSample {
 		if err := a.Tasks().SetState(ctx, fmt.Sprint(i), TaskState{Status: "failed"}); err != nil {
 			t.Fatal(err)
 		}
 		mustEnqueue(t, q, i)
 	}
-	if left, err := a.Unfinished(); err != nil || len(left.Failed) != 5*readSample {
+	if left, err := a.Unfinished(); err != nil || len(left.Failed) != 5*memory.ReadSample {
 		t.Fatal(len(left.Failed), err)
 	}
-	for range 5 * readSample {
+	for range 5 * memory.ReadSample {
 		if err := mustClaim(t, q).Complete(ctx, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -4,17 +4,20 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // Ready reports whether this peer has synced with one other since it started, or
 // was given nobody to sync with; never after Close.
-func (a *Agent) Ready() bool {
-	if a.isClosed() {
+func (a *Agent) Ready() (ready bool) {
+	if a.mem.Closed() {
 		return false
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.replica.View().Synced() || len(a.cfg.Seeds) == 0 && len(a.replica.View().Living()) == 0
+	a.mem.Do(func(r *replica.Replica, _ time.Time) {
+		ready = r.View().Synced() || len(a.cfg.Seeds) == 0 && len(r.View().Living()) == 0
+	})
+	return ready
 }
 
 // WaitReady waits until Ready.
@@ -25,7 +28,7 @@ func (a *Agent) WaitReady(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not synced with any peer yet: %w", ctx.Err())
-		case <-a.closing:
+		case <-a.mem.Closing():
 			return ErrClosed
 		case <-tick.C:
 		}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // allLiving asks waitReplicated for every peer that is up.
@@ -13,75 +16,41 @@ const allLiving = -1
 // here before the call. If ctx ends first, it returns a *ReplicationError; the
 // writes go on spreading. If a copy of this peer turns up meanwhile: ErrRotated.
 func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return ErrClosed
 	}
 	if n < 0 {
 		return fmt.Errorf("wait for %d peers: want 0 or more", n)
 	}
-	return a.waitReplicated(ctx, n, a.closing)
+	return a.waitReplicated(ctx, n, a.mem.Closing())
 }
 
 // waitReplicated gives up when closing is.
 func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct{}) error {
-	a.mu.Lock()
-	last, actor := a.store.Last(), a.replica.Actor()
-	a.mu.Unlock()
-	retry := time.NewTicker(time.Second)
-	defer retry.Stop()
-	for {
-		a.mu.Lock()
-		have, missing := a.replica.View().Replicas(last)
-		acked, rotated := a.acked, a.replica.Actor() != actor
-		done := have >= n
+	have, missing := 0, []string(nil)
+	err := a.mem.Acked(ctx, memory.Wait{Again: time.Second, Closing: closing, Enough: func(v replica.View, last uint64) bool {
+		have, missing = v.Replicas(last)
 		if n == allLiving {
-			done = len(missing) == 0
+			return len(missing) == 0
 		}
-		if !done {
-			a.replica.RequestAcks(time.Now())
-		}
-		a.mu.Unlock()
-		switch {
-		case rotated:
-			return ErrRotated
-		case done:
-			return nil
-		}
-		a.signal()
-		select {
-		case <-acked:
-		case <-retry.C:
-		case <-closing:
-			return ErrClosed
-		case <-ctx.Done():
-			if n == allLiving {
-				n = have + len(missing)
-			}
-			return &ReplicationError{Want: n, Have: have, Missing: missing, Err: ctx.Err()}
-		}
+		return have >= n
+	}})
+	if err == nil || err != ctx.Err() {
+		return err
 	}
+	if n == allLiving {
+		n = have + len(missing)
+	}
+	return &ReplicationError{Want: n, Have: have, Missing: missing, Err: err}
 }
 
 // ForceSync returns when everything written before the call has been handed to
 // the transport of every peer that is up. That is not yet an acknowledgement: see
 // WaitReplicated.
 func (a *Agent) ForceSync(ctx context.Context) error {
-	if a.isClosed() {
-		return ErrClosed
-	}
-	done := make(chan struct{})
-	a.mu.Lock()
-	a.replica.Flush(time.Now())
-	a.waiters = append(a.waiters, done)
-	a.mu.Unlock()
-	a.signal()
-	select {
-	case <-done:
+	err := a.mem.Flush(ctx)
+	if err == nil {
 		a.emit(LifecycleEvent{Type: ForcedSync})
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("force sync: %w", ctx.Err())
-	case <-a.closing:
-		return ErrClosed
 	}
+	return err
 }

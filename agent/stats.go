@@ -8,6 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // Stats is a reading of this peer's counters and gauges.
@@ -42,14 +43,18 @@ type Stats struct {
 
 // Stats returns the current reading. It is the caller's.
 func (a *Agent) Stats() Stats {
+	n := a.mem.Counts()
 	s := Stats{
 		Cluster:       a.cfg.Cluster,
-		Reads:         a.reads.Load(),
-		CacheHits:     a.cache.hits.Load(),
-		CacheMisses:   a.cache.misses.Load(),
-		Invalidated:   a.cache.invalidated.Load(),
-		CacheSize:     a.cache.Len(),
-		CacheMax:      a.cache.size,
+		Reads:         n.Reads,
+		Writes:        n.Writes,
+		Backlog:       n.Backlog,
+		CacheHits:     n.CacheHits,
+		CacheMisses:   n.CacheMisses,
+		Invalidated:   n.Invalidated,
+		CacheSize:     n.CacheSize,
+		CacheMax:      n.CacheMax,
+		FramesDropped: a.inbox.lost(),
 		Subscriptions: a.watch.count(),
 		Transport:     a.net.Stats(),
 		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
@@ -60,52 +65,49 @@ func (a *Agent) Stats() Stats {
 		Guarantee:     a.locks.session.Guarantee().String(),
 		LinesDropped:  a.logs.Dropped(),
 	}
-	a.inbox.mu.Lock()
-	s.FramesDropped = a.inbox.dropped
-	a.inbox.mu.Unlock()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.Writes, s.Backlog = a.writes, a.backlog
-	s.Vector = a.store.Context().Vector()
-	s.Store, s.Gossip = a.store.Stats(), a.replica.View().Stats()
-	s.Conflicts, s.Flushes, s.PendingWrites = s.Store.Conflicts, s.Gossip.Flushes, s.Gossip.Pending
-	s.Blocking = append([]string{}, a.replica.View().Blocking()...)
-	for _, k := range a.members {
-		s.Members[k.State.String()]++
-	}
-	for _, h := range a.replica.View().Heartbeats(time.Now()) {
-		s.Workers[h.State.String()]++
-	}
-	for _, p := range a.replica.View().Peers() {
-		if p.Alive {
-			s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.state()]++
+	a.mem.Do(func(r *replica.Replica, now time.Time) {
+		v := r.View()
+		s.Vector = r.Store().Context().Vector()
+		s.Store, s.Gossip = r.Store().Stats(), v.Stats()
+		s.Blocking = append([]string{}, v.Blocking()...)
+		for _, k := range a.members {
+			s.Members[k.State.String()]++
 		}
-	}
-	for _, n := range a.replica.Problems() {
-		s.Problems[n.Problem.String()]++
-	}
+		for _, h := range v.Heartbeats(now) {
+			s.Workers[h.State.String()]++
+		}
+		for _, p := range v.Peers() {
+			if p.Alive {
+				s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.state()]++
+			}
+		}
+		for _, n := range r.Problems() {
+			s.Problems[n.Problem.String()]++
+		}
+	})
+	s.Conflicts, s.Flushes, s.PendingWrites = s.Store.Conflicts, s.Gossip.Flushes, s.Gossip.Pending
 	return s
 }
 
 // Digest identifies the state: peers that agree have equal ones. keys counts what
 // the store holds.
 func (a *Agent) Digest() (hash string, keys int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return fmt.Sprintf("%016x", a.replica.View().StateHash()), a.store.Len()
+	a.mem.Do(func(r *replica.Replica, _ time.Time) {
+		hash, keys = fmt.Sprintf("%016x", r.View().StateHash()), r.Store().Len()
+	})
+	return hash, keys
 }
 
 // Conflicts returns concurrent writes that lost, newest first, of keys that match
 // pattern, at most limit.
-func (a *Agent) Conflicts(pattern string, limit int) ([]crdt.Conflict, error) {
+func (a *Agent) Conflicts(pattern string, limit int) (list []crdt.Conflict, err error) {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {
 		return nil, err
 	}
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return nil, ErrClosed
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.store.Conflicts(p.Match, limit), nil
+	a.mem.Do(func(r *replica.Replica, _ time.Time) { list = r.Store().Conflicts(p.Match, limit) })
+	return list, nil
 }

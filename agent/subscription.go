@@ -132,16 +132,16 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 // cursor: who breaks off before has not got everything there is up to it.
 func (s *Subscription) state(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
-	keys, err := s.a.keys(ctx, s.pattern.Match)
+	keys, err := s.a.mem.Keys(ctx, s.pattern.Match)
 	if err != nil {
 		return false
 	}
 	for _, key := range keys {
-		e, ok := s.a.entry(key)
+		e, ok := s.a.mem.PeekEntry(key)
 		if !ok {
 			continue
 		}
-		v, err := s.a.resolve(key, e)
+		v, err := s.a.mem.Resolve(key, e)
 		if err != nil {
 			s.a.log.Warn("cannot resolve", "key", key, "err", err)
 			continue

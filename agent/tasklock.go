@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -27,7 +28,7 @@ func (t Tasks) AcquireLock(ctx context.Context, id string, ttl time.Duration) (*
 	if err := taskLock.check(id); err != nil {
 		return nil, err
 	}
-	if t.a.isClosed() {
+	if t.a.mem.Closed() {
 		return nil, ErrClosed
 	}
 	l, err := t.a.locks.session.Lock(ctx, "tasks/"+id, lockservice.WithTTL(ttl))
@@ -44,7 +45,7 @@ func (t Tasks) AcquireLock(ctx context.Context, id string, ttl time.Duration) (*
 // lockservice.ErrNotHolder.
 func (t Tasks) ReleaseLock(ctx context.Context, id string) error {
 	l := t.a.locks.held(id)
-	if l == nil && t.a.isClosed() {
+	if l == nil && t.a.mem.Closed() {
 		return ErrClosed
 	}
 	if l == nil {
@@ -68,8 +69,8 @@ func (t Tasks) announce(id string, l *lockservice.Lease, ttl time.Duration) {
 	defer again.Stop()
 	var told crdt.Version
 	for {
-		err := t.a.Put(ctx, taskLock.key(id), holder, WithTTL(2*ttl+time.Second), Urgent(), vital(), ReportVersion(&told))
-		if err != nil && !t.a.isClosed() {
+		err := t.a.Put(ctx, taskLock.key(id), holder, WithTTL(2*ttl+time.Second), Urgent(), vital, ReportVersion(&told))
+		if err != nil && !t.a.mem.Closed() {
 			t.a.log.Warn("cannot tell who holds the lock of a task", "task", id, "err", err)
 		}
 		select {
@@ -81,3 +82,6 @@ func (t Tasks) announce(id string, l *lockservice.Lease, ttl time.Duration) {
 		}
 	}
 }
+
+// vital has a full store take the write, a short one, all the same.
+func vital(o *memory.Options) { o.Vital = true }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // Set is a key that holds unique values. Of a concurrent add and remove of one
@@ -19,15 +20,15 @@ func (a *Agent) Set(key string) Set { return Set{a, key} }
 
 // Add adds values; those already there are refreshed.
 func (s Set) Add(ctx context.Context, values ...any) error {
-	return s.a.elements(ctx, crdt.Add, s.key, nil, values)
+	return elements(ctx, s.a, crdt.Add, s.key, nil, values)
 }
 
 // Remove removes values as far as this peer has seen them added.
 func (s Set) Remove(ctx context.Context, values ...any) error {
-	return s.a.elements(ctx, crdt.Remove, s.key, nil, values)
+	return elements(ctx, s.a, crdt.Remove, s.key, nil, values)
 }
 
-func (a *Agent) elements(ctx context.Context, verb crdt.Verb, key string, path []string, values []any) error {
+func elements(ctx context.Context, a *Agent, verb crdt.Verb, key string, path []string, values []any) error {
 	op := crdt.Op{Verb: verb, Key: key, Path: path, Values: make([]crdt.Value, 0, len(values))}
 	for _, x := range values {
 		v, err := crdt.ValueOf(x)
@@ -36,7 +37,7 @@ func (a *Agent) elements(ctx context.Context, verb crdt.Verb, key string, path [
 		}
 		op.Values = append(op.Values, v)
 	}
-	if err := a.write(ctx, manner{}, op); err != nil {
+	if err := a.mem.Write(ctx, memory.Manner{}, op); err != nil {
 		return fmt.Errorf("set %q: %w", key, err)
 	}
 	return nil
@@ -44,7 +45,7 @@ func (a *Agent) elements(ctx context.Context, verb crdt.Verb, key string, path [
 
 // Values returns the values, sorted; none if the key is absent.
 func (s Set) Values() ([]crdt.Value, error) {
-	v, err := s.a.typed(s.key, crdt.Set)
+	v, err := s.a.mem.Typed(s.key, crdt.Set)
 	if err != nil || v.IsZero() {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 // Add adds n, which may be negative. What would carry the sum beyond an int64 is refused
 // with a *wire.ValueError; where peers do so together, the sum stops there.
 func (c Counter) Add(ctx context.Context, n int64) error {
-	if err := c.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
+	if err := c.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
 		return fmt.Errorf("counter %q: %w", c.key, err)
 	}
 	return nil
@@ -90,7 +91,7 @@ func (c Counter) Add(ctx context.Context, n int64) error {
 // Value returns the sum, 0 if the key is absent.
 func (c Counter) Value() (int64, error) {
 	var n int64
-	v, err := c.a.typed(c.key, crdt.Counter)
+	v, err := c.a.mem.Typed(c.key, crdt.Counter)
 	if err == nil && !v.IsZero() {
 		err = v.Decode(&n)
 	}
@@ -114,7 +115,7 @@ func (a *Agent) Max(key string) Max { return Max{a, key} }
 func (m Max) Bump(ctx context.Context, n any) error {
 	v, err := crdt.ValueOf(n)
 	if err == nil {
-		err = m.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Bump, Key: m.key, Value: v})
+		err = m.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Bump, Key: m.key, Value: v})
 	}
 	if err != nil {
 		return fmt.Errorf("max %q: %w", m.key, err)
@@ -123,7 +124,7 @@ func (m Max) Bump(ctx context.Context, n any) error {
 }
 
 // Value returns the maximum, absent if the key is.
-func (m Max) Value() (crdt.Value, error) { return m.a.typed(m.key, crdt.Max) }
+func (m Max) Value() (crdt.Value, error) { return m.a.mem.Typed(m.key, crdt.Max) }
 
 // Object is a key that holds named leaves. Edits of different leaves on different
 // peers both survive.
@@ -156,16 +157,8 @@ func (o Object) Put(ctx context.Context, value any, path ...string) error {
 }
 
 func (o Object) write(ctx context.Context, op crdt.Op, value any, opts []WriteOption) error {
-	v, err := crdt.ValueOf(value)
-	op.Key, op.Value = o.key, v
-	var how manner
-	if err == nil {
-		how, err = prepare(&op, opts)
-	}
-	if err == nil {
-		err = o.a.write(ctx, how, op)
-	}
-	if err != nil {
+	op.Key = o.key
+	if err := o.a.mem.Assign(ctx, op, value, opts); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
 	}
 	return nil
@@ -173,17 +166,17 @@ func (o Object) write(ctx context.Context, op crdt.Op, value any, opts []WriteOp
 
 // Add adds values to the set at path.
 func (o Object) Add(ctx context.Context, path []string, values ...any) error {
-	return o.a.elements(ctx, crdt.Add, o.key, path, values)
+	return elements(ctx, o.a, crdt.Add, o.key, path, values)
 }
 
 // Remove removes values from the set at path, which stays without them.
 func (o Object) Remove(ctx context.Context, path []string, values ...any) error {
-	return o.a.elements(ctx, crdt.Remove, o.key, path, values)
+	return elements(ctx, o.a, crdt.Remove, o.key, path, values)
 }
 
 // Increment adds n to the counter at path.
 func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
-	if err := o.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Increment, Key: o.key, Path: path, Delta: n}); err != nil {
+	if err := o.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Increment, Key: o.key, Path: path, Delta: n}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
 	}
 	return nil
@@ -191,7 +184,7 @@ func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
 
 // Delete removes what is at and below path; the object around it stays.
 func (o Object) Delete(ctx context.Context, path ...string) error {
-	if err := o.a.write(ctx, manner{}, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
+	if err := o.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
 	}
 	return nil
@@ -199,7 +192,7 @@ func (o Object) Delete(ctx context.Context, path ...string) error {
 
 // Get returns the value at path, absent if there is none.
 func (o Object) Get(path ...string) (crdt.Value, error) {
-	v, err := o.a.typed(o.key, crdt.Object)
+	v, err := o.a.mem.Typed(o.key, crdt.Object)
 	if err != nil {
 		return crdt.Value{}, err
 	}
@@ -207,22 +200,4 @@ func (o Object) Get(path ...string) (crdt.Value, error) {
 		v = v.Field(name)
 	}
 	return v, nil
-}
-
-// typed returns the value of a key that must be of kind or absent.
-func (a *Agent) typed(key string, kind crdt.Kind) (crdt.Value, error) {
-	if a.isClosed() {
-		return crdt.Value{}, ErrClosed
-	}
-	if err := crdt.ValidateKey(key); err != nil {
-		return crdt.Value{}, err
-	}
-	e, ok := a.Entry(key)
-	if !ok {
-		return crdt.Value{}, nil
-	}
-	if e.Kind() != kind {
-		return crdt.Value{}, &crdt.TypeError{Key: key, Want: kind, Have: e.Kind()}
-	}
-	return a.resolve(key, e)
 }

@@ -88,7 +88,7 @@ func (u *unfinished) read(a *Agent) error {
 	}
 	for key := range changed { // each for itself: no order
 		delete(u.hands, key)
-		value, _ := a.peek(key)
+		value, _ := a.mem.Peek(key)
 		if ids := taskState.match(key); ids != nil {
 			u.task(key, ids[0], value)
 		} else {
@@ -126,7 +126,7 @@ func (u *unfinished) worker(key, id string, status crdt.Value) {
 // out of sight or gone, as far as this peer has heard. A worker that never beat nor said
 // anything is nobody that this peer could miss.
 func (a *Agent) Unfinished() (Unfinished, error) {
-	if a.isClosed() {
+	if a.mem.Closed() {
 		return Unfinished{}, ErrClosed
 	}
 	states := make(map[string]WorkerState)

@@ -92,10 +92,6 @@ type watchers struct {
 	history history
 }
 
-func (w *watchers) open(a *Agent, limit int) {
-	w.epoch, w.history.limit = a.replica.Actor(), limit
-}
-
 // Watch subscribes to the keys that match pattern, until ctx ends, Close, or the
 // agent closes. See Keys for patterns.
 func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) (*Subscription, error) {
@@ -129,7 +125,7 @@ func (a *Agent) Cursor() Cursor {
 func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || s.a.isClosed() {
+	if w.closed || s.a.mem.Closed() {
 		return false
 	}
 	w.history.start()
@@ -166,7 +162,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	a.cache.changed(a.store, changes)
+	a.mem.Changed(changes)
 	a.queues.changed(a, changes)
 	for i := range changes {
 		a.unfinished.note(changes[i].Key)
@@ -209,11 +205,11 @@ func (w *watchers) publish(events []Event) {
 // user's may run: no lock is held.
 func (a *Agent) events(changes []crdt.Change) []Event {
 	told := crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
-		entry, ok := a.entry(key)
+		entry, ok := a.mem.PeekEntry(key)
 		if !ok {
 			return crdt.Value{}, 0, false
 		}
-		v, err := a.resolve(key, entry)
+		v, err := a.mem.Resolve(key, entry)
 		if err != nil {
 			v = crdt.Value{}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -140,7 +141,7 @@ func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time
 	case <-patience:
 		leave()
 		return ErrQueueEmpty
-	case <-q.a.closing:
+	case <-q.a.mem.Closing():
 		return ErrClosed
 	}
 }
@@ -210,7 +211,7 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 	there := make([]bool, len(list))
 	for i, c := range list {
 		var v crdt.Value
-		v, there[i] = q.a.peek(queue.ItemKey(q.name, c.ID))
+		v, there[i] = q.a.mem.Peek(queue.ItemKey(q.name, c.ID))
 		c.Value = v.Field("value")
 	}
 	x.do(func(core *queue.Index, now time.Time) {
@@ -234,7 +235,7 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 		}
 	})
 	if len(ops) > 0 {
-		if err := q.a.write(context.Background(), manner{urgent: true}, ops...); err != nil {
+		if err := q.a.mem.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
 			rest, kept, dead, failure = list, nil, nil, err
 		}
 	}
@@ -296,7 +297,7 @@ func (c *Claim) fault(err error) error {
 
 // lost is called when the lease ends before the claim is finished.
 func (c *Claim) lost() {
-	if c.q.a.isClosed() {
+	if c.q.a.mem.Closed() {
 		return // its worker is waited for, or it is a bearer's
 	}
 	var end *queue.Ending
@@ -315,7 +316,7 @@ func (c *Claim) lost() {
 		return
 	}
 	c.q.a.emit(LifecycleEvent{Type: ClaimLostEvent, Name: c.q.name + "/" + c.ID})
-	if end != nil && c.q.a.write(context.Background(), manner{urgent: true}, end.Op) == nil {
+	if end != nil && c.q.a.mem.Write(context.Background(), memory.Manner{Urgent: true}, end.Op) == nil {
 		c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
@@ -99,7 +100,7 @@ func (q WorkQueue) unit(ctx context.Context, x *index, items []NewItem) (ids []s
 		ops = append(ops, op)
 	}
 	for len(ops) > 0 {
-		err := q.a.write(ctx, manner{urgent: true}, ops...)
+		err := q.a.mem.Write(ctx, memory.Manner{Urgent: true}, ops...)
 		conflict, ok := errors.AsType[*crdt.ConflictError](err)
 		if !ok {
 			return ids, len(ops), err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // WorkerStatus is what a worker says of itself. It is written whole: the last one
@@ -121,17 +123,17 @@ func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...str
 	if len(ids) == 0 {
 		ids = []string{w.a.cfg.Name}
 	}
-	a := w.a
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.isClosed() {
-		return ErrClosed
-	}
 	var faults []error
-	for _, id := range ids {
-		faults = append(faults, a.replica.Beat(time.Now(), id, ttl))
-	}
-	a.signal()
+	w.a.mem.Do(func(r *replica.Replica, now time.Time) {
+		if w.a.mem.Closed() {
+			faults = []error{ErrClosed}
+			return
+		}
+		for _, id := range ids {
+			faults = append(faults, r.Beat(now, id, ttl))
+		}
+	})
+	w.a.mem.Signal()
 	return errors.Join(faults...)
 }
 
@@ -142,22 +144,21 @@ func (w Workers) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	a := w.a
-	now := time.Now()
-	a.mu.Lock()
-	ops := a.removal(now, id)
-	if !a.isClosed() {
-		a.replica.Release(now, id)
-	}
-	a.mu.Unlock()
-	a.signal()
-	return a.write(ctx, manner{urgent: true}, ops...)
+	var ops []crdt.Op
+	a.mem.Do(func(r *replica.Replica, now time.Time) {
+		ops = removal(r, now, id)
+		if !a.mem.Closed() {
+			r.Release(now, id)
+		}
+	})
+	a.mem.Signal()
+	return a.mem.Write(ctx, memory.Manner{Urgent: true}, ops...)
 }
 
-// removal returns the writes that take out what is said of a worker. It runs under
-// the lock.
-func (a *Agent) removal(now time.Time, id string) (ops []crdt.Op) {
+// removal returns the writes that take out what is said of a worker.
+func removal(r *replica.Replica, now time.Time, id string) (ops []crdt.Op) {
 	for _, f := range []form{workerStatus, workerCapacity} {
-		if _, ok := a.store.Render(f.key(id), uint64(now.UnixMilli())); ok {
+		if _, ok := r.Store().Render(f.key(id), uint64(now.UnixMilli())); ok {
 			ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: f.key(id)})
 		}
 	}
@@ -169,12 +170,12 @@ func (w Workers) Get(id string) (Worker, error) {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return Worker{}, err
 	}
-	if w.a.isClosed() {
+	if w.a.mem.Closed() {
 		return Worker{}, ErrClosed
 	}
-	w.a.mu.Lock()
-	h, beats := w.a.replica.View().Heartbeat(time.Now(), id)
-	w.a.mu.Unlock()
+	var h gossip.Heartbeat
+	beats := false
+	w.a.mem.Do(func(r *replica.Replica, now time.Time) { h, beats = r.View().Heartbeat(now, id) })
 	h.Worker = id
 	found, said := w.fill(h)
 	if !beats && !said {
@@ -215,7 +216,7 @@ func (w Workers) Active() ([]Worker, error) { return w.in(WorkerActive) }
 func (w Workers) Unreachable() ([]Worker, error) { return w.in(WorkerUnreachable) }
 
 func (w Workers) in(state WorkerState) ([]Worker, error) {
-	if w.a.isClosed() {
+	if w.a.mem.Closed() {
 		return nil, ErrClosed
 	}
 	list := []Worker{}
@@ -238,10 +239,9 @@ func (w Workers) Find(free int, labels ...string) ([]Worker, error) {
 	return list, err
 }
 
-func (w Workers) heartbeats() []gossip.Heartbeat {
-	w.a.mu.Lock()
-	defer w.a.mu.Unlock()
-	return w.a.replica.View().Heartbeats(time.Now())
+func (w Workers) heartbeats() (list []gossip.Heartbeat) {
+	w.a.mem.Do(func(r *replica.Replica, now time.Time) { list = r.View().Heartbeats(now) })
+	return list
 }
 
 // fill adds what the worker says of itself; said is false if that is nothing. A
@@ -260,7 +260,7 @@ func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
 	status, err1 := w.Status(h.Worker)
 	capacity, err2 := w.Capacity(h.Worker)
 	found.WorkerStatus, found.Capacity = status, capacity
-	if v, ok := w.a.peek(WorkerStatusKey(h.Worker)); ok {
+	if v, ok := w.a.mem.Peek(WorkerStatusKey(h.Worker)); ok {
 		found.read(v)
 	}
 	return found, !errors.Is(err1, ErrNotFound) || !errors.Is(err2, ErrNotFound)
@@ -290,37 +290,37 @@ func (a *Agent) putSign(ctx context.Context, id string, opts []WriteOption, put 
 	if err := put(opts); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if own || a.cfg.DefaultTTL <= 0 {
-		delete(a.signs, f.key(id))
-	} else {
-		a.signs[f.key(id)] = id
-	}
+	a.mem.Do(func(*replica.Replica, time.Time) {
+		if own || a.cfg.DefaultTTL <= 0 {
+			delete(a.signs, f.key(id))
+		} else {
+			a.signs[f.key(id)] = id
+		}
+	})
 	return nil
 }
 
 // timed reports whether opts set a TTL, none included.
 func timed(opts []WriteOption) bool {
-	o := writeOptions{ttl: -1}
+	o := memory.Options{TTL: -1}
 	for _, f := range opts {
 		f(&o)
 	}
-	return o.ttl != -1
+	return o.TTL != -1
 }
 
 // renewSigns gives the signs of life of workers that beat here another TTL when half
 // of it is over. It runs under the lock, several times a TTL.
-func (a *Agent) renewSigns(now time.Time) {
+func (a *Agent) renewSigns(r *replica.Replica, now time.Time) {
 	ttl := a.cfg.DefaultTTL
 	if ttl <= 0 || now.Before(a.signsAt) {
 		return
 	}
 	a.signsAt = now.Add(max(ttl/8, time.Second))
 	for key, id := range a.signs { // each for itself: no order
-		e, ok := a.store.Render(key, uint64(now.UnixMilli()))
-		h, _ := a.replica.View().Heartbeat(now, id)
-		if !ok || e.Dot().Actor != a.replica.Actor() || h.Host != a.replica.Actor() {
+		e, ok := r.Store().Render(key, uint64(now.UnixMilli()))
+		h, _ := r.View().Heartbeat(now, id)
+		if !ok || e.Dot().Actor != r.Actor() || h.Host != r.Actor() {
 			delete(a.signs, key) // it went, or somebody else speaks for the worker now
 			continue
 		}
@@ -328,7 +328,7 @@ func (a *Agent) renewSigns(now time.Time) {
 			continue
 		}
 		op := crdt.Op{Verb: crdt.Put, Key: key, Value: e.Value(), Expiry: uint64(now.Add(ttl).UnixMilli())}
-		if _, err := a.replica.Write(now, false, op); err != nil {
+		if _, err := r.Write(now, false, op); err != nil {
 			a.log.Warn("cannot renew what a worker says of itself", "key", key, "err", err)
 		}
 	}

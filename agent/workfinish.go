@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -95,7 +97,7 @@ type verdictWrite struct {
 
 func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
 	if err := c.lease.Err(); err != nil {
-		if c.q.a.isClosed() {
+		if c.q.a.mem.Closed() {
 			c.q.a.queues.giveBack(c)
 		}
 		return c.fault(fmt.Errorf("%w: %w", ErrClaimLost, err))
@@ -179,7 +181,7 @@ func (a *Agent) decide(batch []*verdictWrite) {
 	}
 	lockservice.UnlockEach(leases)
 	if len(gone) > 0 {
-		if err := a.write(context.Background(), manner{}, gone...); err != nil && !a.isClosed() {
+		if err := a.mem.Write(context.Background(), memory.Manner{}, gone...); err != nil && !a.mem.Closed() {
 			a.log.Warn("items that are done are not removed; they go when their results expire", "items", len(gone), "err", err)
 		}
 	}
@@ -199,9 +201,9 @@ func (a *Agent) record(batch []*verdictWrite) {
 	for i, w := range batch {
 		ops[i] = w.Op
 	}
-	if err := a.write(context.Background(), manner{urgent: true}, ops...); err != nil {
+	if err := a.mem.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
 		for _, w := range batch {
-			w.err = a.write(context.Background(), manner{urgent: true}, w.Op)
+			w.err = a.mem.Write(context.Background(), memory.Manner{Urgent: true}, w.Op)
 		}
 	}
 	for _, w := range batch {
@@ -238,35 +240,19 @@ func (w *verdictWrite) unwritten() (goesOn bool) {
 // waitVoters waits until a majority of voters has acknowledged what was written here, or
 // nothing depends on it any more.
 func (a *Agent) waitVoters(matters func() bool) error {
-	a.mu.Lock()
-	last, actor := a.store.Last(), a.replica.Actor()
-	a.mu.Unlock()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	for {
-		a.mu.Lock()
-		enough := queue.Acknowledged(a.voters(), a.cfg.Name, a.replica.View().AckedBy(last))
-		acked, rotated := a.acked, a.replica.Actor() != actor
-		if !enough {
-			a.replica.RequestAcks(time.Now())
-		}
-		a.mu.Unlock()
-		switch {
-		case rotated:
-			return ErrRotated
-		case enough:
+	return a.mem.Acked(context.Background(), memory.Wait{
+		Again:   100 * time.Millisecond,
+		Closing: a.mem.Closing(),
+		Enough: func(v replica.View, last uint64) bool {
+			return queue.Acknowledged(a.voters(), a.cfg.Name, v.AckedBy(last))
+		},
+		Matters: func() error {
+			if !matters() {
+				return errLate
+			}
 			return nil
-		case !matters():
-			return errLate
-		}
-		a.signal()
-		select {
-		case <-acked:
-		case <-look.C:
-		case <-a.closing:
-			return ErrClosed
-		}
-	}
+		},
+	})
 }
 
 // conclude ends a claim after its verdict, and returns the removal of an item that is
@@ -320,7 +306,7 @@ func (q *queues) sweep(a *Agent) {
 		var ops []crdt.Op
 		x.do(func(core *queue.Index, _ time.Time) { ops = core.Stale(crdt.MaxOps) })
 		if len(ops) > 0 {
-			_ = a.write(context.Background(), manner{}, ops...) // else they expire
+			_ = a.mem.Write(context.Background(), memory.Manner{}, ops...) // else they expire
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // index is what a peer knows of one work queue, package queue's machine, with a lock
@@ -252,10 +253,10 @@ func (a *Agent) barred(lock string, token uint64) bool {
 	return x.core.Bars(time.Now(), id, token)
 }
 
-// recovering reports, with the agent's lock held, whether this voter has just heard
+// recovering reports whether this voter has just heard
 // enough to know what earlier lives have acknowledged. It counts once the indexes know.
-func (q *queues) recovering(a *Agent) bool {
-	return !q.recovered.Load() && queue.Recovered(a.voters(), a.cfg.Name, a.replica.View().SyncedWith(), a.cfg.Locks.FirstBoot)
+func (q *queues) recovering(a *Agent, r *replica.Replica) bool {
+	return !q.recovered.Load() && queue.Recovered(a.voters(), a.cfg.Name, r.View().SyncedWith(), a.cfg.Locks.FirstBoot)
 }
 
 // wake has everybody who waits look whether there is a majority.

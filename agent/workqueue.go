@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -121,7 +122,7 @@ func (q WorkQueue) check() error {
 	if err := queue.CheckName(q.name); err != nil {
 		return err
 	}
-	if q.a.isClosed() {
+	if q.a.mem.Closed() {
 		return ErrClosed
 	}
 	return nil
@@ -200,11 +201,11 @@ func (q WorkQueue) show(v queue.View) Item {
 	if v.Token != 0 {
 		item.Claimed = lockservice.TokenTime(v.Token).UTC()
 	}
-	if e, ok := q.a.peek(queue.ItemKey(q.name, v.ID)); ok {
+	if e, ok := q.a.mem.Peek(queue.ItemKey(q.name, v.ID)); ok {
 		item.Value = e.Field("value")
 	}
 	if v.State == queue.Done {
-		if e, ok := q.a.peek(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
+		if e, ok := q.a.mem.Peek(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
 			item.Result = e.Field("result")
 		}
 	}
@@ -261,7 +262,7 @@ func (q WorkQueue) Drain(ctx context.Context) error {
 		}
 		select {
 		case <-look.C:
-		case <-q.a.closing:
+		case <-q.a.mem.Closing():
 			return ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("queue %q: %d items are left: %w", q.name, d.Pending+d.Delayed+d.Claimed, ctx.Err())
@@ -302,7 +303,7 @@ func (q WorkQueue) change(ctx context.Context, what func(core *queue.Index) [][]
 	var list [][]crdt.Op
 	x.do(func(core *queue.Index, _ time.Time) { list = what(core) })
 	for some := range slices.Chunk(list, crdt.MaxOps/2) { // up to two writes each
-		if err := q.a.write(ctx, manner{urgent: true}, slices.Concat(some...)...); err != nil {
+		if err := q.a.mem.Write(ctx, memory.Manner{Urgent: true}, slices.Concat(some...)...); err != nil {
 			return n, fmt.Errorf("queue %q: %w", q.name, err)
 		}
 		n += len(some)

@@ -74,7 +74,7 @@ func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservic
 			}
 		})
 		if c.core != nil {
-			if v, ok := q.a.peek(queue.ItemKey(q.name, id)); ok {
+			if v, ok := q.a.mem.Peek(queue.ItemKey(q.name, id)); ok {
 				c.Value = v.Field("value")
 			}
 			return c, nil
@@ -83,7 +83,7 @@ func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservic
 		case <-look.C:
 		case <-l.Done():
 			return nil, fmt.Errorf("%w: %w", ErrClaimLost, l.Err())
-		case <-q.a.closing:
+		case <-q.a.mem.Closing():
 			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: this peer has not heard of the claim yet: %w", lockservice.ErrUnavailable, ctx.Err())

@@ -36,21 +36,22 @@ var floors = map[string]int{
 	"sim":                      5, // beside the agent: of this module only the core
 	"gossip/transport":         4,
 	"gossip/transport/memnet":  4,
-	"agent":                    5,
-	"internal/verdict":         6,
-	"internal/api":             7,
-	"internal/httpapi":         8, // renders internal/api
-	"internal/httpapi/openapi": 8, // prints what internal/api describes
-	"internal/dashboard":       8, // likewise
-	"internal/mcpserver":       8, // renders internal/api
-	"internal/mcpbridge":       8,
-	"internal/metrics":         9,
+	"internal/memory":          5,
+	"agent":                    7,
+	"internal/verdict":         8,
+	"internal/api":             9,
+	"internal/httpapi":         10, // renders internal/api
+	"internal/httpapi/openapi": 10, // prints what internal/api describes
+	"internal/dashboard":       10, // likewise
+	"internal/mcpserver":       10, // renders internal/api
+	"internal/mcpbridge":       10,
+	"internal/metrics":         11,
 	"internal/layout":          0,
 	"internal/mutants":         0,
 	"internal/notices":         0,
-	"internal/cli":             10,
-	"cmd/sentinel-peer":        11,
-	"examples":                 10,
+	"internal/cli":             12,
+	"cmd/sentinel-peer":        13,
+	"examples":                 12,
 }
 
 // homes says where a third-party package may be imported.
@@ -62,7 +63,7 @@ var homes = map[string][]string{
 	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
 	"github.com/cespare/xxhash/v2":           {"crdt"},
 	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
-	"github.com/hashicorp/golang-lru/v2":     {"agent"},
+	"github.com/hashicorp/golang-lru/v2":     {"internal/memory"},
 	"github.com/prometheus/client_golang":    {"internal/metrics"},
 	"github.com/modelcontextprotocol/go-sdk": {"internal/mcpserver"},
 	"github.com/spf13/cobra":                 {"internal/cli"},

@@ -1,0 +1,131 @@
+package memory
+
+import (
+	"fmt"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// Cache keeps decoded values for As. An entry is good for as long as the key is in the
+// very state it was decoded from, so a reader never gets a stale one; age and size only
+// bound the memory.
+type Cache struct {
+	lru         *lru.Cache[string, *decoded]
+	ttl         time.Duration
+	size        int
+	hits        atomic.Uint64
+	misses      atomic.Uint64
+	invalidated atomic.Uint64
+}
+
+type decoded struct {
+	key   string
+	entry crdt.Entry
+	kind  reflect.Type
+	value any
+	until int64 // Unix milliseconds
+}
+
+func newCache(size int, ttl time.Duration) (*Cache, error) {
+	l, err := lru.New[string, *decoded](size)
+	if err != nil {
+		return nil, fmt.Errorf("cache size %d: %w", size, err)
+	}
+	return &Cache{lru: l, ttl: ttl, size: size}, nil
+}
+
+// Cache returns the decoded values that are kept.
+func (m *Memory) Cache() *Cache { return m.cache }
+
+// Len returns how many values are kept.
+func (c *Cache) Len() int { return c.lru.Len() }
+
+// Clear drops all values and returns how many there were.
+func (c *Cache) Clear() int {
+	n := c.lru.Len()
+	c.lru.Purge()
+	return n
+}
+
+// Invalidate drops the values of keys that match and returns how many.
+func (c *Cache) Invalidate(match func(key string) bool) (n int) {
+	for _, key := range c.lru.Keys() {
+		if match(key) && c.lru.Remove(key) {
+			n++
+		}
+	}
+	c.invalidated.Add(uint64(n))
+	return n
+}
+
+// Changed drops decoded values that replication or a local write has made old; a value may
+// have been decoded since.
+func (m *Memory) Changed(changes []crdt.Change) {
+	c := m.cache
+	if c.lru.Len() == 0 {
+		return
+	}
+	for i := range changes {
+		key := changes[i].Key
+		d, cached := c.lru.Peek(key)
+		if !cached {
+			continue
+		}
+		if e, ok, fresh := m.store.Load(key); ok && fresh && e.Same(d.entry) {
+			continue
+		}
+		if c.lru.Remove(key) {
+			c.invalidated.Add(1)
+		}
+	}
+}
+
+// As returns the value of key decoded into T. The result may be shared with other
+// callers: what its pointers, slices and maps refer to is not to be changed. An absent key
+// gives ErrNotFound.
+func As[T any](m *Memory, key string) (T, error) {
+	if v, ok := Cached[T](m, key); ok {
+		return v, nil
+	}
+	var value T
+	if m.Closed() {
+		return value, ErrClosed
+	}
+	e, ok := m.Entry(key)
+	if !ok {
+		return value, fmt.Errorf("get %q: %w", key, ErrNotFound)
+	}
+	m.cache.misses.Add(1)
+	v, err := m.Resolve(key, e)
+	if err != nil {
+		return value, err
+	}
+	if err := v.Decode(&value); err != nil {
+		return value, fmt.Errorf("get %q: %w", key, err)
+	}
+	if any(value) != nil {
+		m.cache.lru.Add(key, &decoded{key, e, reflect.TypeFor[T](), value, time.Now().Add(m.cache.ttl).UnixMilli()})
+	}
+	return value, nil
+}
+
+// Cached returns the value of key if it was decoded into T before and the key is
+// still in that state. It neither keeps key nor allocates.
+func Cached[T any](m *Memory, key string) (value T, ok bool) {
+	c := m.cache
+	d, ok := c.lru.Get(key)
+	if !ok || d.kind != reflect.TypeFor[T]() || m.ticked.Load() >= d.until || m.Closed() {
+		return value, false
+	}
+	if e, ok := m.PeekEntry(d.key); !ok || !e.Same(d.entry) {
+		return value, false
+	}
+	m.sampleRead()
+	c.hits.Add(1)
+	return d.value.(T), true
+}

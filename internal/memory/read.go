@@ -1,0 +1,162 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
+)
+
+// ReadSample is how many calls of Get are counted by one of them: a counter that
+// all cores share costs more than the read it counts.
+const ReadSample = 64
+
+func (m *Memory) sampleRead() {
+	if rand.Uint32()%ReadSample == 0 {
+		m.reads.Add(ReadSample)
+	}
+}
+
+// Get returns the value of key. It takes no lock, and for a plain register allocates
+// nothing.
+func (m *Memory) Get(key string) (crdt.Value, bool) {
+	m.sampleRead()
+	return m.Peek(key)
+}
+
+// Peek is Get for what a peer looks up for itself: it counts as no read.
+func (m *Memory) Peek(key string) (crdt.Value, bool) {
+	e, ok, fresh := m.store.Load(key)
+	if fresh && ok && e.Expiry() == 0 && e.Kind() == crdt.Register {
+		return e.Value(), true
+	}
+	if fresh && !ok {
+		return crdt.Value{}, false
+	}
+	if e, ok = m.current(key, e, ok, fresh); !ok {
+		return crdt.Value{}, false
+	}
+	v, err := m.Resolve(key, e)
+	return v, err == nil
+}
+
+// Entry returns what key holds, and counts as a read.
+func (m *Memory) Entry(key string) (crdt.Entry, bool) {
+	m.reads.Add(1)
+	return m.PeekEntry(key)
+}
+
+// PeekEntry is Entry for what a peer looks up for itself.
+func (m *Memory) PeekEntry(key string) (crdt.Entry, bool) {
+	e, ok, fresh := m.store.Load(key)
+	return m.current(key, e, ok, fresh)
+}
+
+// farOff is how many milliseconds an expiry must lie ahead of the latest Turn for a reader
+// not to look at the clock, which costs more than the read.
+const farOff = 60_000
+
+// current returns what key holds now, given what Load returned.
+func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, bool) {
+	if fresh && (!ok || e.Expiry() == 0) {
+		return e, ok
+	}
+	if fresh && e.Expiry() > uint64(m.ticked.Load())+farOff {
+		return e, true
+	}
+	now := uint64(time.Now().UnixMilli())
+	if fresh && now < e.Expiry() {
+		return e, true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Render(key, now)
+}
+
+// Typed returns the value of a key that must be of kind or absent.
+func (m *Memory) Typed(key string, kind crdt.Kind) (crdt.Value, error) {
+	if m.Closed() {
+		return crdt.Value{}, ErrClosed
+	}
+	if err := crdt.ValidateKey(key); err != nil {
+		return crdt.Value{}, err
+	}
+	e, ok := m.Entry(key)
+	if !ok {
+		return crdt.Value{}, nil
+	}
+	if e.Kind() != kind {
+		return crdt.Value{}, &crdt.TypeError{Key: key, Want: kind, Have: e.Kind()}
+	}
+	return m.Resolve(key, e)
+}
+
+// Resolve returns the value of an entry of key; of a custom key, by its resolver.
+func (m *Memory) Resolve(key string, e crdt.Entry) (crdt.Value, error) {
+	if e.Kind() != crdt.Custom {
+		return e.Value(), nil
+	}
+	siblings := e.Siblings()
+	if len(siblings) == 1 {
+		return siblings[0].Value, nil
+	}
+	rule, _ := m.cfg.Replica.Rules.Match(key)
+	f := m.cfg.Resolvers[rule.Resolver]
+	if f == nil {
+		f = latest
+	}
+	v, err := crdt.ResolveSiblings(f, siblings)
+	if err != nil {
+		return crdt.Value{}, fmt.Errorf("resolve %q: %w", key, err)
+	}
+	return v, nil
+}
+
+// latest resolves a custom key that no rule here has a resolver for.
+func latest(siblings []crdt.Sibling) (crdt.Value, error) {
+	return slices.MaxFunc(siblings, func(x, y crdt.Sibling) int {
+		return cmp.Or(cmp.Compare(x.Stamp, y.Stamp), x.Dot.Compare(y.Dot))
+	}).Value, nil
+}
+
+// KeysPerLook is how many keys are matched before the context is looked at.
+const KeysPerLook = 64
+
+// Keys returns the keys that hold something and that match, sorted. It walks all keys, and
+// fails when ctx ends.
+func (m *Memory) Keys(ctx context.Context, match func(key string) bool) ([]string, error) {
+	now := uint64(time.Now().UnixMilli())
+	var keys, unsure []string
+	seen := 0
+	m.store.Keys(func(key string, e crdt.Entry, fresh bool) bool {
+		if seen++; seen%KeysPerLook == 0 && ctx.Err() != nil {
+			return false
+		}
+		switch {
+		case !match(key):
+		case fresh && (e.Expiry() == 0 || now < e.Expiry()):
+			keys = append(keys, key)
+		default:
+			unsure = append(unsure, key)
+		}
+		return true
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, key := range unsure {
+		m.Do(func(r *replica.Replica, _ time.Time) {
+			if _, ok := r.Store().Render(key, now); ok {
+				keys = append(keys, key)
+			}
+		})
+	}
+	slices.SortFunc(keys, strings.Compare)
+	return keys, nil
+}
