@@ -54,7 +54,7 @@ whatever COMMAND writes to, and have a lower one refused there.
 The claim is extended while COMMAND runs, through whichever daemon of --http a,b,c answers. With exit code 0 the item is complete, and the
 output its result: JSON if it is a value as the store keeps them, else text. What is
 longer than a value may be is cut, and says so. With another exit code it is tried again later, with the end of what
-was said on standard error as its reason. If the claim is lost, the command's process
+was said on standard error as its reason, which the line about it shows too. If the claim is lost, the command's process
 group gets SIGTERM, and SIGKILL after --grace. SIGTERM, SIGINT and SIGHUP go to COMMAND,
 whose item is then free for others, and end this program.`,
 		Example: `  sentinel-peer queue work mail -- ./send.sh
@@ -199,7 +199,7 @@ func (w *work) handle(ctx context.Context, it *item) error {
 	case err != nil:
 		return errors.Join(notExecuted(err), w.finish(whole, it, outcome{verb: "fail", Error: err.Error()}))
 	case lost != nil:
-		return w.report(it, "lost", began)
+		return w.report(it, "lost", lost.Error(), began)
 	}
 	o := judged(cmd, exit, output, said)
 	if o.verb == "complete" && !utf8.Valid(output.kept) {
@@ -225,16 +225,15 @@ func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Tim
 	if o.Retry == giveBack.Retry {
 		said = "returned"
 	}
-	err := w.finish(ctx, it, o)
+	err, why := w.finish(ctx, it, o), o.Error
 	if refused, ok := errors.AsType[*refusal](err); ok && o.Result != nil && !slices.Contains(endedCodes, refused.Code) && !passing(err) {
 		tell("item %q: its result is refused: %v", it.ID, err)
 		err = w.finish(ctx, it, outcome{verb: "complete", Result: fmt.Sprintf("(the result is refused: %v)", err)})
 	}
 	if err != nil {
-		tell("item %q: %v", it.ID, err)
-		said = "lost"
+		said, why = "lost", err.Error()
 	}
-	return w.report(it, said, began)
+	return w.report(it, said, why, began)
 }
 
 // finish tells the daemon, again and again until the claim is over.
@@ -260,12 +259,20 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 	}
 }
 
-// report prints a line about an item.
-func (w *work) report(it *item, verdict string, began time.Time) error {
+// report prints a line about an item, with why it was not completed.
+func (w *work) report(it *item, verdict, why string, began time.Time) error {
 	took := time.Since(began).Round(time.Millisecond)
 	if w.output == "table" {
-		_, err := fmt.Fprintf(w.out, "%s  %s  %v\n", visible(it.ID, ""), verdict, took)
+		line := fmt.Sprintf("%s  %s  %v", visible(it.ID, ""), verdict, took)
+		if why != "" {
+			line += "  " + visible(why, "")
+		}
+		_, err := fmt.Fprintln(w.out, line)
 		return err
 	}
-	return json.NewEncoder(w.out).Encode(map[string]any{"id": it.ID, "attempt": it.Attempt, "verdict": verdict, "seconds": took.Seconds()})
+	line := map[string]any{"id": it.ID, "attempt": it.Attempt, "verdict": verdict, "seconds": took.Seconds()}
+	if why != "" {
+		line["error"] = why
+	}
+	return json.NewEncoder(w.out).Encode(line)
 }
