@@ -92,8 +92,9 @@ type Request struct {
 	// as one unit and without a right. It may be nil.
 	Beside func(*agent.Batch)
 
-	Client string  // who asks, as the surface names it
-	Leases *Leases // of the daemon
+	Client  string   // who asks, as the surface names it
+	Leases  *Leases  // of the daemon
+	Reloads *Reloads // of the daemon; it may be nil
 	// Longer returns the context of a request whose client asks to wait so long, in
 	// place of the usual one. It may be nil.
 	Longer func(wait time.Duration) (context.Context, error)

@@ -12,14 +12,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-func judge(ctx context.Context, a *agent.Agent, _ Request) (Response, error) {
-	return Response{Body: Judge(ctx, a)}, nil
+func judge(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
+	return Response{Body: Judge(ctx, a, r.Reloads)}, nil
 }
 
-// Judge returns how the cluster is as a's peer sees it. The level is the same for every
+// Judge returns how the cluster is as a's peer sees it, and how its daemon is, whose
+// reloads may be nil. The level is the same for every
 // caller; queues, tasks and workers are named to those who may read them. Where voters are
 // named and up but do not answer it takes half a second, at most once in two.
-func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
+func Judge(ctx context.Context, a *agent.Agent, reloads *Reloads) verdict.Verdict {
 	grant, stats := GrantOf(ctx), a.Stats()
 	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog, Memory: stats.Store.Memory, Limit: stats.Store.Limit}
 	if a.Locks().Guarantee() == lockservice.Quorum {
@@ -41,6 +42,7 @@ func Judge(ctx context.Context, a *agent.Agent) verdict.Verdict {
 		k.Unfinished += len(w.Tasks)
 	}
 	k.Abandoned = named(grant, keyspace.Workers, workers)
+	k.Refused = reloads.shown(grant)
 	return verdict.Judge(k)
 }
 

@@ -38,7 +38,7 @@ func TestOnlyTokensAndTLSOpenTheDaemon(t *testing.T) {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if !a.reload(t.Context(), (&reloader{log: logger, count: func(string, bool) {}}).tell) {
+		if !a.reload(t.Context(), (&reloader{log: logger, done: func(string, error) {}}).tell) {
 			t.Error("there is nothing to reload")
 		}
 	}

@@ -27,7 +27,7 @@ type reloader struct {
 	voters  lockservice.Voters  // in force
 	access  access
 	log     *slog.Logger
-	count   func(what string, taken bool)
+	done    func(what string, err error)
 }
 
 func newReloader(cmd *cobra.Command, d *daemon, c checked) (*reloader, error) {
@@ -73,7 +73,7 @@ func (r *reloader) reload(ctx context.Context, a *agent.Agent) {
 
 // tell says what became of a reload.
 func (r *reloader) tell(what string, err error) {
-	r.count(what, err == nil)
+	r.done(what, err)
 	if err != nil {
 		r.log.Warn(what+" not reloaded: the old stay", "err", err)
 		return
@@ -116,11 +116,9 @@ func (r *reloader) reloadFile(ctx context.Context, a *agent.Agent) error {
 	if err != nil {
 		return err
 	}
-	if err := r.reloadVoters(a, values); err != nil {
-		r.count("voters", false)
+	err = r.reloadVoters(a, values)
+	if r.done("voters", err); err != nil {
 		r.log.Warn("voters not reloaded: the old list stays", "voters", r.voters.Names, "epoch", r.voters.Epoch, "err", err)
-	} else {
-		r.count("voters", true)
 	}
 	var restart []string
 	r.flags.VisitAll(func(f *pflag.Flag) {

@@ -22,8 +22,8 @@ func TestAReloadThatHangsKeepsNobodyFromStopping(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var log bytes.Buffer
 		hold := make(chan struct{})
-		// A folder is refused, and to count that hangs.
-		r := &reloader{keyFile: t.TempDir(), log: slog.New(slog.NewTextHandler(&log, nil)), count: func(string, bool) { <-hold }}
+		// A folder is refused, and to note that hangs.
+		r := &reloader{keyFile: t.TempDir(), log: slog.New(slog.NewTextHandler(&log, nil)), done: func(string, error) { <-hold }}
 		again := make(chan os.Signal)
 		ended := make(chan struct{})
 		go func() { r.serve(ctx, again, nil); close(ended) }()

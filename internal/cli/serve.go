@@ -190,19 +190,22 @@ func (d *daemon) run(cmd *cobra.Command) error {
 		d.found(a)
 	}
 	m := metrics.New(a, version())
-	leases := api.NewLeases()
-	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Version: version(), Memory: mcpserver.Memory(d.mcpMemory), Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
-	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Version: version()})
+	leases, reloads := api.NewLeases(), &api.Reloads{}
+	tools := mcpserver.New(mcpserver.Config{Agent: a, Leases: leases, Reloads: reloads, Version: version(), Memory: mcpserver.Memory(d.mcpMemory), Called: m.ToolCalled, Panicked: m.Panics.Inc, Logger: logger})
+	ui := dashboard.New(ctx, dashboard.Config{Agent: a, Leases: leases, Reloads: reloads, Version: version()})
 	mounts := map[string]http.Handler{"/mcp": tools, "/": ui, "/ui/": ui}
 	public := map[string]http.Handler{"GET /login": ui, "GET /ui/static/": ui}
 	server := httpapi.Serve(l, httpapi.Config{
-		Agent: a, Leases: leases, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults,
+		Agent: a, Leases: leases, Reloads: reloads, Metrics: m, Panicked: m.Panics.Inc, Logger: logger, Faults: d.faults,
 		Mounts: mounts, Public: public,
 		Tokens: access.tokens, Certificate: access.certificate, Hosts: d.serve.names(d.http), Limits: httpapi.Limits{Rate: d.serve.rate},
 	})
 	m.HTTP(server.Stats)
 	m.LogLost(stderr.lost)
-	reloader.count = m.Reloaded
+	reloader.done = func(what string, err error) {
+		m.Reloaded(what, err == nil)
+		reloads.Done(what, err)
+	}
 	started := announceStart(logger, a)
 	var announcing sync.WaitGroup
 	defer announcing.Wait()

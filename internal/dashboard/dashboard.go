@@ -26,8 +26,9 @@ import (
 // Config configures a dashboard. Agent is mandatory.
 type Config struct {
 	Agent   *agent.Agent
-	Leases  *api.Leases // of the daemon's clients, shared with its other surfaces; may be nil
-	Version string      // of the daemon, shown in the footer
+	Leases  *api.Leases  // of the daemon's clients, shared with its other surfaces; may be nil
+	Reloads *api.Reloads // likewise
+	Version string       // of the daemon, shown in the footer
 }
 
 // Dashboard serves the pages: / and all below /ui/, and /login.
@@ -186,7 +187,7 @@ func (d *Dashboard) view(r *http.Request, p *page) *view {
 
 // do runs an operation of the table for whoever asks.
 func do[T any](v *view, name string, r api.Request) (T, error) {
-	r.Leases = v.cfg.Leases
+	r.Leases, r.Reloads = v.cfg.Leases, v.cfg.Reloads
 	if r.Query == nil {
 		r.Query = url.Values{}
 	}
@@ -238,7 +239,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request) {
 	if v.grant != nil {
 		l.Name = v.grant.Name
 	}
-	l.Verdict = api.Judge(v.ctx, d.agent)
+	l.Verdict = api.Judge(v.ctx, d.agent, d.cfg.Reloads)
 	respond(w, status, "layout", l)
 }
 

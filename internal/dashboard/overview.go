@@ -28,7 +28,7 @@ func overview(v *view) (any, error) {
 	d := data{
 		Picture: draw(members), Keys: stats.Store.Keys, Bytes: stats.Store.Memory, Removals: stats.Store.Removals,
 		Pending: stats.PendingWrites, Blocking: stats.Blocking, Workers: stats.Workers, Queues: len(stats.Queues),
-		Findings: api.Judge(v.ctx, v.agent).Findings,
+		Findings: api.Judge(v.ctx, v.agent, v.cfg.Reloads).Findings,
 	}
 	d.More = max(len(members)-maxRows, 0)
 	for _, m := range members[:len(members)-d.More] {

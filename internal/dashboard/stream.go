@@ -102,7 +102,7 @@ func (d *Dashboard) streamed(r *http.Request) (*page, url.Values, error) {
 // parts renders what is renewed, by the id of its element.
 func (v *view) parts() renewal {
 	_, live := v.live()
-	s := api.Judge(v.ctx, v.agent)
+	s := api.Judge(v.ctx, v.agent, v.cfg.Reloads)
 	return renewal{"live": string(live), "verdict": string(render("verdict", s)), "detail": string(render("detail", s))}
 }
 

@@ -37,6 +37,8 @@ type Config struct {
 
 	// Leases is shared with the other surfaces that hand out leases. It may be nil.
 	Leases *api.Leases
+	// Reloads is shared likewise.
+	Reloads *api.Reloads
 	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page
 	// alone. They sit behind the same checks and limits as the API, and find the grant of
 	// their caller by api.GrantOf. A stream sets its own deadline before each write, and
@@ -155,7 +157,7 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
 		defer cancel()
-		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Client: asker(r), Leases: h.leases}
+		req := api.Request{Key: r.PathValue("key"), ID: r.PathValue("id"), Agent: r.PathValue("agent"), Queue: r.PathValue("queue"), Client: asker(r), Leases: h.leases, Reloads: h.cfg.Reloads}
 		req.Longer = func(wait time.Duration) (context.Context, error) { return h.longer(w, r, wait) }
 		var err error
 		req.Query, err = parameters(r, &op)
@@ -269,7 +271,7 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 			Detail: fmt.Sprintf("this voter has restarted and does not know all leases for %v more: do not stop another voter; requests are served", (left + time.Second).Truncate(time.Second))})
 		return
 	}
-	v := api.Judge(r.Context(), h.cfg.Agent)
+	v := api.Judge(r.Context(), h.cfg.Agent, h.cfg.Reloads)
 	fmt.Fprintln(w, "ready")
 	fmt.Fprintln(w, "verdict:", v.Level)
 	for _, f := range v.Findings {

@@ -62,7 +62,7 @@ func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 	if r.Query == nil {
 		r.Query = url.Values{}
 	}
-	r.Leases, r.Client = c.s.cfg.Leases, c.writer.asker()
+	r.Leases, r.Reloads, r.Client = c.s.cfg.Leases, c.s.cfg.Reloads, c.writer.asker()
 	return api.Find(name).Do(c.ctx, c.s.cfg.Agent, r)
 }
 

@@ -167,7 +167,7 @@ func (c *call) status() fields {
 		work = res.Body.(api.List[api.WorkQueue]).Items
 	}
 	hash, keys := a.Digest()
-	v := api.Judge(c.ctx, a)
+	v := api.Judge(c.ctx, a, c.s.cfg.Reloads)
 	peers, nextPeer := part(all, at[0], budget/4)
 	namespaces, nextSpace := part(spaces, at[1], budget/4)
 	some, nextQueue := part(work, at[2], budget/4)

@@ -19,8 +19,9 @@ import (
 // Config configures a server.
 type Config struct {
 	Agent    *agent.Agent
-	Leases   *api.Leases // those of the HTTP API
-	Version  string      // of this program
+	Leases   *api.Leases  // those of the HTTP API
+	Reloads  *api.Reloads // likewise; may be nil
+	Version  string       // of this program
 	Memory   Memory
 	Called   func(tool string, failed bool) // for each call of a tool; may be nil
 	Panicked func()                         // for each call that panicked; may be nil

@@ -273,3 +273,16 @@ func failed(k *Known) []Finding {
 	return []Finding{{"failed-tasks", Warn, k.Failed.text("task") + " failed", "their status says so",
 		"read their errors, then set their status anew or delete them"}}
 }
+
+// refused tells of files that were to be read again and are not in force.
+func refused(k *Known) (found []Finding) {
+	for _, r := range k.Refused {
+		why := "the file was refused when it was read again; the daemon's log says why"
+		if r.Why != "" {
+			why = "when they were read again: " + r.Why
+		}
+		found = append(found, Finding{"reload", Warn, "old " + r.What + " are in force", why,
+			"mend the file, then send SIGHUP to the daemon; 'sentinel-peer doctor' with its settings checks them first"})
+	}
+	return found
+}

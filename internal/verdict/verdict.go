@@ -69,6 +69,13 @@ type Known struct {
 	Failed     Names               // tasks
 	Abandoned  Names               // workers that are out of sight or gone with work in hand
 	Unfinished int                 // tasks in their hands
+	Refused    []Refused           // of the daemon's files
+}
+
+// Refused is something that a daemon was to read again and did not take.
+type Refused struct {
+	What string // keys, settings, voters, tokens, certificate
+	Why  string // "" if the reader may not know
 }
 
 const (
@@ -81,7 +88,7 @@ const (
 // Judge says how the cluster is.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
-	for _, check := range []func(*Known) []Finding{ready, majority, strays, peers, spare, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed} {
+	for _, check := range []func(*Known) []Finding{ready, majority, strays, peers, spare, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed, refused} {
 		v.Findings = append(v.Findings, check(&k)...)
 	}
 	slices.SortStableFunc(v.Findings, func(x, y Finding) int { return cmp.Compare(y.Level.rank(), x.Level.rank()) })

@@ -116,6 +116,8 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		{"dead items elsewhere", func(k *Known) { k.Dead, k.DeadIn = 1, Names{1, nil} }, Warn, "dead-items", "1 item dead."},
 		{"failed tasks", func(k *Known) { k.Failed = Names{5, []string{"a", "b", "c", "d"}} }, Warn, "failed-tasks", "5 tasks (a, b, c and 1 more) failed"},
 		{"abandoned", func(k *Known) { k.Abandoned, k.Unfinished = Names{1, []string{"w1"}}, 2 }, Warn, "abandoned-work", "1 worker (w1) gone with work in hand.|2 tasks said to be at work there"},
+		{"refused files", func(k *Known) { k.Refused = []Refused{{"keys", "k1: no key"}, {"tokens", ""}} }, Warn, "reload reload",
+			"old keys are in force (and 1 more).|read again: k1: no key|send SIGHUP"},
 		{"the worst comes first", func(k *Known) { k.Dead = 1; k.Ready = false }, Fail, "ready dead-items", "(and 1 more)"},
 	} {
 		k := well()
