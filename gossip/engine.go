@@ -44,6 +44,7 @@ type Engine struct {
 	changed bool      // since the last digest
 
 	digestAt    time.Time
+	blockedAt   time.Time // when packets to a peer were found blocked, so that other paths are doubted; not again for probeEvery
 	digestEvery time.Duration
 	digested    time.Time
 

@@ -82,6 +82,13 @@ func (e *Engine) doubt(now time.Time, p *peer) bool {
 	return true
 }
 
+// open reports whether packets may carry what has to arrive: not while they are blocked,
+// nor where none has ever got through and a probe waits already for twice as long as one
+// takes among neighbours. A path that is far opens when its first answer comes.
+func (t *path) open() bool {
+	return t.to == Passes || t.to == UnknownPassage && (t.since == 0 || t.tries < 2)
+}
+
 func (e *Engine) probe(now time.Time, p *peer) {
 	t := &p.path
 	if t.since == 0 {
@@ -156,6 +163,9 @@ func (e *Engine) probePaths(now time.Time) {
 func (e *Engine) block(now time.Time, p *peer, again time.Time) {
 	t := &p.path
 	t.to, t.passed, t.at, t.judged = Blocked, 0, again, t.number
+	if now.Sub(e.blockedAt) >= probeEvery { // at most as often as all are probed anyway: a lossy path may be taken for a blocked one
+		e.blockedAt = now
+	}
 	e.stats.PathsBlocked++
 	e.send(now, p, Urgent, e.pathFrame(p, tells))
 	if len(p.sent) > 0 {

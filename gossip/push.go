@@ -250,7 +250,7 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	e.stats.DeltasSent += uint64(taken)
 	frame := e.finish(w, live, false)
 	if class == Bulk {
-		if len(frame) <= wire.MaxPacketBytes && p.path.to != Blocked && p.takeToken(now) {
+		if len(frame) <= wire.MaxPacketBytes && p.path.open() && p.takeToken(now) {
 			class = Packet
 		} else {
 			p.window -= len(frame)
@@ -370,16 +370,18 @@ func (e *Engine) compare(now time.Time) {
 }
 
 // send hands out a frame. Where packets do not pass the stream carries it; now and then
-// it is asked whether they do.
+// it is asked whether they do, and once more after those to another peer stopped passing:
+// what stops them mostly stops more than one.
 func (e *Engine) send(now time.Time, p *peer, class Class, frame []byte) {
 	if class == Packet && len(frame) > wire.MaxPacketBytes {
 		class = Bulk
 	}
-	if class == Packet && p.path.to == Blocked {
+	if class == Packet && !p.path.open() {
 		class = Urgent
 	}
 	e.emit(p, class, frame)
-	if class == Packet && now.Sub(p.path.heard) >= max(probeEvery, time.Duration(len(e.living))*probePace) {
+	heard := p.path.heard
+	if class == Packet && (now.Sub(heard) >= max(probeEvery, time.Duration(len(e.living))*probePace) || heard.Before(e.blockedAt)) {
 		e.doubt(now, p)
 	}
 }

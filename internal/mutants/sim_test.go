@@ -59,7 +59,7 @@ var simulated = []mutant{
 	{"subscribers are told that they lag", "internal/backlog/queue.go",
 		"q.list, q.bytes, q.lagged = nil, 0, true", "q.list, q.bytes, q.lagged = nil, 0, false", "", ""},
 	{"what packets cannot carry goes on the stream", "gossip/push.go",
-		"	if class == Packet && p.path.to == Blocked {\n		class = Urgent\n	}\n", "", "", ""},
+		"	if class == Packet && !p.path.open() {\n		class = Urgent\n	}\n", "", "", ""},
 	{"packets that do not pass are noticed", "gossip/path.go",
 		"		default:\n			e.block(now, p, now.Add(probeAgain))\n", "		default:\n			e.probe(now, p)\n", "", ""},
 	{"a packet is taken once", "internal/envelope/opener.go",

@@ -87,6 +87,44 @@ func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 	}
 }
 
+// Where packets never passed, each hop of a tree finds that out for itself: the stream
+// carries what has to arrive before a verdict.
+func TestAWriteDoesNotWaitForAVerdictAtEachHop(t *testing.T) {
+	for seed := range uint64(15) {
+		w := newWorld(t, 40, seed, nil)
+		w.mute = func(from, to int) bool { return true }
+		for i := 0; i < len(w.peers); i += 3 {
+			w.put(i, fmt.Sprint("k", i), 1)
+		}
+		w.run(700 * time.Millisecond)
+		if !w.agree() {
+			t.Errorf("seed %d: the peers differ 0.7 s after their first writes", seed)
+		}
+	}
+}
+
+// A peer whose packets to one other stop passing soon knows of most of those it speaks to.
+func TestABlockCastsDoubtOnOtherPaths(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, 12, seed, nil)
+		w.run(5 * time.Second)
+		w.mute = func(from, to int) bool { return true }
+		w.put(0, "k", 1)
+		w.run(4 * time.Second)
+		unnoticed := 0
+		for _, p := range w.peers {
+			for _, s := range p.Engine().Peers() {
+				if s.PacketsTo == gossip.Passes {
+					unnoticed++
+				}
+			}
+		}
+		if pairs := len(w.peers) * (len(w.peers) - 1); unnoticed > pairs/3 {
+			t.Errorf("seed %d: four seconds after a block %d of %d paths count as open", seed, unnoticed, pairs)
+		}
+	}
+}
+
 // Packets that are only often lost stay in use.
 func TestALossyPathIsNotBlocked(t *testing.T) {
 	for seed := range uint64(5) {
