@@ -13,6 +13,14 @@ const (
 	ackTries = 8 // about five seconds; whoever still waits asks again
 )
 
+// peerAcks is what a peer is known to have.
+type peerAcks struct {
+	acked    *clock.CausalContext // what it has seen, and this peer too
+	claimed  *clock.CausalContext // what it said it has seen
+	ackedOwn uint64               // own writes it has acknowledged
+	wants    map[clock.Actor]want // what it waits for this peer to have
+}
+
 // RequestAcks asks every peer to say when it has all of this peer's writes.
 func (e *Engine) RequestAcks(now time.Time) {
 	if last := e.store.Last(); last > e.ackTarget || e.ackAt.IsZero() {

@@ -12,77 +12,92 @@ const (
 	underLoad = time.Second            // between digests when it is never quiet
 )
 
+// digests compare notes with one other peer at a time.
+type digests struct {
+	*shared
+	*ClusterClock
+	active   time.Time // when something last changed
+	changed  bool      // since the last digest
+	at       time.Time // when the next is due
+	every    time.Duration
+	sent     time.Time            // when the last went to a peer chosen at random
+	context  uint64               // the hash of the context,
+	hashedAt uint64               // when so many additions had been made to it
+	snap     *clock.CausalContext // see snapshot
+	snapAt   uint64
+}
+
+// peerDigest is what digests keep of a peer.
+type peerDigest struct {
+	members    uint64    // the hash of whom it counts for stability
+	agreedAt   time.Time // when its digest was last equal to this peer's
+	agreed     uint64    // that digest's hash
+	mismatches int       // equal contexts, different sums, in a row
+	compareAt  time.Time // when it gets a digest, for something was dropped
+	comparedAt time.Time // when it last got one
+}
+
 // contextHash identifies what this peer has seen.
-func (e *Engine) contextHash() uint64 {
-	if seen := e.store.Seen(); e.hashedAt != seen || e.hashed == 0 {
-		e.hashed, e.hashedAt = e.store.Context().Sum(), seen
+func (d *digests) contextHash() uint64 {
+	if seen := d.store.Seen(); d.hashedAt != seen || d.context == 0 {
+		d.context, d.hashedAt = d.store.Context().Sum(), seen
 	}
-	return e.hashed
+	return d.context
 }
 
 // stateHash identifies what this peer has seen and holds: tier 0 of
 // anti-entropy.
-func (e *Engine) stateHash() uint64 { return e.contextHash() ^ e.store.Sum()*0x9e3779b97f4a7c15 }
+func (d *digests) stateHash() uint64 { return d.contextHash() ^ d.store.Sum()*0x9e3779b97f4a7c15 }
 
 // snapshot returns the context as it is now, not to be changed.
-func (e *Engine) snapshot() *clock.CausalContext {
-	if seen := e.store.Seen(); e.snap == nil || e.snapAt != seen {
-		e.snap, e.snapAt = e.store.Context().Clone(), seen
+func (d *digests) snapshot() *clock.CausalContext {
+	if seen := d.store.Seen(); d.snap == nil || d.snapAt != seen {
+		d.snap, d.snapAt = d.store.Context().Clone(), seen
 	}
-	return e.snap
+	return d.snap
 }
 
 // StateHash identifies the state for comparing peers: equal on peers that agree.
-func (e *Engine) StateHash() uint64 { return e.stateHash() }
+func (d *digests) StateHash() uint64 { return d.stateHash() }
 
 // digest compares notes with one peer chosen at random.
-func (e *Engine) digest(now time.Time) {
-	if len(e.living) == 0 {
-		e.digestAt = time.Time{}
+func (d *digests) digest(now time.Time) {
+	if len(d.living) == 0 {
+		d.at = time.Time{}
 		return
 	}
-	if now.Sub(e.active) < quiet && now.Sub(e.digested) < underLoad {
-		e.digestAt = now.Add(quiet)
+	if now.Sub(d.active) < quiet && now.Sub(d.sent) < underLoad {
+		d.at = now.Add(quiet)
 		return
 	}
-	e.digested = now
-	if e.changed {
-		e.changed = false
-		e.digestEvery = e.cfg.DigestInterval
+	d.sent = now
+	if d.changed {
+		d.changed = false
+		d.every = d.cfg.DigestInterval
 	} else {
-		e.digestEvery = min(2*e.digestEvery, e.cfg.DigestMax)
+		d.every = min(2*d.every, d.cfg.DigestMax)
 	}
-	e.digestAt = now.Add(e.digestEvery)
-	e.sendDigest(now, e.living[e.rng.IntN(len(e.living))])
+	d.at = now.Add(d.every)
+	d.sendDigest(now, d.living[d.rng.IntN(len(d.living))])
 }
 
-func (e *Engine) sendDigest(now time.Time, p *peer) {
-	w := e.begin()
-	e.writeDigest(w, now, 0)
-	e.send(now, p, Packet, e.finish(w, 0, false))
-	e.stats.Digests++
+func (d *digests) sendDigest(now time.Time, p *peer) {
+	w := d.begin()
+	d.writeDigest(w, now, 0)
+	d.send(now, p, Packet, d.finish(w, 0, false))
+	d.stats.Digests++
 }
 
 // writeDigest writes a digest, as an answer to one that was sent at the other's time
 // echo if that is not 0.
-func (e *Engine) writeDigest(w *frameWriter, now time.Time, echo uint64) {
+func (d *digests) writeDigest(w *frameWriter, now time.Time, echo uint64) {
 	w.section(secDigest, 6)
 	w.uint(echo)
-	w.uint(e.stateHash())
+	w.uint(d.stateHash())
 	w.uint(uint64(max(now.UnixMilli(), 0)))
-	w.uint(e.cfg.Rules)
-	w.uint(uint64(e.maxStamp))
-	w.uint(e.members)
-}
-
-// setMembers takes the hash of who counts for stability, this peer among them.
-func (e *Engine) setMembers() {
-	e.members = mix(e.cfg.Self, clock.Actor{})
-	for _, p := range e.peers {
-		if !e.replaced(p) {
-			e.members += mix(p.Actor, clock.Actor{})
-		}
-	}
+	w.uint(d.cfg.Rules)
+	w.uint(uint64(d.maxStamp))
+	w.uint(d.membersHash)
 }
 
 // digest holds another's digest against this peer's state.
@@ -119,31 +134,6 @@ func (in *incoming) digest(r *wire.Reader) {
 	}
 }
 
-// maxRoundTrip is how long a digest and its answer may take together to tell the time.
-const maxRoundTrip = 2 * time.Second
-
-// compareClocks takes a sample of a peer's clock. What is late makes the clock look
-// slow, so only the answer to a digest, which says when that was sent, may set it back
-// (Cristian 1989).
-func (r *report) compareClocks(now time.Time, wall, echo uint64) {
-	sample := time.UnixMilli(int64(min(wall, 1<<48))).Sub(now)
-	trip := now.Sub(time.UnixMilli(int64(min(echo, 1<<48))))
-	switch {
-	case echo != 0 && trip >= 0 && trip <= maxRoundTrip:
-		r.offset = sample + trip/2
-	case !r.heard || sample > r.offset:
-		r.offset = sample
-	}
-}
-
-// hear takes over a peer's latest stamp, so that what is written here from now on
-// is later even than writes whose removals have been forgotten.
-func (e *Engine) hear(now time.Time, stamp clock.Timestamp) {
-	if stamp <= e.Limit(now) {
-		e.maxStamp = max(e.maxStamp, stamp)
-	}
-}
-
 // setSynced notes that p and this peer have compared notes to the end.
 func (e *Engine) setSynced(p *peer) {
 	e.synced, p.met = true, true
@@ -152,38 +142,35 @@ func (e *Engine) setSynced(p *peer) {
 	p.patience, p.paused = 0, 0
 }
 
-// Limit is the latest stamp that is merged now, here and by peers with good
-// clocks: this peer's clock, corrected if most others disagree with it, and the
-// skew allowed. A write stamped later must not be made.
-func (e *Engine) Limit(now time.Time) clock.Timestamp {
-	return clock.TimestampAt(now.Add(e.offset + e.cfg.MaxSkew))
+// touch notes that something changed, so that digests come quickly again.
+func (d *digests) touch(now time.Time) {
+	d.active = now
+	d.changed = true
+	if d.every > d.cfg.DigestInterval {
+		d.every = d.cfg.DigestInterval
+		d.at = earlier(d.at, now.Add(d.every))
+	}
 }
 
-// Offset is how far the cluster's time is ahead of this peer's clock: the lower
-// median of the peers' clocks and its own. Of two that disagree, the one ahead is
-// taken to be wrong.
-func (e *Engine) Offset() time.Duration { return e.offset }
-
-// Skewed reports whether this peer's clock is off by more than MaxSkew.
-func (e *Engine) Skewed() bool { return e.offset.Abs() > e.cfg.MaxSkew }
-
-// offsetEvery is how long the median of known clocks stands; among few, another
-// clock counts at once.
-const (
-	offsetEvery = time.Second
-	offsetSoon  = 32
-)
-
-// setOffset takes the median again, when a clock was heard or a peer came or went.
-func (e *Engine) setOffset(now time.Time) {
-	e.offsetAt = now
-	e.clocks = append(e.clocks[:0], 0) // its own
-	for _, r := range e.reports {
-		if r.heard && r.alive {
-			e.clocks = append(e.clocks, r.offset)
+// Lost tells that something for a peer was dropped: they compare notes, once for all
+// that is lost until the next digest may go.
+func (d *digests) Lost(now time.Time, to clock.Actor) {
+	if p := d.byActor[to]; p != nil && p.Alive {
+		d.stats.Lost++
+		p.answering = 0
+		if p.compareAt.IsZero() {
+			p.compareAt = later(now, p.comparedAt.Add(d.cfg.DigestInterval))
+			d.await(p, p.compareAt)
 		}
 	}
-	middle := (len(e.clocks) - 1) / 2
-	nth(e.clocks, middle, func(a, b time.Duration) bool { return a < b })
-	e.offset = e.clocks[middle]
+}
+
+// compare sends digests to those for whom something was dropped.
+func (d *digests) compare(now time.Time) {
+	for _, p := range d.awaited {
+		if p.Alive && due(p.compareAt, now) {
+			p.compareAt, p.comparedAt = time.Time{}, now
+			d.sendDigest(now, p)
+		}
+	}
 }

@@ -273,7 +273,7 @@ func TestNothingIsStableWhileAKnownPeerIsAway(t *testing.T) {
 		t.Fatal("stable although nobody was asked yet whom else he knows")
 	}
 	m.synced = true
-	m.peers[0].members, m.peers[1].members = m.members, m.members
+	m.peers[0].members, m.peers[1].members = m.membersHash, m.membersHash
 	if m.Stable()[m.cfg.Self] != 1 {
 		t.Fatalf("not stable although all have it: %v", m.Stable())
 	}

@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -84,16 +83,6 @@ type frameWriter struct {
 	payload  []byte
 }
 
-// begin returns the engine's writer, emptied.
-func (e *Engine) begin() *frameWriter {
-	w := &e.frame
-	w.table.Reset()
-	w.table.Index(e.cfg.Self)
-	w.body = w.body[:0]
-	w.sections = 0
-	return w
-}
-
 // section starts a section of n elements behind its kind.
 func (w *frameWriter) section(kind uint64, n int) {
 	w.body = wire.AppendArray(w.body, n+1)
@@ -118,37 +107,6 @@ func (w *frameWriter) heads(list []head, wantAck bool) {
 		w.actor(h.actor)
 		w.uint(h.seq)
 	}
-}
-
-// finish returns the frame, in memory of its own. From three deltas on it is
-// compressed if that saves a tenth.
-func (e *Engine) finish(w *frameWriter, deltas int, bulk bool) []byte {
-	actors := w.table.Actors()
-	p := wire.AppendArray(w.payload[:0], w.sections+1)
-	p = wire.AppendArray(p, 1+len(actors))
-	p = wire.AppendUint(p, secActors)
-	for _, a := range actors {
-		p = clock.AppendActor(p, a)
-	}
-	p = append(p, w.body...)
-	w.payload = p
-
-	flags := uint64(0)
-	if deltas >= 3 && len(p) >= 512 {
-		packed, flag := e.codec.compress(p, bulk)
-		if len(packed) <= len(p)-len(p)/10 {
-			p, flags = packed, flag
-		}
-	}
-	frame := make([]byte, 0, len(p)+16)
-	frame = wire.AppendArray(frame, 4)
-	frame = wire.AppendUint(frame, Version)
-	frame = wire.AppendUint(frame, flags)
-	frame = wire.AppendUint(frame, uint64(e.cluster))
-	if flags != 0 {
-		return wire.AppendBin(frame, p)
-	}
-	return append(frame, p...)
 }
 
 // frameNodes bounds what is walked of a frame. Each node takes a byte or more, and a
@@ -363,13 +321,4 @@ func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 		e.noteGap(in.now, in.from, res.Actor, res.Last, res.Quarantined > 0)
 	}
 	return res, true
-}
-
-// spreadJoined passes new deltas on, if this peer has children for their origin.
-func (e *Engine) spreadJoined(now time.Time, res crdt.SectionResult) {
-	if res.Actor == e.cfg.Self || len(e.targetsOf(res.Actor)) == 0 {
-		return
-	}
-	e.spread(now, slices.Clone(res.Joined), false)
-	e.flushAt = earlier(e.flushAt, now)
 }

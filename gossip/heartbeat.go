@@ -27,6 +27,22 @@ const (
 	greeting        = 250 * time.Millisecond // after which a peer that joined knows us too
 )
 
+// Beats are the leases of workers: of those beside this peer, which it tells the
+// others, and of those that others tell of.
+type Beats struct {
+	*shared
+	hosted   map[string]hosted // workers that beat through this peer
+	leases   map[string]lease  // and through others
+	beatAt   time.Time         // when all of hosted are told
+	newsAt   time.Time         // when those of hosted that were not told yet are
+	prunedAt time.Time
+}
+
+// peerBeats is what heartbeats keep of a peer.
+type peerBeats struct {
+	greetAt time.Time // when it is told of the workers here
+}
+
 // Liveness is what a heartbeat says about its worker.
 type Liveness uint8
 
@@ -76,10 +92,10 @@ type lease struct {
 	until time.Time // by this peer's clock
 }
 
-// beat is one entry of a section.
 // ErrTooManyWorkers says that no more workers may beat through this peer.
 var ErrTooManyWorkers = fmt.Errorf("this peer hosts %d workers, and no more are allowed", MaxWorkers)
 
+// beat is one entry of a section.
 type beat struct {
 	worker    string
 	remaining time.Duration
@@ -96,16 +112,16 @@ func ValidateWorkerID(id string) error {
 
 // Host makes worker live as long as this peer does: its lease of ttl is renewed
 // with every heartbeat until Release.
-func (e *Engine) Host(now time.Time, worker string, ttl time.Duration) error {
-	return e.hold(now, worker, hosted{ttl: ttl})
+func (hs *Beats) Host(now time.Time, worker string, ttl time.Duration) error {
+	return hs.hold(now, worker, hosted{ttl: ttl})
 }
 
 // Beat makes worker live for ttl from now on, through this peer.
-func (e *Engine) Beat(now time.Time, worker string, ttl time.Duration) error {
-	return e.hold(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
+func (hs *Beats) Beat(now time.Time, worker string, ttl time.Duration) error {
+	return hs.hold(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
 }
 
-func (e *Engine) hold(now time.Time, worker string, h hosted) error {
+func (hs *Beats) hold(now time.Time, worker string, h hosted) error {
 	if err := ValidateWorkerID(worker); err != nil {
 		return err
 	}
@@ -113,38 +129,38 @@ func (e *Engine) hold(now time.Time, worker string, h hosted) error {
 		return fmt.Errorf("worker %q: a heartbeat of %v: want a positive duration", worker, h.ttl)
 	}
 	h.ttl = min(h.ttl, MaxHeartbeatTTL)
-	old, known := e.hosted[worker]
-	if !known && len(e.hosted) >= MaxWorkers {
+	old, known := hs.hosted[worker]
+	if !known && len(hs.hosted) >= MaxWorkers {
 		return fmt.Errorf("worker %q: %w", worker, ErrTooManyWorkers)
 	}
 	h.told = old.told
 	if old.ttl != 0 && old.until.IsZero() && !h.until.IsZero() {
 		h = old // it lives longer already
 	}
-	e.hosted[worker] = h
+	hs.hosted[worker] = h
 	if !h.told {
-		e.newsAt = earlier(e.newsAt, now)
+		hs.newsAt = earlier(hs.newsAt, now)
 	}
-	if e.beatAt.IsZero() { // at a moment of its own, for all started together
-		e.beatAt = now.Add(e.cfg.BeatInterval/2 + time.Duration(e.rng.Int64N(int64(e.cfg.BeatInterval/2)+1)))
+	if hs.beatAt.IsZero() { // at a moment of its own, for all started together
+		hs.beatAt = now.Add(hs.cfg.BeatInterval/2 + time.Duration(hs.rng.Int64N(int64(hs.cfg.BeatInterval/2)+1)))
 	}
 	return nil
 }
 
 // Release ends a worker's life here, and tells the others at once.
-func (e *Engine) Release(now time.Time, worker string) {
-	if _, ok := e.hosted[worker]; !ok {
+func (hs *Beats) Release(now time.Time, worker string) {
+	if _, ok := hs.hosted[worker]; !ok {
 		return
 	}
-	delete(e.hosted, worker)
-	e.sendBeats(now, e.living, []beat{{worker, 0}})
+	delete(hs.hosted, worker)
+	hs.sendBeats(now, hs.living, []beat{{worker, 0}})
 }
 
 // Hosted returns the workers that beat through this peer, sorted.
-func (e *Engine) Hosted(now time.Time) []string {
+func (hs *Beats) Hosted(now time.Time) []string {
 	var list []string
-	for _, worker := range slices.Sorted(maps.Keys(e.hosted)) {
-		if e.hosted[worker].remaining(now) > 0 {
+	for _, worker := range slices.Sorted(maps.Keys(hs.hosted)) {
+		if hs.hosted[worker].remaining(now) > 0 {
 			list = append(list, worker)
 		}
 	}
@@ -153,81 +169,68 @@ func (e *Engine) Hosted(now time.Time) []string {
 
 // beats tells the others what is due: all workers each BeatInterval, new ones at
 // once, and all to a peer that joined.
-func (e *Engine) beats(now time.Time) {
-	all := due(e.beatAt, now)
+func (hs *Beats) beats(now time.Time) {
+	all := due(hs.beatAt, now)
 	if all {
-		e.beatAt = now.Add(e.cfg.BeatInterval)
+		hs.beatAt = now.Add(hs.cfg.BeatInterval)
 	}
-	if all || due(e.newsAt, now) {
-		e.newsAt = time.Time{}
-		e.sendBeats(now, e.living, e.leasesDue(now, all))
+	if all || due(hs.newsAt, now) {
+		hs.newsAt = time.Time{}
+		hs.sendBeats(now, hs.living, hs.leasesDue(now, all))
 	}
-	if len(e.hosted) == 0 {
-		e.beatAt = time.Time{}
+	if len(hs.hosted) == 0 {
+		hs.beatAt = time.Time{}
 	}
 }
 
 // greet tells a peer that joined about the workers here.
-func (e *Engine) greet(now time.Time) {
-	for _, p := range e.awaited {
+func (hs *Beats) greet(now time.Time) {
+	for _, p := range hs.awaited {
 		if p.Alive && due(p.greetAt, now) {
 			p.greetAt = time.Time{}
-			e.sendBeats(now, []*peer{p}, e.leasesDue(now, true))
+			hs.sendBeats(now, []*peer{p}, hs.leasesDue(now, true))
 		}
 	}
 }
 
-// introduced makes good what p has dropped because it did not know this peer yet: the
-// first frame from p, since this peer counts it as alive, shows that it does now.
-func (e *Engine) introduced(now time.Time, p *peer) {
-	if len(e.hosted) > 0 {
-		p.greetAt = now
-		e.await(p, now)
-	}
-	if p.path.to == Blocked {
-		p.path.at = now
-		e.await(p, now)
-	}
-}
-
 // leasesDue returns what is to be told, in order; those that ran out leave.
-func (e *Engine) leasesDue(now time.Time, all bool) []beat {
-	list := make([]beat, 0, len(e.hosted))
-	for _, worker := range slices.Sorted(maps.Keys(e.hosted)) {
-		h := e.hosted[worker]
+func (hs *Beats) leasesDue(now time.Time, all bool) []beat {
+	list := make([]beat, 0, len(hs.hosted))
+	for _, worker := range slices.Sorted(maps.Keys(hs.hosted)) {
+		h := hs.hosted[worker]
 		left := h.remaining(now)
 		if left == 0 {
-			delete(e.hosted, worker) // as it does at the others
+			delete(hs.hosted, worker) // as it does at the others
 			continue
 		}
 		if all || !h.told {
 			list = append(list, beat{worker, left})
 			h.told = true
-			e.hosted[worker] = h
+			hs.hosted[worker] = h
 		}
 	}
 	return list
 }
 
 // sendBeats goes before all bulk: as a packet if it fits in one.
-func (e *Engine) sendBeats(now time.Time, to []*peer, list []beat) {
+func (hs *Beats) sendBeats(now time.Time, to []*peer, list []beat) {
 	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsAFrame):] {
 		part := list[:min(len(list), beatsAFrame)]
-		w := e.begin()
+		w := hs.begin()
 		w.section(secBeats, 2*len(part))
 		for _, b := range part {
 			w.body = wire.AppendStr(w.body, b.worker)
 			w.uint(uint64(b.remaining.Milliseconds()))
 		}
-		frame := e.finish(w, len(part), false)
+		frame := hs.finish(w, len(part), false)
 		class := Urgent
 		if len(frame) <= wire.MaxPacketBytes {
 			class = Packet
 		}
 		for _, p := range to {
-			e.send(now, p, class, slices.Clone(frame)) // each receiver owns its own
+			hs.send(now, p, class, slices.Clone(frame)) // each receiver owns its own
 		}
-		e.stats.BeatsSent += uint64(len(part) * len(to))
+		hs.stats.BeatsSent += uint64(len(part) * len(to))
 	}
 }
 
@@ -261,20 +264,20 @@ func (in *incoming) beats(r *wire.Reader, n int) {
 
 // roomForLease forgets who is gone, now and then, and reports whether another
 // worker may be noted.
-func (e *Engine) roomForLease(now time.Time) bool {
-	if now.Sub(e.prunedAt) >= e.cfg.BeatInterval {
-		e.prunedAt = now
-		maps.DeleteFunc(e.leases, func(_ string, l lease) bool { return e.liveness(now, l) == 0 })
+func (hs *Beats) roomForLease(now time.Time) bool {
+	if now.Sub(hs.prunedAt) >= hs.cfg.BeatInterval {
+		hs.prunedAt = now
+		maps.DeleteFunc(hs.leases, func(_ string, l lease) bool { return hs.liveness(now, l) == 0 })
 	}
-	return len(e.leases) < MaxWorkers
+	return len(hs.leases) < MaxWorkers
 }
 
 // liveness judges a lease; 0 is gone: its host left, came back as another, or went
 // on without renewing it.
-func (e *Engine) liveness(now time.Time, l lease) Liveness {
-	p := e.byActor[l.host]
+func (hs *Beats) liveness(now time.Time, l lease) Liveness {
+	p := hs.byActor[l.host]
 	switch {
-	case p == nil || e.replaced(p):
+	case p == nil || hs.replaced(p):
 		return 0
 	case !p.Alive:
 		return Unreachable
@@ -288,31 +291,31 @@ func (e *Engine) liveness(now time.Time, l lease) Liveness {
 
 // Heartbeat returns what is known of one worker at now; ok is false if it is not
 // known, or gone.
-func (e *Engine) Heartbeat(now time.Time, worker string) (h Heartbeat, ok bool) {
-	if own, here := e.hosted[worker]; here && own.remaining(now) > 0 {
-		return Heartbeat{worker, e.cfg.Self, Active, own.remaining(now)}, true
+func (hs *Beats) Heartbeat(now time.Time, worker string) (h Heartbeat, ok bool) {
+	if own, here := hs.hosted[worker]; here && own.remaining(now) > 0 {
+		return Heartbeat{worker, hs.cfg.Self, Active, own.remaining(now)}, true
 	}
-	l, known := e.leases[worker]
+	l, known := hs.leases[worker]
 	if !known {
 		return Heartbeat{}, false
 	}
-	state := e.liveness(now, l)
+	state := hs.liveness(now, l)
 	return Heartbeat{worker, l.host, state, max(l.until.Sub(now), 0)}, state != 0
 }
 
 // Heartbeats returns the workers that are active or out of sight at now, by name.
-func (e *Engine) Heartbeats(now time.Time) []Heartbeat {
-	list := make([]Heartbeat, 0, len(e.hosted)+len(e.leases))
-	for worker := range e.hosted {
-		if h, ok := e.Heartbeat(now, worker); ok {
+func (hs *Beats) Heartbeats(now time.Time) []Heartbeat {
+	list := make([]Heartbeat, 0, len(hs.hosted)+len(hs.leases))
+	for worker := range hs.hosted {
+		if h, ok := hs.Heartbeat(now, worker); ok {
 			list = append(list, h)
 		}
 	}
-	for worker := range e.leases {
-		if _, here := e.hosted[worker]; here {
+	for worker := range hs.leases {
+		if _, here := hs.hosted[worker]; here {
 			continue
 		}
-		if h, ok := e.Heartbeat(now, worker); ok {
+		if h, ok := hs.Heartbeat(now, worker); ok {
 			list = append(list, h)
 		}
 	}

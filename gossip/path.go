@@ -74,11 +74,11 @@ const (
 
 // doubt probes p, unless that was just done, and reports whether it did: something that
 // was sent had no effect.
-func (e *Engine) doubt(now time.Time, p *peer) bool {
+func (s *shared) doubt(now time.Time, p *peer) bool {
 	if t := &p.path; t.to == Blocked || t.since != 0 || now.Sub(t.heard) < probeWait {
 		return false
 	}
-	e.probe(now, p)
+	s.probe(now, p)
 	return true
 }
 
@@ -89,7 +89,7 @@ func (t *path) open() bool {
 	return t.to == Passes || t.to == UnknownPassage && (t.since == 0 || t.tries < 2)
 }
 
-func (e *Engine) probe(now time.Time, p *peer) {
+func (s *shared) probe(now time.Time, p *peer) {
 	t := &p.path
 	if t.since == 0 {
 		t.since, t.tries = t.number+1, 0
@@ -101,24 +101,24 @@ func (e *Engine) probe(now time.Time, p *peer) {
 	switch {
 	case t.to == Blocked:
 		wait = probeAgain
-	case e.farthest(t) == 0:
+	case s.farthest(t) == 0:
 		wait <<= t.tries - 1
 	case t.tries == probeTries:
-		wait = max(wait, 2*e.farthest(t))
+		wait = max(wait, 2*s.farthest(t))
 	}
 	t.at = now.Add(wait)
-	e.await(p, t.at)
-	e.stats.Probes++
-	e.emit(p, Packet, e.pathFrame(p, ask))
+	s.await(p, t.at)
+	s.stats.Probes++
+	s.emit(p, Packet, s.pathFrame(p, ask))
 	t.sent[t.tries%probeTries] = probe{t.number, now}
 }
 
 // farthest is the round trip to a peer, as far as it is known that of the farthest one.
-func (e *Engine) farthest(t *path) (rtt time.Duration) {
+func (s *shared) farthest(t *path) (rtt time.Duration) {
 	if t.rtt > 0 {
 		return t.rtt
 	}
-	for _, p := range e.living {
+	for _, p := range s.living {
 		rtt = max(rtt, p.path.rtt)
 	}
 	return rtt
@@ -126,64 +126,50 @@ func (e *Engine) farthest(t *path) (rtt time.Duration) {
 
 // pathFrame tells p which of its probes came last and whether this peer's packets to it
 // pass.
-func (e *Engine) pathFrame(p *peer, ask int) []byte {
+func (s *shared) pathFrame(p *peer, ask int) []byte {
 	t := &p.path
 	t.number++
-	w := e.begin()
+	w := s.begin()
 	w.section(secPath, 4)
 	w.uint(t.number)
 	w.uint(uint64(ask))
 	w.uint(t.seen)
 	w.uint(uint64(t.to))
-	return e.finish(w, 0, false)
+	return s.finish(w, 0, false)
 }
 
 // probePaths probes again those that did not answer, and gives them up.
-func (e *Engine) probePaths(now time.Time) {
-	for _, p := range e.awaited {
+func (s *shared) probePaths(now time.Time) {
+	for _, p := range s.awaited {
 		t := &p.path
 		switch {
 		case !p.Alive || !due(t.at, now):
 		case t.to == Blocked:
 			if t.since != 0 {
 				t.passed = 0
-				e.send(now, p, Urgent, e.pathFrame(p, tells)) // who did not know this peer yet has not heard it
+				s.send(now, p, Urgent, s.pathFrame(p, tells)) // who did not know this peer yet has not heard it
 			}
-			e.probe(now, p)
+			s.probe(now, p)
 		case t.tries < probeTries:
-			e.probe(now, p)
+			s.probe(now, p)
 		default:
-			e.block(now, p, now.Add(probeAgain))
+			s.block(now, p, now.Add(probeAgain))
 		}
 	}
 }
 
 // block has the streams carry everything for p until again, when it is probed, and makes
 // good what packets did not.
-func (e *Engine) block(now time.Time, p *peer, again time.Time) {
+func (s *shared) block(now time.Time, p *peer, again time.Time) {
 	t := &p.path
 	t.to, t.passed, t.at, t.judged = Blocked, 0, again, t.number
-	if now.Sub(e.blockedAt) >= probeEvery { // at most as often as all are probed anyway: a lossy path may be taken for a blocked one
-		e.blockedAt = now
+	if now.Sub(s.blockedAt) >= probeEvery { // at most as often as all are probed anyway: a lossy path may be taken for a blocked one
+		s.blockedAt = now
 	}
-	e.stats.PathsBlocked++
-	e.send(now, p, Urgent, e.pathFrame(p, tells))
-	if len(p.sent) > 0 {
-		p.headStep, p.headAt = 0, now
-	}
-	p.compareAt = now.Add(quiet) // in the tree p passes on what answers the heads, not what a sync brings
-	if !p.asked.IsZero() {
-		e.sendSyncRequest(now, p)
-	}
-	for _, g := range e.gaps { // each for itself: no order
-		if g.to == p && !g.slow {
-			g.at = now
-		}
-	}
-	if len(e.hosted) > 0 {
-		p.greetAt = now
-	}
-	e.await(p, now)
+	s.stats.PathsBlocked++
+	s.send(now, p, Urgent, s.pathFrame(p, tells))
+	s.onBlock(now, p)
+	s.await(p, now)
 }
 
 // path takes what a peer says of the packets between it and this one.
@@ -220,7 +206,7 @@ func (in *incoming) path(r *wire.Reader) {
 }
 
 // passed notes that a probe got to p.
-func (e *Engine) passed(now time.Time, p *peer, number uint64) {
+func (s *shared) passed(now time.Time, p *peer, number uint64) {
 	t := &p.path
 	for _, sent := range t.sent {
 		if sent.number == number {
@@ -230,7 +216,7 @@ func (e *Engine) passed(now time.Time, p *peer, number uint64) {
 	if t.to != Blocked && p.headAt.IsZero() && len(p.sent) > 0 { // the announcements ended and were left to the probe
 		if now.Sub(p.headsSince) < t.rtt {
 			p.headStep, p.headAt = 0, now // it had passed before they began, and says nothing of them
-			e.await(p, now)
+			s.await(p, now)
 		} else {
 			p.sent = p.sent[:0]
 		}
@@ -242,9 +228,9 @@ func (e *Engine) passed(now time.Time, p *peer, number uint64) {
 	case t.passed+1 < probePasses && number > t.judged:
 		t.passed++
 		t.at = now
-		e.await(p, now)
+		s.await(p, now)
 	default:
 		t.to = Passes
-		e.send(now, p, Urgent, e.pathFrame(p, tells))
+		s.send(now, p, Urgent, s.pathFrame(p, tells))
 	}
 }

@@ -18,39 +18,75 @@ const (
 	headDelay      = 5 * time.Millisecond  // after a burst until it is announced
 	headAgain      = 10 * time.Millisecond // and again, or one and a half round trips
 	headsEvenly    = 7                     // announcements before that grows
-	headsAtMost    = 10                    // in all; then the digests find it
+	markInterval   = 100 * time.Millisecond
+	initialWindow  = 4 << 20 // bytes
+	headsAtMost    = 10      // in all; then the digests find it
 )
+
+// pushes tell the others what is written here, and down the trees what others wrote.
+type pushes struct {
+	*shared
+	*digests
+	targets map[clock.Actor][]*peer // of each origin, until the view changes
+	ranks   []ranked                // see children
+	loaded  []*peer                 // those for whom deltas wait
+	flushAt time.Time               // zero: nothing waits
+	marks   map[clock.Actor]mark
+	markAt  time.Time
+}
+
+// peerPush is what pushes keep of a peer.
+type peerPush struct {
+	urgent, bulk []crdt.Delta // waiting, in order
+	queued       int          // their bytes
+	loaded       bool         // the peer is in the list of those for whom something waits
+	behind       bool         // its queue overflowed: it must sync
+	window       int          // bulk bytes the shell takes now
+	tokens       float64      // packets it may get
+	tokensAt     time.Time
+
+	sent       []head // the last of each origin pushed since headStep was 0
+	headStep   int
+	headsSince time.Time     // when the first was announced
+	ackTime    time.Duration // from that until it said that it is there, about
+	headAt     time.Time
+}
+
+type head struct {
+	actor clock.Actor
+	seq   uint64
+}
 
 // Push takes local writes. Urgent ones do not wait for the batch interval, nor
 // behind others.
-func (e *Engine) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
+func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	if len(deltas) == 0 {
 		return
 	}
-	e.stats.Pushed += uint64(len(deltas))
-	e.maxStamp = max(e.maxStamp, deltas[len(deltas)-1].Stamp())
-	e.spread(now, deltas, urgent)
-	wait := e.cfg.BatchInterval
+	s.stats.Pushed += uint64(len(deltas))
+	s.maxStamp = max(s.maxStamp, deltas[len(deltas)-1].Stamp())
+	s.spread(now, deltas, urgent)
+	wait := s.cfg.BatchInterval
 	if urgent || wait < 0 {
 		wait = 0
 	}
-	if e.flushAt.IsZero() || now.Add(wait).Before(e.flushAt) {
-		e.flushAt = now.Add(wait)
+	if s.flushAt.IsZero() || now.Add(wait).Before(s.flushAt) {
+		s.flushAt = now.Add(wait)
 	}
-	e.touch(now)
-	e.unsettle(now, deltas[0].Actor(), deltas[0].Seq())
+	s.touch(now)
+	s.unsettle(now, deltas[0].Actor(), deltas[0].Seq())
 }
 
 // spread queues deltas of one actor for the peers that get them from here.
-func (e *Engine) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
-	targets := e.targetsOf(deltas[0].Actor())
+func (s *pushes) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
+	targets := s.targetsOf(deltas[0].Actor())
 	for _, p := range targets {
 		if p.behind {
 			continue
 		}
 		if !p.loaded {
 			p.loaded = true
-			e.loaded = append(e.loaded, p)
+			s.loaded = append(s.loaded, p)
 		}
 		for _, d := range deltas {
 			p.queued += d.Size()
@@ -60,11 +96,11 @@ func (e *Engine) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
 		} else {
 			p.bulk = append(p.bulk, deltas...)
 		}
-		if p.queued > e.cfg.QueueBytes {
+		if p.queued > s.cfg.QueueBytes {
 			p.dropQueue()
 			p.behind = true
-			e.stats.Overflows++
-			e.digestAt = earlier(e.digestAt, now)
+			s.stats.Overflows++
+			s.digests.at = earlier(s.digests.at, now)
 		}
 	}
 }
@@ -76,58 +112,58 @@ func (p *peer) dropQueue() {
 // targetsOf returns who gets origin's writes from this peer. In a small cluster
 // the origin tells all. In a larger one the members stand in a tree computed from
 // the origin and the view, and each tells its children.
-func (e *Engine) targetsOf(origin clock.Actor) []*peer {
-	if t, ok := e.targets[origin]; ok {
+func (s *pushes) targetsOf(origin clock.Actor) []*peer {
+	if t, ok := s.targets[origin]; ok {
 		return t
 	}
 	var t []*peer
 	switch {
-	case len(e.living) > e.cfg.Direct:
-		t = e.children(origin)
-	case origin == e.cfg.Self:
-		t = e.living
+	case len(s.living) > s.cfg.Direct:
+		t = s.children(origin)
+	case origin == s.cfg.Self:
+		t = s.living
 	}
-	e.targets[origin] = t
+	s.targets[origin] = t
 	return t
 }
 
 // children ranks the members by a hash with the origin, the origin first, and
 // returns those below this peer in the tree of that order: fanout at each level.
-func (e *Engine) children(origin clock.Actor) []*peer {
+func (s *pushes) children(origin clock.Actor) []*peer {
 	seed := stir(0x9e3779b97f4a7c15, origin)
-	own := stir(seed, e.cfg.Self)
+	own := stir(seed, s.cfg.Self)
 	at := 0 // the origin's own place is before the others
-	list := e.ranks[:0]
-	if origin != e.cfg.Self {
+	list := s.ranks[:0]
+	if origin != s.cfg.Self {
 		at = 1
 		list = append(list, ranked{own, -1})
-		for _, a := range e.actors {
+		for _, a := range s.actors {
 			if a != origin && stir(seed, a) < own {
 				at++
 			}
 		}
 	}
-	first := at * e.cfg.Fanout
-	if first > len(e.actors) {
+	first := at * s.cfg.Fanout
+	if first > len(s.actors) {
 		return nil // most are leaves
 	}
-	for i, a := range e.actors {
+	for i, a := range s.actors {
 		if a != origin {
 			list = append(list, ranked{stir(seed, a), i})
 		}
 	}
-	e.ranks = list
+	s.ranks = list
 	if first >= len(list) {
 		return nil
 	}
-	last := min(first+e.cfg.Fanout, len(list))
+	last := min(first+s.cfg.Fanout, len(list))
 	nth(list, first, ranked.less)
 	nth(list[first:], last-first-1, ranked.less)
 	slices.SortFunc(list[first:last], func(a, b ranked) int { return cmp.Compare(a.hash, b.hash) })
 	t := make([]*peer, 0, last-first)
 	for _, r := range list[first:last] {
 		if r.peer >= 0 {
-			t = append(t, e.living[r.peer])
+			t = append(t, s.living[r.peer])
 		}
 	}
 	return t
@@ -182,49 +218,49 @@ func stir(h uint64, a clock.Actor) uint64 {
 }
 
 // Flush makes envelopes of everything that waits, as far as windows allow.
-func (e *Engine) Flush(now time.Time) { e.flush(now) }
+func (s *pushes) Flush(now time.Time) { s.flush(now) }
 
 // Pending returns how many deltas wait for peers, and how many bytes.
-func (e *Engine) Pending() (deltas, bytes int) {
-	for _, p := range e.loaded {
+func (s *pushes) Pending() (deltas, bytes int) {
+	for _, p := range s.loaded {
 		deltas += len(p.urgent) + len(p.bulk)
 		bytes += p.queued
 	}
 	return deltas, bytes
 }
 
-func (e *Engine) flush(now time.Time) {
-	e.flushAt = time.Time{}
-	if len(e.peers) > 0 {
-		e.stats.Flushes++
+func (s *pushes) flush(now time.Time) {
+	s.flushAt = time.Time{}
+	if len(s.peers) > 0 {
+		s.stats.Flushes++
 	}
-	slices.SortFunc(e.loaded, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
-	for _, p := range e.loaded {
+	slices.SortFunc(s.loaded, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
+	for _, p := range s.loaded {
 		for len(p.urgent) > 0 {
-			p.urgent = p.urgent[e.sendDeltas(now, p, p.urgent, Urgent):]
+			p.urgent = p.urgent[s.sendDeltas(now, p, p.urgent, Urgent):]
 		}
 		for len(p.bulk) > 0 && p.window > 0 {
-			p.bulk = p.bulk[e.sendDeltas(now, p, p.bulk, Bulk):]
+			p.bulk = p.bulk[s.sendDeltas(now, p, p.bulk, Bulk):]
 		}
 		if len(p.bulk) == 0 && len(p.urgent) == 0 {
 			p.dropQueue()
 		}
 	}
-	e.unload()
+	s.unload()
 }
 
 // unload forgets of whom nothing waits.
-func (e *Engine) unload() {
-	e.loaded = slices.DeleteFunc(e.loaded, func(p *peer) bool {
-		p.loaded = e.byActor[p.Actor] == p && len(p.urgent)+len(p.bulk) > 0
+func (s *pushes) unload() {
+	s.loaded = slices.DeleteFunc(s.loaded, func(p *peer) bool {
+		p.loaded = s.byActor[p.Actor] == p && len(p.urgent)+len(p.bulk) > 0
 		return !p.loaded
 	})
 }
 
 // sendDeltas makes one frame from the front of queue and returns how many deltas
 // it took. A delta that a later one of its section supersedes goes as a void.
-func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
-	w := e.begin()
+func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
+	w := s.begin()
 	taken, bytes, live := 0, 0, 0
 	for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes {
 		// A section is a run of consecutive dots of one actor.
@@ -243,12 +279,12 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 				live++
 			}
 		}
-		w.deltas(e.store, secDeltas, a, queue[from].Seq(), next-1, queue[from:taken])
+		w.deltas(s.store, secDeltas, a, queue[from].Seq(), next-1, queue[from:taken])
 		p.sentHead(a, next-1)
 	}
-	e.stats.VoidsSent += uint64(taken - live)
-	e.stats.DeltasSent += uint64(taken)
-	frame := e.finish(w, live, false)
+	s.stats.VoidsSent += uint64(taken - live)
+	s.stats.DeltasSent += uint64(taken)
+	frame := s.finish(w, live, false)
 	if class == Bulk {
 		if len(frame) <= wire.MaxPacketBytes && p.path.open() && p.takeToken(now) {
 			class = Packet
@@ -261,10 +297,10 @@ func (e *Engine) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	}
 	p.headStep, p.headAt = 0, now.Add(headDelay)
 	if class != Packet {
-		p.headAt = p.headAt.Add(e.cfg.Repair) // a stream is slower, and loses nothing
+		p.headAt = p.headAt.Add(s.cfg.Repair) // a stream is slower, and loses nothing
 	}
-	e.await(p, p.headAt)
-	e.send(now, p, class, frame)
+	s.await(p, p.headAt)
+	s.send(now, p, class, frame)
 	return taken
 }
 
@@ -293,19 +329,19 @@ func (p *peer) sentHead(a clock.Actor, seq uint64) {
 
 // announceHeads tells the receivers of a burst where it ended, until they say that
 // they are there too: the loss of its last frames leaves no hole to notice.
-func (e *Engine) announceHeads(now time.Time) {
-	for _, p := range e.awaited {
+func (s *pushes) announceHeads(now time.Time) {
+	for _, p := range s.awaited {
 		if !p.Alive || !due(p.headAt, now) {
 			continue
 		}
-		w := e.begin()
+		w := s.begin()
 		if p.headStep == 0 {
 			p.headsSince = now
 		}
 		w.heads(p.sent, false)
-		e.send(now, p, Packet, e.finish(w, 0, false))
+		s.send(now, p, Packet, s.finish(w, 0, false))
 		if p.headStep++; p.headStep > 2 {
-			e.doubt(now, p)
+			s.doubt(now, p)
 		}
 		if p.headStep < headsAtMost {
 			p.headAt = now.Add(max(headAgain, p.ackTime+p.ackTime/2) << max(p.headStep-headsEvenly+1, 0))
@@ -337,57 +373,62 @@ func (p *peer) arrived(now time.Time, a clock.Actor, seq uint64) {
 
 // Window tells how many more bulk bytes the shell takes for a peer now. What does
 // not fit waits here, where newer writes replace older ones.
-func (e *Engine) Window(to clock.Actor, bytes int) {
-	if p := e.byActor[to]; p != nil {
+func (s *pushes) Window(to clock.Actor, bytes int) {
+	if p := s.byActor[to]; p != nil {
 		if p.window <= 0 && bytes > 0 && len(p.bulk) > 0 {
-			e.flushAt = earlier(e.flushAt, time.Unix(0, 1)) // at the next tick
+			s.flushAt = earlier(s.flushAt, time.Unix(0, 1)) // at the next tick
 		}
 		p.window = bytes
 	}
 }
 
-// Lost tells that something for a peer was dropped: they compare notes, once for all
-// that is lost until the next digest may go.
-func (e *Engine) Lost(now time.Time, to clock.Actor) {
-	if p := e.byActor[to]; p != nil && p.Alive {
-		e.stats.Lost++
-		p.answering = 0
-		if p.compareAt.IsZero() {
-			p.compareAt = later(now, p.comparedAt.Add(e.cfg.DigestInterval))
-			e.await(p, p.compareAt)
+// spreadJoined passes new deltas on, if this peer has children for their origin.
+func (s *pushes) spreadJoined(now time.Time, res crdt.SectionResult) {
+	if res.Actor == s.cfg.Self || len(s.targetsOf(res.Actor)) == 0 {
+		return
+	}
+	s.spread(now, slices.Clone(res.Joined), false)
+	s.flushAt = earlier(s.flushAt, now)
+}
+
+// tells reports whether this peer tells p what a writes.
+func (s *pushes) tells(a clock.Actor, p *peer) bool {
+	for _, t := range s.targetsOf(a) {
+		if t == p {
+			return true
 		}
 	}
+	return false
 }
 
-// compare sends digests to those for whom something was dropped.
-func (e *Engine) compare(now time.Time) {
-	for _, p := range e.awaited {
-		if p.Alive && due(p.compareAt, now) {
-			p.compareAt, p.comparedAt = time.Time{}, now
-			e.sendDigest(now, p)
+// mark remembers how far an actor was, for telling what may still be under way.
+type mark struct{ settled, recent uint64 }
+
+// unsettle notes that a's dots from seq on are new.
+func (s *pushes) unsettle(now time.Time, a clock.Actor, seq uint64) {
+	if _, ok := s.marks[a]; !ok {
+		s.marks[a] = mark{settled: seq - 1, recent: seq - 1}
+	}
+	s.markAt = earlier(s.markAt, now.Add(markInterval))
+}
+
+// rotateMarks lets dots seen before the last interval count as settled.
+func (s *pushes) rotateMarks(now time.Time) {
+	s.markAt = time.Time{}
+	busy := false
+	for a, m := range s.marks { // each for itself: no order
+		head := m.recent
+		if s := s.store.Context().Span(a); s != nil {
+			head = s.Head()
 		}
+		if m.settled == head && m.recent == head {
+			delete(s.marks, a)
+			continue
+		}
+		busy = true
+		s.marks[a] = mark{settled: m.recent, recent: head}
 	}
-}
-
-// send hands out a frame. Where packets do not pass the stream carries it; now and then
-// it is asked whether they do, and once more after those to another peer stopped passing:
-// what stops them mostly stops more than one.
-func (e *Engine) send(now time.Time, p *peer, class Class, frame []byte) {
-	if class == Packet && len(frame) > wire.MaxPacketBytes {
-		class = Bulk
+	if busy {
+		s.markAt = now.Add(markInterval)
 	}
-	if class == Packet && !p.path.open() {
-		class = Urgent
-	}
-	e.emit(p, class, frame)
-	heard := p.path.heard
-	if class == Packet && (now.Sub(heard) >= max(probeEvery, time.Duration(len(e.living))*probePace) || heard.Before(e.blockedAt)) {
-		e.doubt(now, p)
-	}
-}
-
-func (e *Engine) emit(p *peer, class Class, frame []byte) {
-	e.stats.FramesSent++
-	e.stats.BytesSent += uint64(len(frame))
-	e.out = append(e.out, Envelope{p.Actor, class, frame})
 }

@@ -24,6 +24,13 @@ type gap struct {
 	alien *peer     // who showed it, if nothing else was heard of its actor
 }
 
+// peerHoles is what is kept of a peer for the repair of holes.
+type peerHoles struct {
+	answers answers       // to its requests
+	aliens  int           // holes that it showed of actors that nothing else was heard of
+	rtt     time.Duration // until its last answer; 0 before
+}
+
 const (
 	gapRanges     = 64               // asked for at once
 	gapMax        = 2 * time.Second  // between requests for one gap

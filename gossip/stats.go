@@ -2,8 +2,6 @@ package gossip
 
 import (
 	"time"
-
-	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
 // Stats counts what an Engine has done.
@@ -97,36 +95,3 @@ func (e *Engine) Peers() []PeerStatus {
 	}
 	return list
 }
-
-// Odd calls f for each living peer whose clock or rules are not as they should be.
-func (e *Engine) Odd(f func(name string, clockSkewed, rulesDiffer bool)) {
-	for i, r := range e.reports {
-		if skewed, differ := e.skewed(r), e.differs(r); r.alive && (skewed || differ) {
-			f(e.peers[i].Name, skewed, differ)
-		}
-	}
-}
-
-func (e *Engine) skewed(r report) bool {
-	return r.heard && (r.offset-e.offset).Abs() > e.cfg.MaxSkew
-}
-
-func (e *Engine) differs(r report) bool { return r.heard && r.rules != e.cfg.Rules }
-
-// Blocking returns the names of peers that keep removals from being forgotten:
-// down, and not forgotten themselves.
-func (e *Engine) Blocking() []string {
-	var names []string
-	for _, p := range e.peers {
-		if !p.Alive && !e.replaced(p) {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
-// MaxStamp returns the latest stamp written or merged here, or that a peer has.
-func (e *Engine) MaxStamp() clock.Timestamp { return e.maxStamp }
-
-// Restored tells the engine the latest stamp of an earlier life whose store this is.
-func (e *Engine) Restored(stamp clock.Timestamp) { e.maxStamp = max(e.maxStamp, stamp) }

@@ -19,6 +19,33 @@ const (
 	pauseMost   = time.Second            // and at most
 )
 
+// peerSync is what is kept of the syncs with a peer: of this peer's requests, and of its
+// own.
+type peerSync struct {
+	asked      time.Time     // the request that is not answered yet
+	askedFirst time.Time     // the first after the last answer
+	patience   time.Duration // twice what the last answer took
+	request    uint64        // the number of the last request
+	answered   uint64        // requests up to this one have been followed
+	askTries   int
+	told       *clock.CausalContext // what the answers of a sync have covered, with what was seen
+	toldUpTo   clock.Actor          // of whom they may have told a part
+	askedWith  *clock.CausalContext // what the latest request and its repeats say was seen
+	parts      []clock.Part         // in which they say it, see retire.go
+	refined    int                  // how often the parts were split
+	early      bool                 // some of what came was set aside for its time
+	fresh      bool                 // the answers have brought something
+	rest       time.Time            // no sync before
+	paused     time.Duration        // for so long, because the last brought nothing
+	met        bool                 // all that the peer had, at some time of this life, is here
+	have       int                  // progress of a sync from it
+	total      int
+
+	answering   uint64        // its request that was answered at length last
+	answerUntil time.Time     // while that may be under way
+	answerWait  time.Duration // before the next repeated one is answered
+}
+
 // askTimeout is how long an answer of p may take: twice what the last took, and longer
 // each time that it was not long enough.
 func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) << p.askTries }
@@ -286,20 +313,10 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 // from here or down the tree. In the tree a dot that came by a sync would not be passed on.
 func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
 	head := both.Mine.Head()
-	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.living) > e.cfg.Direct || e.pushes(a, p)) && now.Sub(p.joined) > 2*markInterval {
+	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.living) > e.cfg.Direct || e.tells(a, p)) && now.Sub(p.joined) > 2*markInterval {
 		return max(m.settled, both.Theirs.Base)
 	}
 	return head
-}
-
-// pushes reports whether this peer tells p what a writes.
-func (e *Engine) pushes(a clock.Actor, p *peer) bool {
-	for _, t := range e.targetsOf(a) {
-		if t == p {
-			return true
-		}
-	}
-	return false
 }
 
 // remaining counts the live records above a context.
@@ -406,7 +423,7 @@ func (e *Engine) Stable() clock.Vector {
 		switch {
 		case e.replaced(p):
 			continue
-		case p.acked == nil || p.Alive && p.members != e.members:
+		case p.acked == nil || p.Alive && p.members != e.membersHash:
 			return clock.Vector{}
 		}
 		counted = append(counted, p)
@@ -437,13 +454,4 @@ func (e *Engine) stableOf(a clock.Actor, others []*peer) uint64 {
 		least = min(least, s.Base)
 	}
 	return least
-}
-
-// replaced reports whether a dead peer's name is up again as another actor.
-func (e *Engine) replaced(p *peer) bool {
-	if p.Alive {
-		return false
-	}
-	latest, up := e.names[p.Name]
-	return up && latest >= p.Actor.Birth
 }

@@ -24,6 +24,14 @@ const (
 	strangers = 1024                  // of whom it is known since when they are spoken of
 )
 
+// peerContext is what is kept of a peer until others bear out what it has told.
+type peerContext struct {
+	said      uint64               // how many writes of its own it has spoken of
+	held      *clock.CausalContext // what it told in the end of its last sync, not taken over yet
+	heldAt    time.Time            // when that is looked at again
+	heldTries int
+}
+
 // says notes how many writes of its own the sender of the frame speaks of.
 func (in *incoming) says(a clock.Actor, seq uint64) {
 	if in.from != nil && in.from.Actor == a {
@@ -81,7 +89,7 @@ func (e *Engine) retryHeld(now time.Time) {
 // actor of whom they do not.
 func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 	alone := !slices.ContainsFunc(e.living, func(q *peer) bool { return q != p })
-	agreed := !slices.ContainsFunc(e.living, func(q *peer) bool { return q.members != e.members })
+	agreed := !slices.ContainsFunc(e.living, func(q *peer) bool { return q.members != e.membersHash })
 	mine := e.store.Context()
 	news, ok := false, true
 	for a, both := range mine.Against(p.held) {

@@ -68,7 +68,7 @@ func (m *machine) meets(now time.Time, list, down []*machine) {
 	m.SetView(now, view)
 	m.trust()
 	for _, p := range m.peers {
-		p.members = m.members
+		p.members = m.membersHash
 	}
 }
 
