@@ -113,7 +113,7 @@ func TestABlockCastsDoubtOnOtherPaths(t *testing.T) {
 		w.run(4 * time.Second)
 		unnoticed := 0
 		for _, p := range w.peers {
-			for _, s := range p.Engine().Peers() {
+			for _, s := range p.View().Peers() {
 				if s.PacketsTo == gossip.Passes {
 					unnoticed++
 				}
