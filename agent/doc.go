@@ -22,16 +22,18 @@
 //
 // Invariants:
 //
-//	I1  When a write returns, this peer's readers see it.
+//	I1  When a write returns, this peer's readers see it
+//	    (TestAQueueIsReadWithOnesOwnWrites).
 //	I2  No I/O and no user code runs under the lock. Log handlers run aside, and
-//	    what they do or do not holds up nothing.
+//	    what they do or do not holds up nothing (TestALogHandlerThatBlocksHoldsUpNothing).
 //	I3  Every queue is bounded and says what happens when it is full: writes wait
 //	    (within their context), frames are dropped and repaired, subscribers lag
-//	    and are told.
+//	    and are told (TestASlowSubscriberIsBoundInBytes).
 //	I4  After Close no goroutine is left, but for one that a log handler does not
 //	    return from. Calls that can fail return ErrClosed. Those that cannot, Get,
 //	    Entry, Members, Vector, Alternatives and Stats among them, answer what was
-//	    last known here: a read costs too little to ask whether it is too late.
+//	    last known here: a read costs too little to ask whether it is too late
+//	    (TestEveryCallIsRefusedAfterClose).
 //
 // Limits: keys 1 KiB, values 1 MiB and 32 deep, 1,024 writes a batch.
 package agent

@@ -76,13 +76,18 @@
 //
 // # Invariants
 //
-//	I1  A dot is passed on at most once, when it is new.
-//	I2  A void is sent only for a dot this replica has seen and holds no record of.
-//	I3  Queues are bounded in bytes; a peer that overflows its queue is synced instead.
+//	I1  A dot is passed on at most once, when it is new
+//	    (TestTheTreeReachesEveryMemberOnce).
+//	I2  A void is sent only for a dot this replica has seen and holds no record of
+//	    (TestVoidsAloneAreRefused).
+//	I3  Queues are bounded in bytes; a peer that overflows its queue is synced instead
+//	    (TestAPeerThatTakesNothingCostsABoundedQueue).
 //	I4  A dot is stable only if every known peer has acknowledged it and this peer
-//	    has seen all that they had.
-//	I5  No delivery needs a packet: where none passes, streams carry everything.
-//	I6  No output depends on map order; two engines fed alike send alike.
+//	    has seen all that they had (TestNothingIsStableWhileAKnownPeerIsAway).
+//	I5  No delivery needs a packet: where none passes, streams carry everything
+//	    (TestPacketsAreAShortcutNotACondition, in internal/replica).
+//	I6  No output depends on map order; two engines fed alike send alike
+//	    (TestOutputIsAFunctionOfInput).
 //
 // Prior art: delta-state CRDTs and their join decompositions (Almeida et al. 2016,
 // Enes et al. 2018), Scuttlebutt reconciliation (van Renesse et al. 2008),

@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"go/ast"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,4 +54,30 @@ func documents(t *testing.T) (files []string) {
 		files = append(files, list...)
 	}
 	return files
+}
+
+// Comments that cite a test cite one that there is.
+func TestTestsThatAreCitedExist(t *testing.T) {
+	there, cited := make(map[string]bool), make(map[string]string)
+	name := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	walk(t, true, func(_, file string, _ *token.FileSet, syntax *ast.File) {
+		for _, d := range syntax.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				there[f.Name.Name] = true
+			}
+		}
+		for _, group := range syntax.Comments {
+			for _, n := range name.FindAllString(group.Text(), -1) {
+				cited[n] = file
+			}
+		}
+	})
+	if len(cited) == 0 {
+		t.Fatal("no comment cites a test")
+	}
+	for n, file := range cited {
+		if !there[n] {
+			t.Errorf("%s cites %s, which does not exist", file, n)
+		}
+	}
 }
