@@ -19,12 +19,12 @@ func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) [
 	callers := make([]caller, len(names))
 	decided := make(chan struct{}, len(names)) // one each
 	for i, name := range names {
-		callers[i] = caller{Call: s.call(name, true, opts), ctx: ctx, decided: func(l *Lease, err error) {
+		callers[i] = caller{Call: s.cfg.call(name, true, opts), ctx: ctx, decided: func(l *Lease, err error) {
 			out[i] = Tried{l, err}
 			decided <- struct{}{}
 		}}
 	}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	s.do(func(t Time) {
 		for i := range callers {
@@ -44,7 +44,7 @@ func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) [
 				if out[i] != (Tried{}) {
 					continue
 				}
-				if obstacle, ok := s.withdraw(t, &callers[i]); ok {
+				if obstacle, ok := callers[i].withdraw(t); ok {
 					out[i].Err = timeout(ctx, names[i], obstacle)
 				}
 			}
@@ -52,20 +52,6 @@ func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) [
 		break
 	}
 	return out
-}
-
-// joinAlone is join of a caller that waits behind nobody.
-func (s *Session) joinAlone(t Time, w *caller) error {
-	if err := validateName(w.Lock); err != nil {
-		return err
-	}
-	if err := s.cfg.Node.validateTTL(w.TTL); err != nil {
-		return err
-	}
-	if s.lines[w.Lock] != nil {
-		return &HeldError{Lock: w.Lock}
-	}
-	return s.join(t, w)
 }
 
 // ConfirmEach waits until a majority of voters has certified each lease in a round

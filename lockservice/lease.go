@@ -176,7 +176,7 @@ func (l *Lease) remaining() time.Duration { return l.deadline - l.margin() - l.s
 
 // Renew extends the lease now and waits for it.
 func (l *Lease) Renew(ctx context.Context) error {
-	ctx, cancel := l.s.bound(ctx)
+	ctx, cancel := l.s.cfg.bound(ctx)
 	defer cancel()
 	l.mu.Lock()
 	renewed := l.renewal()
@@ -204,7 +204,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 // lease is over; what the voters do not know, they forget after the TTL.
 func (l *Lease) Unlock(ctx context.Context) error {
 	l.s.leaveEach([]*Lease{l})
-	ctx, cancel := l.s.bound(ctx)
+	ctx, cancel := l.s.cfg.bound(ctx)
 	defer cancel()
 	select {
 	case <-l.left:

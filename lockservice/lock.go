@@ -51,16 +51,16 @@ func (s *Session) named(ctx context.Context, name string, try bool, opts []Optio
 	if err := validateName(name); err != nil {
 		return nil, err
 	}
-	return s.acquire(ctx, s.call(name, try, opts))
+	return s.acquire(ctx, s.cfg.call(name, try, opts))
 }
 
-func (s *Session) call(lock string, try bool, opts []Option) Call {
-	c := Call{Lock: lock, TTL: s.cfg.TTL}
+func (c SessionConfig) call(lock string, try bool, opts []Option) Call {
+	call := Call{Lock: lock, TTL: c.TTL}
 	for _, o := range opts {
-		o(&c)
+		o(&call)
 	}
-	c.Try = try
-	return c
+	call.Try = try
+	return call
 }
 
 func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
@@ -71,7 +71,7 @@ func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 		return nil, fmt.Errorf("lock %q: %w", c.Lock, err)
 	}
 	w := &caller{Call: c, ctx: ctx}
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	if ctx.Err() != nil {
 		return nil, timeout(ctx, c.Lock, nil)
@@ -93,17 +93,13 @@ func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 		return lease, err
 	case <-ctx.Done():
 	}
-	if obstacle, ok := s.giveUp(w); ok {
+	var obstacle error
+	var withdrawn bool
+	s.do(func(t Time) { obstacle, withdrawn = w.withdraw(t) })
+	if withdrawn {
 		return nil, timeout(ctx, c.Lock, obstacle)
 	}
 	return lease, err
-}
-
-// giveUp ends a call whose context has ended, and returns what kept it from the lock;
-// false if it was decided meanwhile.
-func (s *Session) giveUp(w *caller) (obstacle error, ok bool) {
-	s.do(func(t Time) { obstacle, ok = s.withdraw(t, w) })
-	return obstacle, ok
 }
 
 // timeout returns what the end of ctx means for a call with an obstacle or none.

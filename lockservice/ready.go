@@ -96,14 +96,14 @@ func (n *Node) send(to string, m Message) {
 	}
 	o.body = appendMessage(o.body, &m)
 	if o.count++; len(o.body) >= splitBytes || o.count == maxPacketMessages {
-		n.seal(to, o)
+		o.seal(to, n.voters)
 	}
 }
 
 // seal makes a packet of what waits for a peer.
-func (n *Node) seal(to string, o *outbox) {
+func (o *outbox) seal(to string, v *electorate) {
 	b := make([]byte, 0, len(o.body)+32)
-	b = appendHeader(b, n.voters.Epoch, n.voters.hash, o.count)
+	b = appendHeader(b, v.Epoch, v.hash, o.count)
 	o.full = append(o.full, Packet{to, append(b, o.body...)})
 	o.body, o.count = o.body[:0], 0
 }
@@ -118,7 +118,7 @@ func (n *Node) Ready(t Time) Ready {
 	for _, to := range n.addressed {
 		o := n.out[to]
 		if o.count > 0 {
-			n.seal(to, o)
+			o.seal(to, n.voters)
 		}
 		rd.Packets = append(rd.Packets, o.full...)
 		clear(o.full)

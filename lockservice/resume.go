@@ -25,7 +25,7 @@ func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (
 	if err := validateName(name); err != nil {
 		return nil, err
 	}
-	client := s.call(name, false, opts).Client
+	client := s.cfg.call(name, false, opts).Client
 	if err := validateClient(client); err != nil {
 		return nil, fmt.Errorf("lock %q: %w", name, err)
 	}
@@ -45,7 +45,7 @@ func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (
 // resume resumes a lease, or extends it if it is held here. If another call is about to
 // resume it, it returns what is closed when that has an answer.
 func (s *Session) resume(ctx context.Context, b Bearer, client string) (l *Lease, other <-chan struct{}, err error) {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
 	var answer struct { // guarded by the session's mutex until decided is closed

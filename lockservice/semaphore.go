@@ -39,7 +39,7 @@ func (m *Semaphore) TryLock(ctx context.Context, opts ...Option) (*Lease, error)
 	var err error
 	for i := range m.slots {
 		var l *Lease
-		l, err = m.s.acquire(ctx, m.s.call(m.slot(first+i), true, opts))
+		l, err = m.s.acquire(ctx, m.s.cfg.call(m.slot(first+i), true, opts))
 		if err == nil || !errors.Is(err, ErrHeld) {
 			return l, err
 		}
@@ -49,7 +49,7 @@ func (m *Semaphore) TryLock(ctx context.Context, opts ...Option) (*Lease, error)
 
 // Lock waits for a slot: in the queues of all, and keeps the first that comes.
 func (m *Semaphore) Lock(ctx context.Context, opts ...Option) (*Lease, error) {
-	ctx, done := m.s.bound(ctx)
+	ctx, done := m.s.cfg.bound(ctx)
 	defer done()
 	if l, err := m.TryLock(ctx, opts...); err == nil || !errors.Is(err, ErrHeld) {
 		return l, err
@@ -62,7 +62,7 @@ func (m *Semaphore) Lock(ctx context.Context, opts ...Option) (*Lease, error) {
 	errs := make([]error, m.slots)
 	for i := range m.slots {
 		wg.Go(func() {
-			l, err := m.s.acquire(all, m.s.call(m.slot(i), false, opts))
+			l, err := m.s.acquire(all, m.s.cfg.call(m.slot(i), false, opts))
 			if err != nil {
 				errs[i] = err
 				return

@@ -383,7 +383,26 @@ func (s *Session) Inspect(ctx context.Context, name string) (Info, error) {
 	if err := validateName(name); err != nil {
 		return Info{}, err
 	}
-	return s.inspect(ctx, name)
+	ctx, cancel := s.cfg.bound(ctx)
+	defer cancel()
+	id, result, err := s.start(func(t Time) (uint64, error) { return s.node.Inspect(t, name), nil })
+	if err != nil {
+		return Info{}, err
+	}
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return Info{}, r.Err
+		}
+		return *r.Info, nil
+	case <-ctx.Done():
+		s.do(func(t Time) {
+			err = s.node.Obstacle(id)
+			delete(s.pending, id)
+			_ = s.node.Release(t, id)
+		})
+		return Info{}, timeout(ctx, name, err)
+	}
 }
 
 // Recorded returns what this peer alone has on record for a lock, at once: see
@@ -405,7 +424,7 @@ func (s *Session) Recorded(name string) (info Info, err error) {
 // waits two seconds at a time for no peer that left an earlier survey without an answer,
 // and fails with ErrClosed only.
 func (s *Session) Survey(ctx context.Context, q Query) (Survey, error) {
-	ctx, cancel := s.bound(ctx)
+	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	r, err := s.answer(ctx, func(t Time) (uint64, error) { return s.node.Survey(t, q), nil })
 	if err != nil {
@@ -441,29 +460,6 @@ func (s *Session) behind(yield func(Call, time.Duration) bool) {
 	}
 }
 
-func (s *Session) inspect(ctx context.Context, name string) (Info, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	id, result, err := s.start(func(t Time) (uint64, error) { return s.node.Inspect(t, name), nil })
-	if err != nil {
-		return Info{}, err
-	}
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return Info{}, r.Err
-		}
-		return *r.Info, nil
-	case <-ctx.Done():
-		s.do(func(t Time) {
-			err = s.node.Obstacle(id)
-			delete(s.pending, id)
-			_ = s.node.Release(t, id)
-		})
-		return Info{}, timeout(ctx, name, err)
-	}
-}
-
 // start makes a call of the node and returns where its result comes.
 func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result chan Result, err error) {
 	result = make(chan Result, 1) // a call has one answer
@@ -480,9 +476,9 @@ func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result ch
 }
 
 // bound gives ctx a deadline if it has none: nobody waits for ever.
-func (s *Session) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+func (c SessionConfig) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, s.cfg.MaxWait)
+	return context.WithTimeout(ctx, c.MaxWait)
 }

@@ -26,7 +26,7 @@ func (s *Session) LockAll(ctx context.Context, names []string, opts ...Option) (
 	if len(names) == 0 {
 		return nil, &NameError{"", "no lock is named"}
 	}
-	bounded, cancel := s.bound(ctx)
+	bounded, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	for {
 		held, err := s.lockEach(bounded, names, opts)

@@ -30,9 +30,7 @@ var exceptions = map[string]int{
 	"methods of sim.Peer":             63,
 	"methods of internal/cli.client":  55,
 	"methods of sim.Cluster":          54,
-	"methods of lockservice.Session":  51,
 	"methods of internal/queue.Index": 46,
-	"methods of lockservice.Node":     46,
 	"fields of crdt.Store":            35,
 	"fields of sim.Peer":              31,
 }
