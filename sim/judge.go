@@ -92,7 +92,7 @@ func (j *judge) violate(peer int, format string, args ...any) {
 // write makes ops on p and remembers what was promised.
 func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 	s := p.r.Store()
-	before := s.Last()
+	before, truncated := s.Last(), s.Stats().Truncated
 	written, err := p.r.Write(p.wall(), urgent, ops...)
 	if err != nil {
 		var conflict *crdt.ConflictError
@@ -133,8 +133,11 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 			}
 			return true
 		})
-		if len(d.dots) == 0 {
-			continue // nothing changed, or a later operation of the batch took it over
+		if len(d.dots) == 0 { // nothing changed, or a later operation of the batch took it over
+			if s.Stats().Truncated > truncated {
+				j.lost(d.op.Key) // or the removal had no room, and what it removed is gone without it
+			}
+			continue
 		}
 		j.enter(p, d)
 	}
@@ -177,13 +180,18 @@ func (j *judge) enter(p *Peer, d *deed) {
 	}
 }
 
+// lost notes that what the ledger of key has is not all that was written there.
+func (j *judge) lost(key string) {
+	if l := j.ledgers[key]; l != nil {
+		l.vague = true
+	}
+}
+
 // lied notes that a liar writes at key: what is there in the end is as it may be, but the
 // same on every peer.
 func (j *judge) lied(key string) {
 	j.lies[key] = true
-	if l := j.ledgers[key]; l != nil {
-		l.vague = true
-	}
+	j.lost(key)
 }
 
 // arrived demands that without faults a deed is everywhere in time.
