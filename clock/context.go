@@ -5,18 +5,21 @@ import (
 	"slices"
 )
 
-// CausalContext is the set of dots a replica has seen: a Span for each actor. Those of
-// whom something new may come are listed; the others may be retired, see Retire.
+// CausalContext is the set of dots a replica has seen: a Span for each actor. Actors that
+// may still write are listed; the others may be retired, see [CausalContext.Retire].
+// A context is not safe for concurrent use.
 type CausalContext struct {
-	actors []Actor  // listed, sorted
-	spans  []*Span  // of each
-	blocks []*block // the retired ones, in order; who is listed as well is as the list says
+	actors []Actor // the listed actors, sorted
+	spans  []*Span // spans[i] belongs to actors[i]
+	// blocks holds the retired actors in order of their names. An actor may be in a block
+	// and in the list; then the span in the list counts.
+	blocks []*block
 }
 
 // NewContext returns an empty context.
 func NewContext() *CausalContext { return new(CausalContext) }
 
-// find returns where a is in the list, or belongs.
+// find returns the index of a in the list, or the index at which a would be inserted.
 func (c *CausalContext) find(a Actor) (int, bool) {
 	lo, hi := 0, len(c.actors)
 	for lo < hi {
@@ -32,8 +35,8 @@ func (c *CausalContext) find(a Actor) (int, bool) {
 	return lo, false
 }
 
-// Span returns what has been seen of a, nil if nothing. The caller reads the span,
-// which may be live, and must not change it.
+// Span returns what has been seen of a, nil if nothing. The span may belong to c: the
+// caller must not change it, and may read it only until c changes.
 func (c *CausalContext) Span(a Actor) *Span {
 	if i, ok := c.find(a); ok {
 		return c.spans[i]
@@ -44,8 +47,8 @@ func (c *CausalContext) Span(a Actor) *Span {
 	return nil
 }
 
-// Ensure returns the live span of a, made if absent: a is listed from then on. Changes
-// to it change c.
+// Ensure lists a, if it is not listed yet, and returns its span, which belongs to c: a
+// change of the span changes c.
 func (c *CausalContext) Ensure(a Actor) *Span {
 	i, ok := c.find(a)
 	if !ok {
@@ -105,7 +108,8 @@ func (c *CausalContext) Equal(o *CausalContext) bool {
 	return true
 }
 
-// Clone returns a copy: what is done to it does not change c, nor the other way round.
+// Clone returns a copy. A change of the copy does not change c, nor the other way round;
+// both share the blocks, which never change.
 func (c *CausalContext) Clone() *CausalContext {
 	n := &CausalContext{actors: slices.Clone(c.actors), spans: make([]*Span, len(c.spans)), blocks: c.blocks}
 	copies := make([]Span, len(c.spans))
@@ -127,17 +131,17 @@ func (c *CausalContext) Vector() Vector {
 	return v
 }
 
-// Listed returns the actors that are not retired, sorted. The list is c's own: it is to
-// be read, and only until c changes.
+// Listed returns the actors that are not retired, sorted. The slice belongs to c: the
+// caller may only read it, and only until c changes.
 func (c *CausalContext) Listed() []Actor { return c.actors }
 
-// All ranges over the actors of c, sorted, and what was seen of each: spans to be read,
-// and only until the next. c must not change meanwhile.
+// All ranges over the actors of c in order, with what was seen of each. A span may be read
+// until the next iteration. The loop must not change c.
 func (c *CausalContext) All() iter.Seq2[Actor, *Span] {
 	return c.between(Actor{}, lastActor)
 }
 
-// between is All for the actors after one, up to another.
+// between ranges like All, over the actors in (after, upTo].
 func (c *CausalContext) between(after, upTo Actor) iter.Seq2[Actor, *Span] {
 	return func(yield func(Actor, *Span) bool) {
 		for a, both := range c.against(new(CausalContext), after, upTo) {
@@ -151,17 +155,17 @@ func (c *CausalContext) between(after, upTo Actor) iter.Seq2[Actor, *Span] {
 // Len returns how many actors c knows.
 func (c *CausalContext) Len() int { return len(c.actors) + c.Retired() }
 
-// Both is what two contexts have seen of one actor; never nil.
+// Both holds what two contexts have seen of one actor. Neither span is nil.
 type Both struct{ Mine, Theirs *Span }
 
-// Against ranges over the actors of whom c and o may have seen different dots, sorted,
-// all but those of blocks that they share. The spans are to be read, and only until
-// the next; neither context may change meanwhile.
+// Against ranges in order over the actors of which c and o may have seen different dots: all
+// actors but those in blocks that both contexts share. The spans may be read until the
+// next iteration. The loop must change neither context.
 func (c *CausalContext) Against(o *CausalContext) iter.Seq2[Actor, Both] {
 	return c.against(o, Actor{}, lastActor)
 }
 
-// against is Against for the actors after one, up to another.
+// against ranges like Against, over the actors in (after, upTo].
 func (c *CausalContext) against(o *CausalContext, after, upTo Actor) iter.Seq2[Actor, Both] {
 	return func(yield func(Actor, Both) bool) {
 		own, others := unshared(c.blocks, o.blocks)
@@ -179,16 +183,16 @@ func (c *CausalContext) against(o *CausalContext, after, upTo Actor) iter.Seq2[A
 	}
 }
 
-// cursor goes over a context's list and some of its blocks.
+// cursor merges a context's list and some of its blocks in the order of the actors.
 type cursor struct {
 	c      *CausalContext
-	listed int
-	blocks []*block
-	at     int // in the first of them
-	span   Span
+	listed int      // index of the next listed actor
+	blocks []*block // the blocks that are left
+	at     int      // index of the next actor in blocks[0]
+	span   Span     // memory of the span that take returned last
 }
 
-// newCursor returns one that begins after an actor.
+// newCursor returns a cursor over the actors after the given one.
 func newCursor(c *CausalContext, blocks []*block, after Actor) *cursor {
 	for len(blocks) > 0 && blocks[0].last().Compare(after) <= 0 {
 		blocks = blocks[1:]
@@ -200,7 +204,7 @@ func newCursor(c *CausalContext, blocks []*block, after Actor) *cursor {
 	return r
 }
 
-// next returns the first actor that was not taken.
+// next returns the next actor and does not advance; ok is false at the end.
 func (r *cursor) next() (a Actor, ok bool) {
 	if r.listed < len(r.c.actors) {
 		a, ok = r.c.actors[r.listed], true
@@ -213,7 +217,8 @@ func (r *cursor) next() (a Actor, ok bool) {
 	return a, ok
 }
 
-// take returns what was seen of a, which is not after next, and goes beyond it.
+// take returns what was seen of a and advances past it. The actor a must not come after the
+// one that next returns. The span is good until the next call.
 func (r *cursor) take(a Actor) *Span {
 	var found *Span
 	if len(r.blocks) > 0 && r.blocks[0].actors[r.at] == a {
@@ -236,7 +241,8 @@ func (r *cursor) take(a Actor) *Span {
 	return found
 }
 
-// unshared returns the blocks that only one of two contexts has.
+// unshared returns the blocks of a that b has not, and the other way round. Blocks are
+// compared by pointer: copies of a context share them.
 func unshared(a, b []*block) (onlyA, onlyB []*block) {
 	if len(b) == 0 {
 		return a, nil
@@ -254,7 +260,8 @@ func unshared(a, b []*block) (onlyA, onlyB []*block) {
 	return append(onlyA, a...), append(onlyB, b...)
 }
 
-// Beyond returns, of each actor of whom c has seen what o has not, what c has seen.
+// Beyond returns a new context with all that c has seen of each actor of which it has seen
+// a dot that o has not.
 func (c *CausalContext) Beyond(o *CausalContext) *CausalContext {
 	n := NewContext()
 	for a, both := range c.Against(o) {
@@ -265,8 +272,8 @@ func (c *CausalContext) Beyond(o *CausalContext) *CausalContext {
 	return n
 }
 
-// Differs returns, of each actor of whom c has seen other dots than o, what c has seen,
-// which may be nothing.
+// Differs returns a new context with all that c has seen, possibly nothing, of each actor of
+// which c and o have seen different dots.
 func (c *CausalContext) Differs(o *CausalContext) *CausalContext {
 	n := NewContext()
 	for a, both := range c.Against(o) {

@@ -8,6 +8,14 @@
 // clock: one number per actor. A [Timestamp] from an [HLC] orders writes in
 // time without disagreeing with their causal order.
 //
+// Every restart makes an actor, so most actors of an old cluster will never write
+// again. A context lists the actors that may still write, and keeps the others
+// retired: packed in immutable blocks that copies of the context share. Retiring an
+// actor changes where a context keeps what it has seen, never what it has seen.
+// A [Summary] describes a context by its listed actors and by hashes over ranges of the
+// retired ones, so that its size depends on what two peers differ in, and not on how
+// often peers have restarted.
+//
 // Invariants:
 //
 //	I1  A dot names one write for ever: sequence numbers never outlive their actor.

@@ -49,17 +49,17 @@ func ParseActor(s string) (Actor, error) {
 	return Actor{}, fmt.Errorf("actor %q: want 12 hex digits, a dash and 16 hex digits", s)
 }
 
-// MarshalText is [Actor.String], for JSON and its map keys.
+// MarshalText returns [Actor.String], so that actors can be values and map keys in JSON.
 func (a Actor) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
-// UnmarshalText is [ParseActor].
+// UnmarshalText sets a to what [ParseActor] returns, the zero Actor on an error.
 func (a *Actor) UnmarshalText(b []byte) (err error) {
 	*a, err = ParseActor(string(b))
 	return err
 }
 
-// MaxSeq is the greatest sequence number of a write. Beyond it nothing is read from
-// another peer, so that sums of two numbers never wrap around.
+// MaxSeq is the greatest sequence number that is read from another peer. It is far below
+// 2^64, so that the sum of two sequence numbers never wraps around.
 const MaxSeq = 1 << 62
 
 // Dot is the identity of one write: the Seq-th of its Actor, counted from 1.

@@ -37,10 +37,10 @@ func ReadActor(r *wire.Reader) Actor {
 	return a
 }
 
-// AppendTo appends c as an array with three elements an actor, sorted by actor:
-// the actor, its base, and its ranges as an array of alternating distances: gap
-// before the range, then its length minus one. Actors of whom nothing was seen are
-// left out, so equal contexts have equal bytes.
+// AppendTo appends c as an array with three elements for each actor, sorted by actor: the
+// actor, the base of its span, and an array with two numbers for each range: its
+// distance from the end of what precedes it, and its length minus one. Actors of
+// which nothing was seen are left out, so equal contexts have equal bytes.
 func (c *CausalContext) AppendTo(dst []byte) []byte {
 	n := 0
 	for _, s := range c.All() {
@@ -57,7 +57,8 @@ func (c *CausalContext) AppendTo(dst []byte) []byte {
 	return dst
 }
 
-// AppendListed is AppendTo for the listed actors, those too of whom nothing was seen.
+// AppendListed appends only the listed actors, in the form of AppendTo, including those of
+// which nothing was seen.
 func (c *CausalContext) AppendListed(dst []byte) []byte {
 	dst = wire.AppendArray(dst, 3*len(c.actors))
 	for i, a := range c.actors {
@@ -79,9 +80,9 @@ func appendSpan(dst []byte, a Actor, s *Span) []byte {
 	return dst
 }
 
-// ReadContext reads what [CausalContext.AppendTo] writes: at most wire.MaxListed
-// actors, sorted, and wire.MaxGapRanges ranges in all, each well formed and up to
-// MaxSeq.
+// ReadContext reads what [CausalContext.AppendTo] writes. It fails, and so does r, on more
+// than wire.MaxListed actors, on more than wire.MaxGapRanges ranges in all, on actors that
+// are not sorted, on ranges that overlap or touch, and on numbers above MaxSeq.
 func ReadContext(r *wire.Reader) (*CausalContext, error) {
 	n := r.ArrayLen()
 	if n%3 != 0 || n/3 > wire.MaxListed {

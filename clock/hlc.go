@@ -32,11 +32,11 @@ func (t Timestamp) String() string {
 // argument. The zero HLC is ready to use.
 type HLC struct{ last Timestamp }
 
-// Last returns the greatest timestamp issued or observed.
+// Last returns the greatest timestamp issued or observed, 0 if there is none.
 func (h *HLC) Last() Timestamp { return h.last }
 
-// Next returns what Now would return and changes nothing. At the end of time, the
-// greatest Timestamp, it stays there.
+// Next returns what Now would return and changes nothing. It never wraps around: from the
+// greatest Timestamp on it returns that one.
 func (h *HLC) Next(now time.Time) Timestamp { return max(TimestampAt(now), h.last, h.last+1) }
 
 // Now returns a timestamp greater than all before it: the wall clock if that is
@@ -46,7 +46,8 @@ func (h *HLC) Now(now time.Time) Timestamp {
 	return h.last
 }
 
-// Observe is the receive rule: what Now returns later exceeds remote. The caller
-// bounds how far remote may be ahead of its clock. The wall clock itself leaves no
-// trace until something is written, so one that was wrong can be set right.
+// Observe makes every later result of Now greater than remote. The caller bounds how far
+// remote may be ahead of its clock, since h never goes back. A reading of the wall clock
+// moves h only when Now is called, so a wrong clock that is set right before the first
+// write does no harm.
 func (h *HLC) Observe(remote Timestamp) { h.last = max(h.last, remote) }

@@ -129,7 +129,7 @@ func TestAVectorObeysTheLawsOfVectorClocks(t *testing.T) {
 	})
 }
 
-// Concurrent events on two actors are just that, until one hears of the other.
+// Events of two actors are concurrent until one actor hears of the other's.
 func TestConcurrencyEndsWithAMessage(t *testing.T) {
 	x, y := Actor{1, 1}, Actor{1, 2}
 	a, b := Vector{}, Vector{}

@@ -5,32 +5,33 @@ import (
 	"sort"
 )
 
-// blockActors is how many retired actors a block holds at most.
+// blockActors is the greatest number of retired actors in a block.
 const blockActors = 1024
 
-// A block is some of the retired actors of a context, in order. It never changes:
-// copies of a context share it.
+// A block holds a run of the retired actors of a context. It never changes once it is made,
+// so that copies of a context can share it.
 type block struct {
-	actors []Actor
-	bases  []uint64
-	ranges map[Actor][]Range // of those who have any
-	sums   []uint64          // of the shares before each actor, and of all
+	actors []Actor           // sorted
+	bases  []uint64          // bases[i] is the Base of actors[i]'s span
+	ranges map[Actor][]Range // the Ranges of the spans that have any
+	sums   []uint64          // sums[i] adds up the shares of actors[:i], modulo 2^64
 }
 
 func (b *block) last() Actor { return b.actors[len(b.actors)-1] }
 
-// span sets s to what was seen of the i-th actor.
+// span sets s to the span of the i-th actor and returns s. The ranges belong to the block.
 func (b *block) span(i int, s *Span) *Span {
 	s.Base, s.Ranges = b.bases[i], b.ranges[b.actors[i]]
 	return s
 }
 
-// upTo returns how many of the actors are not after a.
+// upTo returns how many of the block's actors are a or come before it.
 func (b *block) upTo(a Actor) int {
 	return sort.Search(len(b.actors), func(i int) bool { return b.actors[i].Compare(a) > 0 })
 }
 
-// newBlocks cuts sorted entries into blocks.
+// newBlocks cuts sorted entries into blocks. It splits a remainder in two rather than leave a
+// small block at the end.
 func newBlocks(list []entry) (blocks []*block) {
 	for len(list) > 0 {
 		n := min(blockActors, len(list))
@@ -53,14 +54,15 @@ func newBlocks(list []entry) (blocks []*block) {
 	return blocks
 }
 
-// entry is an actor and what was seen of it.
+// entry is an actor with the span that was seen of it.
 type entry struct {
 	actor Actor
 	span  Span
 }
 
-// Retire moves the listed actors that rest from the list of c to its blocks, and
-// returns them. That changes nothing of what c has seen.
+// Retire moves the listed actors for which rests returns true from the list of c to its
+// blocks, and returns them in order. What c has seen stays the same. A retired actor may be
+// listed again by Ensure.
 func (c *CausalContext) Retire(rests func(Actor) bool) (retired []Actor) {
 	var fresh []entry
 	n := 0
@@ -78,9 +80,9 @@ func (c *CausalContext) Retire(rests func(Actor) bool) (retired []Actor) {
 	}
 	clear(c.spans[n:])
 	c.actors, c.spans = c.actors[:n], c.spans[:n]
-	var blocks []*block // not in place: copies have the old ones
+	var blocks []*block // a new slice, since copies of c still use the old one
 	for i, b := range c.blocks {
-		at := len(fresh) // those from there on belong to later blocks
+		at := len(fresh) // fresh[at:] belongs to later blocks
 		if i+1 < len(c.blocks) {
 			at = sort.Search(len(fresh), func(k int) bool { return fresh[k].actor.Compare(c.blocks[i+1].actors[0]) >= 0 })
 		}
@@ -95,10 +97,11 @@ func (c *CausalContext) Retire(rests func(Actor) bool) (retired []Actor) {
 	return retired
 }
 
-// with returns blocks in place of b, with fresh among its actors or instead of them.
+// with returns the blocks that take the place of b: its entries merged with fresh, which
+// replaces entries of the same actors. b itself does not change.
 func (b *block) with(fresh []entry) []*block {
 	if b.last().Compare(fresh[0].actor) < 0 && len(b.actors) > blockActors-len(fresh) {
-		return append([]*block{b}, newBlocks(seen(fresh))...) // lives that are later than all before
+		return append([]*block{b}, newBlocks(seen(fresh))...) // actors born after all of b leave b shared
 	}
 	list := make([]entry, 0, len(b.actors)+len(fresh))
 	for i, a := range b.actors {
@@ -113,12 +116,12 @@ func (b *block) with(fresh []entry) []*block {
 	return newBlocks(seen(append(list, fresh...)))
 }
 
-// seen leaves out those of whom nothing was seen.
+// seen removes the entries of actors of which nothing was seen. It reuses the memory of list.
 func seen(list []entry) []entry {
 	return slices.DeleteFunc(list, func(e entry) bool { return e.span.Head() == 0 })
 }
 
-// retiredAt returns where a is in the blocks.
+// retiredAt returns the block that holds a and the index of a in it; ok is false if none does.
 func (c *CausalContext) retiredAt(a Actor) (b *block, i int, ok bool) {
 	at := sort.Search(len(c.blocks), func(i int) bool { return c.blocks[i].last().Compare(a) >= 0 })
 	if at == len(c.blocks) {
@@ -129,7 +132,7 @@ func (c *CausalContext) retiredAt(a Actor) (b *block, i int, ok bool) {
 	return b, i, ok
 }
 
-// retired returns what was seen of a by the blocks, in s, nil if nothing.
+// retired sets s to the span of a in the blocks and returns s; it returns nil if a is in none.
 func (c *CausalContext) retired(a Actor, s *Span) *Span {
 	if b, i, ok := c.retiredAt(a); ok {
 		return b.span(i, s)
@@ -137,7 +140,7 @@ func (c *CausalContext) retired(a Actor, s *Span) *Span {
 	return nil
 }
 
-// Retired returns how many actors are retired.
+// Retired returns how many actors are retired and not listed.
 func (c *CausalContext) Retired() int {
 	n := 0
 	for _, b := range c.blocks {
@@ -154,7 +157,8 @@ func (c *CausalContext) Retired() int {
 	return n
 }
 
-// share is an actor's part of the sum of a context, 0 if nothing was seen of it.
+// share returns a hash of a and its span, 0 for an empty span. The sum of a context adds up
+// the shares of its actors, so that it can be updated actor by actor, in any order.
 func (s *Span) share(a Actor) uint64 {
 	if s.Head() == 0 {
 		return 0
@@ -166,7 +170,8 @@ func (s *Span) share(a Actor) uint64 {
 	return h
 }
 
-// stir is a bijection that spreads each bit over all (the finalizer of splitmix64).
+// stir is a bijection in which each bit of x changes about half of the result's bits: the
+// finalizer of splitmix64.
 func stir(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -174,16 +179,17 @@ func stir(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// lastActor is not before any.
+// lastActor is the greatest Actor.
 var lastActor = Actor{maxMillis, 1<<64 - 1}
 
-// Sum identifies what c has seen: contexts that have seen the same have the same sum,
-// others another, but once in 2^64.
+// Sum returns a 64-bit hash of what c has seen, whatever is retired. Equal contexts have equal
+// sums; two different ones have the same sum with a probability of 2^-64. It guards against
+// accidents, and not against a peer that looks for collisions.
 func (c *CausalContext) Sum() uint64 {
 	return c.blockSum(Actor{}, lastActor) + c.listedSum(Actor{}, lastActor)
 }
 
-// blockSum adds up the retired actors after one, up to another.
+// blockSum adds up the shares of the retired actors in (after, upTo] that are not listed.
 func (c *CausalContext) blockSum(after, upTo Actor) (sum uint64) {
 	for _, b := range c.blocks {
 		if b.last().Compare(after) > 0 && b.actors[0].Compare(upTo) <= 0 {
@@ -202,6 +208,7 @@ func (c *CausalContext) blockSum(after, upTo Actor) (sum uint64) {
 	return sum
 }
 
+// listedSum adds up the shares of the listed actors in (after, upTo].
 func (c *CausalContext) listedSum(after, upTo Actor) (sum uint64) {
 	for i := c.listedFrom(after); i < len(c.actors) && c.actors[i].Compare(upTo) <= 0; i++ {
 		sum += c.spans[i].share(c.actors[i])
@@ -209,7 +216,7 @@ func (c *CausalContext) listedSum(after, upTo Actor) (sum uint64) {
 	return sum
 }
 
-// listedFrom returns where the first listed actor after a is.
+// listedFrom returns the index of the first listed actor after a.
 func (c *CausalContext) listedFrom(a Actor) int {
 	i, found := c.find(a)
 	if found {

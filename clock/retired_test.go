@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// lives makes contexts of many lives, each beside a plain one that never retires.
+// lives is a pair of contexts that see the same dots of many actors; same never retires an actor.
 type lives struct {
 	rng     *rand.Rand
 	c, same *CausalContext
@@ -37,7 +37,8 @@ func newLives(seed uint64) *lives {
 	return &lives{rand.New(rand.NewPCG(seed, 1)), NewContext(), NewContext()}
 }
 
-// What is retired is seen as before, however contexts are changed, copied and joined.
+// A context that retires actors has seen the same as one that does not, however both are changed,
+// copied and joined.
 func TestRetiringChangesNothingOfWhatWasSeen(t *testing.T) {
 	for seed := range uint64(40) {
 		x, y := newLives(seed), newLives(seed+1000)
@@ -100,8 +101,8 @@ func alike(t *testing.T, name string, c, plain *CausalContext) {
 	}
 }
 
-// understand plays the exchange of summaries until the other knows what c has seen, and
-// returns how many it took and how many actors they named.
+// understand exchanges summaries until the receiver knows what c has seen, and returns how many
+// were sent and how many actors they named.
 func understand(t *testing.T, c, other *CausalContext) (rounds, named int) {
 	t.Helper()
 	var parts []Part
@@ -143,7 +144,7 @@ func TestASummaryIsUnderstood(t *testing.T) {
 	}
 }
 
-// Of two contexts with a hundred thousand lives that differ in one, few are named.
+// Summaries of two contexts with a hundred thousand actors that differ in one name few actors.
 func TestFewAreNamedWhereFewDiffer(t *testing.T) {
 	x := newLives(1)
 	for i := range uint64(100_000) {

@@ -48,8 +48,8 @@ func (s *Span) add(seq uint64) bool {
 
 // AddRange marks first..last as seen. A last below first marks nothing.
 //
-// Neighbours are compared by subtracting from a First, never by adding to a Last:
-// a hostile peer's 2^64-1 must not wrap around.
+// The code compares neighbours by subtracting 1 from a First, which is at least 1, and never
+// by adding 1 to a Last, which would wrap around at 2^64-1.
 func (s *Span) AddRange(first, last uint64) {
 	first = max(first, 1)
 	if last < first || last <= s.Base {
@@ -135,7 +135,7 @@ func (s *Span) Covers(o *Span) bool {
 	return true
 }
 
-// Equal reports whether both have seen the same.
+// Equal reports whether s and o hold the same sequence numbers.
 func (s *Span) Equal(o *Span) bool {
 	return s.Base == o.Base && slices.Equal(s.Ranges, o.Ranges)
 }

@@ -2,29 +2,34 @@ package clock
 
 import "github.com/sentinel-peer/sentinel-peer/internal/wire"
 
-// A Summary says what a context has seen to somebody who has seen much the same, and
-// names few actors for it. Only who has the same sums understands it.
+// A Summary describes a context to a peer whose own context is nearly the same. It names the
+// listed actors, and covers the others by a hash for each range of actors. The receiver
+// resolves it (Resolve) if its own hashes are the same. If not, it answers with smaller
+// ranges (Refine), the sender chooses what to list in full (Spell), and sends a summary
+// with these parts.
 type Summary struct {
-	Listed *CausalContext // all that was seen of these actors
-	Parts  []Part         // of those that are not listed, up to the end of the last part
+	Listed *CausalContext // actors with all that was seen of them
+	Parts  []Part         // ranges of actors in order, which cover every actor that is not listed
 }
 
-// Part tells of the actors that are after the part before it, up to UpTo, and not listed:
-// the sum of what was seen of them, see [CausalContext.Sum]; 0 for nothing.
+// Part is the range of actors after the UpTo of the part before it, up to its own UpTo.
 type Part struct {
 	UpTo Actor
-	Sum  uint64
+	// Sum is [CausalContext.Sum] over the actors of the range that are not listed; 0 says
+	// that nothing was seen of them.
+	Sum uint64
 }
 
 const (
-	maxParts  = 1 << 12 // of a summary
-	spellOut  = 1 << 10 // retired actors of a part that is listed where it differs
-	splitInto = 256     // what a larger one is split into, about
-	splitFine = 64      // actors of such a part, at least
+	maxParts  = 1 << 12 // greatest number of parts of a summary
+	spellOut  = 1 << 10 // greatest number of retired actors of a differing part that is listed in full
+	splitInto = 256     // about how many parts take the place of those that differ
+	splitFine = 64      // least number of actors of a part that was split off
 )
 
-// Summary returns a summary of c: all retired actors as one part, or parts with given
-// ends, of which those with the sum 0 have everybody listed.
+// Summary returns a summary of c. Without parts all retired actors are one range. Otherwise
+// the given parts set the ranges: actors of a part with Sum 0 are all listed, and the
+// other parts get the sums of c.
 func (c *CausalContext) Summary(parts []Part) Summary {
 	if len(c.blocks) == 0 {
 		return Summary{Listed: c}
@@ -48,19 +53,20 @@ func (c *CausalContext) Summary(parts []Part) Summary {
 	return s
 }
 
-// take lists what o has seen of actors after one, up to another, who are after all of c.
+// take lists in c what o has seen of the actors in (after, upTo], which come after all that c
+// lists.
 func (c *CausalContext) take(o *CausalContext, after, upTo Actor) {
 	for a, span := range o.between(after, upTo) {
 		c.push(a, span)
 	}
 }
 
-// push lists a, which is after all of c, with a copy of s.
+// push lists a with a copy of s. The actor a must come after all that c lists.
 func (c *CausalContext) push(a Actor, s *Span) {
 	c.actors, c.spans = append(c.actors, a), append(c.spans, s.Clone())
 }
 
-// sumBeside is the sum of c for the actors after one, up to another, that are not listed.
+// sumBeside adds up the shares of c's actors in (after, upTo] that are not in listed.
 func (c *CausalContext) sumBeside(listed *CausalContext, after, upTo Actor) uint64 {
 	sum := c.blockSum(after, upTo) + c.listedSum(after, upTo)
 	for a := range listed.between(after, upTo) {
@@ -71,8 +77,9 @@ func (c *CausalContext) sumBeside(listed *CausalContext, after, upTo Actor) uint
 	return sum
 }
 
-// Resolve returns the context that s is a summary of. It fails if c differs from it in
-// what is not listed: see Refine.
+// Resolve returns the context that s describes, made from what s lists and from c. It returns
+// false if a sum of s differs from that of c; then Refine makes the answer. The result may be
+// s.Listed itself.
 func (c *CausalContext) Resolve(s Summary) (*CausalContext, bool) {
 	summed := false
 	var after Actor
@@ -93,7 +100,7 @@ func (c *CausalContext) Resolve(s Summary) (*CausalContext, bool) {
 			out.replace(c, s.Listed, after, p.UpTo)
 		} else {
 			for a, both := range out.rest(after, p.UpTo).against(s.Listed, after, p.UpTo) {
-				out.push(a, both.Theirs) // nothing, for who is not listed
+				out.push(a, both.Theirs) // an empty span hides a retired actor that s does not list
 			}
 		}
 		after = p.UpTo
@@ -101,8 +108,8 @@ func (c *CausalContext) Resolve(s Summary) (*CausalContext, bool) {
 	return out, true
 }
 
-// replace lists those whom o lists, and else those of from, of the actors after one, up to
-// another, who are after all that c lists.
+// replace lists in c the actors in (after, upTo] that o or from lists, with the span of o where
+// both do. These actors must come after all that c lists.
 func (c *CausalContext) replace(from, o *CausalContext, after, upTo Actor) {
 	list := &CausalContext{actors: from.actors, spans: from.spans}
 	for a, both := range list.against(o, after, upTo) {
@@ -114,14 +121,15 @@ func (c *CausalContext) replace(from, o *CausalContext, after, upTo Actor) {
 	}
 }
 
-// Replaced returns c with what o lists in place of what c has seen of the same actors.
+// Replaced returns a new context that has seen, of each actor that o lists, what o has seen, and
+// of all others what c has seen.
 func (c *CausalContext) Replaced(o *CausalContext) *CausalContext {
 	out := &CausalContext{blocks: c.blocks}
 	out.replace(c, o, Actor{}, lastActor)
 	return out
 }
 
-// rest is the blocks of c, for the actors after one, up to another.
+// rest returns a context of only those blocks of c that hold actors in (after, upTo].
 func (c *CausalContext) rest(after, upTo Actor) *CausalContext {
 	r := new(CausalContext)
 	for _, b := range c.blocks {
@@ -132,7 +140,7 @@ func (c *CausalContext) rest(after, upTo Actor) *CausalContext {
 	return r
 }
 
-// summed returns the blocks of c with actors of parts that have a sum.
+// summed returns the blocks of c that hold actors in the range of a part whose Sum is not 0.
 func (c *CausalContext) summed(parts []Part) (blocks []*block) {
 	for _, b := range c.blocks {
 		var after Actor
@@ -147,8 +155,8 @@ func (c *CausalContext) summed(parts []Part) (blocks []*block) {
 	return blocks
 }
 
-// Refine answers a summary that c cannot resolve: with the parts that differ split, and
-// the sums of c for each.
+// Refine returns the answer to a summary that c cannot resolve: the parts of s on which c
+// agrees, and in place of each other part smaller ones with the sums of c.
 func (c *CausalContext) Refine(s Summary) []Part {
 	differ := 0
 	sums := make([]uint64, len(s.Parts))
@@ -172,9 +180,10 @@ func (c *CausalContext) Refine(s Summary) []Part {
 	return parts
 }
 
-// split appends about n parts for the actors after one, up to another, that are not listed.
+// split appends to parts at most about n parts of splitFine actors or more, which divide the
+// actors in (after, upTo] that are not in listed.
 func (c *CausalContext) split(parts []Part, listed *CausalContext, after, upTo Actor, n int) []Part {
-	var ends []Part // with the share of each alone
+	var ends []Part // a part of its own for each actor
 	for a, span := range c.between(after, upTo) {
 		if _, named := listed.find(a); !named {
 			ends = append(ends, Part{a, span.share(a)})
@@ -195,11 +204,13 @@ func (c *CausalContext) split(parts []Part, listed *CausalContext, after, upTo A
 	return append(parts, last)
 }
 
-// Spell returns the parts for the next summary of c, when somebody who did not understand
-// the last has answered with theirs.
+// Spell returns the parts for the next summary of c, given the parts with which the receiver
+// answered the last one (Refine). Differing parts of few actors are to be listed in full, and
+// so is every differing part once there are too many for another step to help. Parts next
+// to each other that both agree, or are both listed, become one.
 func (c *CausalContext) Spell(theirs []Part) (parts []Part) {
 	var after Actor
-	agreed := false // on the last of parts
+	agreed := false // whether both peers agree on parts[len(parts)-1]
 	for _, p := range theirs {
 		agree := p.Sum != 0 && p.Sum == c.blockSum(after, p.UpTo)
 		if !agree && (c.blockCount(after, p.UpTo) <= spellOut || len(theirs) > maxParts/4) {
@@ -215,7 +226,7 @@ func (c *CausalContext) Spell(theirs []Part) (parts []Part) {
 	return parts
 }
 
-// blockCount counts the retired actors after one, up to another.
+// blockCount counts the retired actors in (after, upTo].
 func (c *CausalContext) blockCount(after, upTo Actor) (n int) {
 	for _, b := range c.blocks {
 		if b.last().Compare(after) > 0 && b.actors[0].Compare(upTo) <= 0 {
@@ -235,7 +246,8 @@ func AppendParts(dst []byte, parts []Part) []byte {
 	return dst
 }
 
-// ReadParts reads what AppendParts writes, with ends that rise.
+// ReadParts reads what AppendParts writes. It fails r on more than maxParts parts, and on parts
+// whose ends do not rise.
 func ReadParts(r *wire.Reader) []Part {
 	n := r.ArrayLen()
 	if n%2 != 0 || n/2 > maxParts {

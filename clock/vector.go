@@ -13,7 +13,7 @@ const (
 	Before     Order = iota + 1 // strictly less: happened before
 	After                       // strictly greater
 	Equal                       // the same
-	Concurrent                  // neither saw the other
+	Concurrent                  // each has seen an event that the other has not
 )
 
 // String returns the lower-case name of o.
@@ -31,7 +31,8 @@ func (o Order) String() string {
 	return "unknown"
 }
 
-// order returns the Order of a to b from which of them covers the other.
+// order returns the Order of a to b, where covers says that a covers b, and covered that b
+// covers a.
 func order(covers, covered bool) Order {
 	switch {
 	case covers && covered:
@@ -57,7 +58,7 @@ func (v Vector) Increment(a Actor) uint64 {
 	return v[a]
 }
 
-// Update raises each entry of v to that of o: the join of both.
+// Update raises each entry of v to that of o, so that v becomes the join of both.
 func (v Vector) Update(o Vector) {
 	for a, n := range o {
 		if n > v[a] {
