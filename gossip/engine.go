@@ -31,8 +31,7 @@ type Engine struct {
 
 	synced    bool
 	cloned    bool
-	claimants []*peer                   // whose claims are not promoted yet
-	strangers map[clock.Actor]time.Time // see spokenOf
+	claimants []*peer // whose claims are not promoted yet
 }
 
 // New returns an engine over store, which it shares with its owner.
@@ -56,7 +55,6 @@ func New(cfg Config, store *crdt.Store) *Engine {
 		digests:      d,
 		pushes:       &pushes{shared: s, digests: d, targets: make(map[clock.Actor][]*peer), marks: make(map[clock.Actor]mark)},
 		gaps:         make(map[clock.Actor]*gap),
-		strangers:    make(map[clock.Actor]time.Time),
 	}
 	s.onBlock = e.makeGood
 	return e
@@ -206,7 +204,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		room = make([]peer, len(peers))
 	}
 	e.peers = e.peers[:0]
-	joined, left := false, false
+	joined := false
 	for _, p := range peers {
 		old := e.byActor[p.Actor]
 		if p.Actor == e.cfg.Self || old != nil && old.view == e.views {
@@ -223,9 +221,9 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 		old.view = e.views
 		if p.Alive && !old.Alive {
 			joined = true
-			old.joined = now
+			old.joined, old.downAt = now, time.Time{}
 			old.endSync()
-			old.patience, old.answering = 0, 0
+			old.patience, old.answering, old.vain = 0, 0, 0
 			old.rest, old.paused = time.Time{}, 0
 			old.window = initialWindow
 			old.path = path{number: old.path.number}
@@ -235,7 +233,9 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			}
 		}
 		if !p.Alive {
-			left = left || old.Alive
+			if old.downAt.IsZero() {
+				old.downAt = now
+			}
 			old.dropQueue()
 			old.behind = false
 			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -255,9 +255,6 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	clear(e.targets)
 	e.setOffset(now)
 	e.setHash(e.cfg.Self)
-	if joined || left || e.cameAt.IsZero() {
-		e.cameAt = now
-	}
 	if joined {
 		e.digests.every = e.cfg.DigestInterval
 		e.digests.at = now

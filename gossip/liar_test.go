@@ -112,6 +112,19 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	if n := len(honest.gaps); n != gapAliens {
 		t.Errorf("%d gaps after one was closed, want %d", n, gapAliens)
 	}
+	// Who has left shows none: what was under way may be more than one shows.
+	far := newMachine(clock.Actor{Birth: 1, Rand: 99}, nil)
+	w := far.begin()
+	w.section(secHeads, 3)
+	w.bool(true)
+	w.actor(clock.Actor{Birth: 9, Rand: 1})
+	w.uint(9)
+	if err := honest.Receive(t0, far.finish(w, 0, false)); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(honest.gaps); n != gapAliens {
+		t.Errorf("%d gaps after who is no member showed one, want %d", n, gapAliens)
+	}
 	// What only it has spoken of is forgotten with it, so that many lives of liars leave nothing.
 	var others []Peer
 	for _, p := range honest.peers {

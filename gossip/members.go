@@ -15,13 +15,13 @@ type Members struct {
 	names       map[string]uint64 // of peers that are up, while some are not: their latest birth
 	membersHash uint64            // of who counts for stability
 	views       uint64            // counts the calls of SetView
-	cameAt      time.Time         // when somebody last came or went
 }
 
 // peer is what is known of one other member: each protocol keeps a part of its own.
 type peer struct {
 	Peer
 	joined  time.Time // when it last came up
+	downAt  time.Time // since when it is seen to be down; zero while it is up
 	contact time.Time // when it was last heard
 	view    uint64    // the last view that had it
 	report  int       // its place among the reports, -1 before it has one

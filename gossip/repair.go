@@ -45,7 +45,8 @@ const (
 )
 
 // noteGap remembers that seq of a exists, if anything up to it is missing, and reports
-// whether it believes it: from may show few actors of whom nobody else has spoken.
+// whether it believes it: from may show few actors of whom nobody else has spoken, and
+// none while it is no member.
 func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) bool {
 	var base uint64
 	span := e.store.Context().Span(a)
@@ -64,8 +65,8 @@ func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, s
 	g := e.gaps[a]
 	if g == nil {
 		g = &gap{from: from, at: now.Add(e.cfg.Repair)}
-		if from != nil && span == nil && e.byActor[a] == nil {
-			if from.aliens >= gapAliens {
+		if span == nil && e.byActor[a] == nil {
+			if from == nil || from.aliens >= gapAliens {
 				return false
 			}
 			from.aliens++

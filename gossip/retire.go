@@ -65,6 +65,7 @@ func (in *incoming) parts(r *wire.Reader) {
 	if r.Err() != nil || p == nil || request != p.request || p.asked.IsZero() {
 		return
 	}
+	p.vain = 0
 	if p.refined++; p.refined < mostRefined {
 		p.parts = p.askedWith.Spell(theirs)
 	} else {

@@ -28,6 +28,8 @@ type peerSync struct {
 	request    uint64        // the number of the last request
 	answered   uint64        // requests up to this one have been followed
 	askTries   int
+	vain       int                  // requests since the last answer
+	vainSince  time.Time            // when the first of those went
 	told       *clock.CausalContext // what the answers of a sync have covered, with what was seen
 	toldUpTo   clock.Actor          // of whom they may have told a part
 	askedWith  *clock.CausalContext // what the latest request and its repeats say was seen
@@ -119,6 +121,9 @@ func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 		p.askedWith = e.known(p)
 	}
 	p.request++
+	if p.vain++; p.vain == 1 {
+		p.vainSince = now
+	}
 	e.await(p, now.Add(p.askTimeout()))
 	w := e.begin()
 	w.section(secSyncRequest, 6)
@@ -342,6 +347,7 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	if r.Err() != nil || p == nil {
 		return
 	}
+	p.vain = 0
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
 	e.hear(in.now, stamp)
 	if request <= p.answered || request > p.request {

@@ -10,7 +10,7 @@ import (
 
 // A sync ends with what the peer asked has seen, and that removes: of a dot that it has
 // seen and has no record of, this peer will take none. So nobody's word alone says how
-// much somebody else has written (docs/decisions/0028).
+// much somebody else has written (docs/decisions/0029).
 //
 // A context is taken over whole or not at all: of two dots that are gone, one may have
 // removed the other. One that nobody bears out yet is held, for what it tells is mostly
@@ -19,9 +19,10 @@ import (
 const (
 	holdFirst = 10 * time.Millisecond // until a context that is held is looked at again
 	holdTries = 4                     // times, each four times as long; then the next sync tells
-	calm      = 10 * time.Minute      // without anybody coming or going, who is not up has written its last
+	calm      = 10 * time.Minute      // after which who is out of sight has written its last, if who says so is not
 	joining   = 15 * time.Second      // after which this peer has heard of a member of whom others have
-	strangers = 1024                  // of whom it is known since when they are spoken of
+	silence   = 30 * time.Second      // for which a peer that is up does not answer: it is out of sight
+	vainly    = 8                     // requests to sync, at least, in that time
 )
 
 // peerContext is what is kept of a peer until others bear out what it has told.
@@ -30,6 +31,7 @@ type peerContext struct {
 	held      *clock.CausalContext // what it told in the end of its last sync, not taken over yet
 	heldAt    time.Time            // when that is looked at again
 	heldTries int
+	strangers map[clock.Actor]time.Time // of whom that tells, who are no members: since when it does
 }
 
 // says notes how many writes of its own the sender of the frame speaks of.
@@ -88,21 +90,18 @@ func (e *Engine) retryHeld(now time.Time) {
 // adopt takes over the context that p has told if others bear it out, else it returns an
 // actor of whom they do not.
 func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
-	alone := !slices.ContainsFunc(e.living, func(q *peer) bool { return q != p })
-	agreed := !slices.ContainsFunc(e.living, func(q *peer) bool { return q.members != e.membersHash })
-	mine := e.store.Context()
+	others := slices.DeleteFunc(slices.Clone(e.living), func(q *peer) bool { return q.silent(now) })
+	alone := !slices.ContainsFunc(others, func(q *peer) bool { return q != p })
+	agreed := !slices.ContainsFunc(others, func(q *peer) bool { return q.members != e.membersHash })
+	maps.DeleteFunc(p.strangers, func(a clock.Actor, _ time.Time) bool { return p.held.Span(a) == nil })
 	news, ok := false, true
-	for a, both := range mine.Against(p.held) {
+	for a, both := range e.store.Context().Against(p.held) {
 		if both.Mine.Covers(both.Theirs) {
 			continue
 		}
 		news = true
-		since := e.spokenOf(now, a)
-		switch {
-		case !ok:
-		case both.Mine.Head() >= both.Theirs.Head():
-		case alone || a == p.Actor || e.ended(now, a, agreed && now.Sub(since) >= joining) || e.witnessed(p, a, both.Theirs.Head()):
-		default:
+		head := both.Theirs.Head()
+		if both.Mine.Head() < head && !alone && a != p.Actor && !e.witnessed(p, a, head) && !e.ended(now, p, a, agreed) && ok {
 			doubted, ok = a, false
 		}
 	}
@@ -111,28 +110,10 @@ func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 	}
 	if news {
 		e.store.Adopt(p.held)
-		maps.DeleteFunc(e.strangers, func(a clock.Actor, _ time.Time) bool { return p.held.Span(a) != nil })
+		p.strangers = nil
 	}
 	p.held = nil
 	return clock.Actor{}, true
-}
-
-// spokenOf returns since when somebody speaks of a, if a is no member.
-func (e *Engine) spokenOf(now time.Time, a clock.Actor) time.Time {
-	if e.byActor[a] != nil {
-		return now
-	}
-	since, ok := e.strangers[a]
-	if !ok {
-		since = now
-		if len(e.strangers) >= strangers {
-			maps.DeleteFunc(e.strangers, func(_ clock.Actor, t time.Time) bool { return now.Sub(t) >= calm })
-		}
-		if len(e.strangers) < strangers {
-			e.strangers[a] = now
-		}
-	}
-	return since
 }
 
 // witnessed reports whether others than p know that a has written seq: a itself has spoken
@@ -150,24 +131,43 @@ func (e *Engine) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 	})
 }
 
-// ended reports whether a writes no more, so that what is said of it takes nothing from
-// anybody: another has its name, or nobody counts it as a member, or it is long gone.
-func (e *Engine) ended(now time.Time, a clock.Actor, uncounted bool) bool {
-	switch p := e.byActor[a]; {
-	case p != nil && p.Alive:
-		return false
-	case now.Sub(e.cameAt) >= calm:
-		return true
-	case p != nil:
-		return e.replaced(p)
+// ended reports whether a writes no more, so that what p says of it takes nothing from
+// anybody: another has its name, or it is long out of sight while p is not, or nobody
+// counts it as a member.
+func (e *Engine) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bool {
+	switch q := e.byActor[a]; {
+	case q == nil:
+		spoken := now.Sub(p.spokeOf(now, a))
+		return agreed && spoken >= joining || spoken >= calm
+	case q.Alive:
+		return q.silent(now) && now.Sub(later(q.vainSince, p.joined)) >= calm
+	default:
+		return e.replaced(q) || now.Sub(later(q.downAt, p.joined)) >= calm
 	}
-	return uncounted
+}
+
+// silent reports whether p is up and does not answer, however often it is asked: frames
+// do not pass between it and this peer, or nobody writes as it any more.
+func (p *peer) silent(now time.Time) bool {
+	return p.vain >= vainly && now.Sub(p.vainSince) >= silence
+}
+
+// spokeOf returns since when p speaks of a, which is no member.
+func (p *peer) spokeOf(now time.Time, a clock.Actor) time.Time {
+	since, ok := p.strangers[a]
+	if !ok {
+		if p.strangers == nil {
+			p.strangers = make(map[clock.Actor]time.Time)
+		}
+		since, p.strangers[a] = now, now
+	}
+	return since
 }
 
 // askWitness asks somebody else than p: the actor of whom p told what nobody bears out,
 // or anybody.
 func (e *Engine) askWitness(now time.Time, p *peer, a clock.Actor) {
-	if q := e.byActor[a]; q != nil && q.Alive {
+	if q := e.byActor[a]; q != nil && q.Alive && !q.silent(now) {
 		e.requestSync(now, q)
 		return
 	}

@@ -72,6 +72,15 @@ func (m *machine) meets(now time.Time, list, down []*machine) {
 	}
 }
 
+// asksInVain has m ask others for so long that they count as silent.
+func (m *machine) asksInVain(others ...*machine) {
+	for _, o := range others {
+		for range vainly {
+			m.sendSyncRequest(t0, m.byActor[o.cfg.Self])
+		}
+	}
+}
+
 func (m *machine) has(key string) bool {
 	_, ok := m.store.Render(key, 0)
 	return ok
@@ -151,6 +160,47 @@ func TestTheLastWritesOfThoseWhoAreGone(t *testing.T) {
 			ann.meets(t0, []*machine{bob, sam}, nil)
 			tell(t, t0.Add(-joining), ann, bob, bob.store.Context())
 		}, 0, true},
+		"others come and go meanwhile": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, sam}, []*machine{dan})
+			ann.meets(t0.Add(calm-time.Second), []*machine{bob, sam, newMachine(clock.Actor{Birth: 1, Rand: 5}, nil)}, []*machine{dan})
+		}, calm, true},
+		"who says so was out of sight itself": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{sam}, []*machine{bob, dan})
+			ann.meets(t0.Add(time.Second), []*machine{bob, sam}, []*machine{dan})
+		}, calm, false},
+		"who is up does not answer": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, dan, sam}, nil)
+			ann.asksInVain(dan)
+		}, silence, false},
+		"nor for long": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, dan, sam}, nil)
+			ann.asksInVain(dan)
+		}, calm, true},
+		"it has answered since": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, dan, sam}, nil)
+			ann.asksInVain(dan)
+			tell(t, t0.Add(silence), ann, dan, clock.NewContext())
+		}, calm, false},
+		"it was not asked often": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, dan, sam}, nil)
+			ann.sendSyncRequest(t0, ann.byActor[dan.cfg.Self])
+		}, calm, false},
+		"nobody else answers": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, dan, sam}, nil)
+			ann.asksInVain(dan, sam)
+		}, silence, true},
+		"who does not answer counts others": {func(ann, bob, dan, sam *machine) {
+			eve := newMachine(clock.Actor{Birth: 1, Rand: 5}, nil)
+			ann.meets(t0, []*machine{bob, sam, eve}, nil)
+			ann.asksInVain(eve)
+			tell(t, t0, ann, bob, bob.store.Context())
+			ann.byActor[eve.cfg.Self].members++
+		}, silence, true},
+		"somebody counts others for long": {func(ann, bob, dan, sam *machine) {
+			ann.meets(t0, []*machine{bob, sam}, nil)
+			tell(t, t0, ann, bob, bob.store.Context())
+			ann.byActor[sam.cfg.Self].members++
+		}, calm, true},
 		"there is nobody else":     {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob}, []*machine{dan, sam}) }, 0, true},
 		"who may be about to join": {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, sam}, nil) }, 0, false},
 		"somebody counts others": {func(ann, bob, dan, sam *machine) {
@@ -196,6 +246,55 @@ func TestWhoIsUpSaysHowMuchItWrote(t *testing.T) {
 	exchange(t, &now, time.Second, ann, bob, dan)
 	if !ann.store.Context().Equal(bob.store.Context()) || ann.store.Sum() != bob.store.Sum() {
 		t.Error("a second later ann and bob do not agree")
+	}
+}
+
+// Two peers agree although they alone see each other, whoever else is said to be up.
+func TestThoseWhoDoNotAnswerKeepNobodyApart(t *testing.T) {
+	ann, bob, _ := overwritten(t)
+	now := t0.Add(time.Second)
+	tell(t, now, ann, bob, bob.store.Context())
+	exchange(t, &now, silence/2, ann, bob)
+	if ann.Stats().ContextsHeld == 0 || ann.store.Context().Equal(bob.store.Context()) {
+		t.Fatal("the context is not held while there is hope of an answer")
+	}
+	exchange(t, &now, 2*time.Minute, ann, bob)
+	if !ann.store.Context().Equal(bob.store.Context()) || ann.store.Sum() != bob.store.Sum() {
+		t.Error("ann and bob do not agree after two minutes")
+	}
+}
+
+// Of thousands of lives that only one peer has heard of, each is believed in its time,
+// whatever others make up meanwhile.
+func TestManyStrangersAreAllBelieved(t *testing.T) {
+	list := cluster(4)
+	ann, bob, eve := list[0], list[1], list[3]
+	many := func(birth uint64) *clock.CausalContext {
+		c := clock.NewContext()
+		for i := range uint64(5000) {
+			c.AddRange(clock.Actor{Birth: birth, Rand: i}, 1, 3)
+		}
+		return c
+	}
+	for i := range uint64(20) {
+		tell(t, t0.Add(time.Second), ann, eve, many(100+i))
+	}
+	if n := len(ann.byActor[eve.cfg.Self].strangers); n != 5000 {
+		t.Errorf("%d made-up lives are remembered, want those of the last lie", n)
+	}
+	for _, p := range ann.peers {
+		p.members = ann.membersHash
+	}
+	tell(t, t0, ann, bob, many(7))
+	if ann.store.Context().Len() > 2 {
+		t.Fatal("they are believed at once")
+	}
+	tell(t, t0.Add(joining), ann, bob, many(7))
+	if n := ann.store.Context().Len(); n < 5000 || n > 5002 {
+		t.Errorf("%d lives are known, want the 5,000 of bob", n)
+	}
+	if ann.byActor[bob.cfg.Self].strangers != nil {
+		t.Error("they are still remembered as strangers")
 	}
 }
 

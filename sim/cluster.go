@@ -217,8 +217,19 @@ func (c *Cluster) calm() {
 }
 
 // bound is how long agreement may take: a minute, and until the stamps of the clock
-// that is most ahead lie within the skew that the one most behind allows.
-func (c *Cluster) bound() time.Duration { return time.Minute + max(c.spread()-maxSkew, 0) }
+// that is most ahead lie within the skew that the one most behind allows. Of the peer
+// whose place a copy took, and has not noticed, one other may alone have seen the last.
+func (c *Cluster) bound() time.Duration {
+	bound := time.Minute + max(c.spread()-maxSkew, 0)
+	if c.net.twins != nil {
+		bound += outOfSight
+	}
+	return bound
+}
+
+// outOfSight is for how long a peer must not have answered until others believe whoever
+// says how much it wrote.
+const outOfSight = 10 * time.Minute
 
 // spread is how far the clocks are apart.
 func (c *Cluster) spread() time.Duration {

@@ -124,7 +124,7 @@ var lying = []mutant{
 	{"a liar is not believed what others are yet to write", "gossip/witness.go",
 		"			doubted, ok = a, false\n", "			_ = doubted\n", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
-		"if from.aliens >= gapAliens {", "if false {", "", ""},
+		"from == nil || from.aliens >= gapAliens", "from == nil", "", ""},
 }
 
 func TestTheSimulatorSeesEveryMutant(t *testing.T) {

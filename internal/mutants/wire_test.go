@@ -29,7 +29,9 @@ var wire = []mutant{
 	{"requests for gaps are answered at a bounded rate", "gossip/repair.go",
 		"t.given[key] >= answersEach || t.bytes >= answersBytes || ", "", "./gossip", "TestRequestsForGapsAreAnsweredAtABoundedRate"},
 	{"heads of strangers are bounded", "gossip/repair.go",
-		"if from.aliens >= gapAliens {", "if false {", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
+		"from == nil || from.aliens >= gapAliens", "from == nil", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
+	{"who is no member shows no strangers", "gossip/repair.go",
+		"from == nil || from.aliens >= gapAliens", "from != nil && from.aliens >= gapAliens", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 	{"gaps that a liar made go with it", "gossip/repair.go",
 		"|| span == nil && e.hearsay(a, g)", "", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 }
