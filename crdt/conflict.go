@@ -2,7 +2,8 @@ package crdt
 
 import "github.com/sentinel-peer/sentinel-peer/clock"
 
-// Conflict is one concurrent write that lost: the journal's entry.
+// Conflict is one concurrent write that lost, or a record that was dropped because another
+// peer, the Winner's actor, holds it no more: the journal's entry.
 type Conflict struct {
 	Key    string
 	Path   string // inside an object, in JSON pointer form; "" for the key itself
@@ -22,20 +23,17 @@ func (s *Store) side(r *record) Side {
 	return Side{content(r), clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp}
 }
 
-func (s *Store) journal(winner, loser *record) {
-	rule := "later stamp"
-	if winner.stamp == loser.stamp {
-		rule = "equal stamps, greater actor"
-	}
+// journal enters that loser gave way by a rule, and forgets the oldest entry for it.
+func (s *Store) journal(rule string, winner Side, loser *record) {
 	size := uint64(len(s.conflicts))
 	if s.journaled-s.dropped == size {
 		s.dropConflict()
 	}
 	s.conflicts[s.journaled%size] = Conflict{
-		Key:    winner.cell.key(),
-		Path:   pointer(winner.path()),
+		Key:    loser.cell.key(),
+		Path:   pointer(loser.path()),
 		Rule:   rule,
-		Winner: s.side(winner),
+		Winner: winner,
 		Loser:  s.side(loser),
 	}
 	s.conflictBytes += s.conflicts[s.journaled%size].bytes()

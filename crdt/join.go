@@ -171,7 +171,11 @@ func (s *Store) remember(r *record, seen []past) {
 // the next local write covers it.
 func (s *Store) lost(winner, loser *record) {
 	s.stats.Conflicts++
-	s.journal(winner, loser)
+	rule := "later stamp"
+	if winner.stamp == loser.stamp {
+		rule = "equal stamps, greater actor"
+	}
+	s.journal(rule, s.side(winner), loser)
 	list := mergePast(s.seen[winner], loser.actor, loser.seq)
 	for _, p := range loser.past() {
 		list = mergePast(list, p.actor, p.seq)
@@ -317,9 +321,9 @@ func (s *Store) detach(r *record) {
 }
 
 // Drop removes a live record that another replica, which has seen its dot, no
-// longer has. It reports whether there was one. Removals and records that expire
-// are not in the checksums and stay.
-func (s *Store) Drop(d clock.Dot) bool {
+// longer has, and enters into the journal of conflicts who said so and when. It reports
+// whether there was one. Removals and records that expire are not in the checksums and stay.
+func (s *Store) Drop(d clock.Dot, teller clock.Actor, at clock.Timestamp) bool {
 	i, ok := s.number[d.Actor]
 	if !ok {
 		return false
@@ -329,6 +333,7 @@ func (s *Store) Drop(d clock.Dot) bool {
 		return false // those go in their own time
 	}
 	s.stats.Dropped++
+	s.journal("another peer holds it no more", Side{Dot: clock.Dot{Actor: teller}, Stamp: at}, r)
 	s.drop(r)
 	return true
 }

@@ -50,7 +50,7 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	if s.Retire(all); active() != 2 {
 		t.Fatalf("%d are known, want this one and the second, whose record lives", active())
 	}
-	s.Drop(clock.Dot{Actor: second.self.actor, Seq: 2})
+	s.Drop(clock.Dot{Actor: second.self.actor, Seq: 2}, second.self.actor, 0)
 	if s.Retire(all); active() != 1 {
 		t.Fatalf("%d are known, want this one alone", active())
 	}

@@ -137,7 +137,7 @@ func (in *incoming) digest(r *wire.Reader) {
 // setSynced notes that p and this peer have compared notes to the end.
 func (e *Engine) setSynced(p *peer) {
 	e.synced, p.met = true, true
-	p.behind = false
+	p.behind, p.gone = false, nil
 	p.endSync()
 	p.patience, p.paused = 0, 0
 }

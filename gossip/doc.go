@@ -19,7 +19,8 @@
 //	              path.go          whether packets get through to a peer
 //
 // Still the engine's own are the repair of holes (repair.go), acknowledgements (acks.go),
-// syncs (sync.go, reconcile.go, retire.go) and whom a context is believed (witness.go).
+// syncs (sync.go, reconcile.go, retire.go) and who is believed what was seen (witness.go)
+// and what is gone (absence.go).
 //
 // # Words
 //
@@ -59,13 +60,15 @@
 //     request is repeated, then put to somebody else.
 //   - state and sync-reply: records, and in the last answer the receiver's context. The
 //     context removes: who takes it over drops what it covers and has no record of. It is
-//     taken over if somebody beside the teller bears it out.
+//     taken over if somebody beside the teller bears it out, or those who could are long out
+//     of sight.
 //   - parts: the receiver of a sync-request has seen other lives than its sum says, and
 //     names the parts that differ; the request is put again with those spelt out.
 //   - sums, ranges, lists: for two peers whose contexts are equal and whose records are
 //     not. The shards that differ are narrowed to ranges of dots, and those to lists. A
-//     record that one side does not list is gone there, and is dropped. If one is lost, the
-//     next digest begins anew.
+//     record that one side does not list is gone there, and is dropped; of many another
+//     peer must say so too, or the same one for ten minutes. If one is lost, the next digest
+//     begins anew.
 //   - beats: what is left of the leases of the workers beside the sender, to every peer,
 //     every BeatInterval. The receiver keeps them until they run out. If some are lost, the
 //     next ones make it good.

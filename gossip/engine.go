@@ -236,6 +236,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			if old.downAt.IsZero() {
 				old.downAt = now
 			}
+			old.gone = nil
 			old.dropQueue()
 			old.behind = false
 			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -145,7 +145,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	d.Envelopes()
-	d.store.Drop(clock.Dot{Actor: ann, Seq: 1})
+	d.store.Drop(clock.Dot{Actor: ann, Seq: 1}, ann, 0)
 	if err := d.Receive(t0.Add(time.Second), frames["sums"]); err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ type peer struct {
 	peerDigest
 	peerSync
 	peerContext
+	peerAbsence
 	peerBeats
 }
 

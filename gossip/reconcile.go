@@ -13,8 +13,8 @@ import (
 // kept, what the other has not. The shards that differ are narrowed to ranges in
 // dot order (range-based set reconciliation, Meyer 2022) and those to lists. A
 // record that one side lists and the other, having seen its dot, does not, is
-// superseded and dropped. Of a dot that both hold with different contents, the side
-// whose content stays sends it (crdt.Rival). All of it is void if a context moved
+// superseded and dropped, see absence.go. Of a dot that both hold with different contents,
+// the side whose content stays sends it (crdt.Rival). All of it is void if a context moved
 // meanwhile.
 
 const (
@@ -247,6 +247,9 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 		answer, wanted := dotList{from: from, to: to}, false
 		e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
 			share, both := theirs[x.Dot()]
+			if both {
+				delete(in.from.gone, x.Dot())
+			}
 			switch {
 			case !both:
 				superseded = append(superseded, x.Dot())
@@ -267,16 +270,11 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 			answers = append(answers, answer)
 		}
 	}
-	for _, d := range superseded {
-		e.store.Drop(d)
-	}
-	if len(superseded) > 0 {
-		e.touch(in.now)
-	}
 	if wantAnswer && len(answers) > 0 {
 		e.writeLists(w, mask, answers, false)
 	}
 	if w.sections > 0 {
 		e.send(in.now, in.from, Bulk, e.finish(w, records, true))
 	}
+	e.taken(in.now, in.from, superseded)
 }

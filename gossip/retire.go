@@ -9,7 +9,7 @@ import (
 
 // Each start of a peer is a new actor, so all but a few of those in a context have ended.
 // They are retired: a request to sync gives a sum in place of them, and is understood
-// by who has the same (docs/decisions/0029). Who has not answers with its own sums of
+// by who has the same (docs/decisions/0030). Who has not answers with its own sums of
 // parts, and those that differ are listed in the next request.
 
 // mostRefined is how often the parts of a sync's requests are split, into 256 each time.

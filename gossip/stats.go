@@ -35,6 +35,7 @@ type Stats struct {
 	Pending         int               `json:"pending"`
 	QueuedBytes     int               `json:"queued_bytes"`
 	Gaps            int               `json:"gaps"`
+	Disputed        int               `json:"disputed"` // records that a peer says are gone, and that stay
 }
 
 func (s *Stats) refused(reason string) {
@@ -53,6 +54,7 @@ func (e *Engine) Stats() Stats {
 	}
 	s.Pending, s.QueuedBytes = e.Pending()
 	s.Gaps = len(e.gaps)
+	e.Disputed(func(_ string, records int) { s.Disputed = max(s.Disputed, records) })
 	return s
 }
 

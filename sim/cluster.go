@@ -218,17 +218,18 @@ func (c *Cluster) calm() {
 
 // bound is how long agreement may take: a minute, and until the stamps of the clock
 // that is most ahead lie within the skew that the one most behind allows. Of the peer
-// whose place a copy took, and has not noticed, one other may alone have seen the last.
+// whose place a copy took, and has not noticed, one other may alone have seen the last;
+// and after a copy or a torn disk, one may alone say of many records that they are gone.
 func (c *Cluster) bound() time.Duration {
 	bound := time.Minute + max(c.spread()-maxSkew, 0)
-	if c.net.twins != nil {
+	if c.judge.cloned || c.judge.torn {
 		bound += outOfSight
 	}
 	return bound
 }
 
 // outOfSight is for how long a peer must not have answered until others believe whoever
-// says how much it wrote.
+// says how much it wrote; and for how long one must say that records are gone.
 const outOfSight = 10 * time.Minute
 
 // spread is how far the clocks are apart.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -49,6 +50,7 @@ type heard struct {
 //	heads 2     tells peer 2 of writes of thousands of actors that there are not
 //	name 2      claims to be voter 2, hears what is for that, and votes without memory
 //	seen 2      tells all who sync with it that it has seen writes that peer 2 is yet to make
+//	empty 2     tells peer 2, for a while, that it holds nothing of what peer 2 does
 var lies = []string{"twice", "gaps", "heads", "name"}
 
 // Shares of what a liar does.
@@ -59,6 +61,9 @@ const (
 	liarAsks    = 500              // of them
 	liarHeads   = 20               // frames, of so many actors each
 	liarActors  = 100
+	liarLists   = 20 // that it holds nothing
+	liarList    = 100 * time.Millisecond
+	liarFills   = 100 // keys that there are for them to take
 )
 
 // drawLies adds a liar to some scripts. Beside a copy that has not noticed that it is one,
@@ -85,6 +90,13 @@ func drawLies(d drawer) Script {
 			d.step(at, "lie twice %s/k%d", []string{"lie", "lie", "reg"}[d.rng.IntN(3)], d.rng.IntN(3))
 		default:
 			d.step(at, "lie %s %d", lie, d.peer())
+		}
+	}
+	if d.one(4) && d.peers > 2 {
+		d.script.inSight()
+		d.step(0, "%d fill %d", d.peer(), liarFills)
+		for range 1 + d.rng.IntN(3) {
+			d.step(d.up(d.script.Ends), "lie empty %d", d.peer())
 		}
 	}
 	return d.script
@@ -117,6 +129,8 @@ func (c *Cluster) compileLie(args []string) (func(), error) {
 	case "heads":
 	case "seen":
 		lie = l.seen
+	case "empty":
+		lie = l.empty
 	case "name":
 		if p.index >= c.cfg.Locks.Voters {
 			return nil, fmt.Errorf("n%d is no voter", p.index+1)
@@ -284,6 +298,7 @@ func (l *liar) heads(p *Peer) {
 // What a liar may cost.
 const (
 	liarGaps    = 64 + 2 // gaps of those it speaks of; itself and a later version's peer among them
+	liarTakes   = 64     // records that it says are gone
 	liarAnswers = 32     // times what a peer holds that it is sent in a second
 )
 
@@ -302,6 +317,42 @@ func (l *liar) hear(p *Peer, e gossip.Envelope) {
 		l.c.judge.violate(p.index, "O17: %s sends a liar %d bytes in a second; it holds %d", p.name, h.bytes, p.r.Store().LiveBytes())
 		*h = heard{since: l.c.now}
 	}
+}
+
+// empty tells p that of all that both have seen the liar holds nothing.
+func (l *liar) empty(p *Peer) {
+	l.join()
+	life, dropped := p.r, p.r.Store().Stats().Dropped
+	for i := range liarLists {
+		l.c.agenda.add(l.c.now+time.Duration(i)*liarList, func() {
+			s := p.r.Store()
+			if !l.here || p.r != life || !p.up || sums(s) <= liarTakes {
+				return
+			}
+			t := l.table()
+			last := clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}
+			b := wire.AppendUint(wire.AppendArray(nil, 9), 11)
+			b = wire.AppendUint(b, s.Context().Sum())
+			b = append(wire.AppendBin(b, bytes.Repeat([]byte{0xff}, 32)), 0xc2) // all shards; no answer
+			b = wire.AppendUint(wire.AppendUint(b, uint64(t.Index(clock.Actor{Rand: 1}))), 0)
+			b = wire.AppendUint(wire.AppendUint(b, uint64(t.Index(last))), 1<<63)
+			l.tell(p, t, wire.AppendArray(b, 0))
+		})
+	}
+	l.c.agenda.add(l.c.now+liarLists*liarList+time.Second, func() {
+		if n := p.r.Store().Stats().Dropped; p.r == life && n > dropped+liarTakes {
+			l.c.judge.violate(p.index, "O17: %s has dropped %d records of which a liar alone said that they are gone", p.name, n-dropped)
+		}
+	})
+}
+
+// sums counts the records that a list can take.
+func sums(s *crdt.Store) (n int) {
+	s.EachLive(clock.Dot{}, clock.Dot{Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}, nil, func(crdt.Delta) bool {
+		n++
+		return true
+	})
+	return n
 }
 
 // name claims the name of a voter, which is up. Nobody promises anything of a name whose

@@ -147,11 +147,11 @@ func TestTheOraclesComplain(t *testing.T) {
 		}
 		t.Errorf("%s did not complain: %v", oracle, c.Violations())
 	}
-	f("O1", func(c *Cluster) { c.Peer(1).r.Store().Drop(dot(c)) })
+	f("O1", func(c *Cluster) { c.Peer(1).r.Store().Drop(dot(c), clock.Actor{}, 0) })
 	f("O2", func(c *Cluster) {
 		d := dot(c)
 		for _, p := range c.peers {
-			p.r.Store().Drop(d)
+			p.r.Store().Drop(d, clock.Actor{}, 0)
 		}
 	})
 	f("O3", func(c *Cluster) {

@@ -36,6 +36,7 @@ import (
 //	lie heads 2                it tells peer 2 of writes of 2,000 actors that there are not
 //	lie name 2                 it claims to be voter 2, and votes for it without memory
 //	lie seen 2                 it says that it has seen writes which peer 2 is yet to make
+//	lie empty 2                it says to peer 2 that it holds nothing of what both have seen
 //	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
 //	2 trylock NAME …           is refused if others hold it
 //	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none

@@ -122,6 +122,7 @@ var metrics = []metric{
 	gauge("keys", "Keys that hold something.", func(s *agent.Stats) int { return s.Store.Keys }),
 	gauge("live_records", "Live records, removals included.", func(s *agent.Stats) int { return s.Store.Live }),
 	gauge("removals", "Removals that wait to be seen by every peer.", func(s *agent.Stats) int { return s.Store.Removals }),
+	gauge("gossip_disputed_records", "Records that one peer says are gone, and that stay until another says so or ten minutes have passed.", func(s *agent.Stats) int { return s.Gossip.Disputed }),
 	gauge("store_bytes", "About how many bytes the live records take on the wire.", func(s *agent.Stats) int { return s.Store.Bytes }),
 	gauge("store_memory_bytes", "About how many bytes the store takes in memory: keys, values, overhead, and what lost conflicts.", func(s *agent.Stats) int { return s.Store.Memory }),
 	gauge("store_limit_bytes", "How many bytes of memory writes here may fill.", func(s *agent.Stats) int { return s.Store.Limit }),

@@ -123,6 +123,8 @@ var lying = []mutant{
 		"ids[c.Name] == \"\" || before[c.Name] == c.ID", "true", "", ""},
 	{"a liar is not believed what others are yet to write", "gossip/witness.go",
 		"			doubted, ok = a, false\n", "			_ = doubted\n", "", ""},
+	{"a list is not believed", "gossip/absence.go",
+		"p.taken+len(dots) <= takenAtWord", "true", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
 		"from == nil || from.aliens >= gapAliens", "from == nil", "", ""},
 }

@@ -86,3 +86,38 @@ func TestAWriteWithTwoContentsIsNoticed(t *testing.T) {
 		t.Errorf("%d problems are left after two hours", n)
 	}
 }
+
+// What one peer alone says is gone stays, with a notice of who says so, and in the end goes
+// everywhere: peers never differ for ever.
+func TestRecordsInDisputeAreNoticedAndSettled(t *testing.T) {
+	const records = 100
+	w := newWorld(t, 3, 1, nil)
+	for i := range records {
+		w.put(1, fmt.Sprint("k", i), i)
+	}
+	w.run(time.Second)
+	if !w.agree() {
+		t.Fatal("not settled")
+	}
+	for i := range records { // as if it had forgotten that they were removed
+		e, _ := w.peers[2].Store().Render(fmt.Sprint("k", i), 0)
+		w.peers[2].Store().Drop(e.Dot(), w.peers[2].Actor(), 0)
+	}
+	w.put(0, "more", 1)
+	w.run(time.Minute)
+	for i, p := range w.peers[:2] {
+		problems := p.Problems()
+		if p.Store().Len() != records+1 || len(problems) != 1 || problems[0].Problem != Disputed || problems[0].Name != "n2" {
+			t.Errorf("n%d holds %d keys, its problems are %v", i, p.Store().Len(), problems)
+		}
+	}
+	w.run(11 * time.Minute)
+	for i, p := range w.peers {
+		if p.Store().Len() != 1 || len(p.Problems()) != 0 {
+			t.Errorf("eleven minutes later n%d holds %d keys, its problems are %v", i, p.Store().Len(), p.Problems())
+		}
+	}
+	if !w.agree() {
+		t.Error("they do not agree")
+	}
+}

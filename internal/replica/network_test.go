@@ -419,7 +419,7 @@ func TestADroppedRecordIsFoundByItsChecksum(t *testing.T) {
 		t.Fatal("not settled")
 	}
 	e, _ := w.peers[1].Store().Render("key-77", 0)
-	w.peers[1].Store().Drop(e.Dot())
+	w.peers[1].Store().Drop(e.Dot(), clock.Actor{}, 0)
 	w.put(0, "more", 1)
 	w.run(40 * time.Second)
 	if !w.agree() {

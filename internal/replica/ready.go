@@ -73,6 +73,7 @@ const (
 	RulesDiffer                      // its rules give keys other kinds
 	Filling                          // its store takes four fifths of its limit
 	TwoContents                      // a write of it came with two contents
+	Disputed                         // it alone says of records that they are gone
 )
 
 // String returns a short description.
@@ -90,6 +91,8 @@ func (p Problem) String() string {
 		return "memory nearly full"
 	case TwoContents:
 		return "two contents"
+	case Disputed:
+		return "records disputed"
 	}
 	return "unknown"
 }

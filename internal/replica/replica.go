@@ -245,6 +245,10 @@ func (r *Replica) inspect(at time.Time) {
 	if n, ok := r.contested(at); ok {
 		now[n] = true
 	}
+	r.engine.Disputed(func(name string, _ int) {
+		now[Notice{Problem: Disputed, Name: name, Detail: "it says of more than a few records that they are gone, and no other peer does: " +
+			"they stay for ten minutes, unless another says so too"}] = true
+	})
 	r.fills()
 	var fresh []Notice
 	for n := range now {

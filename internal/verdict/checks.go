@@ -163,11 +163,12 @@ func silent(k *Known) (found []Finding) {
 
 // advice says what to do about a problem of a member.
 var advice = map[string]string{
-	"clone":          "two peers ran from one copy: restart one of them",
-	"duplicate name": "give each peer a --name of its own",
-	"clock skew":     "run NTP there: clocks must agree within a minute",
-	"rules differ":   "give every peer the same --rule settings",
-	"two contents":   "its log or this one names the write; test the memory of that machine, and change the cluster's key if somebody else may have it",
+	"clone":            "two peers ran from one copy: restart one of them",
+	"duplicate name":   "give each peer a --name of its own",
+	"clock skew":       "run NTP there: clocks must agree within a minute",
+	"rules differ":     "give every peer the same --rule settings",
+	"records disputed": "`/v1/stats` says how many; if it lies or its memory is broken, stop it, and change the cluster's key if somebody else may have it; else remove them here too, or wait",
+	"two contents":     "its log or this one names the write; test the memory of that machine, and change the cluster's key if somebody else may have it",
 }
 
 func problems(k *Known) (found []Finding) {
