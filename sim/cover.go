@@ -81,6 +81,7 @@ var states = []string{
 	"voters changed under a lease",
 	"who holds nothing was told so",
 	"writes yet to come were said to be seen",
+	"records were in dispute",
 }
 
 // States returns the rare states that a sweep of some thousand seeds reaches.

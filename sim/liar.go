@@ -329,6 +329,9 @@ func (l *liar) empty(p *Peer) {
 			if !l.here || p.r != life || !p.up || sums(s) <= liarTakes {
 				return
 			}
+			if p.r.View().Stats().Disputed > 0 {
+				l.c.reached("records were in dispute")
+			}
 			t := l.table()
 			last := clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}
 			b := wire.AppendUint(wire.AppendArray(nil, 9), 11)

@@ -350,3 +350,47 @@ func BenchmarkThousandPeers(b *testing.B) {
 	}
 	b.ReportMetric(60*float64(b.N)/b.Elapsed().Seconds(), "x-real-time")
 }
+
+// A link that is down between two who both reach a third keeps nobody from agreeing, although
+// each sees the other's last writes through the third alone.
+func TestPeersAgreeAroundALinkThatIsDown(t *testing.T) {
+	for _, c := range []struct {
+		peers  int
+		cut    string
+		within time.Duration
+	}{
+		{3, "cut 1 | 3", 5 * time.Minute},    // nobody else answers
+		{4, "cut 1 | 3", 10 * time.Second},   // the fourth bears the second out
+		{4, "cut 1 | 3,4", 15 * time.Minute}, // two that both lack it
+	} {
+		t.Run(fmt.Sprint(c.peers, " peers, ", c.cut), func(t *testing.T) {
+			cluster, err := New(Config{Seed: 5, Peers: c.peers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			do := func(step string) {
+				t.Helper()
+				if err := cluster.Do(step); err != nil {
+					t.Fatal(err)
+				}
+				cluster.Run(30 * time.Millisecond) // no digest goes so soon
+			}
+			do(c.cut)
+			do("1 put reg/a 1")
+			do("2 put reg/a 2") // of the first write there is no record any more
+			do("1 put reg/b 1")
+			do("2 delete reg/b")
+			for began := cluster.Now(); !cluster.Converged(); cluster.Run(time.Second) {
+				if took := cluster.Now() - began; took > c.within {
+					t.Fatalf("they differ after %v", took)
+				}
+			}
+			if cluster.Peer(3).r.View().Stats().ContextsHeld == 0 {
+				t.Error("nothing had to be borne out")
+			}
+			if len(cluster.Violations()) > 0 {
+				t.Error(cluster.Violations())
+			}
+		})
+	}
+}
