@@ -98,7 +98,7 @@ func New(cfg Config) (*Cluster, error) {
 	c.fleet.init(c)
 	c.liar.c = c
 	for i := range cfg.Peers {
-		p := &Peer{c: c, index: i, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers), voters: c.locks.lists[0]}
+		p := &Peer{clocks: clocks{c: c, index: i}, name: fmt.Sprintf("n%d", i+1), sees: make([]sight, cfg.Peers), voters: c.locks.lists[0]}
 		if i < len(cfg.Clocks) {
 			p.clock = cfg.Clocks[i]
 		}
@@ -256,7 +256,7 @@ func (c *Cluster) Converged() bool {
 		case !p.up:
 		case first == nil:
 			first = p
-		case !p.agrees(first):
+		case !agree(p, first):
 			return false
 		}
 	}

@@ -32,8 +32,8 @@ const beatInterval = 5 * time.Second
 
 func (f *fleet) init(c *Cluster) { f.c, f.workers, f.late = c, map[string]*beating{}, c.cfg.Late }
 
-// compileBeat reads "2 beat WORKER ttl", "2 host WORKER ttl" and "2 bye WORKER".
-func (c *Cluster) compileBeat(p *Peer, verb string, args []string) (func(), error) {
+// beat reads "2 beat WORKER ttl", "2 host WORKER ttl" and "2 bye WORKER".
+func (c steps) beat(p *Peer, verb string, args []string) (func(), error) {
 	id := arg(args, 0)
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 		switch {
 		case errors.As(err, &full):
 			j.c.reached("a store was full")
-			if adds := p.adds(ops); adds <= max(j.c.cfg.Memory-s.Memory(), 0) {
+			if adds := added(p, ops); adds <= max(j.c.cfg.Memory-s.Memory(), 0) {
 				j.violate(p.index, "O15: %s may not write %s, which adds %d bytes: %v", p.name, opsText(ops), adds, err)
 			}
 		case errors.Is(err, replica.ErrClockSkew):
@@ -311,18 +311,18 @@ func (j *judge) forgotten(p *Peer, l *ledger) bool {
 			cleared.dots = d.dots[:len(d.dots)-1] // the last is a field, or the object without any
 			d = &cleared
 		}
-		return removes && all && !p.holds(d) && slices.ContainsFunc(j.c.peers, func(q *Peer) bool {
+		return removes && all && !d.liveOn(p) && slices.ContainsFunc(j.c.peers, func(q *Peer) bool {
 			if q == p || !q.up {
 				return false
 			}
 			had, _ := d.seenIn(q.r.Store().Context())
-			return had && !q.holds(d)
+			return had && !d.liveOn(q)
 		})
 	})
 }
 
-// holds reports whether all of the deed's records are live on p.
-func (p *Peer) holds(d *deed) bool {
+// liveOn reports whether all of the deed's records are live on p.
+func (d *deed) liveOn(p *Peer) bool {
 	held := 0
 	for _, seq := range d.dots {
 		p.r.Store().Live(d.actor, seq, seq, func(crdt.Delta) bool {
@@ -471,7 +471,7 @@ func (j *judge) rested() {
 	if len(j.violations) > 0 || j.cloned || j.torn || j.c.spread() > maxSkew/2 {
 		return
 	}
-	burdened := func(p *Peer) bool { return p.r.Store().Stats().Removals > 0 && !p.gapped() }
+	burdened := func(p *Peer) bool { return p.r.Store().Stats().Removals > 0 && !gapped(p) }
 	for range 4 { // of many pairs one may not have met by chance
 		if j.c.Run(resting * time.Duration(len(j.c.peers))); !slices.ContainsFunc(j.c.peers, burdened) {
 			break
@@ -488,7 +488,7 @@ func (j *judge) rested() {
 }
 
 // gapped reports whether what p has seen has a hole.
-func (p *Peer) gapped() bool {
+func gapped(p *Peer) bool {
 	for _, s := range p.r.Store().Context().All() {
 		if len(s.Ranges) > 0 {
 			return true

@@ -111,8 +111,8 @@ func (s *Script) inSight() {
 	})
 }
 
-// compileLie reads "twice KEY" or "gaps 2".
-func (c *Cluster) compileLie(args []string) (func(), error) {
+// lie reads "twice KEY" or "gaps 2".
+func (c steps) lie(args []string) (func(), error) {
 	l := &c.liar
 	if arg(args, 0) == "twice" {
 		key := arg(args, 1)
@@ -305,7 +305,7 @@ const (
 // hear takes what a peer sends the liar: too much is the peer's fault.
 func (l *liar) hear(p *Peer, e gossip.Envelope) {
 	if e.Class == gossip.Bulk {
-		p.reopen(e, liarRequest)
+		l.c.net.reopen(p, e, liarRequest)
 	}
 	l.answer(p, e.Frame)
 	h := &l.heard[p.index]

@@ -80,7 +80,7 @@ func (p *Peer) openLocks() {
 	if c.cfg.Locks.Voters == 0 {
 		return
 	}
-	p.closeLocks()
+	p.locks.close()
 	p.boots++
 	cfg := lockservice.Config{
 		Self: p.name, Seed: c.cfg.Seed ^ uint64(p.index)<<8 ^ p.boots, Voters: p.voters,
@@ -101,54 +101,29 @@ func (p *Peer) openLocks() {
 	p.locks.carry()
 }
 
-// closeLocks ends it: the process is gone, and who held a lock by it is, too, but for
-// bearers, who are processes of their own.
-func (p *Peer) closeLocks() {
-	if p.locks == nil {
+// close ends a life of the lock machine: the process is gone, and who held a lock by it is,
+// too, but for bearers, who are processes of their own.
+func (l *locker) close() {
+	if l == nil {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(p.locks.calls)) {
-		if k := p.locks.calls[id]; !p.locks.orphan(k) {
-			p.c.locks.ended(k)
+	for _, id := range slices.Sorted(maps.Keys(l.calls)) {
+		if k := l.calls[id]; !l.orphan(k) {
+			l.p.c.locks.ended(k)
 		}
 	}
-	p.locks = nil
-}
-
-// boot is what the clock says that durations are measured by.
-func (p *Peer) boot(at time.Duration) time.Duration {
-	if p.frozen > 0 {
-		at = min(at, p.frozen)
-	}
-	return time.Duration(p.index)*time.Hour + at + at/1000*time.Duration(p.clock.Boot)/1000
-}
-
-// booted is the first moment when that clock says mono.
-func (p *Peer) booted(mono time.Duration) time.Duration {
-	at := mono - time.Duration(p.index)*time.Hour
-	at -= at / 1000 * time.Duration(p.clock.Boot) / time.Duration(1_000_000+p.clock.Boot) * 1000
-	for p.boot(at) >= mono && at > 0 {
-		at -= time.Microsecond
-	}
-	for p.boot(at) < mono {
-		at += time.Microsecond
-	}
-	return at
-}
-
-func (p *Peer) lockTime() lockservice.Time {
-	return lockservice.Time{Mono: p.boot(p.c.now), Wall: lockservice.TokenAt(p.wall())}
+	l.p.locks = nil
 }
 
 // takesForAlive reports whether p would send to q, and listen to it.
 func (p *Peer) takesForAlive(q *Peer) bool { return p.sees[q.index].alive && !p.suspects[q.index] }
 
-// lookLocks gives the lock machine what its peer believes.
-func (p *Peer) lookLocks() {
-	l := p.locks
+// look gives the lock machine what its peer believes.
+func (l *locker) look() {
 	if l == nil {
 		return
 	}
+	p := l.p
 	known := make([]string, 0, len(p.sees))
 	claims := make([]lockservice.Claim, 0, len(p.sees))
 	for _, q := range p.c.peers {

@@ -50,21 +50,24 @@ func (l *locker) orphan(k *lockCall) bool {
 	return true
 }
 
-// moveHere has the last bearer of a lock go on with its lease by p. Who is refused takes
+// moveHere has the last bearer of a lock go on with its lease by this peer. Who is refused takes
 // itself for a holder until its time is over all the same, which is the stricter oracle.
-func (p *Peer) moveHere(lock string) {
-	if old := p.c.locks.of(lock).bearer; old != nil {
-		p.takeOver(old, nil)
+func (l *locker) moveHere(lock string) {
+	if l == nil {
+		return
+	}
+	if old := l.p.c.locks.of(lock).bearer; old != nil {
+		l.takeOver(old, nil)
 	}
 }
 
 // takeOver has a bearer go on with its lease by p; heard is told what becomes of it. It
 // returns nil if that cannot be.
-func (p *Peer) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall {
-	l := p.locks
-	if l == nil || !p.up || p.paused || old.state != callHolds {
+func (l *locker) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall {
+	if l == nil || !l.p.up || l.p.paused || old.state != callHolds {
 		return nil
 	}
+	p := l.p
 	if from := old.p.locks; from != nil && from.calls[old.id] == old {
 		if from == l || !from.orphan(old) {
 			return nil

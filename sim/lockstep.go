@@ -20,8 +20,8 @@ type client struct {
 	hold time.Duration // lets go then; 0: at unlock only
 }
 
-// compileLock reads "2 lock NAME ttl=1s wait=5s hold=2s shared manual".
-func (c *Cluster) compileLock(p *Peer, verb string, args []string) (func(), error) {
+// lock reads "2 lock NAME ttl=1s wait=5s hold=2s shared manual".
+func (c steps) lock(p *Peer, verb string, args []string) (func(), error) {
 	if c.cfg.Locks.Voters == 0 {
 		return nil, errors.New("there are no voters: a line like \"locks voters=3\" is wanted at the beginning")
 	}
@@ -33,14 +33,14 @@ func (c *Cluster) compileLock(p *Peer, verb string, args []string) (func(), erro
 		if len(args) > 1 {
 			return nil, fmt.Errorf("nothing is wanted after the name, not %q", args[1])
 		}
-		return func() { p.moveHere(w.call.Lock) }, nil
+		return func() { p.locks.moveHere(w.call.Lock) }, nil
 	}
 	if verb == "unlock" || verb == "renew" {
 		stale := arg(args, 1) == "stale"
 		if len(args) > 1 && !stale {
 			return nil, fmt.Errorf("stale or nothing is wanted, not %q", args[1])
 		}
-		return func() { p.speakFor(w.call.Lock, verb == "renew", stale) }, nil
+		return func() { p.locks.speakFor(w.call.Lock, verb == "renew", stale) }, nil
 	}
 	for _, word := range args[1:] {
 		if err := w.option(word); err != nil {
@@ -96,13 +96,12 @@ func (w client) want(p *Peer) {
 
 // speakFor renews or releases a lock by the peer's last call for it that waits or
 // holds; or, if that is wanted or there is none, by the last one that is over.
-func (p *Peer) speakFor(lock string, renew, stale bool) {
-	l := p.locks
+func (l *locker) speakFor(lock string, renew, stale bool) {
 	if l == nil {
 		return
 	}
-	if p.paused { // it is the next thing that its client does
-		l.do(func() { p.speakFor(lock, renew, stale) })
+	if l.p.paused { // it is the next thing that its client does
+		l.do(func() { l.p.locks.speakFor(lock, renew, stale) })
 		return
 	}
 	var live, over *lockCall
@@ -128,8 +127,8 @@ func (p *Peer) speakFor(lock string, renew, stale bool) {
 	}
 }
 
-// compileVoters reads "voters 1-3,5": the list that an operator gives to all.
-func (c *Cluster) compileVoters(args []string) (func(), error) {
+// voters reads "voters 1-3,5": the list that an operator gives to all.
+func (c steps) voters(args []string) (func(), error) {
 	if c.cfg.Locks.Voters == 0 {
 		return nil, errors.New("there are no voters to change")
 	}

@@ -6,9 +6,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// adds returns by how many bytes ops would make the peer's store grow: by those that they
+// added returns by how many bytes ops would make the peer's store grow: by those that they
 // add to a copy without a limit.
-func (p *Peer) adds(ops []crdt.Op) int {
+func added(p *Peer, ops []crdt.Op) int {
 	s := p.r.Store()
 	free := crdt.New(crdt.Config{Actor: p.r.Actor(), Rules: p.c.rules})
 	for a, span := range s.Context().All() {

@@ -175,7 +175,7 @@ func (p *Peer) look() {
 	if p.c.liar.here {
 		view = append(view, gossip.Peer{Actor: p.c.liar.actor, Name: liarName, Alive: true})
 	}
-	p.lookLocks()
+	p.locks.look()
 	p.r.SetMembers(p.wall(), view)
 	if !p.held() {
 		p.carry()
@@ -234,11 +234,11 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	}
 	delay := transit(&f)
 	if e.Class == gossip.Bulk {
-		p.reopen(e, delay)
+		n.reopen(p, e, delay)
 	}
 	if lost || cut || gone {
 		if e.Class != gossip.Packet && f.chance(0.5) {
-			p.hearLost(e, f.between(0, 5*time.Second))
+			n.hearLost(p, e, f.between(0, 5*time.Second))
 		}
 		return
 	}
@@ -299,7 +299,7 @@ func (c *Cluster) recycle(frame []byte) {
 }
 
 // reopen tells the engine, once a bulk frame is through, that more may go.
-func (p *Peer) reopen(e gossip.Envelope, delay time.Duration) {
+func (n *network) reopen(p *Peer, e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
 		if p.r == life && p.up {
@@ -310,7 +310,7 @@ func (p *Peer) reopen(e gossip.Envelope, delay time.Duration) {
 }
 
 // hearLost tells the engine that a stream broke.
-func (p *Peer) hearLost(e gossip.Envelope, delay time.Duration) {
+func (n *network) hearLost(p *Peer, e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
 		if p.r == life && p.up {

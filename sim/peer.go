@@ -17,10 +17,8 @@ import (
 // Peer is one replica with its clock, its disk and its loop: the loop does one thing
 // at a time, and while the disk writes or the process is stopped, frames wait.
 type Peer struct {
-	c      *Cluster
-	index  int
+	clocks
 	name   string
-	clock  Clock
 	births uint64
 	lives  []clock.Actor
 
@@ -46,7 +44,6 @@ type Peer struct {
 	locks    *locker            // of this life; nil without voters
 	voters   lockservice.Voters // as it is configured
 	boots    uint64             // lives of its lock machine
-	frozen   time.Duration      // since when its clock for leases stands still
 	readers  []*reader
 	shadow   map[string]string // what the changes told so far, as shown says it
 
@@ -63,23 +60,6 @@ func (p *Peer) Name() string { return p.name }
 
 // Up reports whether the process runs.
 func (p *Peer) Up() bool { return p.up }
-
-// wall is what the peer takes for the time.
-func (p *Peer) wall() time.Time {
-	drift := time.Duration(float64(p.c.now) * p.clock.Drift / 1e6)
-	return epoch.Add(p.c.now + drift + p.clock.Skew)
-}
-
-func (p *Peer) millis() uint64 { return uint64(p.wall().UnixMilli()) }
-
-// when turns the peer's time into the world's.
-func (p *Peer) when(t time.Time) time.Duration {
-	d := t.Sub(epoch) - p.clock.Skew
-	if p.clock.Drift == 0 {
-		return d
-	}
-	return time.Duration(float64(d)/(1+p.clock.Drift/1e6)) + time.Microsecond // not before it
-}
 
 // live begins a life as actor a, with what image holds.
 func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
@@ -156,7 +136,7 @@ func (p *Peer) kill() {
 	}
 	p.c.fleet.died(p)
 	p.up, p.paused, p.stopping, p.inbox, p.txn = false, false, nil, nil, nil
-	p.closeLocks()
+	p.locks.close()
 	p.c.note(Killed, p.index, "is killed")
 	p.c.judge.remembers(p)
 	p.c.judge.forgets()
@@ -368,8 +348,8 @@ func (p *Peer) tick(at time.Duration) {
 	p.carry()
 }
 
-// agrees reports whether both have seen and hold the same.
-func (p *Peer) agrees(o *Peer) bool {
+// agree reports whether both have seen and hold the same.
+func agree(p, o *Peer) bool {
 	a, b := p.r.Store(), o.r.Store()
 	return a.Sum() == b.Sum() && a.Context().Equal(b.Context())
 }
@@ -419,7 +399,7 @@ func (c *Cluster) text(e crdt.Entry) string {
 }
 
 // filled counts the keys that fill wrote.
-func (p *Peer) filled() (n int) {
+func filled(p *Peer) (n int) {
 	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
 		if strings.HasPrefix(key, fillPrefix) {
 			n++
@@ -437,8 +417,8 @@ func (p *Peer) show(match func(string) bool, millis uint64) (list []string) {
 		}
 	}
 	slices.Sort(list)
-	if filled := p.filled(); filled > 0 {
-		list = append(list, fmt.Sprintf("(%d keys of fill)", filled))
+	if n := filled(p); n > 0 {
+		list = append(list, fmt.Sprintf("(%d keys of fill)", n))
 	}
 	if len(list) == 0 {
 		return []string{"nothing"}

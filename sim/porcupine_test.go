@@ -114,7 +114,7 @@ func played(t *testing.T, s Script) *Cluster {
 		t.Fatal(err)
 	}
 	for _, step := range s.Steps {
-		do, err := c.compile(step.Do)
+		do, err := steps{c}.compile(step.Do)
 		if err != nil {
 			t.Fatal(err)
 		}

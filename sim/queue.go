@@ -209,8 +209,8 @@ func (q *workQueue) requeue() {
 // queueVerbs are the steps of a peer that are about work queues.
 var queueVerbs = []string{"enqueue", "work", "requeue"}
 
-// compileQueue reads what is done about work queues: see [Cluster.Do].
-func (c *Cluster) compileQueue(p *Peer, words []string) (func(), error) {
+// queue reads what is done about work queues: see [Cluster.Do].
+func (c steps) queue(p *Peer, words []string) (func(), error) {
 	name, args := arg(words, 1), words[min(2, len(words)):]
 	if err := queue.CheckName(name); err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (c *Cluster) compileQueue(p *Peer, words []string) (func(), error) {
 			}
 		}, nil
 	case "enqueue":
-		item, err := c.parseItem(args)
+		item, err := c.item(args)
 		return func() { p.work.queue(name).enqueue(item) }, err
 	}
 	j, err := parseJob(args)
@@ -242,8 +242,8 @@ func (c *Cluster) compileQueue(p *Peer, words []string) (func(), error) {
 	}, err
 }
 
-// parseItem reads "VALUE priority=1 delay=2s id=x attempts=3".
-func (c *Cluster) parseItem(args []string) (item queue.Item, err error) {
+// item reads "VALUE priority=1 delay=2s id=x attempts=3".
+func (c steps) item(args []string) (item queue.Item, err error) {
 	if item.Value, err = c.memo.value(arg(args, 0)); err != nil || len(args) == 0 {
 		return item, fmt.Errorf("a value is wanted")
 	}

@@ -25,7 +25,7 @@ func (w *worker) move() {
 	o := &worker{job: job{times: 1, ttl: w.ttl, ending: w.ending, to: w.to}, stage: asking}
 	if to.up && !to.paused {
 		o.q = to.work.queue(w.q.name)
-		o.lease = to.takeOver(old, func(r lockservice.Result) {
+		o.lease = to.locks.takeOver(old, func(r lockservice.Result) {
 			o.q.shop.later(0, func() { o.heardAgain(r, c.ID, c.Token) })
 		})
 	}

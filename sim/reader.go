@@ -35,8 +35,8 @@ type told struct {
 	lazy          bool
 }
 
-// compileWatch reads "2 watch 8 50ms".
-func (c *Cluster) compileWatch(p *Peer, args []string) (func(), error) {
+// watch reads "2 watch 8 50ms".
+func (c steps) watch(p *Peer, args []string) (func(), error) {
 	limit, err := strconv.Atoi(arg(args, 0))
 	if err != nil || limit < 1 {
 		return nil, errors.New("how many changes may wait is wanted, 1 or more")

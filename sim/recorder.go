@@ -174,8 +174,8 @@ func (c *Cluster) replay(p, q *Peer) (shown, taken int) {
 	return shown, taken
 }
 
-// compileReplay reads "1,2 > 3".
-func (c *Cluster) compileReplay(text string) (func(), error) {
+// replay reads "1,2 > 3".
+func (c steps) replayed(text string) (func(), error) {
 	each, oneWay, err := c.sidesArg(text)
 	switch {
 	case err != nil || !oneWay:

@@ -33,7 +33,7 @@ func (s Script) Run(opt Options) (Result, error) {
 	}
 	c.watch, c.tracer = opt.Report, opt.Trace
 	for _, step := range s.Steps {
-		do, err := c.compile(step.Do)
+		do, err := steps{c}.compile(step.Do)
 		if err != nil {
 			return Result{}, err
 		}

@@ -235,7 +235,7 @@ func (s Script) Check() error {
 		errs = append(errs, fmt.Errorf("clock %d: there are %d peers", n, c.Peers()))
 	}
 	for _, step := range s.Steps {
-		if _, err := c.compile(step.Do); err != nil {
+		if _, err := (steps{c}).compile(step.Do); err != nil {
 			errs = append(errs, fmt.Errorf("%v %s: %w", step.At, step.Do, err))
 		}
 	}

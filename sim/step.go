@@ -56,7 +56,7 @@ import (
 // A value is JSON, else a string. A write that a peer refuses is an error of the run
 // only if the script itself is wrong; a peer that is down writes nothing.
 func (c *Cluster) Do(step string) error {
-	do, err := c.compile(step)
+	do, err := steps{c}.compile(step)
 	if err != nil {
 		return fmt.Errorf("step %q: %w", step, err)
 	}
@@ -64,14 +64,18 @@ func (c *Cluster) Do(step string) error {
 	return nil
 }
 
+// steps reads the steps of a script: of each it returns what it does, or what is wrong
+// with it.
+type steps struct{ *Cluster }
+
 // compile checks a step and returns what it does.
-func (c *Cluster) compile(step string) (func(), error) {
+func (c steps) compile(step string) (func(), error) {
 	words := strings.Fields(step)
 	if len(words) == 0 {
 		return nil, fmt.Errorf("is empty")
 	}
 	if _, err := strconv.Atoi(words[0]); err == nil {
-		return c.compileWrite(words)
+		return c.write(words)
 	}
 	verb, args := words[0], words[1:]
 	switch verb {
@@ -79,11 +83,11 @@ func (c *Cluster) compile(step string) (func(), error) {
 		if verb == "heal" && len(args) == 0 {
 			return c.healAll, nil
 		}
-		return c.compileCut(verb == "cut", args)
+		return c.cut(verb == "cut", args)
 	case "block", "unblock":
-		return c.compileBlock(verb == "block", args)
+		return c.block(verb == "block", args)
 	case "replay":
-		return c.compileReplay(strings.Join(args, " "))
+		return c.replayed(strings.Join(args, " "))
 	case "calm":
 		return c.calm, nil
 	case "run":
@@ -96,13 +100,13 @@ func (c *Cluster) compile(step string) (func(), error) {
 		}
 		return func() { c.cfg.Loss = share; c.judge.faulted() }, nil
 	case "voters":
-		do, err := c.compileVoters(args)
+		do, err := c.voters(args)
 		return func() { c.judge.faulted(); do() }, err
 	}
 	if verb == "lie" {
-		return c.compileLie(args)
+		return c.lie(args)
 	}
-	return c.compileFault(verb, args)
+	return c.fault(verb, args)
 }
 
 func (c *Cluster) healAll() {
@@ -114,7 +118,7 @@ func (c *Cluster) healAll() {
 // faults are the steps that name a peer first.
 var faults = []string{"kill", "stop", "start", "pause", "resume", "tear", "wipe", "slow", "suspect", "freeze", "clone", "next"}
 
-func (c *Cluster) compileFault(verb string, args []string) (func(), error) {
+func (c steps) fault(verb string, args []string) (func(), error) {
 	if !slices.Contains(faults, verb) {
 		return nil, fmt.Errorf("no such step %q", verb)
 	}
@@ -201,7 +205,7 @@ func duration(args []string, i int) (time.Duration, error) {
 	return d, nil
 }
 
-func (c *Cluster) peerArg(args []string, i int) (*Peer, error) {
+func (c steps) peerArg(args []string, i int) (*Peer, error) {
 	n, err := strconv.Atoi(arg(args, i))
 	if err != nil || n < 1 || n > len(c.peers) {
 		return nil, fmt.Errorf("a peer from 1 to %d is wanted, not %q", len(c.peers), arg(args, i))
@@ -209,7 +213,7 @@ func (c *Cluster) peerArg(args []string, i int) (*Peer, error) {
 	return c.peers[n-1], nil
 }
 
-func (c *Cluster) peersArg(list string) ([]*Peer, error) {
+func (c steps) peersArg(list string) ([]*Peer, error) {
 	var peers []*Peer
 	for _, s := range strings.Split(strings.ReplaceAll(list, " ", ""), ",") {
 		lo, hi, isRange := strings.Cut(s, "-")
@@ -231,7 +235,7 @@ func (c *Cluster) peersArg(list string) ([]*Peer, error) {
 	return peers, nil
 }
 
-func (c *Cluster) compileCut(cut bool, args []string) (func(), error) {
+func (c steps) cut(cut bool, args []string) (func(), error) {
 	text := strings.Join(args, " ")
 	each, oneWay, err := c.sidesArg(text)
 	return func() {
@@ -250,7 +254,7 @@ func (c *Cluster) compileCut(cut bool, args []string) (func(), error) {
 	}, err
 }
 
-func (c *Cluster) compileBlock(block bool, args []string) (func(), error) {
+func (c steps) block(block bool, args []string) (func(), error) {
 	text := strings.Join(args, " ")
 	each, _, err := c.sidesArg(text)
 	return func() {
@@ -266,7 +270,7 @@ func (c *Cluster) compileBlock(block bool, args []string) (func(), error) {
 
 // sidesArg reads sides, 1,2 | 3 or 1 > 2,3, and returns what calls a function for each
 // two peers that they part.
-func (c *Cluster) sidesArg(text string) (each func(f func(from, to *Peer)), oneWay bool, err error) {
+func (c steps) sidesArg(text string) (each func(f func(from, to *Peer)), oneWay bool, err error) {
 	sides := strings.Split(text, "|")
 	if strings.Contains(text, ">") {
 		sides, oneWay = strings.Split(text, ">"), true
@@ -296,8 +300,8 @@ func (c *Cluster) sidesArg(text string) (each func(f func(from, to *Peer)), oneW
 	}, oneWay, nil
 }
 
-// compileWrite reads "2 put a 1 ; add b 2".
-func (c *Cluster) compileWrite(words []string) (func(), error) {
+// write reads "2 put a 1 ; add b 2".
+func (c steps) write(words []string) (func(), error) {
 	p, err := c.peerArg(words, 0)
 	if err != nil {
 		return nil, err
@@ -312,13 +316,13 @@ func (c *Cluster) compileWrite(words []string) (func(), error) {
 		}
 		return func() { p.fill(0, n) }, nil
 	case len(words) > 1 && slices.Contains(queueVerbs, words[1]):
-		return c.compileQueue(p, words[1:])
+		return c.queue(p, words[1:])
 	case len(words) > 1 && words[1] == "watch":
-		return c.compileWatch(p, words[2:])
+		return c.watch(p, words[2:])
 	case len(words) > 1 && slices.Contains(beatVerbs, words[1]):
-		return c.compileBeat(p, words[1], words[2:])
+		return c.beat(p, words[1], words[2:])
 	case len(words) > 1 && slices.Contains(lockVerbs, words[1]):
-		return c.compileLock(p, words[1], words[2:])
+		return c.lock(p, words[1], words[2:])
 	}
 	var ops []crdt.Op
 	var ttls []time.Duration

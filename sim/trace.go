@@ -106,7 +106,7 @@ func (c *Cluster) look() {
 			continue
 		}
 		for g, first := range firsts {
-			if p.agrees(first) {
+			if agree(p, first) {
 				s.States[i] = g + 1
 			}
 		}
