@@ -11,24 +11,24 @@ import (
 type acceptor struct {
 	cfg    Config
 	epoch  uint64
-	hash   uint64
-	live   map[string][]record
+	hash   uint64              // of the configuration that voters of one epoch must share
+	live   map[string][]record // by lock: several only if all are shared
 	floors [shards]floors
-	gone   tombstones
+	gone   tombstones // bearers' instances whose release was seen (A8)
 
 	quarantineUntil time.Duration
-	reserved        uint64 // tokens up to it may be acknowledged; see reserve
-	requested       State
-	highest         uint64 // token proposed here so far
+	reserved        uint64 // greatest token that may be acknowledged; see reserve
+	requested       State  // what reserve returned last
+	highest         uint64 // greatest token proposed to this acceptor so far
 	stats           *Stats
 }
 
 // floors are the highest tokens acknowledged for the locks of a shard.
 type floors struct {
-	of     map[string]uint64
-	folded uint64 // what floors that became one reached, in this life
-	base   uint64 // the same, earlier lives and changes of voters included
-	most   int    // floors kept before the idle ones become one
+	of     map[string]uint64 // by lock
+	folded uint64            // greatest floor that was dropped from of since the start of this process
+	base   uint64            // floor of every lock of the shard: at least folded, and the bounds of earlier lives and other voters
+	most   int               // how many entries of may have before fold drops those of idle locks
 }
 
 // record is one instance certified for one lock.
@@ -37,11 +37,11 @@ type record struct {
 	mode  Mode
 	round uint64
 	token uint64
-	prev  uint64 // the highest token of another instance when this one came
+	prev  uint64 // floor of the lock when this instance came: the highest token of any other
 	until time.Duration
 }
 
-// foldAt is how many floors a shard keeps at least before the idle ones become one.
+// foldAt is the least number of floors that a shard keeps before fold is called.
 const foldAt = 1024
 
 func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
@@ -59,7 +59,8 @@ func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
 	return a
 }
 
-// accept answers an Accept.
+// accept answers an Accept with an Ack or a Nack. It returns the zero Message, and answers
+// later when the owner repeats the round, if the token is above the bound on disk.
 func (a *acceptor) accept(t Time, m *Message) Message {
 	if left := a.quarantineUntil - t.Mono; left > 0 { // A0
 		return a.nack(m, Message{Reason: Quarantined, Left: left})
@@ -135,7 +136,7 @@ func (a *acceptor) nack(m *Message, why Message) Message {
 	return why
 }
 
-// clear takes exactly one instance off the record (A4).
+// clear removes the record of exactly one instance (A4).
 func (a *acceptor) clear(t Time, m *Message) Message {
 	if a.quarantineUntil > t.Mono { // A0
 		return Message{}
@@ -149,8 +150,9 @@ func (a *acceptor) clear(t Time, m *Message) Message {
 	return Message{Kind: Cleared, Inst: m.Inst}
 }
 
-// status answers an inspection. In quarantine it says only that, and for how long: it must
-// not count towards a quorum (A0). Later Left is how long it is fresh.
+// status answers an inspection. During the quarantine the reply holds nothing but the time
+// that is left of it, so that it does not count towards a quorum (A0). Afterwards Left says for
+// how long the voter is still fresh.
 func (a *acceptor) status(t Time, m *Message) Message {
 	reply := Message{Kind: StatusReply, Lock: m.Lock, Round: m.Round, Floor: a.highest}
 	if left := a.quarantineUntil - t.Mono; left > 0 {
@@ -164,8 +166,8 @@ func (a *acceptor) status(t Time, m *Message) Message {
 	return reply
 }
 
-// fresh returns how long leases may run that this voter has not heard of again since it
-// started.
+// fresh returns for how long this voter may still lack leases that run: each is renewed, and
+// so recorded here, within recall after the quarantine.
 func (a *acceptor) fresh(t Time) time.Duration {
 	if a.cfg.FirstBoot {
 		return 0
@@ -173,7 +175,8 @@ func (a *acceptor) fresh(t Time) time.Duration {
 	return max(a.quarantineUntil+a.cfg.recall()-t.Mono, 0)
 }
 
-// current returns the records of a lock that have not expired (A7).
+// current returns the records of a lock that have not expired, and drops the others (A7). The
+// slice belongs to the acceptor.
 func (a *acceptor) current(now time.Duration, lock string) []record {
 	list, ok := a.live[lock]
 	if !ok {
@@ -194,23 +197,24 @@ func (a *acceptor) keep(lock string, list []record) {
 	a.live[lock] = list
 }
 
-// sweep drops what has expired.
+// sweep drops expired records of all locks, and ages the tombstones.
 func (a *acceptor) sweep(now time.Duration) {
 	a.gone.age(now, 2*stretch(a.cfg.MaxTTL, a.cfg.Drift))
-	for lock := range a.live { // each for itself: no order
+	for lock := range a.live { // the order does not matter
 		a.current(now, lock)
 	}
 }
 
+// floor returns the token that a new instance of a lock must exceed (A2).
 func (a *acceptor) floor(lock string) uint64 {
 	f := &a.floors[shardOf(lock)]
 	return max(f.of[lock], f.base)
 }
 
-// seen returns the highest token acknowledged for a lock in this life, or more once its
-// floor was folded: a bearer's lease that is not on record and has a lower one is over.
-// What earlier lives acknowledged does not count, for a voter that has restarted learns
-// of such a lease by its renewals.
+// seen returns the highest token acknowledged for a lock since this process started, or a
+// higher one if the floor was folded. A bearer's lease with a lower token that is not on
+// record is over. Tokens of earlier processes do not count, since a voter that has
+// restarted learns of a running lease by its renewals.
 func (a *acceptor) seen(lock string) uint64 {
 	f := &a.floors[shardOf(lock)]
 	if token, ok := f.of[lock]; ok {
@@ -228,25 +232,25 @@ func (a *acceptor) raise(lock string, token uint64) {
 	}
 }
 
-// raiseAll makes token a floor of every lock, for the rounds of those on record too:
-// whose token it was is not known.
+// raiseAll makes token a floor of every lock. It holds for instances on record as well: the
+// token may belong to another instance of any lock.
 func (a *acceptor) raiseAll(token uint64) {
 	a.highest = max(a.highest, token)
 	for i := range a.floors {
 		a.floors[i].base = max(a.floors[i].base, token)
 	}
-	for _, list := range a.live { // each for itself: no order
+	for _, list := range a.live { // the order does not matter
 		for i := range list {
 			list[i].prev = max(list[i].prev, token)
 		}
 	}
 }
 
-// fold turns the floors of a shard's idle locks into one. That floor is higher
-// than some of them were, which costs their next round one more trip, and a bearer's
-// lease the certificate of this voter if it never had the lease on record.
+// fold replaces the floors of a shard's idle locks by one that is as high as the highest of
+// them. Where a floor rises, the next round of that lock takes one more round trip, and a
+// bearer's lease that was never on record here is no longer certified by this voter.
 func (a *acceptor) fold(f *floors) {
-	for lock, floor := range f.of { // a maximum: no order shows
+	for lock, floor := range f.of { // a maximum does not depend on the order
 		if _, live := a.live[lock]; !live {
 			f.folded = max(f.folded, floor)
 			delete(f.of, lock)
@@ -256,11 +260,12 @@ func (a *acceptor) fold(f *floors) {
 	f.most = max(foldAt, 2*len(f.of))
 }
 
-// reserve returns what is to be made durable, nil if nothing. The bound on disk must
-// exceed every token acknowledged, so that the next life, which remembers nothing
-// else, refuses them all; it is asked for long before it is needed.
+// reserve returns the state that is to be made durable, nil if there is none. No token above the
+// bound on disk is acknowledged, so that the next process, which remembers nothing else,
+// refuses every token that this one acknowledged. The bound is 10 s ahead of the
+// tokens and renewed once half of that is used, so that no round waits for the disk.
 func (a *acceptor) reserve(t Time) *State {
-	const ahead = 10_000_000 // µs
+	const ahead = 10_000_000 // tokens, which are microseconds
 	want := max(t.Wall, a.highest)
 	if !a.cfg.Durable || want+ahead/2 <= a.requested.TokenBound && a.epoch == a.requested.Epoch {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Bearer is a lease as whoever has its name knows it: enough to renew and to release it
-// at every peer. Its name is a secret between the holder and the peers.
+// Bearer is all that is needed to renew or release a lease at any peer. Whoever knows it can do
+// so, so its ID is a secret between the holder and the peers.
 type Bearer struct {
 	Lock  string
 	Inst  Inst
@@ -17,9 +17,9 @@ type Bearer struct {
 	Token uint64
 }
 
-const bearerBytes = 1 + 3*8 + len(Inst{}.Boot) // without the peer's name
+const bearerBytes = 1 + 3*8 + len(Inst{}.Boot) // length of a raw ID before the name of the peer
 
-// ID returns all but the lock, as text for a URL or JSON.
+// ID encodes all fields except Lock as text that may stand in a URL.
 func (b Bearer) ID() string {
 	raw := append(make([]byte, 0, bearerBytes+len(b.Inst.Node)), byte(b.Mode))
 	for _, n := range []uint64{uint64(b.TTL), b.Token, b.Inst.N} {
@@ -29,8 +29,8 @@ func (b Bearer) ID() string {
 	return base64.RawURLEncoding.EncodeToString(append(raw, b.Inst.Node...))
 }
 
-// ParseBearer reads what ID returned for a lease on a lock. Whether there is such a
-// lease only the voters can say.
+// ParseBearer decodes what ID returned for a lease on lock; ok is false if id is malformed. That
+// it succeeds does not say that there is such a lease: only the voters know.
 func ParseBearer(lock, id string) (b Bearer, ok bool) {
 	raw, err := base64.RawURLEncoding.DecodeString(id)
 	if err != nil || len(raw) <= bearerBytes || len(raw) > bearerBytes+maxNodeBytes || raw[0] > byte(Shared) {

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// Campaign waits until this session leads a role, however long that takes, and then
-// calls lead with the fencing token of its term. The context of lead ends with the
-// lease, a little before another can lead, and with ctx. When lead returns, the
-// session resigns, and Campaign returns what lead did; but if the lease was lost
-// meanwhile, it campaigns again. It returns the cause of ctx when that ends first.
+// Campaign waits until this session holds the lock named role, however long that takes, and
+// then calls lead with the fencing token of its term. The context of lead ends with ctx,
+// and with the lease, a little before another session can lead. When lead returns, the
+// session releases the lock, and Campaign returns the error of lead; but if the lease was
+// lost meanwhile, it campaigns again. If ctx ends first, Campaign returns its cause. It
+// also returns errors of Lock that waiting does not cure, such as ErrName and ErrClosed.
 func (s *Session) Campaign(ctx context.Context, role string, lead func(ctx context.Context, token uint64) error, opts ...Option) error {
 	for {
 		l, err := s.elect(ctx, role, opts)
@@ -25,7 +26,7 @@ func (s *Session) Campaign(ctx context.Context, role string, lead func(ctx conte
 		cancel(context.Canceled)
 		lost := l.Err() != nil
 		resign, done := context.WithTimeout(context.WithoutCancel(ctx), l.ttl)
-		_ = l.Unlock(resign) // if nobody hears, the next term begins a TTL later
+		_ = l.Unlock(resign) // if it fails, the next term begins up to a TTL later
 		done()
 		if !lost || ctx.Err() != nil || errors.Is(l.Err(), ErrClosed) {
 			return err
@@ -33,7 +34,7 @@ func (s *Session) Campaign(ctx context.Context, role string, lead func(ctx conte
 	}
 }
 
-// elect waits for the lease of a role through everything that may pass.
+// elect waits for the lease of a role, and tries again after errors that may pass.
 func (s *Session) elect(ctx context.Context, role string, opts []Option) (*Lease, error) {
 	for {
 		l, err := s.Lock(ctx, role, opts...)

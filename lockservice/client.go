@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// client is the role of those who want locks. It makes instances, keeps them alive
-// by rounds, and ends them.
+// client is the role that acquires locks. It makes instances, keeps them alive by rounds, and
+// ends them. Maps with a uint64 key are keyed by the ID of the call.
 type client struct {
 	n           *Node
-	calls       map[uint64]*request // by call
-	current     map[Inst]*request   // but those that rest
-	departing   map[Inst]*departure
-	ended       recent                   // instances that were released here
-	inspections map[uint64]*inspection   // by call
-	surveys     map[uint64]*survey       // likewise
-	polls       map[uint64]*poll         // likewise
-	mute        map[string]time.Duration // peers that answered no survey: until when none waits for them
-	names       *rand.ChaCha8            // makes the instances
-	ids         uint64
+	calls       map[uint64]*request
+	current     map[Inst]*request   // the requests of calls, except those in phase resting, which have no instance
+	departing   map[Inst]*departure // releases that are not confirmed
+	ended       recent              // the latest instances that were released here
+	inspections map[uint64]*inspection
+	surveys     map[uint64]*survey
+	polls       map[uint64]*poll
+	mute        map[string]time.Duration // peers that did not answer a survey, and until when no survey waits for them
+	names       *rand.ChaCha8            // source of instances: nobody may guess the next one
+	ids         uint64                   // the latest ID of a call
 }
 
 type phase uint8
 
 const (
-	waiting  phase = iota
-	resting        // between instances, after a split vote
-	resuming       // the lease of another peer, or of an earlier life
-	holding
+	waiting  phase = iota // its instance waits in the queue of an owner
+	resting               // a split vote ended its instance; the next one is made after a pause
+	resuming              // it takes over a lease of another peer, or of an earlier life of this one
+	holding               // it holds the lock until its deadline
 )
 
 // request is one call that waits or holds.
@@ -40,24 +40,25 @@ type request struct {
 	id        uint64
 	phase     phase
 	inst      Inst
-	round     uint64
-	anchors   [4]anchor // of the latest rounds
-	asked     time.Duration
-	nextRound time.Duration
-	resend    time.Duration
-	tries     int    // sends of this round
-	via       string // the voter to ask, if not the one the view names
-	insist    bool
-	answered  bool // this round was
-	heard     bool // some round was
-	splits    int
+	round     uint64        // number of the present round
+	anchors   [4]anchor     // when the four latest rounds were sent, at index round%4
+	asked     time.Duration // when the caller asked, which orders queues
+	nextRound time.Duration // when the next round begins
+	resend    time.Duration // when the present round is sent again, unless it is answered
+	tries     int           // how often the present round was sent
+	via       string        // the voter to ask; "" for the owner by the view
+	insist    bool          // the voter via is not to redirect the request
+	answered  bool          // an owner has answered the present round
+	heard     bool          // an owner has answered any round
+	splits    int           // split votes so far, which lengthen the pause
 	token     uint64
 	deadline  time.Duration
-	status    Message // the last answer
+	status    Message // the latest answer
 	alarm     alarm
 }
 
-// anchor is when a round was first sent: what it grants counts from then (C1).
+// anchor is when a round was first sent. A lease that the round grants counts from then (C1):
+// only a later time would outlast the records of the acceptors.
 type anchor struct {
 	round uint64
 	at    time.Duration
@@ -68,13 +69,13 @@ type departure struct {
 	lock  string
 	inst  Inst
 	flags uint8
-	id    uint64 // the call to report to, 0 for none
-	until time.Duration
+	id    uint64        // the call that waits for the confirmation, 0 for none
+	until time.Duration // when the record has expired anyway
 	tries int
 	alarm alarm
 }
 
-const rememberEnded = 4096
+const rememberEnded = 4096 // capacity of client.ended
 
 func newClient(n *Node) client {
 	seed := n.cfg.Secret
@@ -100,7 +101,7 @@ func (c *client) acquire(t Time, call Call) uint64 {
 	return r.id
 }
 
-// begin gives a call a new instance.
+// begin makes a new instance for a call and starts its first round.
 func (c *client) begin(t Time, r *request) {
 	r.phase, r.round = waiting, 0
 	r.inst = Inst{Node: c.n.cfg.Self, Boot: c.n.cfg.Boot, N: max(c.names.Uint64(), 1)}
@@ -112,13 +113,13 @@ func (c *client) begin(t Time, r *request) {
 func (c *client) resume(t Time, b Bearer, client string) (id uint64) {
 	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true, Client: client})
 	r.phase, r.inst, r.token = resuming, b.Inst, b.Token
-	r.round = max(c.names.Uint64()>>32, 1) << 32 // of no other peer, nor of an earlier time here
+	r.round = max(c.names.Uint64()>>32, 1) << 32 // differs from the rounds of every other peer; see after
 	c.current[r.inst] = r
 	c.newRound(t, r)
 	return r.id
 }
 
-// flags are those of what is said of an instance that is held, or was.
+// flags returns the flags of a Renew or a Release of r's instance.
 func (r *request) flags() (flags uint8) {
 	if r.Manual && r.phase >= resuming {
 		flags = flagBearer
@@ -129,8 +130,8 @@ func (r *request) flags() (flags uint8) {
 	return flags
 }
 
-// newRound proves that the instance is alive and anchors what it may be granted
-// (C3). Rounds of many leases fall on common moments, so that they share packets.
+// newRound starts a round, from which a grant will count (C3). Starts are rounded to multiples of
+// step, so that rounds of many leases share packets.
 func (c *client) newRound(t Time, r *request) {
 	r.round++
 	r.anchors[r.round%uint64(len(r.anchors))] = anchor{r.round, t.Mono}
@@ -141,7 +142,7 @@ func (c *client) newRound(t Time, r *request) {
 	c.post(t, r)
 }
 
-// post sends the round to the owner; again, unchanged, until that answers.
+// post sends the present round to the owner. wake repeats it unchanged until an answer comes.
 func (c *client) post(t Time, r *request) {
 	to := r.via
 	if to == "" {
@@ -165,6 +166,7 @@ func (c *client) post(t Time, r *request) {
 	c.schedule(r)
 }
 
+// schedule sets the alarm of r to the first of next round, repetition and deadline.
 func (c *client) schedule(r *request) {
 	at := r.nextRound
 	if !r.answered {
@@ -176,6 +178,7 @@ func (c *client) schedule(r *request) {
 	c.n.alarms.set(&r.alarm, at)
 }
 
+// wake does what is due for r. The deadline comes before everything else but a rest (C2).
 func (c *client) wake(t Time, r *request) {
 	switch {
 	case r.phase == resting:
@@ -185,7 +188,7 @@ func (c *client) wake(t Time, r *request) {
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
 	case t.Mono >= r.nextRound && r.Manual && r.phase == holding && r.answered:
-		r.nextRound = r.deadline // renewed by Renew only
+		r.nextRound = r.deadline // only Renew starts another round
 		c.schedule(r)
 	case t.Mono >= r.nextRound:
 		c.newRound(t, r)
@@ -199,8 +202,8 @@ func (c *client) wake(t Time, r *request) {
 	}
 }
 
-// detour asks the next voter in the order of the shard: the owner may be dead and
-// nobody has noticed yet. Any voter can serve.
+// detour has r ask the next voter in the ranking of its shard: the owner may have died without
+// the view showing it yet, and any voter can serve.
 func (r *request) detour(n *Node) {
 	ranked := ranking(shardOf(r.Lock), n.liveVoters)
 	if len(ranked) == 0 {
@@ -210,7 +213,7 @@ func (r *request) detour(n *Node) {
 	r.via, r.insist = ranked[(at+1)%len(ranked)], true
 }
 
-// reroute follows a change of the view.
+// reroute sends open requests and releases to the owners of a new view or a new list of voters.
 func (c *client) reroute(t Time) {
 	for _, id := range sortedKeys(c.calls) {
 		r := c.calls[id]
@@ -225,10 +228,11 @@ func (c *client) reroute(t Time) {
 	}
 }
 
-// granted takes a Granted (C1). What counts is when exactly that round was sent.
+// granted handles a Granted: the lease lasts for its TTL from the moment when the granted round
+// was first sent (C1). A round whose anchor has been overwritten grants nothing.
 func (c *client) granted(t Time, from string, m *Message) {
 	r := c.current[m.Inst]
-	if r == nil { // C5, but what a bearer may hold elsewhere
+	if r == nil { // C5; an instance that was not released here may be held by its bearer elsewhere
 		if c.departing[m.Inst] == nil && c.ended.has(m.Inst) {
 			c.n.send(from, Message{Kind: Release, Lock: m.Lock, Inst: m.Inst})
 		}
@@ -243,7 +247,7 @@ func (c *client) granted(t Time, from string, m *Message) {
 	if sent.round != m.Round || deadline <= t.Mono {
 		return
 	}
-	if r.phase == holding || !r.heard { // else it is how long others held the lock
+	if r.phase == holding || !r.heard { // otherwise the answer was late because others held the lock
 		c.measure(t, from, r, m.Round)
 	}
 	r.answered = r.answered || m.Round == r.round
@@ -258,9 +262,8 @@ func (c *client) granted(t Time, from string, m *Message) {
 	c.schedule(r)
 }
 
-// measure takes how long an owner took to answer a round: who is no voter learns round
-// trips from nobody else. Sends that were lost count too, and no more than a few times
-// what is usual.
+// measure adds the time of an answer to the estimate of the round-trip time, for which a peer that
+// is no voter has no other source. A repeated round counts as at most four round trips or 20 ms.
 func (c *client) measure(t Time, from string, r *request, round uint64) {
 	if from != c.n.cfg.Self && round == r.round && !r.answered {
 		took := t.Mono - r.anchors[round%uint64(len(r.anchors))].at
@@ -268,7 +271,7 @@ func (c *client) measure(t Time, from string, r *request, round uint64) {
 	}
 }
 
-// answer takes what an owner says to a round that is not granted.
+// answer handles every answer of an owner to the present round other than Granted.
 func (c *client) answer(t Time, from string, m *Message) {
 	r := c.current[m.Inst]
 	if r == nil || m.Round != r.round {
@@ -289,8 +292,8 @@ func (c *client) answer(t Time, from string, m *Message) {
 	case r.phase == holding && m.Reason == Gone:
 		c.lose(t, r, ErrReleased)
 		return
-	case r.phase == holding: // its deadline decides
-	case r.phase == resuming && m.Reason == WrongEpoch: // it is asked again
+	case r.phase == holding: // the lease is renewed again until its deadline
+	case r.phase == resuming && m.Reason == WrongEpoch: // the round is sent again
 	case m.Reason == Split && r.Try && t.Mono-r.asked > r.TTL/3:
 		c.refuse(t, r, c.undecided(r))
 		return
@@ -304,13 +307,13 @@ func (c *client) answer(t Time, from string, m *Message) {
 	c.schedule(r)
 }
 
-// knows reports whether an instance is, or was, one of this client.
+// knows reports whether an instance is one of this client's, or was lately.
 func (c *client) knows(inst Inst) bool {
 	return c.current[inst] != nil || c.departing[inst] != nil || c.ended.has(inst)
 }
 
-// rest ends the instance and makes another after a while (C6). The call keeps its
-// place: queues are ordered by who asked first.
+// rest ends the instance of r and has wake make another after a random pause (C6). The call keeps
+// its position, since queues are ordered by when a caller asked first.
 func (c *client) rest(t Time, r *request) {
 	c.depart(t, r, 0)
 	r.phase = resting
@@ -338,7 +341,7 @@ func (c *client) refusal(r *request, m *Message) error {
 	return &HeldError{Lock: r.Lock, Holder: m.Holder.Node, Left: m.Left}
 }
 
-// undecided is the error of a Try that got no decision.
+// undecided returns the error of a Try that got no decision within its time.
 func (c *client) undecided(r *request) error {
 	if err := c.obstacle(r); err != nil {
 		return err
@@ -346,8 +349,8 @@ func (c *client) undecided(r *request) error {
 	return &HeldError{Lock: r.Lock, Holder: r.status.Holder.Node, Left: r.status.Left}
 }
 
-// obstacle returns what keeps a call from its lock, nil if it is others that hold
-// it or wait before it.
+// obstacle returns why no voters decide on a call, nil if it only waits because others hold the
+// lock or asked before it.
 func (c *client) obstacle(r *request) error {
 	v := c.n.voters
 	e := &UnavailableError{Lock: r.Lock, Reachable: len(c.n.liveVoters), Needed: v.majority()}
@@ -364,6 +367,7 @@ func (c *client) obstacle(r *request) error {
 	return e
 }
 
+// refuse ends a call with an error. It does not release a lease to be resumed: its bearer may hold it.
 func (c *client) refuse(t Time, r *request, err error) {
 	if r.phase != resuming {
 		c.depart(t, r, 0)
@@ -372,8 +376,8 @@ func (c *client) refuse(t Time, r *request, err error) {
 	c.n.report(Result{ID: r.id, Event: Refused, Err: err})
 }
 
-// lose ends a lease that its holder did not release. A bearer may have gone on with it
-// at another peer.
+// lose ends a lease that its holder did not release. A bearer's lease is not released, since the
+// bearer may have renewed it at another peer.
 func (c *client) lose(t Time, r *request, cause error) {
 	if !r.Manual {
 		c.depart(t, r, 0)
@@ -418,27 +422,27 @@ func (c *client) release(t Time, id uint64) error {
 	return nil
 }
 
-// leave ends a call and tells nobody: its record is to run out, or to be renewed by who
-// has its name.
+// leave ends a call and sends nothing: the record at the voters expires, or its bearer renews it
+// at another peer.
 func (c *client) leave(id uint64) {
 	if r := c.calls[id]; r != nil {
 		c.forget(r)
 	}
 }
 
-// shut begins a stop: who waits gives up, and what is held is released by its holder only.
+// shut ends the calls that wait and leaves bearers' leases; other leases go on until released.
 func (c *client) shut(t Time) {
 	for _, id := range sortedKeys(c.calls) {
 		switch r := c.calls[id]; {
 		case r.phase != holding:
 			_ = c.release(t, id)
-		case r.Manual: // its bearer may go on elsewhere
+		case r.Manual:
 			c.leave(id)
 		}
 	}
 }
 
-// renew starts a round of a lease now.
+// renew starts a round of a lease now; it fails with ErrNotHolder unless the lease is held.
 func (c *client) renew(t Time, id uint64) error {
 	r := c.calls[id]
 	if r == nil || r.phase != holding || t.Mono >= r.deadline {
@@ -448,7 +452,8 @@ func (c *client) renew(t Time, id uint64) error {
 	return nil
 }
 
-// depart marks the instance of r dead for good, and tells until it is heard (C4).
+// depart ends the instance of r for good and repeats its release until that is confirmed or the
+// TTL has passed (C4). The call id, if not 0, gets a Left.
 func (c *client) depart(t Time, r *request, id uint64) {
 	delete(c.current, r.inst)
 	c.ended.add(r.inst)
@@ -467,7 +472,7 @@ func (c *client) depart(t Time, r *request, id uint64) {
 
 func (c *client) sendRelease(t Time, d *departure) {
 	to := c.n.owners[shardOf(d.lock)]
-	if d.tries > 2 { // the owner may be dead and nobody has noticed yet
+	if d.tries > 2 { // the owner may have died without the view showing it yet
 		ranked := ranking(shardOf(d.lock), c.n.liveVoters)
 		if len(ranked) > 0 {
 			to = ranked[d.tries/3%len(ranked)]

@@ -14,23 +14,24 @@ func monotonic() time.Duration { return sinceBoot.read(time.Now()) }
 
 var sinceBoot bootClock
 
-// bootClock reads CLOCK_BOOTTIME by way of Go's clocks, which cost no system call.
-// Of these the wall clock goes on through a nap of the machine, the monotonic one does
-// not. As long as they keep their distance there was none, and CLOCK_BOOTTIME keeps its
-// distance from the monotonic clock; else the kernel is asked, and every syncEvery
-// besides, so that a wall clock set back by the very length of a nap hides it no longer.
+// bootClock derives CLOCK_BOOTTIME from Go's clocks, whose reading costs no system call. The
+// wall clock goes on while the machine is suspended, and the monotonic clock does not. As
+// long as their difference stays the same, the machine was not suspended, and
+// CLOCK_BOOTTIME keeps its difference to the monotonic clock. When it changes, and every
+// syncEvery in any case, the kernel is asked: a wall clock that was set back by exactly
+// the length of a suspend hides it for no longer than that.
 type bootClock struct{ last atomic.Pointer[bootSync] }
 
-// bootSync is what the clocks said when the kernel was asked.
+// bootSync holds the readings of the clocks when the kernel was asked.
 type bootSync struct {
-	at     time.Duration // since the start of the process, on the monotonic clock
-	wall   time.Duration // likewise on the wall clock, less at
-	offset time.Duration // CLOCK_BOOTTIME less at
+	at     time.Duration // monotonic time since the start of the process
+	wall   time.Duration // wall-clock time since the start of the process, minus at
+	offset time.Duration // CLOCK_BOOTTIME minus at
 }
 
 const (
 	syncEvery = 100 * time.Millisecond
-	shortNap  = time.Millisecond // two readings of one moment may be so far apart
+	shortNap  = time.Millisecond // differences below this are noise between two readings
 )
 
 // read returns CLOCK_BOOTTIME at now, from time.Now. It never goes back.
@@ -47,7 +48,8 @@ func wallSince(now time.Time) time.Duration {
 	return time.Duration(now.UnixNano() - processStart.UnixNano())
 }
 
-// sync asks the kernel, a few times if something came between the readings.
+// sync asks the kernel, and repeats that up to 8 times if the process was interrupted between
+// the readings.
 func (c *bootClock) sync(last *bootSync) *bootSync {
 	var next bootSync
 	least := time.Duration(math.MaxInt64)
@@ -64,7 +66,7 @@ func (c *bootClock) sync(last *bootSync) *bootSync {
 			next = bootSync{at: at, wall: wallSince(now) - at, offset: boot - at}
 		}
 	}
-	if last != nil && next.offset < last.offset+shortNap { // no nap: what differs is the time it took to look
+	if last != nil && next.offset < last.offset+shortNap { // no suspend: the difference is the time of the reading
 		next.offset = last.offset
 	}
 	if !c.last.CompareAndSwap(last, &next) {

@@ -13,51 +13,52 @@ import (
 
 // Limits that peers must agree on.
 const (
-	MaxVoters    = 7                      // named voters
-	MaxNameBytes = 256                    // the name of a lock
-	MaxSlots     = 64                     // of a semaphore
-	LeastTTL     = 500 * time.Millisecond // of a lease
+	MaxVoters    = 7                      // greatest number of named voters
+	MaxNameBytes = 256                    // greatest length of a lock's name
+	MaxSlots     = 64                     // greatest number of slots of a semaphore
+	LeastTTL     = 500 * time.Millisecond // shortest TTL of a lease
 )
 
-// Config configures a Node. Self, Boot and Voters are mandatory, the rest works at
-// its zero value.
+// Config configures a Node. Self, Boot and Voters are mandatory; every other field has a default
+// for its zero value.
 type Config struct {
-	Self   string   // this peer's name; voters are named by it
-	Boot   [16]byte // random, another at every start
-	Secret [32]byte // random: with it the names of leases could be guessed
-	Seed   uint64   // of jitter
+	Self   string   // name of this peer, as lists of voters spell it: 1 to 128 bytes
+	Boot   [16]byte // random bytes that differ at every start
+	Secret [32]byte // random bytes from which the names of leases are derived; never sent
+	Seed   uint64   // seed of jitter
 	Voters Voters
 
-	MaxTTL     time.Duration // the longest lease: 15 s
-	Drift      int           // how far a clock may be from real time, in parts per million: 10,000
-	WallSkew   time.Duration // how far the voters' wall clocks may differ: 2 s
-	Quarantine time.Duration // how long a voter that has started is silent: what MaxTTL, Drift and WallSkew ask for, or longer
-	MaxLocks   int           // locks held at a voter, and queues at an owner: 131,072
-	MaxQueue   int           // waiters of one lock: 4,096
+	MaxTTL     time.Duration // longest TTL of a lease, up to 24 h; 15 s by default
+	Drift      int           // greatest deviation of a clock from real time, in parts per million: up to 100,000; 10,000 by default
+	WallSkew   time.Duration // greatest difference of the voters' wall clocks, up to 1 h; 2 s by default
+	Quarantine time.Duration // silence of a voter after its start; by default, and at least, what MaxTTL, Drift and WallSkew require
+	MaxLocks   int           // greatest number of locks with a record at a voter, and with a queue at an owner; 131,072 by default
+	MaxQueue   int           // greatest number of waiters of one lock at an owner; 4,096 by default
 
-	// Barred, if set, says that this voter certifies a lock no more, under any other
-	// token than the one that barred it: what it protected is done with. It decides
-	// in memory, and calls nothing of the node or its session.
+	// Barred, if set, reports that this voter must not certify a lock under token: what the
+	// lock protected was finished under another token. It is called with the node locked:
+	// it must decide from memory and must not call the node or its session.
 	Barred func(lock string, token uint64) bool
 
-	// Behind, if set, yields calls that wait here and were not made yet, and when they were
-	// asked for: those of a session behind one of its own. A survey tells of them.
+	// Behind, if set, yields calls that wait in the session behind another call of their
+	// own and have not reached the node, each with the time when it was asked for. A survey
+	// lists them as waiting.
 	Behind iter.Seq2[Call, time.Duration]
 
 	// FirstBoot asserts that no earlier life of this voter can have certified a
 	// lease that still runs: it skips the quarantine. A wrong assertion lets a
 	// lock be held twice.
 	FirstBoot bool
-	// Durable says that the caller makes Ready.Persist durable, and State what was
-	// made so last. Tokens then rise across restarts whatever the wall clocks say.
+	// Durable says that the caller makes Ready.Persist durable. Tokens then rise across
+	// restarts whatever the wall clocks say.
 	Durable bool
-	State   State
+	State   State // what was made durable last
 }
 
 // State is what a voter keeps on disk: a few bytes, rewritten every few seconds.
 type State struct {
 	TokenBound uint64 // no token above it was acknowledged
-	Epoch      uint64 // of the voters last adopted
+	Epoch      uint64 // the epoch that was adopted last
 }
 
 func (c Config) withDefaults() Config {
@@ -71,8 +72,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// leastQuarantine is how long what an earlier life certified may still be in force.
-// Without a durable bound of tokens, the wall clocks must have passed all of its.
+// leastQuarantine returns how long a lease that an earlier process certified may still run.
+// Without a durable bound it also covers WallSkew, so that every wall clock, and with it every
+// new token, has passed the tokens that the earlier process acknowledged.
 func (c Config) leastQuarantine() time.Duration {
 	if c.Durable {
 		return stretch(c.MaxTTL, c.Drift)
@@ -80,7 +82,7 @@ func (c Config) leastQuarantine() time.Duration {
 	return stretch(c.MaxTTL+c.WallSkew, c.Drift)
 }
 
-// recall is how long after its quarantine a voter has heard of every lease again: each is
+// recall returns how long after its quarantine a voter may still lack leases that run: a lease is
 // renewed every third of its TTL.
 func (c Config) recall() time.Duration { return c.MaxTTL / 3 }
 

@@ -20,14 +20,28 @@
 // owner to a majority of voters and back; there are no ballots, there is no leader,
 // and no log.
 //
-// A lease that is renewed by hand belongs to its bearer, who has its ID and may renew and
-// release it at every peer. A peer that does not know it resumes it: by a round that only
-// acceptors certify which have exactly this instance and token on record. An acceptor that
-// has seen its release certifies it no more.
+// A lease that is renewed by hand belongs to its bearer: whoever has its ID may renew and
+// release it at every peer. A peer that does not know the lease resumes it by a round that an
+// acceptor certifies only if it has exactly this instance and token on record. An acceptor
+// that has seen the release of the lease certifies it no more.
 //
 // Everything that decides is [Node], a value machine: calls, packets and [Time] go
 // in, and Ready says what to do. [Session] is the shell: it owns the clock, the
 // timer and the goroutine, and its caller brings the network.
+//
+// # Words
+//
+//	instance    one attempt of a client to get a lock; its name is random and never reused
+//	round       one request of a client to certify its instance, numbered by the client
+//	record      what an acceptor has certified: instance, round, token, and until when
+//	floor       the highest token that an acceptor has acknowledged for a lock
+//	belief      what an owner takes to hold a lock; advice, which a Nack corrects
+//	epoch       the number of a list of voters
+//	quarantine  the time after its start in which a voter certifies nothing (A6)
+//	fresh       of a voter whose quarantine is not long over: some leases that still run
+//	            have not been renewed at it, so it is not yet part of their majority
+//	view        the peers that are up, as one peer sees them; it says whom to ask, and
+//	            never counts as a quorum except in best-effort mode
 //
 // # Assumptions
 //
@@ -46,15 +60,15 @@
 //
 // # Invariants
 //
-//	I1  At most one instance thinks that it holds a lock (or several, all shared).
-//	I2  Tokens of successive holders strictly rise; readers next to each other may
-//	    have theirs in any order.
-//	I3  Who holds was certified, by exactly one round, by a majority of one epoch.
-//	I4  A holder's deadline passes before the record of any of its certifiers.
-//	I5  An instance that is dead is never held again: one that ran out, or of a bearer
-//	    one that was released, at whatever peer, or that no majority has on record.
-//	I6  A floor never falls within one life of an acceptor.
-//	I7  A live record is replaced only by who names it as released.
+//	I1  At most one instance believes that it holds a lock, or several that are all shared.
+//	I2  Tokens of successive holders strictly rise; holders that share a lock may have
+//	    tokens in any order.
+//	I3  A majority of the voters of one epoch has certified the holder in exactly one round.
+//	I4  A holder's deadline passes before the record of any of its certifiers ends.
+//	I5  A dead instance is never held again. An instance dies when its time runs out; that
+//	    of a bearer also when any peer releases it, or no majority has it on record.
+//	I6  The floor of a lock never falls while an acceptor runs.
+//	I7  A proposal replaces a live record only if it names that instance as released.
 //
 // # Rules
 //
@@ -71,12 +85,12 @@
 //	     floor with every Ack, also with one that changes nothing else.
 //	A3   acknowledges a round again, or an earlier one, without extending the record.
 //	A4   removes on a release exactly the instance that it names, and only for its client.
-//	A5   records an instance for its TTL on the longest clock that Config.Drift allows.
+//	A5   records an instance for its TTL, stretched by the worst drift of two clocks.
 //	A6   is in quarantine when its process starts, for longer than any lease that it may
 //	     have certified lasts, and acknowledges no token above the bound on its disk.
 //	A7   forgets records that have expired; floors of idle locks become one of their
 //	     shard, which is no lower.
-//	A8   never certifies a bearer's instance again whose release it has seen.
+//	A8   never certifies a bearer's instance again once it has seen its release.
 //	A9   certifies that a lease is resumed only if it has that instance, token and mode
 //	     on record.
 //	A10  never puts a bearer's instance on record anew once it has acknowledged a higher
@@ -84,14 +98,14 @@
 //
 // An owner
 //
-//	O1  proposes the head of its queue only, when it believes the lock free; a belief
-//	    decides nothing else, and a Nack corrects it.
+//	O1  proposes only the head of its queue, and only when it believes the lock free. The
+//	    belief decides nothing else, and a Nack corrects it.
 //	O2  gives each round of an acquisition a token of its own, and a renewal the token of
 //	    its lease.
 //	O3  grants when a majority of distinct voters has acknowledged exactly this instance,
 //	    round, token and epoch.
 //	O4  names an instance as released only if its own client has released it.
-//	O5  gives an acquisition up that split the votes with another, for both could
+//	O5  gives an acquisition up if it split the votes with another, since two of them could
 //	    otherwise keep each other from a majority for ever.
 //
 // A client
@@ -99,9 +113,9 @@
 //	C1  counts a lease from when it first sent the round that was granted.
 //	C2  never holds an instance again whose deadline has passed.
 //	C3  begins a new round every third of the TTL, while it waits and while it holds.
-//	C4  stops using a lease first, then releases it, again until that is confirmed or the
-//	    TTL is over; what its caller did not unlock, it does not release.
-//	C5  gives back what it is granted for an instance that is over.
+//	C4  stops using a lease first and then releases it, repeating the release until it is
+//	    confirmed or the TTL is over. It releases no lease that its caller did not unlock.
+//	C5  releases a grant for an instance that is over.
 //	C6  releases an instance whose vote was split, waits for a random time, and tries
 //	    with a new one.
 //
@@ -112,8 +126,8 @@
 //	R3  Each list differs from the one before by one name, so that their majorities meet.
 //	R4  The next list comes when a majority of the former voters works by the present
 //	    one and the leases by the list before have ended.
-//	R5  A voter counts as one who works by the present list when the highest token that
-//	    it tells is below the bound on the disk here. New voters learn no records: A6
+//	R5  A voter counts as working by the present list only when the highest token that it
+//	    reports is not above the bound on this peer's disk. New voters learn no records: A6
 //	    is enough.
 //	R6  Rounds of the same epoch with another list of voters are refused and reported.
 //

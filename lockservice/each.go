@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// Tried is what TryEach got for one name: a lease, or why there is none.
+// Tried is the result of TryEach for one name: a lease or an error.
 type Tried struct {
 	Lease *Lease
 	Err   error
 }
 
-// TryEach is TryLock for many names at once, in the packets of one. The answers are
-// in the order of names; a name given twice is held once.
+// TryEach does TryLock for many names at once, with shared packets. The result has one element
+// for each of names, in their order; of a name that is given twice, one fails with ErrHeld.
 func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) []Tried {
 	out := make([]Tried, len(names))
 	callers := make([]caller, len(names))
-	decided := make(chan struct{}, len(names)) // one each
+	decided := make(chan struct{}, len(names)) // each caller sends once and must not block
 	for i, name := range names {
 		callers[i] = caller{Call: s.cfg.call(name, true, opts), ctx: ctx, decided: func(l *Lease, err error) {
 			out[i] = Tried{l, err}
@@ -54,9 +54,10 @@ func (s *Session) TryEach(ctx context.Context, names []string, opts ...Option) [
 	return out
 }
 
-// ConfirmEach waits until a majority of voters has certified each lease in a round
-// that began after the call: every voter of that majority was asked while the lease
-// was held. The error of each is nil, or says why that is not known.
+// ConfirmEach waits until a majority of voters has certified each lease in a round that began
+// after the call, so that each of these voters was asked while the lease was held. The result
+// has one element for each lease: nil, a *LostError, ErrNotHolder, or ErrTimeout if ctx ended
+// first.
 func (s *Session) ConfirmEach(ctx context.Context, leases []*Lease) []error {
 	errs := make([]error, len(leases))
 	rounds := make([]uint64, len(leases))
@@ -73,7 +74,7 @@ func (s *Session) ConfirmEach(ctx context.Context, leases []*Lease) []error {
 	return errs
 }
 
-// confirmed waits for a round, or a later one.
+// confirmed waits until the round with this number, or a later one, has extended the lease.
 func (l *Lease) confirmed(ctx context.Context, round uint64) error {
 	for {
 		l.mu.Lock()
@@ -97,8 +98,8 @@ func (l *Lease) confirmed(ctx context.Context, round uint64) error {
 	}
 }
 
-// UnlockEach starts an Unlock of each lease, in the packets of one, and waits for none;
-// see [Lease.Unlock].
+// UnlockEach starts an Unlock of each lease, with shared packets, and does not wait for any; see
+// [Lease.Unlock].
 func UnlockEach(leases []*Lease) {
 	for len(leases) > 0 {
 		s := leases[0].s

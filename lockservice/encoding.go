@@ -13,15 +13,15 @@ import (
 //
 //	[version, epoch, hash, [message, …]]
 //
-// with the sender's configuration, and a message is an array of its kind and the
-// fields of fieldsOf in that order.
+// with the epoch and the configuration hash of the sender. A message is an array of its kind
+// and the fields that fieldsOf lists for that kind, in that order.
 const Version = 1
 
 // Limits of wire version 1.
 const (
 	maxPacketBytes    = 1 << 20
 	maxPacketMessages = 4096
-	splitBytes        = 128 << 10 // where a batch goes on in the next packet
+	splitBytes        = 128 << 10 // a packet that has reached this size is closed
 	maxLockBytes      = MaxNameBytes + 4
 	maxNodeBytes      = 128
 	maxSupersedes     = 8
@@ -53,8 +53,8 @@ const (
 	fKnown
 )
 
-// fieldsOf says what each kind carries. It is the wire format: append a kind, never
-// change one.
+// fieldsOf lists the fields of each kind. It is the wire format: kinds may be appended, and the
+// fields of a kind never change.
 var fieldsOf = [kinds][]field{
 	Acquire:     {fLock, fInst, fRound, fTTL, fMode, fFlags, fWaited},
 	Renew:       {fLock, fInst, fRound, fTTL, fMode, fFlags, fToken},
@@ -75,7 +75,7 @@ var fieldsOf = [kinds][]field{
 	KnownReply:  {fLock, fRound, fReason, fKnown},
 }
 
-// appendMessage appends m. It aliases nothing.
+// appendMessage appends m. The result does not share memory with m.
 func appendMessage(dst []byte, m *Message) []byte {
 	list := fieldsOf[m.Kind]
 	dst = wire.AppendArray(dst, 1+len(list))
@@ -157,8 +157,9 @@ func appendHolders(dst []byte, list []Holder) []byte {
 	return dst
 }
 
-// appendKnown appends [lock, holders, clients, more, …], with the clients as [peer, name,
-// mode, token, for, left, …].
+// appendKnown appends one array with the four elements lock, holders, clients and more for each
+// entry; clients is an array with the six elements peer, name, mode, token, for and left for
+// each client.
 func appendKnown(dst []byte, list []known) []byte {
 	dst = wire.AppendArray(dst, 4*len(list))
 	for _, k := range list {
@@ -200,13 +201,14 @@ func (e *PacketError) Error() string {
 // Unwrap returns the cause.
 func (e *PacketError) Unwrap() error { return e.Err }
 
-// ReadPacket decodes a packet, for those who look on: traces and simulators.
+// ReadPacket decodes a packet for tools that only look at it, such as traces. The messages share
+// no memory with b.
 func ReadPacket(b []byte) (epoch, hash uint64, messages []Message, err error) {
 	return readPacket(b, func(b []byte) string { return string(b) }, nil)
 }
 
-// readPacket decodes b into dst. Texts become strings by name, so that those known
-// already cost no memory; nothing aliases b.
+// readPacket appends the messages of b to dst. The function name turns bytes into strings; one
+// that returns known strings again saves memory. The messages share no memory with b.
 func readPacket(b []byte, name func([]byte) string, dst []Message) (epoch, hash uint64, messages []Message, err error) {
 	if len(b) > maxPacketBytes {
 		return 0, 0, dst, fmt.Errorf("%d bytes; allowed are %d", len(b), maxPacketBytes)
@@ -229,7 +231,7 @@ func readPacket(b []byte, name func([]byte) string, dst []Message) (epoch, hash 
 		r.Fail("messages")
 	}
 	for i := 0; i < n && r.Err() == nil; i++ {
-		dst = append(dst, Message{Epoch: epoch, Hash: hash}) // the packet's, unless it carries its own
+		dst = append(dst, Message{Epoch: epoch, Hash: hash}) // kinds with an epoch of their own overwrite it
 		r.message(&dst[len(dst)-1])
 	}
 	return epoch, hash, dst, r.Err()
@@ -350,8 +352,8 @@ func (r *decoder) clients() (list []Client) {
 	return list
 }
 
-// groups reads the length of an array of up to most groups of so many values, and yields
-// once for each that is still to be read.
+// groups reads the header of an array that holds up to most groups of the given number of
+// values, and yields once for each group. The loop reads the values.
 func (r *decoder) groups(values, most int, what string) iter.Seq[int] {
 	n := r.ArrayLen()
 	if n%values != 0 || n/values > most {
@@ -394,14 +396,15 @@ func (r *decoder) text(most int, what string) string {
 	return r.name(b)
 }
 
-// maxDuration is far above every limit of a configuration, and below what sums
-// could overflow.
+// maxDuration bounds durations on the wire. It is far above every limit of a configuration, and
+// sums of a few of them do not overflow.
 const maxDuration = 366 * 24 * time.Hour
 
 func (r *decoder) duration() time.Duration {
 	return time.Duration(r.below(uint64(maxDuration)+1, "duration"))
 }
 
+// below reads a number less than limit.
 func (r *decoder) below(limit uint64, what string) uint64 {
 	n := r.Uint()
 	if n >= limit {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Errors to compare with errors.Is. After any error from an acquire its instance is
-// dead already: there is no "maybe held".
+// Errors to compare with errors.Is. After any error of an acquisition its instance is dead, so
+// the caller never has to ask whether it holds the lock after all.
 var (
 	ErrHeld           = errors.New("held by another")
 	ErrTimeout        = errors.New("not acquired in time")
@@ -31,8 +31,8 @@ var (
 // HeldError says who holds the lock that TryLock asked for.
 type HeldError struct {
 	Lock   string
-	Holder string        // the peer, if the owner knows
-	Left   time.Duration // at most, unless it is renewed
+	Holder string        // name of the peer that holds it, "" if the owner does not know
+	Left   time.Duration // when the lease ends at the latest, unless it is renewed
 }
 
 // Error names the holder.
@@ -49,11 +49,11 @@ func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 // UnavailableError says that too few voters answered.
 type UnavailableError struct {
 	Lock       string
-	Reachable  int           // voters that answered, or are up as far as this peer can see
-	Needed     int           // a majority
-	Silent     []string      // voters that were asked and have not answered, as far as this peer asked them itself
-	Quarantine time.Duration // until a voter that has just started takes part again, 0 if none is known
-	Cause      error         // the context's, or nil
+	Reachable  int           // number of voters that answered; those that are up in this peer's view if none was asked
+	Needed     int           // number of voters in a majority
+	Silent     []string      // voters that this peer asked itself and that have not answered
+	Quarantine time.Duration // time until a voter that has just started takes part, 0 if none is known
+	Cause      error         // cause of the context that ended the wait, or nil
 }
 
 // Error names the numbers.
@@ -74,7 +74,7 @@ func (e *UnavailableError) Error() string {
 // Is reports whether target is ErrUnavailable.
 func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
 
-// Unwrap returns the context's error.
+// Unwrap returns Cause.
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
 // LostError says why a lease ended before its holder released it: ErrExpired,
@@ -104,7 +104,7 @@ func (e *TTLError) Error() string {
 	return fmt.Sprintf("ttl %v: allowed are %v to %v", e.TTL, e.Least, e.Most)
 }
 
-// Is reports whether target is ErrTTLTooLong or ErrTTLTooShort, as it is.
+// Is reports whether target is ErrTTLTooLong or ErrTTLTooShort, whichever holds for e.
 func (e *TTLError) Is(target error) bool {
 	return target == ErrTTLTooLong && e.TTL > e.Most || target == ErrTTLTooShort && e.TTL < e.Least
 }
@@ -112,7 +112,7 @@ func (e *TTLError) Is(target error) bool {
 // NameError says what is wrong with the name of a lock.
 type NameError struct{ Name, Reason string }
 
-// Error names both.
+// Error gives the name and the reason.
 func (e *NameError) Error() string { return fmt.Sprintf("lock name %q: %s", e.Name, e.Reason) }
 
 // Is reports whether target is ErrName.
@@ -121,8 +121,8 @@ func (e *NameError) Is(target error) bool { return target == ErrName }
 // MismatchError says that a voter works by another configuration.
 type MismatchError struct {
 	Lock        string
-	Epoch       uint64 // ours
-	TheirEpoch  uint64
+	Epoch       uint64 // epoch of this peer's voters
+	TheirEpoch  uint64 // epoch of the voter that refused
 	Explanation string
 }
 

@@ -9,21 +9,21 @@ import (
 // Info is what a majority of voters has on record for a lock.
 type Info struct {
 	Lock    string
-	Holders []Holder // by token; who holds it, or may
-	Waiting int      // in the queue of its owner, as far as the voters that answered know
-	Owner   string   // who orders the queue, as this peer sees it
-	Replies int      // voters that answered
-	Certain bool     // a majority agrees on the holders
+	Holders []Holder // instances that hold the lock or may hold it, ordered by token
+	Waiting int      // length of the longest queue that a voter which answered keeps for the lock
+	Owner   string   // the voter that orders the queue by this peer's view
+	Replies int      // number of voters that answered
+	Certain bool     // whether a majority agrees on the holders
 }
 
 // inspection is a quorum read that is under way.
 type inspection struct {
 	id      uint64
 	lock    string
-	replies [MaxVoters]*Message
-	heard   [MaxVoters]bool // of voters, whatever they said
+	replies [MaxVoters]*Message // by index of the voter; answers out of quarantine only
+	heard   [MaxVoters]bool     // by index of the voter: any answer
 	tries   int
-	left    time.Duration // the longest quarantine among the answers
+	left    time.Duration // longest quarantine among the answers
 	alarm   alarm
 }
 
@@ -77,8 +77,8 @@ func (c *client) statusReply(t Time, from string, m *Message) {
 	}
 }
 
-// read returns what the replies say, nil if they are too few; unless late, also if
-// those that are missing could change it.
+// read evaluates the replies. It returns nil if they are fewer than a majority, and, unless late
+// is set, also if a missing reply could still change who holds the lock.
 func (c *client) read(q *inspection, late bool) *Info {
 	info := &Info{Lock: q.lock, Owner: c.n.owners[shardOf(q.lock)], Certain: true}
 	count := make(map[Inst]int)
@@ -102,7 +102,7 @@ func (c *client) read(q *inspection, late bool) *Info {
 	}
 	for inst, n := range count { // sorted below
 		if n+missing < need {
-			continue // cannot be held
+			continue // no majority can have it on record
 		}
 		info.Certain = info.Certain && n >= need
 		info.Holders = append(info.Holders, seen[inst])
@@ -126,17 +126,18 @@ func (c *client) endInspection(q *inspection) {
 	delete(c.inspections, q.id)
 }
 
-// forgetReplies starts the inspections over: the voters have changed.
+// forgetReplies starts the inspections and polls over, since their arrays are indexed by a list
+// of voters that has changed.
 func (c *client) forgetReplies() {
-	for _, q := range c.inspections { // each for itself: no order
+	for _, q := range c.inspections { // the order does not matter
 		q.replies, q.heard = [MaxVoters]*Message{}, [MaxVoters]bool{}
 	}
-	for _, p := range c.polls { // likewise
+	for _, p := range c.polls { // the order does not matter
 		p.heard, p.voting, p.fresh = [MaxVoters]bool{}, [MaxVoters]bool{}, [MaxVoters]time.Duration{}
 	}
 }
 
-// unread returns why an inspection has no answer.
+// unread returns the error of an inspection that ends without a majority.
 func (c *client) unread(q *inspection) error {
 	e := &UnavailableError{Lock: q.lock, Needed: c.n.voters.majority(), Quarantine: q.left}
 	for i, name := range c.n.voters.Names {
@@ -150,8 +151,8 @@ func (c *client) unread(q *inspection) error {
 	return e
 }
 
-// Recorded returns what this peer alone has on record for a lock: as voter, as the owner
-// of its queue, and as a client that holds it. It asks nobody and is never certain.
+// Recorded returns what this peer alone knows of a lock, as a voter, as the owner of its queue and
+// as a client that holds it. It sends nothing, and Certain is always false.
 func (n *Node) Recorded(t Time, lock string) Info {
 	info := Info{Lock: lock, Owner: n.owners[shardOf(lock)]}
 	info.Holders = n.certified(t, lock)
@@ -168,12 +169,13 @@ func (n *Node) Recorded(t Time, lock string) Info {
 	return info
 }
 
-// certified returns the holders that this voter has on record.
+// certified returns the holders that this voter has on record, ordered by token: none during its
+// quarantine, and none if this peer is no voter.
 func (n *Node) certified(t Time, lock string) []Holder {
 	if !n.voter() {
 		return nil
 	}
-	list := n.acceptor.status(t, &Message{Lock: lock}).Holders // none in quarantine
+	list := n.acceptor.status(t, &Message{Lock: lock}).Holders
 	slices.SortFunc(list, byToken)
 	return list
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Lease is a lock that is held. It is renewed by itself until Unlock, unless it was
-// asked for with WithManualRenewal, or resumed.
+// Lease is a lock that is held. The session renews it until Unlock, unless it was acquired with
+// WithManualRenewal or resumed. All methods may be called at the same time.
 type Lease struct {
 	s      *Session
 	id     uint64
@@ -21,19 +21,19 @@ type Lease struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	left   chan struct{} // closed when Unlock is decided
-	result error         // of Unlock, before left is closed
+	left   chan struct{} // closed when the release is confirmed or has failed
+	result error         // result of Unlock; written before left is closed
 
-	leaving bool // guarded by Session.mu: Unlock was called
+	leaving bool // Unlock was called; guarded by Session.mu
 
-	mu       sync.Mutex // guards what follows; taken after Session.mu, if both
+	mu       sync.Mutex // guards the fields below; Session.mu, if needed as well, is taken first
 	deadline time.Duration
-	round    uint64 // the latest that extended it
+	round    uint64 // number of the latest round that extended the lease
 	over     bool
-	renewed  chan struct{} // closed when the lease is extended or ends; nil if nobody waits for it
+	renewed  chan struct{} // closed when the lease is extended or ends; nil if no goroutine waits for it
 }
 
-// hold makes a lease of a grant. It is called with Session.mu held.
+// hold makes the lease of a grant. The caller holds Session.mu.
 func (s *Session) hold(w *caller, r Result) *Lease {
 	l := &Lease{s: s, id: r.ID, name: w.Lock, inst: r.Inst, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
 		deadline: r.Deadline, left: make(chan struct{})}
@@ -45,25 +45,25 @@ func (s *Session) hold(w *caller, r Result) *Lease {
 	return l
 }
 
-// margin is how long before its deadline a lease ends for its holder, who needs time
-// to stop.
+// margin returns how long before its deadline a lease ends for its holder, which needs time to
+// stop.
 func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecond) }
 
-// extend moves the deadline; the timer comes at the old one and goes on. It is called
-// with Session.mu held.
+// extend moves the deadline. It leaves the timer as it is: check, which the timer calls at the
+// old deadline, sets it again. A lease whose margin has begun is not extended, since its
+// holder may have been told that it is over. The caller holds Session.mu.
 func (l *Lease) extend(deadline time.Duration, round uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left, more := l.remaining(), max(deadline-l.deadline, 0)
-	if l.over || left <= 0 { // never again
+	if l.over || left <= 0 {
 		return
 	}
 	l.deadline, l.round = l.deadline+more, max(l.round, round)
 	l.tell()
 }
 
-// renewal returns what is closed when the lease is extended or ends. It is called with
-// mu held.
+// renewal returns a channel that is closed when the lease is extended or ends. The caller holds mu.
 func (l *Lease) renewal() <-chan struct{} {
 	if l.renewed == nil {
 		l.renewed = make(chan struct{})
@@ -74,6 +74,7 @@ func (l *Lease) renewal() <-chan struct{} {
 	return l.renewed
 }
 
+// tell wakes the goroutines that wait for an extension or the end. The caller holds mu.
 func (l *Lease) tell() {
 	if l.renewed != nil {
 		close(l.renewed)
@@ -81,7 +82,8 @@ func (l *Lease) tell() {
 	}
 }
 
-// check ends the lease when its time has come, whatever the network does.
+// check runs on the lease's timer. It ends the lease if its time is over, and else sets the timer
+// again. It needs no message, so a holder that is cut off stops in time.
 func (l *Lease) check() {
 	l.mu.Lock()
 	left := l.remaining()
@@ -97,7 +99,7 @@ func (l *Lease) check() {
 		if l.s.leases[l.id] == l {
 			delete(l.s.leases, l.id)
 			if l.manual {
-				l.s.node.Leave(l.id) // its bearer may have gone on elsewhere
+				l.s.node.Leave(l.id) // the bearer may have renewed the lease at another peer
 			} else {
 				_ = l.s.node.Release(t, l.id)
 			}
@@ -105,7 +107,7 @@ func (l *Lease) check() {
 	})
 }
 
-// end marks the lease as over, for good, and says why.
+// end marks the lease as over and cancels its context with cause. Only the first call counts.
 func (l *Lease) end(cause error) {
 	l.mu.Lock()
 	first := !l.over
@@ -119,7 +121,7 @@ func (l *Lease) end(cause error) {
 		return
 	}
 	l.cancel(cause)
-	if lost, ok := errors.AsType[*LostError](cause); ok && !errors.Is(cause, ErrReleased) { // a bearer's release is no loss
+	if lost, ok := errors.AsType[*LostError](cause); ok && !errors.Is(cause, ErrReleased) { // a release by the bearer is no loss
 		l.s.lost.Add(1)
 		if tell := l.s.cfg.Lost; tell != nil {
 			l.s.losses.Do(func() { tell(lost) })
@@ -127,8 +129,9 @@ func (l *Lease) end(cause error) {
 	}
 }
 
-// ID names a lease that is renewed by hand, for [Session.Resume] at every peer: who has
-// it may renew and release the lease, and nobody can guess it. Of others it is "".
+// ID returns the secret that identifies a lease with manual renewal to [Session.Resume] at every
+// peer: whoever has it may renew and release the lease, and nobody can guess it. It is ""
+// for a lease that the session renews.
 func (l *Lease) ID() string {
 	if !l.manual {
 		return ""
@@ -139,30 +142,31 @@ func (l *Lease) ID() string {
 // Name returns what is locked.
 func (l *Lease) Name() string { return l.name }
 
-// Token returns the fencing token, greater than that of every holder before. Give it
-// to whatever is written under the lease; see package fence.
+// Token returns the fencing token, 1 to MaxToken, which is greater than that of every earlier
+// holder. Pass it along with every write to the protected resource; see package fence.
 func (l *Lease) Token() uint64 { return l.token }
 
 // Mode returns how the lock is held.
 func (l *Lease) Mode() Mode { return l.mode }
 
-// Guarantee returns what the lease is worth.
+// Guarantee returns what the session guarantees of its leases.
 func (l *Lease) Guarantee() Guarantee { return l.s.Guarantee() }
 
-// Context is cancelled when the lease ends, a little before its deadline. Its cause
-// is a *LostError, or context.Canceled after Unlock. It carries the values of the
-// context that asked, not its deadline.
+// Context returns a context that is cancelled when the lease ends, the margin of a twentieth of
+// the TTL, or 50 ms if that is more, before the voters may let another in. Its cause is a
+// *LostError, or context.Canceled after Unlock. It has the values of the context with
+// which the lease was acquired, and not its deadline.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Done is closed when the lease ends, and never opens again.
+// Done returns a channel that is closed when the lease ends.
 func (l *Lease) Done() <-chan struct{} { return l.ctx.Done() }
 
 // Err returns nil while the lease is held, then why it ended.
 func (l *Lease) Err() error { return context.Cause(l.ctx) }
 
-// Remaining returns how long the lease is held without another renewal, 0 once it is
-// over. It asks this peer's clock only, which runs on through suspend, so it is
-// right before Done is closed, too.
+// Remaining returns how long the lease lasts without another renewal, 0 once it is over. It reads
+// only this peer's clock, which goes on while the machine is suspended: after a suspend it is
+// right even before Done is closed.
 func (l *Lease) Remaining() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -174,7 +178,10 @@ func (l *Lease) Remaining() time.Duration {
 
 func (l *Lease) remaining() time.Duration { return l.deadline - l.margin() - l.s.cfg.Clock() }
 
-// Renew extends the lease now and waits for it.
+// Renew extends the lease by its TTL from now and waits until a majority has certified that. It
+// fails with a *LostError, ErrNotHolder, or, when ctx ends first, ErrTimeout or ErrUnavailable;
+// a ctx without a deadline gets SessionConfig.MaxWait. After ErrTimeout and ErrUnavailable
+// the lease runs on until its deadline.
 func (l *Lease) Renew(ctx context.Context) error {
 	ctx, cancel := l.s.cfg.bound(ctx)
 	defer cancel()
@@ -198,10 +205,10 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 }
 
-// Unlock ends the lease and waits until a majority of voters knows. It may be called
-// many times and all get one answer: nil, or a *LostError if the lease had ended
-// before, or ErrUnavailable if ctx or the TTL passed first. Whatever it returns, the
-// lease is over; what the voters do not know, they forget after the TTL.
+// Unlock ends the lease and waits until a majority of voters has removed its record. It may be
+// called any number of times. It returns nil, a *LostError if the lease had ended before, or
+// ErrUnavailable if ctx or the TTL ended first. Whatever it returns, the lease is over;
+// records that are left expire with the TTL.
 func (l *Lease) Unlock(ctx context.Context) error {
 	l.s.leaveEach([]*Lease{l})
 	ctx, cancel := l.s.cfg.bound(ctx)
@@ -216,7 +223,7 @@ func (l *Lease) Unlock(ctx context.Context) error {
 	}
 }
 
-// leaveEach starts an Unlock of each lease for which that was not done before.
+// leaveEach starts the release of each lease on which Unlock was not called before.
 func (s *Session) leaveEach(leases []*Lease) {
 	s.do(func(t Time) {
 		for _, l := range leases {

@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// line is where the callers of one session queue for one lock, behind one that has made
-// its call: only that one has an entry in the queue of the owner, so a session with many
-// callers gets no more than its share. Who gives up leaves the place of its entry to
-// the next. The session's mu is held in all methods.
+// line queues the callers of one session for one lock. Only the first of them has a call at the
+// node, and so an entry in the queue of the owner: a session with many callers gets no more
+// than its share. A caller that gives up leaves the position of its entry to the next
+// caller. The caller of every method holds Session.mu.
 type line struct {
 	s       *Session
 	lock    string
-	waiting []*caller
-	asked   time.Duration // when the entry that was given up was made; 0: none was
+	waiting []*caller     // the callers without a call, in order
+	asked   time.Duration // when the first entry since the last grant was made, 0 if there was none
 }
 
-// caller is who wants a lock.
+// caller is one goroutine's request for a lock.
 type caller struct {
 	Call
-	ctx     context.Context     // whose values the lease carries
-	asked   time.Duration       // when
-	line    *line               // where it waits, once it has joined
-	id      uint64              // of the call, once it is made
+	ctx     context.Context     // its values become those of the lease's context
+	asked   time.Duration       // when the caller joined the line
+	line    *line               // nil until the caller has joined
+	id      uint64              // ID of the call, 0 until it is made
 	decided func(*Lease, error) // called once, with Session.mu held, unless the caller gives up
 }
 
-// join makes the call, or has it wait for its turn. Who only tries does not wait behind
-// another, unless both would share. The session's mu is held.
+// join makes the call, or queues it behind others of this session. An exclusive try does not
+// wait behind another call: it fails with a *HeldError. The caller holds Session.mu.
 func (s *Session) join(t Time, w *caller) error {
 	w.asked = t.Mono
 	l := s.lines[w.Lock]
@@ -45,7 +45,7 @@ func (s *Session) join(t Time, w *caller) error {
 	return nil
 }
 
-// joinAlone is join of a caller that waits behind nobody.
+// joinAlone joins like join, and fails with a *HeldError if other calls of this session wait.
 func (s *Session) joinAlone(t Time, w *caller) error {
 	if err := validateName(w.Lock); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (s *Session) joinAlone(t Time, w *caller) error {
 	return s.join(t, w)
 }
 
-// step has the first that can make its call.
+// step makes the call of the first caller for which that succeeds, and refuses those before it.
 func (l *line) step(t Time) {
 	for len(l.waiting) > 0 {
 		w := l.waiting[0]
@@ -73,7 +73,8 @@ func (l *line) step(t Time) {
 	delete(l.s.lines, l.lock)
 }
 
-// ask makes the call of the first.
+// ask makes the call of w, with the time for which this line has waited: the entry takes the
+// position of one that was given up.
 func (l *line) ask(t Time, w *caller) (err error) {
 	s := l.s
 	if s.closed {
@@ -90,7 +91,7 @@ func (l *line) ask(t Time, w *caller) (err error) {
 		if r.Err != nil {
 			w.decided(nil, r.Err)
 		} else {
-			l.asked = 0 // the next one is behind this lease, at the end of the queue
+			l.asked = 0 // the session has had its turn: its next entry goes to the end of the queue
 			w.decided(s.hold(w, r), nil)
 		}
 		l.step(t)
@@ -98,8 +99,8 @@ func (l *line) ask(t Time, w *caller) (err error) {
 	return nil
 }
 
-// withdraw ends the call of a caller that gives up, and returns what kept it from the
-// lock; false if it is decided already.
+// withdraw ends the call of a caller that gives up, and returns what kept it from the lock; ok is
+// false if the call has been decided already, and then the result stands.
 func (w *caller) withdraw(t Time) (obstacle error, ok bool) {
 	l := w.line
 	s := l.s

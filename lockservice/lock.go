@@ -7,42 +7,42 @@ import (
 	"time"
 )
 
-// Option changes one acquire.
+// Option changes one acquisition.
 type Option func(*Call)
 
-// WithTTL sets how long the lease lasts without a renewal: 500 ms to Config.MaxTTL.
-// A short one moves the lock sooner when its holder dies.
+// WithTTL sets how long the lease lasts without a renewal: LeastTTL to Config.MaxTTL. With a short
+// TTL the lock moves on sooner when its holder dies.
 func WithTTL(ttl time.Duration) Option { return func(c *Call) { c.TTL = ttl } }
 
 // WithShared holds the lock together with others who hold it shared.
 func WithShared() Option { return func(c *Call) { c.Mode = Shared } }
 
-// WithManualRenewal leaves renewing to [Lease.Renew]. Such a lease belongs to whoever has
-// its [Lease.ID], who may renew and release it at every peer, see [Session.Resume]; so
-// Session.Close does not release it. It ends by Unlock, or runs out.
+// WithManualRenewal leaves the renewal to [Lease.Renew]. Such a lease belongs to whoever has its
+// [Lease.ID], and may be renewed and released at every peer, see [Session.Resume]. Session.Close
+// does not release it: it ends by Unlock, or when its time runs out.
 func WithManualRenewal() Option { return func(c *Call) { c.Manual = true } }
 
-// WithClient names who asks, for those who look at locks at any peer: up to MaxClientBytes
-// of text without control characters, and no secret.
+// WithClient sets a name under which surveys list this caller at every peer: up to MaxClientBytes
+// of text without control characters. It is not secret.
 func WithClient(name string) Option { return func(c *Call) { c.Client = name } }
 
-// Lock waits until this session holds name, in the order in which all asked. It
-// fails with ErrTimeout when ctx ends first, with ErrUnavailable if that was for
-// want of a majority, and at once with ErrName, ErrTTLTooLong, ErrTTLTooShort,
-// ErrConfigMismatch, ErrFull or ErrClosed. After an error nothing is held. A ctx
+// Lock waits until this session holds the lock name. Callers get the lock in the order in which
+// they asked. Lock fails with ErrTimeout when ctx ends first, or with ErrUnavailable if too few
+// voters answered until then. It fails at once with ErrName, ErrTTLTooLong, ErrTTLTooShort,
+// ErrConfigMismatch, ErrBarred, ErrFull or ErrClosed. After an error nothing is held. A ctx
 // without a deadline gets SessionConfig.MaxWait.
 func (s *Session) Lock(ctx context.Context, name string, opts ...Option) (*Lease, error) {
 	return s.named(ctx, name, false, opts)
 }
 
-// RLock is Lock with WithShared.
+// RLock does Lock with WithShared.
 func (s *Session) RLock(ctx context.Context, name string, opts ...Option) (*Lease, error) {
 	return s.named(ctx, name, false, append(opts[:len(opts):len(opts)], WithShared()))
 }
 
-// TryLock is Lock without waiting for others: it fails with ErrHeld if somebody
-// holds the lock or waits for it, and with ErrUnavailable if a third of the TTL
-// brings no decision.
+// TryLock acquires like Lock, and does not wait for others: it fails with ErrHeld if another caller
+// holds the lock or waits for it, and with ErrUnavailable if the voters have not decided within
+// a third of the TTL.
 func (s *Session) TryLock(ctx context.Context, name string, opts ...Option) (*Lease, error) {
 	return s.named(ctx, name, true, opts)
 }
@@ -102,7 +102,8 @@ func (s *Session) acquire(ctx context.Context, c Call) (*Lease, error) {
 	return lease, err
 }
 
-// timeout returns what the end of ctx means for a call with an obstacle or none.
+// timeout returns the error of a call whose ctx has ended: its obstacle, or ErrTimeout if there is
+// none.
 func timeout(ctx context.Context, lock string, obstacle error) error {
 	if u, ok := errors.AsType[*UnavailableError](obstacle); ok {
 		u.Cause = context.Cause(ctx)

@@ -6,26 +6,27 @@ import (
 )
 
 const (
-	majorityProbe = "sentinel-peer-majority"
-	majorityGood  = 2 * time.Second        // how long an answer is taken for true
-	majorityWait  = 500 * time.Millisecond // for voters that answer at all
+	majorityProbe = "sentinel-peer-majority" // name of a lock that is inspected and never acquired
+	majorityGood  = 2 * time.Second          // age up to which an answer is reused
+	majorityWait  = 500 * time.Millisecond   // how long voters have to answer
 )
 
-// majority is the last answer about the voters, and the right to ask anew.
+// majority caches the latest Turnout.
 type majority struct {
-	turn  chan struct{} // capacity 1: holds a token while somebody asks; guards what follows
+	turn  chan struct{} // a mutex that can be waited for with a context: full while it is taken; guards the other fields
 	asked bool
 	at    time.Duration
-	view  uint64 // of those who are up, when it was asked
+	view  uint64 // Session.view when the voters were asked
 	said  Turnout
 }
 
-// Majority reports whether a majority of the voters takes part now: the Err of Turnout.
+// Majority returns nil if a majority of the voters takes part now, and else the Err of Turnout.
 func (s *Session) Majority(ctx context.Context) error { return s.Turnout(ctx).Err }
 
-// Turnout returns how the voters take part now. If enough of them are up it asks them, for
-// half a second at most; calls within two seconds share one answer as long as nobody comes
-// or goes, so that it may be called as often as one likes. When ctx ends, Err is its cause.
+// Turnout returns how the voters take part now. If enough of them are up it asks them, and waits
+// for half a second at most. Calls within two seconds share one answer as long as the view
+// and the voters do not change, so frequent calls are cheap. If ctx ends first, Err is its
+// cause.
 func (s *Session) Turnout(ctx context.Context) Turnout {
 	m := &s.majority
 	select {
@@ -51,15 +52,15 @@ func (s *Session) Turnout(ctx context.Context) Turnout {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return Turnout{Err: err} // of this call, not of the voters
+		return Turnout{Err: err} // this call failed; it says nothing of the voters and is not cached
 	}
 	m.asked, m.at, m.view, m.said = true, s.cfg.Clock(), view, *r.Turnout
 	return m.said
 }
 
-// Returning returns how long no other voter should be stopped because this one has come
-// back: while it is fresh, if its state says that it has voted in an earlier life. It is 0
-// of a voter without state, which may be the first of its life, and where no other is named.
+// Returning returns how long no other voter should be stopped because this one has just come back:
+// as long as it is fresh, if its state on disk says that it voted before. It returns 0 for a
+// voter without state, which may start for the first time, and for an only voter.
 func (s *Session) Returning() (left time.Duration) {
 	if s.cfg.Node.State.TokenBound > 0 && s.Guarantee() == Quorum && len(s.Voters().Names) > 1 {
 		s.do(func(t Time) { left = s.node.Fresh(t) })
@@ -67,7 +68,7 @@ func (s *Session) Returning() (left time.Duration) {
 	return left
 }
 
-// after returns what was said a while ago as it is now.
+// after returns o with the times that are left reduced by d.
 func (o Turnout) after(d time.Duration) Turnout {
 	var fresh []Fresh
 	for _, f := range o.Fresh {
@@ -79,8 +80,7 @@ func (o Turnout) after(d time.Duration) Turnout {
 	return o
 }
 
-// Quorum returns how many voters are up as far as this peer can see, and how many make a
-// majority.
+// Quorum returns how many voters are up in this peer's view, and how many make a majority.
 func (s *Session) Quorum() (up, needed int) {
 	s.do(func(Time) { up, needed = s.node.Quorum() })
 	return up, needed

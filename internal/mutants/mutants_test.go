@@ -104,7 +104,7 @@ var mutants = []mutant{
 	{"a sum is understood by who has the same", "clock/summary.go",
 		"if p.Sum != 0 && p.Sum != c.sumBeside(s.Listed, after, p.UpTo) {", "if false {", "./clock", "TestASummaryIsUnderstood"},
 	{"who is not listed beside sums was not seen", "clock/summary.go",
-		"out.push(a, both.Theirs) // nothing", "out.push(a, both.Mine) // nothing", "./clock", "TestASummaryIsUnderstood"},
+		"out.push(a, both.Theirs) // an empty span", "out.push(a, both.Mine) // an empty span", "./clock", "TestASummaryIsUnderstood"},
 	{"who is listed counts as the list says", "clock/retired.go",
 		"			sum -= was.share(c.actors[i])\n", "			_ = was\n", "./clock", "TestRetiringChangesNothingOfWhatWasSeen"},
 	{"lives that have ended are retired", "internal/replica/replica.go",
