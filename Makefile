@@ -26,6 +26,7 @@ demo: build ## three real peers: share, cut, heal, kill, restart, agree
 
 test: ## every test: unit, laws, simulator, golden vectors, examples, real processes
 	$(GO) test -timeout 8m ./...
+	cd internal/tests && $(GO) test -timeout 8m ./...
 
 race: ## the concurrent packages under the race detector
 	$(GO) test -race -short -timeout 8m $(RACE)
@@ -35,6 +36,7 @@ lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
+	cd internal/tests && $(GO) vet ./... && $(GO) tool -modfile=$(CURDIR)/.ci/go.mod staticcheck ./...
 
 browser: build ## the dashboard of real daemons in a real browser; as root it installs Debian's chromium
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || \
@@ -62,7 +64,7 @@ fuzz: ## each fuzz target for T (T=30s)
 golden: ## rewrite the golden files and show what changed
 	$(GO) test ./gossip -run Golden -update
 	$(GO) test ./internal/metrics -run Table -update
-	$(GO) test ./internal/cli -run Top -update
+	$(GO) test ./internal/cli/status -run Top -update
 	$(GO) test ./sim -run 'Alike|Scripts' -update -rewrite
 	$(GO) test ./internal/mutants -record -run Simulator -timeout 30m
 	git --no-pager diff --stat -- '*testdata*'

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/hold"
 )
 
 // What cannot be meant is refused before a daemon is asked.
@@ -31,7 +32,7 @@ func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 		{api.ExitUsage, []string{"queue", "put", "q", "1", "--id", latin1}},
 		{api.ExitUsage, []string{"queue", "fail", "q", "i", latin1, "--lease", "l", "--token", "1"}},
 		{api.ExitUsage, []string{"queue", "work", latin1, "--", "true"}},
-		{exitOurs, []string{"lock", latin1, "--", "true"}},
+		{hold.ExitOurs, []string{"lock", latin1, "--", "true"}},
 		{api.ExitUsage, []string{"get", "k", "--timeout", "-1s"}},
 		{api.ExitUsage, []string{"get", "k", "--timeout", "0"}},
 		{api.ExitUsage, []string{"mcp", "--timeout", "-1s"}},
@@ -40,10 +41,10 @@ func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 		{api.ExitUsage, []string{"queue", "put", "q", "1", "--delay", "-1s"}},
 		{api.ExitUsage, []string{"queue", "work", "q", "--grace", "-1s", "--", "true"}},
 		{api.ExitUsage, []string{"queue", "work", "q", "--count", "-1", "--", "true"}},
-		{exitOurs, []string{"lock", "k", "--wait", "-1s", "--", "true"}},
+		{hold.ExitOurs, []string{"lock", "k", "--wait", "-1s", "--", "true"}},
 		{api.ExitUsage, []string{"get", "k", "--http", "127.0.0.1:99999"}},
 	} {
-		if code := run(c.line); code != c.code || asked.Load() > 0 {
+		if code := run("", c.line); code != c.code || asked.Load() > 0 {
 			t.Errorf("%q: exit code %d, want %d; the daemon was asked %d times", c.line, code, c.code, asked.Swap(0))
 		}
 	}

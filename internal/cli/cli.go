@@ -6,66 +6,63 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
-	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/daemon"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/data"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/demo"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/hold"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/simulate"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/status"
 )
 
-// Main executes a command line and returns its exit code. Version is that of a release,
-// "" for what the build says of itself.
-func Main(version string, args []string) int {
-	release = version
-	code := run(args)
-	stdout.end()
-	stderr.end()
+// Main executes a command line and returns its exit code. Release is the version that
+// this program was stamped with, "" if it was not.
+func Main(release string, args []string) int {
+	code := run(release, args)
+	console.Stdout.End()
+	console.Stderr.End()
 	return code
 }
 
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	code int
-	err  error
-}
-
-// errShown is a failure that the user has been shown already.
-var errShown = errors.New("it has been shown")
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
 // run executes one command line and returns the exit code.
-func run(args []string) int {
+func run(release string, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // who asks twice does not want to wait
-	root := newRoot()
+	root := NewRoot(built(release))
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(console.Stdout)
+	root.SetErr(console.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		err = stdout.failure()
+		err = console.Stdout.Failure()
 	}
 	if err == nil {
 		return 0
 	}
-	if !errors.Is(err, errShown) {
-		tell("%v", err)
+	if !errors.Is(err, command.ErrShown) {
+		console.Tell("%v", err)
 	}
-	var e *exitError
+	var e *command.ExitError
 	if errors.As(err, &e) {
-		if e.code == api.ExitUsage {
-			fmt.Fprintf(stderr, "See '%s --help'.\n", cmd.CommandPath())
+		if e.Code == api.ExitUsage {
+			fmt.Fprintf(console.Stderr, "See '%s --help'.\n", cmd.CommandPath())
 		}
-		return e.code
+		return e.Code
 	}
 	return api.ExitOther
 }
 
-func usage(err error) error { return &exitError{api.ExitUsage, err} }
-
-func newRoot() *cobra.Command {
+// NewRoot is the command that has all others, in a program of this version.
+func NewRoot(version string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sentinel-peer",
 		Short:         "Shared memory for fleets of workers, without a server",
@@ -74,18 +71,18 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return noCommand(cmd, args[0])
+				return command.NoCommand(cmd, args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.Version = versions()
+	root.Version = versions(version)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
-	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newAgent(), newDemo(), newMCP(), newSim(), newKeygen(), newVersion(), newConfig(), newDoctor(), newCompletion(), newMan())
-	root.AddCommand(clientCommands()...)
-	root.AddCommand(hiddenCommands()...)
+	root.SetFlagErrorFunc(command.FlagError)
+	c := &client.Client{}
+	root.AddCommand(slices.Concat(daemon.Commands(version), data.Commands(c), status.Commands(c), hold.Commands(c))...)
+	root.AddCommand(demo.New(), simulate.New(), newMCP(), newVersion(version), newCompletion(), newMan(version))
 	return root
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // Every command says what it does and shows how it is called, with flags that exist.
 func TestEveryCommandHasAnExample(t *testing.T) {
-	root := newRoot()
+	root := NewRoot("")
 	seen := 0
 	var look func(cmd *cobra.Command)
 	look = func(cmd *cobra.Command) {
@@ -74,7 +75,7 @@ func checkCall(t *testing.T, root *cobra.Command, where, line string, words []st
 
 // The README and the documents call commands and flags that exist.
 func TestDocumentsCallCommandsThatExist(t *testing.T) {
-	root, calls := newRoot(), 0
+	root, calls := NewRoot(""), 0
 	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
 	call := regexp.MustCompile("(?:^|[^\"])(sentinel-peer [a-z][^`\n#]*)")
 	for _, pattern := range []string{"*.md", "*/*.md", "docs/*/*.md"} {
@@ -118,7 +119,7 @@ func TestTheManualNamesEveryCommand(t *testing.T) {
 			return !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(have, w) })
 		})
 	}
-	for _, cmd := range newRoot().Commands() {
+	for _, cmd := range NewRoot("").Commands() {
 		if cmd.Hidden {
 			continue
 		}

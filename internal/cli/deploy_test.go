@@ -15,7 +15,7 @@ import (
 func TestWhatIsDeployedCallsCommandsThatExist(t *testing.T) {
 	check := func(file string, words []string) {
 		t.Helper()
-		cmd, rest, err := newRoot().Find(words)
+		cmd, rest, err := NewRoot("").Find(words)
 		if err != nil || cmd.Parent() == nil {
 			t.Errorf("%s: %q is no command: %v", file, words, err)
 			return

@@ -49,10 +49,24 @@ var floors = map[string]int{
 	"internal/layout":          0,
 	"internal/mutants":         0,
 	"internal/notices":         0,
-	"internal/cli":             12,
-	"cmd/sentinel-peer":        13,
+	"internal/cli/console":     1,
+	"internal/cli/command":     10,
+	"internal/cli/client":      11,
+	"internal/cli/simulate":    11,
+	"internal/cli/status":      12,
+	"internal/cli/daemon":      12,
+	"internal/cli/hold":        13,
+	"internal/cli/local":       13,
+	"internal/cli/data":        14,
+	"internal/cli/demo":        14,
+	"internal/cli":             15,
+	"cmd/sentinel-peer":        16,
+	"internal/tests/fleet":     0, // its tests import what they like
 	"examples":                 12,
 }
+
+// commands are the packages of the command line.
+var commands = []string{"internal/cli", "internal/cli/command", "internal/cli/client", "internal/cli/status", "internal/cli/hold", "internal/cli/data", "internal/cli/daemon", "internal/cli/simulate", "internal/cli/demo"}
 
 // homes says where a third-party package may be imported.
 var homes = map[string][]string{
@@ -66,14 +80,14 @@ var homes = map[string][]string{
 	"github.com/hashicorp/golang-lru/v2":     {"internal/memory"},
 	"github.com/prometheus/client_golang":    {"internal/metrics"},
 	"github.com/modelcontextprotocol/go-sdk": {"internal/mcpserver"},
-	"github.com/spf13/cobra":                 {"internal/cli"},
-	"github.com/spf13/pflag":                 {"internal/cli"},
-	"charm.land/bubbletea/v2":                {"internal/cli"},
-	"github.com/charmbracelet/x/ansi":        {"internal/cli"},
-	"github.com/charmbracelet/x/term":        {"internal/cli"},
-	"go.yaml.in/yaml/v3":                     {"internal/cli"},
+	"github.com/spf13/cobra":                 commands,
+	"github.com/spf13/pflag":                 {"internal/cli/command", "internal/cli/daemon"},
+	"charm.land/bubbletea/v2":                {"internal/cli/status"},
+	"github.com/charmbracelet/x/ansi":        {"internal/cli/status"},
+	"github.com/charmbracelet/x/term":        {"internal/cli/console", "internal/cli/status"},
+	"go.yaml.in/yaml/v3":                     {"internal/cli/command"},
 	"golang.org/x/crypto":                    {"gossip/transport"},
-	"golang.org/x/sys":                       {"gossip/transport", "lockservice", "lockservice/fence", "internal/cli"},
+	"golang.org/x/sys":                       {"gossip/transport", "lockservice", "lockservice/fence", "internal/cli/hold"},
 	"golang.org/x/time":                      {"gossip/transport", "internal/httpapi"},
 	"pgregory.net/rapid":                     {"crdt/crdttest"},
 }

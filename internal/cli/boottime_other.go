@@ -1,9 +1,0 @@
-//go:build !linux
-
-package cli
-
-import "time"
-
-// boottime is Go's monotonic clock, which may stand still while the machine is
-// suspended.
-func boottime() time.Duration { return time.Since(started) }

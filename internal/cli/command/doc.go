@@ -1,0 +1,3 @@
+// Package command is what all commands have in common: exit codes, and how arguments, values
+// and settings are read.
+package command

@@ -1,0 +1,293 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
+	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
+)
+
+// finding is one line of the doctor's.
+type finding struct {
+	Check   string `json:"check"`
+	Verdict string `json:"verdict"` // ok, warn or fail
+	Detail  string `json:"detail"`
+	Advice  string `json:"advice,omitempty"`
+}
+
+// doctor looks at one machine as a daemon with these settings would find it.
+type doctor struct {
+	daemon
+	client.Client
+	keys     [][]byte
+	answers  bool        // something does, where the daemon would
+	running  *api.Member // the peer of the daemon that runs here, if one does
+	peers    []api.Member
+	findings []finding
+}
+
+const doctorPatience = 3 * time.Second // for any one question
+
+func newDoctor() *cobra.Command {
+	var d doctor
+	cmd := &cobra.Command{
+		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if there is something",
+		Long: `Look, with the settings of 'agent', for what keeps a peer from working: settings and key,
+the folder for state, ports, the peers to join, and whether UDP passes to them and back; and,
+if a daemon runs here, how that finds the cluster, as 'status' tells it. Each line says what to do.`,
+		Example: "  sentinel-peer doctor --config /etc/sentinel-peer.yaml\n  sentinel-peer doctor --cluster farm --key-file key --join n1.local:7946",
+		Args:    command.Args(cobra.NoArgs),
+	}
+	f := cmd.Flags()
+	d.flags(f)
+	f.StringVarP(&d.Output, "output", "o", "table", "table, json or ndjson")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := settleDaemon(cmd.Context(), cmd.Flags(), d.config); err != nil {
+			return err
+		}
+		command.WarnOfStrays(cmd.Root())
+		d.complete()
+		if d.Output != "table" && d.Output != "json" && d.Output != "ndjson" {
+			return command.Usage(fmt.Errorf("-o %q: want table, json or ndjson", d.Output))
+		}
+		d.Out, d.Timeout = cmd.OutOrStdout(), doctorPatience
+		if err := d.approach(cmd.Context()); err != nil {
+			return err
+		}
+		d.examine(cmd.Context())
+		return d.report()
+	}
+	return cmd
+}
+
+func (d *doctor) add(verdict, check, advice, format string, args ...any) {
+	d.findings = append(d.findings, finding{check, verdict, fmt.Sprintf(format, args...), advice})
+}
+
+func (d *doctor) examine(ctx context.Context) {
+	d.meet(ctx)
+	d.settings(ctx)
+	d.access(ctx)
+	d.state()
+	d.listens()
+	for _, seed := range d.join {
+		d.seed(ctx, seed)
+	}
+	if d.running != nil {
+		d.fleet(ctx)
+	}
+}
+
+func (d *doctor) settings(ctx context.Context) {
+	switch {
+	case d.cluster == "" && d.answers:
+		d.add("warn", "settings", "name it with --cluster, for what is asked below", "no cluster is named, and the daemon at %s does not tell its own", d.Addr)
+	case d.cluster == "":
+		d.add("fail", "settings", "name it with --cluster, $SENTINEL_CLUSTER or in the file of --config", "no cluster is named")
+	default:
+		d.add("ok", "settings", "", "cluster %q", d.cluster)
+	}
+	if _, err := parseRules(d.rules); err != nil {
+		d.add("fail", "settings", "correct the rule", "%v", err)
+	}
+	_, err := parseLevel(d.logLevel)
+	if err != nil {
+		d.add("fail", "settings", "correct it", "%v", err)
+	}
+	host, _, _ := net.SplitHostPort(d.bind)
+	switch d.keys, err = ReadKeys(ctx, d.keyFile); {
+	case errors.Is(err, fs.ErrNotExist):
+		d.add("fail", "key", "copy the file of a peer that runs; for a new cluster, make one with 'sentinel-peer keygen FILE'", "%v", err)
+	case errors.Is(err, fs.ErrPermission):
+		d.add("fail", "key", "give the file to the user that the daemon runs as, or run the doctor as that user", "%v", err)
+	case err != nil:
+		d.add("fail", "key", "put the keys there that the other peers have: a new one would shut this peer out", "%v", err)
+	case d.keyFile == "" && !client.IsLoopback(host):
+		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
+	case d.keyFile == "":
+		d.add("ok", "key", "", "none, and none is needed on loopback")
+	default:
+		d.keyMode()
+	}
+}
+
+// keyMode looks who may read the key.
+func (d *doctor) keyMode() {
+	stat, err := os.Stat(d.keyFile)
+	if err == nil && runtime.GOOS != "windows" && stat.Mode().Perm()&0o077 != 0 {
+		d.add("warn", "key", "chmod 600 "+d.keyFile, "others than its owner may read %s", d.keyFile)
+		return
+	}
+	ids, err := transport.KeyIDs(d.cluster, d.keys)
+	if err != nil {
+		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE'", "%v", err)
+		return
+	}
+	d.add("ok", "key", "", "%d in %s: %s", len(d.keys), d.keyFile, strings.Join(ids, ", "))
+}
+
+func (d *doctor) state() {
+	dir := d.stateDir
+	var err error
+	if dir == noState {
+		d.add("warn", "state", "name a folder with --state-dir", "nothing is kept: after a restart a voter waits for --max-ttl")
+		return
+	}
+	if d.dev && dir == "" {
+		dir = os.TempDir() // it makes up one there
+	}
+	if dir == "" {
+		name, _ := os.Hostname()
+		dir, err = defaultState(d.cluster, cmp.Or(d.name, name))
+	}
+	var probe *os.File
+	if err == nil {
+		if probe, err = os.CreateTemp(existing(dir), "doctor-"); err != nil {
+			reason, _ := errors.AsType[*fs.PathError](err)
+			err = fmt.Errorf("%s cannot be written: %w", dir, reason.Err)
+		}
+	}
+	const advice = "name a folder with --state-dir that this user may write"
+	switch {
+	case err != nil && d.stateDir == "":
+		d.add("warn", "state", advice, "%v: the daemon runs without, and as a voter waits for --max-ttl after a restart", err)
+		return
+	case err != nil:
+		d.add("fail", "state", advice, "%v", err)
+		return
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	d.add("ok", "state", "", "%s can be written", dir)
+}
+
+// existing is dir, or the nearest folder above it that exists: there dir can be made.
+func existing(dir string) string {
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
+// seed asks each address of a seed whether it would take us.
+func (d *doctor) seed(ctx context.Context, seed string) {
+	host, port, err := net.SplitHostPort(seed)
+	if err != nil {
+		host = strings.Trim(seed, "[]")
+		_, port, _ = net.SplitHostPort(d.bind)
+	}
+	brief, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupHost(brief, host)
+	if err != nil {
+		d.add("fail", "join", "correct the name, or the name server", "%s: %v", seed, err)
+		return
+	}
+	for _, ip := range addrs {
+		d.peer(ctx, net.JoinHostPort(ip, port))
+	}
+}
+
+// peer asks at an address whether the peer there would take us, and packets pass.
+func (d *doctor) peer(ctx context.Context, addr string) {
+	if d.running == nil && (addr == d.bind || addr == d.advertise) && listen("tcp", d.bind) == nil {
+		d.add("ok", "join", "", "%s is where this peer will be", addr)
+		return
+	}
+	brief, cancel := context.WithTimeout(ctx, doctorPatience)
+	defer cancel()
+	switch err := transport.Probe(brief, addr, d.cluster, d.keys); {
+	case err == nil:
+		d.add("ok", "join", "", "%s would take us", addr)
+		if d.running == nil { // who knows better, and has the port
+			d.packets(ctx, addr)
+		}
+	case isNetwork(err):
+		d.add("fail", "join", "is a peer up there? TCP must be open, and its --bind reachable from here", "%s: %v", addr, err)
+	default:
+		d.add("fail", "join", "use the same --cluster, --key-file and version on every peer", "%s: %v", addr, err)
+	}
+}
+
+// packets asks whether UDP passes to a peer and back, from where the daemon would be.
+func (d *doctor) packets(ctx context.Context, addr string) {
+	c := transport.Config{Cluster: d.cluster, Keys: d.keys, Bind: d.bind, Advertise: d.advertise}
+	if listen("udp", d.bind) != nil { // the row of ports says why
+		host, _, _ := net.SplitHostPort(d.bind)
+		c.Bind, c.Advertise = net.JoinHostPort(host, "0"), ""
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	const carried = "; until then TCP carries everything"
+	switch err := transport.ProbePackets(ctx, addr, c); {
+	case err == nil:
+		d.add("ok", "udp", "", "packets pass to %s and back", addr)
+	case errors.Is(err, transport.ErrOnlyAnswers):
+		d.add("warn", "udp", "open the port of --bind "+d.bind+" for UDP here, for what the peers send unasked"+carried, "%s: %v", addr, err)
+	default:
+		d.add("warn", "udp", "open port "+port+" for UDP there, and the way back"+carried, "%s: %v", addr, err)
+	}
+}
+
+func isNetwork(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF)
+}
+
+// fleet is how the running daemon's peer finds the cluster: the same that status says.
+func (d *doctor) fleet(ctx context.Context) {
+	var v verdict.Verdict
+	if err := d.Do(ctx, "GET", "/v1/verdict", nil, nil, nil, &v); err != nil {
+		d.add("fail", "cluster", "look at the daemon's log", "the daemon at %s gives no verdict: %v", d.Addr, err)
+		return
+	}
+	d.add("ok", "cluster", "", "%s", v.Summary)
+	d.findings[len(d.findings)-1].Verdict = string(v.Level)
+	for _, f := range v.Findings {
+		d.add(string(f.Level), f.Check, f.Next, "%s: %s", f.What, f.Why)
+	}
+}
+
+func (d *doctor) report() error {
+	failed := 0
+	for _, f := range d.findings {
+		if f.Verdict == "fail" {
+			failed++
+		}
+	}
+	var err error
+	if d.Output == "ndjson" {
+		for _, f := range d.findings {
+			err = errors.Join(err, d.Show(f, "", nil))
+		}
+	} else {
+		err = d.Show(d.findings, "VERDICT\tCHECK\tWHAT\tWHAT TO DO", func(t console.Table) {
+			for _, f := range d.findings {
+				t.Row(f.Verdict, f.Check, f.Detail, cmp.Or(f.Advice, "-"))
+			}
+		})
+	}
+	if err == nil && failed > 0 {
+		err = command.Unhealthy(fmt.Errorf("%d of %d checks failed", failed, len(d.findings)))
+	}
+	return err
+}

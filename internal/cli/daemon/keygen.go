@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
+)
+
+func newKeygen() *cobra.Command {
+	return &cobra.Command{
+		Use:     "keygen [FILE]",
+		Short:   "Write a new key for --key-file into a file that only its owner may read, or print it",
+		Example: "  sentinel-peer keygen key",
+		Args:    command.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			if len(list) == 0 {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), NewKey())
+				return err
+			}
+			f, err := os.OpenFile(list[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if err != nil {
+				return command.Usage(err) // a key that is there may be in use
+			}
+			_, err = fmt.Fprintln(f, NewKey())
+			return errors.Join(err, f.Close())
+		},
+	}
+}
+
+// NewKey is a new key, as a file of keys has it.
+func NewKey() string {
+	var key [32]byte
+	rand.Read(key[:])
+	return base64.StdEncoding.EncodeToString(key[:])
+}

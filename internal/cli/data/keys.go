@@ -1,0 +1,216 @@
+package data
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
+)
+
+func newGet(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "get KEY", Short: "Print the value of a key, as JSON; with -o json, its version too",
+		Example: "  sentinel-peer get tasks/42/state", Args: command.Args(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeKeys(c),
+	}, func(cmd *cobra.Command, args []string) error {
+		var v json.RawMessage
+		version, err := c.Versioned(cmd.Context(), "GET", client.KeyPath("/v1/keys/", args[0]), nil, nil, nil, &v)
+		if err != nil {
+			return err
+		}
+		if c.Output == "table" {
+			_, err := fmt.Fprintln(c.Out, string(v))
+			return err
+		}
+		return c.Show(keyVersion{args[0], version, v}, "", nil)
+	})
+}
+
+// keyVersion is a key that was read or written, for --if-version of the next write.
+type keyVersion struct {
+	Key     string          `json:"key"`
+	Version string          `json:"version"`
+	Value   json.RawMessage `json:"value,omitempty"`
+}
+
+func newPut(c *client.Client) *cobra.Command {
+	var ttl time.Duration
+	var kind, version string
+	var replicas int
+	var absent bool
+	cmd := &cobra.Command{
+		Use: "put KEY VALUE", Short: "Assign a key a JSON value, or text; - reads it from standard input",
+		Long: `Assign a key a JSON value, or text; - reads it from standard input. With -o json, the
+key's new version is printed.
+
+What begins with {, [ or " and is no JSON is refused, for it is rarely meant as text. As
+text, such a value is a JSON string: put note '"[x] done"'.`,
+		Example: `  sentinel-peer put tasks/42/state '{"status":"running"}'
+  sentinel-peer put session/7 alive --ttl 30s
+  sentinel-peer put config/limit 10 --if-version 3f0c9a1b2d4e5f60`,
+		Args: command.Args(cobra.ExactArgs(2)), ValidArgsFunction: completeKeys(c),
+	}
+	f := cmd.Flags()
+	f.DurationVar(&ttl, "ttl", 0, "expire after; without it, never")
+	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key without a rule")
+	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
+	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer, as keys, get -o json and put -o json print it")
+	f.BoolVar(&absent, "if-absent", false, "only if the key does not exist there")
+	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
+		body, err := command.TypedValue(args[1])
+		if err != nil {
+			return err
+		}
+		q, h := url.Values{}, http.Header{}
+		if ttl != 0 || cmd.Flags().Changed("ttl") { // 0 is refused, as everywhere
+			q.Set("ttl", ttl.String())
+		}
+		if kind != "" {
+			q.Set("type", kind)
+		}
+		if replicas != 0 {
+			q.Set("replicas", fmt.Sprint(replicas))
+		}
+		if cmd.Flags().Changed("if-version") { // an empty one is a mistake, not a wish for none
+			if _, err := crdt.ParseVersion(version); err != nil {
+				return command.Usage(fmt.Errorf("--if-version %q: want 16 hex digits, as keys, get -o json and put -o json print them", version))
+			}
+			h.Set("If-Match", `"`+version+`"`)
+		}
+		if absent {
+			h.Set("If-None-Match", "*")
+		}
+		made, err := c.Versioned(cmd.Context(), "PUT", client.KeyPath("/v1/keys/", args[0]), q, body, h, nil)
+		if err != nil || c.Output == "table" {
+			return err
+		}
+		return c.Show(keyVersion{args[0], made, nil}, "", nil)
+	})
+}
+
+func newDelete(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "delete KEY", Short: "Delete a key", Example: "  sentinel-peer delete tasks/42/state", Args: command.Args(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeKeys(c),
+	}, func(cmd *cobra.Command, args []string) error {
+		return c.Do(cmd.Context(), "DELETE", client.KeyPath("/v1/keys/", args[0]), nil, nil, nil, nil)
+	})
+}
+
+func newKeys(c *client.Client) *cobra.Command {
+	var values bool
+	cmd := &cobra.Command{
+		Use: "keys [PATTERN]", Short: "List keys that match a glob (* within a segment, ** across them)",
+		Example: "  sentinel-peer keys 'tasks/*/state' --values", Args: command.Args(cobra.MaximumNArgs(1)),
+	}
+	cmd.Flags().BoolVar(&values, "values", false, "show values too")
+	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{"match": {"**"}}
+		if len(args) > 0 {
+			q.Set("match", args[0])
+		}
+		if values {
+			q.Set("values", "true")
+		}
+		all, err := client.Everything[api.Key](cmd.Context(), c, "/v1/keys", q)
+		if err != nil {
+			return err
+		}
+		if c.Output == "ndjson" {
+			for _, k := range all.Items {
+				if err := c.Show(k, "", nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		header := "KEY\tTYPE\tWRITER\tVERSION"
+		if values {
+			header += "\tVALUE"
+		}
+		return c.Show(all, header, func(t console.Table) {
+			for _, k := range all.Items {
+				cells := []any{k.Key, k.Type, k.Writer, k.Version}
+				if k.Value != nil {
+					cells = append(cells, k.Value)
+				}
+				t.Row(cells...)
+			}
+		})
+	})
+}
+
+func newSet(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "set add|remove KEY VALUE...", Short: "Add to or remove from a set",
+		Example: "  sentinel-peer set add tags/42 urgent gpu", Args: command.Args(cobra.MinimumNArgs(3)),
+	}, func(cmd *cobra.Command, args []string) error {
+		if args[0] != "add" && args[0] != "remove" {
+			return command.Usage(fmt.Errorf("set %q: want add or remove", args[0]))
+		}
+		var values []json.RawMessage
+		for _, s := range args[2:] {
+			v, err := command.JSONOrText(s)
+			if err != nil {
+				return err
+			}
+			values = append(values, v)
+		}
+		body, err := json.Marshal(map[string]any{args[0]: values})
+		if err != nil {
+			return err
+		}
+		return c.Do(cmd.Context(), "POST", client.KeyPath("/v1/sets/", args[1]), nil, body, nil, nil)
+	})
+}
+
+func newCounter(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "counter add|max KEY N", Short: "Count up or down, or raise a maximum",
+		Example: "  sentinel-peer counter add jobs/done 1\n  sentinel-peer counter add jobs/done -- -1", Args: command.Args(cobra.ExactArgs(3)),
+	}, func(cmd *cobra.Command, args []string) error {
+		if args[0] != "add" && args[0] != "max" {
+			return command.Usage(fmt.Errorf("counter %q: want add or max", args[0]))
+		}
+		check := map[string]func(name, arg string) error{"add": command.WholeNumber, "max": command.AnyNumber}[args[0]]
+		if err := check("N", args[2]); err != nil {
+			return err
+		}
+		var v api.Written
+		body := fmt.Appendf(nil, "{%q:%s}", args[0], args[2])
+		if err := c.Do(cmd.Context(), "POST", client.KeyPath("/v1/counters/", args[1]), nil, body, nil, &v); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(c.Out, v.Value)
+		return err
+	})
+}
+
+func newConflicts(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "conflicts [PATTERN]", Short: "List concurrent writes that lost, newest first", Example: "  sentinel-peer conflicts 'tasks/**'", Args: command.Args(cobra.MaximumNArgs(1)),
+	}, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{"match": {"**"}}
+		if len(args) > 0 {
+			q.Set("match", args[0])
+		}
+		var list api.List[api.Conflict]
+		if err := c.Do(cmd.Context(), "GET", "/v1/conflicts", q, nil, nil, &list); err != nil {
+			return err
+		}
+		return c.Show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(t console.Table) {
+			for _, x := range list.Items {
+				t.Row(x.Key+x.Path, x.Winner.Value, x.Winner.Writer, x.Loser.Value, x.Loser.Writer, x.Rule)
+			}
+		})
+	})
+}

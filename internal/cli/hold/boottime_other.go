@@ -1,0 +1,9 @@
+//go:build !linux
+
+package hold
+
+import "time"
+
+// boottime is Go's monotonic clock, which may stand still while the machine is
+// suspended.
+func boottime() time.Duration { return time.Since(started) }

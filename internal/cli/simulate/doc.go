@@ -1,0 +1,2 @@
+// Package simulate is the sim command.
+package simulate

@@ -1,6 +1,0 @@
-//go:build !windows && (!unix || solaris || aix)
-
-package cli
-
-// lockFile locks nothing: there is no flock here.
-func lockFile(string) (unlock func(), err error) { return func() {}, nil }

@@ -1,0 +1,12 @@
+package status
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
+)
+
+// Commands are those of this package, which ask by c.
+func Commands(c *client.Client) []*cobra.Command {
+	return []*cobra.Command{newStatus(c), newTop(c), newMembers(c), newStats(c), newForget(c)}
+}
