@@ -18,6 +18,8 @@ const (
 	eventWrite  = 10 * time.Second // a browser that takes an event no faster is cut off
 )
 
+// An event is written by hand, as in internal/httpapi: there is one kind, without an id.
+
 // renewal is one event: those parts of a page that have changed, as HTML.
 type renewal map[string]string
 

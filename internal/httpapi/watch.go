@@ -17,6 +17,9 @@ const (
 	eventWrite = 10 * time.Second // a client that takes an event no faster is cut off
 )
 
+// An event is written by hand, in a few lines: libraries for server-sent events bring a hub and
+// a replay of their own, and here the agent has both (subscriptions and cursors).
+
 // watch answers with events until the client or the server goes.
 func (h *handler) watch(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -11,4 +11,8 @@
 // sees that its client is gone. Calls under way end soon after the client's input does.
 //
 // A line that is no message is answered by an error and ends nothing.
+//
+// The transports of the MCP SDK are not used: a session of the daemon's that is gone breaks its
+// client's connection for good (mcp.ErrSessionMissing), and a line that is no JSON ends its
+// mcp.IOTransport.
 package mcpbridge

@@ -26,6 +26,10 @@ func Settle(cmd *cobra.Command, file string) error {
 	return err
 }
 
+// Libraries for settings, such as viper and koanf, are not used: they turn a scalar of YAML
+// into a number or a date before the flag sees its text (0123, 1e3, 3.10), and do not tell
+// where a value is from, as config show --origin does.
+
 // SettleFlags is settle, and says of each flag where its value is from.
 func SettleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
 	values, err := ReadFile(ctx, flags, file)

@@ -104,6 +104,9 @@ func Paint(out io.Writer, color, text string) {
 // Tell prints a line to standard error.
 func Tell(format string, args ...any) { fmt.Fprintf(Stderr, "sentinel-peer: "+format+"\n", args...) }
 
+// ansi.Strip of charmbracelet/x takes escape sequences away, which hides what somebody chose as a
+// name; here it is shown.
+
 // Visible is text in which each character that is not graphic is escaped as JSON does,
 // besides those that are kept: no name, key or value moves a terminal's cursor, ends a line
 // or turns the direction of the text around it.

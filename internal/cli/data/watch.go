@@ -81,7 +81,7 @@ func (w *watching) begin(ctx context.Context) (*http.Response, error) {
 	return w.Open(ctx, "GET", "/v1/watch", w.query, nil, h)
 }
 
-// events prints those of one stream until it ends.
+// events reads by hand what the daemon writes: one line of data each. It prints those of one stream until it ends.
 func (w *watching) events(res *http.Response) error {
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
