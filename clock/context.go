@@ -2,6 +2,7 @@ package clock
 
 import (
 	"iter"
+	"math"
 	"slices"
 )
 
@@ -87,7 +88,8 @@ func (c *CausalContext) Join(o *CausalContext) {
 
 // Covers reports whether c has seen everything o has.
 func (c *CausalContext) Covers(o *CausalContext) bool {
-	for _, both := range c.Against(o) {
+	_, others := unshared(c.blocks, o.blocks)
+	for _, both := range merge(c, nil, o, others, Actor{}, lastActor) {
 		if !both.Mine.Covers(both.Theirs) {
 			return false
 		}
@@ -167,8 +169,14 @@ func (c *CausalContext) Against(o *CausalContext) iter.Seq2[Actor, Both] {
 
 // against ranges like Against, over the actors in (after, upTo].
 func (c *CausalContext) against(o *CausalContext, after, upTo Actor) iter.Seq2[Actor, Both] {
+	own, others := unshared(c.blocks, o.blocks)
+	return merge(c, own, o, others, after, upTo)
+}
+
+// merge ranges like against, over the actors that c or o lists and those in the given blocks
+// of either.
+func merge(c *CausalContext, own []*block, o *CausalContext, others []*block, after, upTo Actor) iter.Seq2[Actor, Both] {
 	return func(yield func(Actor, Both) bool) {
-		own, others := unshared(c.blocks, o.blocks)
 		mine, theirs := newCursor(c, own, after), newCursor(o, others, after)
 		for {
 			a, ok := mine.next()
@@ -263,13 +271,26 @@ func unshared(a, b []*block) (onlyA, onlyB []*block) {
 // Beyond returns a new context with all that c has seen of each actor of which it has seen
 // a dot that o has not.
 func (c *CausalContext) Beyond(o *CausalContext) *CausalContext {
-	n := NewContext()
-	for a, both := range c.Against(o) {
-		if !both.Theirs.Covers(both.Mine) {
-			n.push(a, both.Mine)
-		}
-	}
+	n, _ := c.FirstBeyond(o, math.MaxInt, math.MaxInt)
 	return n
+}
+
+// FirstBeyond is Beyond for the first actors in order: at most most of them, and after the
+// first one only as long as they have at most ranges ranges together. It reports whether
+// these are all.
+func (c *CausalContext) FirstBeyond(o *CausalContext, most, ranges int) (n *CausalContext, all bool) {
+	n = NewContext()
+	own, _ := unshared(c.blocks, o.blocks)
+	for a, both := range merge(c, own, o, nil, Actor{}, lastActor) {
+		if both.Theirs.Covers(both.Mine) {
+			continue
+		}
+		if ranges -= len(both.Mine.Ranges); len(n.actors) == most || ranges < 0 && len(n.actors) > 0 {
+			return n, false
+		}
+		n.push(a, both.Mine)
+	}
+	return n, true
 }
 
 // Differs returns a new context with all that c has seen, possibly nothing, of each actor of

@@ -1,6 +1,10 @@
 package clock
 
-import "github.com/sentinel-peer/sentinel-peer/internal/wire"
+import (
+	"slices"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
 
 // A Summary describes a context to a peer whose own context is nearly the same. It names the
 // listed actors, and covers the others by a hash for each range of actors. The receiver
@@ -22,7 +26,6 @@ type Part struct {
 
 const (
 	maxParts  = 1 << 12 // greatest number of parts of a summary
-	spellOut  = 1 << 10 // greatest number of retired actors of a differing part that is listed in full
 	splitInto = 256     // about how many parts take the place of those that differ
 	splitFine = 64      // least number of actors of a part that was split off
 )
@@ -204,17 +207,23 @@ func (c *CausalContext) split(parts []Part, listed *CausalContext, after, upTo A
 	return append(parts, last)
 }
 
-// Spell returns the parts for the next summary of c, given the parts with which the receiver
-// answered the last one (Refine). Differing parts of few actors are to be listed in full, and
+// Spell returns the parts for the next summary of c, given the parts of the last one and
+// those with which the receiver answered it (Refine). A differing part in which c has at most
+// most retired actors is to be listed in full, one that was listed stays so, and
 // so is every differing part once there are too many for another step to help. Parts next
-// to each other that both agree, or are both listed, become one.
-func (c *CausalContext) Spell(theirs []Part) (parts []Part) {
+// to each other that both agree, or are both listed, become one. named is how many retired
+// actors are to be listed; left says that differing parts stay which are not.
+func (c *CausalContext) Spell(asked, theirs []Part, most int) (parts []Part, named int, left bool) {
 	var after Actor
 	agreed := false // whether both peers agree on parts[len(parts)-1]
 	for _, p := range theirs {
 		agree := p.Sum != 0 && p.Sum == c.blockSum(after, p.UpTo)
-		if !agree && (c.blockCount(after, p.UpTo) <= spellOut || len(theirs) > maxParts/4) {
-			p.Sum = 0
+		if count := c.blockCount(after, p.UpTo); !agree {
+			if count <= most || len(theirs) > maxParts/4 || slices.Contains(asked, Part{p.UpTo, 0}) {
+				p.Sum, named = 0, named+count
+			} else {
+				p.Sum, left = 1, true // they may have none
+			}
 		}
 		after = p.UpTo
 		if n := len(parts); n > 0 && (agree && agreed || p.Sum == 0 && parts[n-1].Sum == 0) {
@@ -223,7 +232,7 @@ func (c *CausalContext) Spell(theirs []Part) (parts []Part) {
 		}
 		parts, agreed = append(parts, p), agree
 	}
-	return parts
+	return parts, named, left
 }
 
 // blockCount counts the retired actors in (after, upTo].

@@ -123,8 +123,15 @@ func (s *Store) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bool
 	}
 }
 
-// LiveCount returns how many live records there are, removals included.
-func (s *Store) LiveCount() int { return s.count }
+// Writers returns the actors of whom there are live records, in order.
+func (s *Store) Writers() (list []clock.Actor) {
+	for _, st := range s.active {
+		if len(st.live) > 0 {
+			list = append(list, st.actor)
+		}
+	}
+	return list
+}
 
 // LiveBytes returns about how many bytes they take on the wire.
 func (s *Store) LiveBytes() int { return s.bytes }

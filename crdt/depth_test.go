@@ -117,13 +117,13 @@ func TestARecordBeyondThePathLimitsIsLeftOutOfARestoredImage(t *testing.T) {
 		return Saved{key, append(value, section...)}
 	}
 	s := New(Config{Actor: here})
-	if err := s.Restore(saved(1, sectionAt(slotRegister, strings.Repeat("\xa1a", 40), "\x01"))); err != nil || s.LiveCount() != 0 {
-		t.Errorf("%v, %d records", err, s.LiveCount())
+	if err := s.Restore(saved(1, sectionAt(slotRegister, strings.Repeat("\xa1a", 40), "\x01"))); err != nil || s.Stats().Live != 0 {
+		t.Errorf("%v, %d records", err, s.Stats().Live)
 	}
 	if err := s.Restore(saved(1, sectionAt(slotRegister, "\xa1a", "\xc1"))); err == nil {
 		t.Error("a broken record is left out")
 	}
-	if err := s.Restore(saved(1, sectionAt(slotRegister, "\xa1a", "\x01"))); err != nil || s.LiveCount() != 1 {
-		t.Errorf("%v, %d records", err, s.LiveCount())
+	if err := s.Restore(saved(1, sectionAt(slotRegister, "\xa1a", "\x01"))); err != nil || s.Stats().Live != 1 {
+		t.Errorf("%v, %d records", err, s.Stats().Live)
 	}
 }

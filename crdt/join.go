@@ -360,6 +360,14 @@ func (s *Store) drop(r *record) {
 // one has every live record.
 func (s *Store) Adopt(c *clock.CausalContext) {
 	for a, span := range c.Beyond(s.context).All() {
-		s.seenBy(s.intern(a)).Join(span)
+		if i, ok := s.number[a]; ok {
+			s.seenBy(s.actors[i]).Join(span)
+			continue
+		}
+		s.context.Ensure(a).Join(span) // of whom there are no records needs no more
+		s.additions++
+		if s.journals {
+			s.heard = append(s.heard, a)
+		}
 	}
 }

@@ -39,14 +39,16 @@ func (s *Store) Journal() []Saved {
 		}
 		list = append(list, e)
 	}
-	for _, st := range s.heard {
+	for _, a := range s.heard {
 		one := clock.NewContext()
-		span := st.span.Clone()
+		span := s.context.Span(a).Clone()
 		// What is beyond the limit of a context counts as not seen, and is heard again.
 		span.Ranges = span.Ranges[:min(len(span.Ranges), wire.MaxGapRanges)]
-		one.Ensure(st.actor).Join(span)
-		list = append(list, Saved{actorKey(entrySeen, st.actor), one.AppendTo(nil)})
-		st.heard = false
+		one.Ensure(a).Join(span)
+		list = append(list, Saved{actorKey(entrySeen, a), one.AppendTo(nil)})
+		if i, ok := s.number[a]; ok {
+			s.actors[i].heard = false
+		}
 	}
 	clear(s.dirty)
 	s.dirty, s.heard = s.dirty[:0], s.heard[:0]

@@ -73,7 +73,7 @@ func TestTheImageOnDiskIsTheStore(t *testing.T) {
 			if !bytes.Equal(back.AppendState(nil), n.store.AppendState(nil)) || back.Sum() != n.store.Sum() {
 				t.Fatal("another state")
 			}
-			if want := n.store.LiveCount() + n.store.Context().Len(); len(disk) != want {
+			if want := n.store.Stats().Live + n.store.Context().Len(); len(disk) != want {
 				t.Fatalf("the disk holds %d entries, want %d", len(disk), want)
 			}
 		}

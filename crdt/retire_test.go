@@ -65,3 +65,46 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 		t.Errorf("a retired actor that writes again is not back: %+v", s.Context().Span(again.self.actor))
 	}
 }
+
+// What fills a hole after all that is above it was collected waits for its own turn.
+func TestWhatFillsAHoleIsCollectedInItsTurn(t *testing.T) {
+	life, s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
+	lost := New(Config{Actor: s.self.actor}) // takes what s is not told yet
+	one, err := ValueOf(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tells(t, life, s, 1, Op{Verb: Put, Key: "a", Value: one}, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
+	for i, key := range []string{"a", "b", "c"} {
+		to := s
+		if key == "b" {
+			to = lost
+		}
+		tells(t, life, to, clock.Timestamp(i+2), Op{Verb: Delete, Key: key})
+	}
+	s.Collect(clock.Vector{life.self.actor: 6}, 0)
+	if n := s.Stats().Removals; n != 0 {
+		t.Fatalf("%d removals are left where all is stable", n)
+	}
+	late := lost.AppendSection(nil, &ActorTable{}, life.self.actor, 5, 5, deltasOf(lost, life.self.actor, 5, 5))
+	r := wire.NewReader(late)
+	if _, err := s.JoinSection(&r, []clock.Actor{life.self.actor}, 1<<62); err != nil {
+		t.Fatal(err)
+	}
+	s.Collect(clock.Vector{life.self.actor: 4}, 0)
+	if n := s.Stats().Removals; n != 1 {
+		t.Fatalf("%d removals, want the one that came late", n)
+	}
+	s.Collect(clock.Vector{life.self.actor: 6}, 0)
+	if n := s.Stats().Removals; n != 0 {
+		t.Errorf("%d removals are left where all is stable", n)
+	}
+}
+
+func deltasOf(s *Store, a clock.Actor, first, last uint64) (list []Delta) {
+	s.Live(a, first, last, func(d Delta) bool {
+		list = append(list, d)
+		return true
+	})
+	return list
+}

@@ -25,7 +25,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
 	s.Expire(nowMillis) // what is forgotten was reported
 	for _, st := range s.active {
-		upTo := min(stable[st.actor], st.span.Base)
+		upTo := min(stable[st.actor], st.span.Head())
 		if upTo <= st.stable {
 			continue
 		}

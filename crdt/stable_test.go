@@ -212,12 +212,12 @@ func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
 	if c := s.Changes(); len(c) != 1 || c[0].Key != "a" || c[0].Cause != CauseExpired || c[0].Old != v {
 		t.Fatalf("changes %+v", c)
 	}
-	if s.Len() != 1 || s.LiveCount() != 2 {
-		t.Fatalf("%d keys, %d live", s.Len(), s.LiveCount())
+	if s.Len() != 1 || s.Stats().Live != 2 {
+		t.Fatalf("%d keys, %d live", s.Len(), s.Stats().Live)
 	}
 	checkBooks(t, s)
-	if s.Collect(clock.Vector{a: 2}, 250); s.LiveCount() != 0 || s.Len() != 0 {
-		t.Fatalf("%d live, %d keys after collection", s.LiveCount(), s.Len())
+	if s.Collect(clock.Vector{a: 2}, 250); s.Stats().Live != 0 || s.Len() != 0 {
+		t.Fatalf("%d live, %d keys after collection", s.Stats().Live, s.Len())
 	}
 	if c := s.Changes(); len(c) != 1 || c[0].Key != "b" || c[0].Cause != CauseExpired {
 		t.Fatalf("changes %+v", c)
@@ -269,8 +269,8 @@ func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
 	if _, err := s.Apply(2, 50, Op{Verb: Put, Key: "plain", Value: w, If: new(Version)}); err != nil {
 		t.Error(err)
 	}
-	if c := s.Collect(clock.Vector{a: 5}, 50); c.Expired != 2 || s.LiveCount() != 2 || s.Len() != 2 {
-		t.Errorf("%+v, %d live records of %d keys", c, s.LiveCount(), s.Len())
+	if c := s.Collect(clock.Vector{a: 5}, 50); c.Expired != 2 || s.Stats().Live != 2 || s.Len() != 2 {
+		t.Errorf("%+v, %d live records of %d keys", c, s.Stats().Live, s.Len())
 	}
 	checkBooks(t, s)
 }

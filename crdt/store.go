@@ -60,7 +60,7 @@ type Store struct {
 
 	journals bool
 	dirty    []*record     // that came or went since Journal
-	heard    []*actorState // of whom dots were seen since Journal
+	heard    []clock.Actor // of whom dots were seen since Journal
 
 	deltas  []Delta       // Apply's and JoinSection's result, reused
 	voids   []clock.Range // JoinSection's, reused
@@ -146,7 +146,9 @@ func (s *Store) intern(a clock.Actor) *actorState {
 		salt:  binary.BigEndian.Uint64(digest[:]),
 		work:  &work{span: new(clock.Span)},
 	}
-	if span := s.context.Span(a); span != nil {
+	if _, listed := slices.BinarySearchFunc(s.context.Listed(), a, clock.Actor.Compare); listed {
+		st.span, st.known = s.context.Ensure(a), true
+	} else if span := s.context.Span(a); span != nil {
 		st.span = span.Clone()
 	}
 	s.number[a] = st.index
@@ -170,7 +172,7 @@ func (s *Store) seenBy(st *actorState) *clock.Span {
 	s.additions++
 	if s.journals && !st.heard {
 		st.heard = true
-		s.heard = append(s.heard, st)
+		s.heard = append(s.heard, st.actor)
 	}
 	return st.span
 }
@@ -179,6 +181,7 @@ func (s *Store) seenBy(st *actorState) *clock.Span {
 func (s *Store) insert(r *record) {
 	st := s.actors[r.actor]
 	st.add(r)
+	st.stable = min(st.stable, r.seq-1) // it may fill a hole that a crash had left
 	s.dirtied(r)
 	s.count++
 	s.bytes += r.size()

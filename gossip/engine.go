@@ -31,7 +31,8 @@ type Engine struct {
 
 	synced    bool
 	cloned    bool
-	claimants []*peer // whose claims are not promoted yet
+	claimants []*peer                   // whose claims are not promoted yet
+	holes     map[clock.Actor]time.Time // since when all have seen the same of one that left some
 }
 
 // New returns an engine over store, which it shares with its owner.

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -12,12 +13,19 @@ import (
 // by who has the same (docs/decisions/0030). Who has not answers with its own sums of
 // parts, and those that differ are listed in the next request.
 
-// mostRefined is how often the parts of a sync's requests are split, into 256 each time.
-const mostRefined = 8
+const (
+	mostRefined = 8       // times that the parts of a sync's requests are split, into 256 each time
+	spellPart   = 1 << 10 // retired actors of a part that are listed where it differs
+	spellMost   = 1 << 16 // and where the other cannot split it
+
+	retireSoon    = 1 << 10 // listed beside members: a disk was read, or much was told at once
+	contextActors = 1 << 14 // of an answer's part of a context, some 400 KiB
+	toldMost      = 1 << 22 // actors that one sync tells of
+)
 
 // Retire takes the actors out of contexts of whom nothing new is to come. It is no claim:
 // who writes after all is back with the first write.
-func (e *Engine) Retire() {
+func (e *Engine) Retire(now time.Time) {
 	for a, g := range e.gaps { // each for itself: no order
 		if p := e.byActor[a]; g.vain > patientTries && (p == nil || !p.Alive) {
 			e.closeGap(a) // what somebody has after all, a sync tells of
@@ -25,6 +33,9 @@ func (e *Engine) Retire() {
 	}
 	if e.store.Retire(e.rests) > 0 {
 		e.snap = nil // later copies share what is retired
+	}
+	if c, ok := e.assent(); ok {
+		e.holes = c.holes(now)
 	}
 }
 
@@ -39,7 +50,10 @@ func (e *Engine) rests(a clock.Actor) bool {
 
 // known returns what this peer has seen, and was told in a sync with p that goes on, as it
 // is now.
-func (e *Engine) known(p *peer) *clock.CausalContext {
+func (e *Engine) known(now time.Time, p *peer) *clock.CausalContext {
+	if len(e.store.Context().Listed()) > retireSoon+2*len(e.peers) {
+		e.Retire(now)
+	}
 	if p.told == nil {
 		return e.snapshot()
 	}
@@ -58,7 +72,8 @@ func (e *Engine) refine(now time.Time, p *peer, request uint64, theirs clock.Sum
 	e.stats.SyncsRefined++
 }
 
-// parts asks again, in smaller parts.
+// parts asks again, in smaller parts. Where the other has few of the actors that differ, it
+// is the one to ask.
 func (in *incoming) parts(r *wire.Reader) {
 	e, p := in.e, in.from
 	request, theirs := r.Uint(), clock.ReadParts(r)
@@ -66,10 +81,32 @@ func (in *incoming) parts(r *wire.Reader) {
 		return
 	}
 	p.vain = 0
-	if p.refined++; p.refined < mostRefined {
-		p.parts = p.askedWith.Spell(theirs)
-	} else {
-		p.parts = []clock.Part{{UpTo: e.cfg.Self}} // all are listed
+	most := spellPart
+	if p.refined++; p.refined >= mostRefined || len(theirs) <= max(len(p.parts), 1) {
+		most = spellMost
 	}
+	parts, named, left := p.askedWith.Spell(p.parts, theirs, most)
+	if named > wire.MaxListed || left && most == spellMost {
+		p.endSync()
+		p.pause(in.now, false)
+		e.sendDigest(in.now, p)
+		return
+	}
+	p.parts = parts
 	e.sendSyncRequest(in.now, p)
+}
+
+// toldOf notes a part of the context of p: up to its last actor, that is known to both. It
+// reports whether the sync is to go on.
+func (p *peer) toldOf(part *clock.CausalContext) bool {
+	listed := part.Listed()
+	if len(listed) == 0 || p.told.Covers(part) || p.told.Len() > toldMost {
+		return false
+	}
+	p.told.Join(part)
+	if upTo := listed[len(listed)-1]; len(p.parts) > 0 {
+		rest := slices.DeleteFunc(p.parts, func(c clock.Part) bool { return c.UpTo.Compare(upTo) <= 0 })
+		p.parts, p.refined = append([]clock.Part{{UpTo: upTo, Sum: 1}}, rest...), 0
+	}
+	return true
 }

@@ -1,6 +1,8 @@
 package gossip
 
 import (
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -118,7 +120,7 @@ func (e *Engine) syncs() int {
 func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
 	if p.answered == p.request {
-		p.askedWith = e.known(p)
+		p.askedWith = e.known(now, p)
 	}
 	p.request++
 	if p.vain++; p.vain == 1 {
@@ -227,11 +229,17 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 		w = e.begin()
 		more, records = e.writeState(now, w, p, theirs, true)
 	}
-	total := e.store.LiveCount()
+	total := e.store.Stats().Live
 	fields := 5
 	differs := clock.NewContext()
 	if whole && !more {
-		if differs = e.store.Context().Differs(theirs); differs.Len() <= wire.MaxListed {
+		mine := e.store.Context()
+		all := false
+		if differs, all = mine.FirstBeyond(theirs, contextActors, wire.MaxGapRanges); all {
+			differs = mine.Differs(theirs)
+		}
+		more = !all // a part, and the rest when it is asked for
+		if differs.Len() <= wire.MaxListed {
 			fields = 6
 		}
 	}
@@ -245,7 +253,7 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 		w.body = bounded(differs).AppendListed(w.body)
 	}
 	class := Packet
-	if records > 0 {
+	if records > 0 || more {
 		class = Bulk
 	}
 	frame := e.finish(w, records, true)
@@ -287,7 +295,7 @@ func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool
 // it writes only if the whole is wanted, and as news: in the tree p passes on what comes
 // to it first, and that is this.
 func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
-	for a, both := range e.store.Context().Against(theirs) {
+	for a, both := range stored(e.store, theirs) {
 		write := func(kind, first, last uint64) {
 			both.Theirs.Missing(last, func(lack clock.Range) bool {
 				for _, have := range contained(both.Mine, max(lack.First, first), lack.Last) {
@@ -314,6 +322,25 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 	return more, records
 }
 
+// stored ranges over the actors of whom there may be records, and what this peer and another
+// have seen of each.
+func stored(s *crdt.Store, theirs *clock.CausalContext) iter.Seq2[clock.Actor, clock.Both] {
+	return func(yield func(clock.Actor, clock.Both) bool) {
+		nothing := new(clock.Span)
+		actors := append(s.Writers(), s.Context().Listed()...)
+		slices.SortFunc(actors, clock.Actor.Compare)
+		for _, a := range slices.Compact(actors) {
+			both := clock.Both{Mine: s.Context().Span(a), Theirs: theirs.Span(a)}
+			if both.Theirs == nil {
+				both.Theirs = nothing
+			}
+			if both.Mine != nil && !yield(a, both) {
+				return
+			}
+		}
+	}
+}
+
 // settled returns up to where a's dots are not on their way to p already, by a push
 // from here or down the tree. In the tree a dot that came by a sync would not be passed on.
 func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
@@ -327,7 +354,7 @@ func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, both clock.Both)
 // remaining counts the live records above a context.
 func (e *Engine) remaining(theirs *clock.CausalContext) int {
 	n := 0
-	for a, both := range e.store.Context().Against(theirs) {
+	for a, both := range stored(e.store, theirs) {
 		if base := both.Theirs.Base; base < both.Mine.Head() {
 			n += e.store.LiveAbove(a, base)
 		}
@@ -367,6 +394,11 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		for _, t := range in.told {
 			p.told.AddRange(t.Actor, t.First, t.Last)
 			p.toldUpTo = t.Actor
+		}
+		if seen != nil && !p.toldOf(seen) {
+			p.endSync()
+			p.pause(in.now, false)
+			return
 		}
 		e.sendSyncRequest(in.now, p)
 		return
@@ -412,52 +444,4 @@ func (e *Engine) promote(p *peer) {
 		p.ackedOwn = s.Base
 		e.ackEpoch++
 	}
-}
-
-// Stable returns, for each actor that is not retired or of whom something is to be
-// forgotten, up to where every known peer has acknowledged
-// its dots while this peer has seen all that they had. Dead peers count until they
-// are forgotten, unless another life of the same name is up. Nothing is stable while
-// somebody knows of other members: one that is cut off may not be known here yet, nor
-// for a peer that has not found anybody.
-func (e *Engine) Stable() clock.Vector {
-	if !e.synced {
-		return clock.Vector{}
-	}
-	var counted []*peer
-	for _, p := range e.peers {
-		switch {
-		case e.replaced(p):
-			continue
-		case p.acked == nil || p.Alive && p.members != e.membersHash:
-			return clock.Vector{}
-		}
-		counted = append(counted, p)
-	}
-	v := make(clock.Vector)
-	for _, actors := range [][]clock.Actor{e.store.Context().Listed(), e.store.Awaited()} {
-		for _, a := range actors {
-			if _, done := v[a]; !done {
-				v[a] = e.stableOf(a, counted)
-			}
-		}
-	}
-	return v
-}
-
-// stableOf returns up to where this peer and others have seen all of a's dots.
-func (e *Engine) stableOf(a clock.Actor, others []*peer) uint64 {
-	seen := e.store.Context().Span(a)
-	if seen == nil {
-		return 0
-	}
-	least := seen.Base
-	for _, p := range others {
-		s := p.acked.Span(a)
-		if s == nil {
-			return 0
-		}
-		least = min(least, s.Base)
-	}
-	return least
 }

@@ -341,7 +341,7 @@ func (j *judge) ticked(p *Peer) {
 		return
 	}
 	for i, s := range p.sees {
-		if i != p.index && s.lives == 0 && len(p.r.View().Stable()) > 0 {
+		if i != p.index && s.lives == 0 && len(p.r.View().Stable(p.wall())) > 0 {
 			j.ignorant = true
 			j.c.reached("a removal was forgotten in ignorance of a peer")
 		}
@@ -462,20 +462,25 @@ func (j *judge) final() {
 const (
 	restsOneIn = 8
 	resting    = 30 * time.Second // for each peer: they compare notes in pairs
+	holding    = 10 * time.Minute // until nobody waits for what a dead peer told nobody
 )
 
 // rested demands that peers which agree hold nothing beside what there is: no queues,
-// and no removals, once all know that all have seen them. Where a peer died with writes
-// that some heard of and nobody has, the hole stays, and the removals above it.
+// and no removals, once all know that all have seen them; where a peer died with writes
+// that some heard of and nobody has, after a longer while.
 func (j *judge) rested() {
 	if len(j.violations) > 0 || j.cloned || j.torn || j.c.spread() > maxSkew/2 {
 		return
 	}
-	burdened := func(p *Peer) bool { return p.r.Store().Stats().Removals > 0 && !gapped(p) }
+	burdened := func(p *Peer) bool { return p.r.Store().Stats().Removals > 0 }
 	for range 4 { // of many pairs one may not have met by chance
 		if j.c.Run(resting * time.Duration(len(j.c.peers))); !slices.ContainsFunc(j.c.peers, burdened) {
 			break
 		}
+	}
+	if slices.ContainsFunc(j.c.peers, func(p *Peer) bool { return burdened(p) && gapped(p) }) {
+		j.c.Run(holding)
+		j.c.reached("removals above a hole were waited for")
 	}
 	for _, p := range j.c.peers {
 		if e := p.r.View().Stats(); e.Pending > 0 || e.QueuedBytes > 0 || len(p.inbox) > 0 {

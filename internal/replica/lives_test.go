@@ -20,6 +20,7 @@ type restarts struct {
 	lives int
 	sizes map[uint64]int // of the latest frame by the first kind of section in it
 	lost  func(to int, frame []byte) bool
+	sent  func(gossip.Envelope)
 	last  gossip.Envelope // of a life
 }
 
@@ -50,8 +51,7 @@ func (w *restarts) view() {
 // restart has a life write; one of three dots of some reaches nobody.
 func (w *restarts) restart() {
 	w.lives++
-	life := clock.Actor{Birth: uint64(w.now.UnixMilli()) + uint64(w.lives), Rand: uint64(w.lives)}
-	p := w.start("restarts", life)
+	p := w.start("restarts", w.life())
 	var to []gossip.Peer
 	for i, s := range w.stay {
 		to = append(to, gossip.Peer{Actor: s.Actor(), Name: fmt.Sprintf("stay%d", i), Alive: true})
@@ -76,6 +76,10 @@ func (w *restarts) restart() {
 	}
 }
 
+func (w *restarts) life() clock.Actor {
+	return clock.Actor{Birth: uint64(w.now.UnixMilli()) + uint64(w.lives), Rand: uint64(w.lives)}
+}
+
 func (w *restarts) deliver(e gossip.Envelope) {
 	for i, p := range w.stay {
 		if p.Actor() == e.To && (w.lost == nil || !w.lost(i, e.Frame)) {
@@ -98,6 +102,9 @@ func (w *restarts) run(d time.Duration) {
 				for _, e := range p.Ready().Envelopes {
 					more = true
 					w.sizes[firstKind(e.Frame)] = len(e.Frame)
+					if w.sent != nil {
+						w.sent(e)
+					}
 					w.deliver(e)
 				}
 			}
@@ -125,10 +132,24 @@ func firstKind(frame []byte) uint64 {
 	return r.Uint()
 }
 
-// costs has n lives come and go, and returns the sizes of what peers tell one another of
-// what they have seen.
-func costs(t testing.TB, n int) (digest, request, named int) {
+// remember has those that stay know of n lives that have come and gone.
+func (w *restarts) remember(n int) {
+	known := clock.NewContext()
+	for w.lives < n {
+		w.lives++
+		known.AddRange(w.life(), 1, 3)
+	}
+	for _, p := range w.stay {
+		p.Store().Adopt(known)
+		p.engine.Retire(w.now)
+	}
+}
+
+// costs has n lives come and go, of which some have before, and returns the sizes of what
+// peers tell one another of what they have seen.
+func costs(t testing.TB, n, before int) (digest, request, named int) {
 	w := newRestarts(t)
+	w.remember(before)
 	for w.lives < n {
 		w.restart()
 		if w.lives%200 == 0 {
@@ -158,26 +179,82 @@ func costs(t testing.TB, n int) (digest, request, named int) {
 	return digest, request, len(a.Context().Listed())
 }
 
-// Ten thousand restarts leave digests, requests to sync and what contexts name as small as
+// A million restarts leave digests, requests to sync and what contexts name as small as
 // ten.
 func TestManyLivesCostWhatFewDo(t *testing.T) {
-	digest, request, named := costs(t, 10)
+	digest, request, named := costs(t, 10, 0)
 	if digest == 0 || request == 0 {
 		t.Fatalf("a digest of %d bytes, a request of %d", digest, request)
 	}
-	for _, n := range []int{1000, 10_000} {
-		if d, r, k := costs(t, n); d > digest || r > request || k > named {
+	for _, n := range []int{1000, 10_000, 1_000_000} {
+		if d, r, k := costs(t, n, n-min(n, 5000)); d > digest || r > request || k > named {
 			t.Errorf("%d lives: digest %d B, request %d B, %d actors named; ten lives: %d B, %d B, %d", n, d, r, k, digest, request, named)
+		}
+	}
+}
+
+// Who joins where a million lives have come and gone is told of them in frames of half a
+// megabyte, each when it has taken the last, and once. Who knows them from its disk is told
+// nothing. Nobody makes a longer frame.
+func TestWhoJoinsIsToldOfAMillionLivesInParts(t *testing.T) {
+	const lives, most, longest = 1_000_000, 20_000_000, 512 << 10
+	w := newRestarts(t)
+	w.remember(lives)
+	w.restart()
+	w.run(2 * time.Minute)
+	said := 0
+	w.sent = func(e gossip.Envelope) {
+		said += len(e.Frame)
+		if len(e.Frame) > longest {
+			t.Errorf("a frame of %d B", len(e.Frame))
+		}
+	}
+	meets := func(p *Replica, most int) {
+		said, w.stay = 0, append(w.stay[:1], p)
+		w.view()
+		w.run(10 * time.Second)
+		first, s := w.stay[0].Store(), p.Store()
+		if !s.Context().Equal(first.Context()) || s.Sum() != first.Sum() || s.Stats().Retired != lives+1 {
+			t.Fatalf("they do not agree: %d actors, %d of them retired", s.Context().Len(), s.Stats().Retired)
+		}
+		if said > most {
+			t.Errorf("%d B were sent, at most %d are needed", said, most)
+		}
+	}
+	joins := w.start("joins", clock.Actor{Birth: 2, Rand: 2})
+	meets(joins, most)
+	returns := w.start("returns", clock.Actor{Birth: 3, Rand: 3})
+	returns.Store().Adopt(joins.Store().Context())
+	meets(returns, longest)
+}
+
+// Two peers that each know many lives of which the other does not, come to know all.
+func TestPeersThatLackManyLivesOfEachOtherAgree(t *testing.T) {
+	for _, n := range [][2]int{{300, 100_000}, {100_000, 300}, {40_000, 40_000}, {100_000, 0}} {
+		w := newRestarts(t)
+		for i, p := range w.stay {
+			known := clock.NewContext()
+			for k := range n[i] {
+				known.AddRange(clock.Actor{Birth: 2 + uint64(k*1_000_000/n[i]), Rand: uint64(i)}, 1, 3)
+			}
+			p.Store().Adopt(known)
+			p.engine.Retire(w.now)
+		}
+		w.restart()
+		w.run(20 * time.Second)
+		a, b := w.stay[0].Store(), w.stay[1].Store()
+		if want := n[0] + n[1] + 1; !a.Context().Equal(b.Context()) || a.Sum() != b.Sum() || a.Context().Len() != want {
+			t.Errorf("%v: they do not agree: %d and %d actors, want %d", n, a.Context().Len(), b.Context().Len(), want)
 		}
 	}
 }
 
 // BenchmarkLives reports what peers tell one another after so many restarts of one.
 func BenchmarkLives(b *testing.B) {
-	for n := 10; n <= 100_000; n *= 10 {
+	for n := 10; n <= 1_000_000; n *= 10 {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				digest, request, named := costs(b, n)
+				digest, request, named := costs(b, n, 0)
 				b.ReportMetric(float64(digest), "B/digest")
 				b.ReportMetric(float64(request), "B/request")
 				b.ReportMetric(float64(named), "named")

@@ -171,11 +171,11 @@ func (r *Replica) Tick(now time.Time) {
 	if !now.Before(r.collectAt) {
 		r.collectAt = now.Add(collectEvery)
 		if r.store.Collectable() {
-			r.store.Collect(r.engine.Stable(), millis(now))
+			r.store.Collect(r.engine.Stable(now), millis(now))
 		}
 		if r.inspected++; r.inspected%inspectEvery == 0 {
 			r.inspect(now)
-			r.engine.Retire()
+			r.engine.Retire(now)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (v View) Living() []string { return v.engine.Living() }
 func (v View) Blocking() []string { return v.engine.Blocking() }
 
 // Stable returns, for each actor, up to which of its dots every known peer has everything.
-func (v View) Stable() clock.Vector { return v.engine.Stable() }
+func (v View) Stable(now time.Time) clock.Vector { return v.engine.Stable(now) }
 
 // Synced reports whether an exchange with another peer has been completed since the start.
 func (v View) Synced() bool { return v.engine.Synced() }
