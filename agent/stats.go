@@ -28,7 +28,7 @@ type Stats struct {
 	Subscriptions int                   `json:"subscriptions"`
 	FramesDropped uint64                `json:"frames_dropped"` // arrived faster than they could be taken; repaired
 	LinesDropped  uint64                `json:"lines_dropped"`  // of the log, whose handler was too slow
-	Vector        clock.Vector          `json:"vector"`
+	Vector        clock.Vector          `json:"vector"`         // of lives that have not ended; Store.Retired counts the others
 	Store         crdt.Stats            `json:"store"`
 	Gossip        gossip.Stats          `json:"gossip"`
 	Transport     transport.Stats       `json:"transport"`
@@ -67,7 +67,11 @@ func (a *Agent) Stats() Stats {
 	}
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
 		v := r.View()
-		s.Vector = r.Store().Context().Vector()
+		s.Vector = make(clock.Vector)
+		seen := r.Store().Context()
+		for _, a := range seen.Listed() {
+			s.Vector[a] = seen.Span(a).Base
+		}
 		s.Store, s.Gossip = r.Store().Stats(), v.Stats()
 		s.Blocking = append([]string{}, v.Blocking()...)
 		for _, k := range a.members {

@@ -65,6 +65,8 @@ var told = map[string]object{
 		"description": "voters: a majority of them was asked; here: none answers, and this is what this peer alone has on record"},
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
 		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
+	"Stats.vector": {"type": "object", "additionalProperties": object{"type": "integer", "minimum": 0},
+		"description": "how many writes this peer has seen of each life that has not ended; store.retired counts the lives that have"},
 	"Event.cause": {"type": "string",
 		"enum":        []agent.Cause{agent.CausePut, agent.CauseDelete, agent.CauseExpired, agent.CauseConflict, agent.CauseSnapshot, agent.CauseSynced, agent.CauseLagged},
 		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key as it stands; without a key: synced, the snapshot is complete; lagged: changes were missed, and all there is follows anew"},
