@@ -491,13 +491,3 @@ func (j *judge) rested() {
 		}
 	}
 }
-
-// gapped reports whether what p has seen has a hole.
-func gapped(p *Peer) bool {
-	for _, s := range p.r.Store().Context().All() {
-		if len(s.Ranges) > 0 {
-			return true
-		}
-	}
-	return false
-}
