@@ -78,8 +78,7 @@ func (q WorkQueue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, erro
 // items of what there is; n is 256 at most. Each is a claim of its own.
 func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*Claim, error) {
 	q.a.queues.catchUp(ctx)
-	x, err := q.open()
-	if err != nil {
+	if err := q.check(); err != nil {
 		return nil, err
 	}
 	if n < 1 || n > MaxClaimBatch {
@@ -106,7 +105,10 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 		if err := q.a.quorum(queue.Lock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
-		x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
+		x := q.a.queues.known(q.name) // to claim makes no queue
+		if x != nil {
+			x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
+		}
 		if len(tries) == 0 {
 			if o.wait != nil && *o.wait == 0 {
 				return nil, fmt.Errorf("queue %q: %w", q.name, ErrQueueEmpty)
@@ -129,9 +131,16 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 	}
 }
 
-// wait returns when there may be something to claim.
+// wait returns when there may be something to claim, or for a queue that is not known, a
+// nil x, when it may be.
 func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
-	told, leave := x.wait()
+	var told <-chan struct{}
+	leave := func() {}
+	if x != nil {
+		told, leave = x.wait()
+	} else {
+		told = q.a.queues.another(q.name)
+	}
 	select {
 	case <-told:
 		return nil

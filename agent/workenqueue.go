@@ -74,7 +74,7 @@ func (q WorkQueue) EnqueueAll(ctx context.Context, items []NewItem) (ids []strin
 		ids = append(ids, names...)
 		fresh += n
 	}
-	x.do(func(core *queue.Index, _ time.Time) { core.Counters.Enqueued += uint64(fresh) })
+	q.a.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Counters.Enqueued += uint64(fresh) })
 	if fresh == 0 && len(items) > 0 {
 		return ids, fmt.Errorf("queue %q: item %q: %w", q.name, ids[0], ErrDuplicate)
 	}

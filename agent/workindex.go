@@ -99,8 +99,9 @@ func (x *index) depth() QueueDepth {
 type queues struct {
 	recovered atomic.Bool // this voter knows what earlier lives have acknowledged
 
-	allMu sync.RWMutex // guards all
+	allMu sync.RWMutex // guards what follows
 	all   map[string]*index
+	more  chan struct{} // closed when a queue becomes known or all waiters are to look; nil if nobody waits for one
 
 	written atomic.Uint64 // writes of callers here, counted under the agent's lock
 	heard   atomic.Uint64 // of those, what the indexes know
@@ -149,11 +150,38 @@ func (a *Agent) index(name string) *index {
 		if q.all == nil {
 			q.all = make(map[string]*index)
 		}
-		name = strings.Clone(name) // of a key
-		x = newIndex(name, a.cfg.Name, a.cfg.Queues, a.locks.alive)
-		q.all[name] = x
+		x = a.newIndex(strings.Clone(name)) // of a key
+		q.all[x.name] = x
+		q.tell()
 	}
 	return x
+}
+
+func (a *Agent) newIndex(name string) *index {
+	return newIndex(name, a.cfg.Name, a.cfg.Queues, a.locks.alive)
+}
+
+// tell wakes those who wait for a queue to become known. It is called with allMu held.
+func (q *queues) tell() {
+	if q.more != nil {
+		close(q.more)
+		q.more = nil
+	}
+}
+
+// another returns a channel that is closed when some queue becomes known, at once if the
+// one of this name is.
+func (q *queues) another(name string) <-chan struct{} {
+	q.allMu.Lock()
+	defer q.allMu.Unlock()
+	if q.more == nil {
+		q.more = make(chan struct{})
+	}
+	more := q.more
+	if q.all[name] != nil {
+		q.tell()
+	}
+	return more
 }
 
 // alive reports whether a peer of that name is up.
@@ -261,6 +289,9 @@ func (q *queues) recovering(a *Agent, r *replica.Replica) bool {
 
 // wake has everybody who waits look whether there is a majority.
 func (q *queues) wake() {
+	q.allMu.Lock()
+	q.tell()
+	q.allMu.Unlock()
 	q.each(func(x *index) { x.do(func(core *queue.Index, now time.Time) { core.WakeAll(now) }) })
 }
 

@@ -100,16 +100,20 @@ type QueueStats struct {
 	QueueCounters
 }
 
-// open refuses a name that cannot be and an agent that is closed.
+// open returns what is known of a queue before a write to it: nothing yet, of one that is
+// not known, which only a write that succeeds makes.
 func (q WorkQueue) open() (*index, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	return q.a.index(q.name), nil
+	if x := q.a.queues.known(q.name); x != nil {
+		return x, nil
+	}
+	return q.a.newIndex(q.name), nil
 }
 
 // look is open for a reader, who sees what was written here before: nil for a queue that is
-// not known, which reading does not make.
+// not known.
 func (q WorkQueue) look() (*index, error) {
 	q.a.queues.catchUp(context.Background())
 	if err := q.check(); err != nil {
@@ -243,7 +247,7 @@ func (q WorkQueue) set(ctx context.Context, f func(*queue.Setting)) error {
 	if err := q.a.Put(ctx, queue.SettingKey(q.name), s, WithKind(crdt.Register), Urgent()); err != nil {
 		return err
 	}
-	x.do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
+	q.a.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
 	return nil
 }
 

@@ -339,6 +339,60 @@ func TestReadingMakesNoQueue(t *testing.T) {
 	}
 }
 
+// To claim from a queue that nobody knows makes none, and who waits for one gets what comes.
+func TestClaimingMakesNoQueue(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := voting(t, n, 3)
+		a := list[0]
+		none := func(what string) {
+			t.Helper()
+			synctest.Wait()
+			if names, stats := a.WorkQueues(), a.Stats().Queues; len(names)+len(stats)+len(a.queues.all) > 0 {
+				t.Errorf("%s: there are %v, %v", what, names, stats)
+			}
+		}
+		noClaim(t, a.WorkQueue("typo"), 0)
+		noClaim(t, a.WorkQueue("typo"), time.Second)
+		none("claims")
+		if _, err := a.WorkQueue("typo").Enqueue(t.Context(), strings.Repeat("v", 2<<20)); err == nil {
+			t.Error("a value that is too long is enqueued")
+		}
+		none("a value that is too long")
+		got := make(chan string, 2)
+		wants := func(want string) {
+			t.Helper()
+			select {
+			case v := <-got:
+				if !strings.Contains(v, want) {
+					t.Errorf("%s, want %s", v, want)
+				}
+			case <-time.After(time.Minute):
+				t.Errorf("nothing came, want %s", want)
+			}
+		}
+		claim := func(name string) {
+			c, err := a.WorkQueue(name).Claim(t.Context())
+			if err != nil {
+				got <- err.Error()
+				return
+			}
+			got <- c.Value.String()
+		}
+		go claim("here")
+		go claim("there")
+		none("waits")
+		mustEnqueue(t, a.WorkQueue("here"), "from here")
+		wants("from here")
+		mustEnqueue(t, list[1].WorkQueue("there"), "from there")
+		wants("from there")
+		go claim("later")
+		synctest.Wait()
+		crash(list[1])
+		crash(list[2])
+		wants("voters")
+	})
+}
+
 // Who gives up waiting has not lost the claim.
 func TestAnExtendThatIsGivenUpLosesNoClaim(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
