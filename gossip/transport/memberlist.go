@@ -270,6 +270,7 @@ func (m *Memberlist) Leave(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = max(min(timeout, time.Until(deadline)), time.Nanosecond)
 	}
+	m.mux.leaving.Store(true)
 	done := make(chan error, 1)
 	m.leaving = make(chan struct{})
 	m.wg.Go(func() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -34,6 +35,7 @@ type mux struct {
 	places    *places                       // of who has not
 	stats     *counters
 	cuts      *cuts // nil unless Config.Faults
+	leaving   atomic.Bool // memberlist is saying goodbye
 	packets   chan *memberlist.Packet
 	streams   chan net.Conn
 	closing   chan struct{}
@@ -277,6 +279,7 @@ func (m *mux) receive() {
 				m.stats.count(why, 1)
 			case l.Kind != kindMembers:
 				m.take(l)
+			case m.leaving.Load(): // it would wait to tell who has left too
 			default:
 				p.Buf = l.Body
 				select {
