@@ -34,7 +34,7 @@ type mux struct {
 	timeout   time.Duration                 // for a newcomer to prove itself
 	places    *places                       // of who has not
 	stats     *counters
-	cuts      *cuts // nil unless Config.Faults
+	cuts      *cuts       // nil unless Config.Faults
 	leaving   atomic.Bool // memberlist is saying goodbye
 	packets   chan *memberlist.Packet
 	streams   chan net.Conn
