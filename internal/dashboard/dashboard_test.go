@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -340,116 +337,6 @@ func TestAPageHasAHundredRowsAndLeadsToTheNext(t *testing.T) {
 	})
 }
 
-// stream is a connection that one reads from.
-type stream struct {
-	head http.Header
-	out  chan string
-}
-
-func (s *stream) Header() http.Header              { return s.head }
-func (s *stream) WriteHeader(int)                  {}
-func (s *stream) Flush()                           {}
-func (s *stream) SetWriteDeadline(time.Time) error { return nil }
-func (s *stream) Write(b []byte) (int, error) {
-	s.out <- string(b)
-	return len(b), nil
-}
-
-func (x *fixture) open(ctx context.Context, path string) (*stream, chan struct{}) {
-	s, ended := &stream{http.Header{}, make(chan string, 100)}, make(chan struct{})
-	r := httptest.NewRequest("GET", path, nil).WithContext(api.WithGrant(ctx, x.grant))
-	go func() {
-		defer close(ended)
-		x.ServeHTTP(s, r)
-	}()
-	return s, ended
-}
-
-func TestAStreamSendsWhatChangesAndNothingElse(t *testing.T) {
-	showing(t, 1, func(x *fixture) {
-		ctx, cancel := context.WithCancel(x.Context())
-		s, ended := x.open(ctx, "/ui/stream?page=keys&query="+url.QueryEscape("q=fresh"))
-		if retry := <-s.out; !strings.HasPrefix(retry, "retry: 1000\n\n") {
-			t.Errorf("%q", retry)
-		}
-		if first := <-s.out; !strings.HasPrefix(first, "event: renew\ndata: {") || !strings.Contains(first, `"verdict"`) || !strings.Contains(first, `"live"`) {
-			t.Fatalf("first: %s", first)
-		}
-		time.Sleep(10 * time.Second)
-		if n := len(s.out); n != 0 {
-			t.Errorf("%d events though nothing changed: %s", n, <-s.out)
-		}
-		time.Sleep(10 * time.Second)
-		if hb := <-s.out; !strings.HasPrefix(hb, ":") {
-			t.Errorf("want a comment: %s", hb)
-		}
-		x.must(x.peers[0].Put(x.Context(), "a/fresh", 1))
-		if e := <-s.out; !strings.Contains(e, "a/fresh") || strings.Contains(e, `"verdict"`) {
-			t.Errorf("after a write: %s", e)
-		}
-		cancel()
-		<-ended
-
-		for range maxStreams {
-			x.streams <- struct{}{}
-		}
-		x.get(503, "/ui/stream?page=keys")
-	})
-}
-
-func TestStreamsEndWithTheDashboard(t *testing.T) {
-	showing(t, 1, func(x *fixture) {
-		ctx, cancel := context.WithCancel(x.Context())
-		x.Dashboard = New(ctx, Config{Agent: x.peers[0]})
-		s, ended := x.open(x.Context(), "/ui/stream?page=events")
-		<-s.out
-		cancel()
-		<-ended
-	})
-}
-
-func TestWhoMaySeeAnEvent(t *testing.T) {
-	var d Dashboard
-	f := func(kind agent.EventType, name string, want api.Right) {
-		t.Helper()
-		if got := d.happened(agent.LifecycleEvent{Type: kind, Name: name}).right; got != want {
-			t.Errorf("%s %s: %v, want %v", kind, name, got, want)
-		}
-	}
-	f(agent.PeerLeft, "n2", api.Right{})
-	f(agent.LockLost, "deploy", api.Right{Verb: api.Lock, Key: "deploy"})
-	f(agent.Lagged, "secret/**", api.Right{Verb: api.Read, Key: api.Everything})
-	f(agent.ItemDeadEvent, "mail/7", api.Right{Verb: api.Read, Key: "task-sentinel/queues/mail/7"})
-}
-
-func TestEventsAreRecordedWhileSomebodyLooksAndSoManyASecond(t *testing.T) {
-	showing(t, 1, func(x *fixture) {
-		put := func(n int) {
-			for i := range n {
-				x.must(x.peers[0].Put(x.Context(), fmt.Sprintf("k/%d", i), i))
-			}
-		}
-		put(10)
-		x.has("/ui/events", "0 events since")
-		put(20_000)
-		time.Sleep(time.Second)
-		e := &x.events
-		e.mu.Lock()
-		if e.dropped == 0 || e.seen > 12*burst || e.seen+e.dropped < 20_000 || len(e.list) > 2*keptEvents {
-			t.Errorf("%d taken, %d dropped, %d kept", e.seen, e.dropped, len(e.list))
-		}
-		e.mu.Unlock()
-		x.has("/ui/events", "dropped")
-		time.Sleep(2 * linger)
-		e.mu.Lock()
-		if !e.began.IsZero() || e.list != nil {
-			t.Error("the recording goes on though nobody looks")
-		}
-		e.mu.Unlock()
-		x.has("/ui/events", "0 events since")
-	})
-}
-
 func TestAllKeysAreWalkedRarely(t *testing.T) {
 	showing(t, 1, func(x *fixture) {
 		a := x.peers[0]
@@ -580,62 +467,4 @@ func TestRatesAreOfTheLastMinutes(t *testing.T) {
 	if r := s.rates(writes); r[len(r)-1] != 0 {
 		t.Errorf("a counter that began anew: %v", r[len(r)-1])
 	}
-}
-
-// Every text of the style sheet has a contrast of 4.5 to its ground, and every line
-// that means something 3 (WCAG 2.2, 1.4.3 and 1.4.11), in both schemes.
-func TestContrast(t *testing.T) {
-	css := string(assets["app.css"].body)
-	light, dark := palette(t, css[:strings.Index(css, "@media")]), palette(t, css[strings.Index(css, "@media"):])
-	if len(light) < 15 || len(light) != len(dark) {
-		t.Fatalf("%d colours in light, %d in dark", len(light), len(dark))
-	}
-	for scheme, colours := range map[string]map[string]float64{"light": light, "dark": dark} {
-		f := func(least float64, front string, grounds ...string) {
-			t.Helper()
-			for _, ground := range grounds {
-				x, y := colours[front], colours[ground]
-				if ratio := (max(x, y) + .05) / (min(x, y) + .05); ratio < least {
-					t.Errorf("%s: %s on %s: %.2f, want %.1f", scheme, front, ground, ratio, least)
-				}
-			}
-		}
-		all := []string{"ground", "sheet", "tint"}
-		f(4.5, "ink", append(all, "bad-fill", "chart-fill")...)
-		f(4.5, "dim", all...)
-		f(4.5, "link", all...)
-		f(4.5, "good", "good-fill", "ground", "sheet")
-		f(4.5, "wait", "wait-fill", "ground", "sheet")
-		f(4.5, "bad", "bad-fill", "ground", "sheet")
-		f(3, "chart", "ground", "sheet", "tint", "chart-fill")
-		for _, state := range []string{"good", "wait", "bad"} {
-			f(3, state, "tint")
-		}
-	}
-	if used := regexp.MustCompile(`(?:^|[;{\s])(?:color|fill|stroke):\s*#`).FindString(css); used != "" {
-		t.Errorf("a colour beside the palette: %s", used)
-	}
-}
-
-// palette reads the relative luminance of each colour.
-func palette(t *testing.T, css string) map[string]float64 {
-	t.Helper()
-	block := css[strings.Index(css, ":root"):]
-	block = block[:strings.Index(block, "}")]
-	colours := make(map[string]float64)
-	for _, m := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6})`).FindAllStringSubmatch(block, -1) {
-		n, err := strconv.ParseUint(m[2], 16, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		linear := func(shift int) float64 {
-			c := float64(n>>shift&0xff) / 255
-			if c <= .04045 {
-				return c / 12.92
-			}
-			return math.Pow((c+.055)/1.055, 2.4)
-		}
-		colours[m[1]] = .2126*linear(16) + .7152*linear(8) + .0722*linear(0)
-	}
-	return colours
 }

@@ -248,3 +248,22 @@ func TestErrorsTellNothingOfTheProgram(t *testing.T) {
 		}
 	})
 }
+
+func TestAWebPageCannotDriveALocalDaemon(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		for _, host := range []string{"evil.example", "evil.example:7700", "127.0.0.1.evil.example", "10.0.0.1", ""} {
+			if host != "" {
+				x.refused("bad-host", x.must(403, "GET", "/v1/keys", "", "Host", host))
+			}
+		}
+		for _, host := range []string{"localhost:7700", "[::1]:7700", "127.0.0.2"} {
+			x.must(200, "GET", "/v1/keys", "", "Host", host)
+		}
+		for _, h := range [][]string{{"Origin", "http://evil.example"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "null"}} {
+			x.must(403, "PUT", "/v1/keys/k", "1", h...)
+			x.must(403, "DELETE", "/v1/keys/k", "", h...)
+			x.must(403, "POST", "/v1/counters/k", `{"add":1}`, h...)
+		}
+		x.must(201, "PUT", "/v1/keys/k", "1", "Origin", base)
+	})
+}

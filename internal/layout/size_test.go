@@ -15,7 +15,8 @@ const (
 	maxMethods      = 45 // with those that are not exported
 	maxFields       = 30
 	maxFileLines    = 499
-	maxTestLines    = 999 // of a file of tests
+	maxTestLines    = 499 // of a file of tests
+	maxLongTests    = 999 // of one in a package of longTests
 	maxFuncLines    = 92  // but for tests
 	ninthFuncLines  = 27  // nine of ten functions have no more
 	printedExamples = 12  // of the largest of each
@@ -31,18 +32,25 @@ var exceptions = map[string]int{
 	"fields of crdt.Store":            35,
 }
 
+// longTests are the packages that still have files of tests with more lines than others.
+var longTests = []string{"agent", "gossip", "lockservice"}
+
 // sizes are the counts of the module, by what is counted.
 type sizes struct {
-	methods, fields, files, tests, funcs map[string]int
+	methods, fields, files, tests, long, funcs map[string]int
 }
 
 // measure counts what all files hold.
 func measure(t *testing.T) sizes {
-	s := sizes{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
+	s := sizes{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
 	walk(t, true, func(pkg, file string, fset *token.FileSet, f *ast.File) {
 		lines := fset.File(f.Pos()).LineCount() - 1
 		if strings.HasSuffix(file, "_test.go") {
-			s.tests["lines of "+file] = lines
+			of := s.tests
+			if slices.Contains(longTests, pkg) {
+				of = s.long
+			}
+			of["lines of "+file] = lines
 			return
 		}
 		s.files["lines of "+file] = lines
@@ -106,7 +114,7 @@ func TestNothingOutgrowsItsReader(t *testing.T) {
 	for _, of := range []struct {
 		counts map[string]int
 		limit  int
-	}{{s.methods, maxMethods}, {s.fields, maxFields}, {s.files, maxFileLines}, {s.tests, maxTestLines}, {s.funcs, maxFuncLines}} {
+	}{{s.methods, maxMethods}, {s.fields, maxFields}, {s.files, maxFileLines}, {s.tests, maxTestLines}, {s.long, maxLongTests}, {s.funcs, maxFuncLines}} {
 		for i, name := range largest(of.counts) {
 			n := of.counts[name]
 			if i < printedExamples && testing.Verbose() {
