@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Inst names one attempt to hold a lock. Its client makes it, uses it once, and is the
-// only one who may end it. Of a bearer lease the client is whoever has its name, at
-// whatever peer: so nobody can guess N from the names of others.
+// Inst names one attempt to hold a lock. Its client makes it, uses it once, and alone may end
+// it. The client of a bearer's lease is whoever knows its Inst, at any peer: therefore N is
+// random and cannot be guessed from other instances.
 type Inst struct {
-	Node string   // the client's name
-	Boot [16]byte // random, of this life of the client
+	Node string   // name of the peer that made it
+	Boot [16]byte // random bytes of that peer's process
 	N    uint64   // random, not 0
 }
 
-// compare orders instances, in no meaningful way.
+// compare returns an arbitrary but fixed order of instances.
 func (i Inst) compare(o Inst) int {
 	return cmp.Or(cmp.Compare(i.Node, o.Node), slices.Compare(i.Boot[:], o.Boot[:]), cmp.Compare(i.N, o.N))
 }
 
-// String returns node#n with the first bytes of the life and of N: too little to speak for
-// the instance.
+// String returns the node with the first bytes of Boot and N. It is safe to log: it holds too
+// little to renew or release the instance.
 func (i Inst) String() string { return fmt.Sprintf("%s.%x#%04x", i.Node, i.Boot[:2], i.N>>48) }
 
 // Mode is how a lock is held.
@@ -30,8 +30,8 @@ type Mode uint8
 
 // The modes of a lock.
 const (
-	Exclusive Mode = iota // by one
-	Shared                // by many who all hold it shared
+	Exclusive Mode = iota // one instance holds the lock
+	Shared                // any number of shared instances hold the lock
 )
 
 // conflicts reports whether two instances may not hold a lock together.
@@ -62,11 +62,11 @@ const (
 	Ack                         // acceptor to owner: certified
 	Nack                        // acceptor to owner: refused, and why
 	Clear                       // owner to acceptor: the client released this instance
-	Cleared                     // acceptor to owner
-	Status                      // any to acceptor: what do you hold
-	StatusReply                 // acceptor to any
-	Known                       // any to any: a Query
-	KnownReply                  // any to any: what is known here
+	Cleared                     // acceptor to owner: the instance has no record any more
+	Status                      // any peer to acceptor: which records are there for the lock?
+	StatusReply                 // acceptor to the peer that asked: the records
+	Known                       // any peer to any: a Query
+	KnownReply                  // the answer to a Known: the locks and clients known here
 	kinds
 )
 
@@ -87,19 +87,19 @@ type Reason uint8
 // The reasons of Nack, Queued and Contended.
 const (
 	NoReason    Reason = iota
-	Behind             // others wait before this one
-	Held               // Holder holds it, for Left longer
-	TokenLow           // Floor is the highest seen
-	WrongEpoch         // the voter is at Epoch
-	Quarantined        // the voter has just started; Left of its silence remain
+	Behind             // other instances wait before this one
+	Held               // Holder holds the lock, for Left longer
+	TokenLow           // the token does not exceed Floor
+	WrongEpoch         // the voter works by Epoch
+	Quarantined        // the voter has just started; its quarantine lasts for Left
 	TooLong            // the TTL is above the voter's MaxTTL
-	WrongConfig        // same epoch, another configuration
-	Full               // a table is full
-	Split              // several owners proposed at once
-	NoQuorum           // Reachable voters of Needed answer
-	Overtaken          // another instance holds what this one held
-	Barred             // Config.Barred: nobody is to hold it any more
-	Gone               // the voter has not this instance on record, or saw its release
+	WrongConfig        // the voter has another configuration for the same epoch
+	Full               // a table of the voter is full
+	Split              // several owners proposed at once, and none got a majority
+	NoQuorum           // only Reachable voters of the Needed ones answer
+	Overtaken          // another instance holds the lock that this one held
+	Barred             // Config.Barred refuses the lock
+	Gone               // the voter does not have this instance on record, or saw its release
 	reasons
 )
 
@@ -116,24 +116,24 @@ func (r Reason) String() string {
 
 // Flags of a request.
 const (
-	flagTry    = 1 << iota // answer Contended rather than queue
-	flagInsist             // do not redirect
-	flagRenew              // the round extends a lease (read in best-effort mode only)
-	flagBearer             // whoever has the instance's name is its client
-	flagResume             // only who has exactly this instance on record may certify it
-	flagOnly               // of a Known: about this lock alone
+	flagTry    = 1 << iota // the owner answers Contended rather than queue the instance
+	flagInsist             // the voter serves the request even if it is not the owner
+	flagRenew              // the round extends a lease (only best-effort mode reads it)
+	flagBearer             // the lease is a bearer's: any peer that knows the instance is its client
+	flagResume             // an acceptor certifies only if it has exactly this instance on record (A9)
+	flagOnly               // a Known asks about the lock in Lock alone
 	flags      = iota
 )
 
-// after reports whether a round of an instance is news to who knows of round o. The lower
-// half of the number counts. The upper half is 0 of the peer that made the instance, and
-// random of one that resumed it: their rounds have no order, and are never taken for each
-// other.
+// after reports whether round k of an instance is newer than round o. The lower half of a
+// number counts the rounds of one peer. The upper half is 0 at the peer that made the
+// instance, and random at a peer that resumed it: rounds of different peers have no order,
+// so each is newer than the other, and none is mistaken for the other.
 func after(k, o uint64) bool { return k>>32 != o>>32 || k > o }
 
-// Message is what roles say to each other. Which fields count depends on Kind, see
-// fieldsOf. All are idempotent: a message lost, doubled, late or out of order
-// costs time, never safety.
+// Message is what the roles send each other. Kind decides which fields count, see fieldsOf. All
+// messages are idempotent: one that is lost, doubled, late or out of order costs time, and
+// never safety.
 type Message struct {
 	Kind       Kind
 	Mode       Mode
@@ -141,20 +141,20 @@ type Message struct {
 	Flags      uint8
 	Reachable  int
 	Needed     int
-	Waiting    int // instances in the queue of an owner
+	Waiting    int // length of the owner's queue; in a Known, the greatest number of locks of a page
 	Lock       string
 	Inst       Inst
-	Round      uint64 // the client's number of it; see after
+	Round      uint64 // number of the round, see after; in Status and Known the ID of the call
 	Token      uint64
-	Floor      uint64 // the highest token seen, in a Nack for TokenLow
+	Floor      uint64 // highest token seen by the acceptor
 	TTL        time.Duration
-	Waited     time.Duration // since the client first asked; orders a queue that is rebuilt
+	Waited     time.Duration // time since the client first asked, by which a new owner rebuilds its queue
 	Left       time.Duration
 	Epoch      uint64
-	Hash       uint64 // of the sender's configuration; travels once a packet
+	Hash       uint64 // hash of the sender's configuration; sent once for each packet
 	Hint       string
 	Holder     Inst
-	Supersedes []Inst // released by their own clients
+	Supersedes []Inst // instances that their own clients have released (O4)
 	Holders    []Holder
 	Known      []known
 }
@@ -164,5 +164,5 @@ type Holder struct {
 	Inst  Inst
 	Mode  Mode
 	Token uint64
-	Left  time.Duration // of the record, which outlasts the holder's own deadline
+	Left  time.Duration // time until the record expires, which is after the holder's own deadline
 }

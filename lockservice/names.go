@@ -1,12 +1,12 @@
 package lockservice
 
-// Claim is what a peer that is up says of itself: the ID is its own alone, the name is
-// the one it wants to be known by.
+// Claim is what a peer that is up says of itself: an ID that no other peer has, and the name by
+// which it wants to be known.
 type Claim struct{ ID, Name string }
 
-// Claimed returns the ID that each name stands for: the one it has stood for until now,
-// for as long as that is up, else the first in the list, which is by age. So who claims
-// the name of a voter that is up has neither its votes nor its leases, until that is gone.
+// Claimed returns the ID that each name stands for: the one that it stood for before, as long as
+// that is up, and else the first in the list, which is ordered by age. A peer that claims the
+// name of a voter which is up therefore gets neither its votes nor its leases.
 func Claimed(before map[string]string, up []Claim) map[string]string {
 	ids := make(map[string]string, len(up))
 	for _, c := range up {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Node is the lock service of one peer: client, owner and acceptor in one value
-// machine. It reads no clock and sends nothing: calls, packets and time go in, and
-// what is to be done comes out of Ready. One caller at a time.
+// Node is the lock service of one peer: client, owner and acceptor in one value machine. It
+// reads no clock and sends nothing: calls, packets and time go in, and Ready returns what is
+// to be done. It is not safe for concurrent use.
 type Node struct {
 	cfg      Config
 	voters   *electorate
@@ -21,39 +21,39 @@ type Node struct {
 	alarms   alarms
 	rng      *rand.Rand
 
-	live       []string // by SetLive
-	liveVoters []string
-	owners     [shards]string // the first living voter of each shard's ranking, or none
-	rtt        time.Duration
+	live       []string       // names of the peers that are up, sorted; see SetLive
+	liveVoters []string       // the voters among live
+	owners     [shards]string // by shard: the first voter of its ranking that is up, "" if none is
+	rtt        time.Duration  // estimate of the round-trip time, 0 until one was measured
 
-	local     []Message // to ourselves
-	inbox     []Message // scratch of Receive
+	local     []Message // messages from this node to itself
+	inbox     []Message // memory that Receive reuses
 	texts     texts
-	out       map[string]*outbox
-	addressed []string // those whose outbox is not empty
+	out       map[string]*outbox // by peer
+	addressed []string           // peers whose outbox is not empty
 	results   []Result
-	warned    map[string]uint64
+	warned    map[string]uint64 // by peer: the hash of the configuration that was reported
 	warn      []Warning
 	sweep     alarm
 	probe     alarm
 	stats     Stats
 }
 
-// Stats count what a node has done.
+// Stats counts what a node has done since it started.
 type Stats struct {
-	Grants   uint64 // rounds certified here as owner, renewals among them
-	Splits   uint64 // rounds that ended in a split vote
-	Refused  uint64 // rounds refused here as acceptor
-	Messages uint64 // received
-	Bad      uint64 // packets refused
-	Dropped  uint64 // messages of a kind or from a sender that does not fit
+	Grants   uint64 // rounds of this owner that a majority certified, renewals included
+	Splits   uint64 // rounds of this owner that ended in a split vote
+	Refused  uint64 // rounds that this acceptor refused
+	Messages uint64 // messages received, those of the node to itself included
+	Bad      uint64 // packets refused as malformed
+	Dropped  uint64 // messages dropped because their sender may not send them or nothing waits for them
 
-	// Of a Session only.
-	Held       int           // leases
-	Waiting    int           // callers that wait for a lock
+	// Only Session.Stats fills the fields below.
+	Held       int           // leases held now
+	Waiting    int           // callers that wait for a lock now
 	Lost       uint64        // leases that ended without Unlock
-	Quarantine time.Duration // until this voter certifies leases, 0 if it does
-	Fresh      time.Duration // until it has heard of every lease again, 0 if it has or is no voter
+	Quarantine time.Duration // time until this voter certifies leases; 0 if it does, or is no voter
+	Fresh      time.Duration // time until this voter has heard of every lease again; 0 if it has, or is no voter
 }
 
 // New returns a node that starts its life at t.
@@ -92,10 +92,10 @@ type Call struct {
 	Lock   string
 	Mode   Mode
 	TTL    time.Duration
-	Try    bool          // refuse at once when it is held
-	Manual bool          // extend the lease by Renew only; it is a bearer's, see Node.Resume
-	Waited time.Duration // since the caller first asked, if that was before this call
-	Client string        // who asks, for those who look: up to MaxClientBytes of text; no secret
+	Try    bool          // the call fails at once if the lock is held
+	Manual bool          // only Renew extends the lease, which is a bearer's: see Node.Resume
+	Waited time.Duration // time since the caller first asked, if it did before this call
+	Client string        // name of the caller in surveys: up to MaxClientBytes of text, not secret
 }
 
 // Acquire asks for a lock. The answer is a Result with the id returned: Acquired,
@@ -115,20 +115,21 @@ func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
 	return id, nil
 }
 
-// Release ends a call: a waiter gives up; a holder unlocks, and hears Left once a
-// majority has cleared its instance, or its TTL has passed. It also ends an
-// inspection, a survey or a poll.
+// Release ends a call. A call that waits gets no Result. A call that holds gets Left once a
+// majority has cleared its instance, or its TTL has passed. A survey or a poll gets its
+// Result with the answers so far; an inspection gets none. ErrNotHolder says that there is
+// no such call.
 func (n *Node) Release(t Time, id uint64) error {
 	defer n.settle(t)
 	return n.client.release(t, id)
 }
 
-// Resume takes over for a client a bearer's lease of another peer, or of an earlier life: under the
-// same name and token, by a round that only voters certify which have that very lease on
-// record. The answer is a Result with the id returned: Acquired, or Refused with
-// ErrNotHolder when a majority does not have it. A lease that is held here, or is being
-// resumed, keeps its call. Other peers that have it are not told, and may renew it as
-// well. A Release anywhere ends it everywhere: no later round is certified.
+// Resume takes over a bearer's lease from another peer, or from an earlier process of this one,
+// with the same instance and token. Its round is certified only by voters that have exactly
+// this lease on record. The answer is a Result with the returned id: Acquired, or Refused
+// with ErrNotHolder if a majority does not have the lease. For a lease that is held or being
+// resumed here, Resume returns the id of that call. Other peers that hold the lease are not
+// told and may renew it as well. After a Release at any peer no later round is certified.
 func (n *Node) Resume(t Time, b Bearer, client string) (id uint64, err error) {
 	if err := cmp.Or(b.check(n.cfg), validateClient(client)); err != nil {
 		return 0, err
@@ -143,26 +144,26 @@ func (n *Node) Resume(t Time, b Bearer, client string) (id uint64, err error) {
 	return n.client.resume(t, b, client), nil
 }
 
-// Leave ends a call without a word to the voters: what they have on record runs out, or
-// is renewed by another peer.
+// Leave ends a call and tells the voters nothing: their record expires, unless another peer
+// renews it.
 func (n *Node) Leave(id uint64) { n.client.leave(id) }
 
-// Shut begins a stop. Calls that wait are given up without a result. The leases of bearers
-// are left, and not released; the others are for their holders to release.
+// Shut begins a stop. Calls that wait end without a Result. Leases of bearers are left (Leave);
+// the other leases go on until they are released.
 func (n *Node) Shut(t Time) {
 	n.client.shut(t)
 	n.settle(t)
 }
 
-// Renew extends a lease now, besides what is done by itself every third of the TTL.
-// The answer is a Result Extended.
+// Renew starts a round for a lease now, besides those that the node starts every third of the
+// TTL. The answer is a Result Extended. It fails with ErrNotHolder if the call holds nothing.
 func (n *Node) Renew(t Time, id uint64) error {
 	defer n.settle(t)
 	return n.client.renew(t, id)
 }
 
-// Confirm is Renew, and returns the number of the round that it begins: once Extended
-// bears it, or a greater one, each voter of a majority has certified the lease since.
+// Confirm does Renew and returns the number of the round that it starts. Once an Extended has
+// this number, or a greater one, a majority of voters has certified the lease after the call.
 func (n *Node) Confirm(t Time, id uint64) (round uint64, err error) {
 	if err := n.Renew(t, id); err != nil {
 		return 0, err
@@ -177,24 +178,23 @@ func (n *Node) Inspect(t Time, lock string) (id uint64) {
 	return n.client.inspect(t, lock)
 }
 
-// Survey asks the peers that are up for a page of the locks that are held or waited for,
-// with the clients that hold them and wait. The answer is a Result Surveyed, when all have
-// answered that are not known to be mute, or upon Release: then of those that have.
+// Survey asks the peers that are up for a page of the locks that are held or waited for, with
+// their holders and waiters. The answer is a Result Surveyed: when every peer has answered
+// that is not known to be silent, or at Release with the answers so far.
 func (n *Node) Survey(t Time, q Query) (id uint64) {
 	defer n.settle(t)
 	return n.client.survey(t, q)
 }
 
-// Poll asks the voters that are up whether they take part. The answer is a Result Polled,
-// when all have answered, or upon Release: then of those that have.
+// Poll asks the voters that are up whether they take part. The answer is a Result Polled: when
+// all have answered, or at Release with the answers so far.
 func (n *Node) Poll(t Time) (id uint64) {
 	defer n.settle(t)
 	return n.client.poll(t)
 }
 
-// Obstacle says what keeps a call from its lock or its answer: an
-// *UnavailableError, a *MismatchError, or nil if it is only that others hold the
-// lock or wait before it.
+// Obstacle returns what keeps a call from its lock or its answer: an *UnavailableError, a
+// *MismatchError, or nil if other holders or waiters are all that it waits for.
 func (n *Node) Obstacle(id uint64) error {
 	if q := n.client.inspections[id]; q != nil {
 		return n.client.unread(q)
@@ -205,7 +205,7 @@ func (n *Node) Obstacle(id uint64) error {
 	return nil
 }
 
-// ObstacleOf is Obstacle of the first call that waits for a lock.
+// ObstacleOf returns the Obstacle of the oldest call that waits for a lock.
 func (n *Node) ObstacleOf(lock string) error {
 	for _, id := range sortedKeys(n.client.calls) {
 		if r := n.client.calls[id]; r.Lock == lock && r.phase != holding {
@@ -215,7 +215,7 @@ func (n *Node) ObstacleOf(lock string) error {
 	return nil
 }
 
-// Deadline returns until when a call holds its lock, false if it does not.
+// Deadline returns the time on Mono until which a call holds its lock; false if it holds none.
 func (n *Node) Deadline(id uint64) (time.Duration, bool) {
 	r := n.client.calls[id]
 	if r == nil || r.phase != holding {
@@ -224,12 +224,11 @@ func (n *Node) Deadline(id uint64) (time.Duration, bool) {
 	return r.deadline, true
 }
 
-// Quorum returns how many voters are up in this node's view, and how many make a
-// majority.
+// Quorum returns how many voters are up in this node's view, and how many make a majority.
 func (n *Node) Quorum() (up, needed int) { return len(n.liveVoters), n.voters.majority() }
 
-// SetLive tells which peers are up, by name; this one is, listed or not. It decides
-// whom to ask, and is never part of a quorum but in best-effort mode.
+// SetLive tells the node the names of the peers that are up; its own name need not be among
+// them. The view decides whom to ask, and counts towards a quorum only in best-effort mode.
 func (n *Node) SetLive(t Time, names []string) {
 	names = append(slices.Clone(names), n.cfg.Self)
 	slices.Sort(names)
@@ -246,6 +245,7 @@ func (n *Node) SetLive(t Time, names []string) {
 	n.settle(t)
 }
 
+// place computes the owner of each shard from the view.
 func (n *Node) place() {
 	n.liveVoters = slices.DeleteFunc(slices.Clone(n.live), func(name string) bool { return n.voters.index(name) < 0 })
 	for s := range n.owners {
@@ -256,8 +256,8 @@ func (n *Node) place() {
 	}
 }
 
-// Reload changes the voters while running: one name, one epoch at a time, and the
-// next only when the one before has settled. It fails with ErrVoters, ErrReload or
+// Reload changes the voters while running: by one name and one epoch, and again only when a
+// majority has adopted the change before (R3, R4). It fails with ErrVoters, ErrReload or
 // ErrConfigMismatch and then changes nothing.
 func (n *Node) Reload(t Time, v Voters) error {
 	v = v.normal()
@@ -282,9 +282,10 @@ func (n *Node) Reload(t Time, v Voters) error {
 	return nil
 }
 
-// follows takes a voter's word that it works by our epoch or a later one, and its
-// highest token: the voters of two epochs on need not know those of the first. It
-// counts once that token is under the bound on disk, so that no restart forgets it (R5).
+// follows notes that a voter works by this epoch or a later one, and raises all floors to its
+// highest token, since the voters two epochs later need not include any that saw it. The
+// voter counts as having adopted the epoch once that token is under the bound on disk, so
+// that a restart does not forget it (R5).
 func (n *Node) follows(t Time, from string, m *Message) {
 	if !n.voters.settled && n.voters.index(from) >= 0 && (m.Epoch > n.voters.Epoch || m.Hash == n.voters.hash) {
 		n.acceptor.raiseAll(m.Floor)
@@ -294,7 +295,7 @@ func (n *Node) follows(t Time, from string, m *Message) {
 	}
 }
 
-// askAdoption asks the voters until enough have adopted the epoch.
+// askAdoption asks the voters every second until enough have adopted the epoch.
 func (n *Node) askAdoption(t Time) {
 	if n.voters.settled {
 		return
@@ -307,8 +308,8 @@ func (n *Node) askAdoption(t Time) {
 	n.alarms.set(&n.probe, t.Mono+time.Second)
 }
 
-// Receive takes a packet from a peer, whose name the transport vouches for. It
-// does not keep b.
+// Receive handles a packet from a peer. The transport must have authenticated the name from. A
+// malformed packet gives a *PacketError and has no effect. Receive does not keep b.
 func (n *Node) Receive(t Time, from string, b []byte) error {
 	epoch, hash, list, err := readPacket(b, n.texts.of, n.inbox[:0])
 	if err != nil {
@@ -328,22 +329,24 @@ func (n *Node) Receive(t Time, from string, b []byte) error {
 	return nil
 }
 
-// Tick does what is due.
+// Tick runs the alarms that are due.
 func (n *Node) Tick(t Time) {
 	n.alarms.fire(t)
 	n.settle(t)
 }
 
-// Next returns when Tick has something to do.
+// Next returns the time on Mono at which Tick has something to do.
 func (n *Node) Next() time.Duration {
 	at, _ := n.alarms.next() // the sweep is always set
 	return at
 }
 
-// Persisted says that s, from Ready.Persist, is durable.
+// Persisted tells the node that s, which came from Ready.Persist, is on disk. From then on it
+// acknowledges tokens up to the bound of s.
 func (n *Node) Persisted(s State) { n.acceptor.reserved = max(n.acceptor.reserved, s.TokenBound) }
 
-// settle carries messages to ourselves until there are none.
+// settle delivers the node's messages to itself until there are none, so that every call ends
+// with its effects complete.
 func (n *Node) settle(t Time) {
 	for i := 0; i < len(n.local); i++ {
 		m := n.local[i]
@@ -382,13 +385,13 @@ func (n *Node) dispatch(t Time, from string, m *Message) {
 		n.client.knownReply(t, from, m)
 	case Acquire, Renew, Release:
 		if m.Inst.Node != from && (m.Kind == Acquire || m.Flags&flagBearer == 0) {
-			n.stats.Dropped++ // only its client speaks for an instance
+			n.stats.Dropped++ // only the client of an instance may send this
 			return
 		}
 		n.request(t, from, m)
 	default:
 		if !n.client.knows(m.Inst) {
-			n.stats.Dropped++ // for an earlier life, or another peer
+			n.stats.Dropped++ // the instance is of an earlier process, or of another peer
 			return
 		}
 		n.answer(t, from, m)
@@ -425,10 +428,10 @@ func (n *Node) reply(to string, m Message) {
 
 func (n *Node) voter() bool { return n.voters.index(n.cfg.Self) >= 0 }
 
-// firstGuess is the round trip as long as none was measured.
+// firstGuess is the assumed round-trip time until one was measured.
 const firstGuess = 10 * time.Millisecond
 
-// measure takes a round trip.
+// measure adds a round trip to a moving average in which it weighs one eighth.
 func (n *Node) measure(d time.Duration) {
 	if n.rtt == 0 {
 		n.rtt = d
@@ -436,7 +439,8 @@ func (n *Node) measure(d time.Duration) {
 	n.rtt += (d - n.rtt) / 8
 }
 
-// retry returns how long to wait for the answer to the try-th send.
+// retry returns how long to wait for an answer before a message is sent again, if it was sent
+// try times before: two round trips, at least 5 ms, doubled with each try, at most 1 s.
 func (n *Node) retry(try int) time.Duration {
 	return min(max(5*time.Millisecond, 2*cmp.Or(n.rtt, firstGuess))<<min(try, 10), time.Second)
 }

@@ -5,32 +5,31 @@ import (
 	"slices"
 )
 
-// owner is the role that orders: it queues those who want a lock and proposes one
-// after the other to the acceptors. It has no part in safety. Everything here may
-// be wrong, stale or lost, and any number of voters may believe that they own a
-// lock.
+// owner is the role that orders: it queues the instances that want a lock, and proposes one
+// after the other to the acceptors. Safety does not depend on it. Everything here may be
+// wrong, stale or lost, and any number of voters may believe that they own a lock.
 type owner struct {
 	n      *Node
 	locks  map[string]*owned
-	rounds map[Inst]*round // an instance has at most one
-	clears map[Inst]*clearing
+	rounds map[Inst]*round    // proposals that are not decided; one for each instance at most
+	clears map[Inst]*clearing // releases that no majority has confirmed
 	tokens tokens
 
-	released recent // by their own clients
+	released recent // the latest instances that their own clients released
 }
 
-// clearing is a release on its way to the acceptors.
+// clearing is the release of an instance on its way to the acceptors.
 type clearing struct {
 	lock   string
 	inst   Inst
 	flags  uint8
-	client string // to be told
-	acks   uint8
+	client string // the peer that is told when a majority has cleared the instance
+	acks   uint8  // voters that have, by the bit of their index
 	tries  int
 	alarm  alarm
 }
 
-const rememberReleased = 4096
+const rememberReleased = 4096 // capacity of owner.released
 
 func newOwner(n *Node) owner {
 	return owner{n: n, locks: make(map[string]*owned), rounds: make(map[Inst]*round), clears: make(map[Inst]*clearing),
@@ -48,8 +47,8 @@ func (o *owner) ensure(lock string) *owned {
 	return l
 }
 
-// admit sends the message of a client, a peer, elsewhere if this voter does not own the
-// lock by its own view, and reports whether it stays here.
+// admit reports whether this voter is to serve a request. If not it answers the peer client: with a
+// redirection if another voter owns the lock, or with the reason.
 func (o *owner) admit(client string, m *Message) bool {
 	switch hint := o.n.owners[shardOf(m.Lock)]; {
 	case m.Hash != o.n.voters.hash && m.Epoch == o.n.voters.Epoch:
@@ -58,7 +57,7 @@ func (o *owner) admit(client string, m *Message) bool {
 		o.refuse(client, m.Inst, m.Round, Message{Reason: WrongEpoch, Epoch: o.n.voters.Epoch})
 	case hint != o.n.cfg.Self && hint != "" && m.Flags&flagInsist == 0:
 		o.n.send(client, Message{Kind: Redirect, Inst: m.Inst, Round: m.Round, Hint: hint})
-	case o.released.has(m.Inst): // a late copy, or another peer that has not heard
+	case o.released.has(m.Inst): // the request is a late copy, or its peer has not heard of the release
 		if m.Flags&flagBearer != 0 {
 			o.refuse(client, m.Inst, m.Round, Message{Reason: Gone})
 		}
@@ -68,12 +67,14 @@ func (o *owner) admit(client string, m *Message) bool {
 	return false
 }
 
+// refuse tells a client that its instance will not get the lock, for the reason in m.
 func (o *owner) refuse(client string, inst Inst, round uint64, m Message) {
 	m.Kind, m.Inst, m.Round = Contended, inst, round
 	o.n.send(client, m)
 }
 
-// acquire queues an instance, or notes that it still waits.
+// acquire queues an instance, or notes that a queued one still waits. A new round of the client
+// replaces the proposal that carries an older one.
 func (o *owner) acquire(t Time, m *Message) {
 	if !o.admit(m.Inst.Node, m) {
 		return
@@ -98,7 +99,7 @@ func (o *owner) acquire(t Time, m *Message) {
 	}
 	if m.Round > w.round {
 		w.round, w.ttl, w.seen = m.Round, m.TTL, t.Mono
-		if r := w.trial; r != nil { // undecided for a third of its time
+		if r := w.trial; r != nil { // the proposal was not decided within a third of the TTL
 			if r.acks != 0 && r.held != 0 {
 				o.split(t, r)
 				return
@@ -116,7 +117,7 @@ func (o *owner) acquire(t Time, m *Message) {
 	}
 }
 
-// tell says why a waiter waits.
+// tell tells a client why its instance waits, unless it is just being decided.
 func (o *owner) tell(t Time, l *owned, w *waiter) {
 	var m Message
 	switch {
@@ -125,7 +126,7 @@ func (o *owner) tell(t Time, l *owned, w *waiter) {
 	case w.trial.tries > 2:
 		m = o.shortOf(w.trial)
 	default:
-		return // it is being decided
+		return
 	}
 	m.Kind, m.Inst, m.Round = Queued, w.inst, w.round
 	o.n.send(w.inst.Node, m)
@@ -140,20 +141,20 @@ func (o *owner) heldBy(t Time, l *owned, w *waiter) Message {
 	return Message{Reason: Behind}
 }
 
-// shortOf says how far a round is from a majority.
+// shortOf returns the reason of a round that lacks a majority of answers.
 func (o *owner) shortOf(r *round) Message {
 	return Message{Reason: NoQuorum, Reachable: bits.OnesCount8(r.acks | r.held | r.low), Needed: o.n.voters.majority(), Left: r.left}
 }
 
-// giveUp takes a waiter out of the queue and says why.
+// giveUp removes a waiter from the queue and tells its client why.
 func (o *owner) giveUp(t Time, l *owned, w *waiter, why Message) {
 	l.remove(w)
 	o.refuse(w.inst.Node, w.inst, w.round, why)
 	o.advance(t, l)
 }
 
-// renew extends a lease. That its client says so is reason enough to believe that
-// it holds the lock, unless the client resumes it and does not know itself.
+// renew proposes the renewal of a lease. A client that renews says that it holds the lock, which
+// is reason enough to believe so; a client that resumes does not know it itself.
 func (o *owner) renew(t Time, client string, m *Message) {
 	if !o.admit(client, m) {
 		return
@@ -182,10 +183,11 @@ func (o *owner) renew(t Time, client string, m *Message) {
 		flags: flagRenew | m.Flags&(flagBearer|flagResume)})
 }
 
-// release ends an instance, as its own client says, and hands the lock on: the next
-// proposal names the dead one, so it need not wait for the acceptors to clear it.
+// release ends an instance at the word of its own client, and proposes the next waiter at once:
+// the proposal names the released instance, so it need not wait until the acceptors have
+// cleared that.
 func (o *owner) release(t Time, client string, m *Message) {
-	o.released.add(m.Inst) // the only evidence that lets another one supersede it (O4)
+	o.released.add(m.Inst) // only this evidence lets another instance supersede it (O4)
 	if r := o.rounds[m.Inst]; r != nil {
 		o.drop(r)
 	}
@@ -210,8 +212,9 @@ func (o *owner) release(t Time, client string, m *Message) {
 	o.advance(t, l)
 }
 
+// clear sends a release to the voters that have not confirmed it, seven times at most.
 func (o *owner) clear(t Time, c *clearing) {
-	if c.tries > 6 { // its client asks again, or its record expires
+	if c.tries > 6 { // the client repeats its release if it still matters; otherwise the record expires
 		o.n.alarms.stop(&c.alarm)
 		delete(o.clears, c.inst)
 		return
@@ -238,8 +241,8 @@ func (o *owner) cleared(from string, m *Message) {
 	}
 }
 
-// leave gives up the queues of the locks that are another's by the view: their
-// waiters ask there.
+// leave drops the queues of the locks that another voter owns by the view. Their waiters repeat
+// their requests there, and their positions follow from how long they have waited.
 func (o *owner) leave(t Time) {
 	for _, name := range sortedKeys(o.locks) {
 		if o.n.owners[shardOf(name)] == o.n.cfg.Self {
@@ -256,11 +259,11 @@ func (o *owner) leave(t Time) {
 	}
 }
 
-// restart proposes everything undecided to the voters of a new epoch, or gives up
-// if this peer is none of them.
+// restart proposes everything that is undecided to the voters of a new epoch, or forgets it if
+// this peer is none of them.
 func (o *owner) restart(t Time) {
 	if !o.n.voter() {
-		for _, l := range o.locks { // each for itself: no order
+		for _, l := range o.locks { // the order does not matter
 			o.n.alarms.stop(&l.alarm)
 		}
 		for _, r := range o.rounds {

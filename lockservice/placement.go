@@ -2,16 +2,16 @@ package lockservice
 
 import "slices"
 
-// shards is how many pieces the names of locks are dealt into. Each has its own
-// owner, so a voter that leaves moves only what it owned.
+// shards is the number of groups into which locks are divided by their names. Each shard has its
+// own owner, so a voter that leaves moves only the locks that it owned.
 const shards = 64
 
 // shardOf returns the shard of a lock.
 func shardOf(lock string) int { return int(mix(hash64(lock)) % shards) }
 
-// ranking returns names by their rendezvous score for a shard, best first: the
-// first one that lives owns it (Thaler and Ravishankar, 1998). The order depends
-// on the names alone; equal scores are ordered by name.
+// ranking returns a copy of names ordered by their rendezvous score for a shard, highest first
+// (Thaler and Ravishankar, 1998). The first voter of the ranking that is up owns the shard.
+// Peers agree on it because the order depends on the names alone.
 func ranking(shard int, names []string) []string {
 	ranked := slices.Clone(names)
 	slices.SortFunc(ranked, func(a, b string) int {

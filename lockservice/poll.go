@@ -7,13 +7,14 @@ import (
 
 // Turnout is how the voters took part when they were asked last.
 type Turnout struct {
-	Err   error    // why no majority takes part: *UnavailableError; nil if one does
-	Mute  []string // voters that are up and did not answer
-	Fresh []Fresh  // voters that have just started, by name
+	Err   error    // nil if a majority takes part, else an *UnavailableError
+	Mute  []string // voters that are up in the view and did not answer
+	Fresh []Fresh  // voters that have just started, ordered by name
 }
 
-// Fresh is a voter that has just started: it is silent at first, and then has not heard of
-// every lease again that runs. A lease may be lost if another voter stops within Left.
+// Fresh is a voter that has just started: it is silent during its quarantine, and after that it
+// still lacks leases that were not renewed since. If another voter stops within Left, a lease
+// may be lost for want of a majority.
 type Fresh struct {
 	Voter string
 	Left  time.Duration
@@ -22,15 +23,15 @@ type Fresh struct {
 // poll asks every voter that is up whether it takes part.
 type poll struct {
 	id     uint64
-	heard  [MaxVoters]bool          // of voters, whatever they said
-	voting [MaxVoters]bool          // they are past their quarantine
-	fresh  [MaxVoters]time.Duration // until when
-	left   time.Duration            // the longest quarantine
+	heard  [MaxVoters]bool          // by index of the voter: it has answered
+	voting [MaxVoters]bool          // by index of the voter: its quarantine is over
+	fresh  [MaxVoters]time.Duration // by index of the voter: when it stops being fresh
+	left   time.Duration            // longest quarantine among the answers
 	tries  int
 	alarm  alarm
 }
 
-// poll begins to ask.
+// poll starts a poll and returns its ID.
 func (c *client) poll(t Time) uint64 {
 	c.ids++
 	p := &poll{id: c.ids}
@@ -56,7 +57,8 @@ func (c *client) askVoters(t Time, p *poll) {
 	p.tries++
 }
 
-// polled takes the answer of a voter. The poll is over once all that are up have answered.
+// polled notes the answer of the voter with index i. The poll ends once all voters that are up
+// have answered.
 func (c *client) polled(t Time, p *poll, i int, m *Message) {
 	p.heard[i], p.voting[i], p.fresh[i] = true, m.Reason == NoReason, t.Mono+m.Left
 	if m.Reason == Quarantined {
@@ -73,7 +75,7 @@ func (c *client) unheard(p *poll) bool {
 	return slices.ContainsFunc(c.n.liveVoters, func(name string) bool { return !p.heard[c.n.voters.index(name)] })
 }
 
-// endPoll reports what the answers say, however many there are.
+// endPoll reports the answers so far and ends the poll.
 func (c *client) endPoll(t Time, p *poll) {
 	c.n.alarms.stop(&p.alarm)
 	delete(c.polls, p.id)

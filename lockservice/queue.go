@@ -8,36 +8,36 @@ import (
 // owned is what an owner believes of one lock.
 type owned struct {
 	name    string
-	queue   []*waiter // by who asked first
+	queue   []*waiter // ordered by when their callers asked
 	holders []belief
-	dead    []Inst // the latest that were released
+	dead    []Inst // instances released last, which the next proposal names (O4)
 	alarm   alarm
 }
 
-// belief is that an instance holds a lock. It decides what is proposed when, and
-// nothing else (O1).
+// belief says that an instance holds a lock. It decides only when something is proposed (O1).
 type belief struct {
 	inst  Inst
 	mode  Mode
-	round uint64 // certified here; 0 if known by hearsay
+	round uint64 // latest round that a majority certified for this owner; 0 if others told of the holder
 	token uint64
 	until time.Duration
 }
 
+// waiter is an instance in the queue of a lock.
 type waiter struct {
 	inst  Inst
 	mode  Mode
-	round uint64
+	round uint64 // latest round that its client has sent
 	ttl   time.Duration
-	asked time.Duration
-	seen  time.Duration
-	try   bool
-	trial *round // proposed and undecided
+	asked time.Duration // when its caller asked
+	seen  time.Duration // when its client sent the latest round
+	try   bool          // it is refused rather than left waiting
+	trial *round        // its proposal that is not decided, nil if there is none
 }
 
-// advance proposes whoever is next. Writers and readers keep the order in which
-// they asked, so that no reader overtakes a writer; readers next to each other go
-// together.
+// advance proposes the head of the queue. Exclusive and shared waiters keep the order in which
+// they asked, so that no shared waiter overtakes an exclusive one; shared waiters that follow
+// each other are proposed together.
 func (o *owner) advance(t Time, l *owned) {
 	l.expire(t.Mono)
 	for i := 0; i < len(l.queue); i++ {
@@ -57,7 +57,8 @@ func (o *owner) advance(t Time, l *owned) {
 	o.schedule(t, l)
 }
 
-// schedule sees to the next review of a lock, which may come early, or forgets it.
+// schedule sets the next review of a lock, which may come earlier than needed. It forgets a lock
+// without waiters and holders.
 func (o *owner) schedule(t Time, l *owned) {
 	if len(l.queue) == 0 && len(l.holders) == 0 {
 		o.n.alarms.stop(&l.alarm)
@@ -76,10 +77,10 @@ func (o *owner) schedule(t Time, l *owned) {
 	o.n.alarms.by(&l.alarm, max(at, t.Mono+1))
 }
 
-// review drops what has run out, and goes on.
+// review drops waiters and beliefs whose time has run out, and proposes the next waiter.
 func (o *owner) review(t Time, l *owned) {
 	for i := 0; i < len(l.queue); i++ {
-		if w := l.queue[i]; w.seen+w.ttl <= t.Mono { // nobody is behind it any more
+		if w := l.queue[i]; w.seen+w.ttl <= t.Mono { // its client has stopped sending rounds
 			if w.trial != nil {
 				o.drop(w.trial)
 			}
@@ -99,7 +100,7 @@ func (l *owned) belief(inst Inst) *belief {
 	return nil
 }
 
-// believe takes what a holder says of itself.
+// believe notes that the sender of a renewal says that it holds the lock.
 func (l *owned) believe(t Time, m *Message) {
 	b := l.belief(m.Inst)
 	if b == nil {
@@ -112,7 +113,7 @@ func (l *owned) believe(t Time, m *Message) {
 	}
 }
 
-// learn takes what an acceptor says of a holder.
+// learn notes a holder that an acceptor named in a Nack.
 func (l *owned) learn(b belief) {
 	if old := l.belief(b.inst); old != nil {
 		old.until = max(old.until, b.until)
@@ -125,7 +126,7 @@ func (l *owned) expire(now time.Duration) {
 	l.holders = slices.DeleteFunc(l.holders, func(b belief) bool { return b.until <= now })
 }
 
-// blocked reports whether a holder or a proposal is in the way of w.
+// blocked reports whether a believed holder other than w conflicts with w.
 func (l *owned) blocked(w *waiter) bool {
 	return slices.ContainsFunc(l.holders, func(b belief) bool { return b.inst != w.inst && b.mode.conflicts(w.mode) })
 }
@@ -139,7 +140,7 @@ func (l *owned) waiter(inst Inst) *waiter {
 	return nil
 }
 
-// insert puts w behind those who asked before it.
+// insert puts w behind the waiters that asked before it, and behind those that are proposed.
 func (l *owned) insert(w *waiter) {
 	i := len(l.queue)
 	for i > 0 && l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Ready is what a node wants done: the only way out of it. Packets may be lost;
-// results may not.
+// Ready is what a node wants done, and its only output. Packets may be lost; results may not. The
+// slices belong to the caller.
 type Ready struct {
 	Packets  []Packet
 	Results  []Result
-	Persist  *State // make it durable, in order, then call Persisted; with Config.Durable only
+	Persist  *State // the caller writes it to disk, in order, then calls Persisted; nil without Config.Durable
 	Warnings []Warning
 }
 
-// Packet is for one peer, up to 128 KiB and one message more. Bytes belongs to the
-// receiver.
+// Packet goes to one peer. It has up to 128 KiB plus one message. Bytes belongs to whoever takes
+// the packet from Ready.
 type Packet struct {
 	To    string
 	Bytes []byte
@@ -28,14 +28,14 @@ type Event uint8
 
 // The events of a Result.
 const (
-	Acquired  Event = iota + 1 // the lock is held with Token until Deadline
-	Extended                   // until Deadline now
-	Refused                    // it will not be: Err
-	Lost                       // it was, until now: Err is a *LostError
+	Acquired  Event = iota + 1 // the call holds the lock as Inst with Token until Deadline
+	Extended                   // the lease lasts until Deadline
+	Refused                    // the call failed with Err
+	Lost                       // the lease has ended without a release; Err is a *LostError
 	Left                       // the release is confirmed, or Err says that it is not
-	Inspected                  // Info
-	Surveyed                   // Survey
-	Polled                     // Turnout
+	Inspected                  // Info is the answer
+	Surveyed                   // Survey is the answer
+	Polled                     // Turnout is the answer
 )
 
 // Result reports on a call.
@@ -43,9 +43,9 @@ type Result struct {
 	ID       uint64
 	Event    Event
 	Token    uint64
-	Deadline time.Duration // on the Mono of this node
-	Round    uint64        // that a majority certified, of Extended
-	Inst     Inst          // of Acquired
+	Deadline time.Duration // time on this node's Mono
+	Round    uint64        // set for Extended: the round that a majority certified
+	Inst     Inst          // set for Acquired
 	Err      error
 	Info     *Info
 	Survey   *Survey
@@ -60,14 +60,14 @@ func (r Result) surveyed() (Survey, error) {
 	return *r.Survey, nil
 }
 
-// Warning says that a peer works by another configuration of the same epoch. Its
-// messages are refused (R6).
+// Warning says that a peer has another configuration for the same epoch. Its messages are
+// refused (R6).
 type Warning struct {
 	Peer  string
 	Epoch uint64
 }
 
-// String says what to look for.
+// String describes the warning for an operator.
 func (w Warning) String() string {
 	return fmt.Sprintf("peer %q has other voters or lock limits of epoch %d than this one: its rounds are refused", w.Peer, w.Epoch)
 }
@@ -79,7 +79,7 @@ type outbox struct {
 	full  []Packet
 }
 
-// send queues a message for a peer, or for ourselves.
+// send queues a message for a peer, or for this node itself.
 func (n *Node) send(to string, m Message) {
 	if to == n.cfg.Self {
 		m.Epoch, m.Hash = cmp.Or(m.Epoch, n.voters.Epoch), n.voters.hash
@@ -100,7 +100,7 @@ func (n *Node) send(to string, m Message) {
 	}
 }
 
-// seal makes a packet of what waits for a peer.
+// seal closes the packet that is being filled for a peer.
 func (o *outbox) seal(to string, v *electorate) {
 	b := make([]byte, 0, len(o.body)+32)
 	b = appendHeader(b, v.Epoch, v.hash, o.count)
@@ -110,7 +110,7 @@ func (o *outbox) seal(to string, v *electorate) {
 
 func (n *Node) report(r Result) { n.results = append(n.results, r) }
 
-// Ready returns what is to be done since the last call.
+// Ready returns everything that has come up since the last call.
 func (n *Node) Ready(t Time) Ready {
 	rd := Ready{Results: n.results, Warnings: n.warn}
 	n.results, n.warn = nil, nil
@@ -129,10 +129,10 @@ func (n *Node) Ready(t Time) Ready {
 	return rd
 }
 
-// Stats returns the counters of this life.
+// Stats returns the counters since New.
 func (n *Node) Stats() Stats { return n.stats }
 
-// Quarantine returns how long this voter stays silent, 0 if it is none.
+// Quarantine returns how long the quarantine of this voter still lasts, 0 if this peer is no voter.
 func (n *Node) Quarantine(t Time) time.Duration {
 	if n.voters.index(n.cfg.Self) < 0 {
 		return 0
@@ -140,8 +140,8 @@ func (n *Node) Quarantine(t Time) time.Duration {
 	return max(n.acceptor.quarantineUntil-t.Mono, 0)
 }
 
-// Fresh returns how long this voter has not heard of every lease again that runs, because
-// it has just started; 0 if it is none.
+// Fresh returns for how long this voter is still fresh, its quarantine included: leases that run
+// may be missing from its records. It returns 0 if this peer is no voter.
 func (n *Node) Fresh(t Time) time.Duration {
 	if n.voters.index(n.cfg.Self) < 0 {
 		return 0

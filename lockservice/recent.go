@@ -2,11 +2,11 @@ package lockservice
 
 import "time"
 
-// recent remembers the latest instances of something.
+// recent is a set of instances of a fixed capacity, which drops the oldest for a new one.
 type recent struct {
 	set  map[Inst]bool
-	ring []Inst // the same, in order
-	at   int
+	ring []Inst // the elements of set in the order of their arrival
+	at   int    // index of the oldest, which is replaced next
 }
 
 func newRecent(most int) recent {
@@ -24,12 +24,12 @@ func (r *recent) add(i Inst) {
 	r.at = (r.at + 1) % len(r.ring)
 }
 
-// tombstones are the bearer leases of which an acceptor saw the release, by the random
-// part of their names. Other peers may take such a lease for theirs until it would have
-// run out; a tombstone stays for longer than that.
+// tombstones holds the bearers' instances whose release an acceptor saw, by their N. Other peers
+// may take such a lease for held until its time would have run out, and a tombstone stays
+// for longer than that.
 type tombstones struct {
 	young, old map[uint64]struct{}
-	since      time.Duration // when young was begun
+	since      time.Duration // when young was emptied last
 }
 
 func (s *tombstones) has(i Inst) bool {
@@ -45,7 +45,7 @@ func (s *tombstones) add(i Inst) {
 	s.young[i.N] = struct{}{}
 }
 
-// age forgets what is older than twice span, and keeps all for span at least.
+// age moves young to old every span. An element stays for at least one span and at most two.
 func (s *tombstones) age(now, span time.Duration) {
 	if now-s.since >= span {
 		s.young, s.old, s.since = nil, s.young, now

@@ -5,14 +5,13 @@ import (
 	"fmt"
 )
 
-// Resume returns the lease of a name with this ID, and extends it: one that this session
-// has, or one that another peer made, or an earlier life of this one, and that a majority
-// of voters has on record. It keeps its token and its TTL, and is renewed by hand from
-// here on. The other peer is not told, and may be gone; an Unlock at any peer ends the
-// lease at all of them. Resume fails with ErrNotHolder if there is no such lease: it was
-// released, or has run out; without named voters, or with a voter that has lost its
-// memory, it may also be that too few remember it. Its other errors are those of Lock, and
-// WithClient is the one option that counts.
+// Resume returns the lease on name with this ID and extends it. The lease may be one of this
+// session, or one of another peer or an earlier process that a majority of voters has on
+// record. It keeps its token and its TTL, and its renewal is manual. The other peer is not
+// told, and may be gone; an Unlock at any peer ends the lease at all of them. Resume fails
+// with ErrNotHolder if the lease was released or has run out, or if too many of the voters
+// that had it on record have restarted. Its other errors are those of Lock. WithClient is
+// the only option that counts.
 func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (*Lease, error) {
 	b, ok := ParseBearer(name, id)
 	closed := false
@@ -42,13 +41,13 @@ func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (
 	}
 }
 
-// resume resumes a lease, or extends it if it is held here. If another call is about to
-// resume it, it returns what is closed when that has an answer.
+// resume makes one attempt of Resume. If another call is resuming the lease already, it returns
+// only a channel that is closed when that call has its answer.
 func (s *Session) resume(ctx context.Context, b Bearer, client string) (l *Lease, other <-chan struct{}, err error) {
 	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
 	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
-	var answer struct { // guarded by the session's mutex until decided is closed
+	var answer struct { // guarded by Session.mu until decided is closed
 		lease *Lease
 		err   error
 	}

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// round is one proposal: exactly this instance, number, token and epoch.
+// round is one proposal. Only acknowledgements of exactly its instance, number, token and epoch
+// count (O3). The fields of type uint8 below supersedes are sets of voters, one bit for each
+// index; a voter is in the set of its latest answer.
 type round struct {
 	lock   *owned
-	client string // the peer that is to hear of it
+	client string // the peer that is told of the decision
 	inst   Inst
 	mode   Mode
 	flags  uint8
@@ -19,18 +21,21 @@ type round struct {
 	epoch  uint64
 	waiter *waiter // nil for a renewal
 
-	supersedes             []Inst
-	acks, held, low, other uint8 // voters by their latest answer, as bits
-	never                  uint8 // those of other that no retry will change
-	gone                   uint8 // those that will not certify the renewal any more
-	why                    Message
-	heldBy                 []belief
-	floor                  uint64
-	left                   time.Duration // the longest quarantine among the answers
-	started                time.Duration
-	sent                   time.Duration
-	tries                  int
-	alarm                  alarm
+	supersedes []Inst
+	acks       uint8         // certified
+	held       uint8         // refused for a conflicting record
+	low        uint8         // refused for the token
+	other      uint8         // refused for another reason
+	never      uint8         // subset of other: a repetition will be refused as well
+	gone       uint8         // will not certify this renewal any more
+	why        Message       // the reason of the latest answer in never
+	heldBy     []belief      // the holders that the answers in held named
+	floor      uint64        // highest floor among the answers in low
+	left       time.Duration // longest quarantine among the answers
+	started    time.Duration
+	sent       time.Duration // when it was sent last
+	tries      int
+	alarm      alarm
 }
 
 // propose starts a round.
@@ -44,7 +49,8 @@ func (o *owner) propose(t Time, r *round) {
 	o.broadcast(t, r)
 }
 
-// broadcast sends a round to the voters that have not decided on it.
+// broadcast sends a round to the voters that have not decided on it: those without an answer, and
+// those whose reason may pass.
 func (o *owner) broadcast(t Time, r *round) {
 	m := Message{Kind: Accept, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token, TTL: r.ttl, Mode: r.mode,
 		Supersedes: r.supersedes, Epoch: r.epoch, Flags: r.flags}
@@ -58,9 +64,9 @@ func (o *owner) broadcast(t Time, r *round) {
 	r.tries++
 }
 
-// again proposes a round anew to all, with a token above those that were in the
-// way (O2). The client of a renewal keeps its first token; that of a bearer's lease is
-// on record too, so that the lease can be resumed by it.
+// again proposes a round anew to all voters, with a token above every floor that was reported
+// (O2). The client of a renewal keeps its first token, which the owner sends back. A bearer's
+// lease keeps its token on record as well, since it is resumed by that token.
 func (o *owner) again(t Time, r *round) {
 	o.tokens.raise(r.floor)
 	if r.flags&flagBearer == 0 {
@@ -71,7 +77,8 @@ func (o *owner) again(t Time, r *round) {
 	o.broadcast(t, r)
 }
 
-// chase sends a round again, or lets it go.
+// chase runs when a round is not decided in time: it sends it again, proposes it with another
+// token, or gives it up after its TTL.
 func (o *owner) chase(t Time, r *round) {
 	switch {
 	case t.Mono-r.started >= r.ttl:
@@ -92,7 +99,7 @@ func (o *owner) chase(t Time, r *round) {
 	}
 }
 
-// drop forgets a round; its acks are worth nothing any more.
+// drop forgets a round, so that later acknowledgements of it no longer count.
 func (o *owner) drop(r *round) {
 	o.n.alarms.stop(&r.alarm)
 	if o.rounds[r.inst] == r {
@@ -103,8 +110,9 @@ func (o *owner) drop(r *round) {
 	}
 }
 
-// answered returns the round that an acceptor's answer is for and the acceptor's
-// bit: exactly that round, and a voter of its epoch, or nil (O3).
+// answered returns the round to which an answer belongs and the bit of the acceptor, or nil if the
+// answer is not to exactly the round that is open, or not of a voter of its epoch (O3). It
+// removes the acceptor from all sets: its new answer replaces the old one.
 func (o *owner) answered(t Time, from string, m *Message) (*round, uint8) {
 	r, i := o.rounds[m.Inst], o.n.voters.index(from)
 	if r == nil || i < 0 || r.no != m.Round || r.token != m.Token || r.epoch != o.n.voters.Epoch {
@@ -151,7 +159,7 @@ func (o *owner) nack(t Time, from string, m *Message) {
 	o.settle(t, r)
 }
 
-// blockedBy notes who holds what the round is for.
+// blockedBy notes a holder that an acceptor named.
 func (r *round) blockedBy(b belief) {
 	for i := range r.heldBy {
 		if old := &r.heldBy[i]; old.inst == b.inst {
@@ -169,14 +177,14 @@ func (o *owner) settle(t Time, r *round) {
 	switch {
 	case bits.OnesCount8(r.acks) >= need:
 		o.certified(t, r)
-	case without(r.held|r.low|r.other|r.gone) >= need: // not all have answered
+	case without(r.held|r.low|r.other|r.gone) >= need: // a majority may still come
 	case without(r.never) < need && r.waiter != nil:
 		o.fail(t, r, r.why)
 	case without(r.never) < need && r.flags&flagResume != 0:
 		o.deny(t, r, r.why)
 	case without(r.gone) < need:
 		o.deny(t, r, Message{Reason: Gone})
-	case without(r.other) < need: // no quorum: keep asking
+	case without(r.other) < need: // too few voters can certify now: chase asks them again
 	case r.held != 0 && r.waiter != nil && o.supersede(r):
 		o.again(t, r)
 	case without(r.held|r.other|r.gone) >= need:
@@ -202,8 +210,8 @@ func (o *owner) deny(t Time, r *round, why Message) {
 	}
 }
 
-// supersede names those in the way that their clients released meanwhile, and
-// reports whether there were any (O4).
+// supersede adds to the round the conflicting instances that their own clients have released
+// meanwhile, and reports whether there were any (O4).
 func (o *owner) supersede(r *round) (found bool) {
 	for _, b := range r.heldBy {
 		if o.released.has(b.inst) && !slices.Contains(r.supersedes, b.inst) && len(r.supersedes) < maxSupersedes {
@@ -214,12 +222,12 @@ func (o *owner) supersede(r *round) (found bool) {
 	return found
 }
 
-// certified grants: a majority acknowledged exactly this round (O3).
+// certified grants a round that a majority has acknowledged (O3).
 func (o *owner) certified(t Time, r *round) {
 	o.drop(r)
 	o.n.stats.Grants++
 	o.n.send(r.client, Message{Kind: Granted, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token})
-	l := o.ensure(r.lock.name) // the one of a renewal may be gone
+	l := o.ensure(r.lock.name) // the entry may have been dropped since the round began
 	if l == nil {
 		return
 	}
@@ -237,10 +245,10 @@ func (o *owner) certified(t Time, r *round) {
 	o.schedule(t, l)
 }
 
-// blocked takes a round that others' records keep from a majority. Nacks correct
-// the belief and the waiter stays in the queue (O1); if somebody acknowledged, two
-// instances may have split the votes, and keeping this one alive could keep both
-// from a majority for ever (O5).
+// blocked ends a round that records of other instances keep from a majority. The Nacks correct
+// the belief, and the waiter stays in the queue (O1). But if a voter acknowledged, two
+// instances may have split the votes, and this one has to give up, since otherwise both
+// could keep each other from a majority for ever (O5).
 func (o *owner) blocked(t Time, r *round) {
 	for _, b := range r.heldBy {
 		r.lock.learn(b)

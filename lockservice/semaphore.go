@@ -8,18 +8,17 @@ import (
 	"sync"
 )
 
-// Semaphore lets up to so many hold a name at a time. Each of them holds one of its
-// slots, which are locks of their own, name#0, name#1 and so on: permits counted
-// per voter would not do, for with three voters and two permits three holders can
-// have two voters each.
+// Semaphore lets a bounded number of callers hold a name at a time. Each of them holds one of
+// its slots, which are the locks name#0, name#1 and so on. Voters that counted permits would
+// not do: with three voters and two permits, each of three holders can have two voters.
 type Semaphore struct {
 	s     *Session
 	name  string
 	slots int
 }
 
-// Semaphore returns the semaphore of a name with 1 to MaxSlots slots. All must agree
-// on their number.
+// Semaphore returns the semaphore of a name with 1 to MaxSlots slots, or a *NameError. All peers
+// must use the same number.
 func (s *Session) Semaphore(name string, slots int) (*Semaphore, error) {
 	if err := validateName(name); err != nil {
 		return nil, err
@@ -32,8 +31,8 @@ func (s *Session) Semaphore(name string, slots int) (*Semaphore, error) {
 
 func (m *Semaphore) slot(i int) string { return fmt.Sprintf("%s#%d", m.name, i%m.slots) }
 
-// TryLock takes a free slot, or fails with ErrHeld if there is none. Its token is
-// that of the slot, which Lease.Name names: fence each slot for itself.
+// TryLock takes a free slot, or fails with ErrHeld if there is none. Tokens rise for each slot
+// separately: use Lease.Name, which names the slot, as the fenced resource.
 func (m *Semaphore) TryLock(ctx context.Context, opts ...Option) (*Lease, error) {
 	first := rand.IntN(m.slots)
 	var err error
@@ -47,7 +46,8 @@ func (m *Semaphore) TryLock(ctx context.Context, opts ...Option) (*Lease, error)
 	return nil, err
 }
 
-// Lock waits for a slot: in the queues of all, and keeps the first that comes.
+// Lock waits for a slot. It queues for all slots at once, keeps the first that it gets and releases
+// any other.
 func (m *Semaphore) Lock(ctx context.Context, opts ...Option) (*Lease, error) {
 	ctx, done := m.s.cfg.bound(ctx)
 	defer done()

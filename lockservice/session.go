@@ -18,28 +18,28 @@ import (
 // SessionConfig configures a Session. Node.Self, Node.Voters and Send are
 // mandatory.
 type SessionConfig struct {
-	Node Config // Boot, Secret, Seed, Durable, State and Behind are the session's to fill
+	Node Config // the session fills Boot, Secret, Seed, Durable, State and Behind
 
-	// Send queues a packet for a peer, on the urgent class of its stream, and
-	// returns at once. It owns the packet. A packet for a peer that is unknown or
-	// away is dropped; nothing here depends on delivery.
+	// Send queues a packet for a peer, on the urgent class of its stream, and returns at
+	// once. It owns the packet. It may drop a packet, for instance for a peer that is
+	// unknown or down: nothing here depends on delivery.
 	Send func(peer string, packet []byte)
 
-	// Alone says that nobody was named: this peer is its own only voter, until Reload.
+	// Alone says that no voters were configured: until Reload this peer is its only voter.
 	Alone bool
 
-	// StateDir keeps a bound of the tokens acknowledged, so that they rise across
-	// restarts whatever the wall clocks say. "" keeps nothing.
+	// StateDir is a directory for a bound of the acknowledged tokens, so that tokens rise
+	// across restarts whatever the wall clocks say. "" keeps nothing.
 	StateDir string
 
-	// Lost, if set, hears of each lease that ends without Unlock, one after the other,
-	// on a goroutine of its own: it may wait, and call the session. While it does, up to
-	// 65,536 wait to be told; those beyond are counted by Stats.Lost only.
+	// Lost, if set, is called for each lease that ends without Unlock, one call after the
+	// other, on a goroutine of its own: it may block, and call the session. Up to 65,536
+	// leases wait for it; more are only counted in Stats.Lost.
 	Lost func(*LostError)
 
-	TTL     time.Duration        // of leases without WithTTL: 10 s
-	MaxWait time.Duration        // of calls whose context has no deadline: 1 min
-	Clock   func() time.Duration // CLOCK_BOOTTIME, or what comes closest; tests in virtual time bring theirs
+	TTL     time.Duration        // TTL of leases without WithTTL; 10 s by default
+	MaxWait time.Duration        // time-out of calls whose context has no deadline; 1 min by default
+	Clock   func() time.Duration // CLOCK_BOOTTIME by default, Go's monotonic clock outside Linux; tests may set it
 	Logger  *slog.Logger         // discards by default
 }
 
@@ -55,42 +55,43 @@ func (c SessionConfig) withDefaults() SessionConfig {
 	return c
 }
 
-// maxLosses bounds the leases that wait for SessionConfig.Lost to be told of them.
+// maxLosses bounds the calls of SessionConfig.Lost that wait for their turn.
 const maxLosses = 1 << 16
 
-// Session takes locks for one peer, and serves as voter if it is one. All methods
-// may be called at the same time.
+// Session takes locks for one peer, and serves as a voter if the peer is one. All methods may be
+// called at the same time.
 type Session struct {
 	cfg      SessionConfig
-	waiting  atomic.Int32           // callers at mu
-	lost     atomic.Uint64          // leases, so far
-	voters   atomic.Pointer[Voters] // in force here
-	alone    atomic.Bool            // nobody but this peer was named
-	wake     chan struct{}          // capacity 1: a full one already says "look again"
-	done     chan struct{}          // closed when Close has waited enough
-	drained  chan struct{}          // of capacity 1: a full one says that Close has nothing to wait for
+	waiting  atomic.Int32           // number of goroutines that wait for mu in do
+	lost     atomic.Uint64          // number of leases that ended without Unlock
+	voters   atomic.Pointer[Voters] // the voters in force
+	alone    atomic.Bool            // no voters were configured
+	wake     chan struct{}          // capacity 1; a full one has the loop look again
+	done     chan struct{}          // closed when Close stops waiting for holders
+	drained  chan struct{}          // capacity 1; a full one says that every holder has unlocked
 	wg       sync.WaitGroup
-	logs     *aside.Queue  // on their way to the handler of Logger
-	losses   *aside.Queue  // to tell cfg.Lost
-	majority majority      // whether one answers
-	view     atomic.Uint64 // counts the changes of who is up, and of the voters
+	logs     *aside.Queue // log records on their way to the handler of Logger
+	losses   *aside.Queue // calls of cfg.Lost
+	majority majority
+	view     atomic.Uint64 // number of changes of the view and of the voters
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	node    *Node
 	closed  bool                          // Close was called
-	over    bool                          // nothing is sent or heard any more
-	skipped int                           // calls since the last flush
-	nextAt  time.Duration                 // when the loop looks
-	persist *State                        // to be written by the loop
-	pending map[uint64]func(Time, Result) // who waits for the one answer to a call
+	over    bool                          // Close has ended: packets are ignored
+	skipped int                           // calls of do since the last flush
+	nextAt  time.Duration                 // when the loop looks at the node next
+	persist *State                        // state that the loop is to write
+	pending map[uint64]func(Time, Result) // by call: takes its only answer, with mu held
 	leases  map[uint64]*Lease
-	leaving map[uint64]*Lease        // whose release is not confirmed
-	resumes map[uint64]chan struct{} // closed when the lease is resumed, or is not
+	leaving map[uint64]*Lease        // leases whose release is not confirmed
+	resumes map[uint64]chan struct{} // closed when the call of a Resume is decided
 	lines   map[string]*line
 }
 
-// Open starts a session. The caller passes packets to Receive and changes of the
-// view to SetLive; until the first SetLive the session believes itself alone.
+// Open starts a session. Its errors say which field of cfg is wrong, or what is wrong with the
+// state in StateDir. The caller passes packets to Receive and changes of the view to
+// SetLive; until the first SetLive only this peer is up in its view.
 func Open(cfg SessionConfig) (*Session, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Send == nil {
@@ -133,16 +134,17 @@ func Open(cfg SessionConfig) (*Session, error) {
 
 func (s *Session) time() Time { return Time{Mono: s.cfg.Clock(), Wall: TokenAt(time.Now())} }
 
-// do calls f with the node, then carries out what the node wants done. Callers that
-// queue up for the node leave that to the last of them: what they caused then
-// shares packets.
+// do calls f with mu held and then carries out what the node wants done. While other callers
+// wait for mu, that is left to the last of them, or to every 65th, so that the messages
+// of concurrent calls share packets.
 func (s *Session) do(f func(t Time)) {
 	for _, p := range s.locked(f) {
 		s.cfg.Send(p.To, p.Bytes)
 	}
 }
 
-// locked is do without the sending. A panic of f leaves no lock held.
+// locked does all of do except sending the packets, which it returns. A panic of f does not leave
+// mu locked.
 func (s *Session) locked(f func(t Time)) (packets []Packet) {
 	s.waiting.Add(1)
 	s.mu.Lock()
@@ -162,7 +164,8 @@ func (s *Session) locked(f func(t Time)) (packets []Packet) {
 	return packets
 }
 
-// flush takes Ready, with mu held, and returns what is to be sent without.
+// flush delivers the results of Ready and returns its packets, which are sent after mu is
+// released. The caller holds mu.
 func (s *Session) flush(t Time) (packets []Packet) {
 	s.skipped = 0
 	look := false
@@ -171,7 +174,7 @@ func (s *Session) flush(t Time) (packets []Packet) {
 		for _, r := range rd.Results {
 			s.deliver(t, r)
 		}
-		more = len(rd.Results) > 0 // whose turn it is then has made its call
+		more = len(rd.Results) > 0 // a result may have had the next caller of a line make its call
 		for _, w := range rd.Warnings {
 			s.cfg.Logger.Warn("lock configuration differs", "peer", w.Peer, "epoch", w.Epoch, "err", w.String())
 		}
@@ -194,7 +197,7 @@ func (s *Session) flush(t Time) (packets []Packet) {
 	return packets
 }
 
-// deliver hands a result to whom it is for. Nothing here waits.
+// deliver passes a result to its lease or its caller. It never blocks. The caller holds mu.
 func (s *Session) deliver(t Time, r Result) {
 	switch l := s.leases[r.ID]; r.Event {
 	case Extended:
@@ -214,7 +217,7 @@ func (s *Session) deliver(t Time, r Result) {
 	}
 }
 
-// run is the loop: it ticks the node and writes its state.
+// run is the session's loop: it ticks the node, and writes its state to disk without holding mu.
 func (s *Session) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -246,7 +249,8 @@ func (s *Session) run() {
 	}
 }
 
-// save makes state durable, off the way of everybody else.
+// save writes state to disk and tells the node. It reports whether that succeeded; the loop tries
+// again every maxNap.
 func (s *Session) save(state State) bool {
 	if err := writeState(s.cfg.StateDir, state); err != nil {
 		s.cfg.Logger.Error("lock state not written: this voter acknowledges nothing beyond its old bound", "dir", s.cfg.StateDir, "err", err)
@@ -256,8 +260,8 @@ func (s *Session) save(state State) bool {
 	return true
 }
 
-// Receive takes packets that peer sent; its name must be authenticated. It does not
-// keep them. What packets of one call cause goes out together.
+// Receive handles packets from a peer whose name the caller has authenticated. It does not keep
+// them. The messages that the packets of one call cause share packets.
 func (s *Session) Receive(peer string, packets ...[]byte) {
 	s.do(func(t Time) {
 		if s.over {
@@ -271,8 +275,8 @@ func (s *Session) Receive(peer string, packets ...[]byte) {
 	})
 }
 
-// SetLive tells which peers are up, by name. It decides whom to ask first, and is
-// never part of a quorum but in best-effort mode.
+// SetLive tells the session the names of the peers that are up. The view decides whom to ask first,
+// and counts towards a quorum only in best-effort mode.
 func (s *Session) SetLive(names []string) {
 	s.do(func(t Time) { s.node.SetLive(t, names) })
 	s.view.Add(1)
@@ -292,11 +296,11 @@ func (s *Session) Reload(v Voters) (err error) {
 	return err
 }
 
-// Voters returns those in force at this peer, as they were configured or reloaded. The
-// names are not to be changed. It does not wait, whatever locks the caller holds.
+// Voters returns the voters in force at this peer. The caller must not change Names. The call
+// never blocks.
 func (s *Session) Voters() Voters { return *s.voters.Load() }
 
-// Guarantee returns what leases are worth here.
+// Guarantee returns what the session guarantees of its leases.
 func (s *Session) Guarantee() Guarantee {
 	switch {
 	case s.Voters().BestEffort:
@@ -307,25 +311,25 @@ func (s *Session) Guarantee() Guarantee {
 	return Quorum
 }
 
-// Stats returns the counters of this life, and what is held and waited for now.
+// Stats returns the counters since Open, and how many leases are held and waited for now.
 func (s *Session) Stats() (st Stats) {
 	s.do(func(t Time) {
 		st = s.node.Stats()
 		st.Held, st.Lost, st.Quarantine, st.Fresh = len(s.leases), s.lost.Load(), s.node.Quarantine(t), s.node.Fresh(t)
-		for _, l := range s.lines { // each for itself: no order
+		for _, l := range s.lines { // the order does not matter
 			st.Waiting += 1 + len(l.waiting)
 		}
 	})
 	return st
 }
 
-// Close ends every call that waits with ErrClosed, and the context of every lease. Then
-// it waits, within ctx, until the holders have called Unlock and the voters know. What is
-// not unlocked by then is not released, for its holder may still be at work: it runs out,
-// and Close returns an error that says how many. A lease that is renewed by hand is not
-// waited for and not released: its bearer may go on with it at another peer. Close waits
-// for the session's goroutine as well, and up to a second each for Lost and for the
-// handler of Logger to hear the last; a second call waits for the first.
+// Close ends every call that waits with ErrClosed and cancels the context of every lease. Then it
+// waits until all holders have called Unlock and their releases are confirmed, or ctx ends. A
+// lease that is not unlocked by then is not released, since its holder may still be at
+// work: its record expires, and Close returns an error with the number of such leases. A
+// lease with manual renewal is neither waited for nor released: its bearer may go on with
+// it at another peer. At last Close waits for the session's goroutine, and up to a second
+// each for Lost and for the handler of Logger. A second call waits for the first.
 func (s *Session) Close(ctx context.Context) (err error) {
 	closing := false
 	s.do(func(t Time) {
@@ -354,7 +358,7 @@ func (s *Session) Close(ctx context.Context) (err error) {
 	return err
 }
 
-// shut begins to close.
+// shut begins to close: it ends leases and waiting calls, but not the releases under way.
 func (s *Session) shut(t Time) {
 	s.closed = true
 	for _, id := range sortedKeys(s.leases) {
@@ -368,7 +372,7 @@ func (s *Session) shut(t Time) {
 	s.refuseAll(t, func(id uint64) bool { return s.leaving[id] == nil })
 }
 
-// refuseAll answers calls with ErrClosed.
+// refuseAll ends the calls that which selects with ErrClosed.
 func (s *Session) refuseAll(t Time, which func(id uint64) bool) {
 	for _, id := range sortedKeys(s.pending) {
 		if which(id) {
@@ -378,7 +382,8 @@ func (s *Session) refuseAll(t Time, which func(id uint64) bool) {
 	}
 }
 
-// Inspect asks a majority of voters who holds a lock.
+// Inspect asks a majority of voters who holds a lock. It fails with ErrName, ErrClosed, or
+// ErrUnavailable if ctx ends before a majority has answered.
 func (s *Session) Inspect(ctx context.Context, name string) (Info, error) {
 	if err := validateName(name); err != nil {
 		return Info{}, err
@@ -405,8 +410,8 @@ func (s *Session) Inspect(ctx context.Context, name string) (Info, error) {
 	}
 }
 
-// Recorded returns what this peer alone has on record for a lock, at once: see
-// Node.Recorded.
+// Recorded returns at once what this peer alone knows of a lock: see Node.Recorded. It fails with
+// ErrName or ErrClosed.
 func (s *Session) Recorded(name string) (info Info, err error) {
 	if err := validateName(name); err != nil {
 		return Info{}, err
@@ -419,10 +424,10 @@ func (s *Session) Recorded(name string) (info Info, err error) {
 	return info, err
 }
 
-// Survey returns a page of the locks that are held or waited for in the cluster, and the
-// clients that hold them and wait, as far as the peers that answer within ctx know. It
-// waits two seconds at a time for no peer that left an earlier survey without an answer,
-// and fails with ErrClosed only.
+// Survey returns a page of the locks that are held or waited for in the cluster, with their
+// holders and waiters, as far as the peers that answer within ctx know them. For two seconds
+// after a peer left a survey without an answer, no survey waits for it. The only error is
+// ErrClosed.
 func (s *Session) Survey(ctx context.Context, q Query) (Survey, error) {
 	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
@@ -433,8 +438,8 @@ func (s *Session) Survey(ctx context.Context, q Query) (Survey, error) {
 	return r.surveyed()
 }
 
-// answer makes a call of the node that is answered upon its release at the latest: when ctx
-// ends.
+// answer makes a call of the node and waits for its result. When ctx ends it releases the call,
+// which makes the node answer with what it has.
 func (s *Session) answer(ctx context.Context, call func(t Time) (uint64, error)) (Result, error) {
 	id, result, err := s.start(call)
 	if err != nil {
@@ -449,9 +454,10 @@ func (s *Session) answer(ctx context.Context, call func(t Time) (uint64, error))
 	}
 }
 
-// behind yields the calls that wait behind those made, and when their lines were begun.
+// behind yields the callers that wait in a line without a call of their own, and when each asked.
+// It is Config.Behind and runs with mu held.
 func (s *Session) behind(yield func(Call, time.Duration) bool) {
-	for _, l := range s.lines { // in no order
+	for _, l := range s.lines { // the order does not matter
 		for _, w := range l.waiting {
 			if !yield(w.Call, w.asked) {
 				return
@@ -460,7 +466,7 @@ func (s *Session) behind(yield func(Call, time.Duration) bool) {
 	}
 }
 
-// start makes a call of the node and returns where its result comes.
+// start makes a call of the node and returns the channel on which its result arrives.
 func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result chan Result, err error) {
 	result = make(chan Result, 1) // a call has one answer
 	s.do(func(t Time) {
@@ -475,7 +481,7 @@ func (s *Session) start(call func(t Time) (uint64, error)) (id uint64, result ch
 	return id, result, err
 }
 
-// bound gives ctx a deadline if it has none: nobody waits for ever.
+// bound gives ctx the deadline MaxWait if it has none, so that no caller waits for ever.
 func (c SessionConfig) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return context.WithCancel(ctx)

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// MultiLease is several locks held together. It is over when the first of them is.
+// MultiLease holds several locks together. It ends when the first of its leases ends.
 type MultiLease struct {
 	leases []*Lease
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
 
-// LockAll waits until this session holds all of names, or none. They are taken in
-// the order of their names, so two who want the same locks do not block each other
-// for ever; a name given twice counts once. Besides the errors of Lock it fails
+// LockAll waits until this session holds all the locks of names; after an error it holds none.
+// Locks are taken in the order of their names, so that two callers that want the same locks
+// cannot deadlock. A name that is given twice counts once. Besides the errors of Lock it fails
 // with ErrName for an empty list.
 func (s *Session) LockAll(ctx context.Context, names []string, opts ...Option) (*MultiLease, error) {
 	names = slices.Clone(names)
@@ -36,7 +36,7 @@ func (s *Session) LockAll(ctx context.Context, names []string, opts ...Option) (
 		if m := together(ctx, held); m.ctx.Err() == nil {
 			return m, nil
 		}
-		UnlockEach(held) // one was lost while we waited for the next
+		UnlockEach(held) // a lease was lost while the call waited for the next lock
 		select {
 		case <-time.After(time.Duration(rand.Int64N(int64(50 * time.Millisecond)))):
 		case <-bounded.Done():
@@ -45,7 +45,7 @@ func (s *Session) LockAll(ctx context.Context, names []string, opts ...Option) (
 	}
 }
 
-// lockEach takes one lock after the other, and leaves nothing behind on failure.
+// lockEach takes one lock after the other. If one fails it releases those that it has.
 func (s *Session) lockEach(ctx context.Context, names []string, opts []Option) (held []*Lease, err error) {
 	for _, name := range names {
 		l, err := s.Lock(ctx, name, opts...)
@@ -70,11 +70,11 @@ func together(ctx context.Context, held []*Lease) *MultiLease {
 	return m
 }
 
-// Leases returns the single leases, by name. They belong to m: unlock them with it.
+// Leases returns the single leases, ordered by name. They belong to m: call m.Unlock, not theirs.
 func (m *MultiLease) Leases() []*Lease { return slices.Clone(m.leases) }
 
-// Token returns the fencing token of one of the locks, 0 if name is none of them.
-// Each lock has its own; they are not comparable.
+// Token returns the fencing token of the lock name, 0 if m does not hold that lock. Tokens of
+// different locks are not comparable.
 func (m *MultiLease) Token(name string) uint64 {
 	for _, l := range m.leases {
 		if l.name == name {
@@ -84,13 +84,13 @@ func (m *MultiLease) Token(name string) uint64 {
 	return 0
 }
 
-// Context is cancelled when the first of the leases ends, with its cause.
+// Context returns a context that is cancelled, with the lease's cause, when the first lease ends.
 func (m *MultiLease) Context() context.Context { return m.ctx }
 
-// Done is closed when the first of the leases ends.
+// Done returns a channel that is closed when the first lease ends.
 func (m *MultiLease) Done() <-chan struct{} { return m.ctx.Done() }
 
-// Remaining returns how long all are held without another renewal.
+// Remaining returns how long all locks are held without another renewal, 0 once one lease is over.
 func (m *MultiLease) Remaining() time.Duration {
 	least := m.leases[0].Remaining()
 	for _, l := range m.leases[1:] {
@@ -99,7 +99,7 @@ func (m *MultiLease) Remaining() time.Duration {
 	return least
 }
 
-// Unlock ends all leases and waits for all; see [Lease.Unlock].
+// Unlock ends all leases and waits for each; see [Lease.Unlock]. It joins their errors.
 func (m *MultiLease) Unlock(ctx context.Context) error {
 	UnlockEach(m.leases)
 	m.cancel(context.Canceled)

@@ -11,8 +11,8 @@ import (
 // StateFile is the name of the file in SessionConfig.StateDir.
 const StateFile = "locks.state"
 
-// readState returns what the last life left in dir, the zero State if there was
-// none. What cannot be read is an error: a guess could let tokens fall.
+// readState returns the state in dir, the zero State if there is none. A damaged file is an error,
+// since a guess could let tokens fall.
 func readState(dir string) (s State, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, StateFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +33,8 @@ func readState(dir string) (s State, err error) {
 
 func (s State) sum() uint64 { return hash64(fmt.Sprint(s.TokenBound, s.Epoch)) }
 
-// writeState makes s durable: a new file, synced, takes the old one's place.
+// writeState makes s durable: it writes and syncs a new file, renames it over the old one and
+// syncs the directory.
 func writeState(dir string, s State) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -42,7 +43,7 @@ func writeState(dir string, s State) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // in vain once it is renamed
+	defer os.Remove(f.Name()) // has no effect once the file is renamed
 	_, err = fmt.Fprintf(f, "sentinel-peer locks 1\nbound %d\nepoch %d\nsum %x\n", s.TokenBound, s.Epoch, s.sum())
 	if err == nil {
 		err = f.Sync()

@@ -10,59 +10,59 @@ import (
 
 // Query asks for a page of the locks that are held or waited for, in the order of their names.
 type Query struct {
-	After string // this name, "" from the first on
-	Skip  string // names that begin with it, if not ""
-	Only  string // this lock alone, if not ""
-	Most  int    // locks of a page: 1 to MaxPage
+	After string // the page begins after this name; "" for the first page
+	Skip  string // locks whose names begin with it are left out; "" leaves out none
+	Only  string // the survey is of this lock alone; "" for all locks
+	Most  int    // greatest number of locks of a page: 1 to MaxPage
 }
 
 // Limits of a survey.
 const (
-	MaxPage        = 1000
-	MaxClientBytes = 128 // the name of a client
+	MaxPage        = 1000 // greatest number of locks of a page
+	MaxClientBytes = 128  // greatest length of a client's name
 
-	maxListed  = 256      // clients of one lock that one peer names
-	pageBytes  = 64 << 10 // that one peer tells, about
-	clientSize = 64       // bytes of one client on the wire, about
-	muteFor    = 2 * time.Second
+	maxListed  = 256             // greatest number of clients that one peer lists for one lock
+	pageBytes  = 64 << 10        // about the size of one peer's answer at which its page ends
+	clientSize = 64              // about the bytes of one client on the wire
+	muteFor    = 2 * time.Second // how long no survey waits for a peer that did not answer
 )
 
-// Client is who holds a lock through a peer, or waits for it there.
+// Client is one caller that holds a lock, or waits for it.
 type Client struct {
-	Peer   string
-	Name   string // as Call.Client says; "" if nobody said, or the peer does not answer
+	Peer   string // name of the peer through which it calls
+	Name   string // Call.Client; "" if it is not set, or the peer does not answer
 	Mode   Mode
 	Token  uint64        // 0 while it waits
-	For    time.Duration // since it asked; 0 once it holds
-	Left   time.Duration // of what is on record of its lease, which outlasts that a little
-	Voters int           // of those that answered, that have it on record
+	For    time.Duration // time since it asked; 0 once it holds the lock
+	Left   time.Duration // time until the record of its lease expires, a little after the lease itself
+	Voters int           // number of voters that answered and have the lease on record
 }
 
-// Locked is who holds a lock and who waits for it.
+// Locked lists the holders and the waiters of a lock.
 type Locked struct {
 	Lock    string
-	Holders []Client // by token
+	Holders []Client // ordered by token
 	Waiting []Client // in the order in which they asked
-	More    int      // that wait, or hold, and are not listed
+	More    int      // number of clients that are not listed
 }
 
-// Survey is what the peers that answered know together.
+// Survey is a page of locks, as the peers that answered know them together.
 type Survey struct {
 	Locks   []Locked
-	Next    string   // there is more behind this name; "" if not
-	Silent  []string // peers that do not answer: their clients are not known
-	Certain bool     // a majority of voters has answered
+	Next    string   // Query.After of the next page; "" if this is the last one
+	Silent  []string // names of peers that did not answer, whose clients are not known
+	Certain bool     // whether a majority of voters has answered
 }
 
 // known is what one peer knows of a lock.
 type known struct {
 	lock    string
-	holders []Holder // on record at this voter
-	clients []Client // its own; of other peers those that wait in the queue of this owner
-	more    int      // of its own that are not listed
+	holders []Holder // records of this peer, if it is a voter
+	clients []Client // callers of this peer, and waiters of other peers in its queue as owner
+	more    int      // number of clients that are not listed
 }
 
-// gather answers a Query with what is known here.
+// gather answers a Known with what this peer knows.
 func (n *Node) gather(t Time, m *Message) Message {
 	reply := Message{Kind: KnownReply, Round: m.Round}
 	if n.Quarantine(t) > 0 {
@@ -90,7 +90,7 @@ func (n *Node) gather(t Time, m *Message) Message {
 	most, size := max(1, min(m.Waiting, MaxPage)), 0
 	for i, name := range names {
 		if i == most || size > pageBytes {
-			reply.Lock = names[i-1] // there is more
+			reply.Lock = names[i-1] // the next page begins after this name
 			break
 		}
 		k := of[name]
@@ -105,17 +105,17 @@ func (n *Node) gather(t Time, m *Message) Message {
 	return reply
 }
 
-// survey is a Query that is under way.
+// survey is a Query that waits for answers.
 type survey struct {
 	id      uint64
 	ask     Message
-	asked   []string // peers
+	asked   []string // names of the peers that were asked
 	replies map[string]*Message
 	tries   int
 	alarm   alarm
 }
 
-// survey begins to ask the peers that are up.
+// survey starts a survey of the peers that are up and returns its ID.
 func (c *client) survey(t Time, q Query) uint64 {
 	c.ids++
 	s := &survey{id: c.ids, asked: c.n.live, replies: make(map[string]*Message),
@@ -139,8 +139,8 @@ func (c *client) askAll(t Time, s *survey) {
 	s.tries++
 }
 
-// knownReply takes an answer. The survey is over once all have answered, but for those that
-// have just left another survey without one.
+// knownReply notes an answer. The survey ends once every peer has answered that has not left an
+// earlier survey without an answer within muteFor.
 func (c *client) knownReply(t Time, from string, m *Message) {
 	delete(c.mute, from)
 	s := c.surveys[m.Round]
@@ -148,7 +148,7 @@ func (c *client) knownReply(t Time, from string, m *Message) {
 		return
 	}
 	kept := *m
-	if m.Epoch == c.n.voters.Epoch && m.Hash != c.n.voters.hash { // its locks are others than ours
+	if m.Epoch == c.n.voters.Epoch && m.Hash != c.n.voters.hash { // the peer has other voters, and so other locks
 		kept = Message{Reason: WrongConfig}
 	}
 	s.replies[from] = &kept
@@ -157,7 +157,7 @@ func (c *client) knownReply(t Time, from string, m *Message) {
 	}
 }
 
-// endSurvey reports what the answers say, however many there are.
+// endSurvey reports the answers so far, notes the peers that did not answer, and ends the survey.
 func (c *client) endSurvey(t Time, s *survey) {
 	c.n.alarms.stop(&s.alarm)
 	delete(c.surveys, s.id)
@@ -170,13 +170,13 @@ func (c *client) endSurvey(t Time, s *survey) {
 	c.n.report(Result{ID: s.id, Event: Surveyed, Survey: c.n.conclude(s)})
 }
 
-// inOrder puts holders first, by token, and those that wait in the order of their asking.
+// inOrder puts holders first, ordered by token, and then waiters in the order in which they asked.
 func inOrder(a, b Client) int {
-	waits := func(c Client) int { return cmp.Compare(0, c.Token) } // -1 of a holder
+	waits := func(c Client) int { return cmp.Compare(0, c.Token) } // -1 for a holder, 0 for a waiter
 	return cmp.Or(waits(a)-waits(b), cmp.Compare(a.Token, b.Token), cmp.Compare(b.For, a.For), strings.Compare(a.Peer, b.Peer), strings.Compare(a.Name, b.Name))
 }
 
-// pick returns the names of a page, sorted, and one more if there is.
+// pick returns the names of a page in order, and one name more if there is another page.
 func (n *Node) pick(t Time, m *Message) (names []string) {
 	if m.Flags&flagOnly != 0 {
 		return []string{m.Lock}
@@ -193,8 +193,8 @@ func (n *Node) pick(t Time, m *Message) (names []string) {
 	return names
 }
 
-// named calls f with the names of locks that are held or waited for as far as is known
-// here, some more than once.
+// named calls f with the names of all locks that this peer knows to be held or waited for, with
+// some of them more than once, in no order.
 func (n *Node) named(t Time, f func(name string)) {
 	if n.voter() {
 		for name := range n.acceptor.live {
@@ -209,9 +209,9 @@ func (n *Node) named(t Time, f func(name string)) {
 	n.each(func(c Call, _ Client) { f(c.Lock) }, t)
 }
 
-// each calls f with the calls of this peer that hold a lock or wait for one.
+// each calls f for every call of this peer that holds a lock or waits for one, in no order.
 func (n *Node) each(f func(Call, Client), t Time) {
-	for _, r := range n.client.calls { // in no order
+	for _, r := range n.client.calls { // gather and pick sort
 		switch {
 		case r.phase == holding && t.Mono < r.deadline:
 			f(r.Call, Client{Token: r.token, Left: r.deadline - t.Mono})
@@ -226,16 +226,16 @@ func (n *Node) each(f func(Call, Client), t Time) {
 	}
 }
 
-// gathered is what the answers say of one lock.
+// gathered collects what the answers say of one lock.
 type gathered struct {
-	votes   map[Inst]int
-	holders map[Inst]Holder
-	clients []Client // of peers that answered
-	hearsay []Client // of others
+	votes   map[Inst]int    // number of voters that have the instance on record
+	holders map[Inst]Holder // the record that expires last
+	clients []Client        // clients that their own peers listed
+	hearsay []Client        // waiters of peers that did not answer, from the queues of owners
 	more    int
 }
 
-// conclude puts the answers to a survey together.
+// conclude combines the answers to a survey.
 func (n *Node) conclude(s *survey) *Survey {
 	out := &Survey{}
 	answers, voters := sortedKeys(s.replies), 0
@@ -282,7 +282,7 @@ func (n *Node) conclude(s *survey) *Survey {
 	return out
 }
 
-// add takes what one peer knows.
+// add adds what one peer knows; votes says whether that peer is a voter.
 func (g *gathered) add(s *survey, peer string, votes bool, k known) {
 	for _, h := range k.holders {
 		if !votes {
@@ -304,8 +304,9 @@ func (g *gathered) add(s *survey, peer string, votes bool, k known) {
 	g.more += k.more
 }
 
-// locked says who holds the lock and who waits. What holds was certified by voters that may
-// make a majority; where too few have answered, by any, or its own peer says so.
+// locked lists the holders and waiters of a lock. An instance counts as a holder if the voters
+// that have it on record may be a majority together with those that did not answer, which is
+// what the function may decides; if that needs no record at all, the word of its peer suffices.
 func (g *gathered) locked(name string, may func(votes int) bool) Locked {
 	l := Locked{Lock: name, More: g.more}
 	for inst, h := range g.holders { // sorted below
@@ -319,7 +320,7 @@ func (g *gathered) locked(name string, may func(votes int) bool) Locked {
 		switch {
 		case c.Token == 0:
 			l.Waiting = append(l.Waiting, c)
-		case at >= 0: // of several peers that renewed it the last
+		case at >= 0: // clients are sorted by Left: the peer that renewed a bearer's lease last wins
 			l.Holders[at].Peer, l.Holders[at].Name = c.Peer, c.Name
 		case may(0):
 			l.Holders = append(l.Holders, c)

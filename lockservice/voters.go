@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Voters are the peers whose majority certifies leases. They are named, not
-// discovered: a majority of those who happen to be visible is no majority. One
-// voter works, without tolerance of a fault; with two any loss stops all locks;
-// three survive one loss, five two.
+// Voters are the peers whose majority certifies leases. They are configured and not discovered,
+// since two sides of a partition can both have a majority of the peers that they see. One
+// voter works without fault tolerance; with two, the loss of either stops all locks; three
+// survive the loss of one, five the loss of two.
 type Voters struct {
-	Epoch uint64   // counts the changes of the list; 1 if zero
-	Names []string // 1 to MaxVoters; the address of a voter may change, its name may not
+	Epoch uint64   // number of the list, counted from 1; 0 means 1
+	Names []string // 1 to MaxVoters names; the address of a voter may change, and its name may not
 
 	// BestEffort takes the first three peers of the live view as voters instead of
 	// Names. Two sides of a partition then grant one lock twice, and tokens are not
@@ -53,17 +53,15 @@ func (v Voters) validate() error {
 	return nil
 }
 
-// electorate is the voters in force at one node, and how far their adoption by the
-// others has got.
+// electorate holds the voters in force at one node, and how many of them have adopted this epoch.
 type electorate struct {
 	Voters
-	hash    uint64
-	adopted map[string]bool // voters seen at this epoch
-	settled bool            // enough have adopted it, since:
-	since   time.Duration
+	hash    uint64          // covers everything on which voters of one epoch must agree
+	adopted map[string]bool // voters that work by this epoch or a later one
+	settled bool            // enough voters have adopted the epoch
+	since   time.Duration   // when it became settled
 }
 
-// newElectorate puts v in force. The hash covers all that peers must agree on.
 func newElectorate(v Voters, cfg Config) *electorate {
 	h := hash64(fmt.Sprintf("%d %t %d %d %q", v.Epoch, v.BestEffort, cfg.MaxTTL, cfg.Drift, v.Names))
 	return &electorate{Voters: v, hash: mix(h), adopted: make(map[string]bool)}
@@ -81,14 +79,14 @@ func (e *electorate) index(name string) int {
 	return -1
 }
 
-// adopt notes that a voter works by this epoch or a later one.
+// adopt notes that the voter name works by this epoch or a later one.
 func (e *electorate) adopt(now time.Duration, name string) {
 	if e.settled || e.index(name) < 0 {
 		return
 	}
 	e.adopted[name] = true
-	// The voters before differ by one name that a restarted node does not know. So
-	// many of the present ones are a majority of those in either case (R4).
+	// The list before differs by one name, and a restarted node does not know which. This
+	// many of the present voters include a majority of that list in any case (R4).
 	if len(e.adopted) >= min(len(e.Names), (len(e.Names)+1)/2+1) {
 		e.settled, e.since = true, now
 	}
@@ -96,9 +94,9 @@ func (e *electorate) adopt(now time.Duration, name string) {
 
 // follow returns why v may not be put in force after e, nil if it may.
 //
-// Majorities of two lists that differ by one name intersect, so one step is safe
-// at any time (R3). Two steps are not, unless nobody can be granted a lease by the
-// first list any more, and those that were have ended (R4).
+// Majorities of two lists that differ by one name intersect, so one step is safe at any time
+// (R3). A second step is safe only when the first list can grant no lease any more, and the
+// leases that it granted have ended (R4).
 func (e *electorate) follow(now time.Duration, v Voters, quarantine time.Duration) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrReload, fmt.Sprintf(format, args...))
@@ -144,9 +142,9 @@ type Guarantee uint8
 
 // The guarantees.
 const (
-	Quorum     Guarantee = iota // a majority of named voters: never held twice
-	BestEffort                  // the live view's majority: held once on each side of a partition
-	ThisPeer                    // nobody but this peer: held once among its callers, and again at every other peer
+	Quorum     Guarantee = iota // a majority of named voters certifies: a lock is never held twice
+	BestEffort                  // a majority of the view certifies: a lock may be held once on each side of a partition
+	ThisPeer                    // this peer alone certifies: a lock may be held once at every peer
 )
 
 // String returns quorum, best-effort or this-peer.

@@ -9,9 +9,9 @@
 //	[SQL]     rows of a database, in the transaction of the write itself
 //	[File]    files that several processes of one machine write
 //
-// A check on its own leaves a gap: the writer may be paused between the check and
-// the write. Where it matters, write inside: Memory.Do, File.Do, or SQL.Check with
-// the transaction that writes.
+// A check on its own leaves a gap, since the writer may be paused between the check and the
+// write. To close it, write inside Memory.Do or File.Do, or in the transaction in which
+// SQL.Check runs.
 //
 // The same token passes any number of times, for a holder writes more than once.
 // Tokens of different locks are not comparable: name the resource after the lock.

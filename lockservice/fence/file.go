@@ -16,25 +16,24 @@ import (
 	"time"
 )
 
-// File guards with a file, for processes of one machine. The file is rewritten, and
-// synced, when a token rises; beside it lies path.lock, which keeps processes
-// apart. It is meant for some hundred resources. A network file system must support
-// flock.
+// File guards with a file that the processes of one machine share. The file is rewritten and
+// synced whenever a token rises; a lock on the file path.lock keeps processes apart. It is
+// meant for some hundred resources. On a network file system flock must work.
 type File struct{ path string }
 
-// NewFile returns a guard over path, which need not exist. Its folder must.
+// NewFile returns a guard over the file path. The file need not exist, but its directory must.
 func NewFile(path string) *File { return &File{path} }
 
 const fileHeader = "sentinel-peer fence 1"
 
-// Check admits token if none higher was seen for resource. It waits for other
-// processes until ctx ends.
+// Check admits token if no higher one was seen for resource, and else returns a *StaleError. It
+// waits for other processes until ctx ends.
 func (g *File) Check(ctx context.Context, resource string, token uint64) error {
 	return g.Do(ctx, resource, token, func() error { return nil })
 }
 
-// Do calls write if token is admitted, and returns what it does. No other process
-// writes through a guard over the same path meanwhile.
+// Do calls write if token is admitted, and returns its error. Until write returns, no other
+// process can write through a guard over the same path.
 func (g *File) Do(ctx context.Context, resource string, token uint64, write func() error) error {
 	if err := validate(resource, token); err != nil {
 		return err
@@ -60,7 +59,7 @@ func (g *File) Do(ctx context.Context, resource string, token uint64, write func
 	return write()
 }
 
-// lock takes the lock between processes.
+// lock takes the lock on path.lock. It polls, since flock cannot be interrupted by ctx.
 func (g *File) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(g.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -72,7 +71,7 @@ func (g *File) lock(ctx context.Context) (unlock func(), err error) {
 			f.Close()
 			return nil, err
 		case ok:
-			return func() { f.Close() }, nil // which unlocks
+			return func() { f.Close() }, nil // closing the file unlocks it
 		}
 		select {
 		case <-time.After(pause):
@@ -83,7 +82,7 @@ func (g *File) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// read returns the tokens on file. A file that makes no sense is an error: to start
+// read returns the highest token of each resource. A damaged file is an error, since starting
 // over would let stale holders in.
 func (g *File) read() (map[string]uint64, error) {
 	highest := make(map[string]uint64)
@@ -110,7 +109,8 @@ func (g *File) read() (map[string]uint64, error) {
 	return highest, lines.Err()
 }
 
-// write makes the tokens durable: a new file, synced, takes the old one's place.
+// write makes the tokens durable: it writes and syncs a new file, renames it over the old one and
+// syncs the directory.
 func (g *File) write(highest map[string]uint64) error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, fileHeader)
@@ -121,7 +121,7 @@ func (g *File) write(highest map[string]uint64) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // in vain once it is renamed
+	defer os.Remove(f.Name()) // has no effect once the file is renamed
 	_, err = f.Write(b.Bytes())
 	if err == nil {
 		err = f.Sync()

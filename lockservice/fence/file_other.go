@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// tryLock fails: there is no flock here, and without one two processes could both
-// pass.
+// tryLock fails, because this system has no flock, and without a lock two processes could both
+// be admitted.
 func tryLock(*os.File) (bool, error) { return false, errors.ErrUnsupported }
 
 func syncDir(string) error { return nil }

@@ -6,19 +6,20 @@ import (
 	"fmt"
 )
 
-// Guard refuses stale tokens of a resource. It fails with a *StaleError, or with
-// what kept it from knowing; the write must then not happen.
+// Guard refuses stale tokens of a resource. After any error of Check the write must not happen: a
+// *StaleError says that a later holder was seen, ErrToken that token is out of range, and every
+// other error that the guard could not tell.
 type Guard interface {
 	Check(ctx context.Context, resource string, token uint64) error
 }
 
-// ErrStale is what every *StaleError is.
+// ErrStale matches every *StaleError with errors.Is.
 var ErrStale = errors.New("stale fencing token")
 
-// ErrToken says that a token is none.
+// ErrToken says that a number is no fencing token: they are 1 to 2^53-1.
 var ErrToken = errors.New("not a fencing token")
 
-// StaleError says that a later holder has been here.
+// StaleError says that a holder with a higher token was seen before.
 type StaleError struct {
 	Resource       string
 	Token, Highest uint64

@@ -11,21 +11,21 @@ import (
 // Schema creates the table of [SQL]. It is plain SQL-92 and may go into a migration.
 const Schema = `CREATE TABLE IF NOT EXISTS sentinel_fence (resource VARCHAR(300) NOT NULL PRIMARY KEY, token BIGINT NOT NULL)`
 
-// Queryer is what SQL needs of *sql.DB, *sql.Tx and *sql.Conn.
+// Queryer is the part of *sql.DB, *sql.Tx and *sql.Conn that SQL needs.
 type Queryer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// SQL guards with a row per resource in the table of [Schema]. With a *sql.Tx, and
-// the guarded writes in the same transaction, check and write are one: the row stays
-// locked until the commit. With a *sql.DB the check stands alone.
+// SQL guards with a row for each resource in the table of [Schema]. If DB is a *sql.Tx and the
+// guarded writes are in the same transaction, check and write are atomic: the row stays locked
+// until the commit. With a *sql.DB the check commits before the write, which may then come late.
 type SQL struct {
 	DB     Queryer
-	Dollar bool // parameters are $1, $2, as in PostgreSQL, rather than ?
+	Dollar bool // write parameters as $1, $2 (PostgreSQL) instead of ?
 }
 
-// In returns the guard inside a transaction.
+// In returns a guard that works inside tx.
 func (g SQL) In(tx *sql.Tx) SQL { return SQL{DB: tx, Dollar: g.Dollar} }
 
 // Create makes the table if there is none.
@@ -34,13 +34,13 @@ func (g SQL) Create(ctx context.Context) error {
 	return err
 }
 
-// Check admits token if the row of resource has none higher, by one conditional
-// update; only the first token of a resource takes an insert.
+// Check admits token if the row of resource holds no higher one, and else returns a *StaleError. It
+// is one conditional update; only the first token of a resource takes an insert.
 func (g SQL) Check(ctx context.Context, resource string, token uint64) error {
 	if err := validate(resource, token); err != nil {
 		return err
 	}
-	for range 10 { // each but the last lost a race for the first row
+	for range 10 { // a try is repeated if another writer won the race to insert the row
 		n, err := g.exec(ctx, "UPDATE sentinel_fence SET token = ? WHERE resource = ? AND token <= ?", int64(token), resource, int64(token))
 		if err != nil || n > 0 {
 			return err
@@ -51,7 +51,7 @@ func (g SQL) Check(ctx context.Context, resource string, token uint64) error {
 		case err == nil && uint64(high) > token:
 			return &StaleError{resource, token, uint64(high)}
 		case err == nil && uint64(high) == token:
-			return nil // some drivers count only rows that changed
+			return nil // the driver counts only rows whose value changed
 		case err == nil:
 			continue
 		case !errors.Is(err, sql.ErrNoRows):
@@ -76,7 +76,7 @@ func (g SQL) exec(ctx context.Context, query string, args ...any) (int64, error)
 	return r.RowsAffected()
 }
 
-// query writes the parameters as the database wants them.
+// query replaces each ? by $1, $2 and so on if Dollar is set.
 func (g SQL) query(q string) string {
 	if !g.Dollar {
 		return q
