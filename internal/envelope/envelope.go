@@ -22,15 +22,15 @@ const (
 	nonceAt      = headerBytes - 12
 )
 
-// MaxWays bounds the members that envelopes go to, and those that they are taken from, in
-// one life. Of these, beyond it, the one that was silent for longest is forgotten, and with
-// it the window that keeps its envelopes from being replayed.
+// MaxWays bounds the ways that a Sealer keeps, and those that an Opener keeps. An Opener that has
+// more forgets the way that was silent for longest, and with it the window that keeps the
+// envelopes of that way from being replayed.
 const MaxWays = 1 << 16
 
 // Mark names a life in few bytes.
 type Mark [MarkBytes]byte
 
-// MarkOf returns the mark of the life that has an id.
+// MarkOf returns the mark of the life with an id.
 func MarkOf(id string) Mark {
 	sum := sha256.Sum256([]byte("sentinel-peer life\x00" + id))
 	return Mark(sum[:])
@@ -38,13 +38,13 @@ func MarkOf(id string) Mark {
 
 // Key is a key of the cluster.
 type Key struct {
-	Name byte // that envelopes bear; two keys may have the same
-	// Pair derives the cipher of the way between two lives from their marks, the
-	// sender's before the receiver's. Its nonce has 12 bytes and its tag has 16.
+	Name byte // envelopes carry it to select the key; two keys may have the same
+	// Pair derives the cipher of a way from the marks of its two lives, the sender's before
+	// the receiver's. The cipher must have nonces of 12 bytes and tags of 16 bytes.
 	Pair func(lives [2 * MarkBytes]byte) (cipher.AEAD, error)
 }
 
-// way returns the cipher of the way between two lives.
+// way returns the cipher of the way from one life to another.
 func (k Key) way(from, to Mark) (cipher.AEAD, error) {
 	var lives [2 * MarkBytes]byte
 	copy(lives[:], from[:])

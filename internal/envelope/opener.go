@@ -5,19 +5,19 @@ import (
 	"encoding/binary"
 )
 
-// Verdict says whether an envelope is taken, or why not.
+// Verdict says whether an envelope is accepted, or why not.
 type Verdict uint8
 
 // The verdicts.
 const (
-	Taken      Verdict = iota
-	Malformed          // no envelope
-	Replayed           // it came before, or long after those that were sent with it
-	UnknownKey         // sealed with a key that the receiver does not have
-	BadSeal            // sealed for or by another life, or changed on its way
+	Taken      Verdict = iota // the envelope is accepted
+	Malformed                 // the bytes are no envelope
+	Replayed                  // the counter was used before, or is windowSize or more behind the greatest
+	UnknownKey                // the receiver has no key of that name
+	BadSeal                   // the envelope was sealed for or by another life, or was changed
 )
 
-// Letter is what an envelope held.
+// Letter is the content of an envelope.
 type Letter struct {
 	Kind byte
 	From Mark
@@ -29,22 +29,24 @@ type Opener struct {
 	self  Mark
 	keys  []Key
 	ways  map[Mark]*wayIn
-	taken uint64 // envelopes
+	taken uint64 // number of envelopes accepted
 }
 
-// wayIn is the way from one member.
+// wayIn is a way from one member.
 type wayIn struct {
-	ciphers []cipher.AEAD // of the keys, nil until they are used
+	ciphers []cipher.AEAD // ciphers[i] belongs to Opener.keys[i]; nil until it is used
 	window  window
-	taken   uint64 // the number of its last envelope among all
+	taken   uint64 // value of Opener.taken at its last envelope
 }
 
-// NewOpener returns what opens for the life with an id, under any of keys.
+// NewOpener returns the Opener of the life with the id self, which accepts envelopes under any of
+// keys.
 func NewOpener(self string, keys []Key) *Opener {
 	return &Opener{self: MarkOf(self), keys: keys, ways: make(map[Mark]*wayIn)}
 }
 
-// SetKeys has other keys open from now on. What was taken under the old ones stays taken.
+// SetKeys replaces the keys. Envelopes that were accepted under the old keys stay accepted: the
+// windows are kept, so that a key which comes back allows no replay.
 func (o *Opener) SetKeys(keys []Key) {
 	o.keys = keys
 	for _, w := range o.ways {
@@ -52,15 +54,16 @@ func (o *Opener) SetKeys(keys []Key) {
 	}
 }
 
-// Forget lets go of the ciphers of a member that is long gone. Its window stays, so that
-// nothing of it can be replayed.
+// Forget frees the ciphers of a member that is long gone. Its window stays, so that none of its
+// envelopes can be replayed.
 func (o *Opener) Forget(id string) {
 	if w := o.ways[MarkOf(id)]; w != nil {
 		w.ciphers = nil
 	}
 }
 
-// Open returns what an envelope holds, appended to dst. It keeps nothing for strangers.
+// Open appends the message of an envelope to dst and returns it as Body. It does not keep b. An
+// envelope that is not accepted changes nothing, so a stranger costs no memory.
 func (o *Opener) Open(dst, b []byte) (l Letter, v Verdict) {
 	if len(b) < Overhead || b[0]&^MaxKind != Sealed {
 		return l, Malformed
@@ -92,7 +95,7 @@ func (o *Opener) Open(dst, b []byte) (l Letter, v Verdict) {
 	return l, v
 }
 
-// cipher returns that of the way from a member under the i-th key.
+// cipher returns the cipher of the way from a member under the i-th key.
 func (o *Opener) cipher(w *wayIn, from Mark, i int) (cipher.AEAD, error) {
 	if w != nil && w.ciphers != nil && w.ciphers[i] != nil {
 		return w.ciphers[i], nil
@@ -100,7 +103,7 @@ func (o *Opener) cipher(w *wayIn, from Mark, i int) (cipher.AEAD, error) {
 	return o.keys[i].way(from, o.self)
 }
 
-// take notes an envelope that opened.
+// take notes an envelope that was accepted.
 func (o *Opener) take(w *wayIn, from Mark, i int, aead cipher.AEAD, counter uint64) {
 	if w == nil {
 		w = new(wayIn)
@@ -114,8 +117,8 @@ func (o *Opener) take(w *wayIn, from Mark, i int, aead cipher.AEAD, counter uint
 	w.window.take(counter)
 }
 
-// remember keeps a way, in the place of the one that was silent for longest if there are
-// too many.
+// remember keeps a new way. If there are MaxWays already it drops the one that was silent for
+// longest.
 func (o *Opener) remember(from Mark, w *wayIn) {
 	if len(o.ways) >= MaxWays {
 		var oldest Mark

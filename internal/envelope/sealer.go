@@ -10,33 +10,33 @@ import (
 type Sealer struct {
 	self     Mark
 	key      Key
-	ways     map[string]*wayOut
-	greatest uint64 // counter of all ways
+	ways     map[string]*wayOut // by the id of the receiver
+	greatest uint64             // greatest counter used on any way
 }
 
-// wayOut is the way towards one member.
+// wayOut is a way towards one member.
 type wayOut struct {
 	aead cipher.AEAD
-	last uint64 // the counter of the last envelope
+	last uint64 // counter of the last envelope
 }
 
-// NewSealer returns what seals for the life with an id, under a key.
+// NewSealer returns the Sealer of the life with the id self.
 func NewSealer(self string, key Key) *Sealer {
 	s := &Sealer{self: MarkOf(self)}
 	s.SetKey(key)
 	return s
 }
 
-// SetKey has another key seal from now on.
+// SetKey replaces the key that seals.
 func (s *Sealer) SetKey(key Key) { s.key, s.ways = key, make(map[string]*wayOut) }
 
-// Forget lets go of the cipher of a member that is long gone.
+// Forget frees the memory for a member that is long gone.
 func (s *Sealer) Forget(id string) { delete(s.ways, id) }
 
 var errCounters = errors.New("this life has sealed 2^48 envelopes; a restart begins another")
 
-// Blank is an envelope that has its key and its counter, and holds no message yet. It
-// belongs to any goroutine, and is sealed once.
+// Blank is an envelope with its key and its counter and without a message. It may be sealed on any
+// goroutine, exactly once: a second message under its counter would break the cipher.
 type Blank struct {
 	aead    cipher.AEAD
 	key     byte
@@ -44,7 +44,8 @@ type Blank struct {
 	counter uint64
 }
 
-// Next returns the next envelope for the member with an id. It fails after 2^48 of them.
+// Next returns the next envelope for the member with an id. It fails once the counter has reached
+// 2^48-1.
 func (s *Sealer) Next(id string) (Blank, error) {
 	w := s.ways[id]
 	if w == nil {
@@ -66,7 +67,8 @@ func (s *Sealer) Next(id string) (Blank, error) {
 	return Blank{w.aead, s.key.Name, s.self, w.last}, nil
 }
 
-// Seal appends to dst the envelope of a message of a kind from 0 to MaxKind.
+// Seal appends to dst the envelope of a message; kind is 0 to MaxKind. The result is Overhead bytes
+// longer than the message.
 func (b Blank) Seal(dst []byte, kind byte, message []byte) []byte {
 	start := len(dst)
 	dst = append(dst, Sealed|kind, b.key)
@@ -75,7 +77,7 @@ func (b Blank) Seal(dst []byte, kind byte, message []byte) []byte {
 	binary.BigEndian.PutUint64(counter[:], b.counter)
 	dst = append(dst, counter[8-counterBytes:]...)
 	body := len(dst)
-	dst = append(dst, message...) // and sealed in place, so that what it lies in may be on a stack
+	dst = append(dst, message...) // it is sealed in place, so that message does not escape to the heap
 	header := dst[start:body]
 	return b.aead.Seal(dst[:body], header[nonceAt:], dst[body:], header)
 }

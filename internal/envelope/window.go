@@ -1,15 +1,16 @@
 package envelope
 
-// windowSize is how far a counter may lie behind the greatest one that was taken.
+// windowSize bounds how far the network may reorder the envelopes of a way: a counter so far behind
+// the greatest accepted one, or further, is refused.
 const windowSize = 1024
 
-// window remembers which of the last windowSize counters were taken.
+// window remembers which of the last windowSize counters of a way were accepted.
 type window struct {
 	greatest uint64
-	bits     [windowSize / 64]uint64 // of counter c: bit c%windowSize
+	bits     [windowSize / 64]uint64 // bit c%windowSize says that counter c was accepted
 }
 
-// fresh reports whether a counter was not taken, and is not too old to know.
+// fresh reports whether a counter was not accepted before and is inside the window or above it.
 func (w *window) fresh(c uint64) bool {
 	switch {
 	case c > w.greatest:
@@ -20,7 +21,7 @@ func (w *window) fresh(c uint64) bool {
 	return w.bits[c%windowSize/64]&(1<<(c%64)) == 0
 }
 
-// take notes a counter, and reports whether it was fresh.
+// take marks a counter as accepted, and reports whether it was fresh.
 func (w *window) take(c uint64) bool {
 	if !w.fresh(c) {
 		return false

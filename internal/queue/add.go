@@ -15,17 +15,18 @@ var (
 	ErrQueueFull = errors.New("the queue is full")
 )
 
-// Item is something to be enqueued.
+// Item is an item to be enqueued.
 type Item struct {
 	Value       crdt.Value
-	Priority    int
-	Delay       time.Duration
-	ID          string // made up if empty
-	MaxAttempts int
+	Priority    int           // a higher one is claimed first
+	Delay       time.Duration // 0 to MaxDelay
+	ID          string        // 1 to MaxID bytes; "" has Add make one
+	MaxAttempts int           // 0 for that of the queue
 }
 
-// Add makes the write that adds an item, and returns its id, which random is to make
-// unique if it has none.
+// Add returns the write that adds an item, and the item's id. If the item has none, the id is made
+// from now and random. An item with an id is written only if its key is absent (Q6). Errors
+// say which field of item is out of range.
 func Add(now time.Time, queue string, item Item, random uint64) (op crdt.Op, id string, err error) {
 	if item.Delay < 0 || item.Delay > MaxDelay {
 		return op, "", fmt.Errorf("delay %v: want 0 to %v", item.Delay, MaxDelay)
@@ -54,7 +55,7 @@ func Add(now time.Time, queue string, item Item, random uint64) (op crdt.Op, id 
 	return op, id, err
 }
 
-// Admit refuses n items that the queue has no room for.
+// Admit returns nil if n items may be enqueued, and else ErrDraining or ErrQueueFull.
 func (x *Index) Admit(n int) error {
 	if x.setting.Draining {
 		return ErrDraining
@@ -71,8 +72,8 @@ func (x *Index) Known(id string) bool {
 	return e != nil && (e.present || e.verdict == done)
 }
 
-// Purge returns, for each item in one of the states that is not being claimed here, the
-// writes that remove it.
+// Purge returns, for each item in one of the states, the writes that remove it. It leaves out items
+// that this peer is claiming.
 func (x *Index) Purge(states []State) [][]crdt.Op {
 	return x.each(func(e *entry) bool { return slices.Contains(states, e.state) && !e.mine }, func(e *entry) (ops []crdt.Op) {
 		if e.verdict != unclaimed {
@@ -82,16 +83,16 @@ func (x *Index) Purge(states []State) [][]crdt.Op {
 	})
 }
 
-// Requeue returns, for each dead item of these ids, all if none is given, the write that
-// has it tried again from its first attempt.
+// Requeue returns, for each dead item with one of these ids, or for every dead item if ids is empty,
+// the write that makes it pending with no attempt counted.
 func (x *Index) Requeue(ids []string) [][]crdt.Op {
 	return x.each(func(e *entry) bool { return e.state == Dead && (len(ids) == 0 || slices.Contains(ids, e.id)) }, func(e *entry) []crdt.Op {
-		v, _ := crdt.ValueOf(claimRecord{State: requeued.String(), Worker: x.cfg.Self}) // nothing there can fail
+		v, _ := crdt.ValueOf(claimRecord{State: requeued.String(), Worker: x.cfg.Self}) // strings always encode
 		return []crdt.Op{{Verb: crdt.Put, Kind: crdt.Register, Key: ClaimKey(x.cfg.Name, e.id, e.token), Value: v}}
 	})
 }
 
-// each returns the writes that change those items that are wanted, by id.
+// each returns, in the order of the ids, what change returns for each entry that want selects.
 func (x *Index) each(want func(*entry) bool, change func(*entry) []crdt.Op) (list [][]crdt.Op) {
 	var ids []string
 	for id, e := range x.entries { // sorted below

@@ -9,36 +9,37 @@ import (
 )
 
 const (
-	raceRetry   = 50 * time.Millisecond // for an item that another peer is about to claim
-	barredRetry = 500 * time.Millisecond
-	claimsKept  = 7 * 24 * time.Hour
+	raceRetry   = 50 * time.Millisecond  // pause before an item is tried again that another peer is claiming
+	barredRetry = 500 * time.Millisecond // pause before an item is tried again that the voters bar
+	claimsKept  = 7 * 24 * time.Hour     // expiry of the record of a claim that is not final
 )
 
 // Claim is an item that this peer tries to claim, or has claimed.
 type Claim struct {
 	ID       string
-	Token    uint64 // of its lease, once it is granted
+	Token    uint64 // fencing token of its lease, 0 until that is granted
 	Priority int
-	Attempt  int // 1 the first time
+	Attempt  int // number of this attempt, counted from 1
 	Enqueued time.Time
 
 	e     *entry
 	phase phase
-	said  claimHead // what Confirmed returned to be written
+	said  claimHead // the record that Confirmed returned
 }
 
+// phase is how far a claim has got.
 type phase uint8
 
 const (
-	trying phase = iota
-	granted
-	working
-	finishing
-	over
+	trying    phase = iota // its lease is asked for
+	granted                // its lease is granted and not confirmed
+	working                // its record is written, and a worker has the item
+	finishing              // its ending is being written
+	over                   // it has ended
 )
 
-// Take appends up to n items to be claimed, which are this peer's to try now: ask for
-// the lease of each, and say Granted or Refused.
+// Take appends to into up to n items that this peer is to try now. The caller asks for the lease of
+// each and then calls Granted or Refused.
 func (x *Index) Take(now time.Time, n int, into []*Claim) []*Claim {
 	x.Tick(now)
 	x.ready.divide(now)
@@ -54,8 +55,8 @@ func (x *Index) Take(now time.Time, n int, into []*Claim) []*Claim {
 	return into
 }
 
-// Refused takes that the lease of an item was not granted. It reports whether that is
-// about this item only, so that others may be claimed all the same.
+// Refused ends a try whose lease was not granted. It reports whether the reason concerns only this
+// item, so that the caller can go on with other items.
 func (x *Index) Refused(now time.Time, c *Claim, err error) (others bool) {
 	held, isHeld := errors.AsType[*lockservice.HeldError](err)
 	var until time.Time
@@ -63,30 +64,29 @@ func (x *Index) Refused(now time.Time, c *Claim, err error) (others bool) {
 	case isHeld && c.e.verdict == claimed:
 		x.Counters.Contended++
 		until = now.Add(max(held.Left, raceRetry))
-	case isHeld: // by one who has not said so yet, or not any more
+	case isHeld: // the holder's claim has not arrived here, or its ending has and its lease is still there
 		x.Counters.Contended++
 		until = now.Add(raceRetry)
-	case errors.Is(err, lockservice.ErrBarred): // what became of it has not come here yet
+	case errors.Is(err, lockservice.ErrBarred): // the verdict for which it is barred has not arrived here
 		until = now.Add(barredRetry)
 	}
 	x.leave(now, c, until)
 	return !until.IsZero()
 }
 
-// Granted takes that the lease of an item is this peer's. It is to be confirmed by a
-// round of its own, begun from now on: a voter that certified it earlier may have heard
-// since that the item is done.
+// Granted notes that this peer has the lease of an item. The caller must now confirm the lease by a
+// new round (Q1): a voter that certified the grant may have heard since that the item is done.
 func (x *Index) Granted(c *Claim, token uint64) { c.Token, c.phase = token, granted }
 
-// GiveUp ends a claim that was granted and not confirmed, or could not be written. Its
-// lease is to be given back.
+// GiveUp ends a claim that was granted and not confirmed, or could not be written. The caller
+// releases the lease.
 func (x *Index) GiveUp(now time.Time, c *Claim) { x.leave(now, c, now.Add(raceRetry)) }
 
-// Confirmed takes that a majority of voters has certified the lease in a round that
-// began after its grant (Q1), and returns what is to be written, then Begin. Work may begin
-// once it is; or the item is not to be claimed after all, for its last holder finished it
-// meanwhile or it was tried too often: then GiveUp. There says that the item's value is
-// still at hand.
+// Confirmed notes that a majority of voters has certified the lease in a round that began after
+// its grant (Q1). If it returns writes, the caller writes them and then calls Begin. Work may
+// begin after that if work is true; if not, the item was finished meanwhile or tried too
+// often, and the caller calls GiveUp. The argument there says that the item's value still
+// exists.
 func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool) (ops []crdt.Op, work bool) {
 	e := c.e
 	if c.phase != granted || !there || !e.present || e.closed(now) || e.token >= c.Token {
@@ -104,8 +104,7 @@ func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool
 	return ops, true
 }
 
-// Begin takes that what Confirmed returned is written: the work begins, or the item is
-// dead, and then GiveUp.
+// Begin notes that the writes of Confirmed are done: the item is being worked on, or dead.
 func (x *Index) Begin(now time.Time, c *Claim) {
 	x.judge(now, c.ID, c.Token, c.said)
 	if c.said.State == dead.String() {
@@ -116,10 +115,10 @@ func (x *Index) Begin(now time.Time, c *Claim) {
 	x.Counters.Claimed++
 }
 
-// Adopt takes over a claim that another peer made, or an earlier life of this one, whose
-// worker has come here with its lease. It returns nil until this peer has heard of the
-// claim, so that what is said of it here comes after that on every peer; and while this
-// peer has the item itself.
+// Adopt takes over a claim of another peer, or of an earlier process of this one, whose worker has
+// come here with its lease. It returns nil until this peer has seen the claim's record, so
+// that its own record of the claim supersedes that one on every peer. It also returns nil
+// while this peer has the item itself.
 func (x *Index) Adopt(now time.Time, id string, token uint64) *Claim {
 	e := x.entries[id]
 	if e == nil || e.token != token || e.mine {
@@ -130,19 +129,19 @@ func (x *Index) Adopt(now time.Time, id string, token uint64) *Claim {
 	return &Claim{ID: id, Token: token, Priority: e.head.Priority, Attempt: e.attempts, Enqueued: e.stamp.Time(), e: e, phase: working}
 }
 
-// say returns the write of what a claim says, which holds once it is written.
+// say returns the write of a claim's record, and keeps the record for Begin.
 func (x *Index) say(now time.Time, c *Claim, rec claimRecord, keep time.Duration) crdt.Op {
 	op := x.op(now, c, &rec, keep)
 	c.said = rec.head()
 	return op
 }
 
-// op makes the write of what a claim says: a store that is full takes it all the same,
-// for work that is done makes room.
+// op makes the write of a claim's record, which expires after keep; 0 for never. The write is vital:
+// a full store takes it, since finishing work makes room.
 func (x *Index) op(now time.Time, c *Claim, rec *claimRecord, keep time.Duration) crdt.Op {
 	rec.Worker = x.cfg.Self
 	value, err := rec.value()
-	if err != nil { // of a result, which was encoded before
+	if err != nil { // only the result can make the record too large
 		rec.Error, rec.Result = err.Error(), crdt.Value{}
 		value, _ = rec.value()
 	}
@@ -153,7 +152,7 @@ func (x *Index) op(now time.Time, c *Claim, rec *claimRecord, keep time.Duration
 	return op
 }
 
-// leave ends a try or a claim of this peer; others may have the item until then.
+// leave ends a try or a claim of this peer. This peer does not try the item again before until.
 func (x *Index) leave(now time.Time, c *Claim, until time.Time) {
 	e := c.e
 	c.phase, e.mine = over, false

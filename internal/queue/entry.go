@@ -7,35 +7,35 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// State is where an item is.
+// State is the state of an item.
 type State string
 
 // The states of an item.
 const (
-	Pending State = "pending" // may be claimed
-	Delayed State = "delayed" // may be claimed later
-	Claimed State = "claimed" // a worker has it, as far as this peer has heard
-	Done    State = "done"    // its result is kept for a while, and its id is taken
-	Dead    State = "dead"    // failed too often, until Requeue
+	Pending State = "pending" // the item may be claimed
+	Delayed State = "delayed" // the item may be claimed later
+	Claimed State = "claimed" // a worker has the item, as far as this peer knows
+	Done    State = "done"    // the item's result is kept for a while, and its id is taken
+	Dead    State = "dead"    // the item failed too often; it stays until Requeue or Purge
 )
 
 // entry is what a peer knows of one item.
 type entry struct {
 	id string
 
-	present  bool // the item is here, and head is its own
+	present  bool // the item's key exists
 	head     itemHead
-	stamp    clock.Timestamp
-	token    uint64 // of the greatest claim
-	verdict  verdict
-	claim    claimHead
-	attempts int       // that the greatest claim speaks of, and kept when its record goes
-	mine     bool      // a claim of this peer has it, or is being made
-	until    time.Time // somebody else has it till then, at least
-	state    State     // as counted; "" if it is nowhere
-	due      time.Time
-	pile     *pile // where it waits
-	position int
+	stamp    clock.Timestamp // stamp of the write that enqueued it
+	token    uint64          // greatest token of a claim, 0 if no claim is known
+	verdict  verdict         // verdict of that claim
+	claim    claimHead       // record of that claim
+	attempts int             // attempts by that claim; kept when its record is deleted
+	mine     bool            // this peer has the item, or is trying to claim it
+	until    time.Time       // the item is not tried before
+	state    State           // state under which Index.count counts it, "" for none
+	due      time.Time       // when it may be claimed
+	pile     *pile           // pile that holds it, nil for none
+	position int             // index in that pile
 }
 
 // ahead orders what may be claimed: by priority, then by the stamps of the writes that
@@ -46,8 +46,7 @@ func ahead(a, b *entry) bool {
 
 func sooner(a, b *entry) bool { return a.due.Before(b.due) }
 
-// closed reports whether a claim has said that the item is not to be claimed at all, or
-// not yet.
+// closed reports whether the verdict forbids another claim, for good or until a later time (Q4).
 func (e *entry) closed(now time.Time) bool {
 	switch e.verdict {
 	case done, dead:
@@ -58,7 +57,8 @@ func (e *entry) closed(now time.Time) bool {
 	return false
 }
 
-// settle puts an entry where it belongs now.
+// settle moves an entry to the state and the pile that follow from what is known of it. It must be
+// called after every change of an entry.
 func (x *Index) settle(e *entry, now time.Time) {
 	e.lift()
 	state := x.stateOf(e, now)
@@ -96,7 +96,7 @@ func (x *Index) stateOf(e *entry, now time.Time) State {
 	switch {
 	case e.verdict == done:
 		return Done
-	case !e.present: // it has not come yet, or was purged
+	case !e.present: // the item has not arrived yet, or was purged
 		return ""
 	case e.verdict == dead:
 		return Dead
@@ -108,12 +108,12 @@ func (x *Index) stateOf(e *entry, now time.Time) State {
 	return Pending
 }
 
-// held reports whether another peer that is up claimed an item, and may still have it.
+// held reports whether a peer that is up, other than this one, claimed the item and may still have it.
 func (x *Index) held(e *entry) bool {
 	return e.verdict == claimed && e.claim.Worker != x.cfg.Self && x.cfg.Alive(e.claim.Worker)
 }
 
-// Tick moves what has become due.
+// Tick moves the entries that have become due to the pile of those that may be claimed.
 func (x *Index) Tick(now time.Time) {
 	for len(x.later.list) > 0 && !x.later.list[0].due.After(now) {
 		x.settle(x.later.list[0], now)

@@ -9,18 +9,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// Config is what an index is told once.
+// Config configures an Index. All fields are mandatory.
 type Config struct {
-	Name        string                 // of the queue
-	Self        string                 // the peer
-	Alive       func(peer string) bool // whether a peer of that name is up
-	Seed        uint64                 // of the jitter of retries
-	MaxItems    int                    // not done
-	MaxAttempts int                    // of an item that says nothing of it
-	Retention   time.Duration          // of a result
+	Name        string                 // name of the queue
+	Self        string                 // name of this peer
+	Alive       func(peer string) bool // reports whether the peer is up
+	Seed        uint64                 // seed of the jitter of back-offs
+	MaxItems    int                    // greatest number of items that are not done
+	MaxAttempts int                    // greatest number of attempts of an item that does not set its own
+	Retention   time.Duration          // how long the result of an item is kept
 }
 
-// attempts returns how often an item is tried at most.
+// attempts returns the greatest number of attempts of an item.
 func (c *Config) attempts(e *entry) int {
 	if e.head.MaxAttempts > 0 {
 		return e.head.MaxAttempts
@@ -28,27 +28,27 @@ func (c *Config) attempts(e *entry) int {
 	return c.MaxAttempts
 }
 
-// Counters count what this peer did with a queue.
+// Counters counts what this peer did with a queue since it started.
 type Counters struct {
 	Enqueued  uint64
 	Claimed   uint64
 	Completed uint64
 	Failed    uint64
 	Dead      uint64
-	Lost      uint64 // claims that ended before they were finished
+	Lost      uint64 // claims whose lease ended before they were finished, or whose ending was not valid
 	Contended uint64 // tries for items that another peer had
 }
 
-// Index is what a peer knows of one work queue, and what it does about it. Changes come
-// in any order and any number of times, and what is known comes out the same. One caller
-// at a time; after each call Woken and Next say what the caller is to do for those who
-// wait.
+// Index holds what a peer knows of one work queue, and decides what the peer does. Changes may
+// arrive in any order and any number of times, and lead to the same knowledge. It is not safe
+// for concurrent use. After each call the caller serves the waiters that Woken returns, and
+// calls Tick at the time of Next.
 type Index struct {
 	cfg     Config
 	rng     *rand.Rand
 	entries map[string]*entry
 	ready   ready
-	later   pile // by when they are due
+	later   pile // entries that are not due, ordered by when they are
 	count   map[State]int
 	setting Setting
 	line
@@ -64,7 +64,7 @@ func New(cfg Config) *Index {
 		ready: ready{self: cfg.Self, own: pile{less: ahead}, rest: pile{less: ahead}, doubted: pile{less: ahead}, rivals: make(map[string]time.Time)}}
 }
 
-// Change takes what a key holds from now on: of a change its New, Stamp and Cause.
+// Change notes the new value of a key of this queue. It reads New, Stamp and Cause of ch.
 func (x *Index) Change(now time.Time, k Key, ch *crdt.Change) {
 	value := ch.New
 	switch k.part {
@@ -80,19 +80,19 @@ func (x *Index) Change(now time.Time, k Key, ch *crdt.Change) {
 	case settingPart:
 		var s Setting
 		if !value.IsZero() {
-			_ = value.Decode(&s) // what is no setting sets nothing
+			_ = value.Decode(&s) // a malformed value counts as the zero Setting
 		}
 		x.Set(s)
 	}
 }
 
-// Set takes what holds for the queue on all peers.
+// Set replaces the setting of the queue.
 func (x *Index) Set(s Setting) {
 	x.setting = s
 	x.wake()
 }
 
-// Setting returns what holds for the queue on all peers.
+// Setting returns the setting of the queue.
 func (x *Index) Setting() Setting { return x.setting }
 
 func (x *Index) entry(id string) *entry {
@@ -104,21 +104,22 @@ func (x *Index) entry(id string) *entry {
 	return e
 }
 
-// item takes that an item is there, or gone.
+// item notes that an item was written or deleted.
 func (x *Index) item(now time.Time, id string, present bool, head itemHead, stamp clock.Timestamp) {
 	e := x.entry(id)
 	e.present = present
-	if present { // else what it was is still told of what is done
+	if present { // the head of a deleted item is kept, since Look shows it with the result
 		e.head, e.stamp = head, stamp
 	}
 	x.settle(e, now)
 }
 
-// judge takes what a claim says (Q2).
+// judge notes the record of a claim. It counts only if its token is greater than that of the claim
+// known so far, or the token is the same and the verdict is greater (Q2).
 func (x *Index) judge(now time.Time, id string, token uint64, c claimHead) {
 	e, v := x.entry(id), verdictOf(c.State)
 	if cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0 {
-		if token < e.token && e.claim.Worker == x.cfg.Self { // it came late
+		if token < e.token && e.claim.Worker == x.cfg.Self { // the record was superseded before it arrived
 			x.collect(ClaimKey(x.cfg.Name, id, token))
 		}
 		return
@@ -134,10 +135,10 @@ func (x *Index) judge(now time.Time, id string, token uint64, c claimHead) {
 	x.settle(e, now)
 }
 
-// unjudge takes that the record of a claim is gone. What is done is forgotten when its
-// result expires. A record that was removed was overruled by the next claim, whose own
-// may come later than this one's removal, or never: so the item stays, even if this
-// claim had said, too late, that it is done; and the number of its attempts is kept.
+// unjudge notes that the record of a claim is gone. A record that expired takes its item with it, if
+// that was done. A record that was deleted has been superseded by the next claim, whose own
+// record may arrive later, or never: the item stays, even if the old claim had said too late
+// that it is done, and the number of its attempts is kept.
 func (x *Index) unjudge(now time.Time, id string, token uint64, expired bool) {
 	e := x.entries[id]
 	if e == nil || e.token != token {

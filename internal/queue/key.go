@@ -12,34 +12,34 @@ import (
 
 const (
 	keyPrefix   = keyspace.Queues
-	lockPrefix  = "queues/"  // the lease of an item is queues/<queue>/<id>
-	itemsPart   = "items"    // <prefix><queue>/items/<id>
-	claimsPart  = "claims"   // <prefix><queue>/claims/<id>/<token>
-	settingPart = "settings" // <prefix><queue>/settings
+	lockPrefix  = "queues/"  // the lock of an item is queues/<queue>/<id>
+	itemsPart   = "items"    // the key of an item is <keyPrefix><queue>/items/<id>
+	claimsPart  = "claims"   // the key of a claim is <keyPrefix><queue>/claims/<id>/<token>
+	settingPart = "settings" // the key of the setting is <keyPrefix><queue>/settings
 )
 
 // Limits of work queues.
 const (
 	MaxName  = 64             // bytes of a queue's name
 	MaxID    = 128            // bytes of an item's id
-	MaxDelay = 24 * time.Hour // of an item, and of a retry
+	MaxDelay = 24 * time.Hour // longest delay of an item or of its next attempt
 )
 
 // ItemKey returns the key of an item.
 func ItemKey(queue, id string) string { return keyPrefix + queue + "/" + itemsPart + "/" + id }
 
-// ClaimKey returns the key of what the claim with a token says of an item.
+// ClaimKey returns the key of the claim of an item under a fencing token.
 func ClaimKey(queue, id string, token uint64) string {
 	return keyPrefix + queue + "/" + claimsPart + "/" + id + "/" + strconv.FormatUint(token, 10)
 }
 
-// SettingKey returns the key of what holds for a whole queue.
+// SettingKey returns the key of a queue's Setting.
 func SettingKey(queue string) string { return keyPrefix + queue + "/" + settingPart }
 
-// Lock returns the name of an item's lease.
+// Lock returns the name of the lock that a claim of an item holds.
 func Lock(queue, id string) string { return lockPrefix + queue + "/" + id }
 
-// ParseLock reads what Lock returns.
+// ParseLock reads what Lock returns; ok is false for the name of any other lock.
 func ParseLock(lock string) (queue, id string, ok bool) {
 	rest, ok := strings.CutPrefix(lock, lockPrefix)
 	if !ok {
@@ -48,14 +48,15 @@ func ParseLock(lock string) (queue, id string, ok bool) {
 	return strings.Cut(rest, "/")
 }
 
-// Key is a key of a work queue. Token is zero but for claims.
+// Key is a parsed key of a work queue.
 type Key struct {
 	Queue, ID string
-	part      string
-	token     uint64
+	part      string // itemsPart, claimsPart or settingPart
+	token     uint64 // set only for claims
 }
 
-// ParseKey reads what ItemKey, ClaimKey and SettingKey return. It allocates nothing.
+// ParseKey reads what ItemKey, ClaimKey and SettingKey return; ok is false for any other key. It
+// allocates nothing.
 func ParseKey(key string) (k Key, ok bool) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
 	if !ok {
@@ -78,11 +79,11 @@ func ParseKey(key string) (k Key, ok bool) {
 	return k, false
 }
 
-// CheckName says whether name may be a queue's, CheckID whether id may be an item's: a
-// segment of a key and a part of a lock's name. Else they return a *crdt.KeyError.
+// CheckName returns a *crdt.KeyError if name may not be the name of a queue. A name must be a
+// segment of a key and a part of a lock's name.
 func CheckName(name string) error { return check("queue", name, MaxName) }
 
-// CheckID is for an item what CheckName is for a queue.
+// CheckID returns a *crdt.KeyError if id may not be the id of an item, by the rules of CheckName.
 func CheckID(id string) error { return check("item", id, MaxID) }
 
 func check(what, name string, most int) error {

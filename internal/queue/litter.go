@@ -6,10 +6,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// maxStale bounds the keys that wait to be deleted; of more, what is written last stays.
+// maxStale bounds the keys that wait to be deleted. More keys are not noted, and stay until they
+// expire.
 const maxStale = 1 << 12
 
-// litter is keys that say nothing any more.
+// litter collects keys that no longer decide anything.
 type litter struct{ stale []string }
 
 func (l *litter) collect(key string) {
@@ -18,8 +19,8 @@ func (l *litter) collect(key string) {
 	}
 }
 
-// Stale returns up to n removals of keys that say nothing any more. What is not removed
-// expires.
+// Stale returns up to n writes that delete keys which no longer decide anything. The caller need not
+// carry them out: keys of claims expire.
 func (l *litter) Stale(n int) []crdt.Op {
 	keys := l.stale[:min(len(l.stale), n)]
 	l.stale = slices.Clone(l.stale[len(keys):])

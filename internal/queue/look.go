@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Depth counts the items of a queue by state, as far as this peer has heard.
+// Depth counts the items of a queue by state, as far as this peer knows.
 type Depth struct {
 	Pending, Delayed, Claimed, Done, Dead int
 	Setting
@@ -23,18 +23,18 @@ type View struct {
 	ID       string
 	State    State
 	Priority int
-	Attempt  int // how often it was tried
+	Attempt  int // number of attempts so far
 	Enqueued time.Time
-	Error    string // of the last attempt
-	Worker   string // the peer through which it was claimed last
-	Token    uint64 // of the claim that says so
+	Error    string // error of the last attempt
+	Worker   string // name of the peer that claimed it last
+	Token    uint64 // fencing token of that claim
 }
 
 func (e *entry) view() View {
 	return View{e.id, e.state, e.head.Priority, e.attempts, e.stamp.Time(), e.claim.Error, e.claim.Worker, e.token}
 }
 
-// Look returns what is known of an item, false if there is none of that id.
+// Look returns what is known of an item; false if there is no item with that id.
 func (x *Index) Look(now time.Time, id string) (View, bool) {
 	x.Tick(now)
 	e := x.entries[id]
@@ -50,13 +50,13 @@ func (x *Index) Peek(now time.Time, n int) []View {
 	return views(x.ready.best(n))
 }
 
-// Survey returns up to n items that are claimed and n that are dead, those first that were
-// enqueued first, and when the oldest item that waits was; zero if none does. It walks all
-// items.
+// Survey returns up to n claimed and up to n dead items, each list in the order of enqueueing, and
+// when the oldest pending or delayed item was enqueued, the zero time if there is none. It
+// walks all items.
 func (x *Index) Survey(now time.Time, n int) (claimed, dead []View, oldest time.Time) {
 	x.Tick(now)
 	var held, lost []*entry
-	for _, e := range x.entries { // keep and the minimum bring an order
+	for _, e := range x.entries { // neither keep nor a minimum depends on the order
 		switch at := e.stamp.Time(); e.state {
 		case Claimed:
 			held = keep(held, e, n)
@@ -71,7 +71,7 @@ func (x *Index) Survey(now time.Time, n int) (claimed, dead []View, oldest time.
 	return views(held), views(lost), oldest
 }
 
-// keep inserts e into the n oldest entries.
+// keep inserts e into a sorted list of the n oldest entries, if it is one of them.
 func keep(list []*entry, e *entry, n int) []*entry {
 	at, _ := slices.BinarySearchFunc(list, e, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.stamp, b.stamp), cmp.Compare(a.id, b.id)) })
 	if at >= n {

@@ -2,7 +2,7 @@ package queue
 
 import "container/heap"
 
-// pile is a heap that knows where its entries are.
+// pile is a heap whose entries know their positions, so that any of them can be removed.
 type pile struct {
 	list []*entry
 	less func(a, b *entry) bool
@@ -31,10 +31,10 @@ func (p *pile) Pop() any {
 	return e
 }
 
-// add puts an entry, which lies on no pile, on this one.
+// add adds an entry, which must not be in any pile.
 func (p *pile) add(e *entry) { heap.Push(p, e) }
 
-// lift takes an entry off its pile.
+// lift removes an entry from its pile, if it is in one.
 func (e *entry) lift() {
 	if e.pile != nil {
 		heap.Remove(e.pile, e.position)

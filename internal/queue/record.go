@@ -15,7 +15,7 @@ type itemRecord struct {
 	MaxAttempts int        `json:"max_attempts,omitempty"`
 }
 
-// itemHead is what an index keeps of it.
+// itemHead is the part of an itemRecord that an index keeps in memory: not the value.
 type itemHead struct {
 	Priority    int
 	NotBefore   int64
@@ -38,8 +38,7 @@ func (r *itemRecord) value() (crdt.Value, error) {
 	return crdt.RawValue(appendValue(wire.AppendStr(b, "value"), r.Value))
 }
 
-// readItem decodes what an index keeps of an item, as Value.Decode does; false if v is
-// none.
+// readItem decodes the head of an item by hand, for speed; false if v is no item.
 func readItem(v crdt.Value) (i itemHead, ok bool) {
 	r := wire.NewReader([]byte(v.Raw()))
 	for n := r.MapLen(); n > 0; n-- {
@@ -65,7 +64,7 @@ func appendValue(b []byte, v crdt.Value) []byte {
 	return append(b, v.Raw()...)
 }
 
-// verdict is what a claim says of its item. Of two with one token the greater counts.
+// verdict is what a claim says of its item. Of two verdicts under one token the greater counts (Q2).
 type verdict uint8
 
 const (
@@ -81,21 +80,21 @@ var verdictNames = []string{"", "claimed", "failed", "dead", "requeued", "done"}
 
 func (v verdict) String() string { return verdictNames[v] }
 
-// verdictOf reads a verdict; one of a later version is unclaimed.
+// verdictOf returns the verdict with a name; an unknown name, of a later version, is unclaimed.
 func verdictOf(state string) verdict { return verdict(max(slices.Index(verdictNames, state), 0)) }
 
 // claimRecord is a claim as it is stored.
 type claimRecord struct {
 	State     string     `json:"state"`
 	Attempt   int        `json:"attempt"`
-	Worker    string     `json:"worker"`               // the peer whose lease it is
-	TTL       int64      `json:"ttl,omitempty"`        // of its lease, milliseconds
-	NotBefore int64      `json:"not_before,omitempty"` // of the next attempt, Unix milliseconds
+	Worker    string     `json:"worker"`               // name of the peer that holds the lease
+	TTL       int64      `json:"ttl,omitempty"`        // TTL of the lease in milliseconds
+	NotBefore int64      `json:"not_before,omitempty"` // earliest time of the next attempt, Unix milliseconds
 	Error     string     `json:"error,omitempty"`
 	Result    crdt.Value `json:"result"`
 }
 
-// claimHead is what an index keeps of it.
+// claimHead is the part of a claimRecord that an index keeps in memory: not the result.
 type claimHead struct {
 	State     string
 	Attempt   int
@@ -132,8 +131,7 @@ func present(is bool) int {
 	return 0
 }
 
-// readClaim decodes what an index keeps of a claim, as Value.Decode does; false if v is
-// none.
+// readClaim decodes the head of a claim by hand, for speed; false if v is no claim.
 func readClaim(v crdt.Value) (c claimHead, ok bool) {
 	r := wire.NewReader([]byte(v.Raw()))
 	for n := r.MapLen(); n > 0; n-- {
@@ -157,13 +155,13 @@ func readClaim(v crdt.Value) (c claimHead, ok bool) {
 	return c, r.Err() == nil && c.State != ""
 }
 
-// head returns what an index keeps of r.
+// head returns the part of r that an index keeps.
 func (r *claimRecord) head() claimHead {
 	return claimHead{State: r.State, Attempt: r.Attempt, Worker: r.Worker, TTL: r.TTL, NotBefore: r.NotBefore, Error: r.Error}
 }
 
-// Setting is what holds for a queue on all peers.
+// Setting is a queue's setting, which holds on all peers.
 type Setting struct {
-	Paused   bool `json:"paused,omitempty"`   // nothing is claimed
-	Draining bool `json:"draining,omitempty"` // nothing is enqueued
+	Paused   bool `json:"paused,omitempty"`   // no item is claimed
+	Draining bool `json:"draining,omitempty"` // no item is enqueued
 }

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// rivalry is how long a peer that claimed something counts as one that claims.
+// rivalry is how long a peer counts as a rival after its last claim.
 const rivalry = 2 * time.Second
 
-// ready holds the entries that may be claimed now, divided into this peer's share and
-// the rest while other peers claim too, so that they do not race for the same items.
+// ready holds the entries that may be claimed now. While there are rivals they are divided into
+// this peer's share and the rest, so that peers seldom race for the same items.
 type ready struct {
 	self string
 	own  pile
 	rest pile
-	// doubted holds what a peer that is up claimed for longer than it said: its worker
-	// extends the claim, or is gone. It is tried when there is nothing else.
+	// doubted holds items whose claim has outlived its first TTL at a peer that is up: its
+	// worker has extended the claim, which is not written, or is gone. They are tried last.
 	doubted pile
-	part    int // of parts is this peer's share
-	parts   int
-	rivals  map[string]time.Time // other peers that claim: when they last did
+	part    int                  // index of this peer's share, 0 to parts-1
+	parts   int                  // number of peers that claim
+	rivals  map[string]time.Time // by peer: when it claimed last
 }
 
 func (r *ready) len() int { return len(r.own.list) + len(r.rest.list) + len(r.doubted.list) }
 
-// first returns what this peer is to claim first, nil if there is nothing. Each peer
-// begins, within a priority, with its own share.
+// first returns the entry that this peer is to claim next, nil if there is none: that of the highest
+// priority, and of equal ones that of its own share.
 func (r *ready) first() *entry {
 	switch own, rest := r.own.list, r.rest.list; {
 	case len(own) > 0 && (len(rest) == 0 || own[0].head.Priority >= rest[0].head.Priority):
@@ -38,14 +38,14 @@ func (r *ready) first() *entry {
 	return nil
 }
 
-// best returns the first n pending entries in the order of claims, as if nobody else claimed. It
-// costs the square of n, whatever else there is.
+// best returns the first n pending entries in the order in which they would be claimed without
+// rivals. Its time grows with the square of n, and not with the number of entries.
 func (r *ready) best(n int) (list []*entry) {
 	type spot struct {
 		*pile
 		at int
 	}
-	var open []spot // the children of what is in the list
+	var open []spot // heap positions whose parent is in the list and which are not
 	enter := func(p *pile, at int) {
 		if at < len(p.list) {
 			open = append(open, spot{p, at})
@@ -69,7 +69,7 @@ func (r *ready) best(n int) (list []*entry) {
 	return list
 }
 
-// divide deals the entries anew when those who claim have changed.
+// divide divides the entries anew when the set of peers that claim has changed.
 func (r *ready) divide(now time.Time) {
 	part, parts := r.share(now)
 	if part == r.part && parts == r.parts {
@@ -83,7 +83,7 @@ func (r *ready) divide(now time.Time) {
 	}
 }
 
-// add takes an entry in that is on no pile.
+// add adds an entry that is in no pile.
 func (r *ready) add(e *entry) {
 	if r.parts < 2 || shareOf(e.id, r.parts) == r.part {
 		r.own.add(e)
@@ -92,7 +92,8 @@ func (r *ready) add(e *entry) {
 	}
 }
 
-// share returns which part of how many is this peer's.
+// share returns the index of this peer's share and the number of shares: one for each peer that
+// claims, in the order of their names.
 func (r *ready) share(now time.Time) (part, parts int) {
 	names := []string{r.self}
 	for name, at := range r.rivals { // sorted below
