@@ -27,17 +27,17 @@
 //     peer has acknowledged, its work queues must know. Only then do Envelopes leave, in
 //     their order, each to the peer that writes as To: an envelope may acknowledge what is
 //     in the two before.
-//     If Rotated, the others are told of the new actor with the list of members; until they
-//     know, what they send to the old one finds nobody.
+//     If Rotated, the owner announces the new actor to the other peers with the list of
+//     members; until they know it, frames that they send to the old actor are lost.
 //  6. The owner reports what became of an envelope that was not a Packet. Window follows
 //     each one of class Bulk, with the bytes that the way to that peer takes now, and again
 //     when it takes more. Lost follows each one that was dropped. A Packet may be lost
-//     without a word, and so may an envelope for an actor whom nobody has.
-//  7. Whoever waits for acknowledgements calls RequestAcks and looks again at each Ready
-//     with Acked, and asks again now and then: the question may be lost.
-//  8. Changes are given back with Store().Recycle when nobody reads them any more.
-//  9. An orderly end is ReleaseAll, the last writes, and waiting until View().Replicas names
-//     nobody; then the goodbye. A machine is dropped, not closed.
+//     without a report, and so may an envelope for an actor that no peer has.
+//  7. A caller that waits for acknowledgements calls RequestAcks, looks again at each Ready
+//     with Acked, and repeats RequestAcks every now and then, since the request may be lost.
+//  8. Changes are given back with Store().Recycle when no reader uses them any more.
+//  9. An orderly end is ReleaseAll, the last writes, waiting until View().Replicas names no
+//     peer, and then leaving the cluster. A Replica needs no Close.
 //
 // A write is visible to readers of this peer when Write returns, before its Ready: the
 // caller may be answered at once, unless the answer promises what a Ready does.
@@ -45,6 +45,6 @@
 // # Invariants
 //
 //	I1  A write that returned is in the store, and in the next Ready.
-//	I2  No write is stamped later than peers with good clocks accept.
-//	I3  An actor that somebody else uses is given up before the next write.
+//	I2  No write is stamped later than peers with correct clocks accept.
+//	I3  An actor that another peer uses as well is given up before the next write.
 package replica

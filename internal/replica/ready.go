@@ -10,20 +10,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Ready is what must happen, in this order: the journal is on disk, subscribers
-// hear of the changes, the envelopes go out. What others have heard from this peer,
-// acknowledgements too, it will know again.
+// Ready is what the owner must do, in this order: write the journal to disk, pass the changes to
+// readers, send the envelopes. The order makes sure that whatever another peer has heard from
+// this one, acknowledgements included, this one knows again after a restart.
 type Ready struct {
-	Journal   []crdt.Saved // one transaction; empty without Config.Journal
+	Journal   []crdt.Saved // entries of one transaction; empty without Config.Journal
 	Changes   []crdt.Change
 	Envelopes []gossip.Envelope
 	Acked     bool     // an acknowledgement of this peer's writes arrived
-	Rotated   bool     // Actor changed; the others must be told
+	Rotated   bool     // Actor changed; the other peers must be told
 	Notices   []Notice // problems that began
 }
 
-// Ready takes what has accumulated. The slices are the caller's; Changes may go
-// back with Store().Recycle.
+// Ready returns what has accumulated since the last call. The slices belong to the caller, which may
+// give Changes back with Store().Recycle.
 func (r *Replica) Ready() Ready {
 	rd := Ready{
 		Journal:   r.journal(),
@@ -38,8 +38,8 @@ func (r *Replica) Ready() Ready {
 	return rd
 }
 
-// stampKey is where the image on disk holds the latest stamp: a write made after a
-// restart is later than all before it, those included that have been overwritten.
+// stampKey is the key under which the image on disk holds the latest stamp. With it a write after a
+// restart is later than all writes before, even those that have been overwritten.
 const stampKey = "t"
 
 func (r *Replica) journal() []crdt.Saved {
@@ -50,8 +50,9 @@ func (r *Replica) journal() []crdt.Saved {
 	return list
 }
 
-// Restore adds an entry of an image on disk, in the order of the keys, before
-// anything else is asked of a new replica. Its actor is a new one all the same.
+// Restore adds an entry of the image on disk. Entries come in the order of their keys, before any
+// other call to a new replica. The replica still writes as a new actor. An error says that
+// the entry is malformed.
 func (r *Replica) Restore(e crdt.Saved) error {
 	if string(e.Key) == stampKey {
 		in := wire.NewReader(e.Value)
@@ -62,17 +63,17 @@ func (r *Replica) Restore(e crdt.Saved) error {
 	return r.store.Restore(e)
 }
 
-// Problem is what can be wrong with a peer.
+// Problem is a kind of fault of a peer.
 type Problem uint8
 
 // The problems.
 const (
 	Clone         Problem = iota + 1 // two peers wrote as one actor
 	DuplicateName                    // two live peers have one name
-	ClockSkew                        // its clock is too far off the cluster's
-	RulesDiffer                      // its rules give keys other kinds
-	Filling                          // its store takes four fifths of its limit
-	TwoContents                      // a write of it came with two contents
+	ClockSkew                        // the peer's clock deviates too far from the cluster's
+	RulesDiffer                      // the peer's rules give keys other kinds
+	Filling                          // the peer's store takes four fifths of its limit
+	TwoContents                      // a write of the peer came with two contents
 	Disputed                         // it alone says of records that they are gone
 )
 
@@ -100,15 +101,15 @@ func (p Problem) String() string {
 // Notice says that a problem began.
 type Notice struct {
 	Problem Problem
-	Name    string // of the peer
-	Detail  string
+	Name    string // name of the peer
+	Detail  string // what was seen, for an operator; may be empty
 }
 
 func (n Notice) compare(o Notice) int {
 	return cmp.Or(cmp.Compare(n.Problem, o.Problem), cmp.Compare(n.Name, o.Name))
 }
 
-// Problems returns the problems of now, in order.
+// Problems returns the problems that existed at the last inspection, ordered by problem and name.
 func (r *Replica) Problems() []Notice {
 	list := make([]Notice, 0, len(r.named))
 	for n := range r.named {

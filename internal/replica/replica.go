@@ -12,8 +12,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 )
 
-// ErrClockSkew refuses a write because this peer's clock is ahead of the others'
-// by more than allowed: they would not merge it.
+// ErrClockSkew refuses a write because this peer's clock is further ahead of the other peers' clocks
+// than allowed: they would not merge the write.
 var ErrClockSkew = errors.New("this peer's clock is too far ahead of the cluster's")
 
 // Config configures a Replica.
@@ -21,12 +21,12 @@ type Config struct {
 	Name   string
 	Rules  *crdt.Rules
 	Gossip gossip.Config // Self is the replica's first actor
-	// NewActor makes the actor to go on with when this one turns out to be used by
-	// somebody else.
+	// NewActor makes the next actor of this replica, when another peer turns out to write
+	// as the present one.
 	NewActor  func(now time.Time) clock.Actor
-	Conflicts int  // journal entries, 1,024 by default
-	MaxBytes  int  // of memory that local writes may fill, 0 for no limit
-	Journal   bool // Ready carries what a disk must hold
+	Conflicts int  // greatest number of lost concurrent writes that are kept; 1,024 by default
+	MaxBytes  int  // bytes of memory that local writes may fill; 0 for no limit
+	Journal   bool // Ready.Journal carries what is to be written to disk
 }
 
 // Replica is one peer's state machine.
@@ -37,24 +37,22 @@ type Replica struct {
 	engine *gossip.Engine
 	actor  clock.Actor
 
-	collectAt time.Time
-	inspected int
-	doubles   []string // names of more than one living peer
-	ackEpoch  uint64
-	rotated   bool
-	notices   []Notice
-	named     map[Notice]bool // problems of now, so that each is told once
-	filling   bool            // this was told, too
-	rivals    uint64          // of the store's, those that were noticed
-	rivalAt   time.Time       // when the last came
+	collectAt time.Time       // when removals are collected next
+	inspected int             // number of collections so far
+	doubles   []string        // names that more than one living peer has
+	ackEpoch  uint64          // the engine's AckEpoch at the last Ready
+	rotated   bool            // the actor changed since the last Ready
+	notices   []Notice        // notices for the next Ready
+	named     map[Notice]bool // problems that exist now, so that each is reported once
+	filling   bool            // the problem Filling was reported and still exists
+	rivals    uint64          // number of second contents in the store that were noticed
+	rivalAt   time.Time       // when the latest of them was noticed
 }
 
-// collectEvery is how often removals are looked at for being stable; one time of so
-// many the peers are inspected, and lives that have ended are retired.
 const (
-	collectEvery = time.Second
-	inspectEvery = 4
-	rivalStands  = time.Hour // after a second content came
+	collectEvery = time.Second // pause between collections of stable removals
+	inspectEvery = 4           // one collection in so many also inspects the peers and retires actors
+	rivalStands  = time.Hour   // how long the problem TwoContents lasts after a second content came
 )
 
 // New returns an empty replica that starts now.
@@ -72,21 +70,21 @@ func New(now time.Time, cfg Config) *Replica {
 	}
 }
 
-// Store returns the store: for Load, Keys and Len by anyone, for the rest by the
-// replica's owner, who must not write to it.
+// Store returns the store. Its Load, Keys and Len may be called from any goroutine; its other methods
+// only by the replica's owner, which must not write to it.
 func (r *Replica) Store() *crdt.Store { return r.store }
 
-// Actor returns who this replica writes as.
+// Actor returns the actor as which this replica writes.
 func (r *Replica) Actor() clock.Actor { return r.actor }
 
-// Written tells where a write ended up.
+// Written is the result of a write.
 type Written struct {
-	Last  uint64 // the number of this actor's last write so far
+	Last  uint64 // sequence number of this actor's latest write
 	Stamp clock.Timestamp
 }
 
-// Write applies ops as one unit: all or none. Errors are those of crdt.Store.Apply,
-// and ErrClockSkew. Urgent writes do not wait for the batch interval.
+// Write applies ops as one unit: all of them or none. An urgent write is sent without waiting for the
+// batch interval. Errors are those of crdt.Store.Apply and ErrClockSkew.
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
 	stamp := r.hlc.Next(now)
 	if limit := r.engine.Limit(now); stamp > limit && !r.follows(now, stamp, limit) {
@@ -103,17 +101,17 @@ func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, er
 	return Written{r.store.Last(), stamp}, nil
 }
 
-// follows reports whether stamp is only a little after limit, and that because this
-// peer has taken a write which came just within it: then a clock that came or went has
-// moved the limit back, and others will take this write in its time.
+// follows reports whether stamp is only a little after limit, because this peer has merged a write
+// that came just within an earlier limit: the clock of a peer that came or went has moved the
+// limit back since. The other peers merge such a write a little later.
 func (r *Replica) follows(now time.Time, stamp, limit clock.Timestamp) bool {
 	return clock.TimestampAt(now) < limit && stamp.Time().Sub(limit.Time()) < limitMoves
 }
 
-// limitMoves is how far clocks that are within bounds move the limit.
+// limitMoves is how far clocks that are within their bounds can move the limit.
 const limitMoves = 15 * time.Second
 
-// skew says why nothing may be written with stamp: the clock is ahead, or it was.
+// skew returns the error of a write with stamp: the clock is ahead, or was ahead at an earlier write.
 func (r *Replica) skew(now time.Time, stamp clock.Timestamp) error {
 	if ahead := stamp.Time().Sub(now); ahead > time.Second {
 		return fmt.Errorf("%w: it was, when the latest write was stamped %v, and has been set back since; writes go on in %v",
@@ -124,8 +122,8 @@ func (r *Replica) skew(now time.Time, stamp clock.Timestamp) error {
 
 func millis(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 0)) }
 
-// Receive takes a frame from the network; it neither keeps nor changes it. A frame
-// that is refused gives a *gossip.FrameError.
+// Receive merges a frame from the network. It neither keeps nor changes the frame. A frame that is
+// refused gives a *gossip.FrameError.
 func (r *Replica) Receive(now time.Time, frame []byte) error {
 	err := r.engine.Receive(now, frame)
 	r.hlc.Observe(r.engine.MaxStamp())
@@ -135,8 +133,8 @@ func (r *Replica) Receive(now time.Time, frame []byte) error {
 	return err
 }
 
-// rotate goes on as another actor: somebody else writes as this one, and a dot
-// must never name two writes.
+// rotate gives this replica a new actor, because another peer writes as the old one and a dot must
+// never name two writes (I3).
 func (r *Replica) rotate(now time.Time) {
 	old := r.actor
 	r.actor = r.cfg.NewActor(now)
@@ -146,7 +144,7 @@ func (r *Replica) rotate(now time.Time) {
 	r.notices = append(r.notices, Notice{Problem: Clone, Name: r.cfg.Name, Detail: "somebody else writes as " + old.String()})
 }
 
-// SetMembers tells the replica who the others are.
+// SetMembers tells the replica which other peers there are.
 func (r *Replica) SetMembers(now time.Time, peers []gossip.Peer) {
 	r.engine.SetView(now, peers)
 	names := make(map[string]int, 1+len(peers))
@@ -192,7 +190,8 @@ func (r *Replica) Deadline() time.Time {
 	return at
 }
 
-// fills notices that the store comes near its limit, once until there is room again.
+// fills reports the problem Filling once when the store takes four fifths of its limit, and again
+// only after it has taken less than three quarters of it.
 func (r *Replica) fills() {
 	used, limit := r.store.Memory(), r.cfg.MaxBytes
 	if limit == 0 {
@@ -206,7 +205,8 @@ func (r *Replica) fills() {
 	r.filling = r.filling && used >= limit/4*3
 }
 
-// contested notices that a dot came with two contents, for a while.
+// contested returns the problem TwoContents, and whether it exists: for rivalStands after a dot
+// came with a second content.
 func (r *Replica) contested(now time.Time) (Notice, bool) {
 	n, last := r.store.Rivals()
 	if n != r.rivals {
@@ -217,7 +217,7 @@ func (r *Replica) contested(now time.Time) (Notice, bool) {
 	}, n > 0 && now.Sub(r.rivalAt) < rivalStands
 }
 
-// nameOf returns the name of the peer that writes as a, its actor if that is not known.
+// nameOf returns the name of the peer that writes as a, or a itself as text if that is not known.
 func (r *Replica) nameOf(a clock.Actor) string {
 	if a == r.actor {
 		return r.cfg.Name
@@ -225,7 +225,7 @@ func (r *Replica) nameOf(a clock.Actor) string {
 	return cmp.Or(r.engine.NameOf(a), a.String())
 }
 
-// inspect notices problems of the peers, this one among them, each when it begins.
+// inspect computes the problems that exist at the time at, and reports those that have begun.
 func (r *Replica) inspect(at time.Time) {
 	now := make(map[Notice]bool)
 	for _, name := range r.doubles {

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// AppendCanonical appends the canonical form of the one value in raw, which may
-// come from anywhere. raw is not changed. What is canonical already is copied
-// and costs no allocation beyond dst.
+// AppendCanonical appends the canonical form of the one value in raw, which may come from an
+// untrusted source. It neither changes nor keeps raw. A value that is canonical already is
+// copied and costs no allocation beyond dst. Errors are *ValueError.
 func AppendCanonical(dst, raw []byte) ([]byte, error) {
 	if IsCanonical(raw) {
 		return append(dst, raw...), nil
@@ -46,7 +46,7 @@ func (r *Reader) canonical(depth int) bool {
 	if r.err != nil {
 		return false
 	}
-	var scratch [9]byte // holds any header and any number
+	var scratch [9]byte // the longest header or number
 	was := func(b []byte) bool { return bytes.HasPrefix(r.b[start:], b) }
 	switch rankOf(code) {
 	case rankNil, rankBool:
@@ -71,7 +71,8 @@ func (r *Reader) canonical(depth int) bool {
 	return false
 }
 
-// canonicalPairs reads n pairs whose keys must be strings that rise.
+// canonicalPairs reads n pairs and reports whether they are canonical with keys that are strings in
+// rising order.
 func (r *Reader) canonicalPairs(n, depth int) bool {
 	var last []byte
 	for i := range n {

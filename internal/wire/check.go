@@ -9,18 +9,18 @@ import (
 
 // Error reports input that is malformed or beyond a limit.
 type Error struct {
-	Reason string // stable: truncated, depth, nodes, bytes, type, count, trailing, or the name of what was read
-	Offset int    // where in the input, in bytes
+	Reason string // truncated, depth, nodes, bytes, type, count, trailing, or the name of what was read; stable
+	Offset int    // position of the fault in the input, in bytes
 }
 
 // Error says what was wrong and where.
 func (e *Error) Error() string { return fmt.Sprintf("msgpack: %s at byte %d", e.Reason, e.Offset) }
 
-// Limits bound one walk. A zero field means no bound but the input's length.
+// Limits bounds one call of Check. A zero field sets no bound; the depth never exceeds maxWalkDepth.
 type Limits struct {
-	Bytes int // length of the object
-	Depth int // nesting of arrays and maps
-	Nodes int // objects in all, each element, key and value counted
+	Bytes int // greatest length of the object
+	Depth int // deepest nesting of arrays and maps
+	Nodes int // greatest number of objects; each element, key and value is one
 }
 
 // Check walks the one msgpack object at the start of b without allocating and
@@ -73,12 +73,12 @@ func Check(b []byte, l Limits) (n int, err error) {
 }
 
 const (
-	maxWalkDepth = 64
-	reserved     = 0xc1 // the one byte that starts no object
+	maxWalkDepth = 64   // deepest nesting that Check accepts, whatever the limits
+	reserved     = 0xc1 // the only byte that starts no object
 )
 
-// header reads the first bytes of an object: how long its header and its body
-// are, and how many objects follow inside it.
+// header reads the header of an object. It returns the length of the header and of the body, the
+// number of objects inside it, and the reason of the error if bad is not "".
 func header(b []byte) (head, body, count int, bad string) {
 	if len(b) == 0 {
 		return 0, 0, 0, "truncated"

@@ -8,11 +8,11 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// Compare orders two canonical values: nil, then booleans, numbers by value
-// (exact, also past 2^53), strings, binary, arrays element by element, maps pair
-// by pair. It returns 0 exactly when the bytes are equal: what is equal in value
-// alone (2^60 as an integer and as a float) is ordered by its bytes, so that no
-// winner depends on which came first.
+// Compare orders two canonical values: nil, then booleans, numbers by value (exactly, also beyond
+// 2^53), strings, binary, arrays element by element, maps pair by pair. It returns 0 only if
+// the bytes are equal. Numbers that are equal and have different bytes (2^60 as an integer
+// and as a float) are ordered by their bytes, so that of two values the same one wins on
+// every peer.
 func Compare(a, b []byte) int {
 	if bytes.Equal(a, b) {
 		return 0
@@ -21,8 +21,8 @@ func Compare(a, b []byte) int {
 	return cmp.Or(compare(&x, &y, 0), bytes.Compare(a, b))
 }
 
-// CompareNumber orders two numbers as [Compare] does. It fails if either is not
-// exactly one number in canonical form, so it may be given bytes from anywhere.
+// CompareNumber orders two numbers as [Compare] does. It fails unless each of a and b is exactly one
+// number in canonical form, so that it may be given untrusted bytes.
 func CompareNumber(a, b []byte) (int, error) {
 	if !isNumber(a) || !isNumber(b) {
 		return 0, errNoNumber
@@ -55,7 +55,7 @@ func rank(r *Reader) int {
 	return rankOf(r.b[r.n])
 }
 
-// rankOf returns what an object that starts with code is.
+// rankOf returns the rank of an object by its first byte. Ranks order values of different types.
 func rankOf(code byte) int {
 	switch {
 	case code == msgpcode.Nil:
@@ -76,7 +76,7 @@ func rankOf(code byte) int {
 	return rankNumber
 }
 
-// compare stops at the depth that no value reaches, for input that is none.
+// compare stops below the deepest value that Check accepts, since its input may be malformed.
 func compare(x, y *Reader, depth int) int {
 	if depth > maxWalkDepth {
 		return 0
@@ -122,10 +122,10 @@ func compareElements(x, y *Reader, n, m, depth int) int {
 	return cmp.Compare(n, m)
 }
 
-// number is an integer, or a float that is none.
+// number is an integer or a float.
 type number struct {
-	bits    uint64
-	neg     bool
+	bits    uint64 // two's complement of an integer
+	neg     bool   // the integer is negative
 	float   float64
 	isFloat bool
 }

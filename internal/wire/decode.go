@@ -8,9 +8,9 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Unmarshal decodes the one value in raw into v, a non-nil pointer. Into an any:
-// nil, bool, int64 (uint64 above its range), float64, string, []byte, []any,
-// map[string]any. Nothing in v aliases raw.
+// Unmarshal decodes the one value in raw into v, a non-nil pointer. A *any gets nil, bool, int64
+// (uint64 above its range), float64, string, []byte, []any or map[string]any. The result
+// shares no memory with raw. Errors are *ValueError.
 func Unmarshal[T ~string | ~[]byte](raw T, v any) error {
 	b := []byte(raw)
 	n, err := Check(b, Limits{Bytes: MaxValueBytes, Depth: MaxDepth})

@@ -15,8 +15,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// AppendJSON appends the one value in raw as JSON. Integers are exact, binary
-// becomes a base64 string, map keys keep their order.
+// AppendJSON appends the one value in raw as JSON. Integers are exact, binary becomes a string in
+// base64, and map keys keep their order. Errors are *ValueError.
 func AppendJSON(dst, raw []byte) ([]byte, error) {
 	if _, err := Check(raw, Limits{}); err != nil {
 		return dst, checkError(err)
@@ -66,9 +66,9 @@ func appendJSON(dst []byte, r *Reader) ([]byte, error) {
 		if code := r.b[r.n]; code == msgpcode.Float || code == msgpcode.Double {
 			f := r.Float()
 			if f == 0 {
-				return append(dst, "-0.0"...), nil // any other zero is an integer
+				return append(dst, "-0.0"...), nil // the only zero that is a float
 			}
-			if math.Abs(f) >= maxExact { // without an exponent it would be read as an integer
+			if math.Abs(f) >= maxExact { // FromJSON reads a number without an exponent as an integer
 				return strconv.AppendFloat(dst, f, 'e', -1, 64), nil
 			}
 			b, err := json.Marshal(f)
@@ -96,9 +96,9 @@ func appendJSONString(dst, s []byte) []byte {
 	return append(dst, b...)
 }
 
-// FromJSON appends the canonical form of the one JSON value in src. Integers are exact:
-// those beyond 64 bits are refused, as are a key that appears twice, text that is not
-// UTF-8, and half of a surrogate pair. -0 and -0.0 are the float.
+// FromJSON appends the canonical form of the one JSON value in src. Integers are exact. It refuses
+// integers beyond 64 bits, a key that appears twice, text that is not UTF-8, and half of a
+// surrogate pair, with a *ValueError. Both -0 and -0.0 become the float -0.
 func FromJSON(dst, src []byte) ([]byte, error) {
 	if len(src) > 6*MaxValueBytes+64 {
 		return dst, errSize
@@ -124,8 +124,8 @@ func FromJSON(dst, src []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// CheckText refuses JSON whose text a decoder would alter without a word: bytes that are
-// not UTF-8, and escapes of half a surrogate pair.
+// CheckText refuses JSON whose text encoding/json would alter silently: bytes that are not UTF-8,
+// and escapes of half a surrogate pair.
 func CheckText(src []byte) error {
 	if !utf8.Valid(src) {
 		return errUTF8
@@ -147,7 +147,7 @@ func CheckText(src []byte) error {
 	}
 }
 
-// surrogate returns the half of a pair that src begins with as an escape, if it does.
+// surrogate returns the half of a surrogate pair if src begins with the escape of one.
 func surrogate(src []byte) (half uint64, ok bool) {
 	if len(src) < 6 || src[0] != '\\' || src[1] != 'u' {
 		return 0, false

@@ -1,16 +1,16 @@
 package wire
 
-// Limits of wire version 1. What exceeds one at a write is refused there; what
-// exceeds one in a frame is hostile or foreign.
+// Limits of wire version 1. A local write that exceeds one is refused. A frame that exceeds one
+// is refused whole: no correct peer sends it.
 const (
-	MaxKeyBytes    = 1 << 10 // a key
-	MaxPathBytes   = 4 << 10 // a path inside an object, encoded
-	MaxValueBytes  = 1 << 20 // a value, encoded
-	MaxDepth       = 32      // nesting of a value
-	MaxFrameDeltas = 4096    // deltas in one frame
-	MaxGapRanges   = 1024    // ranges above the base in one causal context
-	MaxFrameBytes  = 8 << 20 // a frame, decompressed
-	MaxPacketBytes = 1100    // a frame that travels as one packet
+	MaxKeyBytes    = 1 << 10 // bytes of a key
+	MaxPathBytes   = 4 << 10 // bytes of an encoded path inside an object
+	MaxValueBytes  = 1 << 20 // bytes of an encoded value
+	MaxDepth       = 32      // levels of nesting of a value
+	MaxFrameDeltas = 4096    // deltas in one section of a frame
+	MaxGapRanges   = 1024    // ranges above the bases in one causal context, of all its actors together
+	MaxFrameBytes  = 8 << 20 // bytes of a frame after decompression
+	MaxPacketBytes = 1100    // bytes of a frame that is sent as one datagram
 	MaxActors      = 1 << 16 // actors in the table of one frame
-	MaxListed      = 1 << 18 // actors that one context names
+	MaxListed      = 1 << 18 // actors that one causal context names
 )

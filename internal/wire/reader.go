@@ -7,8 +7,8 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// Reader is a cursor over msgpack. Its first error sticks: every later read
-// returns a zero value. It allocates nothing; slices it returns alias the input.
+// Reader reads msgpack from a slice. Its first error sticks: every later read returns a zero
+// value. It allocates nothing; slices that it returns alias the input.
 type Reader struct {
 	b   []byte
 	n   int
@@ -36,8 +36,9 @@ func (r *Reader) Fail(reason string) {
 	}
 }
 
-// next consumes the header and body of one object and returns its first byte,
-// its body and how many objects follow inside it.
+// next reads the header and body of one object. It returns its first byte, its body, and the number
+// of objects inside it, which the caller reads; a map has two for each pair. A count that the
+// remaining bytes cannot hold is an error.
 func (r *Reader) next() (code byte, body []byte, count int) {
 	if r.err != nil {
 		return 0, nil, 0
@@ -79,7 +80,7 @@ func (r *Reader) MapLen() int {
 	return count / 2
 }
 
-// Uint reads an integer that is not negative.
+// Uint reads a non-negative integer.
 func (r *Reader) Uint() uint64 {
 	if r.err == nil && r.n < len(r.b) && r.b[r.n] <= msgpcode.PosFixedNumHigh {
 		r.n++
@@ -136,7 +137,7 @@ func integer(code byte, body []byte) (n uint64, neg, ok bool) {
 	return uint64(i), i < 0, true
 }
 
-// Float reads a float, or an integer as one.
+// Float reads a float or an integer, which it converts to the nearest float.
 func (r *Reader) Float() float64 {
 	code, body, _ := r.next()
 	switch code {
@@ -184,7 +185,7 @@ func (r *Reader) Bin() []byte {
 	return body
 }
 
-// Str reads a text string; that it is UTF-8 is not checked.
+// Str reads a text string. It does not check that the string is UTF-8.
 func (r *Reader) Str() []byte {
 	code, body, _ := r.next()
 	if !isStr(code) {
@@ -221,7 +222,7 @@ type Type uint8
 
 // The types Peek tells apart.
 const (
-	TypeNone Type = iota // nothing is left, or an error
+	TypeNone Type = iota // no object is left, it has no type of this list, or the Reader has failed
 	TypeNil
 	TypeBool
 	TypeNumber

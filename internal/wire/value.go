@@ -13,7 +13,7 @@ import (
 )
 
 // ValueError reports a value that cannot be stored.
-type ValueError struct{ Reason string } // what was wrong, and what is allowed
+type ValueError struct{ Reason string } // Reason says what was wrong and what is allowed
 
 // Error returns the reason.
 func (e *ValueError) Error() string { return "value: " + e.Reason }
@@ -33,8 +33,10 @@ var (
 // maxExact bounds the integral floats that are stored as integers.
 const maxExact = 1 << 53
 
-// AppendValue appends the canonical form of v. Structs and other types go
-// through their msgpack tags, or json tags where those are absent. v is not kept.
+// AppendValue appends the canonical form of v. Structs and other types are encoded by their msgpack
+// tags, or by their json tags where there are none. The result shares no memory with v. It
+// fails with a *ValueError on values over MaxValueBytes or nested deeper than MaxDepth, and
+// on those without a canonical form; dst is then returned unchanged.
 func AppendValue(dst []byte, v any) ([]byte, error) {
 	start := len(dst)
 	dst, err := appendValue(dst, v, 0, start+MaxValueBytes)
@@ -180,7 +182,7 @@ func marshal(dst []byte, v any) (_ []byte, err error) {
 // which nothing recovers from.
 type bounded struct {
 	b    []byte
-	next int // length at which to look again; it doubles, so the looks cost little
+	next int // length at which to check again; it doubles, so that all checks cost time in proportion to the length
 }
 
 const boundedFirst = 4 << 10
@@ -191,7 +193,7 @@ func (w *bounded) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	w.next = 2 * len(w.b)
-	// The walk meets an unfinished object; only how deep it got before matters.
+	// The object is not finished yet, so Check fails in any case; only a failure for its depth counts.
 	if _, err := Check(w.b, Limits{Depth: MaxDepth}); err != nil && err.(*Error).Reason == "depth" {
 		return 0, errDepth
 	}
@@ -201,7 +203,7 @@ func (w *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// checkError turns a failed walk over a value into what its user should know.
+// checkError turns an error of Check into the *ValueError for the caller's value.
 func checkError(err error) error {
 	switch err.(*Error).Reason {
 	case "depth":

@@ -23,8 +23,8 @@ func AppendMap(dst []byte, n int) []byte {
 	return appendLength(dst, n, 0, msgpcode.Map16, msgpcode.Map32)
 }
 
-// appendLength appends the shortest of three headers that holds n; code8 0 means
-// there is none of one byte.
+// appendLength appends the shortest of three headers that holds n. A code8 of 0 says that the type
+// has no header with a length of one byte.
 func appendLength(dst []byte, n int, code8, code16, code32 byte) []byte {
 	switch {
 	case n <= math.MaxUint8 && code8 != 0:
