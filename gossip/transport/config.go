@@ -47,16 +47,16 @@ var (
 	ErrUnknownPeer = errors.New("no living member has this id")
 	// ErrTooLarge says that a frame or a meta is over its limit.
 	ErrTooLarge = errors.New("too large")
-	// ErrQueueFull says that a peer takes frames more slowly than we make them:
-	// its lane holds Config.QueueBytes already. The frame was dropped.
+	// ErrQueueFull says that a peer takes frames more slowly than this one makes them: its
+	// lane holds Config.QueueBytes already. The frame was dropped.
 	ErrQueueFull = errors.New("stream queue is full")
-	// ErrClosed says that Close or Leave came first.
+	// ErrClosed says that Close or Leave was called before.
 	ErrClosed = errors.New("transport is closed")
 	// ErrFaultsOff says that Cut needs Config.Faults.
 	ErrFaultsOff = errors.New("fault injection is off")
 )
 
-// Path says which way a frame came.
+// Path says how a frame arrived.
 type Path uint8
 
 const (
@@ -71,43 +71,43 @@ func (p Path) String() string {
 	return "stream"
 }
 
-// Config says who we are, where we listen and whom to ask first. Cluster, ID
-// and Inbox are mandatory; everything else works at its zero value.
+// Config configures a transport. Cluster, ID and Inbox are mandatory; every other field has a
+// default for its zero value.
 type Config struct {
-	Cluster   string   // name of the cluster, 1..64 bytes; a peer of another cluster is refused
-	ID        string   // our member id, 1..64 bytes, unique, new at each start and greater than before
-	Meta      []byte   // up to 400 bytes that every member learns about us
+	Cluster   string   // name of the cluster, 1 to 64 bytes; peers of another cluster are refused
+	ID        string   // member id of this peer, 1 to 64 bytes, unique, new at each start and greater than before
+	Meta      []byte   // up to 400 bytes that every member learns about this peer
 	Bind      string   // host:port to listen on; port 0 takes any free one; default 127.0.0.1:7946
-	Advertise string   // host:port others reach us at; default: what we listen on
-	Seeds     []string // host or host:port of peers to ask; names are resolved anew at each try
+	Advertise string   // host:port at which the other peers reach this one; default: the address that it listens on
+	Seeds     []string // host or host:port of peers to join; names are resolved anew at each try
 	Keys      [][]byte // up to MaxKeys of 16, 24 or 32 bytes each; the first seals, every one opens; see SetKeys
 
-	// Inbox takes each frame that arrives. The frame belongs to the callee. It
-	// is called from several goroutines at once, some of which everything else
-	// waits for, so it must only enqueue and return. The first call may come
-	// before Open returns; none comes after Close did.
+	// Inbox is called with each frame that arrives. The frame belongs to the callee. Several
+	// goroutines call it at once, and memberlist waits for some of them, so it must only
+	// enqueue and return. The first call may come before Open returns; none comes after
+	// Close has returned.
 	Inbox func(frame []byte, via Path)
 
-	// Locks, if set, takes the messages of SendLock, with the id of the member that
-	// sent them, on the same terms: those that came together in one call. It may send,
-	// but not wait.
+	// Locks, if set, is called with messages of SendLock and the id of the member that sent
+	// them; messages that arrive together come in one call. The messages belong to the
+	// callee. Like Inbox it must not wait; it may send.
 	Locks func(from string, messages [][]byte)
 
-	// OnMembers, if set, takes the whole member list (ourselves included,
-	// sorted by id) after changes: one call at a time, changes in quick
-	// succession in one call. Close waits for it to return.
+	// OnMembers, if set, is called with the whole list of members after changes, this peer
+	// included, sorted by id. There is one call at a time, and one call may cover several
+	// changes. Close waits for it to return.
 	OnMembers func([]Member)
 
 	Logger  *slog.Logger // default: discard
-	Network Network      // default: real sockets on Bind; ours to shut down
+	Network Network      // default: real sockets on Bind; Close shuts it down
 	Faults  bool         // allow Cut; for development, on loopback only
 
-	QueueBytes       int           // bound of the frames waiting for one peer in one lane; default 8 MiB; a lone frame always fits
-	StreamIdle       time.Duration // an outgoing stream unused for so long is closed; default 5 min
-	HandshakeTimeout time.Duration // for dialling, for the first byte, for the hello; default 5 s
-	WriteTimeout     time.Duration // a peer that takes nothing for so long is hung up on; default 10 s
+	QueueBytes       int           // bound of the frames that wait for one peer in one lane; default 8 MiB; a single frame always fits
+	StreamIdle       time.Duration // time after which an unused outgoing stream is closed; default 5 min
+	HandshakeTimeout time.Duration // bound of dialling, and of a whole handshake; default 5 s
+	WriteTimeout     time.Duration // bound of one write to a stream, after which it is closed; default 10 s
 	RejoinMin        time.Duration // first pause between tries to reach a lost peer; default 1 s
-	RejoinMax        time.Duration // longest such pause; default 15 s
+	RejoinMax        time.Duration // longest pause between tries to reach a lost peer; default 15 s
 }
 
 const defaultPort = 7946

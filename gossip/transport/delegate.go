@@ -11,13 +11,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// State is what we believe of a member.
+// State is the state of a member as this peer sees it.
 type State uint8
 
+// The states of a member.
 const (
-	Alive State = iota + 1 // answers probes, or is only suspected not to
-	Dead                   // stopped answering; may come back
-	Left                   // said so, and went
+	Alive State = iota + 1 // the member answers probes, or is only suspected not to
+	Dead                   // the member stopped answering; it may come back
+	Left                   // the member left on purpose; its id does not come back
 )
 
 func (s State) String() string {
@@ -32,40 +33,40 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Member is one peer, ourselves included.
+// Member is one peer of the cluster; this peer is one as well.
 type Member struct {
 	ID, Addr string // Addr is the gossip address, host:port
-	Meta     []byte // shared by all copies; do not change it
+	Meta     []byte // shared by all copies of a Member; must not be changed
 	State    State
-	Since    time.Time // when State began, by our clock
-	Conflict bool      // lately another address claimed this id too: one of the two is a clone
+	Since    time.Time // when State began, on this peer's clock
+	Conflict bool      // within the last minute another address claimed this id: one of the two is a clone
 }
 
-// Members that are gone stay listed for a while, so that a reader sees why one
-// is missing, but not for ever: ids are new at each start.
+// Members that are gone stay listed for a while, so that a reader sees why one is missing. They
+// are forgotten later, since every start makes a new id.
 const (
-	forgetGone     = 10 * time.Minute
-	maxGone        = 1024
-	forgetConflict = time.Minute
+	forgetGone     = 10 * time.Minute // how long a member that is gone stays listed
+	maxGone        = 1024             // greatest number of members that are gone and listed
+	forgetConflict = time.Minute      // how long Member.Conflict lasts
 )
 
-// roster is the list of members, kept from memberlist's events. Its methods are
-// called under memberlist's own lock and must not call back into it.
+// roster is the list of members, kept from memberlist's events. memberlist calls its methods with
+// its own lock held, so they must not call memberlist.
 type roster struct {
 	self    string
-	changed chan struct{} // capacity 1: a full one already says "look again"
+	changed chan struct{} // capacity 1; a full one has tell look again
 
-	seen func(Member)          // a member is alive
-	lost func(id, addr string) // a member died or left
-	left func(addr string)     // and it was on purpose
-	over func(id string)       // it is listed no more
+	seen func(Member)          // called when a member is alive
+	lost func(id, addr string) // called when a member died or left
+	left func(addr string)     // called after lost when the member left on purpose
+	over func(id string)       // called when a member is no longer listed
 
-	mu       sync.RWMutex // guards what follows
+	mu       sync.RWMutex // guards the fields below
 	members  map[string]Member
-	holder   map[string]string    // whose each address is: see settle
-	hosts    map[netip.Addr]int   // how many ports of each are somebody's
-	byes     map[string]time.Time // ids that said goodbye, which is for good
-	conflict map[string]time.Time // last time another address claimed the id
+	holder   map[string]string    // by address: id of the member to which it belongs, see settle
+	hosts    map[netip.Addr]int   // by IP address: number of its ports that belong to a member
+	byes     map[string]time.Time // by id: when the member said that it leaves for good
+	conflict map[string]time.Time // by id: when another address claimed it last
 }
 
 func newRoster(self string) *roster {
@@ -87,7 +88,7 @@ func (r *roster) touch() {
 	}
 }
 
-// alive returns the address of another living member.
+// alive returns the address of the member id; ok is false unless it is alive and another than this peer.
 func (r *roster) alive(id string) (addr string, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -95,23 +96,24 @@ func (r *roster) alive(id string) (addr string, ok bool) {
 	return m.Addr, ok && m.State == Alive && r.holder[m.Addr] == id && id != r.self
 }
 
-// at returns the id of the member that lives at an address, empty if none does.
+// at returns the id of the member to which an address belongs, "" if there is none.
 func (r *roster) at(addr string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.holder[addr]
 }
 
-// lives reports whether a member does at an address, on any port.
+// lives reports whether a living member has this IP address, on any port.
 func (r *roster) lives(ip netip.Addr) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.hosts[ip] > 0
 }
 
-// settle decides whose an address is. Who restarts at once is there again while
-// memberlist still takes the life before for alive, and would send it what now comes
-// to the new one: at one address only this process, or else the greatest id, lives.
+// settle decides to which member an address belongs. A peer that restarts at once is up again
+// while memberlist still takes its earlier life for alive, and would send frames for that
+// one to the new life. So each address belongs to one member: this peer if it is its own,
+// and else the living member with the greatest id, which is the latest life.
 func (r *roster) settle(addr string) {
 	holder := ""
 	for id, m := range r.members {
@@ -194,8 +196,8 @@ func (r *roster) NotifyLeave(n *memberlist.Node) {
 	r.touch()
 }
 
-// bye notes a goodbye. memberlist tells its own members who left from who died,
-// but not us; and its word may come before or after this one.
+// bye notes that a member leaves on purpose. memberlist does not tell its delegate whether a member
+// left or died, and its event may come before or after this call.
 func (r *roster) bye(id string, now time.Time) {
 	r.mu.Lock()
 	m := r.members[id]
@@ -216,8 +218,8 @@ func (r *roster) bye(id string, now time.Time) {
 
 var errEnded = errors.New("this life said goodbye")
 
-// NotifyAlive refuses who has said goodbye: word of its life that is still under way, or
-// told by who has not heard of its end, is no ghost of it.
+// NotifyAlive refuses members that have left: messages which say that they are alive may still be
+// on their way, or come from a peer that has not heard of their end.
 func (r *roster) NotifyAlive(n *memberlist.Node) error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -238,7 +240,7 @@ func (r *roster) NotifyConflict(existing, other *memberlist.Node) {
 	r.touch()
 }
 
-// tidy forgets what is long past.
+// tidy forgets members, goodbyes and conflicts that are older than their limits.
 func (r *roster) tidy(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

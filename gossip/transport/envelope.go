@@ -16,8 +16,8 @@ import (
 //	with a key     as package envelope says
 //	without one    0xF8, 8 B cluster hash, kind, message
 //
-// An id names one life of one process. An echo asks whether packets pass at all, and is no
-// member's: see probepackets.go.
+// A datagram that begins with byteEcho is an echo, which asks whether packets pass at all, and may
+// come from a peer that is no member: see probepackets.go.
 const (
 	bytePlain byte = 0xF8
 	byteEcho  byte = 0xF9
@@ -36,11 +36,11 @@ const (
 type envelopes struct {
 	cluster [clusterHashBytes]byte
 
-	outMu  sync.Mutex       // guards what follows
+	outMu  sync.Mutex       // guards first and sealer
 	first  *streamKey       // the key that seals; nil without keys
 	sealer *envelope.Sealer // nil without keys
 
-	inMu   sync.Mutex // guards what follows
+	inMu   sync.Mutex // guards keys and opener
 	keys   []streamKey
 	opener *envelope.Opener
 }
@@ -54,7 +54,7 @@ func newEnvelopes(me *identity) *envelopes {
 	return e
 }
 
-// setKeys has the first of keys seal from now on, and all of them open.
+// setKeys replaces the keys: the first of keys seals from now on, and all of them open.
 func (e *envelopes) setKeys(keys []streamKey) {
 	e.inMu.Lock()
 	e.keys = keys
@@ -66,7 +66,7 @@ func (e *envelopes) setKeys(keys []streamKey) {
 	e.outMu.Unlock()
 }
 
-// forget lets go of what a member that is long gone costs.
+// forget frees the memory for a member that is long gone.
 func (e *envelopes) forget(id string) {
 	e.inMu.Lock()
 	e.opener.Forget(id)
@@ -78,7 +78,7 @@ func (e *envelopes) forget(id string) {
 	e.outMu.Unlock()
 }
 
-// packetKey is a key as envelopes take it.
+// packetKey returns the key in the form of package envelope.
 func (k *streamKey) packetKey() envelope.Key { return envelope.Key{Name: k.id[0], Pair: k.pair} }
 
 func packetKeys(keys []streamKey) []envelope.Key {
@@ -118,13 +118,14 @@ func (e *envelopes) seal(dst []byte, id string, kind byte, message []byte) ([]by
 	return blank.Seal(dst, kind, message), nil
 }
 
-// letter is what an envelope held.
+// letter is the content of an envelope.
 type letter struct {
 	envelope.Letter
 	sealed bool
 }
 
-// signed reports whether it is from the member id, as far as that can be known.
+// signed reports whether the letter is from the member id. Without a key nobody can tell, and it
+// returns true.
 func (l letter) signed(id string) bool { return !l.sealed || l.From == envelope.MarkOf(id) }
 
 var dropped = [...]cause{
@@ -132,8 +133,8 @@ var dropped = [...]cause{
 	envelope.UnknownKey: refuseKey, envelope.BadSeal: refuseSeal,
 }
 
-// open returns what an envelope holds, in memory of its own; or why it is dropped, which
-// is causes if it is not.
+// open returns the content of an envelope in memory of its own, and the cause for which it is
+// dropped; the cause is causes if it is accepted.
 func (e *envelopes) open(b []byte) (l letter, why cause) {
 	e.inMu.Lock()
 	defer e.inMu.Unlock()

@@ -7,8 +7,7 @@ import (
 
 var errCut = errors.New("cut by fault injection")
 
-// cuts is the set of gossip addresses we pretend not to reach. A nil cuts is
-// empty.
+// cuts is the set of gossip addresses that this peer pretends not to reach. A nil cuts is empty.
 type cuts struct {
 	mu    sync.RWMutex // guards addrs
 	addrs map[string]struct{}
@@ -24,11 +23,11 @@ func (c *cuts) has(addr string) bool {
 	return ok
 }
 
-// Cut makes us deaf and mute towards the given gossip addresses (Member.Addr):
-// every packet is dropped, every stream is closed and refused, both ways. It
-// adds to earlier cuts. The other side learns of it as of any broken network.
-// It needs Config.Faults, and peers that have it too: with it a connection
-// names its dialler's gossip address, which TCP alone does not tell.
+// Cut breaks the network between this peer and the given gossip addresses (Member.Addr): it drops
+// every packet, and closes and refuses every stream, in both directions. It adds to earlier
+// cuts. Without Config.Faults it fails with ErrFaultsOff. The other peers need Config.Faults
+// as well, with which a connection names the gossip address of its dialler: TCP alone does
+// not tell.
 func (m *Memberlist) Cut(addrs ...string) error {
 	c := m.mux.cuts
 	if c == nil {

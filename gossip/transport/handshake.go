@@ -19,12 +19,13 @@ import (
 //	hello      0xF5, version, purpose, 8 B cluster hash, 4 B key id (0: no key),
 //	           1 B length + sender id, 1 B length + target id
 //
-// The purpose is a peer stream (0), which carries records in one direction, or one exchange
-// of memberlist (1), both ways. The target of an exchange is "?" if its id is not known yet.
+// The purpose is 0 for a peer stream, which carries records in one direction, or 1 for an
+// exchange of memberlist, which goes both ways. The target of an exchange is "?" if the
+// dialler does not know the id of the other side.
 //
 // With a key the two noise messages are those of Noise_NNpsk0_25519_AESGCM_SHA256
-// (Perrin, "The Noise Protocol Framework", rev. 34): forward secrecy from the
-// ephemeral keys, and nobody gets past them without the cluster's key. The
+// (Perrin, "The Noise Protocol Framework", rev. 34). The ephemeral keys give forward
+// secrecy, and the handshake fails without the cluster's key. The
 // prologue is the hello and the cluster's full name, so both sides agree on
 // version, cluster, key id and both ids or the handshake fails.
 const (
@@ -44,8 +45,9 @@ const (
 	forMembers                // one exchange of memberlist
 )
 
-// anybody is the target of who does not know the id of the other side: of an exchange of
-// memberlist with a seed, and of who asks only whether it would be let in.
+// anybody is the target of a hello whose sender does not know the id of the other side: in an
+// exchange of memberlist with a seed, and from a peer that only asks whether it would be
+// accepted.
 const anybody = "?"
 
 // Answers of the responder.
@@ -63,11 +65,11 @@ var answers = map[byte]cause{
 	answerTarget: refuseTarget, answerMalformed: refuseMalformed,
 }
 
-// refusal is a handshake that ended with a reason. Local tells who refused.
+// refusal is the error of a handshake that one side refused for a reason.
 type refusal struct {
 	why    cause
-	local  bool
-	probe  bool // by one who only asked
+	local  bool // this peer refused the other, not the other way round
+	probe  bool // the other side only asked whether it would be accepted
 	detail string
 }
 
@@ -83,12 +85,12 @@ type keyID [keyIDBytes]byte
 
 // streamKey is one key of the ring, made ready for handshakes.
 type streamKey struct {
-	id      keyID // short public name, so that rotation needs no guessing
-	psk     []byte
-	packets []byte // what the keys of datagrams are derived from
+	id      keyID  // short public name by which the responder finds the key
+	psk     []byte // pre-shared key of the Noise handshake
+	packets []byte // key from which the keys of datagrams are derived
 }
 
-// identity is what a peer brings to a handshake.
+// identity holds what a peer shows in a handshake.
 type identity struct {
 	cluster     string
 	clusterHash [clusterHashBytes]byte
@@ -140,12 +142,11 @@ func (me *identity) hello(use purpose, target string, key keyID) []byte {
 	return append(b, target...)
 }
 
-// session is the outcome of a handshake: whom we speak with, what for, and the ciphers;
-// nil ciphers mean plain text.
+// session is the result of a handshake.
 type session struct {
-	peer       string
+	peer       string // id of the other side
 	use        purpose
-	send, recv *noise.CipherState
+	send, recv *noise.CipherState // nil without a key: the connection is in plain text
 }
 
 var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherAESGCM, noise.HashSHA256)
@@ -157,7 +158,7 @@ func (me *identity) noise(psk, hello []byte, initiator bool) (*noise.HandshakeSt
 	})
 }
 
-// initiate opens a session with the member target over conn.
+// initiate performs the handshake of the dialler over conn, with the member target.
 func (me *identity) initiate(conn io.ReadWriter, use purpose, target string) (session, error) {
 	var key streamKey
 	if ring := *me.keys.Load(); len(ring) > 0 {
@@ -202,14 +203,14 @@ func (me *identity) initiate(conn io.ReadWriter, use purpose, target string) (se
 	return session{peer: target, use: use, send: send, recv: recv}, nil
 }
 
-// respond answers a hello on conn, its first byte included. A refused peer is
-// told why before the error returns.
+// respond performs the handshake of the other side over conn, of which nothing has been read. It
+// tells a refused peer the reason before it returns the error.
 func (me *identity) respond(conn io.ReadWriter) (session, error) {
 	s, reply, err := me.judge(conn)
 	if r, ok := errors.AsType[*refusal](err); ok {
 		for code, why := range answers {
 			if why == r.why {
-				conn.Write([]byte{code, streamVersion}) // it may be gone; we are done either way
+				conn.Write([]byte{code, streamVersion}) // the refusal stands if the peer is gone
 			}
 		}
 	}
@@ -220,7 +221,7 @@ func (me *identity) respond(conn io.ReadWriter) (session, error) {
 	return s, err
 }
 
-// judge reads a hello and decides, and makes the noise reply if there is a key.
+// judge reads a hello and decides on it. With a key it also makes the reply of the Noise handshake.
 func (me *identity) judge(conn io.Reader) (s session, reply []byte, err error) {
 	hello, from, psk, err := me.readHello(conn)
 	if err != nil {
@@ -251,11 +252,11 @@ func refuse(why cause, format string, args ...any) error {
 	return &refusal{why: why, local: true, detail: fmt.Sprintf(format, args...)}
 }
 
-// readHello returns a hello that is for us, whom it is from, and the key that both
-// have; nil where both go without.
+// readHello reads a hello and checks that this peer may accept it. It returns the id of the sender
+// and the key that both sides have; the key is nil if both have none.
 func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []byte, err error) {
 	hello = make([]byte, helloFixed, helloFixed+2+2*MaxNameBytes)
-	// The version first: what follows it may differ in another one.
+	// The version is checked first: another version may lay out the rest differently.
 	if _, err := io.ReadFull(conn, hello[:2]); err != nil {
 		return nil, "", nil, err
 	}
@@ -285,14 +286,14 @@ func (me *identity) readHello(conn io.Reader) (hello []byte, from string, psk []
 	if psk, err = me.find(id); err != nil {
 		return nil, names[0], nil, err
 	}
-	// Last, so that who does not know our id still learns what else is wrong.
+	// The target is checked last, so that a peer which does not know this id learns what else is wrong.
 	if names[1] != me.id && !(use == forMembers && names[1] == anybody) {
 		return nil, names[0], nil, &refusal{why: refuseTarget, local: true, probe: names[1] == anybody, detail: fmt.Sprintf("it wants %q, we are %q", names[1], me.id)}
 	}
 	return hello, names[0], psk, nil
 }
 
-// find returns the key named id; nil where both sides go without.
+// find returns the key with a name, nil if both sides have none.
 func (me *identity) find(id keyID) ([]byte, error) {
 	ring := *me.keys.Load()
 	if len(ring) == 0 && id == (keyID{}) {

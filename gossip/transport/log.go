@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// warnings are what strangers can cause, each subject at a bounded rate of its own, so
-// that one of them cannot silence another.
+// warnings logs what strangers can cause. Each subject has a bounded rate of its own, so that
+// one of them cannot suppress another.
 type warnings struct {
 	to slog.Handler
 
@@ -22,7 +22,7 @@ func newWarnings(to slog.Handler) *warnings {
 	return &warnings{to: to, about: make(map[string]*slog.Logger)}
 }
 
-// on returns the logger of a subject, of which there are few: they are kept.
+// on returns the logger of a subject. Loggers are kept for ever, so subjects must be few.
 func (w *warnings) on(subject string) *slog.Logger {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -34,7 +34,8 @@ func (w *warnings) on(subject string) *slog.Logger {
 	return l
 }
 
-// limited passes on a few records per period and counts the rest.
+// limited passes on limitBurst records each limitPeriod. It counts the others, and adds that number
+// to the next record that it passes on.
 type limited struct {
 	slog.Handler
 	gate *gate
@@ -82,8 +83,8 @@ func (l limited) WithGroup(name string) slog.Handler {
 	return limited{l.Handler.WithGroup(name), l.gate}
 }
 
-// bridge turns memberlist's log lines into records and, where a line is the
-// only sign of a loss, into counts.
+// bridge turns memberlist's log lines into records. It counts a loss of which a line is the only
+// sign.
 type bridge struct {
 	log   *slog.Logger
 	warn  *warnings
@@ -103,8 +104,8 @@ func (b *bridge) Write(line []byte) (int, error) {
 		case "WARN":
 			level = slog.LevelWarn
 		case "ERR", "ERROR":
-			// Its errors are a lost packet or a refused stranger; the protocol
-			// goes on, so for the operator they are warnings.
+			// memberlist logs lost packets and refused strangers as errors. Its protocol
+			// goes on, so they are warnings for an operator.
 			level = slog.LevelWarn
 		}
 	}

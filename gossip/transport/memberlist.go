@@ -19,15 +19,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
 )
 
-// Memberlist is our place in the cluster: it knows the members, carries frames
-// to them and takes theirs. All methods are safe for concurrent use.
+// Memberlist is one member of a cluster: it knows the other members, sends frames to them and
+// receives theirs. All methods are safe for concurrent use.
 type Memberlist struct {
 	cfg     Config
 	log     *slog.Logger
-	logs    *aside.Queue // of log
+	logs    *aside.Queue // queue between log and the handler of Config.Logger
 	warn    *warnings
 	me      *identity
-	addr    string // our gossip address
+	addr    string // gossip address of this peer
 	list    *memberlist.Memberlist
 	mux     *mux
 	members *roster
@@ -42,7 +42,7 @@ type Memberlist struct {
 	outMu sync.Mutex // guards out
 	out   map[string]*outbound
 
-	lifeMu  sync.Mutex // serialises Leave and Close; guards what follows
+	lifeMu  sync.Mutex // serialises Leave, Close, SetMeta and SetKeys; guards the fields below
 	closed  bool
 	left    bool
 	leaving chan struct{} // closed when memberlist's Leave returned
@@ -75,7 +75,8 @@ func Open(ctx context.Context, cfg Config) (*Memberlist, error) {
 	return m, nil
 }
 
-// network returns the configured network, or opens sockets where we may.
+// network returns the configured network, or opens sockets. Beyond loopback it requires a key and
+// refuses Config.Faults.
 func (m *Memberlist) network(ctx context.Context) (memberlist.NodeAwareTransport, error) {
 	if m.cfg.Network != nil {
 		return m.cfg.Network, nil
@@ -99,7 +100,7 @@ func (m *Memberlist) network(ctx context.Context) (memberlist.NodeAwareTransport
 	return s, nil
 }
 
-// start wires everything up. It owns network from here on.
+// start connects the parts and starts memberlist. It owns network, and shuts it down on an error.
 func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTransport) error {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mux = newMux(network, m.me, m.cfg.HandshakeTimeout, &m.stats)
@@ -110,7 +111,7 @@ func (m *Memberlist) start(ctx context.Context, network memberlist.NodeAwareTran
 	}
 	conf, err := m.listConfig(ctx)
 	if err == nil {
-		// Known before memberlist is: a peer may dial us the moment it starts.
+		// The address is set before memberlist starts, since a peer may dial at once.
 		var ip net.IP
 		var port int
 		if ip, port, err = network.FinalAdvertiseAddr(conf.AdvertiseAddr, conf.AdvertisePort); err == nil {
@@ -148,7 +149,7 @@ func (m *Memberlist) listConfig(ctx context.Context) (*memberlist.Config, error)
 	c.Name = m.cfg.ID
 	c.Transport, c.Delegate = m.mux, delegate{m}
 	c.Logger = (&bridge{log: m.log, warn: m.warn, stats: &m.stats}).logger()
-	c.EnableCompression = false                // it is LZW, and our frames are packed already
+	c.EnableCompression = false                // frames are compressed already, and better than by LZW
 	c.UDPBufferSize = 1400 - envelope.Overhead // below every common path limit
 	c.HandoffQueueDepth = 8192                 // the default of 1,024 drops in a burst
 	c.DeadNodeReclaimTime = time.Second        // an id that moved may be taken up at its new address
@@ -187,7 +188,7 @@ func resolve(ctx context.Context, hostport string) (netip.AddrPort, error) {
 			return netip.AddrPort{}, err
 		}
 		ip = found[0]
-		for _, f := range found { // where a name has both, IPv4 is what peers most likely share
+		for _, f := range found { // of a name with both, peers most likely share IPv4
 			if f.Unmap().Is4() {
 				ip = f
 				break
@@ -211,16 +212,16 @@ func (m *Memberlist) tell() {
 	}
 }
 
-// Members returns every member, ourselves included, sorted by id. Those that
-// died or left stay listed for ten minutes.
+// Members returns every member, this peer included, sorted by id. Members that died or left stay
+// listed for ten minutes. The slice belongs to the caller.
 func (m *Memberlist) Members() []Member { return m.members.list() }
 
-// LocalAddr returns our gossip address as others see it, host:port.
+// LocalAddr returns the gossip address of this peer as others see it, host:port.
 func (m *Memberlist) LocalAddr() string { return m.addr }
 
-// SetMeta changes what members learn about us. It returns once the change is
-// under way; it arrives within about a second, or, where it is lost, with one of the next
-// exchanges of member lists.
+// SetMeta replaces Config.Meta. It copies meta and returns before the members have learnt it, which
+// takes about a second, or, for a member that missed it, until one of the next exchanges,
+// every 20 s. It fails with ErrTooLarge over MaxMetaBytes, and with ErrClosed.
 func (m *Memberlist) SetMeta(meta []byte) error {
 	if len(meta) > MaxMetaBytes {
 		return fmt.Errorf("meta has %d bytes; allowed are up to %d: %w", len(meta), MaxMetaBytes, ErrTooLarge)
@@ -232,8 +233,8 @@ func (m *Memberlist) SetMeta(meta []byte) error {
 	}
 	meta = append([]byte(nil), meta...)
 	m.meta.Store(&meta)
-	// It is queued at once; what would take its time, and what the error is
-	// about, is to wait until the last member was told.
+	// The change is queued at once. Only waiting until the last member was told would take
+	// time, and only of that the error tells.
 	_ = m.list.UpdateNode(time.Nanosecond)
 	return nil
 }
@@ -245,11 +246,11 @@ func (m *Memberlist) Stats() Stats {
 	return s
 }
 
-// leaveTimeout bounds Leave where its context does not.
+// leaveTimeout bounds Leave if its context has no deadline, or a later one.
 const leaveTimeout = 3 * time.Second
 
-// Leave tells the members that we go on purpose, so that nobody suspects or
-// looks for us. Close is still needed.
+// Leave tells the members that this peer leaves on purpose, so that they neither suspect it nor
+// look for it. It waits until ctx ends, and at most 3 s. Close is still needed.
 func (m *Memberlist) Leave(ctx context.Context) error {
 	m.lifeMu.Lock()
 	defer m.lifeMu.Unlock()
@@ -263,7 +264,7 @@ func (m *Memberlist) Leave(ctx context.Context) error {
 	m.rejoin.stop()
 	for _, p := range m.members.list() {
 		if p.State == Alive && p.ID != m.cfg.ID {
-			m.mux.send(memberlist.Address{Addr: p.Addr, Name: p.ID}, kindBye, []byte(m.cfg.ID)) // who misses it takes us for dead, no worse
+			m.mux.send(memberlist.Address{Addr: p.Addr, Name: p.ID}, kindBye, []byte(m.cfg.ID)) // a member that misses it takes this peer for dead
 		}
 	}
 	timeout := leaveTimeout
@@ -288,9 +289,9 @@ func (m *Memberlist) Leave(ctx context.Context) error {
 	}
 }
 
-// Close stops everything at once, queued frames included, and waits for it;
-// members will find out by themselves unless Leave came first. It may be called
-// again. A probe of memberlist that was under way ends within a second or so.
+// Close stops everything at once, drops queued frames, and waits for all goroutines of this package.
+// Unless Leave was called, the members notice the end only by their probes. Close may be called
+// again. A probe of memberlist that was under way ends within about a second.
 func (m *Memberlist) Close() error {
 	m.lifeMu.Lock()
 	defer m.lifeMu.Unlock()

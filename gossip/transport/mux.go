@@ -13,29 +13,29 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// First bytes of a TCP connection. What begins otherwise is hung up on.
+// First bytes of a TCP connection. A connection that begins otherwise is closed.
 const (
 	bytePeer byte = 0xF5 // a hello follows
 	byteFrom byte = 0xF6 // Faults only: length and text of the dialler's address, then a hello
 )
 
-// mux carries memberlist's packets and connections, and our own, over one port. It is the
-// transport that memberlist sees. It seals what memberlist sends and opens what comes for
-// it, so that nobody without a key gets as far as memberlist; and it knows every
-// connection, so that Shutdown and Cut can close it.
+// mux carries the packets and connections of memberlist and of this package over one port. It is
+// the transport that memberlist sees. It seals what memberlist sends and opens what comes for
+// memberlist, so that a stranger without a key cannot reach it. It keeps every connection, so
+// that Shutdown and Cut can close them.
 type mux struct {
 	inner     memberlist.NodeAwareTransport
 	me        *identity
 	envelopes *envelopes
-	self      func() string                 // our address as others see it
-	named     func(addr string) (id string) // the member that lives at an address, if any
-	serve     func(*muxConn)                // takes a connection that began as one of ours
+	self      func() string                 // returns the gossip address of this peer
+	named     func(addr string) (id string) // returns the member to which an address belongs, "" for none
+	serve     func(*muxConn)                // takes an accepted connection that begins with a hello
 	take      func(letter)                  // takes a packet that is not memberlist's
-	timeout   time.Duration                 // for a newcomer to prove itself
-	places    *places                       // of who has not
+	timeout   time.Duration                 // bound of the handshake of an accepted connection
+	places    *places                       // accepted connections that are not proven
 	stats     *counters
-	cuts      *cuts       // nil unless Config.Faults
-	leaving   atomic.Bool // memberlist is saying goodbye
+	cuts      *cuts       // nil unless Config.Faults is set
+	leaving   atomic.Bool // memberlist's Leave is under way
 	packets   chan *memberlist.Packet
 	streams   chan net.Conn
 	closing   chan struct{}
@@ -68,13 +68,13 @@ func (m *mux) start() {
 	m.wg.Go(m.receive)
 }
 
-// muxConn is a connection the mux can find again.
+// muxConn is a connection that the mux keeps.
 type muxConn struct {
 	net.Conn
 	mux    *mux
-	remote string     // gossip address of the other side where we know it
-	first  []byte     // read while peeking, to be read again
-	from   netip.Addr // of an accepted one, which holds a place until it is proven or closed
+	remote string     // gossip address of the other side, "" if it is not known
+	first  []byte     // bytes that peek has read, which Read returns first
+	from   netip.Addr // IP address of the other side of an accepted connection, else invalid
 }
 
 func (c *muxConn) Read(p []byte) (int, error) {
@@ -86,7 +86,7 @@ func (c *muxConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// proven gives the place of an unproven connection back.
+// proven gives back the place of an accepted connection.
 func (c *muxConn) proven() {
 	if c.from.IsValid() {
 		c.mux.places.leave(c)
@@ -101,8 +101,7 @@ func (c *muxConn) Close() error {
 	return c.Conn.Close()
 }
 
-// track registers a connection, or closes it when we are closing or it crosses
-// a cut.
+// track keeps a connection, or closes it if the mux is closing or the connection crosses a cut.
 func (m *mux) track(c *muxConn) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -120,7 +119,7 @@ func (m *mux) track(c *muxConn) error {
 	return nil
 }
 
-// hangUp closes the connections to an address; all of them for nil.
+// hangUp closes the connections to the addresses for which match returns true.
 func (m *mux) hangUp(match func(remote string) bool) {
 	m.mu.Lock()
 	var found []*muxConn
@@ -157,8 +156,8 @@ func (m *mux) accept() {
 	}
 }
 
-// welcome reads the first byte of a connection, which has the time-out for this and the
-// handshake, and hands it on.
+// welcome reads the first byte of a connection and passes it to serve. The deadline that it sets
+// covers the handshake as well.
 func (m *mux) welcome(c *muxConn) {
 	if m.track(c) != nil {
 		c.Close()
@@ -175,7 +174,7 @@ func (m *mux) welcome(c *muxConn) {
 	m.serve(c)
 }
 
-// hand gives memberlist a connection that was proven.
+// hand passes a proven connection to memberlist.
 func (m *mux) hand(c net.Conn) {
 	select {
 	case m.streams <- c:
@@ -236,7 +235,7 @@ func (m *mux) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error)
 	return time.Now(), m.send(to, kindMembers, b)
 }
 
-// envelopeBuffers holds scratch for send; the network keeps nothing of it.
+// envelopeBuffers holds buffers of send, which the network does not keep.
 var envelopeBuffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, 2048)
 	return &b
@@ -260,7 +259,7 @@ func (m *mux) send(to memberlist.Address, kind byte, message []byte) error {
 
 func (m *mux) PacketCh() <-chan *memberlist.Packet { return m.packets }
 
-// receive opens what comes, and sorts it.
+// receive opens arriving packets and passes them to memberlist, to take, or to echo.
 func (m *mux) receive() {
 	for {
 		select {
@@ -294,7 +293,7 @@ func (m *mux) receive() {
 	}
 }
 
-// echo answers who asks whether packets pass.
+// echo answers an echo.
 func (m *mux) echo(p *memberlist.Packet) {
 	answer, to, why := m.envelopes.answerEcho(p.Buf)
 	if why < causes {
@@ -305,7 +304,7 @@ func (m *mux) echo(p *memberlist.Packet) {
 		to = p.From.String()
 	}
 	if !m.cuts.has(to) {
-		m.inner.WriteToAddress(answer, memberlist.Address{Addr: to}) // who asks waits for no longer than it wants to
+		m.inner.WriteToAddress(answer, memberlist.Address{Addr: to}) // a lost answer is asked for again
 	}
 }
 
@@ -324,7 +323,8 @@ func (m *mux) DialAddressTimeout(to memberlist.Address, timeout time.Duration) (
 	return newExchange(c, s), nil
 }
 
-// hail opens a session with the member to, or with whoever is there if it has no name.
+// hail dials a member and performs the handshake. If to has no name it accepts any member of the
+// cluster at that address.
 func (m *mux) hail(to memberlist.Address, use purpose, timeout time.Duration) (*muxConn, session, error) {
 	deadline := time.Now().Add(timeout)
 	c, err := m.dial(to, timeout)
@@ -362,7 +362,7 @@ func (m *mux) dial(to memberlist.Address, timeout time.Duration) (*muxConn, erro
 	return c, nil
 }
 
-// Shutdown ends everything below memberlist: listeners, connections, dials.
+// Shutdown closes the listeners and all connections, ends dials, and waits for the goroutines.
 func (m *mux) Shutdown() error {
 	var err error
 	m.closeOnce.Do(func() {
@@ -376,7 +376,8 @@ func (m *mux) Shutdown() error {
 	return err
 }
 
-// refusalOf names why reading from a newcomer failed; causes if it just left.
+// refusalOf returns the cause for which reading from an unproven connection failed; causes if the
+// other side just closed it.
 func refusalOf(err error) cause {
 	ne, ok := errors.AsType[net.Error](err)
 	switch {

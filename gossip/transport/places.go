@@ -7,31 +7,31 @@ import (
 	"sync"
 )
 
-// Bounds of the accepted connections that have not proven themselves yet. The next one is
-// closed at once. Who comes from an address where a member lives has places that strangers
-// cannot take.
+// Bounds of the accepted connections that are not proven. A connection beyond them is closed at
+// once. Strangers cannot take the places that are left for addresses of members.
 const (
-	maxPending      = 256
-	maxStrangers    = 192 // of these, from addresses where no member lives
-	maxEachStranger = 16  // of these, from one such address
-	maxEachMember   = 64  // from one where a member lives
+	maxPending      = 256 // all places
+	maxStrangers    = 192 // places that addresses without a member can take
+	maxEachStranger = 16  // places of one address without a member
+	maxEachMember   = 64  // places of one address with a member
 )
 
-// places are those of the connections that have not proven themselves yet. When strangers
-// have all that they may, who holds most gives way to who holds less: it takes as many
-// addresses as there are places to keep a newcomer out, not a dozen.
+// places holds the accepted connections that are not proven. When strangers have all their
+// places, the network that holds most of them loses one to a newcomer that holds fewer: to
+// keep newcomers out, an attacker needs as many networks as there are places, and not a dozen
+// addresses.
 type places struct {
-	lives func(ip netip.Addr) bool // whether a member does
+	lives func(ip netip.Addr) bool // reports whether a member has this address
 
-	mu    sync.Mutex                // guards what follows
-	held  map[netip.Addr][]*muxConn // by where they come from, the eldest first
-	taken int
+	mu    sync.Mutex                // guards held and taken
+	held  map[netip.Addr][]*muxConn // by the address from which they come, the oldest first
+	taken int                       // number of connections in held
 }
 
 func newPlaces() *places { return &places{held: make(map[netip.Addr][]*muxConn)} }
 
-// enter gives a newcomer a place, and reports whether there is one for it; evicted, if any,
-// has lost its own and is to be closed.
+// enter gives an accepted connection a place, and reports whether there was one. If evicted is not
+// nil, that connection has lost its place, and the caller closes it.
 func (p *places) enter(c *muxConn) (evicted *muxConn, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,8 +56,8 @@ func (p *places) enter(c *muxConn) (evicted *muxConn, ok bool) {
 	return evicted, true
 }
 
-// greediest returns the eldest connection from the network of strangers that holds most,
-// if that is more than the newcomer's would hold with one place more.
+// greediest returns the oldest connection from the network of strangers that holds most places, or
+// nil if that is no more than the newcomer's network would hold with one more.
 func (p *places) greediest(newcomer netip.Addr) *muxConn {
 	share := make(map[netip.Prefix]int)
 	var most netip.Addr
@@ -74,7 +74,8 @@ func (p *places) greediest(newcomer netip.Addr) *muxConn {
 	return p.held[most][0]
 }
 
-// networkOf is what one owner has for certain: an address of IPv4, or 64 bits of IPv6.
+// networkOf returns the smallest network that one owner usually has: one IPv4 address, or the 64-bit
+// prefix of an IPv6 address.
 func networkOf(ip netip.Addr) netip.Prefix {
 	bits := ip.BitLen()
 	if ip.Is6() {
@@ -84,7 +85,7 @@ func networkOf(ip netip.Addr) netip.Prefix {
 	return net
 }
 
-// leave gives the place of a connection back, if it has one.
+// leave gives back the place of a connection, if it has one.
 func (p *places) leave(c *muxConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +106,7 @@ func (p *places) remove(c *muxConn) {
 func ipOf(a net.Addr) netip.Addr {
 	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
-		return netip.IPv6Unspecified() // they share one bound
+		return netip.IPv6Unspecified() // connections without an IP address share one bound
 	}
 	return ap.Addr().Unmap()
 }

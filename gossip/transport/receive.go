@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// takePacket takes what another peer of ours sent as a packet.
+// takePacket handles an opened packet of this package.
 func (m *Memberlist) takePacket(l letter) {
 	switch {
 	case l.Kind == kindFrame && len(l.Body) > 0:
@@ -23,7 +23,7 @@ func (m *Memberlist) takePacket(l letter) {
 	}
 }
 
-// serve runs a connection that another peer opened.
+// serve performs the handshake of an accepted connection and runs it by its purpose.
 func (m *Memberlist) serve(c *muxConn) {
 	s, err := m.me.respond(c)
 	switch {
@@ -38,8 +38,8 @@ func (m *Memberlist) serve(c *muxConn) {
 	}
 }
 
-// serveMembers hands memberlist an exchange once its first bytes have shown that the other
-// side has the key.
+// serveMembers passes an exchange to memberlist once its first sealed message has opened, which
+// shows that the other side has the key and does not replay a recorded hello.
 func (m *Memberlist) serveMembers(c *muxConn, s session) {
 	e := newExchange(c, s)
 	if sealed, ok := e.(*exchange); ok {
@@ -66,7 +66,7 @@ func (m *Memberlist) servePeer(c *muxConn, s session) {
 		src = &opener{r: bufio.NewReaderSize(src, 16<<10), cs: s.recv}
 	}
 	r := bufio.NewReaderSize(&prover{src, wait}, 16<<10)
-	var messages [][]byte // of the lock lane, until no other is at hand
+	var messages [][]byte // messages of the lock lane that Config.Locks gets in one call
 	err := readRecords(r, MaxFrameBytes, func(l lane, frame []byte) {
 		m.stats.streams.in.Add(1)
 		m.stats.streams.bytesIn.Add(uint64(len(frame)))
@@ -106,9 +106,9 @@ func atHand(r *bufio.Reader) bool {
 	return r.Buffered()-recordHeader >= int(binary.BigEndian.Uint32(head)&0xFFFFFF)
 }
 
-// patience reads from an accepted stream. Once proven, a silence of twice the
-// idle time, after which the sender should have hung up long ago, means that it
-// is dead. Until then the deadline of the handshake stands.
+// patience reads from an accepted stream. Until the stream is proven the deadline of the handshake
+// holds. After that the stream is taken for dead when it was silent for twice StreamIdle,
+// since its sender closes it after one.
 type patience struct {
 	c      *muxConn
 	idle   time.Duration
@@ -122,8 +122,8 @@ func (p *patience) Read(b []byte) (int, error) {
 	return p.c.Read(b)
 }
 
-// prover sees the first bytes that were opened: a recorded hello, replayed,
-// cannot produce them.
+// prover marks the stream as proven when its first bytes have been opened: a replayed hello cannot
+// produce them.
 type prover struct {
 	io.Reader
 	wait *patience
@@ -140,7 +140,7 @@ func (p *prover) Read(b []byte) (int, error) {
 
 func (m *Memberlist) countRefusal(err error) {
 	if r, ok := errors.AsType[*refusal](err); ok && r.probe {
-		return // it has what it wanted
+		return // a probe expects to be refused
 	} else if ok {
 		m.stats.count(r.why, 1)
 	} else if why := refusalOf(err); why < causes {
@@ -148,8 +148,7 @@ func (m *Memberlist) countRefusal(err error) {
 	}
 }
 
-// logRefusal tells what a peer and we do not agree on, at a bounded rate: a
-// stranger must not be able to fill the log.
+// logRefusal logs why a peer was refused, at a bounded rate, so that strangers cannot fill the log.
 func (m *Memberlist) logRefusal(addr, id string, err error) {
 	if r, ok := errors.AsType[*refusal](err); ok && !r.probe {
 		m.warn.on(r.why.String()).Warn("peer stream refused", "addr", addr, "peer", id, "err", err)

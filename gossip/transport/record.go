@@ -15,8 +15,8 @@ import (
 //
 //	1 B flags (bit 0: bulk lane, bit 1: last piece, bit 2: lock lane), 3 B length, the piece
 //
-// The lanes are put together apart, so an urgent frame overtakes a bulk
-// one between any two records: it waits for 64 KiB at most, not for 8 MiB.
+// The receiver assembles the frames of each lane separately, so that an urgent frame can go
+// between two records of a bulk frame: it waits for 64 KiB at most, and not for 8 MiB.
 // With a key the records travel in noise messages; as many as fit share one,
 // so a burst of small frames costs one seal and one system call.
 const (
@@ -29,11 +29,11 @@ const (
 	maxRecord = maxBatch - recordHeader
 )
 
-// lane is one of the queues of a stream. A lower one goes first.
+// lane is one of the queues of a stream. Frames of a lower lane are sent first.
 type lane uint8
 
 const (
-	locks lane = iota // messages of SendLock, for another inbox
+	locks lane = iota // messages of SendLock, which go to Config.Locks
 	urgent
 	bulk
 	lanes
@@ -45,11 +45,11 @@ var laneFlags = [lanes]byte{locks: flagLocks, urgent: 0, bulk: flagBulk}
 type batch struct {
 	buf    []byte
 	sealed []byte
-	frames int // whose last piece is in buf
-	bytes  int // of those frames
+	frames int // number of frames whose last piece is in buf
+	bytes  int // total length of those frames
 }
 
-// room is how much of a frame still fits.
+// room returns how many bytes of a frame still fit.
 func (b *batch) room() int { return maxBatch - len(b.buf) - recordHeader }
 
 func (b *batch) add(l lane, piece []byte, last bool) {
@@ -76,8 +76,8 @@ func (b *batch) flush(w io.Writer, cs *noise.CipherState) error {
 
 func (b *batch) reset() { b.buf, b.frames, b.bytes = b.buf[:0], 0, 0 }
 
-// readRecords puts frames together and delivers them, until r ends. It holds
-// no more memory than has arrived, twice over while growing, and one record.
+// readRecords assembles frames and delivers them until r ends. The memory of a frame is at most twice
+// what has arrived of it, plus one record (I4). A frame belongs to deliver.
 func readRecords(r *bufio.Reader, limit int, deliver func(lane, []byte)) error {
 	var parts [lanes][]byte
 	malformed := func(format string, args ...any) error {
@@ -103,7 +103,7 @@ func readRecords(r *bufio.Reader, limit int, deliver func(lane, []byte)) error {
 			return malformed("a frame of over %d bytes", limit)
 		}
 		if had+size > cap(*part) {
-			*part = slices.Grow(*part, max(size, cap(*part))) // doubling: every byte is copied once on average
+			*part = slices.Grow(*part, max(size, cap(*part))) // doubling copies every byte about once
 		}
 		*part = (*part)[:had+size]
 		if _, err := io.ReadFull(r, (*part)[had:]); err != nil {

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// ErrPlaintext says that a transport was opened without keys: it takes some at its next
-// start only, and so do the others.
+// ErrPlaintext says that SetKeys would change a transport from plain text to keys or back. That
+// takes a restart of every peer.
 var ErrPlaintext = errors.New("a cluster without keys gets some, or loses them, by a restart of every peer")
 
-// SetKeys puts other keys in force, as Config.Keys has them: the first seals from now on,
-// every one opens. A cluster changes its key without a pause if every peer holds the new
-// one before any seals with it, and none seals with the old one before any lets go of it.
-// When a key is let go of, all connections are made anew. After an error the old keys
-// stay in force.
+// SetKeys replaces Config.Keys: the first key seals from now on, and every key opens. A cluster
+// changes its key without a pause if every peer has the new key before any peer seals with it,
+// and no peer seals with the old key when the first peer drops it. When a key is dropped, all
+// connections are closed and made anew. After an error, one about the keys, ErrPlaintext or
+// ErrClosed, the old keys stay in force.
 func (m *Memberlist) SetKeys(keys [][]byte) error {
 	if err := validateKeys(keys); err != nil {
 		return err
@@ -42,8 +42,8 @@ func (m *Memberlist) SetKeys(keys [][]byte) error {
 	return nil
 }
 
-// KeyIDs returns a short name of each key, 8 hexadecimal digits, which tells nothing of
-// the key. Within a cluster it is the same on every peer; peers show it to strangers.
+// KeyIDs returns a public name of each key, 8 hexadecimal digits from which the key cannot be
+// computed. It depends on the key and the name of the cluster alone.
 func KeyIDs(cluster string, keys [][]byte) ([]string, error) {
 	ring, err := streamKeys(cluster, keys)
 	var ids []string

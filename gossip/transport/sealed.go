@@ -10,11 +10,10 @@ import (
 	"github.com/flynn/noise"
 )
 
-// maxSealed is the most plain text in one noise message.
+// maxSealed is the greatest length of the plain text in one Noise message.
 const maxSealed = noise.MaxMsgLen - 16
 
-// seal appends to dst one noise message holding plain: a 2 byte length and the
-// cipher text.
+// seal appends to dst one Noise message with plain in it: a length of 2 bytes and the cipher text.
 func seal(cs *noise.CipherState, dst, plain []byte) ([]byte, error) {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(plain)+16))
 	return cs.Encrypt(dst, nil, plain)
@@ -24,8 +23,8 @@ func seal(cs *noise.CipherState, dst, plain []byte) ([]byte, error) {
 type opener struct {
 	r    io.Reader
 	cs   *noise.CipherState
-	buf  []byte // the message being read; at most 64 KiB, grown by what peers really send
-	rest []byte // its plain text not read yet
+	buf  []byte // the message that is being read, 64 KiB at most
+	rest []byte // plain text of the message that Read has not returned yet
 }
 
 func (o *opener) Read(p []byte) (int, error) {
@@ -37,7 +36,7 @@ func (o *opener) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill opens the next message if nothing is left of the last.
+// fill opens the next message if the last one has been read to its end.
 func (o *opener) fill() error {
 	for len(o.rest) == 0 {
 		var n [2]byte
@@ -60,7 +59,7 @@ func (o *opener) fill() error {
 	return nil
 }
 
-// exchange is a connection of memberlist's, sealed both ways.
+// exchange is a connection of memberlist that is sealed in both directions.
 type exchange struct {
 	*muxConn
 	read   io.Reader

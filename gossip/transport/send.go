@@ -7,10 +7,9 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// SendPacket sends a frame of up to MaxPacketBytes to a member, best effort: it
-// may be lost, doubled or overtaken. It does not keep frame. The way into the
-// other side's Inbox is two system calls and three goroutines, well under 60 µs
-// on one machine.
+// SendPacket sends a frame of 1 to MaxPacketBytes to a member as one datagram: it may be lost,
+// doubled or overtaken. It does not keep frame. It fails with ErrTooLarge, ErrUnknownPeer,
+// ErrClosed, or the error of the socket.
 func (m *Memberlist) SendPacket(id string, frame []byte) error {
 	if len(frame) == 0 || len(frame) > MaxPacketBytes {
 		return fmt.Errorf("a packet of %d bytes; allowed are 1 to %d: %w", len(frame), MaxPacketBytes, ErrTooLarge)
@@ -30,10 +29,11 @@ func (m *Memberlist) SendPacket(id string, frame []byte) error {
 	return nil
 }
 
-// SendStream queues a frame of up to MaxFrameBytes for a member and returns at
-// once; it owns frame from here on. Urgent frames overtake the others. Frames of
-// one lane arrive in order while the stream lives; when it breaks, what was being
-// written is lost and counted, and what was still queued goes with the next.
+// SendStream queues a frame of 1 to MaxFrameBytes for a member and returns at once; it owns frame
+// from then on. Urgent frames overtake the others. Frames of one lane arrive in order while
+// the stream lives. When it breaks, frames that were being written are lost and counted, and
+// queued ones are sent on the next stream. It fails with ErrTooLarge, ErrUnknownPeer,
+// ErrQueueFull or ErrClosed.
 func (m *Memberlist) SendStream(id string, frame []byte, isUrgent bool) error {
 	if isUrgent {
 		return m.enqueue(id, frame, urgent)
@@ -41,8 +41,8 @@ func (m *Memberlist) SendStream(id string, frame []byte, isUrgent bool) error {
 	return m.enqueue(id, frame, bulk)
 }
 
-// SendLock queues a message for a member's Config.Locks, before all else that waits
-// for it. Otherwise it is as SendStream.
+// SendLock queues a message for a member's Config.Locks, ahead of all frames that wait for that
+// member. Limits, errors and ownership are those of SendStream.
 func (m *Memberlist) SendLock(id string, message []byte) error {
 	return m.enqueue(id, message, locks)
 }
@@ -61,7 +61,7 @@ func (m *Memberlist) enqueue(id string, frame []byte, l lane) error {
 	return nil
 }
 
-// outbound returns the stream towards a member, a new one if need be.
+// outbound returns the stream to a member, and starts one if there is none.
 func (m *Memberlist) outbound(id string) (*outbound, error) {
 	addr, ok := m.members.alive(id)
 	if !ok {
@@ -86,7 +86,7 @@ func (m *Memberlist) outbound(id string) (*outbound, error) {
 	return o, nil
 }
 
-// hangUpOn ends the stream towards a member that is gone.
+// hangUpOn ends the stream to a member that is gone.
 func (m *Memberlist) hangUpOn(id string) {
 	m.outMu.Lock()
 	defer m.outMu.Unlock()

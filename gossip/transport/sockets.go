@@ -13,10 +13,10 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// sockets is the network of real life: UDP and TCP on one port.
+// sockets is the real network: UDP and TCP on one port.
 //
-// It stands in for memberlist.NetTransport, which allocates 64 KiB for each
-// datagram, however short, and parses the address anew for each one it sends.
+// It replaces memberlist.NetTransport, which allocates 64 KiB for each datagram, however
+// short, and parses the address anew for each datagram that it sends.
 type sockets struct {
 	tcp     *net.TCPListener
 	udp     *net.UDPConn
@@ -96,9 +96,9 @@ func (s *sockets) FinalAdvertiseAddr(ip string, port int) (net.IP, int, error) {
 	return bound.AsSlice(), s.port(), nil
 }
 
-// ownAddr picks the address to tell others when we listen on all: that of the default
-// route, for there may be bridges of containers before it in the list. Without such a
-// route it is the first private one, else the first global one.
+// ownAddr picks the address to advertise when the transport listens on all addresses: that of the
+// default route, since bridges of containers may precede it in the list of interfaces.
+// Without a default route it is the first one of the best kind, see firstAddr.
 func ownAddr(only4 bool) (netip.Addr, error) {
 	if ip := routed("udp4", "192.0.2.1:9"); ip.IsValid() {
 		return ip, nil
@@ -109,8 +109,8 @@ func ownAddr(only4 bool) (netip.Addr, error) {
 	return firstAddr(only4)
 }
 
-// routed returns our address towards another one, from which no packet is sent; none if
-// it is only this machine's.
+// routed returns the local address from which packets to another address would leave; it sends none.
+// It returns the zero Addr if there is no route, or the address is only this machine's.
 func routed(network, to string) netip.Addr {
 	conn, err := net.Dial(network, to)
 	if err != nil {
@@ -124,6 +124,8 @@ func routed(network, to string) netip.Addr {
 	return ip
 }
 
+// firstAddr returns the first address of the best kind among the interfaces: private IPv4, other
+// IPv4, private IPv6, other IPv6.
 func firstAddr(only4 bool) (netip.Addr, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
@@ -197,8 +199,8 @@ func (s *sockets) Shutdown() error {
 // maxSources bounds the cache of sender addresses.
 const maxSources = 4096
 
-// receive reads datagrams into one buffer and hands on copies of their exact
-// size, so a frame kept for long pins its own bytes only.
+// receive reads datagrams into one buffer and passes on copies of their exact size, so that a frame
+// which is kept for long holds no more memory than its own bytes.
 func (s *sockets) receive() {
 	buf := make([]byte, 64<<10)
 	sources := make(map[netip.AddrPort]*net.UDPAddr)

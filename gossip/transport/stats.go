@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Stats is a reading of the counters since Open and of a few gauges. The keys of
-// the maps are always all there, do not change between versions, and fit as
-// metric labels.
+// Stats holds the counters since Open and a few gauges. The maps always have all their keys, which
+// stay the same between versions and may serve as labels of metrics. They belong to the caller.
 type Stats struct {
 	Packets Traffic `json:"packets"` // frames of SendPacket
 	Streams Traffic `json:"streams"` // frames of SendStream
@@ -19,13 +18,13 @@ type Stats struct {
 	// wrong_key, wrong_version, wrong_target, wrong_seal, malformed, timeout, busy, cut.
 	Refused map[string]uint64 `json:"refused"`
 
-	StreamsOut int `json:"streams_out"` // peer streams we opened that are up
-	StreamsIn  int `json:"streams_in"`  // peer streams others opened that are up
+	StreamsOut int `json:"streams_out"` // open peer streams to other peers
+	StreamsIn  int `json:"streams_in"`  // open peer streams from other peers
 
 	RejoinAttempts uint64        `json:"rejoin_attempts"` // addresses dialled to find lost peers
 	Heals          uint64        `json:"heals"`           // lost addresses that came back
 	Missing        int           `json:"missing"`         // known addresses with no living member
-	PartitionAge   time.Duration `json:"partition_age"`   // since the longest missing of them went missing; 0 if none
+	PartitionAge   time.Duration `json:"partition_age"`   // time for which the address that is missing longest has been missing; 0 if none is
 }
 
 // Traffic counts frames and their bytes.
@@ -40,24 +39,24 @@ type Traffic struct {
 type cause uint8
 
 const (
-	dropQueueFull   cause = iota // a peer's stream queue was full
-	dropBroken                   // taken from the queue when its stream broke
-	dropGone                     // queued for a peer that went away
+	dropQueueFull   cause = iota // the stream queue of the peer was full
+	dropBroken                   // the stream broke while the frame was being written
+	dropGone                     // the peer went away while the frame was queued
 	dropHandler                  // memberlist's hand-off queue was full
-	dropKind                     // of a kind this version does not know, or has no use for
-	dropCut                      // a fault of Cut ate it
-	dropReplayed                 // an envelope that came before, or long after those that were sent with it
-	dropNobody                   // for an address where no member is known
-	refuseCluster                // of another cluster
-	refuseKey                    // sealed with a key we do not have, or with none
-	refuseVersion                // of another stream protocol version
-	refuseTarget                 // meant for another member id
-	refuseSeal                   // sealed for or by another life, or changed on its way
-	refuseMalformed              // not our protocol
-	refuseTimeout                // did not say hello in time
-	refuseBusy                   // too many unproven connections at once
-	refuseCut                    // a fault of Cut
-	causes
+	dropKind                     // the message has a kind that this version does not know or use
+	dropCut                      // Cut dropped the packet
+	dropReplayed                 // the envelope came before, or is too old to tell
+	dropNobody                   // no member is known at the address
+	refuseCluster                // the sender belongs to another cluster
+	refuseKey                    // the sender has no key, or one that this peer does not have
+	refuseVersion                // the sender speaks another version of the stream protocol
+	refuseTarget                 // the connection is meant for another member id
+	refuseSeal                   // the message was sealed for or by another life, or was changed
+	refuseMalformed              // the bytes are not of this protocol
+	refuseTimeout                // the handshake did not end in time
+	refuseBusy                   // too many connections were not proven
+	refuseCut                    // Cut refused the connection
+	causes                       // number of causes; as a result it means "accepted"
 )
 
 var causeNames = [causes]string{

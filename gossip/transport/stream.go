@@ -11,27 +11,26 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// outbound is the one stream we keep towards a peer: a queue a lane, and a
-// goroutine that dials when there is something to send, writes, and goes away
-// when idle. At most one exists per member id, in Memberlist.out.
+// outbound is the stream to one peer: a queue for each lane, and a goroutine that dials, writes what
+// is queued, and ends when it was idle for StreamIdle. Memberlist.out holds at most one for
+// each member id.
 type outbound struct {
 	m        *Memberlist
 	id, addr string
 	cancel   context.CancelFunc
-	wake     chan struct{} // capacity 1: a full one already says "look again"
+	wake     chan struct{} // capacity 1; a full one has pump look at the queues again
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards queues and closed
 	queues [lanes]queue
-	closed bool // nothing is taken any more
+	closed bool // enqueue takes no more frames
 }
 
-// queue is a first-in first-out of frames, the first of which may be partly
-// sent.
+// queue is a first-in, first-out queue of frames.
 type queue struct {
 	frames [][]byte
-	head   int
-	sent   int // bytes of frames[head] in earlier records
-	bytes  int // of all frames; bounded apart, so that bulk does not keep urgent out
+	head   int // index of the first frame
+	sent   int // bytes of the first frame that earlier records hold
+	bytes  int // total length of the frames; bounded for each lane, so that bulk frames cannot keep urgent ones out
 }
 
 func (q *queue) empty() bool { return q.head == len(q.frames) }
@@ -55,7 +54,7 @@ func (q *queue) pop() {
 	}
 }
 
-// enqueue takes a frame, or says why not. It never waits for the network.
+// enqueue adds a frame, or fails with ErrQueueFull or ErrUnknownPeer. It never waits for the network.
 func (o *outbound) enqueue(frame []byte, l lane) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -75,8 +74,8 @@ func (o *outbound) enqueue(frame []byte, l lane) error {
 	return nil
 }
 
-// fill moves what fits into a batch, lane by lane, and reports whether
-// there was anything.
+// fill moves as many bytes as fit from the queues to a batch, lower lanes first, and reports whether
+// there were any.
 func (o *outbound) fill(b *batch) bool {
 	b.reset()
 	o.mu.Lock()
@@ -103,7 +102,8 @@ func (o *outbound) fill(b *batch) bool {
 	return len(b.buf) > 0
 }
 
-// run lives as long as there is something to send, and StreamIdle longer.
+// run dials and pumps until the stream was idle for StreamIdle, or ctx ends. After a failure it waits
+// for a random time, which doubles up to about 5 s.
 func (o *outbound) run(ctx context.Context) {
 	defer o.drop()
 	const first, longest = 50 * time.Millisecond, 5 * time.Second
@@ -131,15 +131,16 @@ func (o *outbound) run(ctx context.Context) {
 	}
 }
 
-// pump writes until the stream breaks (false) or was idle for long (true).
+// pump writes queued frames. It returns true when the stream was idle for StreamIdle, and false when
+// it broke.
 func (o *outbound) pump(ctx context.Context, conn *muxConn, s session) bool {
 	o.m.stats.streamsOut.Add(1)
 	defer o.m.stats.streamsOut.Add(-1)
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
-	// The other side never writes; a read that returns means that it left.
-	// Without it the frames written next would be lost without a sign.
+	// The other side never writes, so a read that returns means that it has closed the
+	// stream. Without the read, frames written after that would be lost uncounted.
 	broken := make(chan struct{})
 	o.m.wg.Go(func() {
 		defer close(broken)
@@ -176,8 +177,8 @@ func (o *outbound) pump(ctx context.Context, conn *muxConn, s session) bool {
 	}
 }
 
-// dropPartial forgets frames of which only pieces were written: the next
-// stream begins with whole ones. It returns how many.
+// dropPartial drops frames of which only pieces were written, since the next stream begins with whole
+// frames. It returns their number.
 func (o *outbound) dropPartial() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -191,7 +192,8 @@ func (o *outbound) dropPartial() int {
 	return n
 }
 
-// retire takes us out of service if nothing is queued.
+// retire closes the outbound if nothing is queued, and reports whether it did. Both locks are held,
+// so that no frame is queued in between.
 func (o *outbound) retire() bool {
 	o.m.outMu.Lock()
 	defer o.m.outMu.Unlock()
@@ -209,7 +211,7 @@ func (o *outbound) retire() bool {
 	return true
 }
 
-// drop ends an outbound whose peer is gone, with what it still held.
+// drop closes the outbound and counts the frames that are still queued as lost.
 func (o *outbound) drop() {
 	o.cancel()
 	o.m.outMu.Lock()
@@ -227,7 +229,7 @@ func (o *outbound) drop() {
 	}
 }
 
-// sleep waits and reports whether it was not interrupted.
+// sleep waits for d, and reports whether it did so before ctx ended.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
