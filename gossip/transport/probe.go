@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Probe asks at addr, which is host:port, whether a peer of cluster that has the first
-// of keys would take us, without becoming a member. Nil says that it would; another
-// cluster, key or version, or a stranger, is named in the error. Without a deadline of
-// ctx it waits for ten seconds.
+// Probe asks at addr, a host:port, whether a peer of cluster that has the first of keys would accept
+// a peer like this one, without becoming a member. Nil says that it would. Otherwise the
+// error says whether the cluster, the key or the version differs, or no peer answers. Probe
+// waits until ctx ends, and for ten seconds at most.
 func Probe(ctx context.Context, addr, cluster string, keys [][]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -27,7 +27,7 @@ func Probe(ctx context.Context, addr, cluster string, keys [][]byte) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	_, err = me.initiate(conn, forFrames, anybody) // who has no other objection says so
+	_, err = me.initiate(conn, forFrames, anybody) // a peer that would accept refuses only the target
 	refused, ok := errors.AsType[*refusal](err)
 	switch {
 	case ok && refused.why == refuseTarget:

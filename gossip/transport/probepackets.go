@@ -16,16 +16,16 @@ import (
 
 // Errors of ProbePackets.
 var (
-	// ErrNoPackets says that no packet passes to a peer, or no answer back.
+	// ErrNoPackets says that no packet reaches the peer, or no answer comes back.
 	ErrNoPackets = errors.New("no packet passes: none is answered")
-	// ErrOnlyAnswers says that packets pass to a peer, and its answers back, but none
-	// that it sends unasked: what stops them knows connections.
+	// ErrOnlyAnswers says that packets reach the peer and its answers come back, but packets
+	// that it sends unasked do not: a stateful firewall drops them.
 	ErrOnlyAnswers = errors.New("packets pass to it, and only answers to them come back")
 )
 
 const (
-	pingWait  = 400 * time.Millisecond // for an answer
-	pingTries = 3                      // for a packet may be lost
+	pingWait  = 400 * time.Millisecond // how long to wait for an answer
+	pingTries = 3                      // how often to ask, since a packet may be lost
 )
 
 // ProbePackets asks whether packets pass between cfg.Bind, where nobody may listen, and
@@ -75,7 +75,7 @@ const (
 	echoBody   = clusterHashBytes + 1 + 8
 )
 
-// nobodys are the marks in the key of an echo.
+// nobodys holds the zero marks from which the key of an echo is derived: an echo belongs to no life.
 var nobodys [2 * envelope.MarkBytes]byte
 
 func (e *envelopes) sealEcho(kind byte, token [8]byte, to []byte) ([]byte, error) {

@@ -15,15 +15,14 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// rejoin brings back what memberlist gives up: half a minute after a member was
-// declared dead nobody dials it any more, so a partition stays one for ever,
-// healed or not. We remember each address where a member ever lived, and the
-// seeds, and dial those that no living member has: after RejoinMin, then ever
-// less often up to RejoinMax, without end. One answer is enough to merge the two
-// sides, and makes us ask for the others at once.
+// rejoin reunites a cluster after a partition. memberlist stops dialling a member half a minute
+// after it was declared dead, so that a long partition would last for ever. rejoin remembers
+// the seeds and each address that a member ever had, and dials those that no living member
+// has: first after RejoinMin, then less and less often, at least every RejoinMax, without end.
+// One answer merges the two sides, and makes the other missing addresses due at once.
 //
-// An address is forgotten when its member left on purpose, when another one
-// lives there, or when there are maxBook of them; a seed never is.
+// An address is forgotten when its member left on purpose, and when there are more than maxBook;
+// a seed never is.
 type rejoin struct {
 	m      *Memberlist
 	cancel context.CancelFunc
@@ -36,8 +35,8 @@ type rejoin struct {
 
 const (
 	maxBook      = 4096
-	maxDials     = 8 // under way at once
-	maxDue       = 2 // begun per period, seeds apart: who crashed for good must not cost ever more
+	maxDials     = 8 // greatest number of dials at the same time
+	maxDue       = 2 // dials begun in one period besides seeds, so that crashed peers do not cost more and more
 	lookupLimit  = 5 * time.Second
 	aliasPause   = time.Minute // between dials of a seed that answers but is nobody's own address
 	rejoinPeriod = 250 * time.Millisecond
@@ -53,11 +52,11 @@ type place struct {
 	addr  string
 	seed  bool
 	ids   map[string]struct{} // living members there
-	since time.Time           // when the last of them went; zero if nobody ever came
+	since time.Time           // when the last of them went; zero while one lives there, and before the first came
 	next  time.Time
 	pause time.Duration
 	busy  bool // being dialled
-	again bool // ask once more although a member lives there: see settlePause
+	again bool // the next try dials although a member lives there: see settlePause
 }
 
 func newRejoin(m *Memberlist) *rejoin {
@@ -176,7 +175,8 @@ func (r *rejoin) run() {
 	}
 }
 
-// due picks what to dial now: seeds first, then who waits longest.
+// due returns the places to dial now and marks them busy: all seeds that are due, then up to maxDue
+// addresses in the order in which they became due.
 func (r *rejoin) due(now time.Time) []*place {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,7 +200,7 @@ func (r *rejoin) due(now time.Time) []*place {
 	return found
 }
 
-// try dials one place, and says when to come back.
+// try dials one place and sets the time of its next try.
 func (r *rejoin) try(p *place) {
 	reached := false
 	r.mu.Lock()
@@ -228,7 +228,7 @@ func (r *rejoin) try(p *place) {
 		}
 		reached = true
 		if settling {
-			break // one who has heard of all is enough
+			break // one exchange with a member that knows all members is enough
 		}
 	}
 	r.mu.Lock()
@@ -253,7 +253,7 @@ func (r *rejoin) try(p *place) {
 	}
 }
 
-// strangers says what is wrong with a seed that answers but does not let us join.
+// strangers describes what is wrong with a seed that answers but refuses this peer.
 var strangers = map[cause]string{
 	refuseCluster:   "the peer at this seed belongs to another cluster",
 	refuseKey:       "the peer at this seed does not have our key",
@@ -261,12 +261,12 @@ var strangers = map[cause]string{
 	refuseMalformed: "what answers at this seed is no peer",
 }
 
-// explain finds out why a seed that we could not join does not take us, for memberlist
-// only hangs up: it opens a peer stream to nobody, which is refused for a reason.
+// explain logs why a seed refuses this peer. memberlist only closes the connection; explain opens a
+// peer stream to an unknown member, which the seed refuses with a reason.
 func (r *rejoin) explain(seed, addr string) {
 	conn, _, err := r.m.mux.hail(memberlist.Address{Addr: addr}, forFrames, r.m.cfg.HandshakeTimeout)
 	if err == nil {
-		conn.Close() // it would take anybody
+		conn.Close() // the seed accepts any target, so it has no reason to report
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && strangers[refused.why] != "" {
@@ -276,7 +276,7 @@ func (r *rejoin) explain(seed, addr string) {
 	r.m.warn.on("join: "+seed).Warn("seed does not answer; will try again", "seed", seed, "addr", addr, "err", err)
 }
 
-// hurry makes every missing place due: the network seems to be back.
+// hurry makes every missing place due soon, since the network seems to be back. The caller holds mu.
 func (r *rejoin) hurry() {
 	now := time.Now()
 	for _, p := range r.book {
@@ -296,7 +296,8 @@ func (r *rejoin) lives(addr string) bool {
 	return p != nil && len(p.ids) > 0
 }
 
-// allLive reports whether a seed's addresses are all ours or a living member's.
+// allLive reports whether each address of a seed is that of this peer or of a living member. The
+// caller holds mu.
 func (r *rejoin) allLive(addrs []string) bool {
 	for _, a := range addrs {
 		if p := r.book[a]; a != r.m.addr && (p == nil || len(p.ids) == 0) {
@@ -306,7 +307,8 @@ func (r *rejoin) allLive(addrs []string) bool {
 	return len(addrs) > 0
 }
 
-// lookup resolves a seed anew: names move. Without a port it is our own.
+// lookup resolves a seed, every time anew, since names may move. A seed without a port gets the port
+// of this peer.
 func (r *rejoin) lookup(seed string) []string {
 	host, port, err := net.SplitHostPort(seed)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// admitted lets next see the requests of those who may call and whom the limits let in.
-// If it is public, nobody needs a token.
+// admitted passes a request to next if its token is good and the limits have room for it. A public
+// handler needs no token.
 func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		count.Add(1)
@@ -51,8 +51,8 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 
 var errRevoked = errors.New("the token was withdrawn")
 
-// whileGood returns a context that ends when the token of a request is withdrawn, or
-// may do other things than it could. Whoever asks calls cancel.
+// whileGood returns a context that ends when the token of a request is withdrawn or its rights
+// change. The caller must call cancel.
 func (h *handler) whileGood(ctx context.Context, out *tracked) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if out.token == nil {
@@ -70,8 +70,8 @@ func (h *handler) whileGood(ctx context.Context, out *tracked) (context.Context,
 
 const eventStream = "text/event-stream"
 
-// caller returns whose token a request shows, in its header or as the cookie of a
-// login; nil if it is nobody's.
+// caller returns the token that a request shows in its header or by the cookie of a login, nil if
+// it shows none that is good.
 func (h *handler) caller(r *http.Request) *token {
 	if v := r.Header.Get("Authorization"); v != "" {
 		scheme, text, _ := strings.Cut(v, " ")
@@ -88,8 +88,8 @@ func (h *handler) caller(r *http.Request) *token {
 
 func safe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// ownPage says whether the browser says that a page of this server sent the request.
-// Another port of the same machine is the same site, to which browsers show cookies.
+// ownPage reports whether the browser says that a page of this server sent the request. Browsers
+// send cookies to every port of a machine, so a cookie alone proves nothing.
 func ownPage(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin"
@@ -97,7 +97,7 @@ func ownPage(r *http.Request) bool {
 	return sameOrigin(r.Header.Get("Origin"), r)
 }
 
-// unknown answers who shows no token that is good. A person is sent to log in.
+// unknown answers a request without a good token. A person's browser is sent to the login page.
 func (h *handler) unknown(w http.ResponseWriter, r *http.Request) {
 	if h.loginPage && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		h.counters.refuse("unauthorized")

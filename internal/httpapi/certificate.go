@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
-// Certificate is the server's, from two PEM files that Reload reads again.
+// Certificate is the certificate of a server, read from two PEM files.
 type Certificate struct {
 	certFile, keyFile string
 	current           atomic.Pointer[tls.Certificate]
@@ -21,8 +21,8 @@ func LoadCertificate(ctx context.Context, certFile, keyFile string) (*Certificat
 	return c, c.Reload(ctx)
 }
 
-// Reload reads the files again, for the handshakes from now on. After an error the
-// certificate is the one before.
+// Reload reads the files again for the handshakes from now on. After an error the old certificate
+// stays in force.
 func (c *Certificate) Reload(ctx context.Context) error {
 	pair, err := ReadPair(ctx, c.certFile, c.keyFile)
 	if err == nil {

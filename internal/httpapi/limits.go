@@ -11,12 +11,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// Limits bound what clients take of a server. A client is a token, or without one an
-// address. Zero stands for what withDefaults says.
+// Limits bounds what clients take of a server. A client is a token, or an IP address if requests
+// need no token. A zero field has the default of withDefaults.
 type Limits struct {
-	Connections int // at once
-	Requests    int // under way at once, that are answered as soon as can be
-	Streams     int // under way at once: streams of events, and requests that wait for a lock or an item
+	Connections int // greatest number of open connections
+	Requests    int // greatest number of running requests that do not wait
+	Streams     int // greatest number of event streams and of requests that wait for a lock or an item
 	// Share is how much of Requests and Streams one client may have, and of Connections one
 	// address, as one of so many parts. The last of each is for who has few, see api.Kept.
 	Share int
@@ -142,7 +142,7 @@ func (p *place) leave() {
 	own.Add(-1)
 }
 
-// linger makes a request that will wait one of those that do.
+// linger counts a request among Streams from now on, because it will wait.
 func (p *place) linger() *Problem {
 	if p.stream {
 		return nil
@@ -156,7 +156,7 @@ func (p *place) linger() *Problem {
 	return nil
 }
 
-// reserve makes room for a body, and returns how to give it back.
+// reserve makes room for a body, and returns the function that gives the room back.
 func (l *load) reserve(r *http.Request) (free func(), err error) {
 	size := r.ContentLength
 	if size < 0 || size > maxBody {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// logins are browsers whose user has shown a token. What their cookie holds is not the
-// token: other servers on this machine get to see cookies, for a cookie knows no port.
+// logins holds the browsers whose user has shown a token. Their cookie is random and not the token,
+// since browsers send cookies to every port of a machine, and so to other servers.
 type logins struct {
 	mu   sync.Mutex
 	open map[[sha256.Size]byte]login // by the hash of the cookie
@@ -67,7 +67,7 @@ func (ls *logins) begin(token [sha256.Size]byte) (string, error) {
 	return secret, nil
 }
 
-// of returns the hash of the token that the browser's user has shown.
+// of returns the hash of the token with which the browser logged in.
 func (ls *logins) of(r *http.Request) (token [sha256.Size]byte, ok bool) {
 	c, err := r.Cookie(cookieName(r))
 	if err != nil {

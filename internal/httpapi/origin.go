@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// hosts are the names that a server answers to. A web page can make a name of its own
-// point here, but not one of these; an address is no name, so where the listener is
-// open to all of the machine's addresses, any will do.
+// hosts holds the names that a server answers to. A hostile web page can make a name of its own
+// resolve to this server (DNS rebinding), but none of these. It cannot do that with an IP
+// address: a listener on all addresses accepts any.
 type hosts struct {
 	names map[string]bool // lower case, without a port
 	any   bool            // address
@@ -40,8 +40,8 @@ func (h hosts) has(host string) bool {
 	return ip != nil && (h.any || ip.IsLoopback())
 }
 
-// guard refuses what a web page of another origin sent, and paths that the router
-// would clean into others.
+// guard refuses requests from web pages of another origin, and paths that the router would clean
+// into other paths.
 func (h *handler) guard(r *http.Request) *Problem {
 	if r.Host != "" && !h.hosts.has(r.Host) { // HTTP/1.0 has none at will, and no browser speaks it
 		return &Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses, the address it is bound to, and the names of --http-host", r.Host)}

@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// recovered answers a request that panicked as a fault of ours, which is logged and
-// counted: net/http would end the connection and say little.
+// recovered answers a request whose handler panicked with an internal error, which it logs and
+// counts. net/http alone would close the connection without an answer.
 func (h *handler) recovered(out *tracked, r *http.Request, p any) {
 	if p == http.ErrAbortHandler {
 		panic(p)
@@ -22,7 +22,7 @@ func (h *handler) recovered(out *tracked, r *http.Request, p any) {
 	h.problem(out, Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: fmt.Sprint("panic: ", p)})
 }
 
-// tracked is a request's answer, with what is known of who asked.
+// tracked is the ResponseWriter of a request, with what is known of its client.
 type tracked struct {
 	http.ResponseWriter
 	began bool
@@ -31,7 +31,7 @@ type tracked struct {
 	token *token // that it showed, if the server wants one
 }
 
-// caller names who asks.
+// caller names the client in logs.
 func (t *tracked) caller() string {
 	if t.token != nil {
 		return "token " + t.token.grant.Name

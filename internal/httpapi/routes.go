@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// route fills the router.
+// route registers all handlers at the router.
 func (h *handler) route() {
 	h.mux = http.NewServeMux()
 	handle := func(pattern, name string, public, stream bool, f http.HandlerFunc) {
@@ -50,7 +50,7 @@ func (h *handler) route() {
 	handle("/", "other", false, false, h.unrouted)
 }
 
-// health serves what tells of health: everybody may ask, whatever the server has room for.
+// health serves the health checks, without a token and outside the limits.
 func (h *handler) health(pattern, name string, f http.HandlerFunc) {
 	count := h.counters.of(name)
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +59,7 @@ func (h *handler) health(pattern, name string, f http.HandlerFunc) {
 	})
 }
 
-// exact makes the root stand for itself alone.
+// exact makes the pattern "/" match only the root and not every path.
 func exact(pattern string) string {
 	if pattern == "/" {
 		return "/{$}"

@@ -62,7 +62,7 @@ type Server struct {
 	load     *load
 	counters *counters
 	served   chan error
-	drain    context.CancelFunc // ends streams
+	drain    context.CancelFunc // ends streams and waits
 }
 
 // Serve answers on l until Close, which closes l too.
@@ -130,7 +130,8 @@ type handler struct {
 	mux        *http.ServeMux
 }
 
-// ServeHTTP lets through to the router what is no trick.
+// ServeHTTP checks the origin, host and path of a request, and passes it to the router if they are
+// acceptable (I1, I2).
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &tracked{ResponseWriter: w, conn: connOf(r.Context())}
 	out.conn.asking.Store(false)
@@ -183,7 +184,7 @@ func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	}
 }
 
-// asker names who asks: the token, if there are tokens, and the address.
+// asker names the client of a request: its token, if the server has tokens, and its address.
 func asker(r *http.Request) string {
 	if grant := api.GrantOf(r.Context()); grant != nil {
 		return grant.Name + " at " + r.RemoteAddr
@@ -191,7 +192,7 @@ func asker(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// body reads all of a request's body.
+// body reads the whole body of a request.
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if large := (*http.MaxBytesError)(nil); err != nil && !errors.As(err, &large) {

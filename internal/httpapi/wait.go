@@ -8,9 +8,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// longer returns the context of a request that may wait for so long, if there is a
-// place for one that does. It ends when the client goes, when its token is withdrawn,
-// and when the server drains; the connection's deadline is moved along.
+// longer returns a context for a request that waits for the given time, if the limits have room for
+// one more such request. The context ends when the client goes, when its token is withdrawn,
+// and when the server drains. The write deadline of the connection is moved to the end of the
+// wait.
 func (h *handler) longer(w http.ResponseWriter, r *http.Request, wait time.Duration) (context.Context, error) {
 	out := w.(*tracked)
 	if wait > 0 {

@@ -21,7 +21,7 @@ type Metrics struct {
 	tools    *prometheus.CounterVec
 	reloads  *prometheus.GaugeVec
 	registry *prometheus.Registry
-	parts    []prometheus.Collector // of ours, for the test of their table
+	parts    []prometheus.Collector // the collectors of this package, which a test compares with docs/metrics.md
 }
 
 func (m *Metrics) register(parts ...prometheus.Collector) {
@@ -34,13 +34,13 @@ func (m *Metrics) ToolCalled(tool string, failed bool) {
 	m.tools.WithLabelValues(tool, map[bool]string{false: "ok", true: "error"}[failed]).Inc()
 }
 
-// Reloaded says whether what a signal has the daemon read again was taken: keys, tokens,
-// certificate, settings or voters.
+// Reloaded notes whether the daemon accepted a reload of what: keys, tokens, certificate, settings
+// or voters.
 func (m *Metrics) Reloaded(what string, taken bool) {
 	m.reloads.WithLabelValues(what).Set(map[bool]float64{true: 1}[taken])
 }
 
-// LogLost adds the count of log lines that nobody read.
+// LogLost adds a counter of log lines that standard error did not take.
 func (m *Metrics) LogLost(lost func() uint64) {
 	m.register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sentinel_log_lines_lost_total",
 		Help: "Lines of the log that standard error did not take in time, or at all."}, func() float64 { return float64(lost()) }))
@@ -68,7 +68,7 @@ func New(a *agent.Agent, version string) *Metrics {
 	return m
 }
 
-// metric is one line of the table: how a number of Stats is shown.
+// metric shows one number of Stats.
 type metric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -137,7 +137,7 @@ var metrics = []metric{
 	gauge("stability_blockers", "Peers that are down and keep removals from being forgotten.", func(s *agent.Stats) int { return len(s.Blocking) }),
 }
 
-// lock is one line of the table of the lock service.
+// lock shows one number of the lock service's Stats.
 type lock struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType

@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// What concerns other peers is shown of the worst of them: a series for each would make
-// as many as there are pairs.
+// Of other peers only the worst value is shown: a series for each would make as many series in a
+// cluster as there are pairs of peers.
 var (
 	ready       = desc("ready", "1 if this peer has synced with another, or needs none.")
 	peerLag     = desc("peer_lag_writes", "Writes of this peer that the live peer furthest behind has not acknowledged.")

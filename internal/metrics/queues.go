@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// maxQueues bounds the queues that have a label of their own; what all others have and
-// did is summed under otherQueues. Who has got one keeps it, so that counters rise.
+// maxQueues bounds the queues that have a label of their own, so that series stay few. All other
+// queues are summed under otherQueues. A queue keeps its label, so that counters never fall.
 const (
 	maxQueues   = 50
 	otherQueues = "other"
@@ -50,7 +50,7 @@ func (l *queueLabels) of(name string) string {
 	return strings.ToValidUTF8(name, "\uFFFD")
 }
 
-// sum adds up what queues of one label have.
+// sum adds up the numbers of the queues of each label.
 func (l *queueLabels) sum(queues map[string]agent.QueueStats) map[string]agent.QueueStats {
 	sums := make(map[string]agent.QueueStats, len(queues))
 	for name, q := range queues {
