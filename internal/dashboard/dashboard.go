@@ -42,8 +42,7 @@ type Dashboard struct {
 	streams chan struct{} // one token each
 }
 
-// maxStreams bounds the pages that are kept up to date; others show what was when they
-// were opened.
+// maxStreams bounds the open pages that are kept up to date. More pages stay as they were loaded.
 const maxStreams = 64
 
 // New returns a dashboard of cfg.Agent. The end of ctx ends its streams and its sampling
@@ -293,7 +292,7 @@ func render(name string, data any) template.HTML {
 	return template.HTML(b.String())
 }
 
-// problem is what a page shows in place of what cannot be shown.
+// problem is the error that a page shows instead of its content.
 type problem struct{ Title, Detail string }
 
 // badQuery is a parameter that makes no sense.
@@ -309,7 +308,7 @@ var titles = map[string]string{
 	"closed":      "This peer is stopping.",
 }
 
-// describe says what an error means to whoever looks at the page.
+// describe turns an error into text for the person who looks at the page.
 func describe(err error) (status int, p problem) {
 	fault := api.FaultOf(err)
 	if _, ok := errors.AsType[*badQuery](err); ok {

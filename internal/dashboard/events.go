@@ -46,7 +46,7 @@ var silent = map[agent.EventType]bool{
 	agent.TaskStateSynced: true, agent.WorkerStatusSynced: true, agent.AgentCoordinated: true, agent.QueueSynced: true,
 }
 
-// follow has the recording go on, or start.
+// follow starts the recording, or extends it if it runs.
 func (d *Dashboard) follow(now time.Time) {
 	e := &d.events
 	e.mu.Lock()
@@ -64,7 +64,7 @@ func (d *Dashboard) follow(now time.Time) {
 	}()
 }
 
-// record takes events until nobody looks any more, or the agent or the dashboard ends.
+// record collects events until no page was open for a minute, or the agent or the dashboard ends.
 func (d *Dashboard) record(s *agent.EventStream) {
 	tick := time.NewTicker(window)
 	defer tick.Stop()
@@ -126,7 +126,7 @@ func (e *events) add(h happening) {
 	e.list = append(e.list, h)
 }
 
-// over notes what was lost, and ends the recording if nobody looks.
+// over counts the events that were not recorded, and ends the recording if no page is open.
 func (e *events) over(now time.Time, dropped uint64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

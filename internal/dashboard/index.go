@@ -23,7 +23,7 @@ type index struct {
 	used time.Time
 }
 
-// mark tells whether keys may have come or gone.
+// mark changes whenever keys may have come or gone.
 type mark struct {
 	Writes, Merged, Expired, Dropped uint64
 	Keys                             int
@@ -35,7 +35,7 @@ const (
 	unused    = time.Minute // after which the keys are let go
 )
 
-// all returns all keys in order, not to be changed, and how old that is.
+// all returns all keys in order, and the age of that list. The caller must not change the slice.
 func (x *index) all(a *agent.Agent, now time.Time) ([]string, time.Duration, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -60,7 +60,7 @@ func (x *index) all(a *agent.Agent, now time.Time) ([]string, time.Duration, err
 	return keys, 0, nil
 }
 
-// expire lets the keys go if nobody looks.
+// expire frees the list of keys if no page has used it for a while.
 func (x *index) expire(now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -69,8 +69,8 @@ func (x *index) expire(now time.Time) {
 	}
 }
 
-// readable returns the keys that a grant covers, in order. What a right covers lies
-// together, so that no key is looked at.
+// readable returns the keys that a grant covers, in order. The keys of one right are contiguous, so
+// that binary searches find them without a look at each key.
 func readable(keys []string, g *api.Grant) []string {
 	if g.MayRead(api.Everything) {
 		return keys
@@ -152,7 +152,7 @@ func children(keys []string, prefix, from string, limit int) (list []child, more
 	return list, false
 }
 
-// keysFor returns the keys that whoever asks may read.
+// keysFor returns the keys that the caller of a page may read.
 func (v *view) keysFor() ([]string, time.Duration, error) {
 	all, age, err := v.index.all(v.agent, v.now)
 	return readable(all, v.grant), age, err

@@ -40,7 +40,7 @@ func (s *samples) take(st agent.Stats, now time.Time) {
 	}
 }
 
-// rates returns how fast a counter went between the readings, for each a second.
+// rates returns the rate of a counter, for each second, between each two samples that follow each other.
 func (s *samples) rates(of func(sample) uint64) []float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +51,7 @@ func (s *samples) rates(of func(sample) uint64) []float64 {
 	return list
 }
 
-// recent returns how fast a counter goes now.
+// recent returns the rate of a counter over the latest samples.
 func (s *samples) recent(of func(sample) uint64) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,8 @@ func (s *samples) recent(of func(sample) uint64) float64 {
 	return per(s.list[max(last-lately+1, 0)], s.list[last], of)
 }
 
-// per returns a counter's way from a to b, a second. One that went back counts as new.
+// per returns the rate of a counter between two samples, for each second. It is 0 if the
+// counter fell, which a reset does.
 func per(a, b sample, of func(sample) uint64) float64 {
 	from, to, took := of(a), of(b), b.at.Sub(a.at).Seconds()
 	if to < from || took <= 0 {
