@@ -59,13 +59,13 @@ func (s *Store) named() map[uint32]bool {
 	return named
 }
 
-// Awaited returns the actors of whom something is to be forgotten once it is stable, in
-// order.
+// Awaited returns the actors of whom something is to be forgotten once it is stable, or
+// whose missing dots keep something from that, in no order and some twice.
 func (s *Store) Awaited() (list []clock.Actor) {
 	for _, st := range s.active {
 		if len(st.pending) > 0 {
 			list = append(list, st.actor)
 		}
 	}
-	return list
+	return append(list, s.gapped...)
 }

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -46,7 +47,7 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	if n := s.Context().Retired(); n != 1 {
 		t.Fatalf("%d are retired, want the second", n)
 	}
-	s.Collect(clock.Vector{second.self.actor: 1}, 0) // the removal goes
+	s.Collect(clock.Vector{second.self.actor: 1, first.self.actor: 1}, 0) // the removal goes
 	if s.Retire(all); active() != 2 {
 		t.Fatalf("%d are known, want this one and the second, whose record lives", active())
 	}
@@ -107,4 +108,43 @@ func deltasOf(s *Store, a clock.Actor, first, last uint64) (list []Delta) {
 		return true
 	})
 	return list
+}
+
+// A removal that took the place of another covers what that one's writer had written, which
+// may be on its way: it stays until that is here, or nobody has it.
+func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		life, s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
+		late := New(Config{Actor: s.self.actor}) // takes what s is not told yet
+		tells(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
+		tells(t, life, s, 2, Op{Verb: Delete, Key: "n"})
+		for _, op := range []Op{{Verb: Increment, Key: "n", Delta: 1}, {Verb: Delete, Key: "n"}} {
+			if _, err := s.Apply(3, 0, op); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Collect(clock.Vector{s.self.actor: 2}, 0)
+		if n := s.Stats().Removals; n != 1 {
+			t.Fatalf("%d removals, want the one that covers what is on its way", n)
+		}
+		if list := s.Awaited(); !slices.Contains(list, life.self.actor) {
+			t.Errorf("the one whose write is on its way is not awaited: %v", list)
+		}
+		stable := clock.Vector{s.self.actor: 2}
+		if comes {
+			r := wire.NewReader(late.AppendSection(nil, &ActorTable{}, life.self.actor, 1, 1, deltasOf(late, life.self.actor, 1, 1)))
+			if _, err := s.JoinSection(&r, []clock.Actor{life.self.actor}, 1<<62); err != nil {
+				t.Fatal(err)
+			}
+			if e, ok := s.Render("n", 0); ok {
+				t.Fatalf("what was removed is back: %v", e.Value())
+			}
+		} else {
+			stable[life.self.actor] = 2
+		}
+		s.Collect(stable, 0)
+		if n := s.Stats().Removals; n != 0 {
+			t.Errorf("%d removals are left", n)
+		}
+	}
 }

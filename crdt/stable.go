@@ -20,20 +20,30 @@ func (s *Store) Collectable() bool {
 // Collect forgets what no peer needs any more: removals, expired records and the
 // pasts of records whose dots are at or below stable. A dot is stable when every
 // peer has acknowledged it and this replica has seen everything each of them had
-// seen by then; then nothing it covers can still arrive.
+// seen by then. What a stable record's writer had seen may be missing here all the same:
+// a removal can come by a record that overwrote another, and what that one removed be on
+// its way. So a record stays until this replica has seen all that it covers, or what it
+// has not seen is stable, too: nobody has it.
 func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
 	s.Expire(nowMillis) // what is forgotten was reported
+	s.gapped = s.gapped[:0]
 	for _, st := range s.active {
 		upTo := min(stable[st.actor], st.span.Head())
 		if upTo <= st.stable {
 			continue
 		}
 		st.stable = upTo
-		n := 0
+		n, kept := 0, 0
 		for ; n < len(st.pending) && st.pending[n].seq <= upTo; n++ {
 			r := st.pending[n]
 			if !r.live() {
+				continue
+			}
+			if a, ok := s.unseen(r, stable); ok {
+				s.gapped = append(s.gapped, a)
+				st.stable = min(st.stable, r.seq-1)
+				st.pending[kept], kept = r, kept+1
 				continue
 			}
 			delete(s.seen, r)
@@ -49,12 +59,25 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 				c.Pasts++
 			}
 		}
-		rest := copy(st.pending, st.pending[n:])
+		rest := kept + copy(st.pending[kept:], st.pending[n:])
 		clear(st.pending[rest:])
 		st.pending = st.pending[:rest]
 	}
 	s.stats.Collected += uint64(c.Removals)
 	return c
+}
+
+// unseen returns an actor of whom this replica has not seen, and may still be told, what r
+// or a loser that is remembered beside it covers.
+func (s *Store) unseen(r *record, stable clock.Vector) (clock.Actor, bool) {
+	for _, list := range [][]past{r.past(), s.seen[r]} {
+		for _, p := range list {
+			if st := s.actors[p.actor]; st.span.Base < p.seq && stable[st.actor] < p.seq {
+				return st.actor, true
+			}
+		}
+	}
+	return clock.Actor{}, false
 }
 
 // forgetPast takes from r what its writer had seen.

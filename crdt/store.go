@@ -58,6 +58,8 @@ type Store struct {
 	stats         Stats
 	rival         Rival // the last
 
+	gapped []clock.Actor // whose missing dots kept the last Collect from forgetting a record
+
 	journals bool
 	dirty    []*record     // that came or went since Journal
 	heard    []clock.Actor // of whom dots were seen since Journal

@@ -281,6 +281,11 @@ func TestNothingIsStableWhileAKnownPeerIsAway(t *testing.T) {
 	if len(m.Stable(t0)) != 0 {
 		t.Fatal("stable although one knows of others")
 	}
+	m.peers[0].Alive = false
+	if len(m.Stable(t0)) != 0 {
+		t.Fatal("stable although one that is down knew of others")
+	}
+	m.peers[0].Alive = true
 	m.peers[0].members--
 	// What a peer has seen and this one has not must arrive first.
 	ahead := seen.Clone()
@@ -332,12 +337,12 @@ func TestAHoleOfALifeThatEndedHoldsUpNothingForEver(t *testing.T) {
 	clear(m.marks)
 	stable(0, 2, "it may be under way")
 	stable(holesStand-1, 2, "it may be under way")
-	stable(holesStand, 5, "nobody has it")
+	stable(holesStand, clock.MaxSeq, "nobody has it")
 	m.peers[1].acked.AddRange(life.cfg.Self, 3, 3)
 	stable(3*holesStand, 2, "a peer has it")
 	all()
 	stable(3*holesStand, 2, "a peer had it a moment ago")
-	stable(4*holesStand, 5, "nobody has it")
+	stable(4*holesStand, clock.MaxSeq, "nobody has it")
 	m.SetView(t0, []Peer{{Actor: life.cfg.Self, Name: "life", Alive: true}, m.peers[0].Peer, m.peers[1].Peer})
 	all()
 	stable(5*holesStand, 2, "it is up")

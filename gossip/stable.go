@@ -15,8 +15,8 @@ const holesStand = 5 * time.Minute
 // forgotten, up to where every known peer has acknowledged
 // its dots while this peer has seen all that they had. Dead peers count until they
 // are forgotten, unless another life of the same name is up. Nothing is stable while
-// somebody knows of other members: one that is cut off may not be known here yet, nor
-// for a peer that has not found anybody.
+// somebody knows of other members, or did when it was last heard: one that is cut off may
+// not be known here yet. Nor is anything for a peer that has not found anybody.
 func (e *Engine) Stable(now time.Time) clock.Vector {
 	v := make(clock.Vector)
 	c, ok := e.assent()
@@ -46,7 +46,7 @@ func (e *Engine) assent() (c assent, ok bool) {
 		switch {
 		case e.replaced(p):
 			continue
-		case p.acked == nil || p.Alive && p.members != e.membersHash:
+		case p.acked == nil || p.members != e.membersHash: // as it said last, if it is down
 			return c, false
 		}
 		c.peers = append(c.peers, p)
@@ -56,42 +56,46 @@ func (e *Engine) assent() (c assent, ok bool) {
 
 // upTo returns up to where this peer and the others have seen all of a's dots.
 //
-// A life that crashed may leave holes, dots that reached nobody. They hold up what is above
-// them while somebody may have them, and no longer: see docs/decisions/0031. They stay
-// holes, so that what somebody has after all is taken.
+// A life that crashed may leave holes, dots that reached nobody, and others that only what
+// overwrote them tells of. They hold up removals while somebody may have them, and no
+// longer: then nothing more is to come of a, and all of it is stable (docs/decisions/0032).
+// They stay holes, so that what somebody has after all is taken.
 func (c assent) upTo(now time.Time, a clock.Actor) uint64 {
-	seen := c.e.store.Context().Span(a)
-	if seen == nil {
-		return 0
-	}
-	if since, holes := c.e.holes[a]; c.alike(a, seen) && (len(seen.Ranges) == 0 || holes && now.Sub(since) >= holesStand) {
-		return seen.Head()
+	seen := spanOf(c.e.store.Context(), a)
+	if c.alike(a, seen) {
+		since, noted := c.e.holes[a]
+		switch {
+		case noted && now.Sub(since) >= holesStand:
+			return clock.MaxSeq
+		case len(seen.Ranges) == 0:
+			return seen.Head()
+		}
 	}
 	least := seen.Base
 	for _, p := range c.peers {
-		s := p.acked.Span(a)
-		if s == nil {
-			return 0
-		}
-		least = min(least, s.Base)
+		least = min(least, spanOf(p.acked, a).Base)
 	}
 	return least
 }
 
-// alike reports whether a rests, and the others have seen the very same of it.
-func (c assent) alike(a clock.Actor, seen *clock.Span) bool {
-	return c.e.rests(a) && !slices.ContainsFunc(c.peers, func(p *peer) bool {
-		s := p.acked.Span(a)
-		return s == nil || !s.Equal(seen)
-	})
+// spanOf returns what c has seen of a, not to be changed.
+func spanOf(c *clock.CausalContext, a clock.Actor) *clock.Span {
+	if s := c.Span(a); s != nil {
+		return s
+	}
+	return &clock.Span{}
 }
 
-// holes returns since when all have seen the same of actors that left holes.
+// alike reports whether a rests, and the others have seen the very same of it.
+func (c assent) alike(a clock.Actor, seen *clock.Span) bool {
+	return c.e.rests(a) && !slices.ContainsFunc(c.peers, func(p *peer) bool { return !spanOf(p.acked, a).Equal(seen) })
+}
+
+// holes returns since when all have seen the same of actors of whom something is awaited.
 func (c assent) holes(now time.Time) map[clock.Actor]time.Time {
 	all := make(map[clock.Actor]time.Time)
 	for _, a := range c.e.store.Awaited() {
-		seen := c.e.store.Context().Span(a)
-		if seen == nil || len(seen.Ranges) == 0 || !c.alike(a, seen) {
+		if !c.alike(a, spanOf(c.e.store.Context(), a)) {
 			continue
 		}
 		since, ok := c.e.holes[a]

@@ -24,6 +24,7 @@ type judge struct {
 	hostile    bool                 // a fault happened: no latency is promised
 	blockedAt  time.Duration        // when packets last ceased to pass between two, 0 if they never did
 	ignorant   bool                 // see ticked
+	truncated  bool                 // see full
 	torn       bool                 // a disk has lied: what was said to be stable is not
 	settled    bool                 // everything must be as the model says
 	cloned     bool                 // dots may name two writes
@@ -51,6 +52,11 @@ type deed struct {
 // clears reports whether the deed removes fields of an object and leaves the object.
 func (d *deed) clears() bool {
 	return d.op.Kind == crdt.Object || d.op.Verb == crdt.Patch && slices.ContainsFunc(d.fields, field.gone)
+}
+
+// removes reports whether the deed takes something away.
+func (d *deed) removes() bool {
+	return d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
 }
 
 // seenIn reports whether c has all of the deed, and whether it has any of it.
@@ -187,6 +193,11 @@ func (j *judge) lost(key string) {
 	}
 }
 
+// full notes that a store had no room for a removal any more: what it removed may come late.
+func (j *judge) full(p *Peer) {
+	j.truncated = j.truncated || j.c.cfg.Memory > 0 && p.r.Store().Stats().Truncated > 0
+}
+
 // lied notes that a liar writes at key: what is there in the end is as it may be, but the
 // same on every peer.
 func (j *judge) lied(key string) {
@@ -224,6 +235,7 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if _, bytes := p.r.View().Pending(); bytes > j.queue {
 		j.violate(p.index, "O5: %d bytes wait on %s", bytes, p.name)
 	}
+	j.full(p)
 	list := p.tell(changes)
 	last := lastChanges(list)
 	for i, ch := range list {
@@ -286,6 +298,9 @@ func (j *judge) check(p *Peer, key string) {
 	if expires {
 		skew = uint64(j.c.spread().Milliseconds())
 	}
+	if j.truncated && slices.ContainsFunc(l.deeds, (*deed).removes) {
+		return
+	}
 	want, sure := l.read(key, p.r.Store().Context(), p.millis(), skew)
 	if !sure {
 		return
@@ -304,7 +319,7 @@ func (j *judge) check(p *Peer, key string) {
 // the checksums are compared.
 func (j *judge) forgotten(p *Peer, l *ledger) bool {
 	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
-		removes := d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
+		removes := d.removes()
 		all, _ := d.seenIn(p.r.Store().Context())
 		if d.clears() {
 			cleared := *d
