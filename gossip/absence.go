@@ -28,14 +28,14 @@ type peerAbsence struct {
 
 // taken drops what p's lists say is gone, as far as that is to be believed by now, and asks
 // another peer about the rest.
-func (e *Engine) taken(now time.Time, p *peer, dots []clock.Dot) {
+func (s *reconciling) taken(now time.Time, p *peer, dots []clock.Dot) {
 	if len(dots) == 0 {
 		return
 	}
 	if now.Sub(p.takenSince) >= calm {
 		p.taken, p.takenSince = 0, now
 	}
-	others := slices.DeleteFunc(slices.Clone(e.living), func(q *peer) bool { return q == p || q.silent(now) })
+	others := slices.DeleteFunc(slices.Clone(s.living), func(q *peer) bool { return q == p || q.silent(now) })
 	believed := len(others) == 0 || p.taken+len(dots) <= takenAtWord
 	dropped := 0
 	for _, d := range dots {
@@ -43,7 +43,7 @@ func (e *Engine) taken(now time.Time, p *peer, dots []clock.Dot) {
 		second := func(q *peer) bool { _, too := q.gone[d]; return too }
 		switch {
 		case believed || said && now.Sub(since) >= calm || slices.ContainsFunc(others, second):
-			e.store.Drop(d, p.Actor, clock.TimestampAt(now))
+			s.store.Drop(d, p.Actor, clock.TimestampAt(now))
 			dropped++
 		case !said && len(p.gone) < dotsAFrame:
 			if p.gone == nil {
@@ -56,17 +56,17 @@ func (e *Engine) taken(now time.Time, p *peer, dots []clock.Dot) {
 		p.taken += dropped
 	}
 	if dropped > 0 {
-		e.touch(now)
+		s.touch(now)
 	}
-	for _, q := range e.living {
-		maps.DeleteFunc(q.gone, func(d clock.Dot, _ time.Time) bool { return !holds(e.store, d) })
+	for _, q := range s.living {
+		maps.DeleteFunc(q.gone, func(d clock.Dot, _ time.Time) bool { return !holds(s.store, d) })
 	}
 	if dropped == len(dots) {
 		return
 	}
 	if now.Sub(p.doubted) >= doubtEvery {
 		p.doubted = now
-		e.sendSums(now, others[e.rng.IntN(len(others))])
+		s.sendSums(now, others[s.rng.IntN(len(others))])
 	}
 }
 

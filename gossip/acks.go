@@ -13,6 +13,18 @@ const (
 	ackTries = 8 // about five seconds; whoever still waits asks again
 )
 
+// acks learn and tell which writes a peer has.
+type acks struct {
+	*shared
+	*pushes
+	target    uint64 // own writes somebody waits for
+	at        time.Time
+	tries     int
+	epoch     uint64
+	wanting   []*peer // who want to know when this peer has something
+	claimants []*peer // whose claims are not promoted yet
+}
+
 // peerAcks is what a peer is known to have.
 type peerAcks struct {
 	acked    *clock.CausalContext // what it has seen, and this peer too
@@ -22,33 +34,33 @@ type peerAcks struct {
 }
 
 // RequestAcks asks every peer to say when it has all of this peer's writes.
-func (e *Engine) RequestAcks(now time.Time) {
-	if last := e.store.Last(); last > e.ackTarget || e.ackAt.IsZero() {
-		e.ackTarget = last
-		e.ackTries = 0
-		e.ackAt = now
-		if !e.flushAt.IsZero() {
-			e.flushAt = now // first what they are to acknowledge
+func (s *acks) RequestAcks(now time.Time) {
+	if last := s.store.Last(); last > s.target || s.at.IsZero() {
+		s.target = last
+		s.tries = 0
+		s.at = now
+		if !s.flushAt.IsZero() {
+			s.flushAt = now // first what they are to acknowledge
 		}
 	}
 }
 
-func (e *Engine) chaseAcks(now time.Time) {
-	if !due(e.ackAt, now) {
+func (s *acks) chaseAcks(now time.Time) {
+	if !due(s.at, now) {
 		return
 	}
 	waiting := false
-	for _, p := range e.living {
-		if p.ackedOwn < e.ackTarget {
+	for _, p := range s.living {
+		if p.ackedOwn < s.target {
 			waiting = true
-			w := e.begin()
-			w.heads([]head{{e.cfg.Self, e.ackTarget}}, true)
-			e.send(now, p, Urgent, e.finish(w, 0, false))
+			w := s.begin()
+			w.heads([]head{{s.cfg.Self, s.target}}, true)
+			s.send(now, p, Urgent, s.finish(w, 0, false))
 		}
 	}
-	e.ackAt = time.Time{}
-	if e.ackTries++; waiting && e.ackTries < ackTries {
-		e.ackAt = now.Add(ackRetry << e.ackTries)
+	s.at = time.Time{}
+	if s.tries++; waiting && s.tries < ackTries {
+		s.at = now.Add(ackRetry << s.tries)
 	}
 }
 
@@ -95,19 +107,19 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 }
 
 // grantAcks answers those whose wants are met.
-func (e *Engine) grantAcks(now time.Time) {
-	wanting := e.wanting
-	e.wanting = e.wanting[:0]
+func (s *acks) grantAcks(now time.Time) {
+	wanting := s.wanting
+	s.wanting = s.wanting[:0]
 	for _, p := range wanting {
-		if e.byActor[p.Actor] != p {
+		if s.byActor[p.Actor] != p {
 			clear(p.wants)
 			continue
 		}
 		var met []head
 		class := Packet
 		for a, w := range p.wants { // sorted below
-			if s := e.store.Context().Span(a); s != nil && s.Base >= w.seq {
-				met = append(met, head{a, s.Base})
+			if seen := s.store.Context().Span(a); seen != nil && seen.Base >= w.seq {
+				met = append(met, head{a, seen.Base})
 				delete(p.wants, a)
 				if w.urgent {
 					class = Urgent
@@ -115,19 +127,19 @@ func (e *Engine) grantAcks(now time.Time) {
 			}
 		}
 		if len(p.wants) > 0 {
-			e.wanting = append(e.wanting, p)
+			s.wanting = append(s.wanting, p)
 		}
 		if len(met) == 0 {
 			continue
 		}
 		slices.SortFunc(met, func(x, y head) int { return x.actor.Compare(y.actor) })
-		w := e.begin()
+		w := s.begin()
 		w.section(secAcks, 2*len(met))
 		for _, h := range met {
 			w.actor(h.actor)
 			w.uint(h.seq)
 		}
-		e.send(now, p, class, e.finish(w, 0, false))
+		s.send(now, p, class, s.finish(w, 0, false))
 	}
 }
 
@@ -140,15 +152,15 @@ func (in *incoming) acks(r *wire.Reader, n int) {
 		in.from.arrived(in.now, a, seq)
 		if a == in.e.cfg.Self && seq > in.from.ackedOwn {
 			in.from.ackedOwn = min(seq, in.e.store.Last())
-			in.e.ackEpoch++
+			in.e.acks.epoch++
 		}
 	}
 }
 
 // Replicas returns how many other peers have acknowledged this peer's write seq
 // and all before it, and the names of those that are up and have not.
-func (e *Engine) Replicas(seq uint64) (n int, missing []string) {
-	for _, p := range e.peers {
+func (s *acks) Replicas(seq uint64) (n int, missing []string) {
+	for _, p := range s.peers {
 		switch {
 		case p.ackedOwn >= seq:
 			n++
@@ -161,8 +173,8 @@ func (e *Engine) Replicas(seq uint64) (n int, missing []string) {
 
 // AckedBy returns the names of the peers that are up and have acknowledged this
 // peer's write seq and all before it.
-func (e *Engine) AckedBy(seq uint64) (names []string) {
-	for _, p := range e.peers {
+func (s *acks) AckedBy(seq uint64) (names []string) {
+	for _, p := range s.peers {
 		if p.Alive && p.ackedOwn >= seq {
 			names = append(names, p.Name)
 		}
@@ -171,4 +183,26 @@ func (e *Engine) AckedBy(seq uint64) (names []string) {
 }
 
 // AckEpoch changes whenever an acknowledgement of this peer's writes arrives.
-func (e *Engine) AckEpoch() uint64 { return e.ackEpoch }
+func (s *acks) AckEpoch() uint64 { return s.epoch }
+
+// claim notes what a peer says it has seen.
+func (s *acks) claim(p *peer, seen *clock.CausalContext) {
+	if p.claimed == nil {
+		s.claimants = append(s.claimants, p)
+	}
+	p.claimed = seen
+	s.promote(p)
+}
+
+// promote takes over what a peer said it has seen, once this peer has seen it
+// too: only then is what both have seen safe to call stable.
+func (s *acks) promote(p *peer) {
+	if p.claimed == nil || p.claimed != s.snap && !s.store.Context().Covers(p.claimed) { // what was seen stays seen
+		return
+	}
+	p.acked, p.claimed = p.claimed, nil
+	if own := p.acked.Span(s.cfg.Self); own != nil && own.Base > p.ackedOwn {
+		p.ackedOwn = own.Base
+		s.epoch++
+	}
+}

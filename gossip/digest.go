@@ -134,14 +134,6 @@ func (in *incoming) digest(r *wire.Reader) {
 	}
 }
 
-// setSynced notes that p and this peer have compared notes to the end.
-func (e *Engine) setSynced(p *peer) {
-	e.synced, p.met = true, true
-	p.behind, p.gone = false, nil
-	p.endSync()
-	p.patience, p.paused = 0, 0
-}
-
 // touch notes that something changed, so that digests come quickly again.
 func (d *digests) touch(now time.Time) {
 	d.active = now

@@ -15,12 +15,18 @@
 //	Beats         heartbeat.go     leases of the workers beside each peer
 //	digests       digest.go        two peers compare hashes of what they hold
 //	pushes        push.go          a write goes to every peer, straight or down a tree
+//	repairs       repair.go        what is missing and known to exist is asked for
+//	acks          acks.go          which writes a peer has
+//	stability     stable.go        what all have seen
+//	syncs         sync.go          what one peer has and the other lacks is fetched
+//	              retire.go        a request names few of the lives that have ended
+//	reconciling   reconcile.go     equal contexts and different records are narrowed down
+//	              absence.go       when a list is believed that something is gone
+//	witnesses     witness.go       whom a peer believes how much others have written
 //	shared        shared.go        the store, and the frames that leave
 //	              path.go          whether packets get through to a peer
 //
-// Still the engine's own are the repair of holes (repair.go), acknowledgements (acks.go),
-// syncs (sync.go, reconcile.go, retire.go) and who is believed what was seen (witness.go)
-// and what is gone (absence.go).
+// A machine embeds those that it uses, so the list is also the order of their floors.
 //
 // # Words
 //

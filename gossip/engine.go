@@ -19,20 +19,14 @@ type Engine struct {
 	*Beats
 	*digests
 	*pushes
+	*repairs
+	*acks
+	*stability
+	*reconciling
+	*syncs
+	*witnesses
 
-	gaps map[clock.Actor]*gap
-	rtt  time.Duration // the last of any peer
-
-	ackTarget uint64 // own writes somebody waits for
-	ackAt     time.Time
-	ackTries  int
-	ackEpoch  uint64
-	wanting   []*peer // who want to know when this peer has something
-
-	synced    bool
-	cloned    bool
-	claimants []*peer                   // whose claims are not promoted yet
-	holes     map[clock.Actor]time.Time // since when all have seen the same of one that left some
+	cloned bool // somebody else writes as this peer's actor
 }
 
 // New returns an engine over store, which it shares with its owner.
@@ -49,13 +43,16 @@ func New(cfg Config, store *crdt.Store) *Engine {
 	}
 	c := &ClusterClock{shared: s}
 	d := &digests{shared: s, ClusterClock: c, every: cfg.DigestInterval}
+	p := &pushes{shared: s, digests: d, targets: make(map[clock.Actor][]*peer), marks: make(map[clock.Actor]mark)}
+	r := &repairs{shared: s, gaps: make(map[clock.Actor]*gap)}
+	a := &acks{shared: s, pushes: p}
+	st := &stability{shared: s, acks: a, repairs: r}
+	rec := &reconciling{shared: s, digests: d}
+	sy := &syncs{shared: s, stability: st, reconciling: rec}
 	e := &Engine{
-		shared:       s,
-		ClusterClock: c,
-		Beats:        &Beats{shared: s, hosted: make(map[string]hosted), leases: make(map[string]lease)},
-		digests:      d,
-		pushes:       &pushes{shared: s, digests: d, targets: make(map[clock.Actor][]*peer), marks: make(map[clock.Actor]mark)},
-		gaps:         make(map[clock.Actor]*gap),
+		shared: s, ClusterClock: c, digests: d, pushes: p, repairs: r, acks: a, stability: st, reconciling: rec, syncs: sy,
+		Beats:     &Beats{shared: s, hosted: make(map[string]hosted), leases: make(map[string]lease)},
+		witnesses: &witnesses{shared: s, syncs: sy},
 	}
 	s.onBlock = e.makeGood
 	return e
@@ -66,11 +63,11 @@ func New(cfg Config, store *crdt.Store) *Engine {
 func (e *Engine) SetSelf(a clock.Actor) {
 	e.cfg.Self = a
 	e.cloned = false
-	e.ackTarget, e.ackAt = 0, time.Time{}
+	e.acks.target, e.acks.at = 0, time.Time{}
 	for _, p := range e.peers {
 		p.ackedOwn = 0
 	}
-	e.ackEpoch++
+	e.acks.epoch++
 	clear(e.targets)
 }
 
@@ -105,7 +102,7 @@ func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 // Deadline returns when Tick has something to do, zero for never.
 func (e *Engine) Deadline() time.Time {
 	at := earlier(e.flushAt, e.digests.at)
-	at = earlier(at, e.ackAt)
+	at = earlier(at, e.acks.at)
 	at = earlier(earlier(at, e.beatAt), e.newsAt)
 	if e.changed {
 		at = earlier(at, e.markAt)

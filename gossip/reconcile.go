@@ -27,22 +27,28 @@ const (
 	dotsAFrame   = 16_384
 )
 
+// reconciling narrows down what two peers with equal contexts hold differently.
+type reconciling struct {
+	*shared
+	*digests
+}
+
 type shardMask [4]uint64
 
 var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}}
 
-func (e *Engine) sendSums(now time.Time, p *peer) {
-	e.stats.Reconciliations++
-	e.store.Resum()
-	w := e.begin()
+func (s *reconciling) sendSums(now time.Time, p *peer) {
+	s.stats.Reconciliations++
+	s.store.Resum()
+	w := s.begin()
 	w.section(secSums, 2)
-	w.uint(e.contextHash())
+	w.uint(s.contextHash())
 	sums := make([]byte, 0, 8*256)
-	for _, s := range e.store.Sums() {
-		sums = binary.BigEndian.AppendUint64(sums, s)
+	for _, sum := range s.store.Sums() {
+		sums = binary.BigEndian.AppendUint64(sums, sum)
 	}
 	w.bin(sums)
-	e.send(now, p, Bulk, e.finish(w, 0, false))
+	s.send(now, p, Bulk, s.finish(w, 0, false))
 }
 
 func (in *incoming) sums(r *wire.Reader) {
@@ -76,20 +82,20 @@ type dotRange struct {
 	sum      uint64
 }
 
-func (e *Engine) measure(from, to clock.Dot, mask shardMask) dotRange {
+func (s *reconciling) measure(from, to clock.Dot, mask shardMask) dotRange {
 	d := dotRange{from: from, to: to}
-	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
 		d.count++
-		d.sum += e.store.Hash(x)
+		d.sum += s.store.Hash(x)
 		return true
 	})
 	return d
 }
 
 // split cuts a range into parts of about equal count that cover all of it.
-func (e *Engine) split(from, to clock.Dot, mask shardMask) []dotRange {
+func (s *reconciling) split(from, to clock.Dot, mask shardMask) []dotRange {
 	var dots []clock.Dot
-	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
 		dots = append(dots, x.Dot())
 		return true
 	})
@@ -99,10 +105,10 @@ func (e *Engine) split(from, to clock.Dot, mask shardMask) []dotRange {
 	for i := step; i < len(dots); i += step {
 		end := dots[i]
 		end.Seq-- // the part ends before the next one's first dot
-		parts = append(parts, e.measure(start, end, mask))
+		parts = append(parts, s.measure(start, end, mask))
 		start = dots[i]
 	}
-	return append(parts, e.measure(start, to, mask))
+	return append(parts, s.measure(start, to, mask))
 }
 
 func (w *frameWriter) bin(b []byte) { w.body = wire.AppendBin(w.body, b) }
@@ -138,9 +144,9 @@ func (in *incoming) mask(r *wire.Reader) (m shardMask) {
 	return m
 }
 
-func (e *Engine) writeRanges(w *frameWriter, mask shardMask, parts []dotRange) {
+func (s *reconciling) writeRanges(w *frameWriter, mask shardMask, parts []dotRange) {
 	w.section(secRanges, 2+6*len(parts))
-	w.uint(e.contextHash())
+	w.uint(s.contextHash())
 	w.mask(mask)
 	for _, d := range parts {
 		w.dot(d.from)
@@ -196,18 +202,18 @@ type dotList struct {
 	held     []crdt.Delta
 }
 
-func (e *Engine) list(from, to clock.Dot, mask shardMask) dotList {
+func (s *reconciling) list(from, to clock.Dot, mask shardMask) dotList {
 	l := dotList{from: from, to: to}
-	e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
+	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
 		l.held = append(l.held, x)
 		return true
 	})
 	return l
 }
 
-func (e *Engine) writeLists(w *frameWriter, mask shardMask, lists []dotList, wantAnswer bool) {
+func (s *reconciling) writeLists(w *frameWriter, mask shardMask, lists []dotList, wantAnswer bool) {
 	w.section(secLists, 3+5*len(lists))
-	w.uint(e.contextHash())
+	w.uint(s.contextHash())
 	w.mask(mask)
 	w.bool(wantAnswer)
 	for _, l := range lists {
@@ -216,7 +222,7 @@ func (e *Engine) writeLists(w *frameWriter, mask shardMask, lists []dotList, wan
 		w.array(3 * len(l.held))
 		for _, d := range l.held {
 			w.dot(d.Dot())
-			w.uint(e.store.Hash(d))
+			w.uint(s.store.Hash(d))
 		}
 	}
 }

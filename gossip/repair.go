@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -22,6 +21,13 @@ type gap struct {
 	to    *peer     // the last asked
 	slow  bool      // set aside for its time, not lost: no hurry
 	alien *peer     // who showed it, if nothing else was heard of its actor
+}
+
+// repairs ask for what is missing and known to exist.
+type repairs struct {
+	*shared
+	gaps map[clock.Actor]*gap
+	rtt  time.Duration // the last of any peer
 }
 
 // peerHoles is what is kept of a peer for the repair of holes.
@@ -47,32 +53,32 @@ const (
 // noteGap remembers that seq of a exists, if anything up to it is missing, and reports
 // whether it believes it: from may show few actors of whom nobody else has spoken, and
 // none while it is no member.
-func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) bool {
+func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) bool {
 	var base uint64
-	span := e.store.Context().Span(a)
+	span := s.store.Context().Span(a)
 	if span != nil {
 		base = span.Base
 	}
 	if base >= seq {
-		if g := e.gaps[a]; g != nil && base >= g.upTo {
+		if g := s.gaps[a]; g != nil && base >= g.upTo {
 			if g.tries == 1 && g.to == from && from != nil { // which of two requests was answered cannot be told
-				e.timed(from, now.Sub(g.asked))
+				s.timed(from, now.Sub(g.asked))
 			}
-			e.closeGap(a)
+			s.closeGap(a)
 		}
 		return true
 	}
-	g := e.gaps[a]
+	g := s.gaps[a]
 	if g == nil {
-		g = &gap{from: from, at: now.Add(e.cfg.Repair)}
-		if span == nil && e.byActor[a] == nil {
+		g = &gap{from: from, at: now.Add(s.cfg.Repair)}
+		if span == nil && s.byActor[a] == nil {
 			if from == nil || from.aliens >= gapAliens {
 				return false
 			}
 			from.aliens++
 			g.alien = from
 		}
-		e.gaps[a] = g
+		s.gaps[a] = g
 	}
 	g.upTo = max(g.upTo, seq)
 	if slow && !g.slow {
@@ -81,44 +87,44 @@ func (e *Engine) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, s
 	return true
 }
 
-func (e *Engine) closeGap(a clock.Actor) {
-	if g := e.gaps[a]; g != nil && g.alien != nil {
+func (s *repairs) closeGap(a clock.Actor) {
+	if g := s.gaps[a]; g != nil && g.alien != nil {
 		g.alien.aliens--
 	}
-	delete(e.gaps, a)
+	delete(s.gaps, a)
 }
 
 // hearsay reports whether only one who is forgotten has spoken of a: what does exist, a
 // sync tells of.
-func (e *Engine) hearsay(a clock.Actor, g *gap) bool {
-	return g.alien != nil && e.byActor[g.alien.Actor] != g.alien && e.byActor[a] == nil
+func (s *repairs) hearsay(a clock.Actor, g *gap) bool {
+	return g.alien != nil && s.byActor[g.alien.Actor] != g.alien && s.byActor[a] == nil
 }
 
 // hurry asks from for what is missing of a now: a burst is over for so long that what
 // is not here was lost, or the last answer was.
-func (e *Engine) hurry(now time.Time, from *peer, a clock.Actor) {
-	if g := e.gaps[a]; g != nil && !g.slow && (g.to == nil || now.Sub(g.asked) >= e.answerTime(g.to)) {
+func (s *repairs) hurry(now time.Time, from *peer, a clock.Actor) {
+	if g := s.gaps[a]; g != nil && !g.slow && (g.to == nil || now.Sub(g.asked) >= s.answerTime(g.to)) {
 		g.at, g.from, g.tries = now, from, 0
 	}
 }
 
 // repair asks for what is missing and overdue.
-func (e *Engine) repair(now time.Time) {
-	if len(e.gaps) == 0 {
+func (s *repairs) repair(now time.Time) {
+	if len(s.gaps) == 0 {
 		return
 	}
 	var dueFor []clock.Actor
-	for a, g := range e.gaps {
+	for a, g := range s.gaps {
 		if due(g.at, now) {
 			dueFor = append(dueFor, a)
 		}
 	}
 	slices.SortFunc(dueFor, clock.Actor.Compare)
 	for _, a := range dueFor {
-		g := e.gaps[a]
-		span := e.store.Context().Span(a)
-		if span != nil && span.Base >= g.upTo || span == nil && e.hearsay(a, g) {
-			e.closeGap(a)
+		g := s.gaps[a]
+		span := s.store.Context().Span(a)
+		if span != nil && span.Base >= g.upTo || span == nil && s.hearsay(a, g) {
+			s.closeGap(a)
 			continue
 		}
 		var missing []clock.Range
@@ -129,27 +135,27 @@ func (e *Engine) repair(now time.Time) {
 			missing = append(missing, r)
 			return len(missing) < gapRanges
 		})
-		p := e.askable(g)
+		p := s.askable(g)
 		if p == nil {
 			g.at = now.Add(gapMax)
 			continue
 		}
-		w := e.begin()
+		w := s.begin()
 		w.section(secGaps, 3*len(missing))
 		for _, r := range missing {
 			w.actor(a)
 			w.uint(r.First)
 			w.uint(r.Last)
 		}
-		e.send(now, p, Packet, e.finish(w, 0, false))
-		e.stats.GapRequests++
+		s.send(now, p, Packet, s.finish(w, 0, false))
+		s.stats.GapRequests++
 		if g.tries > 0 && g.to == p {
-			e.doubt(now, p)
+			s.doubt(now, p)
 		}
 		if g.vain++; span.Base > g.base {
 			g.base, g.vain = span.Base, 0
 		}
-		wait := min(e.answerTime(p)<<min(max(g.tries-1, 0), 10), gapMax)
+		wait := min(s.answerTime(p)<<min(max(g.tries-1, 0), 10), gapMax)
 		if late := g.vain - patientTries; late > 0 {
 			wait = min(gapMax<<min(late, 10), gapHopeless)
 		}
@@ -163,23 +169,23 @@ func (e *Engine) repair(now time.Time) {
 }
 
 // answerTime is how long an answer of p may take before it counts as lost.
-func (e *Engine) answerTime(p *peer) time.Duration {
-	rtt := cmp.Or(p.rtt, e.rtt, e.cfg.Repair/2)
-	return max(2*rtt, e.cfg.Repair/4)
+func (s *repairs) answerTime(p *peer) time.Duration {
+	rtt := cmp.Or(p.rtt, s.rtt, s.cfg.Repair/2)
+	return max(2*rtt, s.cfg.Repair/4)
 }
 
 // timed notes how long a round trip took.
-func (e *Engine) timed(p *peer, rtt time.Duration) { p.rtt, e.rtt = rtt, rtt }
+func (s *repairs) timed(p *peer, rtt time.Duration) { p.rtt, s.rtt = rtt, rtt }
 
 // askable returns whom to ask: who showed the gap, and after three tries anyone.
-func (e *Engine) askable(g *gap) *peer {
-	if g.tries < 3 && g.from != nil && g.from.Alive && e.byActor[g.from.Actor] == g.from {
+func (s *repairs) askable(g *gap) *peer {
+	if g.tries < 3 && g.from != nil && g.from.Alive && s.byActor[g.from.Actor] == g.from {
 		return g.from
 	}
-	if len(e.living) == 0 {
+	if len(s.living) == 0 {
 		return nil
 	}
-	return e.living[e.rng.IntN(len(e.living))]
+	return s.living[s.rng.IntN(len(s.living))]
 }
 
 // gapRequest answers with what this peer has of the ranges.
@@ -261,30 +267,4 @@ func contained(s *clock.Span, first, last uint64) []clock.Range {
 		}
 	}
 	return list
-}
-
-// fill writes sections for a's dots in have until the body holds limit bytes: the
-// live records; of the rest nothing is said. It returns the first dot left out, 0 if
-// none, and how many records it wrote.
-func (e *Engine) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Range, limit int) (rest uint64, records int) {
-	for first := have.First; first <= have.Last; {
-		var items []crdt.Delta
-		bytes, last := len(w.body), have.Last
-		e.store.Live(a, first, have.Last, func(d crdt.Delta) bool {
-			if len(items) == sectionDeltas-1 || len(items) > 0 && bytes > limit {
-				last = d.Seq() - 1
-				return false
-			}
-			items = append(items, d)
-			bytes += d.Encoded()
-			return true
-		})
-		w.deltas(e.store, kind, a, first, last, items)
-		records += len(items)
-		first = last + 1
-		if len(w.body) >= limit && first <= have.Last {
-			return first, records
-		}
-	}
-	return 0, records
 }

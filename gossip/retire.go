@@ -23,53 +23,28 @@ const (
 	toldMost      = 1 << 22 // actors that one sync tells of
 )
 
-// Retire takes the actors out of contexts of whom nothing new is to come. It is no claim:
-// who writes after all is back with the first write.
-func (e *Engine) Retire(now time.Time) {
-	for a, g := range e.gaps { // each for itself: no order
-		if p := e.byActor[a]; g.vain > patientTries && (p == nil || !p.Alive) {
-			e.closeGap(a) // what somebody has after all, a sync tells of
-		}
-	}
-	if e.store.Retire(e.rests) > 0 {
-		e.snap = nil // later copies share what is retired
-	}
-	if c, ok := e.assent(); ok {
-		e.holes = c.holes(now)
-	}
-}
-
-// rests reports whether nothing new is to come of a.
-func (e *Engine) rests(a clock.Actor) bool {
-	if p := e.byActor[a]; a == e.cfg.Self || p != nil && p.Alive {
-		return false
-	}
-	_, moves := e.marks[a]
-	return !moves && e.gaps[a] == nil
-}
-
 // known returns what this peer has seen, and was told in a sync with p that goes on, as it
 // is now.
-func (e *Engine) known(now time.Time, p *peer) *clock.CausalContext {
-	if len(e.store.Context().Listed()) > retireSoon+2*len(e.peers) {
-		e.Retire(now)
+func (s *syncs) known(now time.Time, p *peer) *clock.CausalContext {
+	if len(s.store.Context().Listed()) > retireSoon+2*len(s.peers) {
+		s.Retire(now)
 	}
 	if p.told == nil {
-		return e.snapshot()
+		return s.snapshot()
 	}
-	p.told.Join(e.store.Context())
-	p.told.Retire(func(a clock.Actor) bool { return a != p.toldUpTo && e.rests(a) })
+	p.told.Join(s.store.Context())
+	p.told.Retire(func(a clock.Actor) bool { return a != p.toldUpTo && s.rests(a) })
 	return p.told.Clone()
 }
 
 // refine says where a request was not understood.
-func (e *Engine) refine(now time.Time, p *peer, request uint64, theirs clock.Summary) {
-	w := e.begin()
+func (s *syncs) refine(now time.Time, p *peer, request uint64, theirs clock.Summary) {
+	w := s.begin()
 	w.section(secParts, 2)
 	w.uint(request)
-	w.body = clock.AppendParts(w.body, e.store.Context().Refine(theirs))
-	e.send(now, p, Packet, e.finish(w, 0, false))
-	e.stats.SyncsRefined++
+	w.body = clock.AppendParts(w.body, s.store.Context().Refine(theirs))
+	s.send(now, p, Packet, s.finish(w, 0, false))
+	s.stats.SyncsRefined++
 }
 
 // parts asks again, in smaller parts. Where the other has few of the actors that differ, it

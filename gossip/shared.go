@@ -102,3 +102,29 @@ func (s *shared) await(p *peer, at time.Time) {
 		s.awaited = append(s.awaited, p)
 	}
 }
+
+// fill writes sections for a's dots in have until the body holds limit bytes: the
+// live records; of the rest nothing is said. It returns the first dot left out, 0 if
+// none, and how many records it wrote.
+func (s *shared) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Range, limit int) (rest uint64, records int) {
+	for first := have.First; first <= have.Last; {
+		var items []crdt.Delta
+		bytes, last := len(w.body), have.Last
+		s.store.Live(a, first, have.Last, func(d crdt.Delta) bool {
+			if len(items) == sectionDeltas-1 || len(items) > 0 && bytes > limit {
+				last = d.Seq() - 1
+				return false
+			}
+			items = append(items, d)
+			bytes += d.Encoded()
+			return true
+		})
+		w.deltas(s.store, kind, a, first, last, items)
+		records += len(items)
+		first = last + 1
+		if len(w.body) >= limit && first <= have.Last {
+			return first, records
+		}
+	}
+	return 0, records
+}

@@ -11,19 +11,28 @@ import (
 // included, until nothing counts as missing of it. No message is under way for so long.
 const holesStand = 5 * time.Minute
 
+// stability is what all have seen, so that it can be forgotten how it came about.
+type stability struct {
+	*shared
+	*acks
+	*repairs
+	synced bool                      // with somebody, since this peer started
+	holes  map[clock.Actor]time.Time // since when all have seen the same of an actor that has ended
+}
+
 // Stable returns, for each actor that is not retired or of whom something is to be
 // forgotten, up to where every known peer has acknowledged
 // its dots while this peer has seen all that they had. Dead peers count until they
 // are forgotten, unless another life of the same name is up. Nothing is stable while
 // somebody knows of other members, or did when it was last heard: one that is cut off may
 // not be known here yet. Nor is anything for a peer that has not found anybody.
-func (e *Engine) Stable(now time.Time) clock.Vector {
+func (s *stability) Stable(now time.Time) clock.Vector {
 	v := make(clock.Vector)
-	c, ok := e.assent()
+	c, ok := s.assent()
 	if !ok {
 		return v
 	}
-	for _, actors := range [][]clock.Actor{e.store.Context().Listed(), e.store.Awaited()} {
+	for _, actors := range [][]clock.Actor{s.store.Context().Listed(), s.store.Awaited()} {
 		for _, a := range actors {
 			if _, done := v[a]; !done {
 				v[a] = c.upTo(now, a)
@@ -35,23 +44,23 @@ func (e *Engine) Stable(now time.Time) clock.Vector {
 
 // assent is what those have acknowledged who count for stability.
 type assent struct {
-	e     *Engine
+	of    *stability
 	peers []*peer
 }
 
 // assent fails where nothing is stable.
-func (e *Engine) assent() (c assent, ok bool) {
-	c.e = e
-	for _, p := range e.peers {
+func (s *stability) assent() (c assent, ok bool) {
+	c.of = s
+	for _, p := range s.peers {
 		switch {
-		case e.replaced(p):
+		case s.replaced(p):
 			continue
-		case p.acked == nil || p.members != e.membersHash: // as it said last, if it is down
+		case p.acked == nil || p.members != s.membersHash: // as it said last, if it is down
 			return c, false
 		}
 		c.peers = append(c.peers, p)
 	}
-	return c, e.synced
+	return c, s.synced
 }
 
 // upTo returns up to where this peer and the others have seen all of a's dots.
@@ -61,9 +70,9 @@ func (e *Engine) assent() (c assent, ok bool) {
 // longer: then nothing more is to come of a, and all of it is stable (docs/decisions/0032).
 // They stay holes, so that what somebody has after all is taken.
 func (c assent) upTo(now time.Time, a clock.Actor) uint64 {
-	seen := spanOf(c.e.store.Context(), a)
+	seen := spanOf(c.of.store.Context(), a)
 	if c.alike(a, seen) {
-		since, noted := c.e.holes[a]
+		since, noted := c.of.holes[a]
 		switch {
 		case noted && now.Sub(since) >= holesStand:
 			return clock.MaxSeq
@@ -88,21 +97,46 @@ func spanOf(c *clock.CausalContext, a clock.Actor) *clock.Span {
 
 // alike reports whether a rests, and the others have seen the very same of it.
 func (c assent) alike(a clock.Actor, seen *clock.Span) bool {
-	return c.e.rests(a) && !slices.ContainsFunc(c.peers, func(p *peer) bool { return !spanOf(p.acked, a).Equal(seen) })
+	return c.of.rests(a) && !slices.ContainsFunc(c.peers, func(p *peer) bool { return !spanOf(p.acked, a).Equal(seen) })
 }
 
 // holes returns since when all have seen the same of actors of whom something is awaited.
 func (c assent) holes(now time.Time) map[clock.Actor]time.Time {
 	all := make(map[clock.Actor]time.Time)
-	for _, a := range c.e.store.Awaited() {
-		if !c.alike(a, spanOf(c.e.store.Context(), a)) {
+	for _, a := range c.of.store.Awaited() {
+		if !c.alike(a, spanOf(c.of.store.Context(), a)) {
 			continue
 		}
-		since, ok := c.e.holes[a]
+		since, ok := c.of.holes[a]
 		if !ok {
 			since = now
 		}
 		all[a] = since
 	}
 	return all
+}
+
+// Retire takes the actors out of contexts of whom nothing new is to come. It is no claim:
+// who writes after all is back with the first write.
+func (s *stability) Retire(now time.Time) {
+	for a, g := range s.gaps { // each for itself: no order
+		if p := s.byActor[a]; g.vain > patientTries && (p == nil || !p.Alive) {
+			s.closeGap(a) // what somebody has after all, a sync tells of
+		}
+	}
+	if s.store.Retire(s.rests) > 0 {
+		s.snap = nil // later copies share what is retired
+	}
+	if c, ok := s.assent(); ok {
+		s.holes = c.holes(now)
+	}
+}
+
+// rests reports whether nothing new is to come of a.
+func (s *stability) rests(a clock.Actor) bool {
+	if p := s.byActor[a]; a == s.cfg.Self || p != nil && p.Alive {
+		return false
+	}
+	_, moves := s.marks[a]
+	return !moves && s.gaps[a] == nil
 }

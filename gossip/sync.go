@@ -21,6 +21,13 @@ const (
 	pauseMost   = time.Second            // and at most
 )
 
+// syncs fetch what a peer has and this one lacks, and answer those of others.
+type syncs struct {
+	*shared
+	*stability
+	*reconciling
+}
+
 // peerSync is what is kept of the syncs with a peer: of this peer's requests, and of its
 // own.
 type peerSync struct {
@@ -65,14 +72,14 @@ func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) <
 // far have covered is kept beside the context, for the requests of this one sync: else
 // each would list every such hole, and those that a frame has no room for would be
 // answered anew for ever.
-func (e *Engine) requestSync(now time.Time, p *peer) {
-	if !p.asked.IsZero() || e.syncs() >= maxSyncs {
+func (s *syncs) requestSync(now time.Time, p *peer) {
+	if !p.asked.IsZero() || s.underWay() >= maxSyncs {
 		return
 	}
 	if now.Before(p.rest) {
 		if p.compareAt.IsZero() {
 			p.compareAt = p.rest
-			e.await(p, p.compareAt)
+			s.await(p, p.compareAt)
 		}
 		return
 	}
@@ -86,7 +93,7 @@ func (e *Engine) requestSync(now time.Time, p *peer) {
 	if p.held != nil { // what it has told in vain it need not tell again
 		p.told = p.held.Clone()
 	}
-	e.sendSyncRequest(now, p)
+	s.sendSyncRequest(now, p)
 }
 
 // endSync ends a sync with p: what is still under way of it is merged, and not followed.
@@ -106,38 +113,38 @@ func (p *peer) pause(now time.Time, fresh bool) {
 	p.rest = now.Add(p.paused)
 }
 
-// syncs counts the peers that owe this one an answer.
-func (e *Engine) syncs() int {
+// underWay counts the peers that owe this one an answer.
+func (s *syncs) underWay() int {
 	n := 0
-	for _, p := range e.awaited {
-		if p.Alive && !p.asked.IsZero() && e.byActor[p.Actor] == p {
+	for _, p := range s.awaited {
+		if p.Alive && !p.asked.IsZero() && s.byActor[p.Actor] == p {
 			n++
 		}
 	}
 	return n
 }
 
-func (e *Engine) sendSyncRequest(now time.Time, p *peer) {
+func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	p.asked = now
 	if p.answered == p.request {
-		p.askedWith = e.known(now, p)
+		p.askedWith = s.known(now, p)
 	}
 	p.request++
 	if p.vain++; p.vain == 1 {
 		p.vainSince = now
 	}
-	e.await(p, now.Add(p.askTimeout()))
-	w := e.begin()
+	s.await(p, now.Add(p.askTimeout()))
+	w := s.begin()
 	w.section(secSyncRequest, 6)
 	w.uint(p.request)
 	w.bool(p.told != nil)
-	w.uint(e.store.Sum())
+	w.uint(s.store.Sum())
 	known := p.askedWith.Summary(p.parts)
 	w.body = bounded(known.Listed).AppendTo(w.body)
 	w.uint(p.answered)
 	w.body = clock.AppendParts(w.body, known.Parts)
-	e.send(now, p, Packet, e.finish(w, 0, false))
-	e.stats.SyncRequests++
+	s.send(now, p, Packet, s.finish(w, 0, false))
+	s.stats.SyncRequests++
 }
 
 // bounded is c with no more ranges than a frame may hold. Leaving some out only makes
@@ -158,19 +165,19 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 }
 
 // retrySyncs asks again where no answer came, and then somebody else.
-func (e *Engine) retrySyncs(now time.Time) {
-	for _, p := range e.awaited {
+func (s *syncs) retrySyncs(now time.Time) {
+	for _, p := range s.awaited {
 		if p.asked.IsZero() || !p.Alive || now.Sub(p.asked) < p.askTimeout() {
 			continue
 		}
-		e.doubt(now, p)
+		s.doubt(now, p)
 		if p.askTries++; p.askTries < askAttempts {
-			e.sendSyncRequest(now, p)
+			s.sendSyncRequest(now, p)
 			continue
 		}
 		p.asked, p.askTries = time.Time{}, 0
-		if n := len(e.living); n > 1 {
-			e.requestSync(now, e.living[e.rng.IntN(n)])
+		if n := len(s.living); n > 1 {
+			s.requestSync(now, s.living[s.rng.IntN(n)])
 		}
 	}
 }
@@ -221,19 +228,19 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 // answerSync answers a request. What is large goes again only after a while to a peer
 // that has not heard it, and later each time: else the same would wait for a slow stream
 // over and over.
-func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, theirs *clock.CausalContext) {
-	w := e.begin()
-	more, records := e.writeState(now, w, p, theirs, false)
-	whole := !more && (told || e.hides(now, p, theirs))
+func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, theirs *clock.CausalContext) {
+	w := s.begin()
+	more, records := s.writeState(now, w, p, theirs, false)
+	whole := !more && (told || s.hides(now, p, theirs))
 	if whole {
-		w = e.begin()
-		more, records = e.writeState(now, w, p, theirs, true)
+		w = s.begin()
+		more, records = s.writeState(now, w, p, theirs, true)
 	}
-	total := e.store.Stats().Live
+	total := s.store.Stats().Live
 	fields := 5
 	differs := clock.NewContext()
 	if whole && !more {
-		mine := e.store.Context()
+		mine := s.store.Context()
 		all := false
 		if differs, all = mine.FirstBeyond(theirs, contextActors, wire.MaxGapRanges); all {
 			differs = mine.Differs(theirs)
@@ -246,9 +253,9 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 	w.section(secSyncReply, fields)
 	w.uint(request)
 	w.bool(more)
-	w.uint(uint64(max(total-e.remaining(theirs), 0)))
+	w.uint(uint64(max(total-s.remaining(theirs), 0)))
 	w.uint(uint64(total))
-	w.uint(uint64(e.maxStamp))
+	w.uint(uint64(s.maxStamp))
 	if fields == 6 {
 		w.body = bounded(differs).AppendListed(w.body)
 	}
@@ -256,12 +263,12 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 	if records > 0 || more {
 		class = Bulk
 	}
-	frame := e.finish(w, records, true)
+	frame := s.finish(w, records, true)
 	if len(frame) > wire.MaxPacketBytes {
 		p.answerWait = min(2*max(p.answerWait, answerAgain/2), askLongest)
 		p.answering, p.answerUntil = request, now.Add(p.answerWait)
 	}
-	e.send(now, p, class, frame)
+	s.send(now, p, class, frame)
 	if !more {
 		p.behind = false
 	}
@@ -269,13 +276,13 @@ func (e *Engine) answerSync(now time.Time, p *peer, request uint64, told bool, t
 
 // hides reports whether theirs lacks dots whose records are gone here, and that no
 // push will tell: they can only be told with everything that came after them.
-func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool {
-	for a, both := range e.store.Context().Against(theirs) {
+func (s *syncs) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool {
+	for a, both := range s.store.Context().Against(theirs) {
 		gone := false
-		both.Theirs.Missing(e.settled(now, p, a, both), func(lack clock.Range) bool {
+		both.Theirs.Missing(s.settled(now, p, a, both), func(lack clock.Range) bool {
 			for _, have := range contained(both.Mine, lack.First, lack.Last) {
 				next := have.First
-				e.store.Live(a, have.First, have.Last, func(d crdt.Delta) bool {
+				s.store.Live(a, have.First, have.Last, func(d crdt.Delta) bool {
 					gone = gone || d.Seq() != next
 					next = d.Seq() + 1
 					return !gone
@@ -294,8 +301,8 @@ func (e *Engine) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool
 // writeState writes what theirs lacks, up to syncBytes. What is on its way to p already
 // it writes only if the whole is wanted, and as news: in the tree p passes on what comes
 // to it first, and that is this.
-func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
-	for a, both := range stored(e.store, theirs) {
+func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
+	for a, both := range stored(s.store, theirs) {
 		write := func(kind, first, last uint64) {
 			both.Theirs.Missing(last, func(lack clock.Range) bool {
 				for _, have := range contained(both.Mine, max(lack.First, first), lack.Last) {
@@ -303,14 +310,14 @@ func (e *Engine) writeState(now time.Time, w *frameWriter, p *peer, theirs *cloc
 						more = true
 						return false
 					}
-					rest, n := e.fill(w, kind, a, have, syncBytes)
+					rest, n := s.fill(w, kind, a, have, syncBytes)
 					records += n
 					more = more || rest != 0
 				}
 				return !more
 			})
 		}
-		settled := e.settled(now, p, a, both)
+		settled := s.settled(now, p, a, both)
 		write(secState, 1, settled)
 		if head := both.Mine.Head(); whole && !more && settled < head {
 			write(secDeltas, settled+1, head)
@@ -343,20 +350,20 @@ func stored(s *crdt.Store, theirs *clock.CausalContext) iter.Seq2[clock.Actor, c
 
 // settled returns up to where a's dots are not on their way to p already, by a push
 // from here or down the tree. In the tree a dot that came by a sync would not be passed on.
-func (e *Engine) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
+func (s *syncs) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
 	head := both.Mine.Head()
-	if m, ok := e.marks[a]; ok && !p.behind && m.settled < head && (len(e.living) > e.cfg.Direct || e.tells(a, p)) && now.Sub(p.joined) > 2*markInterval {
+	if m, ok := s.marks[a]; ok && !p.behind && m.settled < head && (len(s.living) > s.cfg.Direct || s.tells(a, p)) && now.Sub(p.joined) > 2*markInterval {
 		return max(m.settled, both.Theirs.Base)
 	}
 	return head
 }
 
 // remaining counts the live records above a context.
-func (e *Engine) remaining(theirs *clock.CausalContext) int {
+func (s *syncs) remaining(theirs *clock.CausalContext) int {
 	n := 0
-	for a, both := range stored(e.store, theirs) {
+	for a, both := range stored(s.store, theirs) {
 		if base := both.Theirs.Base; base < both.Mine.Head() {
-			n += e.store.LiveAbove(a, base)
+			n += s.store.LiveAbove(a, base)
 		}
 	}
 	return n
@@ -424,24 +431,10 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	p.pause(in.now, fresh || adopted)
 }
 
-// claim notes what a peer says it has seen.
-func (e *Engine) claim(p *peer, seen *clock.CausalContext) {
-	if p.claimed == nil {
-		e.claimants = append(e.claimants, p)
-	}
-	p.claimed = seen
-	e.promote(p)
-}
-
-// promote takes over what a peer said it has seen, once this peer has seen it
-// too: only then is what both have seen safe to call stable.
-func (e *Engine) promote(p *peer) {
-	if p.claimed == nil || p.claimed != e.snap && !e.store.Context().Covers(p.claimed) { // what was seen stays seen
-		return
-	}
-	p.acked, p.claimed = p.claimed, nil
-	if s := p.acked.Span(e.cfg.Self); s != nil && s.Base > p.ackedOwn {
-		p.ackedOwn = s.Base
-		e.ackEpoch++
-	}
+// setSynced notes that p and this peer have compared notes to the end.
+func (s *syncs) setSynced(p *peer) {
+	s.synced, p.met = true, true
+	p.behind, p.gone = false, nil
+	p.endSync()
+	p.patience, p.paused = 0, 0
 }

@@ -25,6 +25,12 @@ const (
 	vainly    = 8                     // requests to sync, at least, in that time
 )
 
+// witnesses bear out what a peer says that others have written.
+type witnesses struct {
+	*shared
+	*syncs
+}
+
 // peerContext is what is kept of a peer until others bear out what it has told.
 type peerContext struct {
 	said      uint64               // how many writes of its own it has spoken of
@@ -44,31 +50,31 @@ func (in *incoming) says(a clock.Actor, seq uint64) {
 // weigh takes over what p has seen, of which this peer has every live record, as soon as it
 // is borne out. What it tells may bear out what others have told. It reports whether
 // anything was taken over.
-func (e *Engine) weigh(now time.Time, p *peer, seen *clock.CausalContext) bool {
+func (w *witnesses) weigh(now time.Time, p *peer, seen *clock.CausalContext) bool {
 	p.held, p.heldTries = seen, 0
-	e.claim(p, seen)
-	before := e.store.Seen()
-	e.adopt(now, p)
-	for _, q := range e.peers {
+	w.claim(p, seen)
+	before := w.store.Seen()
+	w.adopt(now, p)
+	for _, q := range w.peers {
 		if q != p && q.held != nil {
-			e.adopt(now, q)
+			w.adopt(now, q)
 		}
 	}
 	if p.held != nil {
-		e.stats.ContextsHeld++
-		e.heldUntil(now, p)
+		w.stats.ContextsHeld++
+		w.heldUntil(now, p)
 	}
-	return e.store.Seen() != before
+	return w.store.Seen() != before
 }
 
-func (e *Engine) heldUntil(now time.Time, p *peer) {
+func (w *witnesses) heldUntil(now time.Time, p *peer) {
 	p.heldAt = now.Add(holdFirst << (2 * p.heldTries))
-	e.await(p, p.heldAt)
+	w.await(p, p.heldAt)
 }
 
 // retryHeld looks again at contexts that were held.
-func (e *Engine) retryHeld(now time.Time) {
-	for _, p := range e.awaited {
+func (w *witnesses) retryHeld(now time.Time) {
+	for _, p := range w.awaited {
 		if !due(p.heldAt, now) {
 			continue
 		}
@@ -76,12 +82,12 @@ func (e *Engine) retryHeld(now time.Time) {
 		if p.held == nil {
 			continue
 		}
-		if doubted, ok := e.adopt(now, p); !ok {
+		if doubted, ok := w.adopt(now, p); !ok {
 			if p.heldTries++; p.heldTries < holdTries {
-				e.heldUntil(now, p)
+				w.heldUntil(now, p)
 			}
 			if p.heldTries == 1 {
-				e.askWitness(now, p, doubted)
+				w.askWitness(now, p, doubted)
 			}
 		}
 	}
@@ -89,19 +95,19 @@ func (e *Engine) retryHeld(now time.Time) {
 
 // adopt takes over the context that p has told if others bear it out, else it returns an
 // actor of whom they do not.
-func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
-	others := slices.DeleteFunc(slices.Clone(e.living), func(q *peer) bool { return q.silent(now) })
+func (w *witnesses) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
+	others := slices.DeleteFunc(slices.Clone(w.living), func(q *peer) bool { return q.silent(now) })
 	alone := !slices.ContainsFunc(others, func(q *peer) bool { return q != p })
-	agreed := !slices.ContainsFunc(others, func(q *peer) bool { return q.members != e.membersHash })
+	agreed := !slices.ContainsFunc(others, func(q *peer) bool { return q.members != w.membersHash })
 	maps.DeleteFunc(p.strangers, func(a clock.Actor, _ time.Time) bool { return p.held.Span(a) == nil })
 	news, ok := false, true
-	for a, both := range e.store.Context().Against(p.held) {
+	for a, both := range w.store.Context().Against(p.held) {
 		if both.Mine.Covers(both.Theirs) {
 			continue
 		}
 		news = true
 		head := both.Theirs.Head()
-		if both.Mine.Head() < head && !alone && a != p.Actor && !e.witnessed(p, a, head) && !e.ended(now, p, a, agreed) && ok {
+		if both.Mine.Head() < head && !alone && a != p.Actor && !w.witnessed(p, a, head) && !w.ended(now, p, a, agreed) && ok {
 			doubted, ok = a, false
 		}
 	}
@@ -109,7 +115,7 @@ func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 		return doubted, false
 	}
 	if news {
-		e.store.Adopt(p.held)
+		w.store.Adopt(p.held)
 		p.strangers = nil
 	}
 	p.held = nil
@@ -118,12 +124,12 @@ func (e *Engine) adopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
 
 // witnessed reports whether others than p know that a has written seq: a itself has spoken
 // of it, or a peer that is up has seen it.
-func (e *Engine) witnessed(p *peer, a clock.Actor, seq uint64) bool {
-	if q := e.byActor[a]; q != nil && q.said >= seq {
+func (w *witnesses) witnessed(p *peer, a clock.Actor, seq uint64) bool {
+	if q := w.byActor[a]; q != nil && q.said >= seq {
 		return true
 	}
-	return slices.ContainsFunc(e.claimants, func(q *peer) bool {
-		if q == p || q.claimed == nil || !q.Alive || e.byActor[q.Actor] != q {
+	return slices.ContainsFunc(w.claimants, func(q *peer) bool {
+		if q == p || q.claimed == nil || !q.Alive || w.byActor[q.Actor] != q {
 			return false
 		}
 		s := q.claimed.Span(a)
@@ -134,15 +140,15 @@ func (e *Engine) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 // ended reports whether a writes no more, so that what p says of it takes nothing from
 // anybody: another has its name, or it is long out of sight while p is not, or nobody
 // counts it as a member.
-func (e *Engine) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bool {
-	switch q := e.byActor[a]; {
+func (w *witnesses) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bool {
+	switch q := w.byActor[a]; {
 	case q == nil:
 		spoken := now.Sub(p.spokeOf(now, a))
 		return agreed && spoken >= joining || spoken >= calm
 	case q.Alive:
 		return q.silent(now) && now.Sub(later(q.vainSince, p.joined)) >= calm
 	default:
-		return e.replaced(q) || now.Sub(later(q.downAt, p.joined)) >= calm
+		return w.replaced(q) || now.Sub(later(q.downAt, p.joined)) >= calm
 	}
 }
 
@@ -166,13 +172,13 @@ func (p *peer) spokeOf(now time.Time, a clock.Actor) time.Time {
 
 // askWitness asks somebody else than p: the actor of whom p told what nobody bears out,
 // or anybody.
-func (e *Engine) askWitness(now time.Time, p *peer, a clock.Actor) {
-	if q := e.byActor[a]; q != nil && q.Alive && !q.silent(now) {
-		e.requestSync(now, q)
+func (w *witnesses) askWitness(now time.Time, p *peer, a clock.Actor) {
+	if q := w.byActor[a]; q != nil && q.Alive && !q.silent(now) {
+		w.requestSync(now, q)
 		return
 	}
-	others := slices.DeleteFunc(slices.Clone(e.living), func(q *peer) bool { return q == p })
+	others := slices.DeleteFunc(slices.Clone(w.living), func(q *peer) bool { return q == p })
 	if len(others) > 0 {
-		e.requestSync(now, others[e.rng.IntN(len(others))])
+		w.requestSync(now, others[w.rng.IntN(len(others))])
 	}
 }

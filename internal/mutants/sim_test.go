@@ -51,7 +51,7 @@ var simulated = []mutant{
 	{"subscribers hear of every change", "crdt/join.go",
 		"	ch := s.changed(r, cause, ord, local)\n	ch.Old, ch.New = content(cur), content(r)\n", "	if ord != clock.Concurrent {\n		ch := s.changed(r, cause, ord, local)\n		ch.Old, ch.New = content(cur), content(r)\n	}\n", "", ""},
 	{"a context comes with all that it covers", "gossip/sync.go",
-		"e.writeState(now, w, p, theirs, true)", "e.writeState(now, w, p, theirs, false)", "", ""},
+		"s.writeState(now, w, p, theirs, true)", "s.writeState(now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
 		"p.early = p.early || in.early", "p.early = false", "", ""},
 	{"a sum is understood by who has the same", "clock/summary.go",

@@ -33,5 +33,5 @@ var wire = []mutant{
 	{"who is no member shows no strangers", "gossip/repair.go",
 		"from == nil || from.aliens >= gapAliens", "from != nil && from.aliens >= gapAliens", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 	{"gaps that a liar made go with it", "gossip/repair.go",
-		"|| span == nil && e.hearsay(a, g)", "", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
+		"|| span == nil && s.hearsay(a, g)", "", "./gossip", "TestHeadsOfStrangersMakeFewRequests"},
 }
