@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
@@ -35,9 +36,8 @@ type Agent struct {
 	inbox  inbox
 	locks  locks
 	queues queues
+	fleet  *fleet.Fleet
 	logs   *aside.Queue // of log, on its way to the caller's handler
-
-	unfinished unfinished
 
 	routes atomic.Pointer[map[clock.Actor]string] // member ids
 	names  atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
@@ -55,8 +55,6 @@ type Agent struct {
 	keyIDs    []string             // short names of the keys in force, not changed in place
 	forgotten map[string]bool      // ids that were given up, while the transport lists them
 	refusals  map[string]time.Time // when each reason was last logged
-	signs     map[string]string    // keys of signs of life that are renewed here: their worker
-	signsAt   time.Time            // when they are looked at
 }
 
 // Open starts a peer. It does not wait for others: WaitReady does. All faults of
@@ -72,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: logger, logs: logs, rules: rules, stop: stop,
 		closed: make(chan struct{}), ended: make(chan struct{}),
-		signs: make(map[string]string), forgotten: make(map[string]bool),
+		forgotten: make(map[string]bool),
 	}
 	err = a.begin(time.Now())
 	if err == nil {
@@ -117,6 +115,10 @@ func (a *Agent) begin(now time.Time) (err error) {
 	if err := a.openLocks(); err != nil {
 		return fmt.Errorf("locks: %w", err)
 	}
+	a.fleet = fleet.New(fleet.Host{
+		Name: a.cfg.Name, Memory: a.mem, Locks: a.locks.session, DefaultTTL: a.cfg.DefaultTTL, HeartbeatTTL: a.cfg.HeartbeatTTL,
+		NameOf: a.WriterName, Go: a.wg.Go, Log: a.log,
+	})
 	return nil
 }
 
@@ -183,6 +185,23 @@ func (a *Agent) Actor() (actor clock.Actor) {
 	return actor
 }
 
+// Tasks returns the tasks of the fleet.
+func (a *Agent) Tasks() fleet.Tasks { return a.fleet.Tasks() }
+
+// Agents returns what agents do in the tasks that they share.
+func (a *Agent) Agents() fleet.Agents { return a.fleet.Agents() }
+
+// Workers returns the workers of the fleet.
+func (a *Agent) Workers() fleet.Workers { return a.fleet.Workers() }
+
+// Queue returns the state of the fleet's queue as a scheduler keeps it. Items that are
+// claimed are in work queues: see WorkQueue.
+func (a *Agent) Queue() fleet.Queue { return a.fleet.Queue() }
+
+// Unfinished returns which tasks failed, and which are in the hands of workers that are out
+// of sight or gone, as far as this peer has heard.
+func (a *Agent) Unfinished() (fleet.Unfinished, error) { return a.fleet.Unfinished() }
+
 // Rules returns the rules in force.
 func (a *Agent) Rules() *crdt.Rules { return a.rules }
 
@@ -244,24 +263,18 @@ func (a *Agent) shutDown(ctx context.Context) {
 func (a *Agent) leaveLocks(ctx context.Context) (tasks []string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, closeWait, fmt.Errorf("waited %v", closeWait))
 	defer cancel()
-	tasks, err := a.locks.close(ctx)
-	if err != nil {
+	tasks = a.fleet.End()
+	if err := a.locks.session.Close(ctx); err != nil {
 		a.log.Warn("what is held here is not given back, for its holders have not stopped", "err", err)
 	}
 	return tasks
 }
 
-// retire ends the heartbeats of the workers here and takes back what this peer's
-// own said of itself, and of the tasks it held.
+// retire takes back what was said of this peer's workers, tasks and claims.
 func (a *Agent) retire(tasks []string, claims []crdt.Op) {
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
-		r.ReleaseAll(now)
-		clear(a.signs)
-		ops := removal(r, now, a.cfg.Name)
-		for _, id := range tasks[:min(len(tasks), crdt.MaxOps-len(ops))] { // of more than that, the records expire
-			ops = append(ops, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id)})
-		}
-		for some := range slices.Chunk(append(ops, claims...), crdt.MaxOps) {
+		ops := append(a.fleet.Farewell(r, now, tasks), claims...)
+		for some := range slices.Chunk(ops, crdt.MaxOps) {
 			if _, err := r.Write(now, true, some...); err != nil {
 				a.log.Warn("cannot take back what this worker said of itself; it expires", "err", err)
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -331,12 +332,12 @@ func TestAClosedAgentSaysSo(t *testing.T) {
 		"Keys":           func() error { _, err := a.Keys("**"); return err }(),
 		"Conflicts":      func() error { _, err := a.Conflicts("**", 1); return err }(),
 		"Heal":           a.Heal(),
-		"Tasks.SetState": a.Tasks().SetState(ctx, "t", TaskState{}),
+		"Tasks.SetState": a.Tasks().SetState(ctx, "t", fleet.TaskState{}),
 		"Tasks.State":    func() error { _, err := a.Tasks().State("t"); return err }(),
 		"SetProgress":    a.Tasks().SetProgress(ctx, "t", 1, ""),
 		"Tasks.List":     func() error { _, err := a.Tasks().List(); return err }(),
 		"Tasks.Delete":   a.Tasks().Delete(ctx, "t"),
-		"SetStatus":      a.Workers().SetStatus(ctx, "w", WorkerStatus{}),
+		"SetStatus":      a.Workers().SetStatus(ctx, "w", fleet.WorkerStatus{}),
 		"SetCapacity":    a.Workers().SetCapacity(ctx, "w", 1),
 		"Status":         func() error { _, err := a.Workers().Status("w"); return err }(),
 		"Heartbeat":      a.Workers().Heartbeat(ctx),
@@ -345,10 +346,10 @@ func TestAClosedAgentSaysSo(t *testing.T) {
 		"Workers.List":   func() error { _, err := a.Workers().List(); return err }(),
 		"Workers.Get":    func() error { _, err := a.Workers().Get("w"); return err }(),
 		"Find":           func() error { _, err := a.Workers().Find(1); return err }(),
-		"SetCoordinat.":  a.Agents().SetCoordination(ctx, "t", "x", AgentInfo{}),
+		"SetCoordinat.":  a.Agents().SetCoordination(ctx, "t", "x", fleet.AgentInfo{}),
 		"Coordination":   func() error { _, err := a.Agents().Coordination("t", "x"); return err }(),
 		"Agents.List":    func() error { _, err := a.Agents().List("t"); return err }(),
-		"Queue.SetState": a.Queue().SetState(ctx, QueueState{}),
+		"Queue.SetState": a.Queue().SetState(ctx, fleet.QueueState{}),
 		"Queue.State":    func() error { _, err := a.Queue().State(); return err }(),
 		"Assignments":    func() error { _, err := a.Queue().Assignments(); return err }(),
 		"SetMetrics":     a.Queue().SetMetrics(ctx, map[string]any{"x": 1}),

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -25,7 +26,7 @@ func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 		"WaitReplicated of least": a.WaitReplicated(ctx, math.MinInt),
 		"a TTL of -1":             a.Put(ctx, "k", 1, WithTTL(-1)),
 		"a batch's TTL":           a.Batch().Put("k", 1, WithTTL(-time.Second)).Commit(ctx),
-		"a sign's TTL":            a.Workers().SetStatus(ctx, "w", WorkerStatus{}, WithTTL(-1)),
+		"a sign's TTL":            a.Workers().SetStatus(ctx, "w", fleet.WorkerStatus{}, WithTTL(-1)),
 		"no such type":            a.Put(ctx, "k", 1, WithKind(crdt.Custom+1)),
 		"a capacity":              a.Workers().SetCapacity(ctx, "w", -1),
 		"a heartbeat":             a.Workers().HeartbeatFor(ctx, -time.Second, "w"),

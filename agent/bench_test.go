@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/puzpuzpuz/xsync/v4"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 func benchKeys(n int) []string {
@@ -63,9 +64,9 @@ func BenchmarkTypedRead(b *testing.B) {
 	for i := range 1000 {
 		id := fmt.Sprintf("task-%04d", i)
 		for _, err := range []error{
-			a.Tasks().SetState(ctx, id, TaskState{Status: "running", Worker: "n1", Labels: []string{"gpu", "eu"}}),
-			a.Workers().SetStatus(ctx, id, WorkerStatus{Status: "busy", Running: 1}),
-			a.Agents().SetCoordination(ctx, id, "coder", AgentInfo{Role: "coder"}),
+			a.Tasks().SetState(ctx, id, fleet.TaskState{Status: "running", Worker: "n1", Labels: []string{"gpu", "eu"}}),
+			a.Workers().SetStatus(ctx, id, fleet.WorkerStatus{Status: "busy", Running: 1}),
+			a.Agents().SetCoordination(ctx, id, "coder", fleet.AgentInfo{Role: "coder"}),
 		} {
 			if err != nil {
 				b.Fatal(err)
@@ -86,8 +87,8 @@ func BenchmarkTypedRead(b *testing.B) {
 	bench("task", func() error { _, err := a.Tasks().State(id); return err })
 	bench("worker", func() error { _, err := a.Workers().Status(id); return err })
 	bench("agent", func() error { _, err := a.Agents().Coordination(id, "coder"); return err })
-	key := TaskStateKey(id)
-	bench("get-as", func() error { _, err := GetAs[TaskState](a, key); return err })
+	key := fleet.TaskStateKey(id)
+	bench("get-as", func() error { _, err := GetAs[fleet.TaskState](a, key); return err })
 }
 
 func BenchmarkPut(b *testing.B) {

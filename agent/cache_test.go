@@ -2,6 +2,8 @@ package agent
 
 import (
 	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 // Between a write and the loop's next turn nothing drops the old value from the cache;
@@ -10,7 +12,7 @@ func TestACachedValueIsNeverStale(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	set := func(status string) {
 		t.Helper()
-		if err := a.Tasks().SetState(t.Context(), "42", TaskState{Status: status}); err != nil {
+		if err := a.Tasks().SetState(t.Context(), "42", fleet.TaskState{Status: status}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,17 +7,18 @@
 //	sub, err := a.Watch(ctx, "tasks/**", agent.WithSnapshot())
 //	err = a.Close(ctx)
 //
-// What fleets share has calls of its own, at fixed keys that other languages use too:
+// What fleets share has calls of its own, at fixed keys that other languages use too (see
+// package fleet):
 //
-//	err = a.Tasks().SetState(ctx, "42", agent.TaskState{Status: "running"})
-//	err = a.Agents().SetCoordination(ctx, "42", "coder", agent.AgentInfo{Status: "done"})
+//	err = a.Tasks().SetState(ctx, "42", fleet.TaskState{Status: "running"})
+//	err = a.Agents().SetCoordination(ctx, "42", "coder", fleet.AgentInfo{Status: "done"})
 //	workers, err := a.Workers().Find(1, "gpu")  // active, by heartbeat, with room for one more
 //	state, err := a.Queue().State()             // read, change, write back
 //
 // The peer itself is a state machine without a clock or goroutine
-// (internal/replica). This package is the shell around it: one mutex guards the
-// machine; one loop feeds it frames and time, and carries out what comes out,
-// subscribers first, then the network; readers take neither, for the store
+// (internal/replica), behind one mutex (internal/memory). This package is the shell around
+// it: one loop feeds it frames and time, and carries out what comes out,
+// subscribers first, then the network; readers take no lock, for the store
 // publishes what they need.
 //
 // Invariants:

@@ -2,10 +2,10 @@ package agent
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
@@ -28,10 +28,10 @@ const (
 	LockLost         EventType = "lock-lost"
 	Lagged           EventType = "lagged"
 
-	TaskStateSynced    EventType = "task-state-synced"    // of a task, here or by a merge
-	WorkerStatusSynced EventType = "worker-status-synced" // of a worker
-	AgentCoordinated   EventType = "agent-coordinated"    // in a task, by an agent: task/agent
-	QueueSynced        EventType = "queue-synced"         // queue, assignments or metrics
+	TaskStateSynced    EventType = fleet.TaskStateSynced    // of a task, here or by a merge
+	WorkerStatusSynced EventType = fleet.WorkerStatusSynced // of a worker
+	AgentCoordinated   EventType = fleet.AgentCoordinated   // in a task, by an agent: task/agent
+	QueueSynced        EventType = fleet.QueueSynced        // queue, assignments or metrics
 
 	ItemClaimedEvent   EventType = "item-claimed"   // of a work queue, through this peer: queue/id
 	ItemCompletedEvent EventType = "item-completed" // validly
@@ -138,22 +138,11 @@ func (a *Agent) emitChange(e Event) {
 	kind := map[Cause]EventType{CausePut: Wrote, CauseDelete: Deleted, CauseExpired: Expired, CauseConflict: ConflictResolved}[e.Cause]
 	a.emit(LifecycleEvent{Type: kind, Name: e.Key, Change: &e})
 	if e.Cause == CausePut {
-		a.emitRecord(&e)
+		if kind, ids := fleet.Event(e.Key); kind != "" {
+			a.emit(LifecycleEvent{Type: EventType(kind), Name: ids, Change: &e})
+		}
 	}
 	if e.Order == clock.Concurrent && e.Cause != CauseConflict {
 		a.emit(LifecycleEvent{Type: ConflictResolved, Name: e.Key, Change: &e})
-	}
-}
-
-// emitRecord tells of a typed record, whoever wrote it.
-func (a *Agent) emitRecord(e *Event) {
-	for _, r := range []struct {
-		form
-		tells EventType
-	}{{taskState, TaskStateSynced}, {workerStatus, WorkerStatusSynced}, {taskAgent, AgentCoordinated}, {coordination, QueueSynced}} {
-		if ids := r.match(e.Key); ids != nil {
-			a.emit(LifecycleEvent{Type: r.tells, Name: strings.Join(ids, "/"), Change: e})
-			return
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -148,7 +149,7 @@ func ExampleTasks() {
 	defer a.Close(ctx)
 
 	tasks := a.Tasks()
-	if err := tasks.SetState(ctx, "42", agent.TaskState{Status: "running", Worker: a.Name()}); err != nil {
+	if err := tasks.SetState(ctx, "42", fleet.TaskState{Status: "running", Worker: a.Name()}); err != nil {
 		log.Fatal(err)
 	}
 	if err := tasks.SetState(ctx, "42", map[string]any{"priority": 7, "customer": "acme"}); err != nil {
@@ -160,7 +161,7 @@ func ExampleTasks() {
 
 	state, err := tasks.State("42")
 	fmt.Println(state.Status, state.Worker, state.Priority, err)
-	v, _ := a.Get(agent.TaskStateKey("42")) // with what the struct has no field for
+	v, _ := a.Get(fleet.TaskStateKey("42")) // with what the struct has no field for
 	fmt.Println(v)
 	// Output:
 	// running worker-1 7 <nil>
@@ -179,7 +180,7 @@ func ExampleWorkers() {
 	if err := workers.SetCapacity(ctx, a.Name(), 4); err != nil {
 		log.Fatal(err)
 	}
-	if err := workers.SetStatus(ctx, a.Name(), agent.WorkerStatus{Status: "busy", Running: 1, Labels: []string{"gpu"}}); err != nil {
+	if err := workers.SetStatus(ctx, a.Name(), fleet.WorkerStatus{Status: "busy", Running: 1, Labels: []string{"gpu"}}); err != nil {
 		log.Fatal(err)
 	}
 	found, err := workers.Find(2, "gpu")
@@ -201,8 +202,8 @@ func ExampleAgents() {
 	defer a.Close(ctx)
 
 	for _, err := range []error{
-		a.Agents().SetCoordination(ctx, "42", "planner", agent.AgentInfo{Status: "done", Output: "three steps"}),
-		a.Agents().SetCoordination(ctx, "42", "coder", agent.AgentInfo{Status: "waiting", Needs: []string{"review"}}),
+		a.Agents().SetCoordination(ctx, "42", "planner", fleet.AgentInfo{Status: "done", Output: "three steps"}),
+		a.Agents().SetCoordination(ctx, "42", "coder", fleet.AgentInfo{Status: "waiting", Needs: []string{"review"}}),
 	} {
 		if err != nil {
 			log.Fatal(err)
@@ -228,7 +229,7 @@ func ExampleQueue() {
 	}
 	defer a.Close(ctx)
 
-	if err := a.Queue().SetState(ctx, agent.QueueState{Pending: []string{"a", "b"}}); err != nil {
+	if err := a.Queue().SetState(ctx, fleet.QueueState{Pending: []string{"a", "b"}}); err != nil {
 		log.Fatal(err)
 	}
 	mine, _ := a.Queue().State()
@@ -286,7 +287,7 @@ func ExampleAgent_Batch() {
 	defer a.Close(ctx)
 
 	err = a.Batch().
-		Patch(agent.TaskStateKey("42"), agent.TaskState{Status: "completed"}).
+		Patch(fleet.TaskStateKey("42"), fleet.TaskState{Status: "completed"}).
 		Increment("done", 1).
 		Add("done/by", a.Name()).
 		Commit(ctx)
@@ -304,7 +305,7 @@ func ExampleAgent_Events() {
 	defer a.Close(ctx)
 
 	events := a.Events(ctx)
-	if err := a.Tasks().SetState(ctx, "42", agent.TaskState{Status: "running"}); err != nil {
+	if err := a.Tasks().SetState(ctx, "42", fleet.TaskState{Status: "running"}); err != nil {
 		log.Fatal(err)
 	}
 	for e := range events.C {

@@ -15,7 +15,7 @@ import (
 // has not come back stays listed, for removals wait for it.
 func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		crash := func(a *Agent) {
 			a.stop()
 			a.net.Close() // nobody hears a goodbye
@@ -60,7 +60,7 @@ func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 // The transport lists the dead for a while; who was given up does not come back by that.
 func TestWhoWasForgottenStaysForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		list[2].stop()
 		list[2].net.Close() // nobody hears a goodbye
 		list[2].Close(t.Context())
@@ -93,7 +93,7 @@ func TestWhoWasForgottenStaysForgotten(t *testing.T) {
 
 func TestTheNamesOfPastLivesAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		a := fleet(t, n, 2, nil)[0]
+		a := several(t, n, 2, nil)[0]
 		names := map[clock.Actor]string{}
 		for i := range 3 * maxNames {
 			names[clock.Actor{Birth: uint64(i + 1), Rand: 7}] = fmt.Sprint("life ", i+1)

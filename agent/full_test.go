@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -33,7 +34,7 @@ func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 	if err := a.Batch().Put("a", 1).Put("b", strings.Repeat("x", 1000)).Commit(ctx); !errors.As(err, &full) {
 		t.Errorf("a batch: %v", err)
 	}
-	if err := a.Workers().SetStatus(ctx, "w1", WorkerStatus{Task: strings.Repeat("x", 1000)}); !errors.As(err, &full) {
+	if err := a.Workers().SetStatus(ctx, "w1", fleet.WorkerStatus{Task: strings.Repeat("x", 1000)}); !errors.As(err, &full) {
 		t.Errorf("a record: %v", err)
 	}
 	st := a.Stats().Store
@@ -44,12 +45,12 @@ func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 	if err != nil {
 		t.Errorf("a lock: %v", err)
 	} else {
-		told, err := a.Watch(ctx, TaskLockKey("t1"), WithSnapshot())
+		told, err := a.Watch(ctx, fleet.TaskLockKey("t1"), WithSnapshot())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for e := range told.C() {
-			if e.Key == TaskLockKey("t1") {
+			if e.Key == fleet.TaskLockKey("t1") {
 				break
 			}
 		}

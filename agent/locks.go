@@ -2,14 +2,12 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,17 +64,12 @@ type locks struct {
 	net     atomic.Pointer[transport.Memberlist] // nil before it is open
 	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
 	names   atomic.Pointer[map[string]string]    // and the other way round
-
-	mu     sync.Mutex                    // guards what follows
-	closed bool                          // nothing is held any more
-	tasks  map[string]*lockservice.Lease // by task
 }
 
 func (a *Agent) openLocks() error {
 	c := a.cfg.Locks
 	l := &a.locks
 	l.longest = cmp.Or(c.MaxTTL, 15*time.Second)
-	l.tasks = make(map[string]*lockservice.Lease)
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
@@ -154,41 +147,4 @@ func (l *locks) setMembers(list []known) {
 	l.ids.Store(&ids)
 	l.names.Store(&names)
 	l.session.SetLive(slices.Sorted(maps.Keys(ids)))
-}
-
-// hold notes the lease of a task and starts what goes with it; or it is too late, and
-// the lease has ended.
-func (l *locks) hold(task string, lease *lockservice.Lease, start func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	l.tasks[task] = lease
-	start() // under the lock: not after Close began to wait
-	return true
-}
-
-func (l *locks) held(task string) *lockservice.Lease {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.tasks[task]
-}
-
-func (l *locks) forget(task string, lease *lockservice.Lease) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.tasks[task] == lease && !l.closed { // else its holder is to unlock it
-		delete(l.tasks, task)
-	}
-}
-
-// close ends every lease, waits within ctx until their holders have stopped, and returns
-// the tasks that were held.
-func (l *locks) close(ctx context.Context) (tasks []string, err error) {
-	l.mu.Lock()
-	l.closed = true
-	tasks = slices.Sorted(maps.Keys(l.tasks))
-	l.mu.Unlock()
-	return tasks, l.session.Close(ctx)
 }

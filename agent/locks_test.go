@@ -14,7 +14,7 @@ import (
 
 // voting is a fleet whose first three are voters.
 func voting(t *testing.T, n *memnet.Network, count int) []*Agent {
-	return fleet(t, n, count, func(c *Config) {
+	return several(t, n, count, func(c *Config) {
 		c.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}, FirstBoot: true}
 	})
 }

@@ -91,8 +91,7 @@ func (a *Agent) run(ctx context.Context) {
 // due, if no frame or caller comes before.
 func (a *Agent) turn(frames [][]byte) time.Time {
 	recovering, written := false, uint64(0)
-	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica, now time.Time) {
-		a.renewSigns(r, now)
+	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica, _ time.Time) {
 		recovering = a.queues.recovering(a, r)
 		written = a.queues.written.Load()
 	})
@@ -177,6 +176,9 @@ func (a *Agent) refused(err error) {
 func (a *Agent) tell(rd replica.Ready) {
 	for _, n := range rd.Notices {
 		a.log.Warn("peer has a problem", "problem", n.Problem.String(), "name", n.Name, "detail", n.Detail)
+	}
+	for _, err := range rd.Faults {
+		a.log.Warn("a write of this peer's own failed", "err", err)
 	}
 	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.told {
 		a.locks.told = g

@@ -46,7 +46,7 @@ func virtual(t *testing.T, n *memnet.Network, i int, tune func(*Config)) *Agent 
 	return open(t, cfg)
 }
 
-func fleet(t *testing.T, n *memnet.Network, count int, tune func(*Config)) []*Agent {
+func several(t *testing.T, n *memnet.Network, count int, tune func(*Config)) []*Agent {
 	t.Helper()
 	var list []*Agent
 	for i := range count {
@@ -70,7 +70,7 @@ func agreed(t *testing.T, list []*Agent) int {
 
 func TestACutOfAMinuteHealsAndBothSidesWritesSurvive(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 4, nil)
+		list := several(t, n, 4, nil)
 		n.Split([]string{address(0), address(1)}, []string{address(2), address(3)})
 		for i := range 60 {
 			for _, a := range list {
@@ -117,7 +117,7 @@ func TestACutOfAMinuteHealsAndBothSidesWritesSurvive(t *testing.T) {
 func TestAThirdOfThePacketsLostNoWriteIsLost(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.SetDelay(time.Millisecond, 10*time.Millisecond)
-		list := fleet(t, n, 5, func(c *Config) { c.BatchInterval = AtOnce })
+		list := several(t, n, 5, func(c *Config) { c.BatchInterval = AtOnce })
 		n.SetLoss(0.3)
 		n.SetDuplicate(0.1)
 		n.SetReorder(0.2)
@@ -160,7 +160,7 @@ func TestAStormOfJoinsFillsEveryPeer(t *testing.T) {
 
 func TestAValueOfTheGreatestSizeArrives(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		if err := list[0].Put(t.Context(), "big", strings.Repeat("x", wire.MaxValueBytes-5)); err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestAValueOfTheGreatestSizeArrives(t *testing.T) {
 // A subscriber that does not read is told that it lagged, and then gets the state.
 func TestASlowSubscriberLagsAndCatchesUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 2, nil)
+		list := several(t, n, 2, nil)
 		sub, err := list[1].Watch(t.Context(), "k/*", Buffer(10))
 		if err != nil {
 			t.Fatal(err)
@@ -267,7 +267,7 @@ func TestASubscriptionResumesWhereItStopped(t *testing.T) {
 // what waited for its old life is forgotten.
 func TestAPeerThatRestartsUnderItsNameFillsUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		for i := range 100 {
 			if err := list[2].Put(t.Context(), fmt.Sprintf("k/%d", i), i); err != nil {
 				t.Fatal(err)
@@ -298,7 +298,7 @@ func TestAPeerThatRestartsUnderItsNameFillsUp(t *testing.T) {
 
 func TestTwoPeersWithOneNameAreNamed(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, func(c *Config) {
+		list := several(t, n, 3, func(c *Config) {
 			if c.Name == "n2" {
 				c.Name = "n1"
 			}
@@ -318,7 +318,7 @@ func TestTwoPeersWithOneNameAreNamed(t *testing.T) {
 
 func TestRulesThatDifferAreNamed(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 2, func(c *Config) {
+		list := several(t, n, 2, func(c *Config) {
 			if c.Name == "n1" {
 				c.Rules = []crdt.Rule{{Pattern: "tags/**", Kind: crdt.Set}}
 			}
@@ -332,7 +332,7 @@ func TestRulesThatDifferAreNamed(t *testing.T) {
 
 func TestAMemberAgreesOnceItsStateWasSeenToBeEqual(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 2, nil)
+		list := several(t, n, 2, nil)
 		other := func() Member { return list[0].Members()[1] }
 		if m := other(); !m.Agrees || m.AgreedAt.IsZero() {
 			t.Errorf("at rest: %+v", m)
@@ -355,7 +355,7 @@ func TestAMemberAgreesOnceItsStateWasSeenToBeEqual(t *testing.T) {
 
 func TestWaitReplicatedSaysWhoIsMissing(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		n.Split([]string{address(0), address(1)}, []string{address(2)})
 		if err := list[0].Put(t.Context(), "k", 1); err != nil {
 			t.Fatal(err)
@@ -399,7 +399,7 @@ func TestWritesWaitForTheLoop(t *testing.T) {
 // something else is due.
 func TestABurstBeyondTheWindowDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 2, func(c *Config) { c.BatchInterval = AtOnce })
+		list := several(t, n, 2, func(c *Config) { c.BatchInterval = AtOnce })
 		batch := list[0].Batch()
 		noise := rand.New(rand.NewPCG(11, 1))
 		for i := range 28 { // 7 MB

@@ -34,7 +34,7 @@ func TestWhatPacketsCannotCarryStreamsDo(t *testing.T) {
 				if c.start {
 					block()
 				}
-				list := fleet(t, n, 3, nil)
+				list := several(t, n, 3, nil)
 				block()
 				for i, a := range list {
 					if err := a.Put(t.Context(), fmt.Sprint("small/", i), i); err != nil {

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
 // Whatever a scheduler does to the list, it reads back what it wrote, and what kept
@@ -62,23 +63,6 @@ func TestAQueueIsWhatWasWritten(t *testing.T) {
 			t.Fatalf("wrote\n%v, read\n%v", list, got.Pending)
 		}
 	}
-	s, _ := a.Queue().State()
-	before := a.Stats().Store.Live
-	s.Pending = append(s.Pending, "last")
-	ops, err := reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], s.Pending, 1<<52)
-	if err != nil || len(ops) != 1 || len(ops[0].Values) != 1 || ops[0].Verb != crdt.Add {
-		t.Errorf("one more among %d takes %v (%v)", before, ops, err)
-	}
-	// What another peer's clock put ahead of this one's is not overtaken.
-	ops, err = reorder(pendingField, nil, []place{{order: 100, task: "ahead"}}, []string{"mine"}, 7)
-	if err != nil || len(ops) != 1 || placeOf(ops[0].Values[0]).order <= 100 {
-		t.Errorf("behind a task of a later time: %v (%v)", ops, err)
-	}
-	moved := append([]string{s.Pending[len(s.Pending)-2]}, s.Pending[:len(s.Pending)-2]...)
-	ops, err = reorder(pendingField, s.read.lists[pendingField], s.read.lists[pendingField], moved, 1<<52)
-	if err != nil || len(ops) != 2 || len(ops[0].Values) != 1 || len(ops[1].Values) != 1 {
-		t.Errorf("one move takes %v (%v)", ops, err)
-	}
 }
 
 // A state that was read a while ago does not undo what others did since.
@@ -91,7 +75,7 @@ func TestAnOldStateOfTheQueueUndoesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(q.SetState(ctx, QueueState{Pending: []string{"a", "b", "c", "a"}}))
+	check(q.SetState(ctx, fleet.QueueState{Pending: []string{"a", "b", "c", "a"}}))
 	old, err := q.State()
 	check(err)
 	other, err := q.State()
@@ -105,21 +89,21 @@ func TestAnOldStateOfTheQueueUndoesNothing(t *testing.T) {
 	if !slices.Equal(got.Pending, []string{"new", "c", "b", "mine"}) || !slices.Equal(got.Processing, []string{"a"}) {
 		t.Errorf("pending %v, processing %v", got.Pending, got.Processing)
 	}
-	check(q.SetState(ctx, QueueState{Pending: []string{"only"}, Fields: map[string]any{"x": 1}}))
-	check(q.SetState(ctx, QueueState{Pending: []string{"only"}}))
+	check(q.SetState(ctx, fleet.QueueState{Pending: []string{"only"}, Fields: map[string]any{"x": 1}}))
+	check(q.SetState(ctx, fleet.QueueState{Pending: []string{"only"}}))
 	got, err = q.State()
 	check(err)
 	if !slices.Equal(got.Pending, []string{"only"}) || got.Processing != nil || len(got.Fields) != 0 {
 		t.Errorf("made anew: %+v", got)
 	}
 	// Another language that knows of no order.
-	check(a.Object(queueKey).Add(ctx, []string{"pending"}, "plain", []any{"odd"}))
+	check(a.Object(keyspace.Coordination+"queue").Add(ctx, []string{"pending"}, "plain", []any{"odd"}))
 	got, err = q.State()
 	check(err)
 	if !slices.Contains(got.Pending, "plain") || len(got.Pending) != 3 {
 		t.Errorf("beside a bare task: %v", got.Pending)
 	}
-	if err := q.SetState(ctx, QueueState{Fields: map[string]any{"pending": 1}}); err == nil {
+	if err := q.SetState(ctx, fleet.QueueState{Fields: map[string]any{"pending": 1}}); err == nil {
 		t.Error("a field in the place of a list is accepted")
 	}
 }

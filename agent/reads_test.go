@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
@@ -19,7 +20,7 @@ func TestLookUpsOfItsOwnAreNoReads(t *testing.T) {
 		}
 	}
 	for i := range 5 * memory.ReadSample {
-		if err := a.Tasks().SetState(ctx, fmt.Sprint(i), TaskState{Status: "failed"}); err != nil {
+		if err := a.Tasks().SetState(ctx, fmt.Sprint(i), fleet.TaskState{Status: "failed"}); err != nil {
 			t.Fatal(err)
 		}
 		mustEnqueue(t, q, i)

@@ -32,7 +32,7 @@ func turnedAway(list []*Agent) (count uint64) {
 func TestReflectedPacketsMakeNoClone(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		before := fmt.Sprint(actors(list))
 		for i := range 50 {
 			for _, a := range list {
@@ -63,7 +63,7 @@ func TestReflectedPacketsMakeNoClone(t *testing.T) {
 func TestAnEarlierRunBringsNothingBack(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()
-		before := fleet(t, n, 4, nil)
+		before := several(t, n, 4, nil)
 		for _, a := range before {
 			if err := a.Put(t.Context(), "old/"+a.Name(), 1); err != nil {
 				t.Fatal(err)
@@ -75,7 +75,7 @@ func TestAnEarlierRunBringsNothingBack(t *testing.T) {
 		}
 		tape := n.Recorded()
 		time.Sleep(time.Hour)
-		list := fleet(t, n, 3, nil)
+		list := several(t, n, 3, nil)
 		for i := range 60 {
 			for _, p := range tape {
 				n.Inject(p.From, p.To, p.Packet)
@@ -105,7 +105,7 @@ func TestAnEarlierRunBringsNothingBack(t *testing.T) {
 func TestAReplayedHeartbeatKeepsNobodyActive(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()
-		list, ids := fleet(t, n, 3, nil), workerIDs(t)
+		list, ids := several(t, n, 3, nil), workerIDs(t)
 		const ttl = 20 * time.Second
 		if err := list[2].Workers().HeartbeatFor(t.Context(), ttl, "w"); err != nil {
 			t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
@@ -58,7 +59,7 @@ func (a *Agent) Stats() Stats {
 		Subscriptions: a.watch.count(),
 		Transport:     a.net.Stats(),
 		Members:       map[string]int{"alive": 0, "dead": 0, "left": 0},
-		Workers:       map[string]int{string(WorkerActive): 0, string(WorkerUnreachable): 0},
+		Workers:       map[string]int{string(fleet.Active): 0, string(fleet.Unreachable): 0},
 		Problems:      map[string]int{},
 		Packets:       map[string]int{"pass": 0, "blocked": 0, "unknown": 0},
 		Queues:        a.queues.stats(),

@@ -164,9 +164,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 	}
 	a.mem.Changed(changes)
 	a.queues.changed(a, changes)
-	for i := range changes {
-		a.unfinished.note(changes[i].Key)
-	}
+	a.fleet.Changed(changes)
 	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return
 	}

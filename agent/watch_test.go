@@ -244,7 +244,7 @@ func TestAResolverMayAskTheAgent(t *testing.T) {
 			}
 			return siblings[0].Value, nil
 		}
-		list := fleet(t, n, 2, func(c *Config) {
+		list := several(t, n, 2, func(c *Config) {
 			c.Rules = []crdt.Rule{{Pattern: "mine/*", Kind: crdt.Custom, Resolver: "first"}}
 			c.Resolvers = map[string]crdt.Resolver{"first": resolve}
 		})
@@ -347,7 +347,7 @@ func TestAHistoryIsBoundInEventsAndBytes(t *testing.T) {
 func TestCloseHandsOverWhatWasAcknowledged(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.SetDelay(20*time.Millisecond, 20*time.Millisecond)
-		list := fleet(t, n, 2, func(c *Config) { c.BatchInterval = 5 * time.Second })
+		list := several(t, n, 2, func(c *Config) { c.BatchInterval = 5 * time.Second })
 		a := list[0]
 		made, refused := 0, make(chan time.Time)
 		go func() {

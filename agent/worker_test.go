@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
@@ -18,8 +19,8 @@ func crash(a *Agent) {
 
 func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list, ids := fleet(t, n, 4, nil), workerIDs(t)
-		if err := list[3].Workers().SetStatus(t.Context(), "n3", WorkerStatus{Status: "busy"}); err != nil {
+		list, ids := several(t, n, 4, nil), workerIDs(t)
+		if err := list[3].Workers().SetStatus(t.Context(), "n3", fleet.WorkerStatus{Status: "busy"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -30,14 +31,14 @@ func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 				t.Errorf("%s says %v are active", p.Name(), got)
 			}
 			w, err := p.Workers().Get("n3")
-			if err != nil || w.State != WorkerUnreachable || w.Status != "busy" || w.Host != "n3" {
+			if err != nil || w.State != fleet.Unreachable || w.Status != "busy" || w.Host != "n3" {
 				t.Errorf("%s says %+v, %v", p.Name(), w, err)
 			}
 		}
 		if err := list[0].Forget("n3"); err != nil {
 			t.Fatal(err)
 		}
-		if w, err := list[0].Workers().Get("n3"); err != nil || w.State != WorkerGone {
+		if w, err := list[0].Workers().Get("n3"); err != nil || w.State != fleet.Gone {
 			t.Errorf("forgotten: %+v, %v", w, err)
 		}
 	})
@@ -47,7 +48,7 @@ func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 // to have its last writes.
 func TestAWorkerThatLeavesIsOutBeforeItHasLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list, ids := fleet(t, n, 3, nil), workerIDs(t)
+		list, ids := several(t, n, 3, nil), workerIDs(t)
 		n.Split([]string{address(0), address(1)}, []string{address(2)})
 		if err := list[0].Put(t.Context(), "k", 1); err != nil {
 			t.Fatal(err)
@@ -70,7 +71,7 @@ func TestAWorkerThatLeavesIsOutBeforeItHasLeft(t *testing.T) {
 
 func TestDuringACutWorkersAreOutOfSightAndNotGone(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list, ids := fleet(t, n, 4, nil), workerIDs(t)
+		list, ids := several(t, n, 4, nil), workerIDs(t)
 		n.Split([]string{address(0), address(1)}, []string{address(2), address(3)})
 		time.Sleep(time.Minute)
 		for i, p := range list {
@@ -98,13 +99,13 @@ func TestDuringACutWorkersAreOutOfSightAndNotGone(t *testing.T) {
 // What a worker says of itself lasts as long as it beats, and one TTL more.
 func TestAStatusLivesAsLongAsItsWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := fleet(t, n, 2, func(c *Config) { c.DefaultTTL = 2 * time.Minute })
+		list := several(t, n, 2, func(c *Config) { c.DefaultTTL = 2 * time.Minute })
 		w := list[0].Workers()
 		for _, err := range []error{
-			w.SetStatus(t.Context(), "n0", WorkerStatus{Status: "idle"}), w.SetCapacity(t.Context(), "n0", 3),
-			w.SetStatus(t.Context(), "elsewhere", WorkerStatus{Status: "idle"}),
+			w.SetStatus(t.Context(), "n0", fleet.WorkerStatus{Status: "idle"}), w.SetCapacity(t.Context(), "n0", 3),
+			w.SetStatus(t.Context(), "elsewhere", fleet.WorkerStatus{Status: "idle"}),
 			w.SetStatus(t.Context(), "short", map[string]any{"status": "odd"}, WithTTL(10*time.Second)),
-			w.SetStatus(t.Context(), "kept", WorkerStatus{Status: "idle"}, WithTTL(0)),
+			w.SetStatus(t.Context(), "kept", fleet.WorkerStatus{Status: "idle"}, WithTTL(0)),
 		} {
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +134,7 @@ func TestAStatusLivesAsLongAsItsWorker(t *testing.T) {
 
 func TestAPeerMayBeNoWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list, ids := fleet(t, n, 2, func(c *Config) {
+		list, ids := several(t, n, 2, func(c *Config) {
 			if c.Name == "n1" {
 				c.HeartbeatInterval = Manual
 			}
@@ -167,9 +168,9 @@ func TestARecordRefusesWhatIsNoID(t *testing.T) {
 		_, err2 := a.Agents().List(id)
 		_, err3 := a.Workers().Get(id)
 		for i, err := range []error{
-			a.Tasks().SetState(ctx, id, TaskState{}), a.Tasks().SetProgress(ctx, id, 1, ""), a.Tasks().Delete(ctx, id), err1,
-			a.Agents().SetCoordination(ctx, id, "x", AgentInfo{}), a.Agents().SetCoordination(ctx, "x", id, AgentInfo{}), err2,
-			a.Workers().SetStatus(ctx, id, WorkerStatus{}), a.Workers().SetCapacity(ctx, id, 1), a.Workers().Heartbeat(ctx, id), a.Workers().Remove(ctx, id), err3,
+			a.Tasks().SetState(ctx, id, fleet.TaskState{}), a.Tasks().SetProgress(ctx, id, 1, ""), a.Tasks().Delete(ctx, id), err1,
+			a.Agents().SetCoordination(ctx, id, "x", fleet.AgentInfo{}), a.Agents().SetCoordination(ctx, "x", id, fleet.AgentInfo{}), err2,
+			a.Workers().SetStatus(ctx, id, fleet.WorkerStatus{}), a.Workers().SetCapacity(ctx, id, 1), a.Workers().Heartbeat(ctx, id), a.Workers().Remove(ctx, id), err3,
 		} {
 			if !errors.As(err, &key) {
 				t.Errorf("id %q, call %d: %v", id, i, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
@@ -137,8 +138,8 @@ func TestNothingACallerHandsOverStopsTheNextWrite(t *testing.T) {
 			"Batch.Bump":   func() error { return a.Batch().Bump("bm", x).Commit(ctx) },
 			"Batch.Add":    func() error { return a.Batch().Add("bs", x).Remove("bs", x).Commit(ctx) },
 			"SetState":     func() error { return a.Tasks().SetState(ctx, "42", x) },
-			"Queue":        func() error { return a.Queue().SetState(ctx, QueueState{Fields: map[string]any{"f": x}}) },
-			"QueueState":   func() error { return a.Queue().SetState(ctx, QueueState{}) },
+			"Queue":        func() error { return a.Queue().SetState(ctx, fleet.QueueState{Fields: map[string]any{"f": x}}) },
+			"QueueState":   func() error { return a.Queue().SetState(ctx, fleet.QueueState{}) },
 			"Metrics":      func() error { return a.Queue().SetMetrics(ctx, x) },
 			"WorkerStatus": func() error { return a.Workers().SetStatus(ctx, "w", x) },
 			"Enqueue":      func() error { _, err := q.Enqueue(ctx, x); return err },

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 var (
@@ -73,7 +74,7 @@ func run(ctx context.Context) error {
 		}
 	}
 	// Whoever asks sees all, once it has heard of all.
-	sub, err := peers[2].Watch(ctx, agent.AgentKey(task, "*"), agent.WithSnapshot())
+	sub, err := peers[2].Watch(ctx, fleet.AgentKey(task, "*"), agent.WithSnapshot())
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (p part) play(ctx context.Context, a *agent.Agent) error {
 	}
 	output := p.do(input)
 	fmt.Printf("%s made %q\n", p.name, output)
-	return a.Agents().SetCoordination(ctx, task, p.name, agent.AgentInfo{Role: p.name, Status: "done", Output: output})
+	return a.Agents().SetCoordination(ctx, task, p.name, fleet.AgentInfo{Role: p.name, Status: "done", Output: output})
 }
 
 // wait returns what the agent before this one made.
@@ -111,7 +112,7 @@ func (p part) wait(ctx context.Context, a *agent.Agent) (any, error) {
 		return nil, nil
 	}
 	// A snapshot first: it may be done already.
-	sub, err := a.Watch(ctx, agent.AgentKey(task, p.after), agent.WithSnapshot())
+	sub, err := a.Watch(ctx, fleet.AgentKey(task, p.after), agent.WithSnapshot())
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 var (
@@ -52,7 +53,7 @@ func run(ctx context.Context) error {
 	// One unit: on this peer nobody sees a part of it.
 	b := writer.Batch()
 	for i := range 500 {
-		b.Patch(agent.TaskStateKey(fmt.Sprintf("batch-%03d", i)), agent.TaskState{Status: "pending", Priority: i % 10})
+		b.Patch(fleet.TaskStateKey(fmt.Sprintf("batch-%03d", i)), fleet.TaskState{Status: "pending", Priority: i % 10})
 	}
 	b.Increment("batch/created", 500).Add("batch/owners", writer.Name())
 	fmt.Println("one unit of", b.Len(), "writes")
@@ -79,7 +80,7 @@ func run(ctx context.Context) error {
 	}
 
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		keys, err := reader.Keys(agent.TaskStateKey("batch-*"))
+		keys, err := reader.Keys(fleet.TaskStateKey("batch-*"))
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 	"github.com/sentinel-peer/sentinel-peer/lockservice/fence"
 )
@@ -102,7 +103,7 @@ func run(ctx context.Context) error {
 
 // holder waits until a peer sees that name holds the task's lock.
 func holder(ctx context.Context, a *agent.Agent, name string) error {
-	sub, err := a.Watch(ctx, agent.TaskLockKey("render-1"), agent.WithSnapshot())
+	sub, err := a.Watch(ctx, fleet.TaskLockKey("render-1"), agent.WithSnapshot())
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 var (
@@ -104,9 +105,9 @@ func show(ctx context.Context, monitor *agent.Agent, events *agent.EventStream, 
 func work(ctx context.Context, worker *agent.Agent) error {
 	for _, id := range []string{"first", "last"} {
 		for _, step := range []func() error{
-			func() error { return worker.Tasks().SetState(ctx, id, agent.TaskState{Status: "running"}) },
+			func() error { return worker.Tasks().SetState(ctx, id, fleet.TaskState{Status: "running"}) },
 			func() error { return worker.Tasks().SetProgress(ctx, id, 0.5, "half") },
-			func() error { return worker.Tasks().SetState(ctx, id, agent.TaskState{Status: "completed"}) },
+			func() error { return worker.Tasks().SetState(ctx, id, fleet.TaskState{Status: "completed"}) },
 		} {
 			if err := step(); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 var (
@@ -30,13 +31,13 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	fleet := []struct {
+	members := []struct {
 		name     string
 		capacity int
 		labels   []string
 	}{{"ann", 2, []string{"cpu"}}, {"bob", 4, []string{"cpu", "gpu"}}, {"eve", 8, []string{"cpu", "gpu"}}}
 	var peers []*agent.Agent
-	for _, w := range fleet {
+	for _, w := range members {
 		var seeds []string
 		if *join != "" {
 			seeds = append(seeds, *join)
@@ -53,14 +54,14 @@ func run(ctx context.Context) error {
 		if err := a.Workers().SetCapacity(ctx, w.name, w.capacity); err != nil {
 			return err
 		}
-		if err := a.Workers().SetStatus(ctx, w.name, agent.WorkerStatus{Status: "idle", Labels: w.labels}); err != nil {
+		if err := a.Workers().SetStatus(ctx, w.name, fleet.WorkerStatus{Status: "idle", Labels: w.labels}); err != nil {
 			return err
 		}
 	}
 
 	// Ann is the scheduler: she waits until she sees both others' offers.
 	scheduler := peers[0]
-	var found []agent.Worker
+	var found []fleet.Worker
 	err := until(ctx, func() (done bool, err error) {
 		found, err = scheduler.Workers().Find(1, "gpu")
 		return len(found) == 2, err
@@ -72,7 +73,7 @@ func run(ctx context.Context) error {
 		fmt.Printf("%s has a GPU and takes %d more\n", w.ID, w.Free())
 	}
 	best := found[0].ID
-	if err := scheduler.Tasks().SetState(ctx, "render-1", agent.TaskState{Status: "assigned", Worker: best}); err != nil {
+	if err := scheduler.Tasks().SetState(ctx, "render-1", fleet.TaskState{Status: "assigned", Worker: best}); err != nil {
 		return err
 	}
 	if err := work(ctx, peers[2]); err != nil {
@@ -101,7 +102,7 @@ func run(ctx context.Context) error {
 
 // work does the first task that is assigned to the peer's own worker.
 func work(ctx context.Context, a *agent.Agent) error {
-	sub, err := a.Watch(ctx, agent.TaskStateKey("*"), agent.WithSnapshot())
+	sub, err := a.Watch(ctx, fleet.TaskStateKey("*"), agent.WithSnapshot())
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func work(ctx context.Context, a *agent.Agent) error {
 		if err := a.Tasks().SetProgress(ctx, "render-1", 1, "rendered"); err != nil {
 			return err
 		}
-		return a.Tasks().SetState(ctx, "render-1", agent.TaskState{Status: "completed"})
+		return a.Tasks().SetState(ctx, "render-1", fleet.TaskState{Status: "completed"})
 	}
 	return ctx.Err()
 }

@@ -11,7 +11,7 @@ import (
 
 // What a surface writes beside a key is one unit with it, and needs no right of the caller.
 func TestASurfaceWritesBesideAKey(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
 		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Write, "mine"}}})
 		do := func(name, key, body string, cond *Condition, beside func(*agent.Batch)) (Response, error) {

@@ -67,7 +67,7 @@ func TestAMatchNeedsAKeyThatMayBeRead(t *testing.T) {
 // Whoever has no rights gets nothing, of any operation, but what is everybody's.
 func TestEveryOperationAsksForItsRight(t *testing.T) {
 	everybodys := []string{"members", "stats", "digest", "task_list", "worker_list", "lock_list", "work_queues", "verdict", "flush"}
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		ctx := WithGrant(t.Context(), &Grant{Name: "nobody"})
 		for _, op := range Operations {
 			if op.Streams() {
@@ -88,7 +88,7 @@ func TestEveryOperationAsksForItsRight(t *testing.T) {
 // Rights come before all that costs something: who may read nothing that a glob can meet is
 // told so whatever the glob is, and before keys are looked at.
 func TestRightsComeBeforeGlobs(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Read, "mine"}}})
 		gone, leave := context.WithCancel(t.Context())
 		leave()
@@ -108,7 +108,7 @@ func TestRightsComeBeforeGlobs(t *testing.T) {
 }
 
 func TestAListShowsWhatMayBeRead(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
 		if err := errors.Join(
 			a.Put(t.Context(), "mine/k", 1), a.Put(t.Context(), "theirs/k", 2),
@@ -141,7 +141,7 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 // What an operation writes lies below the key that its right names, so that a grant of
 // just that is enough, and covers all of it.
 func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		sub, err := peers[0].Watch(t.Context(), "**")
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestATaskShowsWhoHoldsItsLock(t *testing.T) {
-	fleet(t, 2, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 2, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		lease, err := peers[0].Tasks().AcquireLock(t.Context(), "42", 5*time.Second)
 		if err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func (v *vanishing) Err() error {
 
 // A lease that nobody is there to take is given back, and the call says so.
 func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
 		for _, body := range []string{`{}`, `{"wait":"5s"}`} {
 			ctx, gone := context.WithCancelCause(t.Context())
@@ -83,7 +83,7 @@ func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
 // No more leases are held for clients than there is room for, and for one client no more
 // than its share; each that ends makes room.
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
 		leases.places = NewShares("leases", 3, 2)
 		do := func(caller, name, key, lease string) (Lease, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
@@ -173,7 +174,7 @@ var Operations = []Operation{
 	{"worker_heartbeat", "POST", "/v1/workers/{id}/heartbeat", nil, `a worker's sign of life through this peer, for 30 s or {"ttl":"10s"}`, on(Write, ofWorkerHeartbeat), beat,
 		shape{takes: beatBody{}}},
 	{"agent_list", "GET", "/v1/agents/{id}", []string{"limit", "after"}, "the agents that have a part in a task", on(Read, ofTaskAgents), listAgents,
-		shape{gives: List[agent.TaskAgent]{}}},
+		shape{gives: List[fleet.TaskAgent]{}}},
 	{"agent_get", "GET", "/v1/agents/{id}/{agent}", nil, "what an agent tells of its part in a task", on(Read, ofAgent), getAgent,
 		shape{gives: anyValue{}}},
 	{"agent_coordinate", "PATCH", "/v1/agents/{id}/{agent}", recording, "merge fields into what an agent tells of its part in a task", on(Write, ofAgent), patchAgent,

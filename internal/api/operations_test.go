@@ -18,12 +18,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// fleet runs peers n1 to n<count> on a network in memory, in virtual time.
-func fleet(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
+// several runs peers n1 to n<count> on a network in memory, in virtual time.
+func several(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	tuned(t, count, agent.LockConfig{}, f)
 }
 
-// voting is fleet with the first three as voters.
+// voting is several with the first three as voters.
 func voting(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	tuned(t, count, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, f)
 }
@@ -92,7 +92,7 @@ func TestTheTableIsSound(t *testing.T) {
 }
 
 func TestAPageIsBoundInBytes(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
 		big := strings.Repeat("v", 900<<10)
 		for i := range 12 {
@@ -139,7 +139,7 @@ func TestAPageIsBoundInBytes(t *testing.T) {
 }
 
 func TestALostWriteIsShownWithBothSides(t *testing.T) {
-	fleet(t, 2, func(t *testing.T, n *memnet.Network, peers []*agent.Agent) {
+	several(t, 2, func(t *testing.T, n *memnet.Network, peers []*agent.Agent) {
 		n.Split([]string{address(0)}, []string{address(1)})
 		big := strings.Repeat("v", 900<<10)
 		for i, p := range peers {
@@ -173,7 +173,7 @@ func TestALostWriteIsShownWithBothSides(t *testing.T) {
 // A write answers with what it made: the version, which a later condition may name, and
 // what the key holds where that is not what was sent.
 func TestAWriteShowsWhatItMade(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
 		for _, c := range []struct {
 			name, key, body, value string
@@ -188,7 +188,7 @@ func TestAWriteShowsWhatItMade(t *testing.T) {
 			{name: "set_update", key: "s", body: `{"remove":[1,2]}`, gone: true},
 			{name: "counter_add", key: "c", body: `{"add":3}`, value: `3`, created: true},
 			{name: "counter_add", key: "c", body: `{"add":-5}`, value: `-2`},
-			{name: "task_set_state", key: agent.TaskStateKey("x"), body: `{"status":"s"}`, value: `{"status":"s"}`, created: true},
+			{name: "task_set_state", key: fleet.TaskStateKey("x"), body: `{"status":"s"}`, value: `{"status":"s"}`, created: true},
 			{name: "metrics_set", key: keyspace.Metrics, body: `{"m":1}`},
 		} {
 			got, err := call[Written](t, a, c.name, Request{Key: c.key, ID: "x", Body: []byte(c.body)})
@@ -214,7 +214,7 @@ func TestEveryListHasOneShape(t *testing.T) {
 	if empty, err := json.Marshal(whole[int](nil)); err != nil || string(empty) != `{"items":[],"count":0}` {
 		t.Errorf("a list of nothing is %s, %v", empty, err)
 	}
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a, leases := peers[0], NewLeases()
 		for i := range 3 {
 			id := string(rune('a' + i))
@@ -270,7 +270,7 @@ func TestADurationIsDecimalSeconds(t *testing.T) {
 
 // What a client gets wrong is a *BadRequest, on every operation that has such input.
 func TestBadInputIsABadRequest(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		f := func(name, query, body string) {
 			t.Helper()
 			q, err := url.ParseQuery(query)

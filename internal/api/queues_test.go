@@ -13,7 +13,7 @@ import (
 
 // The clients of one daemon have its lease in common; the token tells their claims apart.
 func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		if _, err := call[Enqueued](t, peers[0], "work_enqueue", Request{Queue: "q", Body: []byte(`{"value":1,"id":"a"}`)}); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
 
 // Who tries dead items again sees which there are.
 func TestItemsAreListedByState(t *testing.T) {
-	fleet(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		enqueue := func(queue, id string) {
 			t.Helper()
 			body := fmt.Appendf(nil, `{"value":1,"id":%q,"max_attempts":1}`, id)

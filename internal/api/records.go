@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
@@ -19,7 +20,7 @@ type Task struct {
 	State    *crdt.Value           `json:"state,omitempty"`
 	Progress *crdt.Value           `json:"progress,omitempty"`
 	Agents   map[string]crdt.Value `json:"agents,omitempty"`
-	Lock     *agent.TaskHolder     `json:"lock,omitempty"` // who holds it, as far as this peer has heard
+	Lock     *fleet.TaskHolder     `json:"lock,omitempty"` // who holds it, as far as this peer has heard
 }
 
 // value returns what key holds, nil if nothing.
@@ -32,7 +33,7 @@ func value(a *agent.Agent, key string) *crdt.Value {
 }
 
 func task(a *agent.Agent, id string) Task {
-	return Task{ID: id, State: value(a, agent.TaskStateKey(id)), Progress: value(a, agent.TaskProgressKey(id))}
+	return Task{ID: id, State: value(a, fleet.TaskStateKey(id)), Progress: value(a, fleet.TaskProgressKey(id))}
 }
 
 func listTasks(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -61,7 +62,7 @@ func getTask(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, err
 	}
 	for _, x := range list {
-		if v, ok := a.Get(agent.AgentKey(r.ID, x.Agent)); ok {
+		if v, ok := a.Get(fleet.AgentKey(r.ID, x.Agent)); ok {
 			if t.Agents == nil {
 				t.Agents = map[string]crdt.Value{}
 			}
@@ -101,12 +102,12 @@ func record(key func(r Request) string, set func(ctx context.Context, a *agent.A
 
 var (
 	getTaskState, patchTaskState = record(
-		func(r Request) string { return agent.TaskStateKey(r.ID) },
+		func(r Request) string { return fleet.TaskStateKey(r.ID) },
 		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
 			return a.Tasks().SetState(ctx, r.ID, v, opts...)
 		})
 	getTaskProgress, putTaskProgress = record(
-		func(r Request) string { return agent.TaskProgressKey(r.ID) },
+		func(r Request) string { return fleet.TaskProgressKey(r.ID) },
 		func(ctx context.Context, a *agent.Agent, r Request, _ crdt.Value, opts []agent.WriteOption) error {
 			var p progressBody
 			if err := r.decode(&p); err != nil {
@@ -123,17 +124,17 @@ var (
 			return a.Tasks().SetProgress(ctx, r.ID, *p.Progress, p.Status, opts...)
 		})
 	getAgent, patchAgent = record(
-		func(r Request) string { return agent.AgentKey(r.ID, r.Agent) },
+		func(r Request) string { return fleet.AgentKey(r.ID, r.Agent) },
 		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
 			return a.Agents().SetCoordination(ctx, r.ID, r.Agent, v, opts...)
 		})
 	getWorkerStatus, putWorkerStatus = record(
-		func(r Request) string { return agent.WorkerStatusKey(r.ID) },
+		func(r Request) string { return fleet.WorkerStatusKey(r.ID) },
 		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
 			return a.Workers().SetStatus(ctx, r.ID, v, opts...)
 		})
 	_, putWorkerCapacity = record(
-		func(r Request) string { return agent.WorkerCapacityKey(r.ID) },
+		func(r Request) string { return fleet.WorkerCapacityKey(r.ID) },
 		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
 			var n int
 			if err := v.Field("capacity").Decode(&n); err != nil || n < 0 {
@@ -148,7 +149,7 @@ func listAgents(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err != nil {
 		return Response{}, err
 	}
-	l, err := page(r, list, func(x agent.TaskAgent) string { return x.Agent }, itself)
+	l, err := page(r, list, func(x fleet.TaskAgent) string { return x.Agent }, itself)
 	return Response{Body: l}, err
 }
 
@@ -157,8 +158,8 @@ func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	if err != nil || free < 0 {
 		return Response{}, bad("free %q: want how many more tasks a worker must take", r.Query.Get("free"))
 	}
-	state := agent.WorkerState(r.Query.Get("state"))
-	if !slices.Contains([]agent.WorkerState{"", agent.WorkerActive, agent.WorkerUnreachable, agent.WorkerGone}, state) {
+	state := fleet.WorkerState(r.Query.Get("state"))
+	if !slices.Contains([]fleet.WorkerState{"", fleet.Active, fleet.Unreachable, fleet.Gone}, state) {
 		return Response{}, bad("state %q: want active, unreachable or gone", state)
 	}
 	list, err := a.Workers().List()
@@ -166,11 +167,11 @@ func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 		return Response{}, err
 	}
 	grant := GrantOf(ctx)
-	list = slices.DeleteFunc(list, func(w agent.Worker) bool {
+	list = slices.DeleteFunc(list, func(w fleet.Worker) bool {
 		lacks := func(label string) bool { return !slices.Contains(w.Labels, label) }
 		return !grant.MayRead(keyspace.Workers+w.ID) || state != "" && w.State != state || w.Free() < free || slices.ContainsFunc(r.Query["label"], lacks)
 	})
-	l, err := page(r, list, func(w agent.Worker) string { return w.ID }, func(w agent.Worker) (Worker, int, bool) { return workerOf(w), 0, true })
+	l, err := page(r, list, func(w fleet.Worker) string { return w.ID }, func(w fleet.Worker) (Worker, int, bool) { return workerOf(w), 0, true })
 	return Response{Body: l}, err
 }
 
@@ -218,7 +219,7 @@ func putQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err := r.decode(&q); err != nil {
 		return Response{}, err
 	}
-	s := agent.QueueState{Pending: q.Pending, Processing: q.Processing, Fields: map[string]any{}}
+	s := fleet.QueueState{Pending: q.Pending, Processing: q.Processing, Fields: map[string]any{}}
 	for name, raw := range q.Fields {
 		s.Fields[name] = raw
 	}

@@ -1,7 +1,7 @@
 package api
 
 import (
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
@@ -14,12 +14,12 @@ func at(key string) func(Request) string { return func(Request) string { return 
 
 func ofKey(r Request) string             { return r.Key }
 func ofTask(r Request) string            { return keyspace.Tasks + r.ID }
-func ofTaskState(r Request) string       { return agent.TaskStateKey(r.ID) }
-func ofTaskProgress(r Request) string    { return agent.TaskProgressKey(r.ID) }
+func ofTaskState(r Request) string       { return fleet.TaskStateKey(r.ID) }
+func ofTaskProgress(r Request) string    { return fleet.TaskProgressKey(r.ID) }
 func ofTaskAgents(r Request) string      { return keyspace.Tasks + r.ID + keyspace.Agents }
-func ofAgent(r Request) string           { return agent.AgentKey(r.ID, r.Agent) }
+func ofAgent(r Request) string           { return fleet.AgentKey(r.ID, r.Agent) }
 func ofWorker(r Request) string          { return keyspace.Workers + r.ID }
-func ofWorkerStatus(r Request) string    { return agent.WorkerStatusKey(r.ID) }
-func ofWorkerCapacity(r Request) string  { return agent.WorkerCapacityKey(r.ID) }
+func ofWorkerStatus(r Request) string    { return fleet.WorkerStatusKey(r.ID) }
+func ofWorkerCapacity(r Request) string  { return fleet.WorkerCapacityKey(r.ID) }
 func ofWorkerHeartbeat(r Request) string { return keyspace.Workers + r.ID + keyspace.Heartbeat }
 func ofQueue(r Request) string           { return keyspace.Queues + r.Queue }

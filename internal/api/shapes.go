@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 )
@@ -188,12 +189,12 @@ func EventOf(e agent.Event) Event {
 
 // Worker is a worker with how many more tasks it takes.
 type Worker struct {
-	agent.Worker
+	fleet.Worker
 	Expires Duration `json:"expires,omitempty"` // how long its heartbeat is still good
 	Free    int      `json:"free"`
 }
 
-func workerOf(w agent.Worker) Worker { return Worker{w, Duration(w.Expires), w.Free()} }
+func workerOf(w fleet.Worker) Worker { return Worker{w, Duration(w.Expires), w.Free()} }
 
 // WorkQueue is a queue of work and what this peer did with it.
 type WorkQueue struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 // BenchmarkPages renders pages of a peer that has 100,000 keys, as a stream does each
@@ -21,7 +22,7 @@ func BenchmarkPages(b *testing.B) {
 	for i := range 100_000 {
 		key := fmt.Sprintf("ns/%02d/key-%06d", i%50, i)
 		if i%10 == 0 {
-			key = agent.TaskStateKey(fmt.Sprint(i))
+			key = fleet.TaskStateKey(fmt.Sprint(i))
 		}
 		if err := a.Put(b.Context(), key, map[string]any{"n": i, "status": "some value of a usual size"}); err != nil {
 			b.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
@@ -128,9 +129,9 @@ func (x *fixture) fill(s string) {
 	x.must(err, lock,
 		a.Put(ctx, "free/key"+s, s), a.Set("free/set"+s).Add(ctx, s), a.Counter("free/counter").Add(ctx, 3),
 		a.Put(ctx, "free/brief", "soon", agent.WithTTL(time.Minute)),
-		a.Tasks().SetState(ctx, "t"+s, agent.TaskState{Status: "busy" + s, Worker: s, Labels: []string{s}, Error: s}),
+		a.Tasks().SetState(ctx, "t"+s, fleet.TaskState{Status: "busy" + s, Worker: s, Labels: []string{s}, Error: s}),
 		a.Tasks().SetProgress(ctx, "t"+s, .25, "part"+s),
-		a.Workers().SetStatus(ctx, "w"+s, agent.WorkerStatus{Status: s, Task: s, Running: 1, Labels: []string{s}}),
+		a.Workers().SetStatus(ctx, "w"+s, fleet.WorkerStatus{Status: s, Task: s, Running: 1, Labels: []string{s}}),
 		a.Workers().SetCapacity(ctx, "w"+s, 4), a.Workers().Heartbeat(ctx, "w"+s),
 	)
 	if len(x.peers) > 1 { // a conflict
@@ -296,7 +297,7 @@ func TestAGrantIsAllThatIsShown(t *testing.T) {
 		x.get(403, "/ui/queues?name=absent")
 		x.get(403, "/ui/conflicts?match=free/**")
 
-		x.grant = &api.Grant{Name: "ci", Rights: []api.Right{{Verb: api.Read, Key: agent.TaskStateKey("t-x")}, {Verb: api.Lock, Key: "lock-x"}}}
+		x.grant = &api.Grant{Name: "ci", Rights: []api.Right{{Verb: api.Read, Key: fleet.TaskStateKey("t-x")}, {Verb: api.Lock, Key: "lock-x"}}}
 		x.has("/ui/tasks", "t-x", "busy-x")
 		x.lacks("/ui/tasks", "25 %", "part-x")
 		x.has("/ui/locks?name=lock-x", "A majority of voters agrees")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -27,9 +28,9 @@ func TestWorkOfThoseThatAreGoneIsFlagged(t *testing.T) {
 		x.must(err)
 		x.must(c.Fail(ctx, errors.New("no such mailbox")))
 		_, err = q.Claim(ctx, agent.WithClaimTTL(15*time.Second))
-		x.must(err, other.Workers().SetStatus(ctx, "n2", agent.WorkerStatus{Status: "busy", Task: "t-gone", Running: 1}),
-			other.Tasks().SetState(ctx, "t-gone", agent.TaskState{Status: "running", Worker: "n2"}),
-			other.Tasks().SetState(ctx, "t-bad", agent.TaskState{Status: "failed", Error: "out of memory"}))
+		x.must(err, other.Workers().SetStatus(ctx, "n2", fleet.WorkerStatus{Status: "busy", Task: "t-gone", Running: 1}),
+			other.Tasks().SetState(ctx, "t-gone", fleet.TaskState{Status: "running", Worker: "n2"}),
+			other.Tasks().SetState(ctx, "t-bad", fleet.TaskState{Status: "failed", Error: "out of memory"}))
 		time.Sleep(time.Second)
 		x.has("/ui/queues", "claimed pending delayed dead", "2.")
 		x.has("/ui/queues?name=mail", "Dead in mail", "dead-1", "no such mailbox", "Claimed in mail", "held-1", "by n2", "Next in mail", "waits-1")
@@ -49,7 +50,7 @@ func TestWorkOfThoseThatAreGoneIsFlagged(t *testing.T) {
 func TestTasksAreFilteredAndOrdered(t *testing.T) {
 	showing(t, 1, func(x *fixture) {
 		for i, status := range []string{"running", "failed", "running", "completed"} {
-			x.must(x.peers[0].Tasks().SetState(x.Context(), fmt.Sprintf("t%d", 3-i), agent.TaskState{Status: status, Labels: []string{"on-" + status}}))
+			x.must(x.peers[0].Tasks().SetState(x.Context(), fmt.Sprintf("t%d", 3-i), fleet.TaskState{Status: status, Labels: []string{"on-" + status}}))
 			time.Sleep(time.Minute)
 		}
 		f := func(query string, want ...string) {

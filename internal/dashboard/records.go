@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
@@ -25,7 +25,7 @@ func percent(p float64) float64 {
 // workers is the table of workers: those that beat, and those that left something behind.
 func workers(v *view) (any, error) {
 	type row struct {
-		agent.Worker
+		fleet.Worker
 		Level string
 		Good  string // for how long its heartbeat is
 		Said  string // when it last said something
@@ -57,7 +57,7 @@ func workers(v *view) (any, error) {
 			}
 		}
 	}
-	list = slices.DeleteFunc(list, func(w agent.Worker) bool { return !v.grant.MayRead(keyspace.Workers + w.ID) })
+	list = slices.DeleteFunc(list, func(w fleet.Worker) bool { return !v.grant.MayRead(keyspace.Workers + w.ID) })
 	unfinished, err := v.agent.Unfinished()
 	if err != nil {
 		return nil, err
@@ -68,21 +68,21 @@ func workers(v *view) (any, error) {
 	}
 	var d data
 	for _, w := range list {
-		if w.State == agent.WorkerActive {
+		if w.State == fleet.Active {
 			d.Active++
 			d.Free += w.Free()
 		}
 	}
-	slices.SortStableFunc(list, func(x, y agent.Worker) int {
+	slices.SortStableFunc(list, func(x, y fleet.Worker) int {
 		return cmp.Or(cmp.Compare(level(x.State), level(y.State)), cmp.Compare(x.ID, y.ID))
 	})
 	d.More = max(len(list)-maxRows, 0)
 	for _, w := range list[:len(list)-d.More] {
 		r := row{Worker: w, Level: []string{"good", "wait", "none"}[level(w.State)], Href: address("/ui/keys", "prefix", keyspace.Workers+w.ID+"/"), Left: v.readableTasks(inHand[w.ID])}
-		if w.State == agent.WorkerActive {
+		if w.State == fleet.Active {
 			r.Good = ago(w.Expires)
 		}
-		if e, ok := v.agent.Entry(agent.WorkerStatusKey(w.ID)); ok {
+		if e, ok := v.agent.Entry(fleet.WorkerStatusKey(w.ID)); ok {
 			r.Said = ago(v.now.Sub(e.Stamp().Time()))
 		}
 		d.Rows = append(d.Rows, r)
@@ -91,6 +91,6 @@ func workers(v *view) (any, error) {
 }
 
 // level orders workers by how much they are there.
-func level(s agent.WorkerState) int {
-	return slices.Index([]agent.WorkerState{agent.WorkerActive, agent.WorkerUnreachable, agent.WorkerGone}, s)
+func level(s fleet.WorkerState) int {
+	return slices.Index([]fleet.WorkerState{fleet.Active, fleet.Unreachable, fleet.Gone}, s)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -15,7 +15,7 @@ import (
 // task is a row of the table of tasks.
 type task struct {
 	ID, Href  string
-	State     agent.TaskState // empty if it may not be read
+	State     fleet.TaskState // empty if it may not be read
 	Percent   float64
 	Text      string // of Percent
 	Word      string // what is said of the progress
@@ -137,11 +137,11 @@ func (f filter) insert(rows []task, t task) []task {
 // task is what a filter looks at.
 func (v *view) task(id string) task {
 	t := task{ID: id}
-	if !v.grant.MayRead(agent.TaskStateKey(id)) {
+	if !v.grant.MayRead(fleet.TaskStateKey(id)) {
 		return t
 	}
 	t.State, _ = v.agent.Tasks().State(id) // who said nothing has none
-	if e, ok := v.agent.Entry(agent.TaskStateKey(id)); ok {
+	if e, ok := v.agent.Entry(fleet.TaskStateKey(id)); ok {
 		t.changed = e.Stamp().Time()
 	}
 	return t
@@ -153,11 +153,11 @@ func (v *view) complete(t *task) {
 	if !t.changed.IsZero() {
 		t.Age = ago(v.now.Sub(t.changed))
 	}
-	if p, err := v.agent.Tasks().Progress(t.ID); err == nil && v.grant.MayRead(agent.TaskProgressKey(t.ID)) {
+	if p, err := v.agent.Tasks().Progress(t.ID); err == nil && v.grant.MayRead(fleet.TaskProgressKey(t.ID)) {
 		t.Known, t.Percent, t.Word = true, percent(p.Progress), p.Status
 		t.Text = strconv.FormatFloat(t.Percent, 'f', 0, 64) + " %"
 	}
-	if h, err := v.agent.Tasks().Holder(t.ID); err == nil && v.grant.MayRead(agent.TaskLockKey(t.ID)) {
+	if h, err := v.agent.Tasks().Holder(t.ID); err == nil && v.grant.MayRead(fleet.TaskLockKey(t.ID)) {
 		t.Holder, t.Since = h.Holder, ago(v.now.Sub(lockservice.TokenTime(h.Token)))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -155,7 +156,7 @@ func TestEveryCutAnswerGoesOn(t *testing.T) {
 	long := strings.Repeat("x", 1500)
 	const n = 60
 	for i := range n {
-		if err := x.agent.Workers().SetStatus(t.Context(), fmt.Sprintf("w%02d", i), agent.WorkerStatus{Status: long}); err != nil {
+		if err := x.agent.Workers().SetStatus(t.Context(), fmt.Sprintf("w%02d", i), fleet.WorkerStatus{Status: long}); err != nil {
 			t.Fatal(err)
 		}
 		if err := x.agent.Agents().SetCoordination(t.Context(), "t", fmt.Sprintf("a%02d", i), map[string]any{"d": long}); err != nil {

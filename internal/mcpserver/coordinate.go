@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -91,7 +92,7 @@ func agentCoordinate(c *call) (fields, error) {
 		if _, err := c.do("agent_coordinate", api.Request{ID: task, Agent: name}, raw); err != nil {
 			return nil, err
 		}
-		c.signed(agent.AgentKey(task, name))
+		c.signed(fleet.AgentKey(task, name))
 	}
 	all, err := c.do("task_get", api.Request{ID: task}, nil)
 	var t api.Task

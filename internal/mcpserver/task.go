@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
@@ -169,7 +170,7 @@ func taskComplete(c *call) (fields, error) {
 func (c *call) conclude(id, status string) {
 	request := api.Request{ID: id}
 	res, err := c.do("task_progress", request, nil)
-	var p agent.TaskProgress
+	var p fleet.TaskProgress
 	if err != nil || res.Body.(crdt.Value).Decode(&p) != nil {
 		return
 	}
@@ -177,7 +178,7 @@ func (c *call) conclude(id, status string) {
 		p.Progress = 1
 	}
 	if _, err := c.do("task_set_progress", request, fields{"progress", p.Progress, "status", status}); err == nil {
-		c.signed(agent.TaskProgressKey(id))
+		c.signed(fleet.TaskProgressKey(id))
 	}
 }
 
@@ -205,7 +206,7 @@ func taskProgress(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.signed(agent.TaskProgressKey(id))
+	c.signed(fleet.TaskProgressKey(id))
 	return append(out, "progress", res.Body.(api.Written).Value.Field("progress"), "status", body["status"], "version", res.Version.String()), nil
 }
 
@@ -219,7 +220,7 @@ func (c *call) progress(id string) map[string]any {
 		}
 	}
 	if len(body) == 1 {
-		var p agent.TaskProgress // 0 if nobody said
+		var p fleet.TaskProgress // 0 if nobody said
 		if res, err := c.do("task_progress", api.Request{ID: id}, nil); err == nil {
 			_ = res.Body.(crdt.Value).Decode(&p) // likewise
 		}

@@ -8,8 +8,7 @@ import (
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
 // tokens estimates what a text costs a model: JSON is about 3.5 bytes a token.
@@ -161,7 +160,7 @@ func TestAClaimIsNoOther(t *testing.T) {
 func TestTheFleet(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		ctx := t.Context()
-		if err := x.agent.Workers().SetStatus(ctx, "w1", agent.WorkerStatus{Status: "idle", Labels: []string{"gpu"}}); err != nil {
+		if err := x.agent.Workers().SetStatus(ctx, "w1", fleet.WorkerStatus{Status: "idle", Labels: []string{"gpu"}}); err != nil {
 			t.Fatal(err)
 		}
 		x.shows(x.good(s, "worker_list", `{"label":"gpu"}`), `{"count":1}`)

@@ -20,6 +20,7 @@ type Ready struct {
 	Acked     bool     // an acknowledgement of this peer's writes arrived
 	Rotated   bool     // Actor changed; the other peers must be told
 	Notices   []Notice // problems that began
+	Faults    []error  // why writes of the machine's own failed, for a log
 }
 
 // Ready returns what has accumulated since the last call. The slices belong to the caller, which may
@@ -32,9 +33,10 @@ func (r *Replica) Ready() Ready {
 		Acked:     r.engine.AckEpoch() != r.ackEpoch,
 		Rotated:   r.rotated,
 		Notices:   r.notices,
+		Faults:    r.faults,
 	}
 	r.ackEpoch = r.engine.AckEpoch()
-	r.rotated, r.notices = false, nil
+	r.rotated, r.notices, r.faults = false, nil, nil
 	return rd
 }
 

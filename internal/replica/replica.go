@@ -47,6 +47,9 @@ type Replica struct {
 	filling   bool            // the problem Filling was reported and still exists
 	rivals    uint64          // number of second contents in the store that were noticed
 	rivalAt   time.Time       // when the latest of them was noticed
+	sustains  map[string]sustained
+	sustainAt time.Time // when the sustained records are looked at next
+	faults    []error   // errors of the replica's own writes, for the next Ready
 }
 
 const (
@@ -65,6 +68,8 @@ func New(now time.Time, cfg Config) *Replica {
 		engine: gossip.New(cfg.Gossip, store),
 		actor:  cfg.Gossip.Self,
 		named:  make(map[Notice]bool),
+
+		sustains: make(map[string]sustained),
 
 		collectAt: now.Add(collectEvery),
 	}
@@ -168,6 +173,7 @@ func (r *Replica) Tick(now time.Time) {
 	}
 	if !now.Before(r.collectAt) {
 		r.collectAt = now.Add(collectEvery)
+		r.sustain(now)
 		if r.store.Collectable() {
 			r.store.Collect(r.engine.Stable(now), millis(now))
 		}

@@ -35,8 +35,10 @@ func (r *Replica) Beat(now time.Time, worker string, ttl time.Duration) error {
 // Release ends the lease of a worker at this peer and tells the other peers at once.
 func (r *Replica) Release(now time.Time, worker string) { r.engine.Release(now, worker) }
 
-// ReleaseAll releases every worker that is kept alive through this peer.
+// ReleaseAll releases every worker that is kept alive through this peer, and ends all that
+// the peer sustains.
 func (r *Replica) ReleaseAll(now time.Time) {
+	clear(r.sustains)
 	for _, worker := range r.engine.Hosted(now) {
 		r.engine.Release(now, worker)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
@@ -246,7 +247,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		}
 		all("nothing is wrong", "ok")
 
-		must(a.Tasks().SetState(ctx, "t1", agent.TaskState{Status: "failed"}))
+		must(a.Tasks().SetState(ctx, "t1", fleet.TaskState{Status: "failed"}))
 		all("a task failed", "warn warn/failed-tasks")
 		must(a.Tasks().Delete(ctx, "t1"))
 
@@ -260,7 +261,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		_, err = q.Purge(ctx)
 		must(err)
 
-		must(h.peers[2].Workers().SetStatus(ctx, "n3", agent.WorkerStatus{Status: "busy", Task: "t2", Running: 1}))
+		must(h.peers[2].Workers().SetStatus(ctx, "n3", fleet.WorkerStatus{Status: "busy", Task: "t2", Running: 1}))
 		time.Sleep(time.Second)
 		h.net.Split([]string{h.addr(0), h.addr(1)}, []string{h.addr(2)})
 		time.Sleep(time.Minute)
@@ -270,7 +271,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		all("a majority of voters is away", "fail fail/voters fail/peers warn/abandoned-work")
 		h.net.Heal()
 		time.Sleep(time.Minute)
-		must(h.peers[2].Workers().SetStatus(ctx, "n3", agent.WorkerStatus{Status: "idle"}))
+		must(h.peers[2].Workers().SetStatus(ctx, "n3", fleet.WorkerStatus{Status: "idle"}))
 		time.Sleep(time.Minute)
 		all("all is well again", "ok")
 
@@ -289,7 +290,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 // What a warning exits with, and how it is printed.
 func TestAWarningIsShownAndExitsWithZero(t *testing.T) {
 	housing(t, func(h *house) {
-		if err := h.peers[0].Tasks().SetState(h.Context(), "t1", agent.TaskState{Status: "failed"}); err != nil {
+		if err := h.peers[0].Tasks().SetState(h.Context(), "t1", fleet.TaskState{Status: "failed"}); err != nil {
 			h.Fatal(err)
 		}
 		l, err := status.LookAt(h.Context(), &h.Client)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
@@ -120,11 +121,11 @@ func (l *look) numbers() []string {
 	list := []string{
 		fmt.Sprintf("keys %d (%s of %s)", s.Store.Keys, bytesText(s.Store.Memory), bytesText(s.Store.Limit)),
 		fmt.Sprintf("conflicts %d", s.Conflicts),
-		fmt.Sprintf("workers %d", s.Workers[string(agent.WorkerActive)]),
+		fmt.Sprintf("workers %d", s.Workers[string(fleet.Active)]),
 		fmt.Sprintf("leases %d", l.Leases),
 		fmt.Sprintf("watches %d", s.Subscriptions),
 	}
-	if n := s.Workers[string(agent.WorkerUnreachable)]; n > 0 {
+	if n := s.Workers[string(fleet.Unreachable)]; n > 0 {
 		list = append(list, fmt.Sprintf("workers out of sight %d", n))
 	}
 	for _, why := range slices.Sorted(maps.Keys(s.Transport.Refused)) {

@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"cmp"
@@ -29,14 +29,14 @@ type WorkerState string
 
 // The states of a worker.
 const (
-	// WorkerActive is a worker whose heartbeat is heard.
-	WorkerActive WorkerState = "active"
-	// WorkerUnreachable is one that is merely out of sight: the peer it runs beside
+	// Active is a worker whose heartbeat is heard.
+	Active WorkerState = "active"
+	// Unreachable is one that is merely out of sight: the peer it runs beside
 	// did not say goodbye, and is down or cut off. It may be well on the other side.
-	WorkerUnreachable WorkerState = "unreachable"
-	// WorkerGone is one that left, or fell silent while its peer went on. Its status
+	Unreachable WorkerState = "unreachable"
+	// Gone is one that left, or fell silent while its peer went on. Its status
 	// is what it last said.
-	WorkerGone WorkerState = "gone"
+	Gone WorkerState = "gone"
 )
 
 // Worker is one worker of the fleet.
@@ -51,7 +51,7 @@ type Worker struct {
 
 // Free returns how many more tasks the worker takes: none unless it is active.
 func (w Worker) Free() int {
-	if w.State != WorkerActive {
+	if w.State != Active {
 		return 0
 	}
 	return max(w.Capacity-w.Running, 0)
@@ -63,10 +63,7 @@ func (w Worker) Free() int {
 // an option says otherwise, and are renewed for as long as the worker beats through
 // this peer. A heartbeat is not a key: it is a lease that the worker's peer renews
 // with all others.
-type Workers struct{ a *Agent }
-
-// Workers returns the workers of the fleet.
-func (a *Agent) Workers() Workers { return Workers{a} }
+type Workers struct{ f *Fleet }
 
 // WorkerStatusKey is the key of a worker's status: for Watch, for GetAs with a type
 // of yours, and for other languages.
@@ -76,35 +73,35 @@ func WorkerStatusKey(id string) string { return workerStatus.key(id) }
 func WorkerCapacityKey(id string) string { return workerCapacity.key(id) }
 
 func (w Workers) statuses() collection[WorkerStatus] {
-	return collection[WorkerStatus]{w.a, workerStatus}
+	return collection[WorkerStatus]{w.f, workerStatus}
 }
-func (w Workers) capacities() collection[int] { return collection[int]{w.a, workerCapacity} }
+func (w Workers) capacities() collection[int] { return collection[int]{w.f, workerCapacity} }
 
 // SetStatus says how worker id is: a WorkerStatus, or another struct or a map. The
 // id is one segment of a key, up to 128 bytes.
-func (w Workers) SetStatus(ctx context.Context, id string, status any, opts ...WriteOption) error {
+func (w Workers) SetStatus(ctx context.Context, id string, status any, opts ...memory.Option) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
 	}
-	return w.a.putSign(ctx, id, opts, func(opts []WriteOption) error { return w.statuses().put(ctx, status, opts, id) }, workerStatus)
+	return w.f.putSign(id, opts, func(opts []memory.Option) error { return w.statuses().put(ctx, status, opts, id) }, workerStatus)
 }
 
-// Status returns what the worker last said of itself, ErrNotFound if nothing. What
+// Status returns what the worker last said of itself, memory.ErrNotFound if nothing. What
 // its slices refer to is shared and must not be changed.
 func (w Workers) Status(id string) (WorkerStatus, error) { return w.statuses().get(id) }
 
 // SetCapacity says how many tasks worker id takes at once.
-func (w Workers) SetCapacity(ctx context.Context, id string, n int, opts ...WriteOption) error {
+func (w Workers) SetCapacity(ctx context.Context, id string, n int, opts ...memory.Option) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
 	}
 	if n < 0 {
 		return fmt.Errorf("worker %q: a capacity of %d: want 0 or more", id, n)
 	}
-	return w.a.putSign(ctx, id, opts, func(opts []WriteOption) error { return w.capacities().put(ctx, n, opts, id) }, workerCapacity)
+	return w.f.putSign(id, opts, func(opts []memory.Option) error { return w.capacities().put(ctx, n, opts, id) }, workerCapacity)
 }
 
-// Capacity returns how many tasks the worker takes at once, ErrNotFound if it did
+// Capacity returns how many tasks the worker takes at once, memory.ErrNotFound if it did
 // not say.
 func (w Workers) Capacity(id string) (int, error) { return w.capacities().get(id) }
 
@@ -112,7 +109,7 @@ func (w Workers) Capacity(id string) (int, error) { return w.capacities().get(id
 // run beside this peer: each for Config.HeartbeatTTL. For the peer's own worker that
 // happens by itself unless Config.HeartbeatInterval is Manual.
 func (w Workers) Heartbeat(ctx context.Context, ids ...string) error {
-	return w.HeartbeatFor(ctx, w.a.cfg.HeartbeatTTL, ids...)
+	return w.HeartbeatFor(ctx, w.f.host.HeartbeatTTL, ids...)
 }
 
 // HeartbeatFor is Heartbeat for another time; one of more than an hour is cut to that.
@@ -121,19 +118,19 @@ func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...str
 		return err
 	}
 	if len(ids) == 0 {
-		ids = []string{w.a.cfg.Name}
+		ids = []string{w.f.host.Name}
 	}
 	var faults []error
-	w.a.mem.Do(func(r *replica.Replica, now time.Time) {
-		if w.a.mem.Closed() {
-			faults = []error{ErrClosed}
+	w.f.host.Memory.Do(func(r *replica.Replica, now time.Time) {
+		if w.f.host.Memory.Closed() {
+			faults = []error{memory.ErrClosed}
 			return
 		}
 		for _, id := range ids {
 			faults = append(faults, r.Beat(now, id, ttl))
 		}
 	})
-	w.a.mem.Signal()
+	w.f.host.Memory.Signal()
 	return errors.Join(faults...)
 }
 
@@ -143,16 +140,16 @@ func (w Workers) Remove(ctx context.Context, id string) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
 	}
-	a := w.a
+	m := w.f.host.Memory
 	var ops []crdt.Op
-	a.mem.Do(func(r *replica.Replica, now time.Time) {
+	m.Do(func(r *replica.Replica, now time.Time) {
 		ops = removal(r, now, id)
-		if !a.mem.Closed() {
+		if !m.Closed() {
 			r.Release(now, id)
 		}
 	})
-	a.mem.Signal()
-	return a.mem.Write(ctx, memory.Manner{Urgent: true}, ops...)
+	m.Signal()
+	return m.Write(ctx, memory.Manner{Urgent: true}, ops...)
 }
 
 // removal returns the writes that take out what is said of a worker.
@@ -165,21 +162,21 @@ func removal(r *replica.Replica, now time.Time, id string) (ops []crdt.Op) {
 	return ops
 }
 
-// Get returns one worker, ErrNotFound if nothing is known of it.
+// Get returns one worker, memory.ErrNotFound if nothing is known of it.
 func (w Workers) Get(id string) (Worker, error) {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return Worker{}, err
 	}
-	if w.a.mem.Closed() {
-		return Worker{}, ErrClosed
+	if w.f.host.Memory.Closed() {
+		return Worker{}, memory.ErrClosed
 	}
 	var h gossip.Heartbeat
 	beats := false
-	w.a.mem.Do(func(r *replica.Replica, now time.Time) { h, beats = r.View().Heartbeat(now, id) })
+	w.f.host.Memory.Do(func(r *replica.Replica, now time.Time) { h, beats = r.View().Heartbeat(now, id) })
 	h.Worker = id
 	found, said := w.fill(h)
 	if !beats && !said {
-		return Worker{}, fmt.Errorf("worker %q: %w", id, ErrNotFound)
+		return Worker{}, fmt.Errorf("worker %q: %w", id, memory.ErrNotFound)
 	}
 	return found, nil
 }
@@ -196,8 +193,8 @@ func (w Workers) List() ([]Worker, error) {
 			seen[ids[0]] = gossip.Heartbeat{Worker: ids[0]}
 		}
 	}
-	if err := errors.Join(workerStatus.each(w.a, note), workerCapacity.each(w.a, note)); err != nil {
-		return nil, ErrClosed
+	if err := errors.Join(workerStatus.each(w.f.host.Memory, note), workerCapacity.each(w.f.host.Memory, note)); err != nil {
+		return nil, memory.ErrClosed
 	}
 	list := make([]Worker, 0, len(seen))
 	for _, h := range seen {
@@ -210,14 +207,14 @@ func (w Workers) List() ([]Worker, error) {
 
 // Active returns the workers whose heartbeat is heard, by id. A worker that said
 // goodbye leaves at once; one whose peer was killed, within the heartbeat's TTL.
-func (w Workers) Active() ([]Worker, error) { return w.in(WorkerActive) }
+func (w Workers) Active() ([]Worker, error) { return w.in(Active) }
 
 // Unreachable returns the workers that are merely out of sight, by id.
-func (w Workers) Unreachable() ([]Worker, error) { return w.in(WorkerUnreachable) }
+func (w Workers) Unreachable() ([]Worker, error) { return w.in(Unreachable) }
 
 func (w Workers) in(state WorkerState) ([]Worker, error) {
-	if w.a.mem.Closed() {
-		return nil, ErrClosed
+	if w.f.host.Memory.Closed() {
+		return nil, memory.ErrClosed
 	}
 	list := []Worker{}
 	for _, h := range w.heartbeats() {
@@ -240,30 +237,30 @@ func (w Workers) Find(free int, labels ...string) ([]Worker, error) {
 }
 
 func (w Workers) heartbeats() (list []gossip.Heartbeat) {
-	w.a.mem.Do(func(r *replica.Replica, now time.Time) { list = r.View().Heartbeats(now) })
+	w.f.host.Memory.Do(func(r *replica.Replica, now time.Time) { list = r.View().Heartbeats(now) })
 	return list
 }
 
 // fill adds what the worker says of itself; said is false if that is nothing. A
 // status of another form shows as far as it fits.
 func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
-	found = Worker{ID: h.Worker, Expires: h.Remaining, State: WorkerGone}
+	found = Worker{ID: h.Worker, Expires: h.Remaining, State: Gone}
 	if !h.Host.IsZero() {
-		found.Host = w.a.WriterName(h.Host)
+		found.Host = w.f.host.NameOf(h.Host)
 	}
 	switch h.State {
 	case gossip.Active:
-		found.State = WorkerActive
+		found.State = Active
 	case gossip.Unreachable:
-		found.State = WorkerUnreachable
+		found.State = Unreachable
 	}
 	status, err1 := w.Status(h.Worker)
 	capacity, err2 := w.Capacity(h.Worker)
 	found.WorkerStatus, found.Capacity = status, capacity
-	if v, ok := w.a.mem.Peek(WorkerStatusKey(h.Worker)); ok {
+	if v, ok := w.f.host.Memory.Peek(WorkerStatusKey(h.Worker)); ok {
 		found.read(v)
 	}
-	return found, !errors.Is(err1, ErrNotFound) || !errors.Is(err2, ErrNotFound)
+	return found, !errors.Is(err1, memory.ErrNotFound) || !errors.Is(err2, memory.ErrNotFound)
 }
 
 // read takes from a status what another form of it says: state for status, tasks for
@@ -277,59 +274,5 @@ func (w *Worker) read(status crdt.Value) {
 	}
 	if w.Capacity == 0 {
 		_ = status.Field("capacity").Decode(&w.Capacity)
-	}
-}
-
-// putSign writes a sign of life of worker id. Without a TTL of its own it gets the
-// default one, and is renewed while the worker beats through this peer.
-func (a *Agent) putSign(ctx context.Context, id string, opts []WriteOption, put func([]WriteOption) error, f form) error {
-	own := timed(opts)
-	if !own && a.cfg.DefaultTTL > 0 {
-		opts = append([]WriteOption{WithTTL(a.cfg.DefaultTTL)}, opts...)
-	}
-	if err := put(opts); err != nil {
-		return err
-	}
-	a.mem.Do(func(*replica.Replica, time.Time) {
-		if own || a.cfg.DefaultTTL <= 0 {
-			delete(a.signs, f.key(id))
-		} else {
-			a.signs[f.key(id)] = id
-		}
-	})
-	return nil
-}
-
-// timed reports whether opts set a TTL, none included.
-func timed(opts []WriteOption) bool {
-	o := memory.Options{TTL: -1}
-	for _, f := range opts {
-		f(&o)
-	}
-	return o.TTL != -1
-}
-
-// renewSigns gives the signs of life of workers that beat here another TTL when half
-// of it is over. It runs under the lock, several times a TTL.
-func (a *Agent) renewSigns(r *replica.Replica, now time.Time) {
-	ttl := a.cfg.DefaultTTL
-	if ttl <= 0 || now.Before(a.signsAt) {
-		return
-	}
-	a.signsAt = now.Add(max(ttl/8, time.Second))
-	for key, id := range a.signs { // each for itself: no order
-		e, ok := r.Store().Render(key, uint64(now.UnixMilli()))
-		h, _ := r.View().Heartbeat(now, id)
-		if !ok || e.Dot().Actor != r.Actor() || h.Host != r.Actor() {
-			delete(a.signs, key) // it went, or somebody else speaks for the worker now
-			continue
-		}
-		if left := time.Duration(int64(e.Expiry())-now.UnixMilli()) * time.Millisecond; left > ttl/2 {
-			continue
-		}
-		op := crdt.Op{Verb: crdt.Put, Key: key, Value: e.Value(), Expiry: uint64(now.Add(ttl).UnixMilli())}
-		if _, err := r.Write(now, false, op); err != nil {
-			a.log.Warn("cannot renew what a worker says of itself", "key", key, "err", err)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"context"
@@ -40,10 +40,7 @@ const (
 // Queue is the state of the fleet's queue as a scheduler keeps it: what waits, who
 // has what, and numbers. It is shared data: it decides nothing. Make one with
 // Agent.Queue.
-type Queue struct{ a *Agent }
-
-// Queue returns the state of the fleet's queue.
-func (a *Agent) Queue() Queue { return Queue{a} }
+type Queue struct{ f *Fleet }
 
 // place is one element of a list.
 type place struct {
@@ -59,7 +56,7 @@ type queueView struct {
 }
 
 func (q Queue) view() (*queueView, error) {
-	v, err := q.a.mem.Typed(queueKey, crdt.Object)
+	v, err := q.f.host.Memory.Typed(queueKey, crdt.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +180,7 @@ func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	if len(ops) > crdt.MaxOps {
 		return fmt.Errorf("queue: %w", &wire.ValueError{Reason: fmt.Sprintf("%d changes at once; at most %d are allowed", len(ops), crdt.MaxOps)})
 	}
-	if err := q.a.mem.Write(ctx, memory.Manner{}, ops...); err != nil {
+	if err := q.f.host.Memory.Write(ctx, memory.Manner{}, ops...); err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	return nil
@@ -357,7 +354,7 @@ func (q Queue) SetAssignments(ctx context.Context, tasks map[string][]string) er
 // Assignments returns which tasks each worker has, sorted. It is the caller's.
 func (q Queue) Assignments() (map[string][]string, error) {
 	all := map[string][]string{}
-	v, err := q.a.mem.Typed(assignmentsKey, crdt.Object)
+	v, err := q.f.host.Memory.Typed(assignmentsKey, crdt.Object)
 	if err != nil || v.IsZero() {
 		return all, err
 	}
@@ -380,7 +377,7 @@ func (q Queue) SetMetrics(ctx context.Context, m any) error {
 // Metrics returns the fleet's numbers, none if nobody wrote them. The map is the
 // caller's.
 func (q Queue) Metrics() (map[string]any, error) {
-	v, err := q.a.mem.Typed(metricsKey, crdt.Object)
+	v, err := q.f.host.Memory.Typed(metricsKey, crdt.Object)
 	if err != nil || v.IsZero() {
 		return map[string]any{}, err
 	}

@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -32,10 +33,7 @@ type TaskProgress struct {
 }
 
 // Tasks is what the fleet knows of its tasks. Make one with Agent.Tasks.
-type Tasks struct{ a *Agent }
-
-// Tasks returns the tasks of the fleet.
-func (a *Agent) Tasks() Tasks { return Tasks{a} }
+type Tasks struct{ f *Fleet }
 
 // TaskStateKey is the key of a task's state: for Watch, for GetAs with a type of
 // yours, and for other languages.
@@ -44,24 +42,24 @@ func TaskStateKey(id string) string { return taskState.key(id) }
 // TaskProgressKey is the key of a task's progress.
 func TaskProgressKey(id string) string { return taskProgress.key(id) }
 
-func (t Tasks) states() collection[TaskState] { return collection[TaskState]{t.a, taskState} }
+func (t Tasks) states() collection[TaskState] { return collection[TaskState]{t.f, taskState} }
 func (t Tasks) progress() collection[TaskProgress] {
-	return collection[TaskProgress]{t.a, taskProgress}
+	return collection[TaskProgress]{t.f, taskProgress}
 }
 
 // SetState merges state, a TaskState or another struct or a map, into the task's
 // state; in a map, nil removes a field. The id is one segment of a key.
-func (t Tasks) SetState(ctx context.Context, id string, state any, opts ...WriteOption) error {
+func (t Tasks) SetState(ctx context.Context, id string, state any, opts ...memory.Option) error {
 	return t.states().patch(ctx, state, opts, id)
 }
 
-// State returns the task's state, ErrNotFound if there is none. What its slices and
+// State returns the task's state, memory.ErrNotFound if there is none. What its slices and
 // maps refer to is shared and must not be changed.
 func (t Tasks) State(id string) (TaskState, error) { return t.states().get(id) }
 
 // SetProgress says how far the task is: 0 to 1, where 1 is done. What is over 1 is
 // percent, up to 100, and kept as a part of 1. An empty status leaves the last one.
-func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, status string, opts ...WriteOption) error {
+func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, status string, opts ...memory.Option) error {
 	if !(progress >= 0 && progress <= 100) { // NaN neither
 		return fmt.Errorf("task %q: %w", id, &wire.ValueError{Reason: fmt.Sprintf("a progress of %v: want 0 to 1, or percent up to 100", progress)})
 	}
@@ -71,7 +69,7 @@ func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, sta
 	return t.progress().patch(ctx, TaskProgress{progress, status}, opts, id)
 }
 
-// Progress returns how far the task is, ErrNotFound if nobody said.
+// Progress returns how far the task is, memory.ErrNotFound if nobody said.
 func (t Tasks) Progress(id string) (TaskProgress, error) { return t.progress().get(id) }
 
 // List returns the ids of the tasks that have a state or progress, sorted. It walks
@@ -79,7 +77,7 @@ func (t Tasks) Progress(id string) (TaskProgress, error) { return t.progress().g
 func (t Tasks) List() ([]string, error) {
 	var list []string
 	add := func(ids []string) { list = append(list, ids[0]) }
-	err := errors.Join(taskState.each(t.a, add), taskProgress.each(t.a, add))
+	err := errors.Join(taskState.each(t.f.host.Memory, add), taskProgress.each(t.f.host.Memory, add))
 	slices.Sort(list)
 	return slices.Compact(list), err
 }
@@ -90,7 +88,7 @@ func (t Tasks) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	keys := []string{taskState.key(id), taskProgress.key(id)}
-	err := taskAgent.each(t.a, func(ids []string) {
+	err := taskAgent.each(t.f.host.Memory, func(ids []string) {
 		if ids[0] == id {
 			keys = append(keys, taskAgent.key(ids...))
 		}
@@ -99,12 +97,12 @@ func (t Tasks) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	for some := range slices.Chunk(keys, crdt.MaxOps) {
-		b := t.a.Batch()
-		for _, key := range some {
-			b.Delete(key)
+		ops := make([]crdt.Op, len(some))
+		for i, key := range some {
+			ops[i] = crdt.Op{Verb: crdt.Delete, Key: key}
 		}
-		if err := b.Commit(ctx); err != nil {
-			return err
+		if err := t.f.host.Memory.Write(ctx, memory.Manner{}, ops...); err != nil {
+			return fmt.Errorf("delete task %q: %w", id, err)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func (f form) match(key string) []string {
 
 // collection is the records of one form, each decoded into T.
 type collection[T any] struct {
-	a *Agent
+	f *Fleet
 	form
 }
 
@@ -80,43 +80,43 @@ type collection[T any] struct {
 func (c collection[T]) get(ids ...string) (T, error) {
 	var scratch [192]byte
 	key := c.form.append(scratch[:0], ids...)
-	if v, ok := memory.Cached[T](c.a.mem, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
+	if v, ok := memory.Cached[T](c.f.host.Memory, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
 		return v, nil
 	}
 	if err := c.check(ids...); err != nil {
 		var zero T
 		return zero, err
 	}
-	return GetAs[T](c.a, string(key))
+	return memory.As[T](c.f.host.Memory, string(key))
 }
 
 // patch merges fields into a record that is an object; put assigns one that is a
 // register.
-func (c collection[T]) patch(ctx context.Context, fields any, opts []WriteOption, ids ...string) error {
+func (c collection[T]) patch(ctx context.Context, fields any, opts []memory.Option, ids ...string) error {
 	return c.write(ctx, crdt.Op{Verb: crdt.Patch}, fields, opts, ids)
 }
 
-func (c collection[T]) put(ctx context.Context, value any, opts []WriteOption, ids ...string) error {
+func (c collection[T]) put(ctx context.Context, value any, opts []memory.Option, ids ...string) error {
 	return c.write(ctx, crdt.Op{Verb: crdt.Put}, value, opts, ids)
 }
 
-func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []WriteOption, ids []string) (err error) {
+func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []memory.Option, ids []string) (err error) {
 	if err = c.check(ids...); err != nil {
 		return err
 	}
 	op.Key = c.key(ids...)
-	if err = c.a.mem.Assign(ctx, op, value, opts); err != nil {
+	if err = c.f.host.Memory.Assign(ctx, op, value, opts); err != nil {
 		return fmt.Errorf("%s %q: %w", op.Verb, op.Key, err)
 	}
 	return nil
 }
 
 // each calls f for the ids of every record, in the order of the keys.
-func (f form) each(a *Agent, visit func(ids []string)) error {
-	if a.mem.Closed() {
-		return ErrClosed
+func (f form) each(m *memory.Memory, visit func(ids []string)) error {
+	if m.Closed() {
+		return memory.ErrClosed
 	}
-	keys, err := a.mem.Keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
+	keys, err := m.Keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
 	for _, key := range keys {
 		visit(f.match(key))
 	}

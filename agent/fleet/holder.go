@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"context"
@@ -28,15 +28,15 @@ func (t Tasks) AcquireLock(ctx context.Context, id string, ttl time.Duration) (*
 	if err := taskLock.check(id); err != nil {
 		return nil, err
 	}
-	if t.a.mem.Closed() {
-		return nil, ErrClosed
+	if t.f.host.Memory.Closed() {
+		return nil, memory.ErrClosed
 	}
-	l, err := t.a.locks.session.Lock(ctx, "tasks/"+id, lockservice.WithTTL(ttl))
+	l, err := t.f.host.Locks.Lock(ctx, "tasks/"+id, lockservice.WithTTL(ttl))
 	if err != nil {
 		return nil, err
 	}
-	if !t.a.locks.hold(id, l, func() { t.a.wg.Go(func() { t.announce(id, l, ttl) }) }) {
-		return nil, ErrClosed
+	if !t.f.holds.add(id, l, func() { t.f.host.Go(func() { t.announce(id, l, ttl) }) }) {
+		return nil, memory.ErrClosed
 	}
 	return l, nil
 }
@@ -44,9 +44,9 @@ func (t Tasks) AcquireLock(ctx context.Context, id string, ttl time.Duration) (*
 // ReleaseLock unlocks a task that this peer holds. Else it fails with
 // lockservice.ErrNotHolder.
 func (t Tasks) ReleaseLock(ctx context.Context, id string) error {
-	l := t.a.locks.held(id)
-	if l == nil && t.a.mem.Closed() {
-		return ErrClosed
+	l := t.f.holds.of(id)
+	if l == nil && t.f.host.Memory.Closed() {
+		return memory.ErrClosed
 	}
 	if l == nil {
 		return fmt.Errorf("task %q: %w", id, lockservice.ErrNotHolder)
@@ -55,33 +55,33 @@ func (t Tasks) ReleaseLock(ctx context.Context, id string) error {
 }
 
 // Holder returns who holds the lock of a task as far as this peer has heard,
-// ErrNotFound if nobody does.
+// memory.ErrNotFound if nobody does.
 func (t Tasks) Holder(id string) (TaskHolder, error) {
-	return collection[TaskHolder]{t.a, taskLock}.get(id)
+	return collection[TaskHolder]{t.f, taskLock}.get(id)
 }
 
 // announce tells who holds the lock while the lease lasts. Should this peer die, what
 // it told expires.
 func (t Tasks) announce(id string, l *lockservice.Lease, ttl time.Duration) {
 	ctx := context.WithoutCancel(l.Context())
-	holder := TaskHolder{t.a.cfg.Name, l.Token()}
+	holder := TaskHolder{t.f.host.Name, l.Token()}
 	again := time.NewTicker(ttl)
 	defer again.Stop()
 	var told crdt.Version
+	m := t.f.host.Memory
 	for {
-		err := t.a.Put(ctx, taskLock.key(id), holder, WithTTL(2*ttl+time.Second), Urgent(), vital, ReportVersion(&told))
-		if err != nil && !t.a.mem.Closed() {
-			t.a.log.Warn("cannot tell who holds the lock of a task", "task", id, "err", err)
+		err := m.Assign(ctx, crdt.Op{Verb: crdt.Put, Key: taskLock.key(id)}, holder, []memory.Option{func(o *memory.Options) {
+			o.TTL, o.Urgent, o.Vital, o.Reports = 2*ttl+time.Second, true, true, []*crdt.Version{&told}
+		}})
+		if err != nil && !m.Closed() {
+			t.f.host.Log.Warn("cannot tell who holds the lock of a task", "task", id, "err", err)
 		}
 		select {
 		case <-l.Done():
-			t.a.locks.forget(id, l)
-			_ = t.a.Delete(ctx, taskLock.key(id), IfVersion(told), Urgent()) // the next holder's stays
+			t.f.holds.drop(id, l)
+			_ = m.Write(ctx, memory.Manner{Urgent: true}, crdt.Op{Verb: crdt.Delete, Key: taskLock.key(id), If: &told}) // the next holder's stays
 			return
 		case <-again.C:
 		}
 	}
 }
-
-// vital has a full store take the write, a short one, all the same.
-func vital(o *memory.Options) { o.Vital = true }

@@ -1,4 +1,4 @@
-package agent
+package fleet
 
 import (
 	"maps"
@@ -9,6 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // Unfinished is the work of the fleet that somebody should look at.
@@ -20,7 +21,7 @@ type Unfinished struct {
 // Abandoned is a worker that has work in hand and is out of sight or gone.
 type Abandoned struct {
 	Worker string
-	State  WorkerState // WorkerUnreachable or WorkerGone
+	State  WorkerState // Unreachable or Gone
 	Tasks  []string    // sorted: those whose state names it as at work, and the one it last spoke of; none if it told a number only
 }
 
@@ -74,13 +75,13 @@ func (u *unfinished) take() (changed map[string]struct{}, missed bool) {
 }
 
 // read takes in what has changed, with reading held.
-func (u *unfinished) read(a *Agent) error {
+func (u *unfinished) read(m *memory.Memory) error {
 	changed, missed := u.take()
 	if missed || u.failed == nil {
 		u.failed = nil // if the walk fails, the next read walks again
 		changed = make(map[string]struct{})
 		for _, f := range []form{taskState, workerStatus} {
-			if err := f.each(a, func(ids []string) { changed[f.key(ids...)] = struct{}{} }); err != nil {
+			if err := f.each(m, func(ids []string) { changed[f.key(ids...)] = struct{}{} }); err != nil {
 				return err
 			}
 		}
@@ -88,7 +89,7 @@ func (u *unfinished) read(a *Agent) error {
 	}
 	for key := range changed { // each for itself: no order
 		delete(u.hands, key)
-		value, _ := a.mem.Peek(key)
+		value, _ := m.Peek(key)
 		if ids := taskState.match(key); ids != nil {
 			u.task(key, ids[0], value)
 		} else {
@@ -125,21 +126,21 @@ func (u *unfinished) worker(key, id string, status crdt.Value) {
 // Unfinished returns which tasks failed and which are in the hands of workers that are
 // out of sight or gone, as far as this peer has heard. A worker that never beat nor said
 // anything is nobody that this peer could miss.
-func (a *Agent) Unfinished() (Unfinished, error) {
-	if a.mem.Closed() {
-		return Unfinished{}, ErrClosed
+func (f *Fleet) Unfinished() (Unfinished, error) {
+	if f.host.Memory.Closed() {
+		return Unfinished{}, memory.ErrClosed
 	}
 	states := make(map[string]WorkerState)
-	for _, h := range a.Workers().heartbeats() {
-		states[h.Worker] = WorkerActive
+	for _, h := range f.Workers().heartbeats() {
+		states[h.Worker] = Active
 		if h.State == gossip.Unreachable {
-			states[h.Worker] = WorkerUnreachable
+			states[h.Worker] = Unreachable
 		}
 	}
-	u := &a.unfinished
+	u := &f.unfinished
 	u.reading.Lock()
 	defer u.reading.Unlock()
-	if err := u.read(a); err != nil {
+	if err := u.read(f.host.Memory); err != nil {
 		return Unfinished{}, err
 	}
 	left := make(map[string]*Abandoned)
@@ -147,10 +148,10 @@ func (a *Agent) Unfinished() (Unfinished, error) {
 		state, beats := states[h.worker]
 		_, known := u.workers[h.worker]
 		switch {
-		case state == WorkerActive || !beats && !known:
+		case state == Active || !beats && !known:
 			continue
 		case !beats:
-			state = WorkerGone
+			state = Gone
 		}
 		if left[h.worker] == nil {
 			left[h.worker] = &Abandoned{Worker: h.worker, State: state}
