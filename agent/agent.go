@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
@@ -35,7 +36,7 @@ type Agent struct {
 	net    *transport.Memberlist
 	inbox  inbox
 	locks  locks
-	queues queues
+	queues *workqueue.Queues
 	fleet  *fleet.Fleet
 	logs   *aside.Queue // of log, on its way to the caller's handler
 
@@ -82,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.wg.Go(func() { a.run(run) })
-	a.wg.Go(func() { a.queues.sweepAll(run, a) })
+	a.wg.Go(func() { a.queues.Sweep(run) })
 	a.log.Info("peer started", "addr", a.net.LocalAddr(), "actor", a.Actor())
 	return a, nil
 }
@@ -101,7 +102,7 @@ func (a *Agent) begin(now time.Time) (err error) {
 			NewActor: newActor,
 		},
 		Resolvers: a.cfg.Resolvers, MaxBacklog: a.cfg.MaxBacklog, CacheSize: a.cfg.CacheSize, CacheTTL: a.cfg.CacheTTL,
-		Wrote: a.queues.wrote,
+		Wrote: func(ops []crdt.Op) { a.queues.Wrote(ops) },
 	})
 	if err == nil && a.cfg.HeartbeatInterval != Manual {
 		a.mem.Do(func(r *replica.Replica, _ time.Time) { err = r.Host(now, a.cfg.Name, a.cfg.HeartbeatTTL) })
@@ -112,6 +113,11 @@ func (a *Agent) begin(now time.Time) (err error) {
 	a.watch.epoch, a.watch.history.limit = actor, a.cfg.History
 	a.routes.Store(new(map[clock.Actor]string))
 	a.names.Store(&map[clock.Actor]string{actor: a.cfg.Name})
+	a.queues = workqueue.New(workqueue.Host{
+		Name: a.cfg.Name, Memory: a.mem, Locks: a.Locks, MaxTTL: a.cfg.Locks.longest(), FirstBoot: a.cfg.Locks.FirstBoot,
+		Alive: a.locks.alive, Emit: func(event, name string) { a.emit(LifecycleEvent{Type: EventType(event), Name: name}) },
+		Go: a.wg.Go, Log: a.log,
+	}, a.cfg.Queues)
 	if err := a.openLocks(); err != nil {
 		return fmt.Errorf("locks: %w", err)
 	}
@@ -202,6 +208,13 @@ func (a *Agent) Queue() fleet.Queue { return a.fleet.Queue() }
 // of sight or gone, as far as this peer has heard.
 func (a *Agent) Unfinished() (fleet.Unfinished, error) { return a.fleet.Unfinished() }
 
+// WorkQueue returns a handle on the work queue of that name: one segment of a key, up to
+// 64 bytes. It exists once something was enqueued.
+func (a *Agent) WorkQueue(name string) workqueue.Queue { return a.queues.Queue(name) }
+
+// WorkQueues returns the names of the work queues this peer knows, sorted.
+func (a *Agent) WorkQueues() []string { return a.queues.Names() }
+
 // Rules returns the rules in force.
 func (a *Agent) Rules() *crdt.Rules { return a.rules }
 
@@ -243,8 +256,8 @@ func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
 	a.emit(LifecycleEvent{Type: Shutdown})
 	a.mem.Close()
-	a.queues.close()
-	a.retire(a.leaveLocks(ctx), a.queues.retreat())
+	a.queues.Close()
+	a.retire(a.leaveLocks(ctx), a.queues.Retreat())
 	a.err = a.flushOut(ctx)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -30,12 +31,12 @@ func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 		"no such type":            a.Put(ctx, "k", 1, WithKind(crdt.Custom+1)),
 		"a capacity":              a.Workers().SetCapacity(ctx, "w", -1),
 		"a heartbeat":             a.Workers().HeartbeatFor(ctx, -time.Second, "w"),
-		"a claim's wait":          claim(WithWait(-1)),
-		"a claim's TTL":           claim(WithClaimTTL(-time.Second)),
-		"a claim's long TTL":      claim(WithClaimTTL(time.Hour)),
-		"a delay":                 enqueue(WithDelay(-time.Second)),
-		"a long delay":            enqueue(WithDelay(math.MaxInt64)),
-		"attempts":                enqueue(WithMaxAttempts(-1)),
+		"a claim's wait":          claim(workqueue.WithWait(-1)),
+		"a claim's TTL":           claim(workqueue.WithTTL(-time.Second)),
+		"a claim's long TTL":      claim(workqueue.WithTTL(time.Hour)),
+		"a delay":                 enqueue(workqueue.WithDelay(-time.Second)),
+		"a long delay":            enqueue(workqueue.WithDelay(math.MaxInt64)),
+		"attempts":                enqueue(workqueue.WithMaxAttempts(-1)),
 		"a lock's TTL":            lock(lockservice.WithTTL(-time.Second)),
 		"a lock's TTL of 0":       lock(lockservice.WithTTL(0)),
 		"a lock's long TTL":       lock(lockservice.WithTTL(math.MaxInt64)),
@@ -66,10 +67,10 @@ func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Fail(ctx, nil, WithRetryAfter(math.MinInt64)); err != nil {
+	if err := c.Fail(ctx, nil, workqueue.WithRetryAfter(math.MinInt64)); err != nil {
 		t.Errorf("a retry that was due long ago: %v", err)
 	}
-	if err := claim(WithWait(time.Second)); err != nil {
+	if err := claim(workqueue.WithWait(time.Second)); err != nil {
 		t.Errorf("it is tried again at once: %v", err)
 	}
 }

@@ -26,15 +26,15 @@ func TestEveryCallIsRefusedAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	handles := map[string]any{"": a, "Cache": a.Cache(), "Set": a.Set("s"), "Object": a.Object("o"), "Counter": a.Counter("c"), "Max": a.Max("m"),
-		"Tasks": a.Tasks(), "Agents": a.Agents(), "Workers": a.Workers(), "Queue": a.Queue(), "WorkQueue": a.WorkQueue("q"),
-		"Claim": claim, "Locks": a.Locks(), "Batch": a.Batch().Put("k", 2)}
+		"Tasks": a.Tasks(), "Agents": a.Agents(), "Workers": a.Workers(), "Queue": a.Queue(), "workqueue.Queue": a.WorkQueue("q"),
+		"workqueue.Claim": claim, "Locks": a.Locks(), "Batch": a.Batch().Put("k", 2)}
 	if err := a.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	exempt := map[string]bool{
 		"Close": true, "Locks.Close": true, // which may be repeated
 		"Cache.Invalidate": true, "Resolve": true, // of what the caller has
-		"Claim.Release": true, "Claim.Extend": true, "Claim.Complete": true, "Claim.Fail": true, // of a claim that Close ended: ErrClaimLost
+		"workqueue.Claim.Release": true, "workqueue.Claim.Extend": true, "workqueue.Claim.Complete": true, "workqueue.Claim.Fail": true, // of a claim that Close ended: workqueue.ErrClaimLost
 		"Locks.Reload": true, "Locks.Semaphore": true, // nothing is asked yet
 	}
 	for of, handle := range handles {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
@@ -46,8 +47,8 @@ type Config struct {
 	HeartbeatInterval time.Duration // of the workers of this peer: 5 s, or Manual
 	HeartbeatTTL      time.Duration // how long one is good: six intervals, 30 s
 
-	Locks  LockConfig  // who certifies leases: this peer alone, unless voters are named
-	Queues QueueConfig // bounds of work queues
+	Locks  LockConfig       // who certifies leases: this peer alone, unless voters are named
+	Queues workqueue.Config // bounds of work queues
 
 	WatchBuffer int           // events a subscriber may be behind: 1,024, and at most 16 MiB of keys and values
 	History     int           // events kept for resuming: 8,192, up to 1,048,576, and at most 16 MiB of keys and values
@@ -80,9 +81,6 @@ func (c Config) withDefaults() Config {
 	c.CacheTTL = cmp.Or(c.CacheTTL, time.Hour)
 	c.WatchBuffer = cmp.Or(c.WatchBuffer, 1024)
 	c.History = cmp.Or(c.History, 8192)
-	c.Queues.MaxItems = cmp.Or(c.Queues.MaxItems, 1<<20)
-	c.Queues.MaxAttempts = cmp.Or(c.Queues.MaxAttempts, 5)
-	c.Queues.Retention = cmp.Or(c.Queues.Retention, time.Hour)
 	c.MaxSkew = cmp.Or(c.MaxSkew, time.Minute)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 64<<20)
 	c.MaxBytes = cmp.Or(c.MaxBytes, hostmem.Read().Least()/2, 1<<30)
@@ -122,8 +120,9 @@ func (c Config) validate() error {
 	complain(c.HeartbeatInterval < 100*time.Millisecond && c.HeartbeatInterval != Manual, "heartbeat interval %v: want 100 ms or more, or Manual", c.HeartbeatInterval)
 	complain(c.HeartbeatTTL/2 < c.HeartbeatInterval || c.HeartbeatTTL <= 0 || c.HeartbeatTTL > gossip.MaxHeartbeatTTL,
 		"heartbeat TTL %v: want at least two intervals, for one heartbeat may be lost, and at most %v", c.HeartbeatTTL, gossip.MaxHeartbeatTTL)
-	complain(c.Queues.MaxItems < 1 || c.Queues.MaxAttempts < 1 || c.Queues.Retention < time.Minute,
-		"queues: %d items, %d attempts, retention %v: want one of each or more, and a minute or more", c.Queues.MaxItems, c.Queues.MaxAttempts, c.Queues.Retention)
+	if err := c.Queues.Validate(); err != nil {
+		faults = append(faults, err)
+	}
 	for _, r := range c.Rules {
 		complain(r.Kind == crdt.Custom && c.Resolvers[r.Resolver] == nil,
 			"rule %q: there is no resolver %q in Resolvers", r.Pattern, r.Resolver)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
 // A claim that can be found can be finished: by another request of its worker, say,
@@ -31,7 +33,7 @@ func TestAClaimIsFinishedTheMomentItIsThere(t *testing.T) {
 	})
 	for done := 0; done < items && !t.Failed(); {
 		x.mu.Lock()
-		found := make([]*Claim, 0, len(x.claims))
+		found := make([]*workqueue.Claim, 0, len(x.claims))
 		for _, c := range x.claims { // each for itself: no order
 			if c.stop == nil { // or the race detector sees that it is set meanwhile
 				t.Error("a claim is there that is not complete")
@@ -43,7 +45,7 @@ func TestAClaimIsFinishedTheMomentItIsThere(t *testing.T) {
 			switch err := c.Complete(t.Context(), nil); {
 			case err == nil:
 				done++
-			case !errors.Is(err, ErrClaimLost):
+			case !errors.Is(err, workqueue.ErrClaimLost):
 				t.Fatal(err)
 			}
 		}

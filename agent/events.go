@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
@@ -33,11 +34,11 @@ const (
 	AgentCoordinated   EventType = fleet.AgentCoordinated   // in a task, by an agent: task/agent
 	QueueSynced        EventType = fleet.QueueSynced        // queue, assignments or metrics
 
-	ItemClaimedEvent   EventType = "item-claimed"   // of a work queue, through this peer: queue/id
-	ItemCompletedEvent EventType = "item-completed" // validly
-	ItemFailedEvent    EventType = "item-failed"    // and will be tried again
-	ItemDeadEvent      EventType = "item-dead"      // and will not
-	ClaimLostEvent     EventType = "claim-lost"     // before it was finished
+	ItemClaimed   EventType = workqueue.ItemClaimed   // of a work queue, through this peer: queue/id
+	ItemCompleted EventType = workqueue.ItemCompleted // validly
+	ItemFailed    EventType = workqueue.ItemFailed    // and will be tried again
+	ItemDead      EventType = workqueue.ItemDead      // and will not
+	ClaimLost     EventType = workqueue.ClaimLost     // before it was finished
 
 	Shutdown EventType = "shutdown"
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -256,11 +257,11 @@ func ExampleWorkQueue() {
 	defer a.Close(ctx)
 
 	mail := a.WorkQueue("mail")
-	if _, err := mail.Enqueue(ctx, "letter", agent.WithItemID("letter-7")); err != nil {
+	if _, err := mail.Enqueue(ctx, "letter", workqueue.WithID("letter-7")); err != nil {
 		log.Fatal(err)
 	}
-	_, err = mail.Enqueue(ctx, "letter", agent.WithItemID("letter-7"))
-	fmt.Println(errors.Is(err, agent.ErrDuplicate))
+	_, err = mail.Enqueue(ctx, "letter", workqueue.WithID("letter-7"))
+	fmt.Println(errors.Is(err, workqueue.ErrDuplicate))
 
 	c, err := mail.Claim(ctx)
 	if err != nil {

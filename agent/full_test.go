@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -28,7 +29,7 @@ func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 		}
 		items++
 	}
-	if _, err := q.EnqueueAll(ctx, []NewItem{{Value: strings.Repeat("x", 1000)}, {Value: 2}}); !errors.As(err, &full) {
+	if _, err := q.EnqueueAll(ctx, []workqueue.NewItem{{Value: strings.Repeat("x", 1000)}, {Value: 2}}); !errors.As(err, &full) {
 		t.Errorf("more items: %v", err)
 	}
 	if err := a.Batch().Put("a", 1).Put("b", strings.Repeat("x", 1000)).Commit(ctx); !errors.As(err, &full) {
@@ -72,7 +73,7 @@ func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 		if done%2 == 0 {
 			err = c.Complete(ctx, fmt.Sprint("result ", done))
 		} else {
-			err = c.Fail(ctx, errors.New("why"), WithoutRetry())
+			err = c.Fail(ctx, errors.New("why"), workqueue.WithoutRetry())
 		}
 		if err != nil {
 			t.Fatalf("item %d of %d: %v", done, items, err)

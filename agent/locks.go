@@ -37,6 +37,9 @@ type LockConfig struct {
 // alone reports whether nothing is said of voters.
 func (c LockConfig) alone() bool { return len(c.Voters) == 0 && !c.BestEffort }
 
+// longest is how long a lease may last.
+func (c LockConfig) longest() time.Duration { return cmp.Or(c.MaxTTL, 15*time.Second) }
+
 func (c LockConfig) voters(self string) lockservice.Voters {
 	v := lockservice.Voters{Epoch: c.Epoch, Names: c.Voters, BestEffort: c.BestEffort}
 	if c.alone() {
@@ -59,7 +62,6 @@ func (c LockConfig) firstBoot() bool {
 // locks is the lock service of a peer and the way to its fellows.
 type locks struct {
 	session *lockservice.Session
-	longest time.Duration                        // of leases
 	told    lockservice.Guarantee                // what the others know; the loop's
 	net     atomic.Pointer[transport.Memberlist] // nil before it is open
 	ids     atomic.Pointer[map[string]string]    // member ids of those that are up, by name
@@ -69,11 +71,10 @@ type locks struct {
 func (a *Agent) openLocks() error {
 	c := a.cfg.Locks
 	l := &a.locks
-	l.longest = cmp.Or(c.MaxTTL, 15*time.Second)
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
-		Node:  lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.barred},
+		Node:  lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.queues.Bars},
 		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: a.log,
 		Lost: func(e *lockservice.LostError) {
 			if !errors.Is(e, lockservice.ErrClosed) {
@@ -106,14 +107,8 @@ func (a *Agent) openLocks() error {
 // lockservice. It ends with the agent.
 func (a *Agent) Locks() *lockservice.Session { return a.locks.session }
 
-// voters are those whose majority certifies leases now; nil if this peer is alone with
-// its own, or in best-effort mode.
-func (a *Agent) voters() []string {
-	if a.locks.session.Guarantee() != lockservice.Quorum {
-		return nil
-	}
-	return a.locks.session.Voters().Names
-}
+// alive reports whether a peer of that name is up.
+func (l *locks) alive(name string) bool { return (*l.ids.Load())[name] != "" }
 
 // send queues a packet for a peer; whom it cannot reach the service asks again.
 func (l *locks) send(peer string, packet []byte) {

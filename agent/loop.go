@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
 	"time"
 
@@ -61,7 +60,7 @@ func (in *inbox) take(spare [][]byte) [][]byte {
 // run is the one loop: it feeds the replica frames and time, and carries out what
 // comes out, never under the lock: first this peer's subscribers, then the network.
 func (a *Agent) run(ctx context.Context) {
-	defer a.queues.knows(math.MaxUint64) // nobody waits for a loop that has ended
+	defer a.queues.Abandon() // nobody waits for a loop that has ended
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var frames [][]byte
@@ -90,19 +89,13 @@ func (a *Agent) run(ctx context.Context) {
 // turn is one hold of the lock and what follows from it. It returns when the next is
 // due, if no frame or caller comes before.
 func (a *Agent) turn(frames [][]byte) time.Time {
-	recovering, written := false, uint64(0)
-	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica, _ time.Time) {
-		recovering = a.queues.recovering(a, r)
-		written = a.queues.written.Load()
-	})
+	var heard func()
+	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica) { heard = a.queues.Turn(r) })
 	if rd.Rotated {
 		a.renameSelf()
 	}
 	a.publish(rd.Changes)
-	a.queues.knows(written)
-	if recovering {
-		a.queues.recovered.Store(true)
-	}
+	heard()
 	a.send(now, rd.Envelopes)
 	a.tell(rd)
 	sent()

@@ -66,7 +66,7 @@ func (a *Agent) onMembers(list []transport.Member) {
 		members = slices.Clone(a.members)
 	})
 	a.locks.setMembers(members)
-	a.queues.wake()
+	a.queues.Wake()
 	a.mem.Signal()
 	for _, e := range events {
 		a.emit(e)

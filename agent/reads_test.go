@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestLookUpsOfItsOwnAreNoReads(t *testing.T) {
 	a := open(t, Config{Name: "a"})
 	ctx, q := t.Context(), a.WorkQueue("mail")
-	mustEnqueue(t, q, "work", WithItemID("x"))
+	mustEnqueue(t, q, "work", workqueue.WithID("x"))
 	for range 50 * memory.ReadSample {
 		if _, err := q.Get("x"); err != nil {
 			t.Fatal(err)

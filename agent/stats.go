@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip"
@@ -14,32 +15,32 @@ import (
 
 // Stats is a reading of this peer's counters and gauges.
 type Stats struct {
-	Cluster       string                `json:"cluster"`
-	Reads         uint64                `json:"reads"` // Get is sampled: one call in 64 counts for all
-	Writes        uint64                `json:"writes"`
-	Conflicts     uint64                `json:"conflicts"`
-	CacheHits     uint64                `json:"cache_hits"`
-	CacheMisses   uint64                `json:"cache_misses"`
-	Invalidated   uint64                `json:"invalidated"` // cached values dropped because the key changed
-	CacheSize     int                   `json:"cache_size"`
-	CacheMax      int                   `json:"cache_max"`
-	Flushes       uint64                `json:"flushes"`
-	PendingWrites int                   `json:"pending_writes"` // deltas that wait for peers
-	Backlog       int                   `json:"backlog"`        // bytes written that are not carried out yet
-	Subscriptions int                   `json:"subscriptions"`
-	FramesDropped uint64                `json:"frames_dropped"` // arrived faster than they could be taken; repaired
-	LinesDropped  uint64                `json:"lines_dropped"`  // of the log, whose handler was too slow
-	Vector        clock.Vector          `json:"vector"`         // of lives that have not ended; Store.Retired counts the others
-	Store         crdt.Stats            `json:"store"`
-	Gossip        gossip.Stats          `json:"gossip"`
-	Transport     transport.Stats       `json:"transport"`
-	Members       map[string]int        `json:"members"`  // by state
-	Workers       map[string]int        `json:"workers"`  // by whether they are active or unreachable
-	Problems      map[string]int        `json:"problems"` // of live peers, by kind
-	Packets       map[string]int        `json:"packets"`  // live peers by whether UDP passes: pass, blocked one way or both, unknown
-	Queues        map[string]QueueStats `json:"queues"`
-	Guarantee     string                `json:"guarantee"` // of locks and claims: quorum, best-effort or this-peer
-	Blocking      []string              `json:"blocking"`  // peers that keep removals from being forgotten
+	Cluster       string                     `json:"cluster"`
+	Reads         uint64                     `json:"reads"` // Get is sampled: one call in 64 counts for all
+	Writes        uint64                     `json:"writes"`
+	Conflicts     uint64                     `json:"conflicts"`
+	CacheHits     uint64                     `json:"cache_hits"`
+	CacheMisses   uint64                     `json:"cache_misses"`
+	Invalidated   uint64                     `json:"invalidated"` // cached values dropped because the key changed
+	CacheSize     int                        `json:"cache_size"`
+	CacheMax      int                        `json:"cache_max"`
+	Flushes       uint64                     `json:"flushes"`
+	PendingWrites int                        `json:"pending_writes"` // deltas that wait for peers
+	Backlog       int                        `json:"backlog"`        // bytes written that are not carried out yet
+	Subscriptions int                        `json:"subscriptions"`
+	FramesDropped uint64                     `json:"frames_dropped"` // arrived faster than they could be taken; repaired
+	LinesDropped  uint64                     `json:"lines_dropped"`  // of the log, whose handler was too slow
+	Vector        clock.Vector               `json:"vector"`         // of lives that have not ended; Store.Retired counts the others
+	Store         crdt.Stats                 `json:"store"`
+	Gossip        gossip.Stats               `json:"gossip"`
+	Transport     transport.Stats            `json:"transport"`
+	Members       map[string]int             `json:"members"`  // by state
+	Workers       map[string]int             `json:"workers"`  // by whether they are active or unreachable
+	Problems      map[string]int             `json:"problems"` // of live peers, by kind
+	Packets       map[string]int             `json:"packets"`  // live peers by whether UDP passes: pass, blocked one way or both, unknown
+	Queues        map[string]workqueue.Stats `json:"queues"`
+	Guarantee     string                     `json:"guarantee"` // of locks and claims: quorum, best-effort or this-peer
+	Blocking      []string                   `json:"blocking"`  // peers that keep removals from being forgotten
 }
 
 // Stats returns the current reading. It is the caller's.
@@ -62,7 +63,7 @@ func (a *Agent) Stats() Stats {
 		Workers:       map[string]int{string(fleet.Active): 0, string(fleet.Unreachable): 0},
 		Problems:      map[string]int{},
 		Packets:       map[string]int{"pass": 0, "blocked": 0, "unknown": 0},
-		Queues:        a.queues.stats(),
+		Queues:        a.queues.Stats(),
 		Guarantee:     a.locks.session.Guarantee().String(),
 		LinesDropped:  a.logs.Dropped(),
 	}

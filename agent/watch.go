@@ -163,7 +163,7 @@ func (a *Agent) publish(changes []crdt.Change) {
 		return
 	}
 	a.mem.Changed(changes)
-	a.queues.changed(a, changes)
+	a.queues.Changed(changes)
 	a.fleet.Changed(changes)
 	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return

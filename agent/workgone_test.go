@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
@@ -85,7 +86,7 @@ func TestAClaimWhoseCallerHasGoneDoesNotGoOn(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, func(c *Config) { c.MaxBytes = 1 << 20 })
 		q := a.WorkQueue("q")
-		mustEnqueue(t, q, 1, WithItemID("x"))
+		mustEnqueue(t, q, 1, workqueue.WithID("x"))
 		if err := a.Put(t.Context(), "most", strings.Repeat("x", 900_000)); err != nil {
 			t.Fatal(err)
 		}

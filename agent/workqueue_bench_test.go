@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
 // workers is a cluster of three voters on loopback.
@@ -31,7 +33,7 @@ func workers(b *testing.B) []*Agent {
 
 func BenchmarkEnqueue(b *testing.B) {
 	q := workers(b)[0].WorkQueue("q")
-	items := make([]NewItem, 100)
+	items := make([]workqueue.NewItem, 100)
 	for i := range items {
 		items[i].Value = "a payload of the usual sort, about sixty bytes of text or so"
 	}
@@ -57,7 +59,7 @@ func BenchmarkEnqueueOne(b *testing.B) {
 func BenchmarkClaimComplete(b *testing.B) {
 	list := workers(b)
 	const perRound = 1 << 13
-	items := make([]NewItem, perRound)
+	items := make([]workqueue.NewItem, perRound)
 	for i := range items {
 		items[i].Value = "a payload of the usual sort, about sixty bytes of text or so"
 	}

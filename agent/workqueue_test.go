@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
@@ -18,7 +19,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-func mustEnqueue(t testing.TB, q WorkQueue, value any, opts ...EnqueueOption) string {
+func mustEnqueue(t testing.TB, q workqueue.Queue, value any, opts ...EnqueueOption) string {
 	t.Helper()
 	id, err := q.Enqueue(t.Context(), value, opts...)
 	if err != nil {
@@ -27,7 +28,7 @@ func mustEnqueue(t testing.TB, q WorkQueue, value any, opts ...EnqueueOption) st
 	return id
 }
 
-func mustClaim(t testing.TB, q WorkQueue, opts ...ClaimOption) *Claim {
+func mustClaim(t testing.TB, q workqueue.Queue, opts ...ClaimOption) *workqueue.Claim {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -39,7 +40,7 @@ func mustClaim(t testing.TB, q WorkQueue, opts ...ClaimOption) *Claim {
 }
 
 // noClaim fails if something can be claimed within d.
-func noClaim(t testing.TB, q WorkQueue, d time.Duration) {
+func noClaim(t testing.TB, q workqueue.Queue, d time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -48,7 +49,7 @@ func noClaim(t testing.TB, q WorkQueue, d time.Duration) {
 	}
 }
 
-func wantDepth(t testing.TB, q WorkQueue, want QueueDepth) {
+func wantDepth(t testing.TB, q workqueue.Queue, want workqueue.Depth) {
 	t.Helper()
 	if d, err := q.Depth(); err != nil || d != want {
 		t.Errorf("%s: depth %+v, %v; want %+v", q.a.Name(), d, err, want)
@@ -58,11 +59,11 @@ func wantDepth(t testing.TB, q WorkQueue, want QueueDepth) {
 func TestAnItemIsClaimedAndCompletedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 4)
-		mail := func(i int) WorkQueue { return list[i].WorkQueue("mail") }
+		mail := func(i int) workqueue.Queue { return list[i].WorkQueue("mail") }
 		id := mustEnqueue(t, mail(3), map[string]any{"to": "ada"})
 		time.Sleep(time.Second)
 		for i := range list {
-			wantDepth(t, mail(i), QueueDepth{Pending: 1})
+			wantDepth(t, mail(i), workqueue.Depth{Pending: 1})
 		}
 		c := mustClaim(t, mail(0))
 		if c.ID != id || c.Value.Field("to").Any() != "ada" || c.Attempt != 1 {
@@ -70,19 +71,19 @@ func TestAnItemIsClaimedAndCompletedOnce(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second) // extended by itself
 		for i := range list {
-			wantDepth(t, mail(i), QueueDepth{Claimed: 1})
+			wantDepth(t, mail(i), workqueue.Depth{Claimed: 1})
 		}
 		noClaim(t, mail(1), 15*time.Second)
 		if err := c.Complete(t.Context(), "sent"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Complete(t.Context(), "sent"); !errors.Is(err, ErrClaimLost) {
+		if err := c.Complete(t.Context(), "sent"); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("completed twice: %v", err)
 		}
 		time.Sleep(time.Second)
 		for i := range list {
-			wantDepth(t, mail(i), QueueDepth{Done: 1})
-			if item, err := mail(i).Get(id); err != nil || item.Result.Any() != "sent" || item.State != ItemDone {
+			wantDepth(t, mail(i), workqueue.Depth{Done: 1})
+			if item, err := mail(i).Get(id); err != nil || item.Result.Any() != "sent" || item.State != workqueue.Done {
 				t.Errorf("%s: %+v, %v", list[i].Name(), item, err)
 			}
 			if _, ok := list[i].Get(queue.ItemKey("mail", id)); ok {
@@ -91,7 +92,7 @@ func TestAnItemIsClaimedAndCompletedOnce(t *testing.T) {
 		}
 		noClaim(t, mail(2), time.Minute)
 		time.Sleep(2 * time.Hour)
-		wantDepth(t, mail(1), QueueDepth{})
+		wantDepth(t, mail(1), workqueue.Depth{})
 	})
 }
 
@@ -99,11 +100,11 @@ func TestItemsAreClaimedByPriorityAndInOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		q := virtual(t, n, 0, nil).WorkQueue("q")
 		for i, priority := range []int{0, 5, 0, 5, -1} {
-			mustEnqueue(t, q, i, WithPriority(priority), WithItemID(fmt.Sprint(9-i)))
+			mustEnqueue(t, q, i, workqueue.WithPriority(priority), workqueue.WithID(fmt.Sprint(9-i)))
 		}
-		mustEnqueue(t, q, 5, WithPriority(9), WithDelay(10*time.Second))
+		mustEnqueue(t, q, 5, workqueue.WithPriority(9), workqueue.WithDelay(10*time.Second))
 		synctest.Wait()
-		wantDepth(t, q, QueueDepth{Pending: 5, Delayed: 1})
+		wantDepth(t, q, workqueue.Depth{Pending: 5, Delayed: 1})
 		var shown, got []int64
 		items, err := q.Peek(10)
 		if err != nil {
@@ -133,15 +134,15 @@ func TestAnIDIsTakenOnce(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		q, other := list[0].WorkQueue("q"), list[1].WorkQueue("q")
-		mustEnqueue(t, q, 1, WithItemID("a"))
-		if _, err := q.Enqueue(t.Context(), 2, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+		mustEnqueue(t, q, 1, workqueue.WithID("a"))
+		if _, err := q.Enqueue(t.Context(), 2, workqueue.WithID("a")); !errors.Is(err, workqueue.ErrDuplicate) {
 			t.Errorf("at once: %v", err)
 		}
 		time.Sleep(time.Second)
-		if _, err := other.Enqueue(t.Context(), 2, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+		if _, err := other.Enqueue(t.Context(), 2, workqueue.WithID("a")); !errors.Is(err, workqueue.ErrDuplicate) {
 			t.Errorf("at another peer: %v", err)
 		}
-		ids, err := other.EnqueueAll(t.Context(), []NewItem{{ID: "a"}, {ID: "b"}, {ID: "b"}})
+		ids, err := other.EnqueueAll(t.Context(), []workqueue.NewItem{{ID: "a"}, {ID: "b"}, {ID: "b"}})
 		if err != nil || !slices.Equal(ids, []string{"a", "b", "b"}) {
 			t.Errorf("some new: %v, %v", ids, err)
 		}
@@ -151,12 +152,12 @@ func TestAnIDIsTakenOnce(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		if _, err := list[2].WorkQueue("q").Enqueue(t.Context(), 3, WithItemID("a")); !errors.Is(err, ErrDuplicate) {
+		if _, err := list[2].WorkQueue("q").Enqueue(t.Context(), 3, workqueue.WithID("a")); !errors.Is(err, workqueue.ErrDuplicate) {
 			t.Errorf("when it is done: %v", err)
 		}
-		wantDepth(t, q, QueueDepth{Done: 2})
+		wantDepth(t, q, workqueue.Depth{Done: 2})
 		time.Sleep(2 * time.Hour)
-		mustEnqueue(t, q, 4, WithItemID("a"))
+		mustEnqueue(t, q, 4, workqueue.WithID("a"))
 	})
 }
 
@@ -171,7 +172,7 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 				heard[e.Type]++ // until the peer is closed
 			}
 		}()
-		mustEnqueue(t, q, "x", WithItemID("x"), WithMaxAttempts(3))
+		mustEnqueue(t, q, "x", workqueue.WithID("x"), workqueue.WithMaxAttempts(3))
 		last := time.Now()
 		for i := range 3 {
 			c := mustClaim(t, list[i].WorkQueue("q"))
@@ -189,7 +190,7 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for _, a := range list {
-			wantDepth(t, a.WorkQueue("q"), QueueDepth{Dead: 1})
+			wantDepth(t, a.WorkQueue("q"), workqueue.Depth{Dead: 1})
 		}
 		if item, err := list[1].WorkQueue("q").Get("x"); err != nil || item.Error != "no route" || item.Attempt != 3 {
 			t.Errorf("dead: %+v, %v", item, err)
@@ -203,24 +204,24 @@ func TestAFailedItemBacksOffAndIsDeadInTheEnd(t *testing.T) {
 			t.Errorf("requeued, attempt %d", c.Attempt)
 		}
 		long := "a" + strings.Repeat("é", 800) + "\xff"
-		if err := c.Fail(t.Context(), errors.New(long), WithoutRetry()); err != nil {
+		if err := c.Fail(t.Context(), errors.New(long), workqueue.WithoutRetry()); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
 		if item, err := q.Get("x"); err != nil || item.Error != long[:1+2*511] {
 			t.Errorf("of a reason of %d bytes there is %q, %v", len(long), item.Error, err)
 		}
-		wantDepth(t, q, QueueDepth{Dead: 1})
+		wantDepth(t, q, workqueue.Depth{Dead: 1})
 		if n, err := q.Purge(t.Context()); n != 1 || err != nil {
 			t.Errorf("purged %d, %v", n, err)
 		}
 		time.Sleep(time.Second)
-		wantDepth(t, list[2].WorkQueue("q"), QueueDepth{})
+		wantDepth(t, list[2].WorkQueue("q"), workqueue.Depth{})
 		if err := list[0].Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if heard[ItemClaimedEvent] != 2 || heard[ItemFailedEvent] != 1 || heard[ItemDeadEvent] != 1 {
+		if heard[ItemClaimed] != 2 || heard[ItemFailed] != 1 || heard[ItemDead] != 1 {
 			t.Errorf("events %v", heard)
 		}
 	})
@@ -244,12 +245,12 @@ func TestClaimsAndVerdictsFollowTheVoters(t *testing.T) {
 			a.Close(t.Context())
 		}
 		time.Sleep(30 * time.Second)
-		mustEnqueue(t, list[0].WorkQueue("q"), "x", WithItemID("x"))
+		mustEnqueue(t, list[0].WorkQueue("q"), "x", workqueue.WithID("x"))
 		if err := mustClaim(t, list[3].WorkQueue("q")).Complete(t.Context(), 1); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Second) // the majority that has it may be without this peer
-		if got, err := list[0].WorkQueue("q").Get("x"); err != nil || got.State != ItemDone {
+		if got, err := list[0].WorkQueue("q").Get("x"); err != nil || got.State != workqueue.Done {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
@@ -258,33 +259,33 @@ func TestClaimsAndVerdictsFollowTheVoters(t *testing.T) {
 // Who reads a queue sees what was enqueued here before, however far behind the loop is.
 func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 	a := open(t, Config{Name: "a"})
-	for name, read := range map[string]func(q WorkQueue) error{
-		"get":   func(q WorkQueue) error { _, err := q.Get("x"); return err },
-		"depth": func(q WorkQueue) error { return one(q.Depth()) },
-		"peek": func(q WorkQueue) error {
+	for name, read := range map[string]func(q workqueue.Queue) error{
+		"get":   func(q workqueue.Queue) error { _, err := q.Get("x"); return err },
+		"depth": func(q workqueue.Queue) error { return one(q.Depth()) },
+		"peek": func(q workqueue.Queue) error {
 			list, err := q.Peek(9)
 			return errors.Join(err, want(len(list)))
 		},
-		"survey": func(q WorkQueue) error {
+		"survey": func(q workqueue.Queue) error {
 			_, _, oldest, err := q.Survey(9)
 			if oldest.IsZero() {
 				err = errors.New("nothing waits")
 			}
 			return err
 		},
-		"list": func(q WorkQueue) error {
+		"list": func(q workqueue.Queue) error {
 			if list := a.WorkQueues(); !slices.Contains(list, q.Name()) {
 				return fmt.Errorf("there are %q", list)
 			}
 			return nil
 		},
-		"stats": func(q WorkQueue) error { return one(a.Stats().Queues[q.Name()].Depth, nil) },
-		"purge": func(q WorkQueue) error {
+		"stats": func(q workqueue.Queue) error { return one(a.Stats().Queues[q.Name()].Depth, nil) },
+		"purge": func(q workqueue.Queue) error {
 			n, err := q.Purge(t.Context())
 			return errors.Join(err, want(n))
 		},
-		"claim": func(q WorkQueue) error {
-			c, err := q.Claim(t.Context(), WithWait(0))
+		"claim": func(q workqueue.Queue) error {
+			c, err := q.Claim(t.Context(), workqueue.WithWait(0))
 			if err == nil {
 				err = c.Release(t.Context())
 			}
@@ -297,7 +298,7 @@ func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := a.WorkQueue(name)
-		mustEnqueue(t, q, "work", WithItemID("x"))
+		mustEnqueue(t, q, "work", workqueue.WithID("x"))
 		time.AfterFunc(20*time.Millisecond, busy.mu.Unlock)
 		if err := read(q); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -305,7 +306,7 @@ func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 	}
 }
 
-func one(d QueueDepth, err error) error { return errors.Join(err, want(d.Pending)) }
+func one(d workqueue.Depth, err error) error { return errors.Join(err, want(d.Pending)) }
 
 func want(n int) error {
 	if n != 1 {
@@ -318,7 +319,7 @@ func want(n int) error {
 func TestReadingMakesNoQueue(t *testing.T) {
 	a := open(t, Config{Name: "a"})
 	q := a.WorkQueue("typo")
-	wantDepth(t, q, QueueDepth{})
+	wantDepth(t, q, workqueue.Depth{})
 	if list, err := q.Peek(10); err != nil || list == nil || len(list) > 0 {
 		t.Errorf("peek: %v, %v", list, err)
 	}
@@ -328,7 +329,7 @@ func TestReadingMakesNoQueue(t *testing.T) {
 	if n, err := q.Purge(t.Context()); n != 0 || err != nil {
 		t.Errorf("purge: %d, %v", n, err)
 	}
-	if _, err := q.Claimed(t.Context(), "x", "x", 1); !errors.Is(err, ErrClaimLost) {
+	if _, err := q.Claimed(t.Context(), "x", "x", 1); !errors.Is(err, workqueue.ErrClaimLost) {
 		t.Errorf("claimed: %v", err)
 	}
 	if got := a.WorkQueues(); len(got) > 0 {
@@ -402,11 +403,11 @@ func TestAnExtendThatIsGivenUpLosesNoClaim(t *testing.T) {
 		n.Split([]string{address(0)}, []string{address(1), address(2)})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.Extend(ctx); err == nil || errors.Is(err, ErrClaimLost) {
+		if _, err := c.Extend(ctx); err == nil || errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("given up: %v", err)
 		}
 		time.Sleep(30 * time.Second)
-		if _, err := c.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+		if _, err := c.Extend(t.Context()); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("long cut off: %v", err)
 		}
 	})
@@ -417,8 +418,8 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		q := list[0].WorkQueue("q")
-		mustEnqueue(t, q, "x", WithItemID("x"))
-		first := mustClaim(t, q, WithClaimTTL(2*time.Second), WithManualExtend())
+		mustEnqueue(t, q, "x", workqueue.WithID("x"))
+		first := mustClaim(t, q, workqueue.WithTTL(2*time.Second), workqueue.WithManualExtend())
 		if left, err := first.Extend(t.Context()); err != nil || left < time.Second {
 			t.Errorf("extended for %v, %v", left, err)
 		}
@@ -426,10 +427,10 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 		if second.Token() <= first.Token() || second.Attempt != 2 {
 			t.Errorf("token %d after %d, attempt %d", second.Token(), first.Token(), second.Attempt)
 		}
-		if err := first.Complete(t.Context(), "first"); !errors.Is(err, ErrClaimLost) {
+		if err := first.Complete(t.Context(), "first"); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("stale: %v", err)
 		}
-		if _, err := first.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+		if _, err := first.Extend(t.Context()); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("stale: %v", err)
 		}
 		// A write that was under way when the worker was paused loses on every peer.
@@ -439,7 +440,7 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		for _, a := range list {
-			wantDepth(t, a.WorkQueue("q"), QueueDepth{Claimed: 1})
+			wantDepth(t, a.WorkQueue("q"), workqueue.Depth{Claimed: 1})
 		}
 		if err := second.Complete(t.Context(), "second"); err != nil {
 			t.Error(err)
@@ -456,12 +457,12 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
-		mustEnqueue(t, list[0].WorkQueue("q"), "x", WithMaxAttempts(2))
+		mustEnqueue(t, list[0].WorkQueue("q"), "x", workqueue.WithMaxAttempts(2))
 		time.Sleep(time.Second)
 		for i := range 2 {
-			c, err := list[2-i].WorkQueue("q").Claim(t.Context(), WithClaimTTL(time.Second))
+			c, err := list[2-i].WorkQueue("q").Claim(t.Context(), workqueue.WithTTL(time.Second))
 			for errors.Is(err, lockservice.ErrUnavailable) { // its lease was asked of the dead peer, and nobody knows yet
-				c, err = list[2-i].WorkQueue("q").Claim(t.Context(), WithClaimTTL(time.Second))
+				c, err = list[2-i].WorkQueue("q").Claim(t.Context(), workqueue.WithTTL(time.Second))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -486,14 +487,14 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 			t.Errorf("attempt %d of 2", c.Attempt)
 		}
 		for e := range events.C { // until ctx ends
-			if e.Type == ItemDeadEvent {
+			if e.Type == ItemDead {
 				dead++
 			}
 		}
 		if dead != 1 {
 			t.Errorf("its death is told %d times", dead)
 		}
-		wantDepth(t, list[1].WorkQueue("q"), QueueDepth{Dead: 1})
+		wantDepth(t, list[1].WorkQueue("q"), workqueue.Depth{Dead: 1})
 	})
 }
 
@@ -502,16 +503,16 @@ func TestACutKeepsWhatIsEnqueuedAndClaimsNothingTwice(t *testing.T) {
 		list := voting(t, n, 3)
 		small, big := list[0].WorkQueue("q"), list[1].WorkQueue("q")
 		for i := range 5 {
-			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("before", i)))
+			mustEnqueue(t, big, i, workqueue.WithID(fmt.Sprint("before", i)))
 		}
 		time.Sleep(time.Second)
 		n.Split([]string{address(0)}, []string{address(1), address(2)})
 		time.Sleep(20 * time.Second)
 		for i := range 5 {
-			mustEnqueue(t, small, i, WithItemID(fmt.Sprint("small", i)))
-			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("big", i)))
-			mustEnqueue(t, small, i, WithItemID(fmt.Sprint("both", i)))
-			mustEnqueue(t, big, i, WithItemID(fmt.Sprint("both", i)))
+			mustEnqueue(t, small, i, workqueue.WithID(fmt.Sprint("small", i)))
+			mustEnqueue(t, big, i, workqueue.WithID(fmt.Sprint("big", i)))
+			mustEnqueue(t, small, i, workqueue.WithID(fmt.Sprint("both", i)))
+			mustEnqueue(t, big, i, workqueue.WithID(fmt.Sprint("both", i)))
 		}
 		synctest.Wait()
 		if _, err := small.Claim(t.Context()); !errors.Is(err, lockservice.ErrUnavailable) {
@@ -552,7 +553,7 @@ func TestACutKeepsWhatIsEnqueuedAndClaimsNothingTwice(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		for _, a := range list {
-			wantDepth(t, a.WorkQueue("q"), QueueDepth{Done: 20})
+			wantDepth(t, a.WorkQueue("q"), workqueue.Depth{Done: 20})
 		}
 		agreed(t, list)
 	})
@@ -568,7 +569,7 @@ func TestAQueueIsPausedDrainedAndResumed(t *testing.T) {
 		time.Sleep(time.Second)
 		mustEnqueue(t, q, 1)
 		noClaim(t, other, time.Minute)
-		got := make(chan *Claim)
+		got := make(chan *workqueue.Claim)
 		go func() { got <- mustClaim(t, other) }()
 		time.Sleep(time.Second)
 		if err := q.Resume(t.Context()); err != nil {
@@ -578,7 +579,7 @@ func TestAQueueIsPausedDrainedAndResumed(t *testing.T) {
 		drained := make(chan error)
 		go func() { drained <- q.Drain(t.Context()) }()
 		time.Sleep(time.Second)
-		if _, err := other.Enqueue(t.Context(), 2); !errors.Is(err, ErrDraining) {
+		if _, err := other.Enqueue(t.Context(), 2); !errors.Is(err, workqueue.ErrDraining) {
 			t.Errorf("while draining: %v", err)
 		}
 		if err := c.Complete(t.Context(), nil); err != nil {
@@ -613,7 +614,7 @@ func TestCloseGivesBackTheClaimsOfWorkersThatStop(t *testing.T) {
 			<-c.Context().Done()
 			time.Sleep(time.Second) // it has to come to an end
 			stopped <- time.Now()
-			if err := c.Complete(t.Context(), nil); !errors.Is(err, ErrClaimLost) {
+			if err := c.Complete(t.Context(), nil); !errors.Is(err, workqueue.ErrClaimLost) {
 				t.Errorf("completed while the agent closes: %v", err)
 			}
 		}()
@@ -667,12 +668,12 @@ func second[T any](_ T, err error) error { return err }
 func TestACompleteWithoutAMajorityIsRefused(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
-		mustEnqueue(t, list[1].WorkQueue("q"), "x", WithItemID("x"))
+		mustEnqueue(t, list[1].WorkQueue("q"), "x", workqueue.WithID("x"))
 		time.Sleep(time.Second)
-		first := mustClaim(t, list[0].WorkQueue("q"), WithClaimTTL(2*time.Second))
+		first := mustClaim(t, list[0].WorkQueue("q"), workqueue.WithTTL(2*time.Second))
 		n.Split([]string{address(0)}, []string{address(1), address(2)})
 		time.Sleep(500 * time.Millisecond) // what is under way still arrives
-		if err := first.Complete(t.Context(), "first"); !errors.Is(err, ErrClaimLost) {
+		if err := first.Complete(t.Context(), "first"); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("without a majority: %v", err)
 		}
 		second := mustClaim(t, list[1].WorkQueue("q"))
@@ -712,7 +713,7 @@ func TestThousandsOfItemsAreEachCompletedOnce(t *testing.T) {
 			q, fails := list[i%4].WorkQueue("q"), i == 0
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					claims, err := q.ClaimBatch(ctx, 4, WithClaimTTL(2*time.Second))
+					claims, err := q.ClaimBatch(ctx, 4, workqueue.WithTTL(2*time.Second))
 					if errors.Is(err, lockservice.ErrUnavailable) {
 						time.Sleep(100 * time.Millisecond)
 						continue
@@ -723,7 +724,7 @@ func TestThousandsOfItemsAreEachCompletedOnce(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 					for j, c := range claims {
 						if fails && j == 0 && c.Attempt == 1 {
-							_ = c.Fail(ctx, errors.New("again"), WithRetryAfter(time.Second))
+							_ = c.Fail(ctx, errors.New("again"), workqueue.WithRetryAfter(time.Second))
 							continue
 						}
 						if c.Complete(ctx, nil) == nil {
@@ -753,7 +754,7 @@ func TestThousandsOfItemsAreEachCompletedOnce(t *testing.T) {
 		wg.Wait()
 		time.Sleep(10 * time.Second)
 		for _, a := range list[:3] {
-			wantDepth(t, a.WorkQueue("q"), QueueDepth{Done: items})
+			wantDepth(t, a.WorkQueue("q"), workqueue.Depth{Done: items})
 		}
 		for id, times := range valid {
 			if times > 1 {
@@ -814,7 +815,7 @@ func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		q := virtual(t, n, 0, nil).WorkQueue("q")
 		mustEnqueue(t, q, 1)
-		mustClaim(t, q, WithClaimTTL(time.Second), WithManualExtend())
+		mustClaim(t, q, workqueue.WithTTL(time.Second), workqueue.WithManualExtend())
 		if again := mustClaim(t, q); again.Attempt != 2 {
 			t.Errorf("attempt %d", again.Attempt)
 		}
@@ -829,7 +830,7 @@ func TestAResultThatCannotBeKeptIsRefused(t *testing.T) {
 	c := mustClaim(t, q)
 	for name, result := range map[string]string{
 		"depth": strings.Repeat("[", 32) + strings.Repeat("]", 32),
-		"size":  `"` + strings.Repeat("x", MaxResult) + `"`,
+		"size":  `"` + strings.Repeat("x", workqueue.MaxResult) + `"`,
 	} {
 		v, err := crdt.JSONValue([]byte(result))
 		if err != nil {
@@ -857,7 +858,7 @@ func TestAnAbsentValueIsNotEnqueued(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	q := a.WorkQueue("q")
 	none, _ := a.Get("missing")
-	for _, items := range [][]NewItem{{{Value: none}}, {{Value: 1}, {Value: none, ID: "named"}}} {
+	for _, items := range [][]workqueue.NewItem{{{Value: none}}, {{Value: 1}, {Value: none, ID: "named"}}} {
 		var refused *wire.ValueError
 		if ids, err := q.EnqueueAll(t.Context(), items); !errors.As(err, &refused) {
 			t.Errorf("enqueued as %v: %v", ids, err)

@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
 // mustFind returns a claim that another peer made, or this one before its start.
-func mustFind(t *testing.T, q WorkQueue, c *Claim) *Claim {
+func mustFind(t *testing.T, q workqueue.Queue, c *workqueue.Claim) *workqueue.Claim {
 	t.Helper()
 	found, err := q.Claimed(t.Context(), c.ID, c.Lease(), c.Token())
 	if err != nil {
@@ -23,9 +24,9 @@ func mustFind(t *testing.T, q WorkQueue, c *Claim) *Claim {
 func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
-		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
-		mustEnqueue(t, q(0), "x", WithItemID("x"))
-		c := mustClaim(t, q(0), WithManualExtend())
+		q := func(i int) workqueue.Queue { return list[i].WorkQueue("q") }
+		mustEnqueue(t, q(0), "x", workqueue.WithID("x"))
+		c := mustClaim(t, q(0), workqueue.WithManualExtend())
 		if err := list[0].Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -41,14 +42,14 @@ func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
 		}
 		time.Sleep(15 * time.Second)
 		for i := 1; i < 3; i++ {
-			if item, err := q(i).Get("x"); err != nil || item.State != ItemDone || item.Result.Any() != "done" {
+			if item, err := q(i).Get("x"); err != nil || item.State != workqueue.Done || item.Result.Any() != "done" {
 				t.Errorf("%d: %+v, %v", i, item, err)
 			}
-			if _, err := q(i).Claimed(t.Context(), c.ID, c.Lease(), c.Token()); !errors.Is(err, ErrClaimLost) {
+			if _, err := q(i).Claimed(t.Context(), c.ID, c.Lease(), c.Token()); !errors.Is(err, workqueue.ErrClaimLost) {
 				t.Errorf("found after its end: %v", err)
 			}
 		}
-		wantDepth(t, q(1), QueueDepth{Done: 1})
+		wantDepth(t, q(1), workqueue.Depth{Done: 1})
 	})
 }
 
@@ -57,20 +58,20 @@ func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x")
-		c := mustClaim(t, list[0].WorkQueue("q"), WithManualExtend())
+		c := mustClaim(t, list[0].WorkQueue("q"), workqueue.WithManualExtend())
 		other := mustFind(t, list[1].WorkQueue("q"), c)
-		if err := c.Fail(t.Context(), errors.New("no"), WithRetryAfter(0)); err != nil {
+		if err := c.Fail(t.Context(), errors.New("no"), workqueue.WithRetryAfter(0)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if _, err := other.Extend(t.Context()); !errors.Is(err, ErrClaimLost) {
+		if _, err := other.Extend(t.Context()); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("extended after its end: %v", err)
 		}
 		again := mustClaim(t, list[2].WorkQueue("q"))
 		if again.Token() <= c.Token() || again.Attempt != 2 {
 			t.Errorf("token %d, attempt %d", again.Token(), again.Attempt)
 		}
-		if err := other.Complete(t.Context(), nil); !errors.Is(err, ErrClaimLost) {
+		if err := other.Complete(t.Context(), nil); !errors.Is(err, workqueue.ErrClaimLost) {
 			t.Errorf("completed after its end: %v", err)
 		}
 	})
@@ -82,9 +83,9 @@ func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x")
-		mustClaim(t, list[0].WorkQueue("q"), WithManualExtend(), WithClaimTTL(2*time.Second))
+		mustClaim(t, list[0].WorkQueue("q"), workqueue.WithManualExtend(), workqueue.WithTTL(2*time.Second))
 		time.Sleep(2200 * time.Millisecond)
-		if c := mustClaim(t, list[1].WorkQueue("q"), WithWait(0)); c.Attempt != 2 {
+		if c := mustClaim(t, list[1].WorkQueue("q"), workqueue.WithWait(0)); c.Attempt != 2 {
 			t.Errorf("attempt %d", c.Attempt)
 		}
 	})
@@ -94,9 +95,9 @@ func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
-		q := func(i int) WorkQueue { return list[i].WorkQueue("q") }
-		mustEnqueue(t, q(0), "x", WithItemID("x"))
-		c := mustClaim(t, q(0), WithManualExtend(), WithClaimTTL(2*time.Second))
+		q := func(i int) workqueue.Queue { return list[i].WorkQueue("q") }
+		mustEnqueue(t, q(0), "x", workqueue.WithID("x"))
+		c := mustClaim(t, q(0), workqueue.WithManualExtend(), workqueue.WithTTL(2*time.Second))
 		for range 30 {
 			time.Sleep(time.Second)
 			if _, err := mustFind(t, q(1), c).Extend(t.Context()); err != nil {
@@ -104,7 +105,7 @@ func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 			}
 			noClaim(t, q(2), 0)
 		}
-		if item, err := q(2).Get("x"); err != nil || item.State != ItemClaimed || item.Error != "" {
+		if item, err := q(2).Get("x"); err != nil || item.State != workqueue.Claimed || item.Error != "" {
 			t.Errorf("%+v, %v", item, err)
 		}
 		if err := mustFind(t, q(1), c).Complete(t.Context(), nil); err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -16,7 +17,7 @@ func TestZeroResultsHaveMethodsThatReturn(t *testing.T) {
 		crdt.ActorTable{}, crdt.SectionResult{}, crdt.Op{}, crdt.Rule{}, crdt.Pattern{}, crdt.Stats{}, crdt.Kind(0), crdt.Verb(0), crdt.Cause(0), crdt.Version(0),
 		crdt.FullError{}, crdt.TypeError{}, crdt.OpError{}, crdt.ConflictError{}, crdt.KeyError{}, crdt.PanicError{},
 		Event{}, Cursor{}, LifecycleEvent{}, EventType(""), Cause(""), Member{}, Packets{}, Stats{}, fleet.TaskState{}, fleet.TaskProgress{}, fleet.TaskHolder{}, fleet.TaskAgent{}, fleet.AgentInfo{},
-		fleet.Worker{}, fleet.WorkerState(""), fleet.WorkerStatus{}, fleet.QueueState{}, QueueDepth{}, QueueStats{}, Item{}, ItemState(""), NewItem{}, fleet.Unfinished{}, fleet.Abandoned{}, ReplicationError{},
+		fleet.Worker{}, fleet.WorkerState(""), fleet.WorkerStatus{}, fleet.QueueState{}, workqueue.Depth{}, workqueue.Stats{}, workqueue.Item{}, workqueue.State(""), workqueue.NewItem{}, fleet.Unfinished{}, fleet.Abandoned{}, ReplicationError{},
 	} {
 		v := reflect.New(reflect.TypeOf(zero)) // its methods are those of the value too
 		for i := range v.NumMethod() {

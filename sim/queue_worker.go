@@ -65,7 +65,7 @@ func options(words []string, f func(name, value string) error) error {
 	return nil
 }
 
-// worker claims items one after the other, as a program does with agent.WorkQueue.
+// worker claims items one after the other, as a program does with workqueue.Queue.
 type worker struct {
 	q *workQueue
 	job

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/bench/fleet"
 	"github.com/sentinel-peer/sentinel-peer/bench/measure"
 	"github.com/sentinel-peer/sentinel-peer/bench/rival"
@@ -216,7 +217,7 @@ func ourQueue(peers []*agent.Agent) *workQueue {
 	return &workQueue{
 		name: "sentinel-peer",
 		enqueue: func(ctx context.Context, n int) error {
-			items := make([]agent.NewItem, min(n, 100))
+			items := make([]workqueue.NewItem, min(n, 100))
 			for i := range items {
 				items[i].Value = payload
 			}
@@ -239,7 +240,7 @@ func ourQueue(peers []*agent.Agent) *workQueue {
 						if err != nil {
 							return err
 						}
-						err = completeEach(claims, func(c *agent.Claim) error { return c.Complete(context.WithoutCancel(ctx), nil) }, completed)
+						err = completeEach(claims, func(c *workqueue.Claim) error { return c.Complete(context.WithoutCancel(ctx), nil) }, completed)
 						if err != nil {
 							return err
 						}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
 var (
@@ -47,7 +48,7 @@ func run(ctx context.Context) error {
 		seeds = append(seeds, a.Addr())
 		agents = append(agents, a)
 	}
-	var queues []agent.WorkQueue
+	var queues []workqueue.Queue
 	for _, a := range agents {
 		if err := a.WaitReady(ctx); err != nil {
 			return err
@@ -56,15 +57,15 @@ func run(ctx context.Context) error {
 	}
 	ann, bob, eve := queues[0], queues[1], queues[2]
 
-	if _, err := ann.EnqueueAll(ctx, []agent.NewItem{
+	if _, err := ann.EnqueueAll(ctx, []workqueue.NewItem{
 		{ID: "newsletter", Value: "a newsletter"},
 		{ID: "alarm", Value: "an alarm", Priority: 9},
 		{ID: "bounce", Value: "a letter to nobody", Priority: -1, MaxAttempts: 1},
 	}); err != nil {
 		return err
 	}
-	_, err := ann.Enqueue(ctx, "the same alarm", agent.WithItemID("alarm"))
-	fmt.Println("an alarm twice is refused:", errors.Is(err, agent.ErrDuplicate))
+	_, err := ann.Enqueue(ctx, "the same alarm", workqueue.WithID("alarm"))
+	fmt.Println("an alarm twice is refused:", errors.Is(err, workqueue.ErrDuplicate))
 	if err := agents[0].WaitReplicated(ctx, 2); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	stalled, err := bob.Claim(ctx, agent.WithClaimTTL(2*time.Second), agent.WithManualExtend())
+	stalled, err := bob.Claim(ctx, workqueue.WithTTL(2*time.Second), workqueue.WithManualExtend())
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func run(ctx context.Context) error {
 		}
 	}
 	err = stalled.Complete(ctx, "sent by bob")
-	fmt.Println("bob's late result is refused:", errors.Is(err, agent.ErrClaimLost))
+	fmt.Println("bob's late result is refused:", errors.Is(err, workqueue.ErrClaimLost))
 	item, err := eve.Get("newsletter")
 	if err != nil {
 		return err

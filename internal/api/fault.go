@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
@@ -98,11 +99,11 @@ var faults = []struct {
 	{is(agent.ErrRotated), Fault{"rotated", http.StatusGatewayTimeout,
 		"it is written here and goes on spreading; which peers have it is not known: a copy of the daemon runs, tell the operator"}},
 	{is(agent.ErrClosed, lockservice.ErrClosed), Fault{"closed", http.StatusServiceUnavailable, "the daemon is stopping; try again in a few seconds"}},
-	{is(agent.ErrClaimLost), Fault{"claim-lost", http.StatusConflict,
+	{is(workqueue.ErrClaimLost), Fault{"claim-lost", http.StatusConflict,
 		"the claim has ended and someone else may have the task: drop the work, and call task_claim for another"}},
 	{is(agent.ErrAlive), Fault{"alive", http.StatusConflict, "the peer is up; end it first"}},
-	{is(agent.ErrDraining), Fault{"draining", http.StatusConflict, "the queue takes no more tasks; ask the operator to resume it, or use another queue"}},
-	{is(agent.ErrQueueFull), Fault{"queue-full", http.StatusServiceUnavailable, "complete tasks first, then add more"}},
+	{is(workqueue.ErrDraining), Fault{"draining", http.StatusConflict, "the queue takes no more tasks; ask the operator to resume it, or use another queue"}},
+	{is(workqueue.ErrFull), Fault{"queue-full", http.StatusServiceUnavailable, "complete tasks first, then add more"}},
 	{is(agent.ErrTooManyWorkers), Fault{"workers-full", http.StatusServiceUnavailable, "beat through another peer, or end workers that are not needed"}},
 	{is(lockservice.ErrHeld, lockservice.ErrTimeout), Fault{"held", http.StatusConflict,
 		"another holds the lock: do other work and try again, or wait with wait_s; go on without it only if that does no harm"}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
@@ -204,17 +205,17 @@ var Operations = []Operation{
 	{"work_queues", "GET", "/v1/queues", []string{"limit", "after"}, "the queues of work: how many items are in each state, and what this peer did", nil, listQueues,
 		shape{gives: List[WorkQueue]{}}},
 	{"work_depth", "GET", "/v1/queues/{queue}", nil, "how many items of a queue are in each state", on(Read, ofQueue), queueDepth,
-		shape{gives: agent.QueueDepth{}}},
+		shape{gives: workqueue.Depth{}}},
 	{"work_purge", "DELETE", "/v1/queues/{queue}", []string{"state"}, "remove the items that are pending, delayed and dead, or ?state=", on(Write, ofQueue), purgeQueue,
 		shape{gives: Changed{}}},
 	{"work_enqueue", "POST", "/v1/queues/{queue}/items", []string{"replicas"}, `enqueue {"value":…,"priority":0,"delay":"0s","id":"…","max_attempts":5}`, on(Write, ofQueue), enqueue,
 		shape{takes: itemBody{}, needs: []string{"value"}, gives: Enqueued{}, makes: true}},
 	{"work_peek", "GET", "/v1/queues/{queue}/items", []string{"limit", "state", "after"}, "the first items that may be claimed; ?state=dead: those in a state, or ?state=all, by id", on(Read, ofQueue), peekItems,
-		shape{gives: List[agent.Item]{}}},
+		shape{gives: List[workqueue.Item]{}}},
 	{"work_claim", "POST", "/v1/queues/{queue}/claim", nil, `claim items: {"wait":"5s","ttl":"10s","max":1}`, on(Write, ofQueue), claimItems,
 		shape{takes: claimBody{}, gives: List[Claimed]{}}},
 	{"work_item", "GET", "/v1/queues/{queue}/items/{id}", nil, "an item in whatever state, with its result", on(Read, ofQueue), getItem,
-		shape{gives: agent.Item{}}},
+		shape{gives: workqueue.Item{}}},
 	{"work_complete", "POST", "/v1/queues/{queue}/items/{id}/complete", nil, `finish a claim, at any daemon: {"lease","token","result":…}`, on(Write, ofQueue), completeItem,
 		shape{takes: verdictBody{}, needs: []string{"lease", "token"}}},
 	{"work_fail", "POST", "/v1/queues/{queue}/items/{id}/fail", nil, `have an item tried again later, at any daemon: {"lease","token","error":"…","retry":"10s"}`, on(Write, ofQueue), failItem,
@@ -226,7 +227,7 @@ var Operations = []Operation{
 	{"work_resume", "POST", "/v1/queues/{queue}/resume", nil, "end a pause or a drain", on(Write, ofQueue), resumeQueue,
 		shape{}},
 	{"work_drain", "POST", "/v1/queues/{queue}/drain", nil, "have nothing enqueued; the depth says when all is done", on(Write, ofQueue), drainQueue,
-		shape{gives: agent.QueueDepth{}}},
+		shape{gives: workqueue.Depth{}}},
 	{"work_requeue", "POST", "/v1/queues/{queue}/requeue", nil, `try dead items again, all or {"ids":["…"]}`, on(Write, ofQueue), requeueItems,
 		shape{takes: idsBody{}, gives: Changed{}}},
 	{"watch", "GET", "/v1/watch", []string{"match", "snapshot", "last_event_id"}, "server-sent events of keys that match a glob: ?match=, ?snapshot=true", nil, nil,

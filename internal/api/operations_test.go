@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
@@ -75,7 +76,7 @@ func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if body.Value.IsZero() {
 		return Response{}, bad(`body: want {"value":…}, and at will "priority", "delay", "id", "max_attempts"`)
 	}
-	delay, err := duration("delay", body.Delay, 0, agent.MaxItemDelay)
+	delay, err := duration("delay", body.Delay, 0, workqueue.MaxDelay)
 	if err != nil {
 		return Response{}, err
 	}
@@ -83,9 +84,9 @@ func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil || copies < 0 || body.MaxAttempts < 0 {
 		return Response{}, bad("replicas and max_attempts: want numbers, 0 or more")
 	}
-	id, err := a.WorkQueue(r.Queue).Enqueue(ctx, body.Value, agent.WithPriority(body.Priority), agent.WithDelay(delay),
-		agent.WithItemID(body.ID), agent.WithMaxAttempts(body.MaxAttempts))
-	duplicate := errors.Is(err, agent.ErrDuplicate)
+	id, err := a.WorkQueue(r.Queue).Enqueue(ctx, body.Value, workqueue.WithPriority(body.Priority), workqueue.WithDelay(delay),
+		workqueue.WithID(body.ID), workqueue.WithMaxAttempts(body.MaxAttempts))
+	duplicate := errors.Is(err, workqueue.ErrDuplicate)
 	if duplicate {
 		err = nil
 	}
@@ -110,15 +111,15 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err != nil {
 		return Response{}, err
 	}
-	if body.Max < 1 || body.Max > agent.MaxClaimBatch {
-		return Response{}, bad("max %d: want 1 to %d", body.Max, agent.MaxClaimBatch)
+	if body.Max < 1 || body.Max > workqueue.MaxBatch {
+		return Response{}, bad("max %d: want 1 to %d", body.Max, workqueue.MaxBatch)
 	}
 	ctx, err := r.Longer(wait)
 	if err != nil {
 		return Response{}, err
 	}
-	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, agent.WithManualExtend(), agent.WithClaimTTL(ttl), agent.WithWait(wait))
-	if err != nil && !errors.Is(err, agent.ErrQueueEmpty) {
+	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, workqueue.WithManualExtend(), workqueue.WithTTL(ttl), workqueue.WithWait(wait))
+	if err != nil && !errors.Is(err, workqueue.ErrEmpty) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx) // this daemon stops, or the token is withdrawn
 		}
@@ -147,7 +148,7 @@ func (r Request) proof() (body verdictBody, err error) {
 }
 
 // claim returns the claim that a request names.
-func (r Request) claim(ctx context.Context, a *agent.Agent) (*agent.Claim, verdictBody, error) {
+func (r Request) claim(ctx context.Context, a *agent.Agent) (*workqueue.Claim, verdictBody, error) {
 	body, err := r.proof()
 	if err != nil {
 		return nil, body, err
@@ -169,16 +170,16 @@ func failItem(ctx context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err != nil {
 		return Response{}, err
 	}
-	var opts []agent.FailOption
+	var opts []workqueue.FailOption
 	switch {
 	case body.Retry == "never":
-		opts = append(opts, agent.WithoutRetry())
+		opts = append(opts, workqueue.WithoutRetry())
 	case body.Retry != "":
-		after, err := duration("retry", body.Retry, 0, agent.MaxItemDelay)
+		after, err := duration("retry", body.Retry, 0, workqueue.MaxDelay)
 		if err != nil {
 			return Response{}, err
 		}
-		opts = append(opts, agent.WithRetryAfter(after))
+		opts = append(opts, workqueue.WithRetryAfter(after))
 	}
 	return Response{Empty: true}, c.Fail(ctx, errors.New(cmp.Or(body.Error, "failed")), opts...)
 }
@@ -219,7 +220,7 @@ func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return Response{}, err
 	}
 	depth, err := a.WorkQueue(r.Queue).Depth()
-	return Response{Body: List[agent.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
+	return Response{Body: List[workqueue.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
 }
 
 // itemStates are what ?state= of a queue's items may be.
@@ -240,7 +241,7 @@ func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	if err != nil {
 		return Response{}, err
 	}
-	l, err := page(r, ids, strings.Clone, func(id string) (agent.Item, int, bool) {
+	l, err := page(r, ids, strings.Clone, func(id string) (workqueue.Item, int, bool) {
 		item, err := q.Get(id)
 		return item, len(item.Value.Raw()) + len(item.Result.Raw()), err == nil && (state == "all" || string(item.State) == state)
 	})
@@ -289,10 +290,10 @@ func drainQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error
 }
 
 func purgeQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	var states []agent.ItemState
+	var states []workqueue.State
 	for _, s := range r.Query["state"] {
-		switch state := agent.ItemState(s); state {
-		case agent.ItemPending, agent.ItemDelayed, agent.ItemDone, agent.ItemDead:
+		switch state := workqueue.State(s); state {
+		case workqueue.Pending, workqueue.Delayed, workqueue.Done, workqueue.Dead:
 			states = append(states, state)
 		default:
 			return Response{}, bad("state %q: want pending, delayed, done or dead", s)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
@@ -29,7 +30,7 @@ func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
 		time.Sleep(time.Second)
 		held := claim()
 		for _, name := range []string{"work_complete", "work_fail", "work_extend"} {
-			if _, err := Find(name).Do(t.Context(), peers[0], late); !errors.Is(err, agent.ErrClaimLost) {
+			if _, err := Find(name).Do(t.Context(), peers[0], late); !errors.Is(err, workqueue.ErrClaimLost) {
 				t.Errorf("%s of a claim that ran out: %v", name, err)
 			}
 		}
@@ -66,7 +67,7 @@ func TestItemsAreListedByState(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := call[List[agent.Item]](t, peers[0], "work_peek", Request{Queue: "q", Query: values})
+			page, err := call[List[workqueue.Item]](t, peers[0], "work_peek", Request{Queue: "q", Query: values})
 			if err != nil {
 				return err.Error()
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 )
@@ -199,5 +200,5 @@ func workerOf(w fleet.Worker) Worker { return Worker{w, Duration(w.Expires), w.F
 // WorkQueue is a queue of work and what this peer did with it.
 type WorkQueue struct {
 	Name string `json:"name"`
-	agent.QueueStats
+	workqueue.Stats
 }

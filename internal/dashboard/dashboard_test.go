@@ -18,6 +18,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
@@ -124,7 +125,7 @@ func (x *fixture) fill(s string) {
 	x.Helper()
 	ctx, a := x.Context(), x.peers[0]
 	q := a.WorkQueue("mail")
-	_, err := q.Enqueue(ctx, s, agent.WithItemID("id"+s))
+	_, err := q.Enqueue(ctx, s, workqueue.WithID("id"+s))
 	_, lock := api.Find("lock_acquire").Do(ctx, a, api.Request{Key: "lock" + s, Body: []byte(`{"ttl":"10s"}`), Leases: x.cfg.Leases})
 	x.must(err, lock,
 		a.Put(ctx, "free/key"+s, s), a.Set("free/set"+s).Add(ctx, s), a.Counter("free/counter").Add(ctx, 3),
@@ -455,7 +456,7 @@ func TestRatesAreOfTheLastMinutes(t *testing.T) {
 	var s samples
 	begin := time.Unix(0, 0)
 	for i := range maxSamples + 10 {
-		s.take(agent.Stats{Writes: uint64(i * 4), Queues: map[string]agent.QueueStats{"q": {}}}, begin.Add(time.Duration(i)*sampleEvery))
+		s.take(agent.Stats{Writes: uint64(i * 4), Queues: map[string]workqueue.Stats{"q": {}}}, begin.Add(time.Duration(i)*sampleEvery))
 	}
 	writes := func(x sample) uint64 { return x.writes }
 	if r := s.rates(writes); len(r) != maxSamples-1 || r[0] != 2 || s.recent(writes) != 2 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -20,14 +21,14 @@ func TestWorkOfThoseThatAreGoneIsFlagged(t *testing.T) {
 		ctx, other := x.Context(), x.peers[1]
 		q := other.WorkQueue("mail")
 		for _, id := range []string{"dead-1", "held-1", "waits-1"} {
-			_, err := q.Enqueue(ctx, id, agent.WithItemID(id), agent.WithMaxAttempts(1))
+			_, err := q.Enqueue(ctx, id, workqueue.WithID(id), workqueue.WithMaxAttempts(1))
 			x.must(err)
 			time.Sleep(time.Second)
 		}
 		c, err := q.Claim(ctx)
 		x.must(err)
 		x.must(c.Fail(ctx, errors.New("no such mailbox")))
-		_, err = q.Claim(ctx, agent.WithClaimTTL(15*time.Second))
+		_, err = q.Claim(ctx, workqueue.WithTTL(15*time.Second))
 		x.must(err, other.Workers().SetStatus(ctx, "n2", fleet.WorkerStatus{Status: "busy", Task: "t-gone", Running: 1}),
 			other.Tasks().SetState(ctx, "t-gone", fleet.TaskState{Status: "running", Worker: "n2"}),
 			other.Tasks().SetState(ctx, "t-bad", fleet.TaskState{Status: "failed", Error: "out of memory"}))

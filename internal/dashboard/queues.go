@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
@@ -20,7 +21,7 @@ type bar struct {
 
 // item is a row of a work queue.
 type item struct {
-	agent.Item
+	workqueue.Item
 	Text string
 	Age  string // since it was enqueued
 	Held string // since it was claimed last
@@ -33,7 +34,7 @@ const maxItems = 20 // of each state of a queue
 func queues(v *view) (any, error) {
 	type row struct {
 		Name, Href string
-		agent.QueueStats
+		workqueue.Stats
 		In, Out string
 		Oldest  string
 		Bars    []bar
@@ -81,7 +82,7 @@ func queues(v *view) (any, error) {
 	return d, err
 }
 
-func (v *view) items(list []agent.Item, up map[string]bool) (rows []item) {
+func (v *view) items(list []workqueue.Item, up map[string]bool) (rows []item) {
 	for _, it := range list {
 		r := item{Item: it, Text: preview(it.Value), Age: ago(v.now.Sub(it.Enqueued)), Lost: it.Worker != "" && !up[it.Worker]}
 		r.Error = cut(it.Error, glance)
@@ -94,7 +95,7 @@ func (v *view) items(list []agent.Item, up map[string]bool) (rows []item) {
 }
 
 // bars draws how many items are in each state that is not done.
-func bars(d agent.QueueDepth) (list []bar) {
+func bars(d workqueue.Depth) (list []bar) {
 	total, x := float64(d.Pending+d.Delayed+d.Claimed+d.Dead), 0.0
 	for _, part := range []struct {
 		state string

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 type sample struct {
 	at                                        time.Time
 	writes, merged, conflicts, sent, received uint64
-	queues                                    map[string]agent.QueueStats // of the latest ones only
+	queues                                    map[string]workqueue.Stats // of the latest ones only
 }
 
 // samples are the readings of the last minutes, the oldest first.

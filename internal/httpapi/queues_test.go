@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -49,11 +49,11 @@ func TestAWorkQueueOverHTTP(t *testing.T) {
 		forged.Lease = "another"
 		x.refused("claim-lost", x.do("POST", at("extend", c), claimBody(forged, "")))
 		x.must(http.StatusNoContent, "POST", at("fail", c), claimBody(c, `,"error":"no route","retry":"never"`))
-		var d agent.QueueDepth
+		var d workqueue.Depth
 		if err := json.Unmarshal([]byte(x.must(http.StatusOK, "GET", "/v1/queues/mail", "").body), &d); err != nil {
 			t.Fatal(err)
 		}
-		if want := (agent.QueueDepth{Delayed: 1, Done: 1, Dead: 1}); d != want {
+		if want := (workqueue.Depth{Delayed: 1, Done: 1, Dead: 1}); d != want {
 			t.Errorf("depth %+v, want %+v", d, want)
 		}
 		x.must(http.StatusOK, "POST", "/v1/queues/mail/requeue", `{"ids":["c"]}`)

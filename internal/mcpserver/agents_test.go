@@ -8,8 +8,8 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -87,7 +87,7 @@ func TestTasksAreListed(t *testing.T) {
 		x.shows(x.good(s, "task_list", `{"cursor":"`+page["next_cursor"].(string)+`","values":false}`), `{"tasks":["t4","t5"]}`)
 
 		long := strings.Repeat("long é ", 10_000)
-		if _, err := x.agent.WorkQueue("q").Enqueue(t.Context(), long, agent.WithItemID("l")); err != nil {
+		if _, err := x.agent.WorkQueue("q").Enqueue(t.Context(), long, workqueue.WithID("l")); err != nil {
 			t.Fatal(err)
 		}
 		var whole strings.Builder

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -16,7 +17,7 @@ func TestEveryFaultOfAWriteHasACode(t *testing.T) {
 		"rotated":        agent.ErrRotated,
 		"not-replicated": &agent.ReplicationError{Err: context.DeadlineExceeded},
 		"store-full":     &crdt.FullError{},
-		"claim-lost":     agent.ErrClaimLost,
+		"claim-lost":     workqueue.ErrClaimLost,
 		"closed":         agent.ErrClosed,
 		"no-majority":    lockservice.ErrUnavailable,
 		"timeout":        context.DeadlineExceeded,

@@ -235,7 +235,7 @@ func TestAClientThatGoesAsItWaits(t *testing.T) {
 			if out := x.raw(first, "lock_acquire", `{"name":"l","wait_s":25}`); out["acquired"] != true {
 				t.Errorf("the lock: %v", out)
 			}
-			waits("task_claim", `{"wait_s":25}`, func() bool { return strings.Contains(stacks(), "agent.WorkQueue.wait(") })
+			waits("task_claim", `{"wait_s":25}`, func() bool { return strings.Contains(stacks(), "workqueue.Queue.wait(") })
 			x.raw(first, "task_add", `{"value":1}`)
 			if out := x.raw(first, "task_claim", `{"wait_s":25}`); out["claimed"] != true || out["attempt"] != 1.0 {
 				t.Errorf("the task: %v", out)

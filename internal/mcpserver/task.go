@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
@@ -25,7 +25,7 @@ func taskAdd(c *call) (fields, error) {
 	}
 	name := cmp.Or(c.text("queue"), defaultQueue)
 	body := map[string]any{"value": c.given["value"], "id": c.text("id"), "priority": c.whole("priority", 0, -maxSafe, maxSafe),
-		"delay": c.seconds("delay_s", 0, agent.MaxItemDelay).String(), "max_attempts": c.whole("max_attempts", 0, 0, 1<<31-1)}
+		"delay": c.seconds("delay_s", 0, workqueue.MaxDelay).String(), "max_attempts": c.whole("max_attempts", 0, 0, 1<<31-1)}
 	if c.fault != nil {
 		return nil, c.fault
 	}
@@ -99,7 +99,7 @@ func (c *call) holdClaim(h *hold, ttl time.Duration) error {
 func (c *call) resume(claim string, last time.Duration) (time.Duration, error) {
 	h, ok := claimed(claim)
 	if !ok {
-		return 0, agent.ErrClaimLost
+		return 0, workqueue.ErrClaimLost
 	}
 	last = cmp.Or(last, h.last)
 	h.last = last
@@ -140,7 +140,7 @@ func taskComplete(c *call) (fields, error) {
 		h, ok = claimed(claim)
 	}
 	if !ok || h.queue == "" {
-		return nil, agent.ErrClaimLost
+		return nil, workqueue.ErrClaimLost
 	}
 	name, body, status := "work_complete", h.body(), "completed"
 	if c.has("error") {
@@ -156,7 +156,7 @@ func taskComplete(c *call) (fields, error) {
 		return nil, c.fault
 	}
 	_, err := c.do(name, api.Request{Queue: h.queue, ID: h.id}, body)
-	if err == nil || errors.Is(err, agent.ErrClaimLost) {
+	if err == nil || errors.Is(err, workqueue.ErrClaimLost) {
 		c.s.holds.drop(claim, h)
 	}
 	if err != nil {
@@ -251,7 +251,7 @@ func taskList(c *call) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := res.Body.(api.List[agent.Item])
+	page := res.Body.(api.List[workqueue.Item])
 	list, next, room := []any{}, page.Next, budget
 	for i, item := range page.Items {
 		entry := any(item.ID)
@@ -268,7 +268,7 @@ func taskList(c *call) (fields, error) {
 }
 
 // item shows a task among others.
-func (c *call) item(i agent.Item) fields {
+func (c *call) item(i workqueue.Item) fields {
 	out := fields{"task", i.ID, "state", i.State}
 	for _, v := range []struct {
 		name  string
@@ -285,7 +285,7 @@ func (c *call) item(i agent.Item) fields {
 }
 
 // history is what became of a task so far.
-func (c *call) history(i agent.Item) (out fields) {
+func (c *call) history(i workqueue.Item) (out fields) {
 	if i.Attempt > 0 {
 		out = append(out, "attempt", i.Attempt)
 	}
@@ -305,7 +305,7 @@ func (c *call) task(request api.Request) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := res.Body.(agent.Item)
+	i := res.Body.(workqueue.Item)
 	out := append(fields{"queue", request.Queue, "task", i.ID, "state", i.State}, c.history(i)...)
 	name, v := "value", i.Value
 	if !i.Result.IsZero() {

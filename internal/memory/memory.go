@@ -102,7 +102,7 @@ func (m *Memory) Closed() bool {
 // Turn is one hold of the lock by the owner: frames are received, what is due is done,
 // and beside has its say before what is to happen comes out. refused hears of frames that
 // were not taken; sent is to be called once the envelopes are handed over.
-func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *replica.Replica, now time.Time)) (rd replica.Ready, now time.Time, sent func()) {
+func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *replica.Replica)) (rd replica.Ready, now time.Time, sent func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now = time.Now()
@@ -115,7 +115,7 @@ func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *repli
 	if !m.replica.Deadline().After(now) {
 		m.replica.Tick(now)
 	}
-	beside(m.replica, now)
+	beside(m.replica)
 	rd = m.replica.Ready()
 	if m.backlog > 0 {
 		m.backlog = 0

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
@@ -101,8 +102,8 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 // However many queues there are, labels are few, and who has one keeps it.
 func TestQueuesWithALabelAreBounded(t *testing.T) {
 	labels := queueLabels{given: map[string]bool{}}
-	one := agent.QueueStats{QueueCounters: agent.QueueCounters{Enqueued: 1}}
-	queues := map[string]agent.QueueStats{"z-first": one}
+	one := workqueue.Stats{QueueCounters: workqueue.Counters{Enqueued: 1}}
+	queues := map[string]workqueue.Stats{"z-first": one}
 	labels.sum(queues)
 	for i := range 3 * maxQueues {
 		queues[fmt.Sprintf("a%d", i)] = one

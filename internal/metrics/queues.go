@@ -5,8 +5,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
 // maxQueues bounds the queues that have a label of their own, so that series stay few. All other
@@ -20,15 +19,15 @@ var (
 	queueItems    = desc("queue_items", "Items of work queues, as this peer sees them.", "queue", "state")
 	queueCounters = []struct {
 		desc  *prometheus.Desc
-		value func(*agent.QueueCounters) uint64
+		value func(*workqueue.Counters) uint64
 	}{
-		{desc("queue_enqueued_total", "Items enqueued through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Enqueued }},
-		{desc("queue_claims_total", "Items claimed through this peer.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Claimed }},
-		{desc("queue_completed_total", "Claims of this peer that were completed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Completed }},
-		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Failed }},
-		{desc("queue_dead_total", "Items that are dead through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Dead }},
-		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Lost }},
-		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *agent.QueueCounters) uint64 { return c.Contended }},
+		{desc("queue_enqueued_total", "Items enqueued through this peer.", "queue"), func(c *workqueue.Counters) uint64 { return c.Enqueued }},
+		{desc("queue_claims_total", "Items claimed through this peer.", "queue"), func(c *workqueue.Counters) uint64 { return c.Claimed }},
+		{desc("queue_completed_total", "Claims of this peer that were completed.", "queue"), func(c *workqueue.Counters) uint64 { return c.Completed }},
+		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *workqueue.Counters) uint64 { return c.Failed }},
+		{desc("queue_dead_total", "Items that are dead through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *workqueue.Counters) uint64 { return c.Dead }},
+		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *workqueue.Counters) uint64 { return c.Lost }},
+		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *workqueue.Counters) uint64 { return c.Contended }},
 	}
 )
 
@@ -51,8 +50,8 @@ func (l *queueLabels) of(name string) string {
 }
 
 // sum adds up the numbers of the queues of each label.
-func (l *queueLabels) sum(queues map[string]agent.QueueStats) map[string]agent.QueueStats {
-	sums := make(map[string]agent.QueueStats, len(queues))
+func (l *queueLabels) sum(queues map[string]workqueue.Stats) map[string]workqueue.Stats {
+	sums := make(map[string]workqueue.Stats, len(queues))
 	for name, q := range queues {
 		label := l.of(name)
 		s := sums[label]
@@ -80,7 +79,7 @@ func (l *queueLabels) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-func (l *queueLabels) collect(queues map[string]agent.QueueStats, ch chan<- prometheus.Metric) {
+func (l *queueLabels) collect(queues map[string]workqueue.Stats, ch chan<- prometheus.Metric) {
 	for label, q := range l.sum(queues) {
 		for state, n := range map[string]int{"pending": q.Depth.Pending, "delayed": q.Depth.Delayed, "claimed": q.Depth.Claimed, "done": q.Depth.Done, "dead": q.Depth.Dead} {
 			ch <- prometheus.MustNewConstMetric(queueItems, prometheus.GaugeValue, float64(n), label, state)

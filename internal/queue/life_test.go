@@ -367,7 +367,7 @@ func TestAClaimThatMayBeOverIsTriedLast(t *testing.T) {
 	s.judge(t0, "x", 5, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
 	s.add(t0, Item{ID: "y"})
 	now := t0.Add(time.Second)
-	wantDepth(t, s.Index, now, Depth{Claimed: 1, Pending: 1})
+	wantDepth(t, s.Index, now, depth{Claimed: 1, Pending: 1})
 	if list := s.Peek(now, 9); len(list) != 1 || list[0].ID != "y" {
 		t.Errorf("peeked %+v, want what is pending", list)
 	}
@@ -388,10 +388,10 @@ func TestAClaimOfAPeerThatIsGoneIsPending(t *testing.T) {
 	s.add(t0, Item{ID: "x"})
 	s.judge(t0, "x", 5, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
 	now := t0.Add(time.Minute)
-	wantDepth(t, s.Index, now, Depth{Claimed: 1})
+	wantDepth(t, s.Index, now, depth{Claimed: 1})
 	up = false
 	s.WakeAll(now)
-	wantDepth(t, s.Index, now, Depth{Pending: 1})
+	wantDepth(t, s.Index, now, depth{Pending: 1})
 }
 
 func TestPurgeRemovesWhatIsInThatState(t *testing.T) {
@@ -417,7 +417,7 @@ func TestPurgeRemovesWhatIsInThatState(t *testing.T) {
 	for _, ops := range s.Purge([]State{Done, Dead, Claimed}) {
 		s.write(t0, ops...)
 	}
-	wantDepth(t, s.Index, t0, Depth{Pending: 1, Claimed: 1})
+	wantDepth(t, s.Index, t0, depth{Pending: 1, Claimed: 1})
 	for _, id := range []string{"done", "dead"} {
 		if _, there := s.Look(t0, id); there || s.Known(id) {
 			t.Errorf("%q is still there", id)

@@ -6,16 +6,11 @@ import (
 	"time"
 )
 
-// Depth counts the items of a queue by state, as far as this peer knows.
-type Depth struct {
-	Pending, Delayed, Claimed, Done, Dead int
-	Setting
-}
-
-// Depth returns how many items are in each state.
-func (x *Index) Depth(now time.Time) Depth {
+// Counts returns how many items are in each state, as far as this peer knows. The caller
+// must not change the map, which is valid until the next call.
+func (x *Index) Counts(now time.Time) map[State]int {
 	x.Tick(now)
-	return Depth{x.count[Pending], x.count[Delayed], x.count[Claimed], x.count[Done], x.count[Dead], x.setting}
+	return x.count
 }
 
 // View is what a peer knows of one item.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
-	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
@@ -247,12 +247,12 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		}
 		all("nothing is wrong", "ok")
 
-		must(a.Tasks().SetState(ctx, "t1", fleet.TaskState{Status: "failed"}))
+		must(a.Tasks().SetState(ctx, "t1", map[string]any{"status": "failed"}))
 		all("a task failed", "warn warn/failed-tasks")
 		must(a.Tasks().Delete(ctx, "t1"))
 
 		q := a.WorkQueue("mail")
-		_, err := q.Enqueue(ctx, 1, agent.WithMaxAttempts(1))
+		_, err := q.Enqueue(ctx, 1, workqueue.WithMaxAttempts(1))
 		must(err)
 		c, err := q.Claim(ctx)
 		must(err)
@@ -261,7 +261,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		_, err = q.Purge(ctx)
 		must(err)
 
-		must(h.peers[2].Workers().SetStatus(ctx, "n3", fleet.WorkerStatus{Status: "busy", Task: "t2", Running: 1}))
+		must(h.peers[2].Workers().SetStatus(ctx, "n3", map[string]any{"status": "busy", "task": "t2", "running": 1}))
 		time.Sleep(time.Second)
 		h.net.Split([]string{h.addr(0), h.addr(1)}, []string{h.addr(2)})
 		time.Sleep(time.Minute)
@@ -271,7 +271,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 		all("a majority of voters is away", "fail fail/voters fail/peers warn/abandoned-work")
 		h.net.Heal()
 		time.Sleep(time.Minute)
-		must(h.peers[2].Workers().SetStatus(ctx, "n3", fleet.WorkerStatus{Status: "idle"}))
+		must(h.peers[2].Workers().SetStatus(ctx, "n3", map[string]any{"status": "idle"}))
 		time.Sleep(time.Minute)
 		all("all is well again", "ok")
 
@@ -290,7 +290,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 // What a warning exits with, and how it is printed.
 func TestAWarningIsShownAndExitsWithZero(t *testing.T) {
 	housing(t, func(h *house) {
-		if err := h.peers[0].Tasks().SetState(h.Context(), "t1", fleet.TaskState{Status: "failed"}); err != nil {
+		if err := h.peers[0].Tasks().SetState(h.Context(), "t1", map[string]any{"status": "failed"}); err != nil {
 			h.Fatal(err)
 		}
 		l, err := status.LookAt(h.Context(), &h.Client)

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 	"strings"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
@@ -39,7 +39,7 @@ func (h *head) result() any {
 		return nil
 	}
 	if v, err := crdt.JSONValue(text); err == nil && all {
-		if _, err := agent.ResultOf(v); err == nil {
+		if _, err := workqueue.ResultOf(v); err == nil {
 			return json.RawMessage(text)
 		}
 	}
@@ -56,7 +56,7 @@ const (
 	// value that it is.
 	maxOutput = 6 << 20
 	// maxText is the longest text that is a result: a value has some bytes beside it.
-	maxText = agent.MaxResult - 5
+	maxText = workqueue.MaxResult - 5
 )
 
 // head keeps the first bytes that are written to it, and counts all.

@@ -21,12 +21,12 @@ import (
 
 // look is what one look at a daemon shows, judged.
 type look struct {
-	Healthy bool                        `json:"healthy"` // the verdict is not fail
-	Verdict verdict.Verdict             `json:"verdict"`
-	Members []api.Member                `json:"members"`
-	Stats   lookStats                   `json:"stats"`
-	Queues  map[string]agent.QueueStats `json:"queues"`
-	Leases  int                         `json:"leases"` // that the daemon holds for its clients
+	Healthy bool                       `json:"healthy"` // the verdict is not fail
+	Verdict verdict.Verdict            `json:"verdict"`
+	Members []api.Member               `json:"members"`
+	Stats   lookStats                  `json:"stats"`
+	Queues  map[string]workqueue.Stats `json:"queues"`
+	Leases  int                        `json:"leases"` // that the daemon holds for its clients
 }
 
 // lookStats are the numbers of /v1/stats that are shown.
@@ -60,8 +60,8 @@ func LookAt(ctx context.Context, c *client.Client) (*look, error) {
 	}
 	var stats struct {
 		lookStats
-		Queues map[string]agent.QueueStats `json:"queues"`
-		Leases int                         `json:"leases"`
+		Queues map[string]workqueue.Stats `json:"queues"`
+		Leases int                        `json:"leases"`
 	}
 	if err := c.Do(ctx, "GET", "/v1/stats", nil, nil, nil, &stats); err != nil {
 		return nil, err
@@ -121,11 +121,11 @@ func (l *look) numbers() []string {
 	list := []string{
 		fmt.Sprintf("keys %d (%s of %s)", s.Store.Keys, bytesText(s.Store.Memory), bytesText(s.Store.Limit)),
 		fmt.Sprintf("conflicts %d", s.Conflicts),
-		fmt.Sprintf("workers %d", s.Workers[string(fleet.Active)]),
+		fmt.Sprintf("workers %d", s.Workers["active"]),
 		fmt.Sprintf("leases %d", l.Leases),
 		fmt.Sprintf("watches %d", s.Subscriptions),
 	}
-	if n := s.Workers[string(fleet.Unreachable)]; n > 0 {
+	if n := s.Workers["unreachable"]; n > 0 {
 		list = append(list, fmt.Sprintf("workers out of sight %d", n))
 	}
 	for _, why := range slices.Sorted(maps.Keys(s.Transport.Refused)) {

@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
@@ -27,7 +28,7 @@ func TestTopShowsWhatItSees(t *testing.T) {
 		})}
 		l.Stats.Writes, l.Stats.Store.Keys, l.Stats.Store.Memory, l.Stats.Store.Limit = writes, 12, 3000, 1<<30
 		l.Stats.Workers = map[string]int{"active": 2}
-		l.Queues = map[string]agent.QueueStats{"mail": {Depth: agent.QueueDepth{Pending: 4, Claimed: 1}}}
+		l.Queues = map[string]workqueue.Stats{"mail": {Depth: workqueue.Depth{Pending: 4, Claimed: 1}}}
 		l.Verdict = verdict.Verdict{Level: verdict.OK, Summary: "2 of 2 peers alive, converged."}
 		for _, p := range problems {
 			l.Verdict.Level, l.Verdict.Summary = verdict.Fail, "2 of 2 peers alive; "+problems[0]+"."

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
@@ -54,7 +54,7 @@ func TestItemsSurviveKills(t *testing.T) {
 			t.Fatal(ctx.Err())
 		}
 	}
-	var d agent.QueueDepth
+	var d workqueue.Depth
 	for look := time.NewTicker(100 * time.Millisecond); d.Done < items; {
 		select {
 		case <-look.C:

@@ -1,4 +1,4 @@
-package agent
+package workqueue
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
@@ -15,7 +16,7 @@ import (
 // which is extended then and goes on here. It fails with ErrClaimLost if there is no such
 // claim any more, and within ctx with lockservice.ErrUnavailable if no majority of voters
 // says so, or this peer does not hear of the claim.
-func (q WorkQueue) Claimed(ctx context.Context, id, lease string, token uint64) (*Claim, error) {
+func (q Queue) Claimed(ctx context.Context, id, lease string, token uint64) (*Claim, error) {
 	x, err := q.look()
 	if err != nil {
 		return nil, err
@@ -30,14 +31,14 @@ func (q WorkQueue) Claimed(ctx context.Context, id, lease string, token uint64) 
 	if b, ok := lockservice.ParseBearer(lock, lease); !ok || b.Token != token {
 		return nil, fault(fmt.Errorf("%w: these are no lease and token of a claim", ErrClaimLost))
 	}
-	l, err := q.a.locks.session.Resume(ctx, lock, lease)
+	l, err := q.s.host.Locks().Resume(ctx, lock, lease)
 	if errors.Is(err, lockservice.ErrNotHolder) || errors.Is(err, lockservice.ErrBarred) || errors.Is(err, lockservice.ErrLost) {
 		err = fmt.Errorf("%w: %w", ErrClaimLost, err)
 	}
 	if err != nil {
 		return nil, fault(err)
 	}
-	c, err := q.adopt(ctx, q.a.index(q.name), id, l)
+	c, err := q.adopt(ctx, q.s.index(q.name), id, l)
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -58,7 +59,7 @@ func (x *index) claim(id, lease string) *Claim {
 const hearAgain = 20 * time.Millisecond
 
 // adopt makes a claim of a lease that was resumed here, once this peer has heard of it.
-func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservice.Lease) (*Claim, error) {
+func (q Queue) adopt(ctx context.Context, x *index, id string, l *lockservice.Lease) (*Claim, error) {
 	look := time.NewTicker(hearAgain)
 	defer look.Stop()
 	for {
@@ -74,7 +75,7 @@ func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservic
 			}
 		})
 		if c.core != nil {
-			if v, ok := q.a.mem.Peek(queue.ItemKey(q.name, id)); ok {
+			if v, ok := q.s.host.Memory.Peek(queue.ItemKey(q.name, id)); ok {
 				c.Value = v.Field("value")
 			}
 			return c, nil
@@ -83,8 +84,8 @@ func (q WorkQueue) adopt(ctx context.Context, x *index, id string, l *lockservic
 		case <-look.C:
 		case <-l.Done():
 			return nil, fmt.Errorf("%w: %w", ErrClaimLost, l.Err())
-		case <-q.a.mem.Closing():
-			return nil, ErrClosed
+		case <-q.s.host.Memory.Closing():
+			return nil, memory.ErrClosed
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: this peer has not heard of the claim yet: %w", lockservice.ErrUnavailable, ctx.Err())
 		}

@@ -1,4 +1,4 @@
-package agent
+package workqueue
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ type Claim struct {
 	Attempt  int // 1 the first time
 	Enqueued time.Time
 
-	q      WorkQueue
+	q      Queue
 	x      *index
 	core   *queue.Claim // guarded by x.mu
 	lease  *lockservice.Lease
@@ -39,24 +39,24 @@ type claimOptions struct {
 	wait   *time.Duration // nil: as long as ctx
 }
 
-// ErrQueueEmpty says that nothing could be claimed within WithWait.
-var ErrQueueEmpty = errors.New("nothing to claim")
+// ErrEmpty says that nothing could be claimed within WithWait.
+var ErrEmpty = errors.New("nothing to claim")
 
-// WithClaimTTL sets how long a claim lasts when its peer dies: 500 ms to
+// WithTTL sets how long a claim lasts when its peer dies: 500 ms to
 // LockConfig.MaxTTL, 15 s; 10 s by default, or for 0. A short one has the item tried
 // again sooner.
-func WithClaimTTL(ttl time.Duration) ClaimOption {
+func WithTTL(ttl time.Duration) ClaimOption {
 	return func(o *claimOptions) { o.ttl = cmp.Or(ttl, o.ttl) }
 }
 
-// WithWait has a claim fail with ErrQueueEmpty when nothing comes within d; 0 does not
+// WithWait has a claim fail with ErrEmpty when nothing comes within d; 0 does not
 // wait at all.
 func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = &d } }
 
 // WithManualExtend leaves extending the claim to Extend; else it is extended by itself
 // until it is finished or its peer dies, for work that hangs too. Such a claim belongs to
 // whoever has its Lease and Token, who may extend and finish it at every peer: see
-// WorkQueue.Claimed. Agent.Close does not end it.
+// Queue.Claimed. Agent.Close does not end it.
 func WithManualExtend() ClaimOption { return func(o *claimOptions) { o.manual = true } }
 
 const (
@@ -65,8 +65,8 @@ const (
 )
 
 // Claim waits, within ctx, for an item and claims it. It fails with ctx's error, with
-// lockservice.ErrUnavailable when there is no majority of voters, and with ErrClosed.
-func (q WorkQueue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, error) {
+// lockservice.ErrUnavailable when there is no majority of voters, and with memory.ErrClosed.
+func (q Queue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, error) {
 	list, err := q.ClaimBatch(ctx, 1, opts...)
 	if err != nil {
 		return nil, err
@@ -76,19 +76,19 @@ func (q WorkQueue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, erro
 
 // ClaimBatch waits, within ctx, until there is something to claim, and claims up to n
 // items of what there is; n is 256 at most. Each is a claim of its own.
-func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*Claim, error) {
-	q.a.queues.catchUp(ctx)
+func (q Queue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*Claim, error) {
+	q.s.catchUp(ctx)
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	if n < 1 || n > MaxClaimBatch {
-		return nil, fmt.Errorf("queue %q: claim of %d items: want 1 to %d", q.name, n, MaxClaimBatch)
+	if n < 1 || n > MaxBatch {
+		return nil, fmt.Errorf("queue %q: claim of %d items: want 1 to %d", q.name, n, MaxBatch)
 	}
-	o := claimOptions{ttl: min(defaultClaimTTL, q.a.locks.longest)}
+	o := claimOptions{ttl: min(defaultClaimTTL, q.s.host.MaxTTL)}
 	for _, f := range opts {
 		f(&o)
 	}
-	if least, most := lockservice.LeastTTL, q.a.locks.longest; o.ttl < least || o.ttl > most {
+	if least, most := lockservice.LeastTTL, q.s.host.MaxTTL; o.ttl < least || o.ttl > most {
 		return nil, fmt.Errorf("queue %q: %w", q.name, &lockservice.TTLError{TTL: o.ttl, Least: least, Most: most})
 	}
 	var patience <-chan time.Time
@@ -102,16 +102,16 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 	}
 	var tries []*queue.Claim
 	for {
-		if err := q.a.quorum(queue.Lock(q.name, "")); err != nil {
+		if err := q.s.quorum(queue.Lock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
-		x := q.a.queues.known(q.name) // to claim makes no queue
+		x := q.s.known(q.name) // to claim makes no queue
 		if x != nil {
 			x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
 		}
 		if len(tries) == 0 {
 			if o.wait != nil && *o.wait == 0 {
-				return nil, fmt.Errorf("queue %q: %w", q.name, ErrQueueEmpty)
+				return nil, fmt.Errorf("queue %q: %w", q.name, ErrEmpty)
 			}
 			if err := q.wait(ctx, x, patience); err != nil {
 				return nil, fmt.Errorf("queue %q: %w", q.name, err)
@@ -133,13 +133,13 @@ func (q WorkQueue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) (
 
 // wait returns when there may be something to claim, or for a queue that is not known, a
 // nil x, when it may be.
-func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
+func (q Queue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
 	var told <-chan struct{}
 	leave := func() {}
 	if x != nil {
 		told, leave = x.wait()
 	} else {
-		told = q.a.queues.another(q.name)
+		told = q.s.another(q.name)
 	}
 	select {
 	case <-told:
@@ -149,21 +149,21 @@ func (q WorkQueue) wait(ctx context.Context, x *index, patience <-chan time.Time
 		return ctx.Err()
 	case <-patience:
 		leave()
-		return ErrQueueEmpty
-	case <-q.a.mem.Closing():
-		return ErrClosed
+		return ErrEmpty
+	case <-q.s.host.Memory.Closing():
+		return memory.ErrClosed
 	}
 }
 
 // quorum refuses when too few voters are up for any lease.
-func (a *Agent) quorum(lock string) error {
-	voters := a.voters()
+func (s *Queues) quorum(lock string) error {
+	voters := s.voters()
 	if len(voters) == 0 {
 		return nil
 	}
 	up := 0
 	for _, name := range voters {
-		if a.locks.alive(name) {
+		if s.host.Alive(name) {
 			up++
 		}
 	}
@@ -176,7 +176,7 @@ func (a *Agent) quorum(lock string) error {
 // try takes the leases of items, sees that none is done, and says for all to read that
 // they are claimed. What is not claimed is given back. An error is what kept all of them
 // from being claimed, and will keep others.
-func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimOptions) ([]*Claim, error) {
+func (q Queue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimOptions) ([]*Claim, error) {
 	names := make([]string, len(tries))
 	for i, c := range tries {
 		names[i] = queue.Lock(q.name, c.ID)
@@ -185,7 +185,7 @@ func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o cl
 	if o.manual {
 		options = append(options, lockservice.WithManualRenewal())
 	}
-	answers := q.a.locks.session.TryEach(ctx, names, options...)
+	answers := q.s.host.Locks().TryEach(ctx, names, options...)
 	var failure error
 	var list []*Claim
 	var leases []*lockservice.Lease
@@ -206,21 +206,21 @@ func (q WorkQueue) try(ctx context.Context, x *index, tries []*queue.Claim, o cl
 		return nil, failure
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmWithin)
-	errs := q.a.locks.session.ConfirmEach(bounded, leases)
+	errs := q.s.host.Locks().ConfirmEach(bounded, leases)
 	cancel()
 	return q.announce(x, list, errs, o)
 }
 
 // announce makes claims of leases that were confirmed: it looks at each item once more,
 // for its last holder may have finished it meanwhile, and writes that it is claimed.
-func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOptions) ([]*Claim, error) {
+func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) ([]*Claim, error) {
 	var failure error
 	var kept, rest, dead []*Claim
 	var ops []crdt.Op
 	there := make([]bool, len(list))
 	for i, c := range list {
 		var v crdt.Value
-		v, there[i] = q.a.mem.Peek(queue.ItemKey(q.name, c.ID))
+		v, there[i] = q.s.host.Memory.Peek(queue.ItemKey(q.name, c.ID))
 		c.Value = v.Field("value")
 	}
 	x.do(func(core *queue.Index, now time.Time) {
@@ -244,7 +244,7 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 		}
 	})
 	if len(ops) > 0 {
-		if err := q.a.mem.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
+		if err := q.s.host.Memory.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
 			rest, kept, dead, failure = list, nil, nil, err
 		}
 	}
@@ -265,10 +265,10 @@ func (q WorkQueue) announce(x *index, list []*Claim, errs []error, o claimOption
 	})
 	lockservice.UnlockEach(leases)
 	for _, c := range dead {
-		q.a.emit(LifecycleEvent{Type: ItemDeadEvent, Name: q.name + "/" + c.ID})
+		q.s.host.Emit(ItemDead, q.name+"/"+c.ID)
 	}
 	for _, c := range kept {
-		q.a.emit(LifecycleEvent{Type: ItemClaimedEvent, Name: q.name + "/" + c.ID})
+		q.s.host.Emit(ItemClaimed, q.name+"/"+c.ID)
 	}
 	return kept, failure
 }
@@ -284,7 +284,7 @@ func (c *Claim) Context() context.Context { return c.lease.Context() }
 func (c *Claim) Remaining() time.Duration { return c.lease.Remaining() }
 
 // Lease names a claim WithManualExtend to every peer, for workers in other processes: see
-// WorkQueue.Claimed. Nobody can guess it. Of other claims it is "".
+// Queue.Claimed. Nobody can guess it. Of other claims it is "".
 func (c *Claim) Lease() string { return c.lease.ID() }
 
 // Extend has the claim last for its whole TTL from now, and returns how long that is. It
@@ -306,7 +306,7 @@ func (c *Claim) fault(err error) error {
 
 // lost is called when the lease ends before the claim is finished.
 func (c *Claim) lost() {
-	if c.q.a.mem.Closed() {
+	if c.q.s.host.Memory.Closed() {
 		return // its worker is waited for, or it is a bearer's
 	}
 	var end *queue.Ending
@@ -324,8 +324,8 @@ func (c *Claim) lost() {
 	if !lost {
 		return
 	}
-	c.q.a.emit(LifecycleEvent{Type: ClaimLostEvent, Name: c.q.name + "/" + c.ID})
-	if end != nil && c.q.a.mem.Write(context.Background(), memory.Manner{Urgent: true}, end.Op) == nil {
+	c.q.s.host.Emit(ClaimLost, c.q.name+"/"+c.ID)
+	if end != nil && c.q.s.host.Memory.Write(context.Background(), memory.Manner{Urgent: true}, end.Op) == nil {
 		c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package workqueue
 
 import (
 	"context"
@@ -19,7 +19,7 @@ type NewItem struct {
 	Priority    int           // greater comes first
 	Delay       time.Duration // before it may be claimed; up to 24 h
 	ID          string        // taken once per queue; made up if empty
-	MaxAttempts int           // before it is dead; QueueConfig.MaxAttempts if zero
+	MaxAttempts int           // before it is dead; Config.MaxAttempts if zero
 }
 
 // EnqueueOption changes an item.
@@ -31,18 +31,18 @@ func WithPriority(n int) EnqueueOption { return func(i *NewItem) { i.Priority = 
 // WithDelay keeps an item from being claimed for a while.
 func WithDelay(d time.Duration) EnqueueOption { return func(i *NewItem) { i.Delay = d } }
 
-// WithItemID names an item, so that it is enqueued once however often that is tried: for
-// as long as it is there, and QueueConfig.Retention longer. Two sides of a cut that
+// WithID names an item, so that it is enqueued once however often that is tried: for
+// as long as it is there, and Config.Retention longer. Two sides of a cut that
 // enqueue one id enqueue one item, with the value of the later.
-func WithItemID(id string) EnqueueOption { return func(i *NewItem) { i.ID = id } }
+func WithID(id string) EnqueueOption { return func(i *NewItem) { i.ID = id } }
 
 // WithMaxAttempts says how often an item is tried before it is dead.
 func WithMaxAttempts(n int) EnqueueOption { return func(i *NewItem) { i.MaxAttempts = n } }
 
 // Enqueue adds an item, and returns its id. It is on this peer when Enqueue returns;
 // Agent.WaitReplicated waits until others have it too. Besides the errors of Put it
-// fails with ErrDuplicate, ErrDraining, ErrQueueFull and ErrClosed.
-func (q WorkQueue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (id string, err error) {
+// fails with ErrDuplicate, ErrDraining, ErrFull and memory.ErrClosed.
+func (q Queue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (id string, err error) {
 	item := NewItem{Value: value}
 	for _, o := range opts {
 		o(&item)
@@ -57,7 +57,7 @@ func (q WorkQueue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption
 // EnqueueAll adds items and returns their ids. Up to crdt.MaxOps, 1,024, are one unit:
 // all or none. Items whose ids are taken are passed over; if that was all there was, it
 // fails with ErrDuplicate.
-func (q WorkQueue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, err error) {
+func (q Queue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, err error) {
 	x, err := q.open()
 	if err == nil {
 		x.do(func(core *queue.Index, _ time.Time) { err = core.Admit(len(items)) })
@@ -82,7 +82,7 @@ func (q WorkQueue) EnqueueAll(ctx context.Context, items []NewItem) (ids []strin
 }
 
 // unit adds items in one write, and returns how many had not been there.
-func (q WorkQueue) unit(ctx context.Context, x *index, items []NewItem) (ids []string, fresh int, err error) {
+func (q Queue) unit(ctx context.Context, x *index, items []NewItem) (ids []string, fresh int, err error) {
 	ids = make([]string, len(items))
 	ops := make([]crdt.Op, 0, len(items))
 	seen := make(map[string]bool)
@@ -100,7 +100,7 @@ func (q WorkQueue) unit(ctx context.Context, x *index, items []NewItem) (ids []s
 		ops = append(ops, op)
 	}
 	for len(ops) > 0 {
-		err := q.a.mem.Write(ctx, memory.Manner{Urgent: true}, ops...)
+		err := q.s.host.Memory.Write(ctx, memory.Manner{Urgent: true}, ops...)
 		conflict, ok := errors.AsType[*crdt.ConflictError](err)
 		if !ok {
 			return ids, len(ops), err
@@ -111,7 +111,7 @@ func (q WorkQueue) unit(ctx context.Context, x *index, items []NewItem) (ids []s
 }
 
 // op makes the write that adds an item, and says what its id is.
-func (q WorkQueue) op(item *NewItem, id *string) (op crdt.Op, err error) {
+func (q Queue) op(item *NewItem, id *string) (op crdt.Op, err error) {
 	value, err := crdt.ValueOf(item.Value)
 	if err == nil {
 		op, *id, err = queue.Add(time.Now(), q.name, queue.Item{Value: value, Priority: item.Priority, Delay: item.Delay,

@@ -1,6 +1,7 @@
-package agent
+package workqueue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,37 +19,49 @@ var (
 	ErrDuplicate = errors.New("an item with this id was enqueued before")
 	ErrClaimLost = errors.New("the claim is not valid any more")
 	ErrDraining  = queue.ErrDraining
-	ErrQueueFull = queue.ErrQueueFull
+	ErrFull      = queue.ErrQueueFull
 )
 
-// QueueConfig bounds work queues.
-type QueueConfig struct {
+// Config bounds work queues.
+type Config struct {
 	MaxItems    int           // pending, delayed, claimed and dead in one queue, as this peer sees it: 1,048,576
 	MaxAttempts int           // of an item enqueued without WithMaxAttempts, before it is dead: 5
 	Retention   time.Duration // how long a result is kept, and an id taken: one hour
 }
 
+func (c Config) withDefaults() Config {
+	return Config{cmp.Or(c.MaxItems, 1<<20), cmp.Or(c.MaxAttempts, 5), cmp.Or(c.Retention, time.Hour)}
+}
+
+// Validate returns what is wrong with c.
+func (c Config) Validate() error {
+	if c = c.withDefaults(); c.MaxItems < 1 || c.MaxAttempts < 1 || c.Retention < time.Minute {
+		return fmt.Errorf("queues: %d items, %d attempts, retention %v: want one of each or more, and a minute or more", c.MaxItems, c.MaxAttempts, c.Retention)
+	}
+	return nil
+}
+
 // Limits of work queues.
 const (
-	MaxQueueName  = queue.MaxName  // bytes of a queue's name: 64
-	MaxItemID     = queue.MaxID    // bytes of an item's id: 128
-	MaxItemDelay  = queue.MaxDelay // of an item, and of a retry: 24 h
-	MaxClaimBatch = 256            // items of one claim
+	MaxName  = queue.MaxName  // bytes of a queue's name: 64
+	MaxID    = queue.MaxID    // bytes of an item's id: 128
+	MaxDelay = queue.MaxDelay // of an item, and of a retry: 24 h
+	MaxBatch = 256            // items of one claim
 )
 
-// ItemState is where an item of a work queue is.
-type ItemState string
+// State is where an item of a work queue is.
+type State string
 
 // The states of an item.
 const (
-	ItemPending = ItemState(queue.Pending) // may be claimed
-	ItemDelayed = ItemState(queue.Delayed) // may be claimed later
-	ItemClaimed = ItemState(queue.Claimed) // a worker has it, as far as this peer has heard
-	ItemDone    = ItemState(queue.Done)    // its result is kept for a while, and its id is taken
-	ItemDead    = ItemState(queue.Dead)    // failed too often; see WorkQueue.Requeue
+	Pending = State(queue.Pending) // may be claimed
+	Delayed = State(queue.Delayed) // may be claimed later
+	Claimed = State(queue.Claimed) // a worker has it, as far as this peer has heard
+	Done    = State(queue.Done)    // its result is kept for a while, and its id is taken
+	Dead    = State(queue.Dead)    // failed too often; see Queue.Requeue
 )
 
-// WorkQueue is a queue whose items are claimed: by one worker at a time, for as long as
+// Queue is a queue whose items are claimed: by one worker at a time, for as long as
 // its lease lasts. With a majority of voters reachable an item is claimed by one worker
 // at a time, and a stale worker's Complete is refused by its token: execution is at
 // least once, valid completion at most once. Without a majority Enqueue and Peek go on,
@@ -57,23 +70,13 @@ const (
 // Items are ordered by priority, and within one by the clock: an item enqueued after
 // another was seen at its peer comes after it; two enqueued independently, as the clocks
 // of their peers stood. Peers that claim at the same time each begin at the head.
-type WorkQueue struct {
-	a    *Agent
+type Queue struct {
+	s    *Queues
 	name string
 }
 
-// WorkQueue returns a handle on the work queue of that name: one segment of a key, up to
-// 64 bytes. It exists once something was enqueued.
-func (a *Agent) WorkQueue(name string) WorkQueue { return WorkQueue{a, name} }
-
-// WorkQueues returns the names of the queues this peer knows, sorted.
-func (a *Agent) WorkQueues() []string {
-	a.queues.catchUp(context.Background())
-	return a.queues.names()
-}
-
-// QueueDepth counts the items of a queue by state, as far as this peer has heard.
-type QueueDepth struct {
+// Depth counts the items of a queue by state, as far as this peer has heard.
+type Depth struct {
 	Pending  int  `json:"pending"`
 	Delayed  int  `json:"delayed"`
 	Claimed  int  `json:"claimed"`
@@ -83,8 +86,8 @@ type QueueDepth struct {
 	Draining bool `json:"draining,omitempty"`
 }
 
-// QueueCounters count what this peer did with a queue.
-type QueueCounters struct {
+// Counters count what this peer did with a queue.
+type Counters struct {
 	Enqueued  uint64 `json:"enqueued"`
 	Claimed   uint64 `json:"claimed"`
 	Completed uint64 `json:"completed"`
@@ -94,46 +97,46 @@ type QueueCounters struct {
 	Contended uint64 `json:"contended"` // tries for items that another peer had
 }
 
-// QueueStats is a reading of one queue at this peer.
-type QueueStats struct {
-	Depth QueueDepth `json:"depth"`
-	QueueCounters
+// Stats is a reading of one queue at this peer.
+type Stats struct {
+	Depth Depth `json:"depth"`
+	Counters
 }
 
 // open returns what is known of a queue before a write to it: nothing yet, of one that is
 // not known, which only a write that succeeds makes.
-func (q WorkQueue) open() (*index, error) {
+func (q Queue) open() (*index, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	if x := q.a.queues.known(q.name); x != nil {
+	if x := q.s.known(q.name); x != nil {
 		return x, nil
 	}
-	return q.a.newIndex(q.name), nil
+	return q.s.newIndex(q.name), nil
 }
 
 // look is open for a reader, who sees what was written here before: nil for a queue that is
 // not known.
-func (q WorkQueue) look() (*index, error) {
-	q.a.queues.catchUp(context.Background())
+func (q Queue) look() (*index, error) {
+	q.s.catchUp(context.Background())
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	return q.a.queues.known(q.name), nil
+	return q.s.known(q.name), nil
 }
 
-func (q WorkQueue) check() error {
+func (q Queue) check() error {
 	if err := queue.CheckName(q.name); err != nil {
 		return err
 	}
-	if q.a.mem.Closed() {
-		return ErrClosed
+	if q.s.host.Memory.Closed() {
+		return memory.ErrClosed
 	}
 	return nil
 }
 
 // Name returns the queue's name.
-func (q WorkQueue) Name() string { return q.name }
+func (q Queue) Name() string { return q.name }
 
 // Item is an item as Peek shows it.
 type Item struct {
@@ -146,11 +149,11 @@ type Item struct {
 	Worker   string     `json:"worker,omitempty"` // the peer through which it was claimed last
 	Claimed  time.Time  `json:"claimed,omitzero"` // when that was
 	Result   crdt.Value `json:"result,omitzero"`  // of what is done
-	State    ItemState  `json:"state"`
+	State    State      `json:"state"`
 }
 
 // Peek returns the first n items that may be claimed, in order, and claims none.
-func (q WorkQueue) Peek(n int) ([]Item, error) {
+func (q Queue) Peek(n int) ([]Item, error) {
 	list := []Item{}
 	x, err := q.look()
 	if x == nil {
@@ -167,7 +170,7 @@ func (q WorkQueue) Peek(n int) ([]Item, error) {
 // Survey returns up to n items that are claimed and n that are dead, of each those that
 // were enqueued first, and when the oldest item that waits was enqueued; zero if none
 // does. It walks all items.
-func (q WorkQueue) Survey(n int) (claimed, dead []Item, oldest time.Time, err error) {
+func (q Queue) Survey(n int) (claimed, dead []Item, oldest time.Time, err error) {
 	x, err := q.look()
 	if x == nil {
 		return nil, nil, oldest, err
@@ -183,8 +186,8 @@ func (q WorkQueue) Survey(n int) (claimed, dead []Item, oldest time.Time, err er
 	return claimed, dead, oldest, nil
 }
 
-// Get returns an item in whatever state, ErrNotFound if there is none of that id.
-func (q WorkQueue) Get(id string) (Item, error) {
+// Get returns an item in whatever state, memory.ErrNotFound if there is none of that id.
+func (q Queue) Get(id string) (Item, error) {
 	x, err := q.look()
 	if err != nil {
 		return Item{}, err
@@ -195,21 +198,21 @@ func (q WorkQueue) Get(id string) (Item, error) {
 		x.do(func(core *queue.Index, now time.Time) { v, found = core.Look(now, id) })
 	}
 	if !found {
-		return Item{}, fmt.Errorf("queue %q: item %q: %w", q.name, id, ErrNotFound)
+		return Item{}, fmt.Errorf("queue %q: item %q: %w", q.name, id, memory.ErrNotFound)
 	}
 	return q.show(v), nil
 }
 
-func (q WorkQueue) show(v queue.View) Item {
-	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, Worker: v.Worker, State: ItemState(v.State)}
+func (q Queue) show(v queue.View) Item {
+	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, Worker: v.Worker, State: State(v.State)}
 	if v.Token != 0 {
 		item.Claimed = lockservice.TokenTime(v.Token).UTC()
 	}
-	if e, ok := q.a.mem.Peek(queue.ItemKey(q.name, v.ID)); ok {
+	if e, ok := q.s.host.Memory.Peek(queue.ItemKey(q.name, v.ID)); ok {
 		item.Value = e.Field("value")
 	}
 	if v.State == queue.Done {
-		if e, ok := q.a.mem.Peek(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
+		if e, ok := q.s.host.Memory.Peek(queue.ClaimKey(q.name, v.ID, v.Token)); ok {
 			item.Result = e.Field("result")
 		}
 	}
@@ -217,26 +220,26 @@ func (q WorkQueue) show(v queue.View) Item {
 }
 
 // Depth counts the items by state.
-func (q WorkQueue) Depth() (QueueDepth, error) {
+func (q Queue) Depth() (Depth, error) {
 	x, err := q.look()
 	if x == nil {
-		return QueueDepth{}, err
+		return Depth{}, err
 	}
 	return x.depth(), nil
 }
 
 // Pause keeps items from being claimed, at every peer once it has heard, until Resume.
 // Claims that run go on.
-func (q WorkQueue) Pause(ctx context.Context) error {
+func (q Queue) Pause(ctx context.Context) error {
 	return q.set(ctx, func(s *queue.Setting) { s.Paused = true })
 }
 
 // Resume ends Pause and Drain.
-func (q WorkQueue) Resume(ctx context.Context) error {
+func (q Queue) Resume(ctx context.Context) error {
 	return q.set(ctx, func(s *queue.Setting) { *s = queue.Setting{} })
 }
 
-func (q WorkQueue) set(ctx context.Context, f func(*queue.Setting)) error {
+func (q Queue) set(ctx context.Context, f func(*queue.Setting)) error {
 	x, err := q.open()
 	if err != nil {
 		return err
@@ -244,16 +247,18 @@ func (q WorkQueue) set(ctx context.Context, f func(*queue.Setting)) error {
 	var s queue.Setting
 	x.do(func(core *queue.Index, _ time.Time) { s = core.Setting() })
 	f(&s)
-	if err := q.a.Put(ctx, queue.SettingKey(q.name), s, WithKind(crdt.Register), Urgent()); err != nil {
+	if err := q.s.host.Memory.Assign(ctx, crdt.Op{Verb: crdt.Put, Key: queue.SettingKey(q.name)}, s, []memory.Option{func(o *memory.Options) {
+		o.Kind, o.Urgent = crdt.Register, true
+	}}); err != nil {
 		return err
 	}
-	q.a.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
+	q.s.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
 	return nil
 }
 
 // Drain has the queue take no more items, at every peer once it has heard, until Resume;
 // and waits, within ctx, until none here is pending, delayed or claimed.
-func (q WorkQueue) Drain(ctx context.Context) error {
+func (q Queue) Drain(ctx context.Context) error {
 	if err := q.set(ctx, func(s *queue.Setting) { s.Draining = true }); err != nil {
 		return err
 	}
@@ -266,8 +271,8 @@ func (q WorkQueue) Drain(ctx context.Context) error {
 		}
 		select {
 		case <-look.C:
-		case <-q.a.mem.Closing():
-			return ErrClosed
+		case <-q.s.host.Memory.Closing():
+			return memory.ErrClosed
 		case <-ctx.Done():
 			return fmt.Errorf("queue %q: %d items are left: %w", q.name, d.Pending+d.Delayed+d.Claimed, ctx.Err())
 		}
@@ -278,11 +283,11 @@ func (q WorkQueue) Drain(ctx context.Context) error {
 // dead ones if none is given, and returns how many. What is claimed is not removed. To
 // purge what is done frees the ids: an item of that name that is still under way to
 // some peer may then be claimed again.
-func (q WorkQueue) Purge(ctx context.Context, states ...ItemState) (int, error) {
+func (q Queue) Purge(ctx context.Context, states ...State) (int, error) {
 	if len(states) == 0 {
-		states = []ItemState{ItemPending, ItemDelayed, ItemDead}
+		states = []State{Pending, Delayed, Dead}
 	}
-	if slices.Contains(states, ItemClaimed) {
+	if slices.Contains(states, Claimed) {
 		return 0, errors.New("purge: what is claimed is its worker's to finish")
 	}
 	list := make([]queue.State, len(states))
@@ -294,12 +299,12 @@ func (q WorkQueue) Purge(ctx context.Context, states ...ItemState) (int, error) 
 
 // Requeue has dead items tried again, from their first attempt: those of these ids, all
 // if none is given. It returns how many.
-func (q WorkQueue) Requeue(ctx context.Context, ids ...string) (int, error) {
+func (q Queue) Requeue(ctx context.Context, ids ...string) (int, error) {
 	return q.change(ctx, func(core *queue.Index) [][]crdt.Op { return core.Requeue(ids) })
 }
 
 // change makes the writes that change items, and returns of how many.
-func (q WorkQueue) change(ctx context.Context, what func(core *queue.Index) [][]crdt.Op) (n int, err error) {
+func (q Queue) change(ctx context.Context, what func(core *queue.Index) [][]crdt.Op) (n int, err error) {
 	x, err := q.look()
 	if x == nil {
 		return 0, err
@@ -307,7 +312,7 @@ func (q WorkQueue) change(ctx context.Context, what func(core *queue.Index) [][]
 	var list [][]crdt.Op
 	x.do(func(core *queue.Index, _ time.Time) { list = what(core) })
 	for some := range slices.Chunk(list, crdt.MaxOps/2) { // up to two writes each
-		if err := q.a.mem.Write(ctx, memory.Manner{Urgent: true}, slices.Concat(some...)...); err != nil {
+		if err := q.s.host.Memory.Write(ctx, memory.Manner{Urgent: true}, slices.Concat(some...)...); err != nil {
 			return n, fmt.Errorf("queue %q: %w", q.name, err)
 		}
 		n += len(some)

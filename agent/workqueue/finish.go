@@ -1,4 +1,4 @@
-package agent
+package workqueue
 
 import (
 	"context"
@@ -27,8 +27,8 @@ func WithRetryAfter(d time.Duration) FailOption { return func(f *queue.Failure) 
 // WithoutRetry makes the item dead, whatever attempts it has left.
 func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true } }
 
-// Complete says that the work is done; result is kept for QueueConfig.Retention, see
-// WorkQueue.Get. It returns nil once a majority of voters knows, and the claim still
+// Complete says that the work is done; result is kept for Config.Retention, see
+// Queue.Get. It returns nil once a majority of voters knows, and the claim still
 // held: nobody will ever claim the item again, and no other Complete of it returns nil.
 // Else it fails with ErrClaimLost: the item may be tried again, or, if the answers of
 // the voters were all that was missing, be done with this result. With a result of more
@@ -97,8 +97,8 @@ type verdictWrite struct {
 
 func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
 	if err := c.lease.Err(); err != nil {
-		if c.q.a.mem.Closed() {
-			c.q.a.queues.giveBack(c)
+		if c.q.s.host.Memory.Closed() {
+			c.q.s.giveBack(c)
 		}
 		return c.fault(fmt.Errorf("%w: %w", ErrClaimLost, err))
 	}
@@ -110,10 +110,10 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 	if !first {
 		return c.fault(fmt.Errorf("%w: it was finished already", ErrClaimLost))
 	}
-	if !c.q.a.queues.submit(c.q.a, w) {
+	if !c.q.s.submit(w) {
 		c.x.do(func(core *queue.Index, _ time.Time) { core.Unwritten(w.Ending) })
-		c.q.a.queues.giveBack(c)
-		return c.fault(ErrClosed)
+		c.q.s.giveBack(c)
+		return c.fault(memory.ErrClosed)
 	}
 	select {
 	case err := <-w.decided:
@@ -127,43 +127,42 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 }
 
 // submit hands w to the finisher, which runs while there is something to do.
-func (q *queues) submit(a *Agent, w *verdictWrite) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
+func (s *Queues) submit(w *verdictWrite) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return false
 	}
-	q.waits = append(q.waits, w)
-	if !q.busy {
-		q.busy = true
-		a.wg.Go(a.finisher) // under the lock: not after Close began to wait
+	s.waits = append(s.waits, w)
+	if !s.busy {
+		s.busy = true
+		s.host.Go(s.finisher) // under the lock: not after Close began to wait
 	}
 	return true
 }
 
 // finisher writes verdicts: those that came while the last were under way share a write
 // and the acknowledgements that it waits for.
-func (a *Agent) finisher() {
-	q := &a.queues
+func (s *Queues) finisher() {
 	for {
-		q.mu.Lock()
-		n := min(len(q.waits), crdt.MaxOps)
-		batch := slices.Clone(q.waits[:n])
-		q.waits = slices.Delete(q.waits, 0, n)
-		q.busy = n > 0
-		q.mu.Unlock()
+		s.mu.Lock()
+		n := min(len(s.waits), crdt.MaxOps)
+		batch := slices.Clone(s.waits[:n])
+		s.waits = slices.Delete(s.waits, 0, n)
+		s.busy = n > 0
+		s.mu.Unlock()
 		if n == 0 {
 			return
 		}
-		a.decide(batch)
+		s.decide(batch)
 	}
 }
 
 // decide makes verdicts valid, or says why they are not.
-func (a *Agent) decide(batch []*verdictWrite) {
-	a.record(batch)
+func (s *Queues) decide(batch []*verdictWrite) {
+	s.record(batch)
 	batch = slices.DeleteFunc(batch, (*verdictWrite).unwritten)
-	err := a.waitVoters(func() bool {
+	err := s.waitVoters(func() bool {
 		return slices.ContainsFunc(batch, func(w *verdictWrite) bool { return w.err == nil && w.c.Remaining() > 0 })
 	})
 	var leases []*lockservice.Lease
@@ -181,8 +180,8 @@ func (a *Agent) decide(batch []*verdictWrite) {
 	}
 	lockservice.UnlockEach(leases)
 	if len(gone) > 0 {
-		if err := a.mem.Write(context.Background(), memory.Manner{}, gone...); err != nil && !a.mem.Closed() {
-			a.log.Warn("items that are done are not removed; they go when their results expire", "items", len(gone), "err", err)
+		if err := s.host.Memory.Write(context.Background(), memory.Manner{}, gone...); err != nil && !s.host.Memory.Closed() {
+			s.host.Log.Warn("items that are done are not removed; they go when their results expire", "items", len(gone), "err", err)
 		}
 	}
 	for _, w := range batch {
@@ -196,14 +195,14 @@ func (a *Agent) decide(batch []*verdictWrite) {
 var errLate = fmt.Errorf("%w: it ended before a majority of voters knew that the item was finished", ErrClaimLost)
 
 // record writes verdicts. One that cannot be written does not keep others from it.
-func (a *Agent) record(batch []*verdictWrite) {
+func (s *Queues) record(batch []*verdictWrite) {
 	ops := make([]crdt.Op, len(batch))
 	for i, w := range batch {
 		ops[i] = w.Op
 	}
-	if err := a.mem.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
+	if err := s.host.Memory.Write(context.Background(), memory.Manner{Urgent: true}, ops...); err != nil {
 		for _, w := range batch {
-			w.err = a.mem.Write(context.Background(), memory.Manner{Urgent: true}, w.Op)
+			w.err = s.host.Memory.Write(context.Background(), memory.Manner{Urgent: true}, w.Op)
 		}
 	}
 	for _, w := range batch {
@@ -229,7 +228,7 @@ func (w *verdictWrite) unwritten() (goesOn bool) {
 	switch {
 	case goesOn && gone:
 		w.err = nil
-		w.c.q.a.record([]*verdictWrite{w})
+		w.c.q.s.record([]*verdictWrite{w})
 		return false
 	case goesOn:
 		w.decided <- w.c.fault(w.err)
@@ -239,12 +238,12 @@ func (w *verdictWrite) unwritten() (goesOn bool) {
 
 // waitVoters waits until a majority of voters has acknowledged what was written here, or
 // nothing depends on it any more.
-func (a *Agent) waitVoters(matters func() bool) error {
-	return a.mem.Acked(context.Background(), memory.Wait{
+func (s *Queues) waitVoters(matters func() bool) error {
+	return s.host.Memory.Acked(context.Background(), memory.Wait{
 		Again:   100 * time.Millisecond,
-		Closing: a.mem.Closing(),
+		Closing: s.host.Memory.Closing(),
 		Enough: func(v replica.View, last uint64) bool {
-			return queue.Acknowledged(a.voters(), a.cfg.Name, v.AckedBy(last))
+			return queue.Acknowledged(s.voters(), s.host.Name, v.AckedBy(last))
 		},
 		Matters: func() error {
 			if !matters() {
@@ -268,30 +267,30 @@ func (w *verdictWrite) conclude() (remove crdt.Op) {
 		remove, valid = core.Conclude(now, w.Ending, w.err == nil, left)
 		c.forget()
 	})
-	event := ItemFailedEvent
+	event := ItemFailed
 	switch state := w.State(); {
 	case !valid:
-		event = ClaimLostEvent
+		event = ClaimLost
 		if w.err == nil {
 			w.err = errLate
 		}
 	case state == queue.Done:
-		event = ItemCompletedEvent
+		event = ItemCompleted
 	case state == queue.Dead:
-		event = ItemDeadEvent
+		event = ItemDead
 	}
-	c.q.a.emit(LifecycleEvent{Type: event, Name: c.q.name + "/" + c.ID})
+	c.q.s.host.Emit(event, c.q.name+"/"+c.ID)
 	return remove
 }
 
-// sweepAll sweeps now and then.
-func (q *queues) sweepAll(ctx context.Context, a *Agent) {
+// Sweep removes what says nothing any more, now and then until ctx ends.
+func (s *Queues) Sweep(ctx context.Context) {
 	now := time.NewTicker(sweepEvery)
 	defer now.Stop()
 	for {
 		select {
 		case <-now.C:
-			q.sweep(a)
+			s.sweep()
 		case <-ctx.Done():
 			return
 		}
@@ -301,33 +300,33 @@ func (q *queues) sweepAll(ctx context.Context, a *Agent) {
 const sweepEvery = 10 * time.Second
 
 // sweep deletes what indexes found to say nothing any more.
-func (q *queues) sweep(a *Agent) {
-	q.each(func(x *index) {
+func (s *Queues) sweep() {
+	s.each(func(x *index) {
 		var ops []crdt.Op
 		x.do(func(core *queue.Index, _ time.Time) { ops = core.Stale(crdt.MaxOps) })
 		if len(ops) > 0 {
-			_ = a.mem.Write(context.Background(), memory.Manner{}, ops...) // else they expire
+			_ = s.host.Memory.Write(context.Background(), memory.Manner{}, ops...) // else they expire
 		}
 	})
 }
 
 // giveBack ends the claim of a worker that has stopped because the agent closes.
-func (q *queues) giveBack(c *Claim) {
+func (s *Queues) giveBack(c *Claim) {
 	var end *queue.Ending
 	ok := false
 	c.x.do(func(core *queue.Index, now time.Time) { end, ok = core.Stop(now, c.core) })
 	if !ok || c.bearer {
 		return
 	}
-	q.mu.Lock()
-	q.last = append(q.last, end.Op)
-	q.mu.Unlock()
+	s.mu.Lock()
+	s.last = append(s.last, end.Op)
+	s.mu.Unlock()
 	lockservice.UnlockEach([]*lockservice.Lease{c.lease}) // not under the index's lock, which a session takes under its own
 }
 
-// retreat returns what is to be written of the claims that were given back.
-func (q *queues) retreat() []crdt.Op {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.last
+// Retreat returns what is to be written of the claims that were given back after Close.
+func (s *Queues) Retreat() []crdt.Op {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
