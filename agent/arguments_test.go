@@ -19,9 +19,9 @@ func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 	if _, err := q.Enqueue(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
-	claim := func(opts ...ClaimOption) error { _, err := q.Claim(ctx, opts...); return err }
+	claim := func(opts ...workqueue.ClaimOption) error { _, err := q.Claim(ctx, opts...); return err }
 	lock := func(opts ...lockservice.Option) error { _, err := a.Locks().Lock(ctx, "l", opts...); return err }
-	enqueue := func(opts ...EnqueueOption) error { _, err := q.Enqueue(ctx, 1, opts...); return err }
+	enqueue := func(opts ...workqueue.EnqueueOption) error { _, err := q.Enqueue(ctx, 1, opts...); return err }
 	for name, err := range map[string]error{
 		"WaitReplicated of -1":    a.WaitReplicated(ctx, -1),
 		"WaitReplicated of least": a.WaitReplicated(ctx, math.MinInt),

@@ -248,7 +248,7 @@ func ExampleQueue() {
 	// Output: [b c] [a] <nil>
 }
 
-func ExampleWorkQueue() {
+func ExampleAgent_WorkQueue() {
 	ctx := context.Background()
 	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
 	if err != nil {

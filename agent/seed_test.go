@@ -247,7 +247,7 @@ func TestSeedTasks(t *testing.T) {
 		c.settle()
 		got, err := b.Tasks().Progress("42")
 		c.ok(err)
-		c.equal("at b", got, fleet.TaskProgress{0.5, "decoding"})
+		c.equal("at b", got, fleet.TaskProgress{Progress: 0.5, Status: "decoding"})
 		c.sees("task-sentinel/tasks/42/progress", `{"progress":0.5,"status":"decoding"}`)
 		list, err := b.Tasks().List()
 		c.ok(err)

@@ -39,10 +39,10 @@ func TestWorkOfAWorkerThatIsGoneIsUnfinished(t *testing.T) {
 		has("mended", fleet.Unfinished{})
 		crash(list[2])
 		time.Sleep(time.Minute)
-		has("out of sight", fleet.Unfinished{Abandoned: []fleet.Abandoned{{"n2", fleet.Unreachable, []string{"t1", "t9"}}}})
+		has("out of sight", fleet.Unfinished{Abandoned: []fleet.Abandoned{{Worker: "n2", State: fleet.Unreachable, Tasks: []string{"t1", "t9"}}}})
 		must(a.Forget("n2"))
 		time.Sleep(2 * time.Hour) // what it said has expired
-		has("gone", fleet.Unfinished{Abandoned: []fleet.Abandoned{{"n2", fleet.Gone, []string{"t1"}}}})
+		has("gone", fleet.Unfinished{Abandoned: []fleet.Abandoned{{Worker: "n2", State: fleet.Gone, Tasks: []string{"t1"}}}})
 		must(a.Tasks().SetState(ctx, "t1", fleet.TaskState{Worker: "n1"}))
 		has("another has it", fleet.Unfinished{})
 	})

@@ -1,63 +1,16 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
-	"github.com/sentinel-peer/sentinel-peer/internal/queue"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
-
-// A voter asks the queue's index while its session is locked, so nobody may wait for the
-// session with the index locked.
-func TestAClaimIsGivenBackBesideAVoter(t *testing.T) {
-	a := open(t, Config{Name: "n1"})
-	q := a.WorkQueue("q")
-	mustEnqueue(t, q, 1)
-	c := mustClaim(t, q)
-	done := make(chan struct{}, 2)
-	c.x.mu.Lock() // both come to wait for the index, in this order
-	go func() {
-		a.queues.giveBack(c)
-		done <- struct{}{}
-	}()
-	untilWaits(t, "(*queues).giveBack")
-	go func() {
-		if l, err := a.Locks().TryLock(context.Background(), queue.Lock("q", "another")); err == nil {
-			_ = l.Unlock(context.Background())
-		}
-		done <- struct{}{}
-	}()
-	untilWaits(t, "(*Agent).barred")
-	c.x.mu.Unlock()
-	for range 2 {
-		select {
-		case <-done:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the worker waits for the voter, and the voter for the worker")
-		}
-	}
-}
-
-// untilWaits returns when a goroutine with a call of f on its stack waits for a mutex.
-func untilWaits(t *testing.T, f string) {
-	t.Helper()
-	stacks := make([]byte, 1<<20)
-	for began := time.Now(); time.Since(began) < 10*time.Second; runtime.Gosched() {
-		for one := range bytes.SplitSeq(stacks[:runtime.Stack(stacks, true)], []byte("\n\n")) {
-			if bytes.Contains(one, []byte(f)) && bytes.Contains(one, []byte("[sync.Mutex.Lock")) {
-				return
-			}
-		}
-	}
-	t.Fatalf("nobody in %s waits", f)
-}
 
 // What is finished when its agent has begun to close and has not yet ended its lease is
 // given back at once, to be tried again.
@@ -66,7 +19,7 @@ func TestAClaimThatIsFinishedAsCloseBeginsIsGivenBack(t *testing.T) {
 		list := voting(t, n, 4)
 		mustEnqueue(t, list[3].WorkQueue("q"), 1)
 		c := mustClaim(t, list[3].WorkQueue("q"))
-		list[3].queues.close() // as Close does first
+		list[3].queues.Close() // as Close does first
 		if err := c.Complete(t.Context(), nil); !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), c.ID) {
 			t.Errorf("completed: %v", err)
 		}
@@ -91,15 +44,18 @@ func TestAClaimWhoseCallerHasGoneDoesNotGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := mustClaim(t, q)
-		a.queues.mu.Lock()
-		a.queues.busy = true // the finisher comes later
-		a.queues.mu.Unlock()
+		held, release := make(chan struct{}), make(chan struct{})
+		go a.mem.Do(func(*replica.Replica, time.Time) { // what is finished is written later
+			close(held)
+			<-release
+		})
+		<-held
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if err := c.Complete(gone, strings.Repeat("r", 900_000)); !errors.Is(err, context.Canceled) {
 			t.Fatalf("decided already: %v", err)
 		}
-		a.wg.Go(a.finisher)
+		close(release)
 		again := mustClaim(t, q)
 		if again.Attempt != 2 || c.Context().Err() == nil {
 			t.Errorf("attempt %d; the first: %v", again.Attempt, c.Context().Err())

@@ -19,7 +19,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-func mustEnqueue(t testing.TB, q workqueue.Queue, value any, opts ...EnqueueOption) string {
+func mustEnqueue(t testing.TB, q workqueue.Queue, value any, opts ...workqueue.EnqueueOption) string {
 	t.Helper()
 	id, err := q.Enqueue(t.Context(), value, opts...)
 	if err != nil {
@@ -28,7 +28,7 @@ func mustEnqueue(t testing.TB, q workqueue.Queue, value any, opts ...EnqueueOpti
 	return id
 }
 
-func mustClaim(t testing.TB, q workqueue.Queue, opts ...ClaimOption) *workqueue.Claim {
+func mustClaim(t testing.TB, q workqueue.Queue, opts ...workqueue.ClaimOption) *workqueue.Claim {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -52,7 +52,7 @@ func noClaim(t testing.TB, q workqueue.Queue, d time.Duration) {
 func wantDepth(t testing.TB, q workqueue.Queue, want workqueue.Depth) {
 	t.Helper()
 	if d, err := q.Depth(); err != nil || d != want {
-		t.Errorf("%s: depth %+v, %v; want %+v", q.a.Name(), d, err, want)
+		t.Errorf("depth of %s: %+v, %v; want %+v", q.Name(), d, err, want)
 	}
 }
 
@@ -256,65 +256,6 @@ func TestClaimsAndVerdictsFollowTheVoters(t *testing.T) {
 	})
 }
 
-// Who reads a queue sees what was enqueued here before, however far behind the loop is.
-func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
-	a := open(t, Config{Name: "a"})
-	for name, read := range map[string]func(q workqueue.Queue) error{
-		"get":   func(q workqueue.Queue) error { _, err := q.Get("x"); return err },
-		"depth": func(q workqueue.Queue) error { return one(q.Depth()) },
-		"peek": func(q workqueue.Queue) error {
-			list, err := q.Peek(9)
-			return errors.Join(err, want(len(list)))
-		},
-		"survey": func(q workqueue.Queue) error {
-			_, _, oldest, err := q.Survey(9)
-			if oldest.IsZero() {
-				err = errors.New("nothing waits")
-			}
-			return err
-		},
-		"list": func(q workqueue.Queue) error {
-			if list := a.WorkQueues(); !slices.Contains(list, q.Name()) {
-				return fmt.Errorf("there are %q", list)
-			}
-			return nil
-		},
-		"stats": func(q workqueue.Queue) error { return one(a.Stats().Queues[q.Name()].Depth, nil) },
-		"purge": func(q workqueue.Queue) error {
-			n, err := q.Purge(t.Context())
-			return errors.Join(err, want(n))
-		},
-		"claim": func(q workqueue.Queue) error {
-			c, err := q.Claim(t.Context(), workqueue.WithWait(0))
-			if err == nil {
-				err = c.Release(t.Context())
-			}
-			return err
-		},
-	} {
-		busy := a.index("busy-" + name)
-		busy.mu.Lock()
-		if err := a.Put(t.Context(), queue.ItemKey(busy.name, "x"), 1); err != nil { // the loop stands here
-			t.Fatal(err)
-		}
-		q := a.WorkQueue(name)
-		mustEnqueue(t, q, "work", workqueue.WithID("x"))
-		time.AfterFunc(20*time.Millisecond, busy.mu.Unlock)
-		if err := read(q); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func one(d workqueue.Depth, err error) error { return errors.Join(err, want(d.Pending)) }
-
-func want(n int) error {
-	if n != 1 {
-		return fmt.Errorf("%d, want 1", n)
-	}
-	return nil
-}
-
 // To look at a queue makes none.
 func TestReadingMakesNoQueue(t *testing.T) {
 	a := open(t, Config{Name: "a"})
@@ -459,10 +400,10 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x", workqueue.WithMaxAttempts(2))
 		time.Sleep(time.Second)
-		for i := range 2 {
-			c, err := list[2-i].WorkQueue("q").Claim(t.Context(), workqueue.WithTTL(time.Second))
+		for i, how := range [][]workqueue.ClaimOption{{workqueue.WithTTL(time.Second)}, {workqueue.WithTTL(time.Second), workqueue.WithManualExtend()}} {
+			c, err := list[2-i].WorkQueue("q").Claim(t.Context(), how...)
 			for errors.Is(err, lockservice.ErrUnavailable) { // its lease was asked of the dead peer, and nobody knows yet
-				c, err = list[2-i].WorkQueue("q").Claim(t.Context(), workqueue.WithTTL(time.Second))
+				c, err = list[2-i].WorkQueue("q").Claim(t.Context(), how...)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -476,8 +417,7 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 				list[2].net.Close()
 				continue
 			}
-			time.Sleep(time.Second)     // the others hear of it
-			c.lease.Unlock(t.Context()) // as if it were lost
+			time.Sleep(2 * time.Second) // it is not extended
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -778,7 +718,7 @@ func TestWhatIsDoneIsBarredUnderEveryOtherToken(t *testing.T) {
 		time.Sleep(time.Second)
 		for _, a := range list {
 			lock := queue.Lock("q", id)
-			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) || a.barred(queue.Lock("q", "other"), 1) || a.barred("printer", 1) {
+			if a.queues.Bars(lock, c.Token()) || !a.queues.Bars(lock, c.Token()+1) || a.queues.Bars(queue.Lock("q", "other"), 1) || a.queues.Bars("printer", 1) {
 				t.Errorf("%s does not bar what is done, or bars other locks", a.Name())
 			}
 			if _, err := a.Locks().TryLock(t.Context(), lock); !errors.Is(err, lockservice.ErrBarred) {
@@ -798,13 +738,13 @@ func TestWhatFailedIsBarredUntilItIsDue(t *testing.T) {
 		}
 		time.Sleep(time.Second / 4)
 		for _, a := range list {
-			if a.barred(lock, c.Token()) || !a.barred(lock, c.Token()+1) {
+			if a.queues.Bars(lock, c.Token()) || !a.queues.Bars(lock, c.Token()+1) {
 				t.Errorf("%s does not bar what is to be tried again later", a.Name())
 			}
 		}
 		time.Sleep(time.Second)
 		for _, a := range list {
-			if a.barred(lock, c.Token()+1) {
+			if a.queues.Bars(lock, c.Token()+1) {
 				t.Errorf("%s bars what is due", a.Name())
 			}
 		}

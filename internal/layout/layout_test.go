@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"gossip/transport":         4,
 	"gossip/transport/memnet":  4,
 	"internal/memory":          5,
+	"agent/workqueue":          6,
 	"agent/fleet":              6,
 	"agent":                    7,
 	"internal/verdict":         8,

@@ -2,8 +2,8 @@ package mutants
 
 // queue are the rules of work queues.
 var queue = []mutant{
-	{"who reads a queue sees its own writes", "agent/workindex.go",
-		"q.heard.Load() < want; {", "false; {", "./agent", "TestAQueueIsReadWithOnesOwnWrites"},
+	{"who reads a queue sees its own writes", "agent/workqueue/queues.go",
+		"s.heard.Load() < want; {", "false; {", "./agent/workqueue", "TestAQueueIsReadWithOnesOwnWrites"},
 	{"what is done is barred", "internal/queue/voter.go",
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "./internal/queue", "TestAVoterBarsWhatWasSaidUnderAnotherToken"},
 	{"what failed is barred until it is due", "internal/queue/entry.go",
@@ -12,7 +12,7 @@ var queue = []mutant{
 		"a.cfg.Barred(m.Lock, m.Token) {", "a.cfg.Barred(m.Lock, m.Token) && false {", "./lockservice", "TestABarredLockIsNotCertified"},
 	{"a lease is confirmed by a later round", "lockservice/each.go",
 		"l.round >= round", "true", "./lockservice", "TestManyLocksAreTriedAtOnce"},
-	{"a claim is named by its token", "agent/workresume.go",
+	{"a claim is named by its token", "agent/workqueue/resume.go",
 		"c != nil && c.Token() == token", "c != nil", "./internal/httpapi", "TestAWorkQueueOverHTTP"},
 	{"the greatest token counts", "internal/queue/index.go",
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0 && token == e.token", "./internal/queue", "TestTheGreatestTokenHoldsInAnyOrder"},
