@@ -42,6 +42,6 @@ var records = []mutant{
 		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"who was forgotten stays forgotten", "agent/members.go",
 		"if a.forgotten[m.ID] &&", "if false &&", "./agent", "TestWhoWasForgottenStaysForgotten"},
-	{"work queues follow the voters in force", "agent/locks.go",
-		"return a.locks.session.Voters().Names", "return a.cfg.Locks.Voters", "./agent", "TestClaimsAndVerdictsFollowTheVoters"},
+	{"work queues follow the voters in force", "agent/workqueue/queues.go",
+		"return s.host.Locks().Voters().Names", "return []string{\"n0\", \"n1\", \"n2\"}", "./agent", "TestClaimsAndVerdictsFollowTheVoters"},
 }
