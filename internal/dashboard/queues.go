@@ -52,7 +52,7 @@ func queues(v *view) (any, error) {
 	}
 	d := data{Name: v.query.Get("name"), More: all.Count - len(all.Items), Most: maxItems}
 	for _, q := range all.Items {
-		r := row{Name: q.Name, Href: address("/ui/queues", "name", q.Name), QueueStats: q.QueueStats, Bars: bars(q.Depth), Oldest: "–"}
+		r := row{Name: q.Name, Href: address("/ui/queues", "name", q.Name), Stats: q.Stats, Bars: bars(q.Depth), Oldest: "–"}
 		r.In = rate(v.samples.recent(func(s sample) uint64 { return s.queues[q.Name].Enqueued }))
 		r.Out = rate(v.samples.recent(func(s sample) uint64 { return s.queues[q.Name].Completed }))
 		if _, _, oldest, err := v.agent.WorkQueue(q.Name).Survey(0); err == nil && !oldest.IsZero() {

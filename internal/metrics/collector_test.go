@@ -102,7 +102,7 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 // However many queues there are, labels are few, and who has one keeps it.
 func TestQueuesWithALabelAreBounded(t *testing.T) {
 	labels := queueLabels{given: map[string]bool{}}
-	one := workqueue.Stats{QueueCounters: workqueue.Counters{Enqueued: 1}}
+	one := workqueue.Stats{Counters: workqueue.Counters{Enqueued: 1}}
 	queues := map[string]workqueue.Stats{"z-first": one}
 	labels.sum(queues)
 	for i := range 3 * maxQueues {

@@ -85,7 +85,7 @@ func (l *queueLabels) collect(queues map[string]workqueue.Stats, ch chan<- prome
 			ch <- prometheus.MustNewConstMetric(queueItems, prometheus.GaugeValue, float64(n), label, state)
 		}
 		for _, c := range queueCounters {
-			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.value(&q.QueueCounters)), label)
+			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.value(&q.Counters)), label)
 		}
 	}
 }
