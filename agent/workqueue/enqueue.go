@@ -74,7 +74,7 @@ func (q Queue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, e
 		ids = append(ids, names...)
 		fresh += n
 	}
-	q.a.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Counters.Enqueued += uint64(fresh) })
+	q.s.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Counters.Enqueued += uint64(fresh) })
 	if fresh == 0 && len(items) > 0 {
 		return ids, fmt.Errorf("queue %q: item %q: %w", q.name, ids[0], ErrDuplicate)
 	}

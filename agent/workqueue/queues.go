@@ -262,10 +262,10 @@ func (s *Queues) Abandon() { s.knows(math.MaxUint64) }
 
 // Wake has everybody who waits look whether there is a majority.
 func (s *Queues) Wake() {
-	s.each(func(x *index) { x.do(func(core *queue.Index, now time.Time) { core.WakeAll(now) }) })
 	s.allMu.Lock()
 	s.tell()
 	s.allMu.Unlock()
+	s.each(func(x *index) { x.do(func(core *queue.Index, now time.Time) { core.WakeAll(now) }) })
 }
 
 // Close ends claims and waits; what is under way is answered with agent.ErrClosed.
