@@ -152,7 +152,7 @@ func newQueueDepth(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
 		Use: "depth QUEUE", Short: "Count the items by state", Example: "  sentinel-peer queue depth mail", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
-		var d agent.QueueDepth
+		var d workqueue.Depth
 		if err := c.Do(cmd.Context(), "GET", client.QueuePath(args[0]), nil, nil, nil, &d); err != nil {
 			return err
 		}
@@ -174,7 +174,7 @@ func newQueuePeek(c *client.Client) *cobra.Command {
 		if state != "" {
 			query.Set("state", state)
 		}
-		var got api.List[agent.Item]
+		var got api.List[workqueue.Item]
 		if err := c.Do(cmd.Context(), "GET", client.QueuePath(args[0], "items"), query, nil, nil, &got); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func TestCommandsOutliveTheirDaemons(t *testing.T) {
 	worker.Stdout, worker.Stderr = &report, t.Output()
 	v.ok(worker.Start())
 	t.Cleanup(func() { _ = worker.Process.Kill() })
-	depth := func(p *local.Process) (d agent.QueueDepth) {
+	depth := func(p *local.Process) (d workqueue.Depth) {
 		v.Helper()
 		v.ok(p.Client.Do(v.ctx, "GET", client.QueuePath("q"), nil, nil, nil, &d))
 		return d
