@@ -37,7 +37,7 @@ var records = []mutant{
 	{"a history is bound in bytes", "agent/history.go",
 		"h.bytes > historyBytes && h.first < h.last", "false", "./agent", "TestAHistoryIsBoundInEventsAndBytes"},
 	{"a stop takes no writes once it hands over", "agent/agent.go",
-		"	a.mem.Close()\n	a.queues.close()\n	a.retire(a.leaveLocks(ctx), a.queues.retreat())\n	a.err = a.flushOut(ctx)\n", "	a.queues.close()\n	a.retire(a.leaveLocks(ctx), a.queues.retreat())\n	a.err = a.flushOut(ctx)\n	a.mem.Close()\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
+		"	a.mem.Close()\n	a.queues.Close()\n	a.retire(a.leaveLocks(ctx), a.queues.Retreat())\n	a.err = a.flushOut(ctx)\n", "	a.queues.Close()\n	a.retire(a.leaveLocks(ctx), a.queues.Retreat())\n	a.err = a.flushOut(ctx)\n	a.mem.Close()\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
 	{"a life that was replaced is forgotten", "agent/known.go",
 		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"who was forgotten stays forgotten", "agent/members.go",
