@@ -75,7 +75,7 @@ func (s *Store) kind(key string, nowMillis uint64) Kind {
 		}
 		return 0
 	}
-	family, _ := s.family(c.many(), nowMillis)
+	family, _ := renderer{s}.family(c.many(), nowMillis)
 	return family
 }
 

@@ -19,17 +19,17 @@ type Change struct {
 
 // Changes returns what happened since the last call. The slice belongs to the
 // caller, who may hand it back with Recycle.
-func (s *Store) Changes() []Change {
-	c := s.changes
-	s.changes = nil
+func (l *changeLog) Changes() []Change {
+	c := l.changes
+	l.changes = nil
 	return c
 }
 
 // Recycle gives a slice from Changes back for reuse.
-func (s *Store) Recycle(c []Change) {
+func (l *changeLog) Recycle(c []Change) {
 	clear(c)
-	if s.changes == nil && cap(c) <= 1<<14 {
-		s.changes = c[:0]
+	if l.changes == nil && cap(c) <= 1<<14 {
+		l.changes = c[:0]
 	}
 }
 
@@ -53,3 +53,6 @@ func content(r *record) Value {
 	}
 	return Value{r.val()}
 }
+
+// changeLog is what changed since somebody took it.
+type changeLog struct{ changes []Change }

@@ -152,11 +152,6 @@ func (m *many) removable(path string) (content []*record, seen []past) {
 	return content, seen
 }
 
-// contiguous reports whether every dot up to those seen was seen here.
-func (s *Store) contiguous(seen []past) bool {
-	return !slices.ContainsFunc(seen, func(p past) bool { return p.seq > s.actors[p.actor].span.Base })
-}
-
 func sortedSlots(m *many) []string {
 	keys := make([]string, 0, len(m.slots))
 	for k := range m.slots {

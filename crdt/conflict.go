@@ -19,31 +19,40 @@ type Side struct {
 	Stamp clock.Timestamp
 }
 
-func (s *Store) side(r *record) Side {
-	return Side{content(r), clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp}
+// conflictLog keeps the latest conflicts, within bounds of number and bytes.
+type conflictLog struct {
+	conflicts     []Conflict // ring
+	journaled     uint64     // number of conflicts so far
+	dropped       uint64     // number of those that are forgotten, the oldest
+	conflictBytes int
 }
 
-// journal enters that loser gave way by a rule, and forgets the oldest entry for it.
-func (s *Store) journal(rule string, winner Side, loser *record) {
-	size := uint64(len(s.conflicts))
-	if s.journaled-s.dropped == size {
-		s.dropConflict()
+// noteConflict enters that loser gave way by a rule, and forgets the oldest entry for it.
+func (s *Store) noteConflict(rule string, winner Side, loser *record) {
+	most := maxConflictBytes
+	if s.maxBytes > 0 {
+		most = min(most, s.maxBytes/16)
 	}
-	s.conflicts[s.journaled%size] = Conflict{
+	s.enter(Conflict{
 		Key:    loser.cell.key(),
 		Path:   pointer(loser.path()),
 		Rule:   rule,
 		Winner: winner,
 		Loser:  s.side(loser),
+	}, most)
+}
+
+// enter keeps c, and of all conflicts at most so many bytes.
+func (l *conflictLog) enter(c Conflict, most int) {
+	size := uint64(len(l.conflicts))
+	if l.journaled-l.dropped == size {
+		l.dropConflict()
 	}
-	s.conflictBytes += s.conflicts[s.journaled%size].bytes()
-	s.journaled++
-	most := maxConflictBytes
-	if s.maxBytes > 0 {
-		most = min(most, s.maxBytes/16)
-	}
-	for s.conflictBytes > most && s.journaled-s.dropped > 1 {
-		s.dropConflict()
+	l.conflicts[l.journaled%size] = c
+	l.conflictBytes += c.bytes()
+	l.journaled++
+	for l.conflictBytes > most && l.journaled-l.dropped > 1 {
+		l.dropConflict()
 	}
 }
 
@@ -56,20 +65,20 @@ func (c *Conflict) bytes() int {
 }
 
 // dropConflict forgets the oldest entry.
-func (s *Store) dropConflict() {
-	oldest := &s.conflicts[s.dropped%uint64(len(s.conflicts))]
-	s.conflictBytes -= oldest.bytes()
+func (l *conflictLog) dropConflict() {
+	oldest := &l.conflicts[l.dropped%uint64(len(l.conflicts))]
+	l.conflictBytes -= oldest.bytes()
 	*oldest = Conflict{}
-	s.dropped++
+	l.dropped++
 }
 
 // Conflicts returns journal entries of keys that match (nil: all), newest first,
 // at most limit.
-func (s *Store) Conflicts(match func(key string) bool, limit int) []Conflict {
+func (l *conflictLog) Conflicts(match func(key string) bool, limit int) []Conflict {
 	var list []Conflict
-	size := uint64(len(s.conflicts))
-	for i := s.journaled; i > s.dropped && len(list) < limit; i-- {
-		if c := s.conflicts[(i-1)%size]; match == nil || match(c.Key) {
+	size := uint64(len(l.conflicts))
+	for i := l.journaled; i > l.dropped && len(list) < limit; i-- {
+		if c := l.conflicts[(i-1)%size]; match == nil || match(c.Key) {
 			list = append(list, c)
 		}
 	}

@@ -12,8 +12,6 @@ type Delta struct {
 	with uint64 // a void's: the end of the section that holds what superseded it
 }
 
-func (s *Store) delta(r *record) Delta { return Delta{r: r, st: s.actors[r.actor], seq: r.seq} }
-
 // Actor returns who wrote it.
 func (d Delta) Actor() clock.Actor {
 	if d.st == nil {
@@ -76,76 +74,5 @@ func (d Delta) Encoded() int {
 	return d.r.size() + 8*len(d.r.past())
 }
 
-// Live calls f for the live records of a with first ≤ seq ≤ last, ascending,
-// until f returns false. f must not change the store.
-func (s *Store) Live(a clock.Actor, first, last uint64, f func(Delta) bool) {
-	i, ok := s.number[a]
-	if !ok {
-		return
-	}
-	st := s.actors[i]
-	for _, r := range st.live[st.from(first):] {
-		if r == nil {
-			continue
-		}
-		if r.seq > last || !f(Delta{r: r, st: st, seq: r.seq}) {
-			return
-		}
-	}
-}
-
-// EachLive calls f for the records that the checksums cover, in dot order from
-// from to to, both included, in the shards of mask (nil: all), until f returns
-// false.
-func (s *Store) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bool) {
-	for _, st := range s.active {
-		a := st.actor
-		if a.Compare(from.Actor) < 0 || a.Compare(to.Actor) > 0 {
-			continue
-		}
-		first, last := uint64(0), ^uint64(0)
-		if a == from.Actor {
-			first = from.Seq
-		}
-		if a == to.Actor {
-			last = to.Seq
-		}
-		more := true
-		s.Live(a, first, last, func(d Delta) bool {
-			if d.r.sums() && (mask == nil || mask[d.r.shard/64]>>(d.r.shard%64)&1 == 1) {
-				more = f(d)
-			}
-			return more
-		})
-		if !more {
-			return
-		}
-	}
-}
-
-// Writers returns the actors of whom there are live records, in order.
-func (s *Store) Writers() (list []clock.Actor) {
-	for _, st := range s.active {
-		if len(st.live) > 0 {
-			list = append(list, st.actor)
-		}
-	}
-	return list
-}
-
 // LiveBytes returns about how many bytes they take on the wire.
 func (s *Store) LiveBytes() int { return s.bytes }
-
-// Last returns the number of the last write of the store's own actor.
-func (s *Store) Last() uint64 { return s.self.span.Head() }
-
-// LiveAbove returns about how many live records of a have a number above seq: a
-// measure of progress, not exact where records were superseded.
-func (s *Store) LiveAbove(a clock.Actor, seq uint64) int {
-	i, ok := s.number[a]
-	if !ok {
-		return 0
-	}
-	st := s.actors[i]
-	return len(st.live) - st.from(seq+1)
-}

@@ -272,7 +272,7 @@ func (d *draft) remove(path string, values []Value, expires bool) {
 // rise, and for which there is always room.
 func (d *draft) increment(path string, n int64) {
 	d.grow(false)
-	size := slotCounter.memory(path, len(d.s.increased(d.many, path, n, d.now)))
+	size := slotCounter.memory(path, len(renderer{d.s}.increased(d.many, path, n, d.now)))
 	if _, ok := d.slots[slotKey(slotCounter, path)]; ok || d.many == nil || d.clearedAt(path) > 0 {
 		if was := d.slot(slotCounter, path); was.n == 0 {
 			d.set(slotCounter, path, stock{1, size, size})

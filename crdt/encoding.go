@@ -125,7 +125,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 	return dst
 }
 
-func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Timestamp, before string) []byte {
+func (h *history) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Timestamp, before string) []byte {
 	head, n := uint64(r.kind)<<flagBits, 5
 	if r.tomb {
 		head |= flagTomb
@@ -163,7 +163,7 @@ func (s *Store) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Ti
 	if len(e.past) > 0 {
 		dst = wire.AppendArray(dst, 2*len(e.past))
 		for _, p := range e.past {
-			dst = wire.AppendUint(dst, uint64(t.Index(s.actors[p.actor].actor)))
+			dst = wire.AppendUint(dst, uint64(t.Index(h.actors[p.actor].actor)))
 			dst = wire.AppendUint(dst, p.seq)
 		}
 	}
@@ -197,7 +197,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		r.Fail("section")
 		return res, r.Err()
 	}
-	st := s.readActor(r, actors)
+	st := sectionReader{s}.readActor(r, actors)
 	first, base := r.Uint(), clock.Timestamp(r.Uint())
 	items := r.ArrayLen()
 	if first == 0 || first > clock.MaxSeq || items > 2*wire.MaxFrameDeltas+1 {
@@ -231,17 +231,17 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 			seq += uint64(n)
 			continue
 		}
-		if !s.joinRecord(r, st, seq, base, actors, limit, &res) {
+		if !(sectionReader{s}).joinRecord(r, st, seq, base, actors, limit, &res) {
 			break
 		}
 		seq++
 	}
 	res.Last = seq - 1
-	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || s.voided() > wire.MaxFrameDeltas) {
+	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || (sectionReader{s}).voided() > wire.MaxFrameDeltas) {
 		r.Fail("void")
 	}
 	if r.Err() == nil && res.Quarantined == 0 {
-		s.void(st, &res)
+		sectionReader{s}.void(st, &res)
 	}
 	s.truncate()
 	res.Joined = s.deltas
@@ -251,7 +251,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	return res, r.Err()
 }
 
-func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
+func (s sectionReader) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 	i := r.Uint()
 	if i >= uint64(len(actors)) {
 		r.Fail("actor number")
@@ -263,7 +263,7 @@ func (s *Store) readActor(r *wire.Reader, actors []clock.Actor) *actorState {
 }
 
 // voided counts the voids of a section.
-func (s *Store) voided() (n uint64) {
+func (s sectionReader) voided() (n uint64) {
 	for _, v := range s.voids {
 		n = min(n+v.Last-v.First+1, clock.MaxSeq)
 	}
@@ -272,7 +272,7 @@ func (s *Store) voided() (n uint64) {
 
 // void marks the voids of a section as seen. They are passed on one by one, so that
 // the peers behind this one do not find holes.
-func (s *Store) void(st *actorState, res *SectionResult) {
+func (s sectionReader) void(st *actorState, res *SectionResult) {
 	if len(s.voids) == 0 {
 		return
 	}
@@ -293,7 +293,7 @@ func (s *Store) void(st *actorState, res *SectionResult) {
 	}
 }
 
-func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base clock.Timestamp, actors []clock.Actor, limit clock.Timestamp, res *SectionResult) bool {
+func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, base clock.Timestamp, actors []clock.Actor, limit clock.Timestamp, res *SectionResult) bool {
 	n := r.ArrayLen()
 	head, prefix, suffix := r.Uint(), r.Uint(), r.Bin()
 	stamp := base + clock.Timestamp(r.Int())
@@ -356,7 +356,7 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 		x.path, x.past, x.expiry = e.path, e.past, e.expiry
 	}
 	if cur != nil {
-		if s.decide(cur, rec) {
+		if (merger{s.Store}).decide(cur, rec) {
 			res.Decided++
 			res.MaxStamp = max(res.MaxStamp, stamp)
 		}
@@ -369,7 +369,7 @@ func (s *Store) joinRecord(r *wire.Reader, st *actorState, seq uint64, base cloc
 	return true
 }
 
-func (s *Store) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ext) bool {
+func (s sectionReader) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ext) bool {
 	if head&flagPath != 0 {
 		path := r.Bin()
 		if len(path) == 0 || len(path) > wire.MaxPathBytes+5+wire.MaxValueBytes { // 5: an element's header
@@ -409,3 +409,6 @@ func accept(kind slotKind, tomb bool, path string, body []byte) error {
 
 // pathLimits is why a record is refused whose path no Op can have.
 const pathLimits = "path limits"
+
+// sectionReader joins what a section of a frame has.
+type sectionReader struct{ *Store }

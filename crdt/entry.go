@@ -138,7 +138,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	}
 	v := c.view.Load()
 	if v.stale() || v.expiry() != 0 && v.expiry() <= nowMillis {
-		v = s.render(c, nowMillis)
+		v = renderer{s}.render(c, nowMillis)
 		c.view.Store(v)
 	}
 	if v.tomb {
@@ -149,7 +149,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 
 // render makes the record that readers of a key of many slots see: a removal if
 // nothing is visible.
-func (s *Store) render(c *cell, nowMillis uint64) *record {
+func (s renderer) render(c *cell, nowMillis uint64) *record {
 	v := &record{cell: c, ext: &ext{many: c.many()}, pos: dead}
 	family, top := s.family(c.many(), nowMillis)
 	v.ext.expiry = c.many().nextExpiry(nowMillis)
@@ -170,7 +170,7 @@ func (s *Store) render(c *cell, nowMillis uint64) *record {
 	return v
 }
 
-func (s *Store) renderFamily(m *many, family Kind, nowMillis uint64) string {
+func (s renderer) renderFamily(m *many, family Kind, nowMillis uint64) string {
 	switch family {
 	case Object:
 		return string(s.renderObject(m, nowMillis))
@@ -210,7 +210,7 @@ func alive(slot []*record, nowMillis uint64) []*record {
 
 // versionOf sums what is content at nowMillis: what expired may be forgotten by
 // one peer and not yet by another.
-func (s *Store) versionOf(m *many, nowMillis uint64) Version {
+func (s renderer) versionOf(m *many, nowMillis uint64) Version {
 	sum := uint64(0)
 	for _, slot := range m.slots {
 		for _, r := range slot {
@@ -267,7 +267,7 @@ func kindOf(kind slotKind, path string) Kind {
 
 // family returns the visible kind of the key and its latest record: of kinds that
 // were assigned concurrently the one written last.
-func (s *Store) family(m *many, nowMillis uint64) (Kind, *record) {
+func (s renderer) family(m *many, nowMillis uint64) (Kind, *record) {
 	var family Kind
 	var top *record
 	for _, slot := range m.slots {
@@ -291,12 +291,12 @@ func (s *Store) Alternatives(key string, nowMillis uint64) map[Kind]Value {
 	if !ok || c.many() == nil {
 		return nil
 	}
-	visible, _ := s.family(c.many(), nowMillis)
+	visible, _ := renderer{s}.family(c.many(), nowMillis)
 	others := make(map[Kind]Value)
 	for _, slot := range c.many().slots {
 		for _, r := range alive(slot, nowMillis) {
 			if k := kindOf(r.kind, r.path()); k != 0 && k != visible && k != Custom {
-				others[k] = Value{s.renderFamily(c.many(), k, nowMillis)}
+				others[k] = Value{renderer{s}.renderFamily(c.many(), k, nowMillis)}
 			}
 		}
 	}
@@ -334,7 +334,7 @@ func (s *Store) Vector(key string) clock.Vector {
 }
 
 // renderLeaf encodes one leaf from its records, of which top is the latest.
-func (s *Store) renderLeaf(top *record, list []*record) []byte {
+func (s renderer) renderLeaf(top *record, list []*record) []byte {
 	switch top.kind {
 	case slotMax:
 		best := list[0].val()
@@ -363,3 +363,6 @@ func counterParts(val string) (up, down uint64) {
 	up, down = r.Uint(), r.Uint()
 	return min(up, math.MaxInt64), min(down, math.MaxInt64)
 }
+
+// renderer makes of the records of a key what its readers see.
+type renderer struct{ *Store }

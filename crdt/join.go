@@ -11,50 +11,50 @@ import (
 // a new cell becomes known here.
 func (s *Store) merge(r *record, local bool) {
 	if r.kind == slotRegister && r.cell.many() == nil && (r.ext == nil || r.ext.path == "") {
-		s.mergePlain(r, local)
+		merger{s}.mergePlain(r, local)
 		return
 	}
 	c := r.cell
 	visible := c.visible()
 	old := rendered(c.view.Load())
-	m := s.promote(c)
+	m := merger{s}.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
-		top := s.mergeClear(m, r)
-		s.settle(c, visible)
+		top := merger{s}.mergeClear(m, r)
+		merger{s}.settle(c, visible)
 		if top != nil {
-			s.lazy(r, old, removal(c, visible), clock.After, local)
+			merger{s}.lazy(r, old, removal(c, visible), clock.After, local)
 			s.changes[len(s.changes)-1].Kind = kindOf(top.kind, top.path())
 		}
 		return
 	}
 	for _, clear := range m.clears {
-		if strings.HasPrefix(r.path(), clear.path()) && s.clears(clear, r) {
+		if strings.HasPrefix(r.path(), clear.path()) && (merger{s}).clears(clear, r) {
 			s.stats.Superseded++
-			s.settle(c, visible)
+			merger{s}.settle(c, visible)
 			return
 		}
 	}
 	ord := clock.After
 	if r.kind.lww() {
 		var won bool
-		if ord, won = s.mergeLeaf(m, r); !won {
-			s.settle(c, visible)
+		if ord, won = (merger{s}).mergeLeaf(m, r); !won {
+			merger{s}.settle(c, visible)
 			if ord == clock.Concurrent {
-				s.lazy(r, old, CauseConflict, ord, local)
+				merger{s}.lazy(r, old, CauseConflict, ord, local)
 			}
 			return
 		}
-	} else if !s.mergeDotted(m, r) {
-		s.settle(c, visible)
+	} else if !(merger{s}).mergeDotted(m, r) {
+		merger{s}.settle(c, visible)
 		return
 	}
-	s.settle(c, visible)
+	merger{s}.settle(c, visible)
 	cause := CausePut
 	if !r.counts() {
 		cause = removal(c, visible)
 	}
-	s.lazy(r, old, cause, ord, local)
+	merger{s}.lazy(r, old, cause, ord, local)
 }
 
 // removal returns the cause to report for a removal in c: a part of it went, all
@@ -71,7 +71,7 @@ func removal(c *cell, visible bool) Cause {
 
 // lazy notes a change of a key that is to be rendered; old is what readers saw of
 // it last, if anybody looked. The records of one batch at one key are one change.
-func (s *Store) lazy(r *record, old Value, cause Cause, ord clock.Order, local bool) {
+func (s merger) lazy(r *record, old Value, cause Cause, ord clock.Order, local bool) {
 	if cause == 0 || r.kind >= firstUnknown {
 		return
 	}
@@ -96,7 +96,7 @@ func rendered(view *record) Value {
 }
 
 // mergePlain merges into a key that is one plain register: the fast path.
-func (s *Store) mergePlain(r *record, local bool) {
+func (s merger) mergePlain(r *record, local bool) {
 	c := r.cell
 	cur := c.view.Load()
 	if cur == nil {
@@ -139,7 +139,7 @@ func (s *Store) mergePlain(r *record, local bool) {
 
 // replace makes r live instead of cur, which it beat at a last-write-wins slot.
 // Losers beside cur that r does not cover stay remembered beside r.
-func (s *Store) replace(r, cur *record, ord clock.Order) {
+func (s merger) replace(r, cur *record, ord clock.Order) {
 	var seen []past
 	if len(s.seen) > 0 {
 		for _, p := range s.seen[cur] {
@@ -160,7 +160,7 @@ func (s *Store) replace(r, cur *record, ord clock.Order) {
 }
 
 // remember keeps seen beside the live winner r until it is stable.
-func (s *Store) remember(r *record, seen []past) {
+func (s merger) remember(r *record, seen []past) {
 	if _, ok := s.seen[r]; !ok && len(r.past()) == 0 && r.counts() && r.expiry() == 0 {
 		s.actors[r.actor].await(r)
 	}
@@ -169,13 +169,13 @@ func (s *Store) remember(r *record, seen []past) {
 
 // lost journals a concurrent loser, and remembers it beside the winner so that
 // the next local write covers it.
-func (s *Store) lost(winner, loser *record) {
+func (s merger) lost(winner, loser *record) {
 	s.stats.Conflicts++
 	rule := "later stamp"
 	if winner.stamp == loser.stamp {
 		rule = "equal stamps, greater actor"
 	}
-	s.journal(rule, s.side(winner), loser)
+	s.noteConflict(rule, s.side(winner), loser)
 	list := mergePast(s.seen[winner], loser.actor, loser.seq)
 	for _, p := range loser.past() {
 		list = mergePast(list, p.actor, p.seq)
@@ -184,7 +184,7 @@ func (s *Store) lost(winner, loser *record) {
 }
 
 // mergeLeaf merges into a last-write-wins slot inside m.
-func (s *Store) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
+func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	key := slotKey(r.kind, r.path())
 	slot := m.slots[key]
 	if len(slot) == 0 {
@@ -208,7 +208,7 @@ func (s *Store) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 }
 
 // mergeDotted merges into a slot that keeps all records no other covers.
-func (s *Store) mergeDotted(m *many, r *record) bool {
+func (s merger) mergeDotted(m *many, r *record) bool {
 	key := slotKey(r.kind, r.path())
 	slot := m.slots[key]
 	for _, other := range slot {
@@ -233,7 +233,7 @@ func (s *Store) mergeDotted(m *many, r *record) bool {
 }
 
 // clears reports whether clear removes r, which lies at or below its path.
-func (s *Store) clears(clear, r *record) bool {
+func (s merger) clears(clear, r *record) bool {
 	if r.kind.lww() {
 		return s.wins(clear, r)
 	}
@@ -243,7 +243,7 @@ func (s *Store) clears(clear, r *record) bool {
 // mergeClear applies r, a clear, to everything at and below its path, unless a later one
 // has come before it. It returns the latest of what readers saw and it removed, nil if
 // that is nothing.
-func (s *Store) mergeClear(m *many, r *record) (top *record) {
+func (s merger) mergeClear(m *many, r *record) (top *record) {
 	for _, other := range m.clears {
 		if strings.HasPrefix(r.path(), other.path()) && other.covers(r.actor, r.seq) {
 			s.stats.Superseded++
@@ -290,7 +290,7 @@ func (s *Store) mergeClear(m *many, r *record) (top *record) {
 }
 
 // detach takes a dead or dropped record out of its cell.
-func (s *Store) detach(r *record) {
+func (s merger) detach(r *record) {
 	c := r.cell
 	visible := c.visible()
 	s.remove(r)
@@ -333,13 +333,13 @@ func (s *Store) Drop(d clock.Dot, teller clock.Actor, at clock.Timestamp) bool {
 		return false // those go in their own time
 	}
 	s.stats.Dropped++
-	s.journal("another peer holds it no more", Side{Dot: clock.Dot{Actor: teller}, Stamp: at}, r)
-	s.drop(r)
+	s.noteConflict("another peer holds it no more", Side{Dot: clock.Dot{Actor: teller}, Stamp: at}, r)
+	merger{s}.drop(r)
 	return true
 }
 
 // drop takes r out of the state and tells readers.
-func (s *Store) drop(r *record) {
+func (s merger) drop(r *record) {
 	c, plain, shown := r.cell, r.cell.many() == nil, r.shows()
 	s.detach(r)
 	if !shown {
@@ -371,3 +371,6 @@ func (s *Store) Adopt(c *clock.CausalContext) {
 		}
 	}
 }
+
+// merger decides between a record that comes and those at its place.
+type merger struct{ *Store }

@@ -72,9 +72,9 @@ func (s *Store) appendSaved(dst []byte, r *record) []byte {
 }
 
 // dirtied notes that r came or went.
-func (s *Store) dirtied(r *record) {
-	if s.journals {
-		s.dirty = append(s.dirty, r)
+func (v *saving) dirtied(r *record) {
+	if v.journals {
+		v.dirty = append(v.dirty, r)
 	}
 }
 
@@ -120,4 +120,11 @@ func (s *Store) restore(e Saved) error {
 		err = errors.New("its dot is there already")
 	}
 	return err
+}
+
+// saving is what Journal is to return.
+type saving struct {
+	journals bool          // whether there is a journal
+	dirty    []*record     // records that came or went since Journal
+	heard    []clock.Actor // actors of whom dots were seen since Journal
 }

@@ -8,14 +8,14 @@ import (
 
 // increment adds n to this actor's part of the counter at path.
 func (w *writer) increment(path string, n int64) {
-	r := w.record(slotCounter, path, w.s.increased(w.cell.many(), path, n, w.now))
+	r := w.record(slotCounter, path, renderer{w.s}.increased(w.cell.many(), path, n, w.now))
 	w.setPast(r, w.slotPast(slotCounter, path, true))
 	w.commit(r)
 }
 
 // increased returns this actor's part of a counter, encoded, as an increment by n makes it.
 // It is valid until the next call.
-func (s *Store) increased(m *many, path string, n int64, nowMillis uint64) []byte {
+func (s renderer) increased(m *many, path string, n int64, nowMillis uint64) []byte {
 	var up, down uint64
 	if m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {

@@ -115,7 +115,7 @@ type node struct {
 
 // renderObject builds the map. Where a leaf and fields stand at one place, by
 // concurrent writes, the later one shows.
-func (s *Store) renderObject(m *many, nowMillis uint64) []byte {
+func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 	root := &node{}
 	for _, key := range sortedSlots(m) {
 		list := alive(m.slots[key], nowMillis)
@@ -133,11 +133,11 @@ func (s *Store) renderObject(m *many, nowMillis uint64) []byte {
 	if len(root.fields) == 0 {
 		return wire.AppendMap(nil, 0)
 	}
-	return root.render(s)
+	return root.render(s.Store)
 }
 
 // place puts one slot's content into the tree.
-func (s *Store) place(n *node, list []*record, top *record) {
+func (s renderer) place(n *node, list []*record, top *record) {
 	rest := wire.NewReader([]byte(top.path()))
 	var bin []byte
 	for {

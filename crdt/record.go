@@ -1,7 +1,6 @@
 package crdt
 
 import (
-	"cmp"
 	"math"
 	"sync/atomic"
 	"unsafe"
@@ -166,16 +165,6 @@ func mergePast(list []past, actor uint32, seq uint64) []past {
 		}
 	}
 	return append(list, past{actor, seq})
-}
-
-// wins reports whether a replaces b at a last-write-wins slot. The order is total:
-// two records tie only when they are the same write.
-func (s *Store) wins(a, b *record) bool {
-	return cmp.Or(
-		cmp.Compare(a.stamp, b.stamp),
-		s.actors[a.actor].actor.Compare(s.actors[b.actor].actor),
-		cmp.Compare(a.seq, b.seq),
-	) > 0
 }
 
 // order classifies a against b, both at one slot, from their pasts alone.

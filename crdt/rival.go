@@ -29,7 +29,7 @@ func (s *Store) Contest(d Delta, share uint64) bool {
 
 // decide holds two contents of one dot against each other, one that is here and one
 // that came, and reports whether that took its place.
-func (s *Store) decide(here, came *record) bool {
+func (s merger) decide(here, came *record) bool {
 	if s.Contest(s.delta(here), s.share(came)) {
 		return false
 	}

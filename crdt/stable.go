@@ -49,10 +49,10 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 			delete(s.seen, r)
 			switch {
 			case !r.counts():
-				s.detach(r)
+				merger{s}.detach(r)
 				c.Removals++
 			case !r.at(nowMillis):
-				s.detach(r)
+				merger{s}.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
 				s.forgetPast(r)
@@ -120,7 +120,7 @@ func (s *Store) truncate() {
 		if s.removes <= s.maxRemoves-s.maxRemoves/8 && s.removed <= most-most/8 {
 			break
 		}
-		s.detach(r)
+		merger{s}.detach(r)
 		s.stats.Truncated++
 	}
 }
@@ -155,7 +155,7 @@ func (s *Store) Expire(nowMillis uint64) {
 			s.stats.Expired++
 		}
 		if st := s.actors[r.actor]; r.seq <= st.stable {
-			s.detach(r)
+			merger{s}.detach(r)
 		}
 	}
 }

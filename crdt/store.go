@@ -1,8 +1,6 @@
 package crdt
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"sync/atomic"
 
@@ -29,40 +27,25 @@ type Store struct {
 	index *xsync.Map[string, *cell]
 	keys  atomic.Int64 // visible keys
 
-	context   *clock.CausalContext
-	additions uint64                 // to context
-	actors    []*actorState          // by number, those too that are at rest
-	active    []*actorState          // who is not at rest, by actor
-	number    map[clock.Actor]uint32 // of the active
-	// published is actors for readers, who use only what never changes of each.
-	published atomic.Pointer[[]*actorState]
-	self      *actorState
+	history
+	checksums
+	conflictLog
+	changeLog
+	saving
 
-	sums    [256]uint64
-	sum     uint64
 	count   int // live records, removals included
 	bytes   int
 	memory  int // see memory.go
 	removes int // live removals
 	removed int // the memory of those
 
-	expiries      expiryHeap
-	seen          map[*record][]past // concurrent losers pruned beside a live winner
-	changes       []Change
-	conflicts     []Conflict // ring
-	journaled     uint64
-	dropped       uint64 // the oldest of those
-	conflictBytes int
-	maxRemoves    int
-	maxBytes      int
-	stats         Stats
-	rival         Rival // the last
-
-	gapped []clock.Actor // whose missing dots kept the last Collect from forgetting a record
-
-	journals bool
-	dirty    []*record     // that came or went since Journal
-	heard    []clock.Actor // of whom dots were seen since Journal
+	expiries   expiryHeap
+	seen       map[*record][]past // concurrent losers pruned beside a live winner
+	maxRemoves int
+	maxBytes   int
+	stats      Stats
+	rival      Rival         // the last
+	gapped     []clock.Actor // actors whose missing dots kept the last Collect from forgetting a record
 
 	deltas  []Delta       // Apply's and JoinSection's result, reused
 	voids   []clock.Range // JoinSection's, reused
@@ -116,13 +99,13 @@ func New(cfg Config) *Store {
 	s := &Store{
 		rules:      cfg.Rules,
 		index:      xsync.NewMap[string, *cell](),
-		context:    clock.NewContext(),
-		number:     make(map[clock.Actor]uint32),
 		seen:       make(map[*record][]past),
-		conflicts:  make([]Conflict, cfg.Conflicts),
 		maxRemoves: cfg.MaxRemoves,
 		maxBytes:   max(cfg.MaxBytes, 0),
-		journals:   cfg.Journal,
+
+		history:     history{context: clock.NewContext(), number: make(map[clock.Actor]uint32)},
+		conflictLog: conflictLog{conflicts: make([]Conflict, cfg.Conflicts)},
+		saving:      saving{journals: cfg.Journal},
 	}
 	s.SetActor(cfg.Actor)
 	return s
@@ -130,37 +113,6 @@ func New(cfg Config) *Store {
 
 // SetActor makes a the actor whose dots Apply mints.
 func (s *Store) SetActor(a clock.Actor) { s.self = s.intern(a) }
-
-// Context returns the live causal context. The caller must not change it.
-func (s *Store) Context() *clock.CausalContext { return s.context }
-
-// Seen counts additions to the context: while it stays, the context does.
-func (s *Store) Seen() uint64 { return s.additions }
-
-func (s *Store) intern(a clock.Actor) *actorState {
-	if i, ok := s.number[a]; ok {
-		return s.actors[i]
-	}
-	digest := sha256.Sum256(clock.AppendActor(nil, a))
-	st := &actorState{
-		actor: a,
-		index: uint32(len(s.actors)),
-		salt:  binary.BigEndian.Uint64(digest[:]),
-		work:  &work{span: new(clock.Span)},
-	}
-	if _, listed := slices.BinarySearchFunc(s.context.Listed(), a, clock.Actor.Compare); listed {
-		st.span, st.known = s.context.Ensure(a), true
-	} else if span := s.context.Span(a); span != nil {
-		st.span = span.Clone()
-	}
-	s.number[a] = st.index
-	s.actors = append(s.actors, st)
-	at, _ := slices.BinarySearchFunc(s.active, a, func(st *actorState, a clock.Actor) int { return st.actor.Compare(a) })
-	s.active = slices.Insert(s.active, at, st)
-	actors := s.actors // readers keep within its length, where nothing changes any more
-	s.published.Store(&actors)
-	return st
-}
 
 // seenBy returns the span of st to add to, which is listed from then on. The context
 // learns of an actor with its first dot and not before.
@@ -359,7 +311,7 @@ func (c *cell) many() *many {
 }
 
 // promote gives a plain cell slots of its own.
-func (s *Store) promote(c *cell) *many {
+func (s merger) promote(c *cell) *many {
 	if m := c.many(); m != nil {
 		return m
 	}
@@ -378,7 +330,7 @@ func (s *Store) promote(c *cell) *many {
 
 // settle follows a change of the cell's slots: it drops what is empty, turns a
 // key of one plain register back into a plain cell, and counts visible keys.
-func (s *Store) settle(c *cell, visible bool) {
+func (s merger) settle(c *cell, visible bool) {
 	m := c.many()
 	switch {
 	case m == nil:

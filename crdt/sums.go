@@ -10,9 +10,6 @@ import "github.com/cespare/xxhash/v2"
 // their own choosing is not.
 func (r *record) sums() bool { return r.counts() && r.expiry() == 0 }
 
-// share is r's part of the checksums.
-func (s *Store) share(r *record) uint64 { return fold(s.actors[r.actor].hash(r.seq), r.fingerprint()) }
-
 // hash identifies a dot.
 func (st *actorState) hash(seq uint64) uint64 {
 	x := st.salt ^ seq*0x9e3779b97f4a7c15
@@ -49,16 +46,6 @@ func (s *Store) summed(r *record, n int64) {
 	s.sums[r.shard] += h
 }
 
-// Hash returns the share of the checksums that a live record has, or would have if
-// they covered it.
-func (s *Store) Hash(d Delta) uint64 { return s.share(d.r) }
-
-// Sum returns the sum over all shards.
-func (s *Store) Sum() uint64 { return s.sum }
-
-// Sums returns the checksum of each shard. The caller must not change them.
-func (s *Store) Sums() *[256]uint64 { return &s.sums }
-
 // Resum takes the checksums anew from what is there. A value that broke in memory
 // leaves with another share than it came with, and the difference would stay.
 func (s *Store) Resum() {
@@ -79,4 +66,17 @@ func shardOf(key string) uint8 {
 		h = (h ^ uint32(key[i])) * 16777619
 	}
 	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
+}
+
+// Sum returns the sum over all shards.
+func (c *checksums) Sum() uint64 { return c.sum }
+
+// Sums returns the checksum of each shard. The caller must not change them.
+func (c *checksums) Sums() *[256]uint64 { return &c.sums }
+
+// checksums tell two stores apart that have seen the same: the sum of the shares of all
+// live records that are content and do not expire, as a whole and by shards of keys.
+type checksums struct {
+	sums [256]uint64
+	sum  uint64
 }

@@ -158,7 +158,7 @@ func (u *unit) count(op *Op, p *prospect) error {
 		t, known = p.tallies[path]
 	}
 	if !known {
-		t = u.s.tally(op.Key, path, u.now)
+		t = renderer{u.s}.tally(op.Key, path, u.now)
 		if p != nil {
 			for _, i := range p.ops {
 				t = t.after(&u.ops[i], op.Path)
@@ -225,7 +225,7 @@ func plus(a, n int64) (int64, bool) {
 }
 
 // tally returns the counter at path.
-func (s *Store) tally(key, path string, nowMillis uint64) (t tally) {
+func (s renderer) tally(key, path string, nowMillis uint64) (t tally) {
 	c, ok := s.index.Load(key)
 	if !ok || c.many() == nil {
 		return t

@@ -13,8 +13,8 @@ var record = flag.Bool("record", false, "where the kept schedule does not show a
 // simulated are the rules that the simulator must see broken, each within 2,000
 // seeds. The schedule that showed it, shrunk, is kept in sim/testdata/mutants.
 var simulated = []mutant{
-	{"ties are not left to arrival", "crdt/record.go",
-		"		s.actors[a.actor].actor.Compare(s.actors[b.actor].actor),\n		cmp.Compare(a.seq, b.seq),\n	) > 0", "		0,\n	) >= 0", "", ""},
+	{"ties are not left to arrival", "crdt/history.go",
+		"		h.actors[a.actor].actor.Compare(h.actors[b.actor].actor),\n		cmp.Compare(a.seq, b.seq),\n	) > 0", "		0,\n	) >= 0", "", ""},
 	{"the clock is restored from disk", "internal/replica/ready.go",
 		"		r.engine.Restored(clock.Timestamp(in.Uint()))\n		r.hlc.Observe(r.engine.MaxStamp())\n", "		_ = clock.Timestamp(in.Uint())\n", "", ""},
 	{"stamps are not those of the wall clock", "clock/hlc.go",
@@ -111,8 +111,8 @@ var simulated = []mutant{
 
 // lying are the rules that a lying member shows.
 var lying = []mutant{
-	{"checksums cover what records say", "crdt/sums.go",
-		"fold(s.actors[r.actor].hash(r.seq), r.fingerprint())", "s.actors[r.actor].hash(r.seq)", "", ""},
+	{"checksums cover what records say", "crdt/history.go",
+		"fold(h.actors[r.actor].hash(r.seq), r.fingerprint())", "h.actors[r.actor].hash(r.seq)", "", ""},
 	{"which of two contents stays is not left to arrival", "crdt/rival.go",
 		"return share <= s.share(d.r)", "return true", "", ""},
 	{"lists tell two contents apart", "gossip/reconcile.go",

@@ -1,0 +1,88 @@
+package sim
+
+import (
+	"slices"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+)
+
+// check holds what p reads at key against the reference model.
+func (j *judge) check(p *Peer, key string) {
+	l := j.ledgers[key]
+	if l == nil {
+		return
+	}
+	expires := slices.ContainsFunc(l.deeds, func(d *deed) bool { return d.op.Expiry != 0 })
+	if j.cloned || j.torn && (expires || !j.settled) { // checksums leave out what expires
+		return
+	}
+	var skew uint64
+	if expires {
+		skew = uint64(j.c.spread().Milliseconds())
+	}
+	if j.truncated && slices.ContainsFunc(l.deeds, (*deed).removes) {
+		return
+	}
+	want, sure := l.read(key, p.r.Store().Context(), p.millis(), skew)
+	if !sure {
+		return
+	}
+	if got, _ := p.read(key); got != want && !j.ignorant && (j.settled || !j.forgotten(p, l)) {
+		oracle := "O2"
+		if want == "" {
+			oracle = "O3"
+		}
+		j.violate(p.index, "%s: %s reads %s as %q; of what it has seen the model makes %q", oracle, p.name, key, got, want)
+	}
+}
+
+// forgotten reports whether p may have been told of a removal only that it happened,
+// by a peer that has forgotten the rest, because it never knew p: then p takes until
+// the checksums are compared.
+func (j *judge) forgotten(p *Peer, l *ledger) bool {
+	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
+		removes := d.removes()
+		all, _ := d.seenIn(p.r.Store().Context())
+		if d.clears() {
+			cleared := *d
+			cleared.dots = d.dots[:len(d.dots)-1] // the last is a field, or the object without any
+			d = &cleared
+		}
+		return removes && all && !d.liveOn(p) && slices.ContainsFunc(j.c.peers, func(q *Peer) bool {
+			if q == p || !q.up {
+				return false
+			}
+			had, _ := d.seenIn(q.r.Store().Context())
+			return had && !d.liveOn(q)
+		})
+	})
+}
+
+// liveOn reports whether all of the deed's records are live on p.
+func (d *deed) liveOn(p *Peer) bool {
+	held := 0
+	for _, seq := range d.dots {
+		p.r.Store().Live(d.actor, seq, seq, func(crdt.Delta) bool {
+			held++
+			return false
+		})
+	}
+	return held == len(d.dots)
+}
+
+// removes reports whether the deed takes something away.
+func (d *deed) removes() bool {
+	return d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
+}
+
+// full notes that a store had no room for a removal any more: what it removed may come late.
+func (j *judge) full(p *Peer) {
+	j.truncated = j.truncated || j.c.cfg.Memory > 0 && p.r.Store().Stats().Truncated > 0
+}
+
+// lost notes that what the ledger of key has is not all that was written there.
+func (j *judge) lost(key string) {
+	if l := j.ledgers[key]; l != nil {
+		l.vague = true
+	}
+}
