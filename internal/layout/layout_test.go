@@ -104,7 +104,7 @@ var (
 		"lockservice/clock_other.go", "lockservice/statefile.go", "lockservice/majority.go"}
 	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
 	// atoms publish what lock-free readers use.
-	atoms = []string{"crdt/store.go", "crdt/cell.go", "crdt/record.go"}
+	atoms = []string{"crdt/store.go", "crdt/history.go", "crdt/cell.go", "crdt/record.go"}
 	// clocks of package time that a pure package may not touch.
 	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
 	// draws of math/rand/v2 from the process's own source.
