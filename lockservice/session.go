@@ -37,14 +37,13 @@ type SessionConfig struct {
 	// leases wait for it; more are only counted in Stats.Lost.
 	Lost func(*LostError)
 
-	TTL     time.Duration        // TTL of leases without WithTTL; 10 s by default
+	TTL     time.Duration        // TTL of leases without WithTTL; 10 s by default, or Node.MaxTTL if that is shorter
 	MaxWait time.Duration        // time-out of calls whose context has no deadline; 1 min by default
 	Clock   func() time.Duration // CLOCK_BOOTTIME by default, Go's monotonic clock outside Linux; tests may set it
 	Logger  *slog.Logger         // discards by default
 }
 
 func (c SessionConfig) withDefaults() SessionConfig {
-	c.TTL = cmp.Or(c.TTL, 10*time.Second)
 	c.MaxWait = cmp.Or(c.MaxWait, time.Minute)
 	if c.Clock == nil {
 		c.Clock = monotonic
@@ -119,6 +118,7 @@ func Open(cfg SessionConfig) (*Session, error) {
 		return nil, err
 	}
 	s.node, s.cfg.Node = node, node.cfg
+	s.cfg.TTL = cmp.Or(cfg.TTL, min(10*time.Second, node.cfg.MaxTTL))
 	s.voters.Store(&node.cfg.Voters)
 	s.alone.Store(cfg.Alone)
 	if err := s.cfg.Node.validateTTL(s.cfg.TTL); err != nil {

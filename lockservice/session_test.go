@@ -952,3 +952,13 @@ func TestWhetherAMajorityAnswersIsAskedRarely(t *testing.T) {
 		ask("they are not up", ErrUnavailable, 0)
 	})
 }
+
+// A cluster whose leases are short needs no other default.
+func TestTheDefaultTTLIsWithinTheLongest(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		s := w.open("a", []string{"a"}, func(c *SessionConfig) { c.Node.MaxTTL = 2 * time.Second })
+		if l := mustLock(t, s, "k"); l.ttl != 2*time.Second {
+			t.Errorf("a lease lasts %v", l.ttl)
+		}
+	})
+}
