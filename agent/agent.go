@@ -27,10 +27,10 @@ import (
 // Agent is one peer. All methods are safe for concurrent use.
 type Agent struct {
 	cfg    Config
-	id     string       // member id, new at each start
 	log    *slog.Logger // never the caller's handler itself
 	rules  *crdt.Rules
 	mem    *memory.Memory
+	roster roster
 	watch  watchers
 	bus    bus
 	net    *transport.Memberlist
@@ -41,7 +41,6 @@ type Agent struct {
 	logs   *aside.Queue // of log, on its way to the caller's handler
 
 	routes atomic.Pointer[map[clock.Actor]string] // member ids
-	names  atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
 	closed chan struct{}                          // no more work
 	ended  chan struct{}                          // Close is done
 	stop   context.CancelFunc
@@ -52,10 +51,8 @@ type Agent struct {
 	turning sync.Mutex // serialises SetKeys
 
 	// What follows is guarded by the lock of mem.
-	members   []known
-	keyIDs    []string             // short names of the keys in force, not changed in place
-	forgotten map[string]bool      // ids that were given up, while the transport lists them
-	refusals  map[string]time.Time // when each reason was last logged
+	keyIDs   []string // short names of the keys in force, not changed in place
+	refusals refusals
 }
 
 // Open starts a peer. It does not wait for others: WaitReady does. All faults of
@@ -71,7 +68,8 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, log: logger, logs: logs, rules: rules, stop: stop,
 		closed: make(chan struct{}), ended: make(chan struct{}),
-		forgotten: make(map[string]bool),
+		refusals: make(refusals),
+		roster:   roster{name: cfg.Name, log: logger, forgotten: make(map[string]bool)},
 	}
 	err = a.begin(time.Now())
 	if err == nil {
@@ -112,13 +110,14 @@ func (a *Agent) begin(now time.Time) (err error) {
 	}
 	a.watch.epoch, a.watch.history.limit = actor, a.cfg.History
 	a.routes.Store(new(map[clock.Actor]string))
-	a.names.Store(&map[clock.Actor]string{actor: a.cfg.Name})
+	a.roster.names.Store(&map[clock.Actor]string{actor: a.cfg.Name})
 	a.queues = workqueue.New(workqueue.Host{
 		Name: a.cfg.Name, Memory: a.mem, Locks: a.Locks, MaxTTL: a.cfg.Locks.longest(), FirstBoot: a.cfg.Locks.FirstBoot,
-		Alive: a.locks.alive, Emit: func(event, name string) { a.emit(LifecycleEvent{Type: EventType(event), Name: name}) },
+		Alive: a.locks.alive, Emit: func(event, name string) { a.bus.emit(LifecycleEvent{Type: EventType(event), Name: name}) },
 		Go: a.wg.Go, Log: a.log,
 	}, a.cfg.Queues)
-	if err := a.openLocks(); err != nil {
+	a.inbox.wake = a.mem.Signal
+	if err := a.locks.open(a.cfg, a.log, a.queues.Bars, a.bus.emit); err != nil {
 		return fmt.Errorf("locks: %w", err)
 	}
 	a.fleet = fleet.New(fleet.Host{
@@ -132,15 +131,15 @@ func (a *Agent) begin(now time.Time) (err error) {
 func (a *Agent) connect(ctx context.Context) (err error) {
 	var id [10]byte
 	cryptorand.Read(id[:])
-	a.id = fmt.Sprintf("%012x%x", time.Now().UnixMilli(), id)
+	a.roster.id = fmt.Sprintf("%012x%x", time.Now().UnixMilli(), id)
 	if a.keyIDs, err = transport.KeyIDs(a.cfg.Cluster, a.cfg.Keys); err != nil {
 		return errors.Join(err, a.locks.session.Close(ctx))
 	}
 	a.net, err = transport.Open(ctx, transport.Config{
-		Cluster: a.cfg.Cluster, ID: a.id, Meta: a.meta(),
+		Cluster: a.cfg.Cluster, ID: a.roster.id, Meta: a.meta(),
 		Bind: a.cfg.Bind, Advertise: a.cfg.Advertise, Seeds: a.cfg.Seeds, Keys: a.cfg.Keys,
-		Inbox:     a.receive,
-		Locks:     a.receiveLock,
+		Inbox:     a.inbox.receive,
+		Locks:     a.locks.receive,
 		OnMembers: a.onMembers,
 		Logger:    a.log, Network: a.cfg.Network, Faults: a.cfg.Faults,
 	})
@@ -254,7 +253,7 @@ const closeGrace = 5 * time.Second
 
 func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
-	a.emit(LifecycleEvent{Type: Shutdown})
+	a.bus.emit(LifecycleEvent{Type: Shutdown})
 	a.mem.Close()
 	a.queues.Close()
 	a.retire(a.leaveLocks(ctx), a.queues.Retreat())
@@ -305,5 +304,5 @@ func (a *Agent) flushOut(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeWait)
 	defer cancel()
-	return a.waitReplicated(ctx, allLiving, nil)
+	return waitReplicated(ctx, a.mem, allLiving, nil)
 }

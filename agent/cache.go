@@ -17,7 +17,9 @@ func (a *Agent) Cache() Cache { return Cache{a} }
 func (c Cache) Len() int { return c.a.mem.Cache().Len() }
 
 // Clear drops all values.
-func (c Cache) Clear() { c.a.emit(LifecycleEvent{Type: CacheCleared, Count: c.a.mem.Cache().Clear()}) }
+func (c Cache) Clear() {
+	c.a.bus.emit(LifecycleEvent{Type: CacheCleared, Count: c.a.mem.Cache().Clear()})
+}
 
 // Invalidate drops the values of keys that match pattern and returns how many.
 func (c Cache) Invalidate(pattern string) (int, error) {
@@ -26,7 +28,7 @@ func (c Cache) Invalidate(pattern string) (int, error) {
 		return 0, err
 	}
 	n := c.a.mem.Cache().Invalidate(p.Match)
-	c.a.emit(LifecycleEvent{Type: CacheCleared, Count: n})
+	c.a.bus.emit(LifecycleEvent{Type: CacheCleared, Count: n})
 	return n, nil
 }
 

@@ -118,8 +118,7 @@ func (b *bus) close() {
 }
 
 // emit tells whoever listens; it never waits.
-func (a *Agent) emit(e LifecycleEvent) {
-	b := &a.bus
+func (b *bus) emit(e LifecycleEvent) {
 	if !b.wanted() {
 		return
 	}
@@ -135,15 +134,15 @@ func (a *Agent) emit(e LifecycleEvent) {
 }
 
 // emitChange tells what happened to a key.
-func (a *Agent) emitChange(e Event) {
+func (b *bus) emitChange(e Event) {
 	kind := map[Cause]EventType{CausePut: Wrote, CauseDelete: Deleted, CauseExpired: Expired, CauseConflict: ConflictResolved}[e.Cause]
-	a.emit(LifecycleEvent{Type: kind, Name: e.Key, Change: &e})
+	b.emit(LifecycleEvent{Type: kind, Name: e.Key, Change: &e})
 	if e.Cause == CausePut {
 		if kind, ids := fleet.Event(e.Key); kind != "" {
-			a.emit(LifecycleEvent{Type: EventType(kind), Name: ids, Change: &e})
+			b.emit(LifecycleEvent{Type: EventType(kind), Name: ids, Change: &e})
 		}
 	}
 	if e.Order == clock.Concurrent && e.Cause != CauseConflict {
-		a.emit(LifecycleEvent{Type: ConflictResolved, Name: e.Key, Change: &e})
+		b.emit(LifecycleEvent{Type: ConflictResolved, Name: e.Key, Change: &e})
 	}
 }

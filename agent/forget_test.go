@@ -98,10 +98,9 @@ func TestTheNamesOfPastLivesAreBounded(t *testing.T) {
 		for i := range 3 * maxNames {
 			names[clock.Actor{Birth: uint64(i + 1), Rand: 7}] = fmt.Sprint("life ", i+1)
 		}
-		a.names.Store(&names)
-		a.mem.Do(func(r *replica.Replica, _ time.Time) { a.nameMembers(r.Actor()) })
-		a.renameSelf()
-		if got := len(*a.names.Load()); got > maxNames+1 {
+		a.roster.names.Store(&names)
+		a.mem.Do(func(r *replica.Replica, _ time.Time) { a.roster.nameMembers(r.Actor()); a.roster.rename(r.Actor()) })
+		if got := len(*a.roster.names.Load()); got > maxNames+1 {
 			t.Errorf("%d names are kept", got)
 		}
 		for _, m := range a.Members() {

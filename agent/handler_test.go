@@ -58,7 +58,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		other := virtual(t, n, 1, func(c *Config) { c.Locks.Voters = []string{"n0", "n1", "n2"} })
 		virtual(t, n, 2, func(c *Config) { c.Name = "n1" })
 		time.Sleep(5 * time.Second)
-		a.receive([]byte{0x93, 1, 2, 3}, 0)
+		a.inbox.receive([]byte{0x93, 1, 2, 3}, 0)
 		a.onMembers([]transport.Member{{ID: "unreadable", State: transport.Alive, Meta: []byte{0xc1}}})
 		if _, err := a.Locks().Lock(t.Context(), "short", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal()); err != nil {
 			t.Fatal(err)

@@ -37,12 +37,12 @@ func TestAVotersNameIsNotTakenFromIt(t *testing.T) {
 			t.Errorf("nobody is told of the name that is claimed twice: %+v", list[0].Members())
 		}
 		id := func() string { return (*list[0].locks.ids.Load())["n1"] }
-		if id() != list[1].id {
+		if id() != list[1].roster.id {
 			t.Error("n1 is another")
 		}
 		list[1].net.Close()
 		time.Sleep(30 * time.Second)
-		if id() != impostor.id {
+		if id() != impostor.roster.id {
 			t.Error("the next life has not inherited the name")
 		}
 	})

@@ -80,14 +80,14 @@ const showGone = 10 * time.Minute
 
 // dropPast gives up those who need to be known no more: who is gone and has a later life,
 // which holds removals back in its stead, and after a while who said goodbye.
-func (a *Agent) dropPast() {
+func (r *roster) dropPast() {
 	living := make(map[string]uint64) // the latest birth by name
-	for _, k := range a.members {
+	for _, k := range r.members {
 		if k.State == transport.Alive {
 			living[k.name] = max(living[k.name], k.actor.Birth)
 		}
 	}
-	a.members = slices.DeleteFunc(a.members, func(k known) bool {
+	r.members = slices.DeleteFunc(r.members, func(k known) bool {
 		birth, back := living[k.name]
 		replaced := back && k.State != transport.Alive && birth >= k.actor.Birth
 		return replaced || k.State == transport.Left && time.Since(k.Since) > showGone
@@ -104,7 +104,7 @@ func (a *Agent) Forget(name string) error {
 	}
 	var err error
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
-		if err = a.strike(name); err == nil {
+		if err = a.roster.strike(name); err == nil {
 			a.viewChanged(r, now)
 		}
 	})
@@ -112,18 +112,18 @@ func (a *Agent) Forget(name string) error {
 }
 
 // strike takes those of this name that are down off the members.
-func (a *Agent) strike(name string) error {
-	before, alive := len(a.members), name == a.cfg.Name
-	a.members = slices.DeleteFunc(a.members, func(k known) bool {
-		gone := k.name == name && k.State != transport.Alive && k.ID != a.id
+func (r *roster) strike(name string) error {
+	before, alive := len(r.members), name == r.name
+	r.members = slices.DeleteFunc(r.members, func(k known) bool {
+		gone := k.name == name && k.State != transport.Alive && k.ID != r.id
 		alive = alive || k.name == name && k.State == transport.Alive
 		if gone {
-			a.forgotten[k.ID] = true
+			r.forgotten[k.ID] = true
 		}
 		return gone
 	})
 	switch {
-	case len(a.members) < before:
+	case len(r.members) < before:
 		return nil
 	case alive:
 		return fmt.Errorf("forget %q: %w, and only one that is down can be forgotten: stop it first", name, ErrAlive)

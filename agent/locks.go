@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -68,22 +69,23 @@ type locks struct {
 	names   atomic.Pointer[map[string]string]    // and the other way round
 }
 
-func (a *Agent) openLocks() error {
-	c := a.cfg.Locks
-	l := &a.locks
+// open starts the lock service of a peer. barred says which items of queues no voter
+// certifies, and emit hears of leases that were lost.
+func (l *locks) open(of Config, log *slog.Logger, barred func(lock string, token uint64) bool, emit func(LifecycleEvent)) error {
+	c := of.Locks
 	l.ids.Store(new(map[string]string))
 	l.names.Store(new(map[string]string))
 	cfg := lockservice.SessionConfig{
-		Node:  lockservice.Config{Self: a.cfg.Name, Voters: c.voters(a.cfg.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: a.queues.Bars},
-		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: a.log,
+		Node:  lockservice.Config{Self: of.Name, Voters: c.voters(of.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: barred},
+		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: log,
 		Lost: func(e *lockservice.LostError) {
 			if !errors.Is(e, lockservice.ErrClosed) {
-				a.log.Warn("lease lost", "lock", e.Lock, "token", e.Token, "err", e.Cause)
+				log.Warn("lease lost", "lock", e.Lock, "token", e.Token, "err", e.Cause)
 			}
-			a.emit(LifecycleEvent{Type: LockLost, Name: e.Lock})
+			emit(LifecycleEvent{Type: LockLost, Name: e.Lock})
 		},
 	}
-	if a.cfg.Network != nil { // of a test, in virtual time
+	if of.Network != nil { // of a test, in virtual time
 		began := time.Now()
 		cfg.Clock = func() time.Duration { return time.Since(began) }
 	}
@@ -94,11 +96,11 @@ func (a *Agent) openLocks() error {
 	l.told = l.session.Guarantee()
 	switch {
 	case c.alone():
-		a.log.Info("locks exclude the callers of this peer only; name voters to share them with the cluster")
+		log.Info("locks exclude the callers of this peer only; name voters to share them with the cluster")
 	case c.BestEffort:
-		a.log.Info("locks are best effort: two sides of a cut can hold one lock")
-	case slices.Contains(c.Voters, a.cfg.Name) && !c.FirstBoot:
-		a.log.Info("this voter certifies no lease until those of its earlier life are over", "voters", c.Voters)
+		log.Info("locks are best effort: two sides of a cut can hold one lock")
+	case slices.Contains(c.Voters, of.Name) && !c.FirstBoot:
+		log.Info("this voter certifies no lease until those of its earlier life are over", "voters", c.Voters)
 	}
 	return nil
 }
@@ -117,11 +119,11 @@ func (l *locks) send(peer string, packet []byte) {
 	}
 }
 
-// receiveLock is called by the transport, which must not wait: the service decides in
+// receive is called by the transport, which must not wait: the service decides in
 // memory and queues its answers.
-func (a *Agent) receiveLock(from string, packets [][]byte) {
-	if name := (*a.locks.names.Load())[from]; name != "" {
-		a.locks.session.Receive(name, packets...)
+func (l *locks) receive(from string, packets [][]byte) {
+	if name := (*l.names.Load())[from]; name != "" {
+		l.session.Receive(name, packets...)
 	}
 }
 

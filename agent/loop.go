@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,12 +24,13 @@ type inbox struct {
 	frames  [][]byte
 	bytes   int
 	dropped uint64
+	wake    func() // has the loop look
 }
 
 // receive is called by the transport, which must not wait.
-func (a *Agent) receive(frame []byte, _ transport.Path) {
-	a.inbox.put(frame)
-	a.mem.Signal()
+func (in *inbox) receive(frame []byte, _ transport.Path) {
+	in.put(frame)
+	in.wake()
 }
 
 func (in *inbox) put(frame []byte) {
@@ -90,9 +92,9 @@ func (a *Agent) run(ctx context.Context) {
 // due, if no frame or caller comes before.
 func (a *Agent) turn(frames [][]byte) time.Time {
 	var heard func()
-	rd, now, sent := a.mem.Turn(frames, a.refused, func(r *replica.Replica) { heard = a.queues.Turn(r) })
+	rd, now, sent := a.mem.Turn(frames, func(err error) { a.refusals.note(a.log, err) }, func(r *replica.Replica) { heard = a.queues.Turn(r) })
 	if rd.Rotated {
-		a.renameSelf()
+		a.mem.Do(func(r *replica.Replica, _ time.Time) { a.roster.rename(r.Actor()) })
 	}
 	a.publish(rd.Changes)
 	heard()
@@ -150,18 +152,17 @@ func (a *Agent) reopen(e gossip.Envelope) {
 	a.mem.Signal()
 }
 
-// refused logs a frame that was not taken, at most one a second for each reason.
-func (a *Agent) refused(err error) {
+// refusals logs frames that were not taken, at most one a second for each reason.
+type refusals map[string]time.Time
+
+func (f refusals) note(log *slog.Logger, err error) {
 	var bad *gossip.FrameError
 	if !errors.As(err, &bad) {
 		return
 	}
-	if a.refusals == nil {
-		a.refusals = make(map[string]time.Time)
-	}
-	if now := time.Now(); now.Sub(a.refusals[bad.Reason]) >= time.Second {
-		a.refusals[bad.Reason] = now
-		a.log.Warn("frame refused", "reason", bad.Reason, "err", bad.Err)
+	if now := time.Now(); now.Sub(f[bad.Reason]) >= time.Second {
+		f[bad.Reason] = now
+		log.Warn("frame refused", "reason", bad.Reason, "err", bad.Err)
 	}
 }
 
@@ -180,6 +181,6 @@ func (a *Agent) tell(rd replica.Ready) {
 		}
 	}
 	if len(rd.Envelopes) > 0 && a.bus.wanted() {
-		a.emit(LifecycleEvent{Type: BatchFlushed, Count: len(rd.Envelopes)})
+		a.bus.emit(LifecycleEvent{Type: BatchFlushed, Count: len(rd.Envelopes)})
 	}
 }

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -54,59 +56,69 @@ func (p Packets) state() string {
 	return gossip.Passes.String()
 }
 
+// roster is who the members are. The lock of the memory guards it, but for names.
+type roster struct {
+	id        string // the member id of this peer, new at each start
+	name      string // this peer's
+	log       *slog.Logger
+	names     atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
+	members   []known
+	forgotten map[string]bool // ids that were given up, while the transport lists them
+}
+
 // onMembers takes the transport's list.
 func (a *Agent) onMembers(list []transport.Member) {
 	var events []LifecycleEvent
 	var members []known
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
-		events = a.merge(list)
-		a.nameMembers(r.Actor())
-		a.dropPast()
+		events = a.roster.merge(list)
+		a.roster.nameMembers(r.Actor())
+		a.roster.dropPast()
 		a.viewChanged(r, now)
-		members = slices.Clone(a.members)
+		members = slices.Clone(a.roster.members)
 	})
 	a.locks.setMembers(members)
 	a.queues.Wake()
 	a.mem.Signal()
 	for _, e := range events {
-		a.emit(e)
+		a.bus.emit(e)
 	}
 }
 
 // merge takes the transport's list into the members, and returns who came and went.
-func (a *Agent) merge(list []transport.Member) (events []LifecycleEvent) {
-	old := make(map[string]known, len(a.members))
-	for _, k := range a.members {
+func (r *roster) merge(list []transport.Member) (events []LifecycleEvent) {
+	old := make(map[string]known, len(r.members))
+	for _, k := range r.members {
 		old[k.ID] = k
 	}
 	forgotten := make(map[string]bool)
 	for _, m := range list {
-		if a.forgotten[m.ID] && m.State != transport.Alive {
+		if r.forgotten[m.ID] && m.State != transport.Alive {
 			forgotten[m.ID] = true // the transport still lists it
 			continue
 		}
 		k, err := readMeta(m)
 		if err != nil {
-			a.log.Warn("member with unreadable meta is ignored", "addr", m.Addr, "err", err)
+			r.log.Warn("member with unreadable meta is ignored", "addr", m.Addr, "err", err)
 			continue
 		}
 		was, seen := old[m.ID]
 		alive := k.State == transport.Alive
-		if m.ID != a.id && alive != (seen && was.State == transport.Alive) {
+		if m.ID != r.id && alive != (seen && was.State == transport.Alive) {
 			kind := PeerJoined
 			if !alive {
 				kind = PeerLeft
 			}
 			events = append(events, LifecycleEvent{Type: kind, Name: k.name})
-			a.log.Info("peer "+map[bool]string{true: "joined", false: "is gone"}[alive], "name", k.name, "addr", k.Addr, "state", k.State)
+			r.log.Info("peer "+map[bool]string{true: "joined", false: "is gone"}[alive], "name", k.name, "addr", k.Addr, "state", k.State)
 		}
 		if m.Conflict && !was.Conflict {
-			a.log.Warn("two peers claim one member id: a clone", "id", k.ID, "name", k.name)
+			r.log.Warn("two peers claim one member id: a clone", "id", k.ID, "name", k.name)
 		}
 		old[m.ID] = k
 	}
-	a.forgotten = forgotten
-	a.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
+	r.forgotten = forgotten
+	r.members = slices.SortedFunc(maps.Values(old), func(x, y known) int { return strings.Compare(x.ID, y.ID) })
 	return events
 }
 
@@ -114,8 +126,8 @@ func (a *Agent) merge(list []transport.Member) (events []LifecycleEvent) {
 func (a *Agent) viewChanged(r *replica.Replica, now time.Time) {
 	routes := make(map[clock.Actor]string)
 	var peers []gossip.Peer
-	for _, k := range a.members {
-		if k.ID == a.id || k.State == transport.Left {
+	for _, k := range a.roster.members {
+		if k.ID == a.roster.id || k.State == transport.Left {
 			continue // who left on purpose needs nothing any more
 		}
 		alive := k.State == transport.Alive
@@ -140,14 +152,14 @@ func (a *Agent) Members() []Member {
 		for _, n := range r.Problems() {
 			problems[n.Name] = append(problems[n.Name], n.Problem.String())
 		}
-		members = slices.Clone(a.members)
+		members = slices.Clone(a.roster.members)
 	})
 	list := make([]Member, 0, len(members))
 	for _, k := range members {
 		s := status[k.actor]
 		m := Member{
 			Name: k.name, ID: k.ID, Actor: k.actor.String(), Addr: k.Addr, HTTP: k.http,
-			State: k.State.String(), Self: k.ID == a.id, Since: k.Since.UTC(), Contact: s.Contact.UTC(),
+			State: k.State.String(), Self: k.ID == a.roster.id, Since: k.Since.UTC(), Contact: s.Contact.UTC(),
 			Lag: s.Lag, ClockOffset: s.ClockOffset, AgreedAt: s.AgreedAt.UTC(), Agrees: s.Agrees,
 			Keys: k.keys, Locks: k.locks.String(),
 		}

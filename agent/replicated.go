@@ -22,13 +22,13 @@ func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 	if n < 0 {
 		return fmt.Errorf("wait for %d peers: want 0 or more", n)
 	}
-	return a.waitReplicated(ctx, n, a.mem.Closing())
+	return waitReplicated(ctx, a.mem, n, a.mem.Closing())
 }
 
 // waitReplicated gives up when closing is.
-func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct{}) error {
+func waitReplicated(ctx context.Context, m *memory.Memory, n int, closing <-chan struct{}) error {
 	have, missing := 0, []string(nil)
-	err := a.mem.Acked(ctx, memory.Wait{Again: time.Second, Closing: closing, Enough: func(v replica.View, last uint64) bool {
+	err := m.Acked(ctx, memory.Wait{Again: time.Second, Closing: closing, Enough: func(v replica.View, last uint64) bool {
 		have, missing = v.Replicas(last)
 		if n == allLiving {
 			return len(missing) == 0
@@ -50,7 +50,7 @@ func (a *Agent) waitReplicated(ctx context.Context, n int, closing <-chan struct
 func (a *Agent) ForceSync(ctx context.Context) error {
 	err := a.mem.Flush(ctx)
 	if err == nil {
-		a.emit(LifecycleEvent{Type: ForcedSync})
+		a.bus.emit(LifecycleEvent{Type: ForcedSync})
 	}
 	return err
 }

@@ -76,7 +76,7 @@ func (a *Agent) Stats() Stats {
 		}
 		s.Store, s.Gossip = r.Store().Stats(), v.Stats()
 		s.Blocking = append([]string{}, v.Blocking()...)
-		for _, k := range a.members {
+		for _, k := range a.roster.members {
 			s.Members[k.State.String()]++
 		}
 		for _, h := range v.Heartbeats(now) {

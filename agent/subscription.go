@@ -93,7 +93,7 @@ func (s *Subscription) run(ctx context.Context) {
 func (s *Subscription) deliver(ctx context.Context) bool {
 	e, ok, lagged := s.next()
 	if lagged {
-		s.a.emit(LifecycleEvent{Type: Lagged, Name: s.pattern.String()})
+		s.a.bus.emit(LifecycleEvent{Type: Lagged, Name: s.pattern.String()})
 		return s.send(ctx, Event{Cause: CauseLagged}) && s.state(ctx)
 	}
 	if ok {
@@ -163,7 +163,7 @@ func (s *Subscription) leave() {
 	w.mu.Lock()
 	w.subs.remove(s)
 	w.mu.Unlock()
-	s.a.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
+	s.a.bus.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
 }
 
 // offer queues an event. Past its limit the queue is given up for a snapshot.

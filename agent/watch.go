@@ -10,6 +10,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/backlog"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 // Cause says what an Event tells.
@@ -108,7 +109,7 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 		stop()
 		return nil, ErrClosed
 	}
-	a.emit(LifecycleEvent{Type: Subscribed, Name: pattern})
+	a.bus.emit(LifecycleEvent{Type: Subscribed, Name: pattern})
 	return s, nil
 }
 
@@ -168,11 +169,11 @@ func (a *Agent) publish(changes []crdt.Change) {
 	if !a.bus.wanted() && a.watch.skip(len(changes)) {
 		return
 	}
-	events := a.events(changes)
+	events := eventsOf(a.mem, changes, a.WriterName)
 	a.watch.publish(events)
 	if a.bus.wanted() {
 		for _, e := range events {
-			a.emitChange(e)
+			a.bus.emitChange(e)
 		}
 	}
 }
@@ -199,15 +200,15 @@ func (w *watchers) publish(events []Event) {
 	}
 }
 
-// events makes what happened to keys out of what changed in the store. A resolver of the
+// eventsOf makes what happened to keys out of what changed in the store. A resolver of the
 // user's may run: no lock is held.
-func (a *Agent) events(changes []crdt.Change) []Event {
+func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) string) []Event {
 	told := crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
-		entry, ok := a.mem.PeekEntry(key)
+		entry, ok := m.PeekEntry(key)
 		if !ok {
 			return crdt.Value{}, 0, false
 		}
-		v, err := a.mem.Resolve(key, entry)
+		v, err := m.Resolve(key, entry)
 		if err != nil {
 			v = crdt.Value{}
 		}
@@ -217,7 +218,7 @@ func (a *Agent) events(changes []crdt.Change) []Event {
 	for i, c := range told {
 		events[i] = Event{
 			Key: c.Key, Kind: c.Kind, Cause: Cause(c.Cause.String()), Old: c.Old, New: c.New,
-			Writer: a.WriterName(c.Dot.Actor), Dot: c.Dot, Stamp: c.Stamp, Order: c.Order, Local: c.Local,
+			Writer: nameOf(c.Dot.Actor), Dot: c.Dot, Stamp: c.Stamp, Order: c.Order, Local: c.Local,
 		}
 	}
 	return events

@@ -79,7 +79,7 @@ func (m *Memory) Changed(changes []crdt.Change) {
 		if e, ok, fresh := m.store.Load(key); ok && fresh && e.Same(d.entry) {
 			continue
 		}
-		if c.lru.Remove(key) {
+		if now, cached := c.lru.Peek(key); cached && now == d && c.lru.Remove(key) { // else a reader has replaced it
 			c.invalidated.Add(1)
 		}
 	}

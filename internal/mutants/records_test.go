@@ -41,7 +41,7 @@ var records = []mutant{
 	{"a life that was replaced is forgotten", "agent/known.go",
 		"replaced := back &&", "replaced := false && back &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"who was forgotten stays forgotten", "agent/members.go",
-		"if a.forgotten[m.ID] &&", "if false &&", "./agent", "TestWhoWasForgottenStaysForgotten"},
+		"if r.forgotten[m.ID] &&", "if false &&", "./agent", "TestWhoWasForgottenStaysForgotten"},
 	{"work queues follow the voters in force", "agent/workqueue/queues.go",
 		"return s.host.Locks().Voters().Names", "return []string{\"n0\", \"n1\", \"n2\"}", "./agent", "TestClaimsAndVerdictsFollowTheVoters"},
 }
