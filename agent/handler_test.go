@@ -56,6 +56,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		})
 		close(ready)
 		other := virtual(t, n, 1, func(c *Config) { c.Locks.Voters = []string{"n0", "n1", "n2"} })
+		time.Sleep(time.Second) // of two with one name, the first is listened to
 		virtual(t, n, 2, func(c *Config) { c.Name = "n1" })
 		time.Sleep(5 * time.Second)
 		a.inbox.receive([]byte{0x93, 1, 2, 3}, 0)
