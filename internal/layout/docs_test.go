@@ -81,3 +81,20 @@ func TestTestsThatAreCitedExist(t *testing.T) {
 		}
 	}
 }
+
+// The files that the architecture names are there.
+func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile(`\b(?:agent|clock|crdt|gossip|lockservice|internal|sim)/[\w/]+(?:\.go)?\b`).FindAllString(string(text), -1)
+	if len(files) < 50 {
+		t.Fatalf("it names %d files", len(files))
+	}
+	for _, file := range files {
+		if _, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(file))); err != nil {
+			t.Error(err)
+		}
+	}
+}
