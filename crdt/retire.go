@@ -67,5 +67,8 @@ func (s *Store) Awaited() (list []clock.Actor) {
 			list = append(list, st.actor)
 		}
 	}
-	return append(list, s.gapped...)
+	for a := range s.gapped { // in no order, as said
+		list = append(list, a)
+	}
+	return list
 }

@@ -148,3 +148,32 @@ func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
 		}
 	}
 }
+
+// Of two lives at once nobody may have what a removal covers: both are awaited until it goes.
+func TestAllWhoAreMissingAreAwaited(t *testing.T) {
+	s := New(Config{Actor: clock.Actor{Birth: 3, Rand: 1}})
+	var lives []clock.Actor
+	for i := range 2 {
+		life, late := New(Config{Actor: clock.Actor{Birth: uint64(i + 1), Rand: 1}}), New(Config{Actor: s.self.actor})
+		tells(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
+		tells(t, life, s, 2, Op{Verb: Delete, Key: "n"})
+		lives = append(lives, life.self.actor)
+	}
+	for _, op := range []Op{{Verb: Increment, Key: "n", Delta: 1}, {Verb: Delete, Key: "n"}} {
+		if _, err := s.Apply(3, 0, op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, gone := range lives {
+		s.Collect(clock.Vector{s.self.actor: 2, gone: clock.MaxSeq}, 0)
+		for _, a := range lives {
+			if !slices.Contains(s.Awaited(), a) {
+				t.Errorf("%v is not awaited while nobody has anything of %v", a, gone)
+			}
+		}
+	}
+	s.Collect(clock.Vector{s.self.actor: 2, lives[0]: clock.MaxSeq, lives[1]: clock.MaxSeq}, 0)
+	if n := s.Stats().Removals; n != 0 {
+		t.Errorf("%d removals are left", n)
+	}
+}

@@ -27,7 +27,7 @@ func (s *Store) Collectable() bool {
 func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
 	s.Expire(nowMillis) // what is forgotten was reported
-	s.gapped = s.gapped[:0]
+	clear(s.gapped)
 	for _, st := range s.active {
 		upTo := min(stable[st.actor], st.span.Head())
 		if upTo <= st.stable {
@@ -40,8 +40,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 			if !r.live() {
 				continue
 			}
-			if a, ok := s.unseen(r, stable); ok {
-				s.gapped = append(s.gapped, a)
+			if s.unseen(r, stable) {
 				st.stable = min(st.stable, r.seq-1)
 				st.pending[kept], kept = r, kept+1
 				continue
@@ -67,17 +66,19 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	return c
 }
 
-// unseen returns an actor of whom this replica has not seen, and may still be told, what r
-// or a loser that is remembered beside it covers.
-func (s *Store) unseen(r *record, stable clock.Vector) (clock.Actor, bool) {
+// unseen reports whether this replica has not seen, and may still be told, something that r
+// or a loser that is remembered beside it covers. All of whom something is missing are awaited:
+// nobody may have anything of any of them at one moment.
+func (s *Store) unseen(r *record, stable clock.Vector) (missing bool) {
 	for _, list := range [][]past{r.past(), s.seen[r]} {
 		for _, p := range list {
-			if st := s.actors[p.actor]; st.span.Base < p.seq && stable[st.actor] < p.seq {
-				return st.actor, true
+			if st := s.actors[p.actor]; st.span.Base < p.seq {
+				s.gapped[st.actor] = struct{}{}
+				missing = missing || stable[st.actor] < p.seq
 			}
 		}
 	}
-	return clock.Actor{}, false
+	return missing
 }
 
 // forgetPast takes from r what its writer had seen.

@@ -44,8 +44,8 @@ type Store struct {
 	maxRemoves int
 	maxBytes   int
 	stats      Stats
-	rival      Rival         // the last
-	gapped     []clock.Actor // actors whose missing dots kept the last Collect from forgetting a record
+	rival      Rival                    // the last
+	gapped     map[clock.Actor]struct{} // actors whose missing dots the last Collect has met in the past of a record
 
 	deltas  []Delta       // Apply's and JoinSection's result, reused
 	voids   []clock.Range // JoinSection's, reused
@@ -100,6 +100,7 @@ func New(cfg Config) *Store {
 		rules:      cfg.Rules,
 		index:      xsync.NewMap[string, *cell](),
 		seen:       make(map[*record][]past),
+		gapped:     make(map[clock.Actor]struct{}),
 		maxRemoves: cfg.MaxRemoves,
 		maxBytes:   max(cfg.MaxBytes, 0),
 

@@ -412,9 +412,9 @@ func (j *judge) rested() {
 			break
 		}
 	}
-	if slices.ContainsFunc(j.c.peers, func(p *Peer) bool { return burdened(p) && gapped(p) }) {
+	if slices.ContainsFunc(j.c.peers, burdened) {
 		j.c.Run(holding)
-		j.c.reached("removals above a hole were waited for")
+		j.c.reached("removals were held for what nobody has")
 	}
 	for _, p := range j.c.peers {
 		if e := p.r.View().Stats(); e.Pending > 0 || e.QueuedBytes > 0 || len(p.inbox) > 0 {

@@ -456,13 +456,3 @@ func (p *Peer) clone(q *Peer) {
 	c.changed()
 	q.look()
 }
-
-// gapped reports whether what p has seen has a hole.
-func gapped(p *Peer) bool {
-	for _, s := range p.r.Store().Context().All() {
-		if len(s.Ranges) > 0 {
-			return true
-		}
-	}
-	return false
-}
