@@ -356,7 +356,7 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 		x.path, x.past, x.expiry = e.path, e.past, e.expiry
 	}
 	if cur != nil {
-		if (merger{s.Store}).decide(cur, rec) {
+		if (merger(s)).decide(cur, rec) {
 			res.Decided++
 			res.MaxStamp = max(res.MaxStamp, stamp)
 		}

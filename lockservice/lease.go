@@ -185,24 +185,21 @@ func (l *Lease) remaining() time.Duration { return l.deadline - l.margin() - l.s
 func (l *Lease) Renew(ctx context.Context) error {
 	ctx, cancel := l.s.cfg.bound(ctx)
 	defer cancel()
-	l.mu.Lock()
-	renewed := l.renewal()
-	l.mu.Unlock()
+	var round uint64
 	var err error
-	l.s.do(func(t Time) { err = l.s.node.Renew(t, l.id) })
+	l.s.do(func(t Time) { round, err = l.s.node.Confirm(t, l.id) })
 	if l.ctx.Err() != nil {
 		return l.Err()
 	}
 	if err != nil {
 		return err
 	}
-	select {
-	case <-renewed:
-		return l.Err()
-	case <-ctx.Done():
+	err = l.confirmed(ctx, round) // an answer to an earlier round says nothing of now
+	if errors.Is(err, ErrTimeout) {
 		l.s.do(func(Time) { err = l.s.node.Obstacle(l.id) })
 		return timeout(ctx, l.name, err)
 	}
+	return err
 }
 
 // Unlock ends the lease and waits until a majority of voters has removed its record. It may be

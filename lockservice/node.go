@@ -165,7 +165,8 @@ func (n *Node) Renew(t Time, id uint64) error {
 // Confirm does Renew and returns the number of the round that it starts. Once an Extended has
 // this number, or a greater one, a majority of voters has certified the lease after the call.
 func (n *Node) Confirm(t Time, id uint64) (round uint64, err error) {
-	if err := n.Renew(t, id); err != nil {
+	defer n.settle(t) // which may end the call
+	if err := n.client.renew(t, id); err != nil {
 		return 0, err
 	}
 	return n.client.calls[id].round, nil
