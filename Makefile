@@ -55,7 +55,7 @@ sim: build ## N seeds of the simulator (N=10000)
 	./bin/sentinel-peer sim --seeds $(N)
 
 # What fails is run again: what was found is in testdata by then and fails again, but a run that
-# ends by its time while the machine is busy fails by "context deadline exceeded" (go.dev/issue/48591).
+# ends by its time while the machine is busy fails by "context deadline exceeded".
 fuzz: ## each fuzz target for T (T=30s)
 	@for p in $(FUZZ); do \
 	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \

@@ -111,8 +111,9 @@ func (l *Lease) check() {
 func (l *Lease) end(cause error) {
 	l.mu.Lock()
 	first := !l.over
-	l.over = true
 	if first {
+		l.cancel(cause) // before anybody can see that it is over, and would find no cause
+		l.over = true
 		l.timer.Stop()
 		l.tell()
 	}
@@ -120,7 +121,6 @@ func (l *Lease) end(cause error) {
 	if !first {
 		return
 	}
-	l.cancel(cause)
 	if lost, ok := errors.AsType[*LostError](cause); ok && !errors.Is(cause, ErrReleased) { // a release by the bearer is no loss
 		l.s.lost.Add(1)
 		if tell := l.s.cfg.Lost; tell != nil {
