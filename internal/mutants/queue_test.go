@@ -41,7 +41,7 @@ var queue = []mutant{
 // queueing are the rules of work queues that the simulator must see broken, as those of
 // simulated.
 var queueing = []mutant{
-	{"a worker claims with a lease", "sim/queue_worker.go",
+	{"a worker claims with a lease", "sim/queueworker.go",
 		"	case r.Event == lockservice.Refused:\n", "	case r.Event == lockservice.Refused && w.times > 0:\n		q.core.Granted(c, lockservice.TokenAt(q.shop.p.wall()))\n		w.confirmed()\n	case r.Event == lockservice.Refused:\n", "", ""},
 	{"a completion is its holder's", "internal/queue/finish.go",
 		"valid = acked && left > 0 &&", "valid = acked &&", "", ""},
