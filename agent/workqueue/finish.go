@@ -111,7 +111,7 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 		return c.fault(fmt.Errorf("%w: it was finished already", ErrClaimLost))
 	}
 	if !c.q.s.submit(w) {
-		c.x.do(func(core *queue.Index, _ time.Time) { core.Unwritten(w.Ending) })
+		c.x.do(func(*queue.Index, time.Time) { w.Ending.Unwritten() })
 		c.q.s.giveBack(c)
 		return c.fault(memory.ErrClosed)
 	}
@@ -221,7 +221,7 @@ func (w *verdictWrite) unwritten() (goesOn bool) {
 	}
 	gone := w.settled.Swap(true) && !w.c.bearer
 	w.c.x.do(func(core *queue.Index, now time.Time) {
-		if goesOn = core.Unwritten(w.Ending); goesOn && gone {
+		if goesOn = w.Ending.Unwritten(); goesOn && gone {
 			w.Ending, _ = core.Fail(now, w.c.core, queue.Failure{Reason: w.err.Error()})
 		}
 	})

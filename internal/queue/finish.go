@@ -77,9 +77,9 @@ func (x *Index) Written(now time.Time, end *Ending) {
 	x.judge(now, end.Claim.ID, end.Claim.Token, end.head)
 }
 
-// Unwritten notes that the store had no room for an ending. The claim goes on and may end otherwise.
+// Unwritten notes that the store had no room for the ending. Its claim goes on and may end otherwise.
 // Unwritten returns false if the lease has ended meanwhile.
-func (x *Index) Unwritten(end *Ending) bool {
+func (end *Ending) Unwritten() bool {
 	if end.Claim.phase != finishing {
 		return false
 	}

@@ -109,7 +109,7 @@ func TestAClaimGoesOnWhoseEndingHadNoRoom(t *testing.T) {
 	c := take(t, x, t0, 7)
 	for range 2 {
 		end, ok := x.Complete(t0, c, crdt.Value{})
-		if !ok || !x.Unwritten(end) {
+		if !ok || !end.Unwritten() {
 			t.Fatal("the claim is over")
 		}
 	}
@@ -121,7 +121,7 @@ func TestAClaimGoesOnWhoseEndingHadNoRoom(t *testing.T) {
 	if _, valid := x.Conclude(t0, end, true, time.Second); !valid {
 		t.Error("the ending that had room is not valid")
 	}
-	if x.Unwritten(end) {
+	if end.Unwritten() {
 		t.Error("a claim that is over goes on")
 	}
 }
