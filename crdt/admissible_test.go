@@ -156,7 +156,7 @@ func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 func give(t *testing.T, from, to *Store, made []Delta) {
 	t.Helper()
 	for len(made) > 0 {
-		n := min(len(made), wire.MaxFrameDeltas)
+		n := min(len(made), wire.MaxSectionDeltas)
 		var table ActorTable
 		first, last := made[0].Seq(), made[n-1].Seq()
 		section := from.AppendSection(nil, &table, made[0].Actor(), first, last, made[:n])

@@ -200,7 +200,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 	st := sectionReader{s}.readActor(r, actors)
 	first, base := r.Uint(), clock.Timestamp(r.Uint())
 	items := r.ArrayLen()
-	if first == 0 || first > clock.MaxSeq || items > 2*wire.MaxFrameDeltas+1 {
+	if first == 0 || first > clock.MaxSeq || items > 2*wire.MaxSectionDeltas+1 {
 		r.Fail("section")
 	}
 	if r.Err() != nil {
@@ -237,7 +237,7 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		seq++
 	}
 	res.Last = seq - 1
-	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || (sectionReader{s}).voided() > wire.MaxFrameDeltas) {
+	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || (sectionReader{s}).voided() > wire.MaxSectionDeltas) {
 		r.Fail("void")
 	}
 	if r.Err() == nil && res.Quarantined == 0 {

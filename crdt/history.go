@@ -25,8 +25,9 @@ type history struct {
 // Context returns the live causal context. The caller must not change it.
 func (h *history) Context() *clock.CausalContext { return h.context }
 
-// Seen counts additions to the context: while it stays, the context does.
-func (h *history) Seen() uint64 { return h.additions }
+// ContextAdditions returns the number of additions to the context so far. While the number stays
+// the same, the context does too, so it tells in O(1) whether something derived from the context is stale.
+func (h *history) ContextAdditions() uint64 { return h.additions }
 
 func (h *history) intern(a clock.Actor) *actorState {
 	if i, ok := h.number[a]; ok {

@@ -191,7 +191,7 @@ func voids(runs int, n int64) []byte {
 }
 
 // maxJoined is how many deltas one section can give: one an item, and the voids.
-const maxJoined = 3*wire.MaxFrameDeltas + 1
+const maxJoined = 3*wire.MaxSectionDeltas + 1
 
 // A few bytes that stand for more voids than a peer of ours sends in a section are refused:
 // as many writes that are yet to come would be taken for seen.
@@ -209,9 +209,9 @@ func TestMoreVoidsThanASectionHasAreRefused(t *testing.T) {
 			t.Errorf("%d runs of %d: %v, seen to %d, %d deltas", runs, n, err, seen.Base, len(res.Joined))
 		}
 	}
-	f(1, wire.MaxFrameDeltas, true)
-	f(2, wire.MaxFrameDeltas/2, true)
-	f(1, wire.MaxFrameDeltas+1, false)
+	f(1, wire.MaxSectionDeltas, true)
+	f(2, wire.MaxSectionDeltas/2, true)
+	f(1, wire.MaxSectionDeltas+1, false)
 	f(300, 4096, false)
 	f(1, 1<<20, false)
 }

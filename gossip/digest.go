@@ -39,7 +39,7 @@ type peerDigest struct {
 
 // contextHash identifies what this peer has seen.
 func (d *digests) contextHash() uint64 {
-	if seen := d.store.Seen(); d.hashedAt != seen || d.context == 0 {
+	if seen := d.store.ContextAdditions(); d.hashedAt != seen || d.context == 0 {
 		d.context, d.hashedAt = d.store.Context().Sum(), seen
 	}
 	return d.context
@@ -51,7 +51,7 @@ func (d *digests) stateHash() uint64 { return d.contextHash() ^ d.store.Sum()*0x
 
 // snapshot returns the context as it is now, not to be changed.
 func (d *digests) snapshot() *clock.CausalContext {
-	if seen := d.store.Seen(); d.snap == nil || d.snapAt != seen {
+	if seen := d.store.ContextAdditions(); d.snap == nil || d.snapAt != seen {
 		d.snap, d.snapAt = d.store.Context().Clone(), seen
 	}
 	return d.snap

@@ -12,7 +12,7 @@ import (
 
 const (
 	frameBytes     = 256 << 10 // a pushed frame's deltas
-	sectionDeltas  = wire.MaxFrameDeltas / 2
+	sectionDeltas  = wire.MaxSectionDeltas / 2
 	packetBurst    = 32                    // packets a peer may get at once
 	packetsASecond = 2000                  // and in the long run; the rest takes the stream
 	headDelay      = 5 * time.Millisecond  // after a burst until it is announced

@@ -53,7 +53,7 @@ func (in *incoming) says(a clock.Actor, seq uint64) {
 func (w *witnesses) weigh(now time.Time, p *peer, seen *clock.CausalContext) bool {
 	p.held, p.heldTries = seen, 0
 	w.claim(p, seen)
-	before := w.store.Seen()
+	before := w.store.ContextAdditions()
 	w.adopt(now, p)
 	for _, q := range w.peers {
 		if q != p && q.held != nil {
@@ -64,7 +64,7 @@ func (w *witnesses) weigh(now time.Time, p *peer, seen *clock.CausalContext) boo
 		w.stats.ContextsHeld++
 		w.heldUntil(now, p)
 	}
-	return w.store.Seen() != before
+	return w.store.ContextAdditions() != before
 }
 
 func (w *witnesses) heldUntil(now time.Time, p *peer) {

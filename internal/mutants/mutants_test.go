@@ -170,7 +170,7 @@ var mutants = []mutant{
 	{"voids come with what superseded them", "crdt/encoding.go",
 		"s.voids[n-1].Last == res.Last", "false", "./gossip", "TestVoidsAloneAreRefused"},
 	{"a section has few voids", "crdt/encoding.go",
-		"(sectionReader{s}).voided() > wire.MaxFrameDeltas", "false", "./crdt", "TestMoreVoidsThanASectionHasAreRefused"},
+		"(sectionReader{s}).voided() > wire.MaxSectionDeltas", "false", "./crdt", "TestMoreVoidsThanASectionHasAreRefused"},
 	{"a sync that brought nothing is followed by a pause", "gossip/sync.go",
 		"	p.rest = now.Add(p.paused)\n", "", "./gossip", "TestASyncThatBroughtNothingIsFollowedByAPause"},
 	{"a large answer goes once to who has not heard it", "gossip/sync.go",
