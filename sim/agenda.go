@@ -6,14 +6,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// agenda holds what will happen, by time and then in the order it was planned.
+// agenda holds the events to come in a binary heap. The order is by time, and by the order
+// of planning for events of one time.
 type agenda struct {
 	list   []event
 	serial uint64
 }
 
-// event is a call, or what there are most of: a frame that arrives at a life of a
-// peer, or without a frame its tick. A packet that is sealed arrives at whatever life there is.
+// event is one of four things: a call (do), a frame for one life of a peer (frame and
+// life), a sealed packet for any life of a peer (frame without life), or a tick of one life
+// of a peer (life without frame). Frames and ticks have fields of their own, and no
+// closure, because they are nearly all events.
 type event struct {
 	at     time.Duration
 	serial uint64
@@ -23,7 +26,7 @@ type event struct {
 	frame  []byte
 }
 
-// happen does what e is about, if the life it is meant for still goes on.
+// happen carries out e. A frame or tick for a life that has ended does nothing.
 func (e event) happen() {
 	switch {
 	case e.do != nil:
@@ -44,10 +47,10 @@ func (e event) before(o event) bool {
 	return e.at < o.at || e.at == o.at && e.serial < o.serial
 }
 
-// add plans do for a time.
+// add plans a call.
 func (a *agenda) add(at time.Duration, do func()) { a.plan(event{at: at, do: do}) }
 
-// plan enters an event.
+// plan adds e and gives it the next serial number.
 func (a *agenda) plan(e event) {
 	a.serial++
 	e.serial = a.serial
@@ -64,7 +67,7 @@ func (a *agenda) plan(e event) {
 	a.list[i] = e
 }
 
-// next takes the first event, if it is due by until.
+// next removes and returns the first event, if that is due by until.
 func (a *agenda) next(until time.Duration) (event, bool) {
 	if len(a.list) == 0 || a.list[0].at > until {
 		return event{}, false

@@ -11,58 +11,58 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// Config is the world a run begins in.
+// Config is the world that a run begins in.
 type Config struct {
-	Seed   uint64
-	Peers  int           // 3
-	Batch  time.Duration // gossip's batch interval; 0 is at once
-	Disk   bool          // peers keep their state on a disk each
-	Loss   float64       // share of packets that are lost
-	Double float64       // share of messages that come twice
-	Late   time.Duration // how late one message of twenty may come, at most
-	Clocks []Clock       // of the peers in order; who is left out has a good one
-	Queue  int           // bytes that may wait for one peer: 64 KiB
-	Memory int           // bytes that the writes of one peer may fill: no limit
-	Rules  []crdt.Rule   // before the default ones
-	Locks  Locks         // none without voters
-	Key    bool          // peers have one: a packet is for one life, once, and somebody records them
+	Seed   uint64        // decides the fate of each message, and every delay
+	Peers  int           // 1 to MaxPeers; 0 means 3
+	Batch  time.Duration // the batch interval of gossip; 0 sends every write at once
+	Disk   bool          // each peer keeps its state on a disk
+	Loss   float64       // the share of packets that are lost, 0 to 1
+	Double float64       // the share of messages that arrive twice, 0 to 1
+	Late   time.Duration // the greatest extra delay of one message in twenty
+	Clocks []Clock       // the errors of the peers' clocks, in order; further peers have none
+	Queue  int           // bytes that may wait for one peer; 0 means 64 KiB
+	Memory int           // bytes that the writes of one peer may fill; 0 means no limit
+	Rules  []crdt.Rule   // are tried before the default rules
+	Locks  Locks         // the lock machines; no voters, no locks
+	Key    bool          // packets are sealed with a key, and an attacker replays them
 }
 
-// Clock is what is wrong with a peer's clock.
+// Clock is the error of a peer's clocks.
 type Clock struct {
-	Skew  time.Duration
-	Drift float64 // microseconds gained in a second
-	Boot  int     // the same of the clock that measures leases
+	Skew  time.Duration // the lead of the wall clock when the run begins
+	Drift float64       // microseconds that the wall clock gains in a second
+	Boot  int           // microseconds that the boot clock, which measures leases, gains in a second
 }
 
-// epoch is when every run begins.
+// epoch is the wall-clock time when every run begins.
 var epoch = time.UnixMilli(1_700_000_000_000)
 
 // maxSkew is the default of gossip.Config.
 const maxSkew = time.Minute
 
-// Cluster is a run: peers, their network and their disks in virtual time. It
-// belongs to one goroutine.
+// Cluster is a run: peers with their network and their disks, in virtual time. One
+// goroutine may use it at a time.
 type Cluster struct {
 	cfg      Config
 	rules    *crdt.Rules
-	now      time.Duration
-	thawed   time.Duration // when a clock for leases that stood still went on, the last time
+	now      time.Duration // virtual time since the beginning
+	thawed   time.Duration // the last time that a frozen boot clock went on
 	agenda   agenda
 	peers    []*Peer
-	owners   map[clock.Actor]*Peer
+	owners   map[clock.Actor]*Peer // the peer of each actor
 	net      network
 	recorder recorder
 	judge    judge
 	locks    lockJudge
 	fleet    fleet
 	liar     liar
-	barred   func(p *Peer, lock string, token uint64) bool // what voters certify no more
-	met      map[string]int
+	barred   func(p *Peer, lock string, token uint64) bool // the voter at p must not certify this token; nil without queues
+	met      map[string]int                                // how often each rare state was reached
 	hash     uint64
-	spins    int // events of this instant
+	spins    int // events of the present instant
 	next     nextVersion
-	spare    [][]byte // buffers of frames that were taken
+	spare    [][]byte // free buffers for frames
 	memo     memo
 
 	moments []Moment
@@ -71,8 +71,8 @@ type Cluster struct {
 	tracer  func(line string)
 }
 
-// New returns a cluster whose peers are up and know each other. It fails if the
-// rules are faulty.
+// New returns a cluster whose peers are up and know each other. It fails if the rules or
+// the locks are faulty, or if the number of peers is out of range.
 func New(cfg Config) (*Cluster, error) {
 	rules, err := crdt.NewRules(keyspace.Rules(cfg.Rules)...)
 	if err != nil {
@@ -111,22 +111,22 @@ func New(cfg Config) (*Cluster, error) {
 		p.live(c.actor(p), nil)
 	}
 	for _, p := range c.peers {
-		for j, q := range c.peers {
-			p.sees[j] = sight{lives: 1, alive: true, target: true}
-			_ = q
+		for j := range p.sees {
+			p.sees[j] = sight{lives: 1, alive: true}
 		}
 		p.look()
 	}
 	return c, nil
 }
 
-// MaxPeers bounds a cluster.
+// MaxPeers is the greatest number of peers in a cluster.
 const MaxPeers = 2000
 
-// maxSpins is how much may happen in one instant.
+// maxSpins is the number of events in one instant from which on the judge says that time
+// stands still (O9).
 const maxSpins = 100_000
 
-// actor makes the next identity of a peer. It is a new one at each start.
+// actor makes the actor of the peer's next life.
 func (c *Cluster) actor(p *Peer) clock.Actor {
 	p.births++
 	return clock.NewActor(p.wall(), uint64(p.index+1)<<32|p.births)
@@ -135,16 +135,16 @@ func (c *Cluster) actor(p *Peer) clock.Actor {
 // Now returns how much virtual time has passed.
 func (c *Cluster) Now() time.Duration { return c.now }
 
-// Peer returns the i-th peer, from 1 on as in scripts.
+// Peer returns the i-th peer. As in scripts, the first is 1. Peer panics if i is out of range.
 func (c *Cluster) Peer(i int) *Peer { return c.peers[i-1] }
 
-// Peers returns how many there are.
+// Peers returns the number of peers.
 func (c *Cluster) Peers() int { return len(c.peers) }
 
-// At plans f for a time, at once if that has passed.
+// At plans a call of f for time t. If t has passed, the call is the next event.
 func (c *Cluster) At(t time.Duration, f func()) { c.agenda.add(max(t, c.now), f) }
 
-// Run lets d of virtual time pass.
+// Run plays the events of the next d of virtual time.
 func (c *Cluster) Run(d time.Duration) {
 	until := c.now + d
 	for {
@@ -165,12 +165,12 @@ func (c *Cluster) Run(d time.Duration) {
 	c.now = until
 }
 
-// Violations returns what the oracles have found, at most 20.
+// Violations returns the violations that the oracles have found so far, at most 20.
 func (c *Cluster) Violations() []string { return c.judge.violations }
 
-// Settle heals everything, starts who is down, and runs until all peers agree, for
-// at most the bound that the run's clocks and delays allow. Then the oracles judge
-// the outcome. It returns how long agreement took.
+// Settle heals everything, starts every peer that is down, and runs until all peers agree,
+// but no longer than the bound that the run's clocks and delays allow. Then the oracles
+// judge the outcome. Settle returns how long agreement took.
 func (c *Cluster) Settle() time.Duration {
 	began := c.now
 	c.calm()
@@ -182,19 +182,19 @@ func (c *Cluster) Settle() time.Duration {
 	c.judge.work()
 	c.locks.settle()
 	c.fleet.settle()
-	c.agree() // what waited for a slow disk may have been news since
+	c.agree() // locks, queues and workers may have written meanwhile
 	c.judge.final()
 	return took
 }
 
-// agree lets time pass until all agree, for at most the bound.
+// agree runs until all peers agree, but no longer than the bound.
 func (c *Cluster) agree() {
 	for until := c.now + c.bound(); c.now < until && !c.Converged(); {
 		c.Run(min(100*time.Millisecond, until-c.now))
 	}
 }
 
-// calm ends every fault. Packets that do not pass still do not: streams are enough.
+// calm ends every fault but blocks of packets: agreement must be possible by streams alone.
 func (c *Cluster) calm() {
 	c.cfg.Loss, c.cfg.Double, c.cfg.Late = 0, 0, 0
 	c.net.cuts.clear()
@@ -216,10 +216,11 @@ func (c *Cluster) calm() {
 	c.changed()
 }
 
-// bound is how long agreement may take: a minute, and until the stamps of the clock
-// that is most ahead lie within the skew that the one most behind allows. Of the peer
-// whose place a copy took, and has not noticed, one other may alone have seen the last;
-// and after a copy or a torn disk, one may alone say of many records that they are gone.
+// bound returns how long agreement may take. The base is a minute. The peer whose clock is
+// furthest behind takes the writes of the one furthest ahead only when their stamps lie
+// within its skew, so the rest of the spread is added. After a clone or a torn disk, a
+// single peer may know the last writes of the original, or that many records are gone, and
+// the others believe it only after outOfSight.
 func (c *Cluster) bound() time.Duration {
 	bound := time.Minute + max(c.spread()-maxSkew, 0)
 	if c.judge.cloned || c.judge.torn {
@@ -228,11 +229,12 @@ func (c *Cluster) bound() time.Duration {
 	return bound
 }
 
-// outOfSight is for how long a peer must not have answered until others believe whoever
-// says how much it wrote; and for how long one must say that records are gone.
+// outOfSight is the time after which peers believe a single peer: about how much a silent
+// peer wrote, and about records that are gone (docs/protocol.md).
 const outOfSight = 10 * time.Minute
 
-// spread is how far the clocks are apart.
+// spread returns the difference between the wall clock furthest ahead and the one furthest
+// behind.
 func (c *Cluster) spread() time.Duration {
 	if len(c.cfg.Clocks) == 0 {
 		return 0
@@ -248,7 +250,7 @@ func (c *Cluster) spread() time.Duration {
 	return most.Sub(least)
 }
 
-// Converged reports whether all peers that are up have seen and hold the same.
+// Converged reports whether all peers that are up have equal contexts and equal checksums.
 func (c *Cluster) Converged() bool {
 	var first *Peer
 	for _, p := range c.peers {
@@ -263,10 +265,10 @@ func (c *Cluster) Converged() bool {
 	return true
 }
 
-// Hash identifies the run so far: everything sent and written, and when.
+// Hash returns a hash of the run so far: of every frame and every write, with its time.
 func (c *Cluster) Hash() uint64 { return c.hash }
 
-// nameOf returns a peer's name, with a number for lives after the first.
+// nameOf returns the name of an actor's peer, with a number from the second life on: n2.3.
 func (c *Cluster) nameOf(a clock.Actor) string {
 	p := c.owners[a]
 	if p == nil {
@@ -280,8 +282,8 @@ func (c *Cluster) nameOf(a clock.Actor) string {
 	return p.name
 }
 
-// Bytes returns how many bytes all peers have sent, frames without the headers of
-// their packets.
+// Bytes returns the number of bytes of all frames that all peers have sent, without the
+// headers of packets.
 func (c *Cluster) Bytes() (n uint64) {
 	for _, p := range c.peers {
 		n += p.sent
@@ -289,8 +291,9 @@ func (c *Cluster) Bytes() (n uint64) {
 	return n
 }
 
-// Show says what the peers that are up hold at keys that match, alike ones together: what
-// has expired by the latest of their clocks has done so for all.
+// Show returns a text with the keys and values of each peer, one line for all peers whose
+// state is the same. A nil match shows all keys. Expiry is judged by the clock that is
+// furthest ahead, for all peers alike.
 func (c *Cluster) Show(match func(key string) bool) string {
 	latest := uint64(0)
 	for _, p := range c.peers {
@@ -320,13 +323,13 @@ func (c *Cluster) Show(match func(key string) bool) string {
 	return b.String()
 }
 
-// manyKeys are shown where all peers hold the same.
+// manyKeys is how many keys Show prints where all peers hold the same.
 const manyKeys = 16
 
-// fewPeers are named one by one.
+// fewPeers is the size up to which peers of a cluster are named one by one.
 const fewPeers = 12
 
-// ranges names peers: "1 2 5", or of many "1-7 9-100".
+// ranges returns the numbers of peers, "1 2 5", with runs joined in a large cluster, "1-7 9-100".
 func ranges(peers []int, of int) string {
 	var words []string
 	for i := 0; i < len(peers); i++ {
@@ -343,7 +346,7 @@ func ranges(peers []int, of int) string {
 	return strings.Join(words, " ")
 }
 
-// batch is the interval as gossip takes it.
+// batch returns the batch interval in the form that gossip.Config takes.
 func (c *Cluster) batch() time.Duration {
 	if c.cfg.Batch == 0 {
 		return gossip.AtOnce

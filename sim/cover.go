@@ -2,8 +2,8 @@ package sim
 
 import "slices"
 
-// states are the rare states that a sweep must reach: a fault that never meets
-// anything proves nothing.
+// states are the rare states that a sweep must reach. A fault that never occurs in such a
+// state proves nothing about it.
 var states = []string{
 	"a change of voters had to wait",
 	"a claim was lost",
@@ -87,15 +87,17 @@ var states = []string{
 // States returns the rare states that a sweep of some thousand seeds reaches.
 func States() []string { return slices.Clone(states) }
 
-// Covered counts the rare states that were reached, by name.
+// Covered returns how often the run has reached each rare state, by name. The map is the
+// cluster's own: do not change it.
 func (c *Cluster) Covered() map[string]int { return c.met }
 
+// reached counts that the run has reached a rare state.
 func (c *Cluster) reached(state string) { c.met[state]++ }
 
-// cover notes the rare states that the counters of p show.
+// cover counts the rare states that the counters of p show.
 func (j *judge) cover(p *Peer) {
 	e, s := p.r.View().Stats(), p.r.Store().Stats()
-	for state, n := range map[string]uint64{ // each for itself: no order
+	for state, n := range map[string]uint64{ // the order does not matter: each entry is alone
 		"a hole was asked for":                  e.GapRequests,
 		"ranges were reconciled":                e.Reconciliations,
 		"a queue overflowed":                    e.Overflows,

@@ -9,15 +9,16 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// disk is what a peer's journal has made durable, and how to undo the latest
-// transactions: what a lying disk loses.
+// disk is the durable state of a peer. It can undo the latest transactions, which is how a
+// lying disk loses them.
 type disk struct {
-	image map[string][]byte
-	undo  []map[string][]byte // of the latest transactions, oldest first
+	image map[string][]byte   // the journal: entries of the store by key
+	undo  []map[string][]byte // the values before each of the latest transactions, oldest first
 
-	tokens lockservice.State // in a file of its own
+	tokens lockservice.State // the voter's bound of tokens, which has a file of its own
 }
 
+// undoable is how many transactions a disk can undo.
 const undoable = 4
 
 func newDisk() *disk { return &disk{image: map[string][]byte{}} }
@@ -38,6 +39,7 @@ func (d *disk) commit(txn []crdt.Saved) {
 	d.undo = append(d.undo, before)
 }
 
+// put sets an entry of the image. A nil value deletes it.
 func (d *disk) put(key string, value []byte) {
 	if value == nil {
 		delete(d.image, key)
@@ -46,12 +48,12 @@ func (d *disk) put(key string, value []byte) {
 	}
 }
 
-// tear loses the last n transactions.
+// tear undoes the last n transactions, at most undoable.
 func (d *disk) tear(n int) {
 	for range min(n, len(d.undo)) {
 		last := d.undo[len(d.undo)-1]
 		d.undo = d.undo[:len(d.undo)-1]
-		for key, value := range last { // each key once: no order
+		for key, value := range last { // the order does not matter: the keys differ
 			d.put(key, value)
 		}
 	}
@@ -66,18 +68,19 @@ func (d *disk) entries() []crdt.Saved {
 	return list
 }
 
-// context returns what the image says was seen.
+// context returns the causal context of the image.
 func (d *disk) context() *clock.CausalContext {
 	s := crdt.New(crdt.Config{Actor: clock.Actor{Rand: 1}})
 	for _, e := range d.entries() {
 		if s.Restore(e) != nil {
-			break // coming back from it is a violation of its own
+			break // a start from this image reports a violation (O6)
 		}
 	}
 	return s.Context()
 }
 
-// tear makes a disk that lied lose its last n transactions, while the process is down.
+// tear makes the peer's disk lose its last n transactions. It does nothing while the
+// process runs.
 func (p *Peer) tear(n int) {
 	if p.up || p.disk == nil || len(p.disk.undo) == 0 {
 		return
@@ -89,7 +92,7 @@ func (p *Peer) tear(n int) {
 	p.c.judge.forgets()
 }
 
-// wipe makes a disk lose all, while the process is down.
+// wipe makes the peer's disk lose everything. It does nothing while the process runs.
 func (p *Peer) wipe() {
 	if p.up || p.disk == nil {
 		return

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// fate is a small generator of random numbers whose seed says what is decided: a
-// message, a detection. What happens to one thing does not depend on how many
-// others came before it, so leaving one out changes nothing else.
+// fate is a small generator of random numbers for one decision, such as the fate of a
+// message or the delay of a detection. Its seed is made of the run's seed and the identity
+// of the decision. A decision so does not depend on how many came before it, and leaving
+// one out changes no other.
 type fate uint64
 
+// newFate returns the generator for the decision that the numbers of what identify.
 func newFate(seed uint64, what ...uint64) fate {
 	f := fate(seed)
 	for _, w := range what {
@@ -19,7 +21,7 @@ func newFate(seed uint64, what ...uint64) fate {
 	return f
 }
 
-// next is one step of SplitMix64 (Steele, Lea, Flood 2014).
+// next returns 64 random bits: one step of SplitMix64 (Steele, Lea, Flood 2014).
 func (f *fate) next() uint64 {
 	*f += 0x9e3779b97f4a7c15
 	x := uint64(*f)
@@ -36,7 +38,7 @@ func (f *fate) chance(p float64) bool { return float64(f.next()>>11)/(1<<53) < p
 // below returns a number from 0 to n-1.
 func (f *fate) below(n int) int { return int(f.next() % uint64(n)) }
 
-// between returns a duration from a up to b.
+// between returns a duration of at least a and less than b, or a if b is not greater.
 func (f *fate) between(a, b time.Duration) time.Duration {
 	if b <= a {
 		return a

@@ -1,23 +1,22 @@
 package sim
 
-import (
-	"github.com/sentinel-peer/sentinel-peer/crdt"
-)
+import "github.com/sentinel-peer/sentinel-peer/crdt"
 
-// memo remembers the JSON of values: a workload has few, and every peer reads them.
+// memo caches the conversions between values and JSON. A workload has few distinct values,
+// and every peer reads them again and again.
 type memo struct {
 	texts  map[crdt.Value]string
 	values map[string]crdt.Value
 }
 
-// memoized bounds each of its maps.
+// memoized bounds the entries of each map of a memo. A full map is emptied.
 const memoized = 4096
 
 func newMemo() memo {
 	return memo{texts: map[crdt.Value]string{}, values: map[string]crdt.Value{}}
 }
 
-// text returns v as JSON, "" if it is absent.
+// text returns v as JSON, or "" if v is absent.
 func (m *memo) text(v crdt.Value) string {
 	if v.IsZero() {
 		return ""
@@ -33,7 +32,7 @@ func (m *memo) text(v crdt.Value) string {
 	return t
 }
 
-// value reads JSON; what is none is a string.
+// value parses text as JSON. Text that is not JSON becomes a string value.
 func (m *memo) value(text string) (crdt.Value, error) {
 	v, ok := m.values[text]
 	if ok {

@@ -6,8 +6,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// added returns by how many bytes ops would make the peer's store grow: by those that they
-// add to a copy without a limit.
+// added returns the number of bytes by which ops would make the peer's store grow. It
+// applies ops to a copy of the store that has no memory limit.
 func added(p *Peer, ops []crdt.Op) int {
 	s := p.r.Store()
 	free := crdt.New(crdt.Config{Actor: p.r.Actor(), Rules: p.c.rules})
@@ -31,5 +31,5 @@ func added(p *Peer, ops []crdt.Op) int {
 	return free.Memory() - before
 }
 
-// anyStamp is later than every other.
+// anyStamp is later than every stamp of a run.
 const anyStamp = clock.Timestamp(1 << 63)

@@ -8,24 +8,24 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 )
 
-// network decides what becomes of frames, and who takes whom for alive: the part of
-// memberlist, which may lie.
+// network decides the fate of each frame, and which peers each peer takes for alive. In
+// the second role it stands for memberlist, and may be wrong.
 type network struct {
 	c       *Cluster
-	cuts    links
-	blocks  links             // of packets only
-	tries   map[uint64]uint64 // attempts of each message
-	changes uint64
-	twin    clock.Actor // an actor that two peers write as
-	twins   *Peer       // the second of them
+	cuts    links             // neither packets nor streams pass
+	blocks  links             // packets do not pass
+	tries   map[uint64]uint64 // how often each message was sent, by its hash
+	changes uint64            // how often the network or a process changed
+	twin    clock.Actor       // the actor that two peers write as, after a clone
+	twins   *Peer             // the second of the two peers, the copy; nil without one
 }
 
-// What memberlist takes, at its default settings.
+// The times and numbers of memberlist at its default settings.
 const (
 	detectAtLeast = 5 * time.Second
 	detectAtMost  = 15 * time.Second
-	helpers       = 8 // through whom a peer may be reached indirectly
-	window        = 1 << 20
+	helpers       = 8       // peers that probe another one for a peer that cannot reach it
+	window        = 1 << 20 // bytes of bulk frames that the transport takes at a time
 )
 
 func (n *network) init(c *Cluster) {
@@ -34,10 +34,10 @@ func (n *network) init(c *Cluster) {
 	n.tries = map[uint64]uint64{}
 }
 
-// links are directions between peers, some of which are set.
+// links is a set of ordered pairs of peers.
 type links struct {
-	peers, count int
-	set          []bool // from*peers+to
+	peers, count int    // the peers of the cluster, and the pairs in the set
+	set          []bool // by from*peers+to
 }
 
 func newLinks(peers int) links { return links{peers: peers, set: make([]bool, peers*peers)} }
@@ -66,7 +66,7 @@ func (n *network) open(from, to *Peer) bool { return !n.cuts.has(from, to) }
 
 func (n *network) linked(a, b *Peer) bool { return n.open(a, b) && n.open(b, a) }
 
-// reaches reports whether p would find q alive: directly, or through others.
+// reaches reports whether p would find q alive, directly or through a helper.
 func (n *network) reaches(p, q *Peer) bool {
 	if !q.up || q.paused {
 		return false
@@ -84,14 +84,15 @@ func (n *network) reaches(p, q *Peer) bool {
 	return false
 }
 
-// sight is what one peer believes of another: which of its lives it has heard of,
-// and whether the last of those is up.
+// sight is what one peer believes of another one. The peer knows the lives from the
+// from-th up to, but not including, the lives-th.
 type sight struct {
-	from, lives   int
-	alive, target bool
+	from, lives int
+	alive       bool // the peer takes the last life that it knows for up
 }
 
-// changed has every peer find out in its time what is different now.
+// changed plans when each peer finds out who is gone and who is back. It is called after
+// each change of a cut or a process.
 func (c *Cluster) changed() {
 	n := &c.net
 	n.changes++
@@ -125,7 +126,9 @@ func (c *Cluster) changed() {
 	}
 }
 
-// notice updates what p believes: who has come back, or who is gone.
+// notice updates which peers p takes for alive. With back it adds peers that p reaches
+// again, otherwise it removes peers that p does not reach. It does nothing once the life
+// of p has ended.
 func (p *Peer) notice(life any, back bool) {
 	if life != any(p.r) || !p.up {
 		return
@@ -155,7 +158,7 @@ func (p *Peer) notice(life any, back bool) {
 	}
 }
 
-// look gives the replica what its peer believes.
+// look gives the replica its view of the members: what its peer believes.
 func (p *Peer) look() {
 	if !p.up {
 		return
@@ -182,7 +185,7 @@ func (p *Peer) look() {
 	}
 }
 
-// suspect makes p take q for dead for a while, although it is not.
+// suspect makes p take q for dead for a time, although q may be alive.
 func (p *Peer) suspect(q *Peer, lasts time.Duration) {
 	c := p.c
 	if p.suspects == nil {
@@ -200,7 +203,7 @@ func (p *Peer) suspect(q *Peer, lasts time.Duration) {
 	})
 }
 
-// send decides what becomes of one frame, from what it is.
+// send decides the fate of one frame, and plans its arrival.
 func (n *network) send(p *Peer, e gossip.Envelope) {
 	c := n.c
 	q := c.owners[e.To]
@@ -238,7 +241,7 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	}
 	if lost || cut || gone {
 		if e.Class != gossip.Packet && f.chance(0.5) {
-			n.hearLost(p, e, f.between(0, 5*time.Second))
+			n.reportLost(p, e, f.between(0, 5*time.Second))
 		}
 		return
 	}
@@ -262,8 +265,8 @@ func (n *network) send(p *Peer, e gossip.Envelope) {
 	}
 }
 
-// parted notes that one of two twins goes on as somebody else: the identity that they
-// had is the other's.
+// parted gives the shared actor of two twins to the other twin, once p, one of the two,
+// goes on as a new actor.
 func (n *network) parted(p *Peer) {
 	q := n.twins
 	if q == nil || p.r.Actor() == n.twin || !slices.Contains(p.lives, n.twin) && p != q {
@@ -280,8 +283,8 @@ func (n *network) parted(p *Peer) {
 	n.twins = nil
 }
 
-// buffer returns an empty one. Frames lie in buffers that are used again, so that who
-// keeps a part of one is found out.
+// buffer returns an empty buffer for a frame. Buffers are cleared and used again, so that
+// a receiver that keeps a part of a frame reads zeros, and an oracle notices.
 func (c *Cluster) buffer() []byte {
 	n := len(c.spare)
 	if n == 0 {
@@ -292,13 +295,14 @@ func (c *Cluster) buffer() []byte {
 	return b
 }
 
-// recycle takes a buffer back.
+// recycle clears the buffer of a frame and takes it back. The caller gives it up.
 func (c *Cluster) recycle(frame []byte) {
 	clear(frame)
 	c.spare = append(c.spare, frame[:0])
 }
 
-// reopen tells the engine, once a bulk frame is through, that more may go.
+// reopen opens the engine's window for the receiver again after delay, when the bulk frame
+// e is through.
 func (n *network) reopen(p *Peer, e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
@@ -309,8 +313,8 @@ func (n *network) reopen(p *Peer, e gossip.Envelope, delay time.Duration) {
 	})
 }
 
-// hearLost tells the engine that a stream broke.
-func (n *network) hearLost(p *Peer, e gossip.Envelope, delay time.Duration) {
+// reportLost tells the engine of p after delay that the stream of e broke.
+func (n *network) reportLost(p *Peer, e gossip.Envelope, delay time.Duration) {
 	life := p.r
 	p.c.agenda.add(p.c.now+delay, func() {
 		if p.r == life && p.up {

@@ -6,13 +6,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// nextVersion is a peer of a later version of this software, as far as today's peers
-// notice it: it sends a record of a type they do not know, which they must keep and
-// pass on, in a frame with a section and a field they must skip, or one with a
-// section that they must refuse.
+// nextVersion stands for a peer that runs a later version of this software. It sends a
+// record of an unknown type, which today's peers must keep and pass on. The frame has an
+// unknown section and an unknown field, which they must skip. Every third time it also
+// sends a frame with an unknown critical section, which they must refuse.
 type nextVersion struct{ seq uint64 }
 
-// What version 1 does not know.
+// Numbers that version 1 of the protocol does not define.
 const (
 	unknownType     = 100
 	unknownSection  = 200
@@ -21,7 +21,7 @@ const (
 
 var nextActor = clock.Actor{Birth: 1, Rand: 1}
 
-// speak has p hear of a write to key.
+// speak delivers a write of key to p.
 func (n *nextVersion) speak(p *Peer, key string) {
 	if !p.up {
 		return
@@ -29,13 +29,14 @@ func (n *nextVersion) speak(p *Peer, key string) {
 	c := p.c
 	n.seq++
 	c.reached("a record of a later version arrived")
-	p.hear(n.frame(c, key, n.seq, unknownSection))
+	p.deliver(n.frame(c, key, n.seq, unknownSection))
 	if n.seq%3 == 0 {
-		p.hear(n.frame(c, key, n.seq+1000, criticalSection))
+		p.deliver(n.frame(c, key, n.seq+1000, criticalSection))
 	}
 }
 
-func (p *Peer) hear(frame []byte) {
+// deliver has p receive frame now, as an event of its own.
+func (p *Peer) deliver(frame []byte) {
 	life := p.r
 	p.c.agenda.add(p.c.now, func() {
 		if p.up && p.r == life {
@@ -44,6 +45,7 @@ func (p *Peer) hear(frame []byte) {
 	})
 }
 
+// frame encodes a frame with one delta, the seq-th of nextActor, and a section of type extra.
 func (n *nextVersion) frame(c *Cluster, key string, seq uint64, extra uint64) []byte {
 	b := wire.AppendArray(nil, 5)
 	b = wire.AppendUint(b, gossip.Version)

@@ -14,45 +14,45 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Peer is one replica with its clock, its disk and its loop: the loop does one thing
-// at a time, and while the disk writes or the process is stopped, frames wait.
+// Peer is one replica with its clocks, its disk and its loop. The loop does one thing at a
+// time: frames wait while the disk writes or the process is paused.
 type Peer struct {
 	clocks
 	name   string
-	births uint64
-	lives  []clock.Actor
+	births uint64        // actors made so far
+	lives  []clock.Actor // the actors of all lives, the last is the present one
 
-	r        *replica.Replica // of this life
+	r        *replica.Replica // of this life; it identifies the life
 	up       bool
-	disk     *disk
-	txn      []crdt.Saved // being written
+	disk     *disk        // nil without a disk
+	txn      []crdt.Saved // the transaction that the disk is writing
 	paused   bool
 	stopping *replica.Replica // the life that stops in order and is about to end
-	resumed  time.Duration    // when it last was
-	slow     time.Duration    // what the loop takes for a frame
-	quick    time.Duration    // when that last became nothing again
-	busy     bool             // with one
-	inbox    [][]byte         // frames that came while the loop was held up
-	ticking  time.Duration
-	sent     uint64
+	resumed  time.Duration    // the time of the last resume
+	slow     time.Duration    // how long the loop takes for a frame
+	quick    time.Duration    // the time when slow last became 0 again
+	busy     bool             // the slow loop has a frame in hand
+	inbox    [][]byte         // frames that wait for the loop
+	ticking  time.Duration    // the time of the next tick; -1: none is planned
+	sent     uint64           // bytes of all frames sent
 	post     *post
 
-	sees     []sight // of each peer
-	ignorant bool    // somebody was never heard of in this life
-	suspects map[int]bool
+	sees     []sight            // what this peer believes of each peer, by index
+	ignorant bool               // this life has never heard of some peer
+	suspects map[int]bool       // the peers that this one falsely takes for dead, by index
 	work     *workshop          // of this life
 	locks    *locker            // of this life; nil without voters
-	voters   lockservice.Voters // as it is configured
+	voters   lockservice.Voters // as this peer is configured
 	boots    uint64             // lives of its lock machine
 	readers  []*reader
-	shadow   map[string]string // what the changes told so far, as shown says it
+	shadow   map[string]string // what all changes so far add up to, by key, as shown renders it
 
-	// OnChange, if set, hears each change of a key as a subscriber would. It may
-	// write. A lazy change's value is to be read with Get.
+	// OnChange, if set, is called with each change of a key, as a subscriber would be. It
+	// may write. The value of a lazy change must be read with Get.
 	OnChange func(crdt.Change)
 }
 
-// inboxFrames bounds what waits for a stopped process.
+// inboxFrames bounds the frames that wait for a peer's loop. Further frames are lost.
 const inboxFrames = 10_000
 
 // Name returns n1, n2, …
@@ -61,7 +61,7 @@ func (p *Peer) Name() string { return p.name }
 // Up reports whether the process runs.
 func (p *Peer) Up() bool { return p.up }
 
-// live begins a life as actor a, with what image holds.
+// live begins a life as actor a, with the store that image holds.
 func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 	c := p.c
 	p.lives = append(p.lives, a)
@@ -85,7 +85,7 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 			c.judge.violate(p.index, "O6: %s cannot come back from disk: %v", p.name, err)
 		}
 	}
-	p.r.Store().Changes() // what was restored is no news
+	p.r.Store().Changes() // subscribers do not hear of restored entries: discard the changes
 	p.up, p.ticking, p.inbox, p.txn, p.busy, p.paused = true, -1, nil, nil, false, false
 	p.shadow = map[string]string{}
 	for key, value := range p.content() {
@@ -114,13 +114,14 @@ func (p *Peer) start() {
 		if len(image) == 0 {
 			p.sees[i] = sight{}
 		}
-		p.sees[i].alive = false // the disk remembers who there was
+		p.sees[i].alive = false // the lives are known from the disk, and none is taken for up
 	}
 	p.c.changed()
 	p.look()
 }
 
-// kill ends the process. A transaction on its way to the disk may have arrived.
+// kill ends the process at once. A transaction that the disk is writing becomes durable
+// with probability one half.
 func (p *Peer) kill() {
 	if !p.up {
 		return
@@ -150,7 +151,7 @@ func (p *Peer) pause() {
 	p.c.changed()
 }
 
-// resume lets it go on.
+// resume lets the process go on, as SIGCONT does.
 func (p *Peer) resume() {
 	if !p.paused {
 		return
@@ -168,10 +169,12 @@ func (p *Peer) resume() {
 	p.work.resume()
 }
 
+// held reports whether the loop can do nothing now.
 func (p *Peer) held() bool { return p.paused || p.busy || p.txn != nil }
 
-// Write makes ops on this peer as one unit, at once. The errors are those of
-// agent.Put, and one for a process that does not run.
+// Write applies ops on this peer now, as one batch. It fails as the agent's writes do:
+// for invalid operations, a failed condition, a clock too far ahead, or a full store. It
+// also fails if the process is down or paused.
 func (p *Peer) Write(ops ...crdt.Op) error { return p.write(false, ops) }
 
 func (p *Peer) write(urgent bool, ops []crdt.Op) error {
@@ -185,7 +188,7 @@ func (p *Peer) write(urgent bool, ops []crdt.Op) error {
 	return err
 }
 
-// wait asks the others to say when they have all of this peer's writes.
+// wait asks the other peers to acknowledge this peer's writes.
 func (p *Peer) wait() {
 	if p.up && !p.paused {
 		p.r.RequestAcks(p.wall())
@@ -193,10 +196,10 @@ func (p *Peer) wait() {
 	}
 }
 
-// Get returns what key holds here.
+// Get returns the entry of key on this peer, and whether there is one.
 func (p *Peer) Get(key string) (crdt.Entry, bool) { return p.r.Store().Render(key, p.millis()) }
 
-// receive takes a frame from the network.
+// receive takes a frame from the network, or queues it while the loop is held.
 func (p *Peer) receive(frame []byte) {
 	if p.held() {
 		if len(p.inbox) < inboxFrames {
@@ -209,7 +212,7 @@ func (p *Peer) receive(frame []byte) {
 	p.rest()
 }
 
-// pace sets what the loop takes for a frame from now on.
+// pace sets how long the loop takes for each frame from now on.
 func (p *Peer) pace(d time.Duration) {
 	if p.slow > 0 && d == 0 {
 		p.quick = p.c.now
@@ -217,7 +220,7 @@ func (p *Peer) pace(d time.Duration) {
 	p.slow = d
 }
 
-// rest has a slow loop take its time for the frame it has just taken.
+// rest makes a slow loop busy for the frame that it has just merged.
 func (p *Peer) rest() {
 	if p.slow == 0 {
 		return
@@ -232,6 +235,7 @@ func (p *Peer) rest() {
 	})
 }
 
+// merge gives a frame to the replica and recycles its buffer.
 func (p *Peer) merge(frame []byte) {
 	if p.c.tracer != nil {
 		p.c.trace("%s takes %d B: %s", p.name, len(frame), describe(frame))
@@ -247,7 +251,7 @@ func (p *Peer) merge(frame []byte) {
 	p.c.recycle(frame)
 }
 
-// unblock does what waited for the loop.
+// unblock goes on with the frames that waited for the loop. A slow loop takes one of them.
 func (p *Peer) unblock() {
 	if p.held() {
 		return
@@ -269,8 +273,9 @@ func (p *Peer) unblock() {
 	p.carry()
 }
 
-// carry carries out what the replica asks for: first the disk, then subscribers and
-// the network, as the agent's loop does.
+// carry carries out the effects of the replica, in the order of the agent's loop: the disk
+// first, then subscribers and the network. Nothing leaves the peer before its transaction
+// is durable.
 func (p *Peer) carry() {
 	rd := p.r.Ready()
 	if rd.Rotated {
@@ -301,6 +306,7 @@ func (p *Peer) carry() {
 	p.carryOut(rd)
 }
 
+// carryOut carries out the effects that follow the disk.
 func (p *Peer) carryOut(rd replica.Ready) {
 	p.c.judge.saw(p, rd.Changes)
 	if len(rd.Changes) > 0 {
@@ -324,7 +330,7 @@ func (p *Peer) carryOut(rd replica.Ready) {
 	p.schedule()
 }
 
-// schedule plans the next tick, unless an earlier one is planned.
+// schedule plans the next tick, unless one is planned for that time or an earlier one.
 func (p *Peer) schedule() {
 	at := max(p.when(p.r.Deadline()), p.c.now)
 	if p.ticking >= 0 && p.ticking <= at {
@@ -334,27 +340,27 @@ func (p *Peer) schedule() {
 	p.c.agenda.plan(event{at: at, to: p, life: p.r})
 }
 
-// tick does what was due at a time, unless it was planned anew since.
+// tick gives the time to the replica. A tick that an earlier one has replaced does nothing.
 func (p *Peer) tick(at time.Duration) {
 	if p.ticking != at {
 		return
 	}
 	p.ticking = -1
 	if p.held() {
-		return // unblock comes by
+		return // unblock calls carry, which plans the next tick
 	}
 	p.r.Tick(p.wall())
 	p.c.judge.ticked(p)
 	p.carry()
 }
 
-// agree reports whether both have seen and hold the same.
+// agree reports whether two peers have equal contexts and equal checksums.
 func agree(p, o *Peer) bool {
 	a, b := p.r.Store(), o.r.Store()
 	return a.Sum() == b.Sum() && a.Context().Equal(b.Context())
 }
 
-// keys lists those that fill did not write.
+// keys returns the peer's keys, without those that fill wrote.
 func (p *Peer) keys() (list []string) {
 	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
 		if !strings.HasPrefix(key, fillPrefix) {
@@ -365,7 +371,7 @@ func (p *Peer) keys() (list []string) {
 	return list
 }
 
-// content returns what each key shows.
+// content returns the text of each key's entry, as shown renders it.
 func (p *Peer) content() map[string]string {
 	keys := p.keys()
 	all := make(map[string]string, len(keys))
@@ -377,7 +383,7 @@ func (p *Peer) content() map[string]string {
 	return all
 }
 
-// read renders one key as JSON; of a custom key its siblings.
+// read returns the entry of key as text renders it, and whether there is one.
 func (p *Peer) read(key string) (string, bool) {
 	e, ok := p.Get(key)
 	if !ok {
@@ -386,7 +392,7 @@ func (p *Peer) read(key string) (string, bool) {
 	return p.c.text(e), true
 }
 
-// text is an entry as JSON, of a custom one its siblings.
+// text returns an entry as JSON. The siblings of a custom entry are joined with "|".
 func (c *Cluster) text(e crdt.Entry) string {
 	if e.Kind() == crdt.Custom {
 		var list []string
@@ -409,7 +415,8 @@ func filled(p *Peer) (n int) {
 	return n
 }
 
-// show says what keys that match hold at a time, long values in brief.
+// show returns "key=value" for the keys that match, sorted, with long values shortened.
+// Entries that have expired at millis are left out.
 func (p *Peer) show(match func(string) bool, millis uint64) (list []string) {
 	for _, key := range p.keys() {
 		if e, ok := p.r.Store().Render(key, millis); ok && (match == nil || match(key)) {
@@ -426,9 +433,10 @@ func (p *Peer) show(match func(string) bool, millis uint64) (list []string) {
 	return list
 }
 
-// briefly is how much of a value is shown, in bytes.
+// briefly is the greatest length of a value that is shown whole, in bytes.
 const briefly = 32
 
+// brief shortens a long value to its beginning and its length.
 func brief(text string) string {
 	if len(text) <= briefly {
 		return text
@@ -436,8 +444,8 @@ func brief(text string) string {
 	return fmt.Sprintf("%s… (%d B)", strings.ToValidUTF8(text[:briefly/2], ""), len(text))
 }
 
-// clone makes q go on as a copy of p: as a machine's snapshot that is started twice,
-// with p's disk and its identity.
+// clone makes q go on as a copy of p, with p's disk and p's actor: the snapshot of a
+// machine that is started twice.
 func (p *Peer) clone(q *Peer) {
 	if !p.up || p == q || p.disk == nil {
 		return
@@ -445,7 +453,7 @@ func (p *Peer) clone(q *Peer) {
 	c := p.c
 	c.judge.cloned = true
 	q.live(p.r.Actor(), p.disk.entries())
-	q.lives = q.lives[:len(q.lives)-1] // the identity stays its owner's
+	q.lives = q.lives[:len(q.lives)-1] // the actor stays in the lives of p
 	q.post = c.newPost(p.post.id)
 	c.owners[p.r.Actor()] = p
 	c.net.twin, c.net.twins = p.r.Actor(), q

@@ -1,31 +1,30 @@
 package sim
 
-import (
-	"time"
-)
+import "time"
 
 // Result is the outcome of a run.
 type Result struct {
-	Seed       uint64
-	Hash       uint64 // of everything that was written and sent, and when
-	Violations []string
-	Virtual    time.Duration // all of it
-	Settled    time.Duration // how long agreement took after the last fault
-	Writes     int           // acknowledged, a batch's keys each
-	Bytes      uint64        // sent by all peers
-	Covered    map[string]int
-	Moments    []Moment // with Options.Report
-	Samples    []Sample
-	Final      string // what all hold in the end, with Options.Report
+	Seed       uint64         // the seed of the script
+	Hash       uint64         // covers every write and every frame, with its time
+	Violations []string       // the oracles that failed, at most 20; none is a good run
+	Virtual    time.Duration  // virtual time from the beginning to the end
+	Settled    time.Duration  // virtual time from the last fault to agreement
+	Writes     int            // acknowledged writes; each key of a batch counts
+	Bytes      uint64         // bytes that all peers sent, without packet headers
+	Covered    map[string]int // how often the run reached each rare state of States
+	Moments    []Moment       // the timeline; only with Options.Report
+	Samples    []Sample       // the state of the peers over time; only with Options.Report
+	Final      string         // the keys and values in the end; only with Options.Report
 }
 
-// Options say what a run tells beside its outcome.
+// Options say what a run records beside its outcome.
 type Options struct {
-	Report bool              // keep moments and samples
-	Trace  func(line string) // every write, frame and merge
+	Report bool              // keep Moments, Samples and Final
+	Trace  func(line string) // is called for every write, frame and merge
 }
 
-// Run plays a script, settles, and judges. It fails only if the script is wrong.
+// Run plays a script, lets the cluster settle, and judges it. Run fails only if the script
+// is faulty: a violation is no error.
 func (s Script) Run(opt Options) (Result, error) {
 	c, err := New(s.Config)
 	if err != nil {
@@ -64,7 +63,7 @@ func (c *Cluster) finalState(wanted bool) string {
 	return c.Show(nil)
 }
 
-// Seed draws what a seed does and plays it.
+// Seed draws the script of a seed, without bounds, and plays it.
 func Seed(seed uint64) Result {
 	r, err := Draw(seed, Bounds{}).Run(Options{})
 	if err != nil {
