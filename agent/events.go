@@ -27,6 +27,7 @@ const (
 	PeerJoined       EventType = "peer-joined"
 	PeerLeft         EventType = "peer-left"
 	LockLost         EventType = "lock-lost"
+	LockLapsed       EventType = "lock-lapsed" // its time ran out here; its client may have renewed or released it at another peer
 	Lagged           EventType = "lagged"
 
 	TaskStateSynced    EventType = fleet.TaskStateSynced    // of a task, here or by a merge
@@ -39,6 +40,7 @@ const (
 	ItemFailed    EventType = workqueue.ItemFailed    // and will be tried again
 	ItemDead      EventType = workqueue.ItemDead      // and will not
 	ClaimLost     EventType = workqueue.ClaimLost     // before it was finished
+	ClaimLapsed   EventType = workqueue.ClaimLapsed   // its lease ended here; it may go on, or be finished, at another peer
 
 	Shutdown EventType = "shutdown"
 )

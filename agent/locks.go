@@ -70,7 +70,7 @@ type locks struct {
 }
 
 // open starts the lock service of a peer. barred says which items of queues no voter
-// certifies, and emit hears of leases that were lost.
+// certifies, and emit hears of leases that were lost or lapsed.
 func (l *locks) open(of Config, log *slog.Logger, barred func(lock string, token uint64) bool, emit func(LifecycleEvent)) error {
 	c := of.Locks
 	l.ids.Store(new(map[string]string))
@@ -79,10 +79,15 @@ func (l *locks) open(of Config, log *slog.Logger, barred func(lock string, token
 		Node:  lockservice.Config{Self: of.Name, Voters: c.voters(of.Name), MaxTTL: c.MaxTTL, FirstBoot: c.firstBoot(), Barred: barred},
 		Alone: c.alone(), Send: l.send, StateDir: c.StateDir, Logger: log,
 		Lost: func(e *lockservice.LostError) {
-			if !errors.Is(e, lockservice.ErrClosed) {
+			event := LockLost
+			switch {
+			case errors.Is(e, lockservice.ErrLapsed):
+				event = LockLapsed
+				log.Info("lease over at this peer", "lock", e.Lock, "token", e.Token, "err", e.Cause)
+			case !errors.Is(e, lockservice.ErrClosed):
 				log.Warn("lease lost", "lock", e.Lock, "token", e.Token, "err", e.Cause)
 			}
-			emit(LifecycleEvent{Type: LockLost, Name: e.Lock})
+			emit(LifecycleEvent{Type: event, Name: e.Lock})
 		},
 	}
 	if of.Network != nil { // of a test, in virtual time

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
@@ -91,10 +95,15 @@ func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	})
 }
 
-// What goes on elsewhere is not given up where it began.
+// What goes on elsewhere is not given up where it began, and not counted as lost there.
 func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := voting(t, n, 3)
+		var log bytes.Buffer
+		handler := slog.NewTextHandler(&log, nil)
+		list := several(t, n, 3, func(c *Config) {
+			c.Locks, c.Logger = LockConfig{Voters: []string{"n0", "n1", "n2"}, FirstBoot: true}, slog.New(handler)
+		})
+		events := list[0].Events(t.Context())
 		q := func(i int) workqueue.Queue { return list[i].WorkQueue("q") }
 		mustEnqueue(t, q(0), "x", workqueue.WithID("x"))
 		c := mustClaim(t, q(0), workqueue.WithManualExtend(), workqueue.WithTTL(2*time.Second))
@@ -110,6 +119,19 @@ func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 		}
 		if err := mustFind(t, q(1), c).Complete(t.Context(), nil); err != nil {
 			t.Error(err)
+		}
+		for e := range events.C {
+			if e.Type == ClaimLost || e.Type == LockLost {
+				t.Errorf("%+v", e)
+			}
+			if e.Type == ClaimLapsed {
+				break
+			}
+		}
+		synctest.Wait()
+		if st := list[0].Stats().Queues["q"]; st.Lost != 0 || st.Lapsed != 1 ||
+			list[0].Locks().Stats().Lost != 0 || !strings.Contains(log.String(), "lease over at this peer") || strings.Contains(log.String(), "WARN") {
+			t.Errorf("%+v\n%s", st, log.String())
 		}
 	})
 }

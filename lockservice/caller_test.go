@@ -66,8 +66,8 @@ func TestLostAndALogHandlerThatBlockHoldUpNothing(t *testing.T) {
 			mustLock(t, s, "x", WithTTL(LeastTTL), WithManualRenewal())
 			time.Sleep(10 * time.Second)
 		}
-		if kept.Err() != nil || s.Stats().Lost != 3 {
-			t.Errorf("the lease: %v, %d lost", kept.Err(), s.Stats().Lost)
+		if kept.Err() != nil || s.Stats().Lapsed != 3 {
+			t.Errorf("the lease: %v, %d have lapsed", kept.Err(), s.Stats().Lapsed)
 		}
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // nobody unlocks what is kept

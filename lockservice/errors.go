@@ -14,6 +14,7 @@ var (
 	ErrUnavailable    = errors.New("no majority of voters")
 	ErrLost           = errors.New("lease lost")
 	ErrExpired        = errors.New("its time ran out before a majority renewed it")
+	ErrLapsed         = fmt.Errorf("%w through this peer, and it may go on at another", ErrExpired) // of a lease with manual renewal
 	ErrConflict       = errors.New("another instance holds the lock")
 	ErrReleased       = errors.New("it was released, at this peer or another")
 	ErrNotHolder      = errors.New("not the holder")
@@ -77,7 +78,7 @@ func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailab
 // Unwrap returns Cause.
 func (e *UnavailableError) Unwrap() error { return e.Cause }
 
-// LostError says why a lease ended before its holder released it: ErrExpired,
+// LostError says why a lease ended before its holder released it: ErrExpired, ErrLapsed,
 // ErrConflict, ErrReleased or ErrClosed.
 type LostError struct {
 	Lock  string

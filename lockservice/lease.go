@@ -95,7 +95,7 @@ func (l *Lease) check() {
 		return
 	}
 	l.s.do(func(t Time) {
-		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrExpired})
+		l.lose(ErrExpired)
 		if l.s.leases[l.id] == l {
 			delete(l.s.leases, l.id)
 			if l.manual {
@@ -105,6 +105,15 @@ func (l *Lease) check() {
 			}
 		}
 	})
+}
+
+// lose ends the lease because of cause, without an Unlock. Whether the bearer of a lease with manual
+// renewal has renewed or released it at another peer, this peer cannot know.
+func (l *Lease) lose(cause error) {
+	if l.manual && errors.Is(cause, ErrExpired) {
+		cause = ErrLapsed
+	}
+	l.end(&LostError{Lock: l.name, Token: l.token, Cause: cause})
 }
 
 // end marks the lease as over and cancels its context with cause. Only the first call counts.
@@ -121,11 +130,17 @@ func (l *Lease) end(cause error) {
 	if !first {
 		return
 	}
-	if lost, ok := errors.AsType[*LostError](cause); ok && !errors.Is(cause, ErrReleased) { // a release by the bearer is no loss
+	lost, ok := errors.AsType[*LostError](cause)
+	switch {
+	case !ok, errors.Is(cause, ErrReleased), l.manual && errors.Is(cause, ErrClosed): // its bearer released it, or goes on at another peer
+		return
+	case errors.Is(cause, ErrLapsed):
+		l.s.lapsed.Add(1)
+	default:
 		l.s.lost.Add(1)
-		if tell := l.s.cfg.Lost; tell != nil {
-			l.s.losses.Do(func() { tell(lost) })
-		}
+	}
+	if tell := l.s.cfg.Lost; tell != nil {
+		l.s.losses.Do(func() { tell(lost) })
 	}
 }
 

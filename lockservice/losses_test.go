@@ -38,3 +38,33 @@ func TestALeaseThatIsReleasedElsewhereIsNotLost(t *testing.T) {
 		}
 	})
 }
+
+// When the time of a bearer's lease runs out at one peer, the lease may go on at another: that
+// is no loss at the first, nor is the end of a session.
+func TestALeaseThatGoesOnElsewhereHasLapsed(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		told := make(chan *LostError, 10)
+		a := w.open("a", abc, func(c *SessionConfig) { c.Lost = func(e *LostError) { told <- e } })
+		b, _ := w.open("b", abc, nil), w.open("c", abc, nil)
+		lease, kept := mustLock(t, a, "x", WithManualRenewal(), WithTTL(2*time.Second)), mustLock(t, a, "kept")
+		for range 5 {
+			time.Sleep(600 * time.Millisecond)
+			mustResume(t, b, "x", lease.ID())
+		}
+		if e := <-told; !errors.Is(e, ErrLapsed) || !errors.Is(e, ErrExpired) || !errors.Is(lease.Err(), ErrLapsed) {
+			t.Errorf("told of %v; the lease: %v", e, lease.Err())
+		}
+		if st := a.Stats(); st.Lost != 0 || st.Lapsed != 1 || st.Held != 1 {
+			t.Errorf("%d are lost, %d have lapsed", st.Lost, st.Lapsed)
+		}
+		w.stop(b)
+		if st := b.Stats(); st.Lost != 0 || st.Lapsed != 0 {
+			t.Errorf("at its close %d are lost, %d have lapsed", st.Lost, st.Lapsed)
+		}
+		w.isolate(true, false, "a")
+		<-kept.Done()
+		if e := <-told; errors.Is(e, ErrLapsed) || a.Stats().Lost != 1 {
+			t.Errorf("told of %v, and %d are lost", e, a.Stats().Lost)
+		}
+	})
+}

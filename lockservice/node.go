@@ -51,7 +51,8 @@ type Stats struct {
 	// Only Session.Stats fills the fields below.
 	Held       int           // leases held now
 	Waiting    int           // callers that wait for a lock now
-	Lost       uint64        // leases that ended without Unlock
+	Lost       uint64        // leases that ended before they were released
+	Lapsed     uint64        // leases with manual renewal whose time ran out here: whether they go on or were released at another peer is not known
 	Quarantine time.Duration // time until this voter certifies leases; 0 if it does, or is no voter
 	Fresh      time.Duration // time until this voter has heard of every lease again; 0 if it has, or is no voter
 }

@@ -32,9 +32,9 @@ type SessionConfig struct {
 	// across restarts whatever the wall clocks say. "" keeps nothing.
 	StateDir string
 
-	// Lost, if set, is called for each lease that ends without Unlock, one call after the
-	// other, on a goroutine of its own: it may block, and call the session. Up to 65,536
-	// leases wait for it; more are only counted in Stats.Lost.
+	// Lost, if set, is called for each lease that Stats.Lost or Stats.Lapsed counts, one call
+	// after the other, on a goroutine of its own: it may block, and call the session. Up to
+	// 65,536 leases wait for it; more are only counted.
 	Lost func(*LostError)
 
 	TTL     time.Duration        // TTL of leases without WithTTL; 10 s by default, or Node.MaxTTL if that is shorter
@@ -62,7 +62,8 @@ const maxLosses = 1 << 16
 type Session struct {
 	cfg      SessionConfig
 	waiting  atomic.Int32           // number of goroutines that wait for mu in do
-	lost     atomic.Uint64          // number of leases that ended without Unlock
+	lost     atomic.Uint64          // Stats.Lost
+	lapsed   atomic.Uint64          // Stats.Lapsed
 	voters   atomic.Pointer[Voters] // the voters in force
 	alone    atomic.Bool            // no voters were configured
 	wake     chan struct{}          // capacity 1; a full one has the loop look again
@@ -206,7 +207,7 @@ func (s *Session) deliver(t Time, r Result) {
 		}
 	case Lost:
 		if l != nil {
-			l.end(r.Err)
+			l.lose(errors.Unwrap(r.Err))
 			delete(s.leases, r.ID)
 		}
 	default:
@@ -315,7 +316,8 @@ func (s *Session) Guarantee() Guarantee {
 func (s *Session) Stats() (st Stats) {
 	s.do(func(t Time) {
 		st = s.node.Stats()
-		st.Held, st.Lost, st.Quarantine, st.Fresh = len(s.leases), s.lost.Load(), s.node.Quarantine(t), s.node.Fresh(t)
+		st.Held, st.Lost, st.Lapsed = len(s.leases), s.lost.Load(), s.lapsed.Load()
+		st.Quarantine, st.Fresh = s.node.Quarantine(t), s.node.Fresh(t)
 		for _, l := range s.lines { // the order does not matter
 			st.Waiting += 1 + len(l.waiting)
 		}
@@ -363,7 +365,7 @@ func (s *Session) shut(t Time) {
 	s.closed = true
 	for _, id := range sortedKeys(s.leases) {
 		l := s.leases[id]
-		l.end(&LostError{Lock: l.name, Token: l.token, Cause: ErrClosed})
+		l.lose(ErrClosed)
 		if l.manual {
 			delete(s.leases, id)
 		}

@@ -903,12 +903,12 @@ func TestStatsShowWhatIsHeldWaitedForAndLost(t *testing.T) {
 		}
 		<-l.Done()
 		synctest.Wait()
-		if st := s.Stats(); st.Held != 0 || st.Waiting != 0 || st.Lost != 1 {
+		if st := s.Stats(); st.Held != 0 || st.Waiting != 0 || st.Lapsed != 1 {
 			t.Errorf("at the end: %+v", st)
 		}
 		mustUnlock(t, mustLock(t, s, "x"))
-		if st := s.Stats(); st.Lost != 1 {
-			t.Errorf("unlocked, and lost are %d", st.Lost)
+		if st := s.Stats(); st.Lapsed != 1 || st.Lost != 0 {
+			t.Errorf("unlocked, and %d are lost, %d have lapsed", st.Lost, st.Lapsed)
 		}
 	})
 }

@@ -310,10 +310,10 @@ func (c *Claim) lost() {
 		return // its worker is waited for, or it is a bearer's
 	}
 	var end *queue.Ending
-	lost := false
+	lost, event := false, ClaimLost
 	c.x.do(func(core *queue.Index, now time.Time) {
 		if c.bearer {
-			lost = core.Lapse(now, c.core)
+			lost, event = core.Lapse(now, c.core), ClaimLapsed
 		} else {
 			end, lost = core.Lost(now, c.core)
 		}
@@ -324,7 +324,7 @@ func (c *Claim) lost() {
 	if !lost {
 		return
 	}
-	c.q.s.host.Emit(ClaimLost, c.q.name+"/"+c.ID)
+	c.q.s.host.Emit(event, c.q.name+"/"+c.ID)
 	if end != nil && c.q.s.host.Memory.Write(context.Background(), memory.Manner{Urgent: true}, end.Op) == nil {
 		c.x.do(func(core *queue.Index, now time.Time) { core.Written(now, end) })
 	}

@@ -94,6 +94,7 @@ type Counters struct {
 	Failed    uint64 `json:"failed"`
 	Dead      uint64 `json:"dead"`
 	Lost      uint64 `json:"lost"`      // claims that ended before they were finished
+	Lapsed    uint64 `json:"lapsed"`    // claims WithManualExtend whose lease ended here: they may have been extended or finished at another peer
 	Contended uint64 `json:"contended"` // tries for items that another peer had
 }
 

@@ -38,6 +38,7 @@ const (
 	ItemFailed    = "item-failed"    // and will be tried again
 	ItemDead      = "item-dead"      // and will not
 	ClaimLost     = "claim-lost"     // before it was finished
+	ClaimLapsed   = "claim-lapsed"   // its lease ended here; it may go on, or be finished, at another peer
 )
 
 // Queues is the work queues of a peer. Package agent makes it and feeds it; programs use

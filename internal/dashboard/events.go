@@ -108,7 +108,7 @@ func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 		h.right = api.Right{} // everybody's
 	case agent.Lagged: // its name is a pattern that somebody watches
 		h.right.Key = api.Everything
-	case agent.LockLost:
+	case agent.LockLost, agent.LockLapsed:
 		h.right.Verb = api.Lock
 	default:
 		h.right.Key = keyspace.Queues + e.Name

@@ -96,6 +96,7 @@ func TestWhoMaySeeAnEvent(t *testing.T) {
 	}
 	f(agent.PeerLeft, "n2", api.Right{})
 	f(agent.LockLost, "deploy", api.Right{Verb: api.Lock, Key: "deploy"})
+	f(agent.LockLapsed, "deploy", api.Right{Verb: api.Lock, Key: "deploy"})
 	f(agent.Lagged, "secret/**", api.Right{Verb: api.Read, Key: api.Everything})
 	f(agent.ItemDead, "mail/7", api.Right{Verb: api.Read, Key: "task-sentinel/queues/mail/7"})
 }

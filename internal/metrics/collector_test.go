@@ -42,11 +42,11 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	if _, err := a.Locks().Lock(ctx, "held"); err != nil {
 		t.Fatal(err)
 	}
-	lost, err := a.Locks().Lock(ctx, "lost", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
+	lapsed, err := a.Locks().Lock(ctx, "lapsed", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-lost.Done()
+	<-lapsed.Done()
 	work := a.WorkQueue("mail")
 	if _, err := work.Enqueue(ctx, "x"); err != nil {
 		t.Fatal(err)
@@ -77,10 +77,10 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	}
 	for _, want := range []string{
 		"sentinel_reads_total 1", `sentinel_queue_items{queue="mail",state="pending"} 1`, `sentinel_queue_items{queue="mail",state="done"} 1`,
-		`sentinel_queue_claims_total{queue="mail"} 1`, `sentinel_queue_completed_total{queue="mail"} 1`, `sentinel_queue_claims_lost_total{queue="mail"} 0`,
+		`sentinel_queue_claims_total{queue="mail"} 1`, `sentinel_queue_completed_total{queue="mail"} 1`, `sentinel_queue_claims_lost_total{queue="mail"} 0`, `sentinel_queue_claims_lapsed_total{queue="mail"} 0`,
 		`sentinel_mcp_tool_calls_total{result="error",tool="memory_usage"} 1`, `sentinel_build_info{version="v1",wire="1"} 1`, "sentinel_ready 1", "sentinel_peer_lag_writes 0", `sentinel_peer_packets{passage="blocked"} 0`,
 		"sentinel_subscriptions 1", "sentinel_http_panics_total 1",
-		"sentinel_locks_held 1", "sentinel_locks_waiting 0", "sentinel_locks_lost_total 1", "sentinel_locks_refused_total 0", "sentinel_locks_quarantine_seconds 0",
+		"sentinel_locks_held 1", "sentinel_locks_waiting 0", "sentinel_locks_lost_total 0", "sentinel_locks_lapsed_total 1", "sentinel_locks_refused_total 0", "sentinel_locks_quarantine_seconds 0",
 		`sentinel_members{state="alive"} 1`, "go_goroutines ", "process_resident_memory_bytes ", "go_build_info{",
 	} {
 		if !strings.Contains(string(text), "\n"+want) {

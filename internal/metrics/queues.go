@@ -27,6 +27,7 @@ var (
 		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *workqueue.Counters) uint64 { return c.Failed }},
 		{desc("queue_dead_total", "Items that are dead through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *workqueue.Counters) uint64 { return c.Dead }},
 		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *workqueue.Counters) uint64 { return c.Lost }},
+		{desc("queue_claims_lapsed_total", "Claims of clients that ended at this peer before they were finished here: given up, or extended or finished at another.", "queue"), func(c *workqueue.Counters) uint64 { return c.Lapsed }},
 		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *workqueue.Counters) uint64 { return c.Contended }},
 	}
 )
@@ -66,6 +67,7 @@ func (l *queueLabels) sum(queues map[string]workqueue.Stats) map[string]workqueu
 		s.Failed += q.Failed
 		s.Dead += q.Dead
 		s.Lost += q.Lost
+		s.Lapsed += q.Lapsed
 		s.Contended += q.Contended
 		sums[label] = s
 	}

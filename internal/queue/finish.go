@@ -145,7 +145,7 @@ func (x *Index) Lapse(now time.Time, c *Claim) bool {
 		c.phase = max(c.phase, over)
 		return false
 	}
-	x.Counters.Lost++
+	x.Counters.Lapsed++
 	x.leave(now, c, time.Time{})
 	return true
 }

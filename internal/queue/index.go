@@ -36,6 +36,7 @@ type Counters struct {
 	Failed    uint64
 	Dead      uint64
 	Lost      uint64 // claims whose lease ended before they were finished, or whose ending was not valid
+	Lapsed    uint64 // claims that ended at Lapse
 	Contended uint64 // tries for items that another peer had
 }
 

@@ -332,7 +332,7 @@ func TestAClaimThatLapsesSaysNothing(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x"})
 	c := take(t, s.Index, t0, 1)
-	if !s.Lapse(t0, c) || s.Counters.Lost != 1 {
+	if !s.Lapse(t0, c) || s.Counters.Lapsed != 1 || s.Counters.Lost != 0 {
 		t.Error("the claim did not lapse")
 	}
 	s.want(t0, "x", Pending, 1)

@@ -101,10 +101,10 @@ func (l *look) Write(out io.Writer, now time.Time) error {
 		return err
 	}
 	if len(l.Queues) > 0 {
-		queues := console.NewTable(out, "\nQUEUE\tPENDING\tDELAYED\tCLAIMED\tDONE\tDEAD\tLOST HERE")
+		queues := console.NewTable(out, "\nQUEUE\tPENDING\tDELAYED\tCLAIMED\tDONE\tDEAD\tLOST HERE\tLAPSED HERE")
 		for _, name := range slices.Sorted(maps.Keys(l.Queues)) {
 			q := l.Queues[name]
-			queues.Row(name, q.Depth.Pending, q.Depth.Delayed, q.Depth.Claimed, q.Depth.Done, q.Depth.Dead, q.Lost)
+			queues.Row(name, q.Depth.Pending, q.Depth.Delayed, q.Depth.Claimed, q.Depth.Done, q.Depth.Dead, q.Lost, q.Lapsed)
 		}
 		if err := queues.Flush(); err != nil {
 			return err
