@@ -14,58 +14,58 @@ import (
 // so too or the peer has said so for ten minutes (docs/decisions/0031).
 
 const (
-	takenAtWord = 64          // records that a peer's lists take within ten minutes without a second word
-	doubtEvery  = time.Second // another is asked about what one peer says is gone
+	maxUnconfirmedDrops = 64          // records that a peer's lists take within ten minutes without a second word
+	confirmEvery        = time.Second // another is asked about what one peer says is gone
 )
 
 // peerAbsence is what is kept of a peer's lists.
 type peerAbsence struct {
-	taken      int // records that they have taken at its word
-	takenSince time.Time
-	gone       map[clock.Dot]time.Time // what they say is gone, and is not dropped yet: since when
-	doubted    time.Time               // when another was asked about that
+	dropped        int // records that they have taken at its word
+	droppedSince   time.Time
+	absent         map[clock.Dot]time.Time // what they say is gone, and is not dropped yet: since when
+	confirmAskedAt time.Time               // when another was asked about that
 }
 
 // taken drops what p's lists say is gone, as far as that is to be believed by now, and asks
 // another peer about the rest.
-func (s *reconciling) taken(now time.Time, p *peer, dots []clock.Dot) {
+func (s *reconciling) dropAbsent(now time.Time, p *peer, dots []clock.Dot) {
 	if len(dots) == 0 {
 		return
 	}
-	if now.Sub(p.takenSince) >= calm {
-		p.taken, p.takenSince = 0, now
+	if now.Sub(p.droppedSince) >= believeAfter {
+		p.dropped, p.droppedSince = 0, now
 	}
 	others := slices.DeleteFunc(slices.Clone(s.living), func(q *peer) bool { return q == p || q.silent(now) })
-	believed := len(others) == 0 || p.taken+len(dots) <= takenAtWord
+	believed := len(others) == 0 || p.dropped+len(dots) <= maxUnconfirmedDrops
 	dropped := 0
 	for _, d := range dots {
-		since, said := p.gone[d]
-		second := func(q *peer) bool { _, too := q.gone[d]; return too }
+		since, said := p.absent[d]
+		second := func(q *peer) bool { _, too := q.absent[d]; return too }
 		switch {
-		case believed || said && now.Sub(since) >= calm || slices.ContainsFunc(others, second):
+		case believed || said && now.Sub(since) >= believeAfter || slices.ContainsFunc(others, second):
 			s.store.Drop(d, p.Actor, clock.TimestampAt(now))
 			dropped++
-		case !said && len(p.gone) < dotsAFrame:
-			if p.gone == nil {
-				p.gone = make(map[clock.Dot]time.Time)
+		case !said && len(p.absent) < maxListedDots:
+			if p.absent == nil {
+				p.absent = make(map[clock.Dot]time.Time)
 			}
-			p.gone[d] = now
+			p.absent[d] = now
 		}
 	}
 	if believed {
-		p.taken += dropped
+		p.dropped += dropped
 	}
 	if dropped > 0 {
-		s.touch(now)
+		s.noteChange(now)
 	}
 	for _, q := range s.living {
-		maps.DeleteFunc(q.gone, func(d clock.Dot, _ time.Time) bool { return !holds(s.store, d) })
+		maps.DeleteFunc(q.absent, func(d clock.Dot, _ time.Time) bool { return !isLive(s.store, d) })
 	}
 	if dropped == len(dots) {
 		return
 	}
-	if now.Sub(p.doubted) >= doubtEvery {
-		p.doubted = now
+	if now.Sub(p.confirmAskedAt) >= confirmEvery {
+		p.confirmAskedAt = now
 		s.sendSums(now, others[s.rng.IntN(len(others))])
 	}
 }
@@ -74,14 +74,14 @@ func (s *reconciling) taken(now time.Time, p *peer, dots []clock.Dot) {
 // other does, with how many.
 func (m *Members) Disputed(f func(name string, records int)) {
 	for _, p := range m.living {
-		if n := len(p.gone); n > 0 {
+		if n := len(p.absent); n > 0 {
 			f(p.Name, n)
 		}
 	}
 }
 
 // holds reports whether the record of d is live.
-func holds(s *crdt.Store, d clock.Dot) (live bool) {
+func isLive(s *crdt.Store, d clock.Dot) (live bool) {
 	s.Live(d.Actor, d.Seq, d.Seq, func(crdt.Delta) bool {
 		live = true
 		return false

@@ -68,13 +68,13 @@ func TestAListThatTakesMuchIsBelievedInTenMinutes(t *testing.T) {
 	if n := ann.Stats().Disputed; n != 200 {
 		t.Errorf("%d records are in dispute, want 200", n)
 	}
-	if out := ann.takes(t, t0.Add(doubtEvery/2), lie); len(out) != 0 {
+	if out := ann.takes(t, t0.Add(confirmEvery/2), lie); len(out) != 0 {
 		t.Error("bob is asked again at once")
 	}
-	if ann.takes(t, t0.Add(calm-time.Second), lie); ann.store.Len() != 200 {
+	if ann.takes(t, t0.Add(believeAfter-time.Second), lie); ann.store.Len() != 200 {
 		t.Errorf("%d of 200 records are left before ten minutes are over", ann.store.Len())
 	}
-	if ann.takes(t, t0.Add(calm), lie); ann.store.Len() != 0 || ann.Stats().Disputed != 0 {
+	if ann.takes(t, t0.Add(believeAfter), lie); ann.store.Len() != 0 || ann.Stats().Disputed != 0 {
 		t.Errorf("%d records are left after ten minutes, %d in dispute", ann.store.Len(), ann.Stats().Disputed)
 	}
 	lost := ann.store.Conflicts(nil, 1000)
@@ -99,7 +99,7 @@ func TestWhatTwoSayIsGoneGoes(t *testing.T) {
 	if ann.store.Len() != 50 || ann.store.Sum() != bob.store.Sum() {
 		t.Errorf("%d of 200 records are left, want the 50 that bob has", ann.store.Len())
 	}
-	if n := len(ann.byActor[eve.cfg.Self].gone); n != 50 {
+	if n := len(ann.byActor[eve.cfg.Self].absent); n != 50 {
 		t.Errorf("%d records are still said to be gone by eve alone, want 50", n)
 	}
 }
@@ -122,11 +122,11 @@ func TestWhatIsTakenBackWasNotSaid(t *testing.T) {
 		},
 	} {
 		ann.takes(t, t0, empties(eve, eve.cfg.Self, 1))
-		if len(p.gone) != 200 {
-			t.Fatalf("before eve %s, %d records are in dispute", name, len(p.gone))
+		if len(p.absent) != 200 {
+			t.Fatalf("before eve %s, %d records are in dispute", name, len(p.absent))
 		}
-		if f(); len(p.gone) != 0 {
-			t.Errorf("after eve %s, %d records are in dispute", name, len(p.gone))
+		if f(); len(p.absent) != 0 {
+			t.Errorf("after eve %s, %d records are in dispute", name, len(p.absent))
 		}
 	}
 }
@@ -138,19 +138,19 @@ func TestAFewRecordsGoAtAWord(t *testing.T) {
 	ann, bob, eve := list[0], list[1], list[2]
 	writer, now := eve.cfg.Self, t0.Add(time.Second)
 	for range 2 {
-		ann.takes(t, now, empties(eve, writer, 200-takenAtWord+1))
-		ann.takes(t, now, empties(eve, writer, 200-2*takenAtWord+1))
+		ann.takes(t, now, empties(eve, writer, 200-maxUnconfirmedDrops+1))
+		ann.takes(t, now, empties(eve, writer, 200-2*maxUnconfirmedDrops+1))
 	}
-	if ann.store.Len() != 200-takenAtWord || ann.Stats().Disputed != takenAtWord {
+	if ann.store.Len() != 200-maxUnconfirmedDrops || ann.Stats().Disputed != maxUnconfirmedDrops {
 		t.Errorf("%d records are left, %d in dispute", ann.store.Len(), ann.Stats().Disputed)
 	}
-	if ann.takes(t, now, empties(eve, writer, 200-2*takenAtWord+1)); ann.store.Len() != 200-takenAtWord {
+	if ann.takes(t, now, empties(eve, writer, 200-2*maxUnconfirmedDrops+1)); ann.store.Len() != 200-maxUnconfirmedDrops {
 		t.Errorf("%d records are left", ann.store.Len())
 	}
-	for range vainly {
+	for range silentRequests {
 		ann.sendSyncRequest(now, ann.byActor[bob.cfg.Self])
 	}
-	if ann.takes(t, now.Add(silence), empties(eve, writer, 1)); ann.store.Len() != 0 {
+	if ann.takes(t, now.Add(silentAfter), empties(eve, writer, 1)); ann.store.Len() != 0 {
 		t.Errorf("%d records are left although eve alone answers", ann.store.Len())
 	}
 }

@@ -17,55 +17,55 @@ const (
 type acks struct {
 	*shared
 	*pushes
-	target    uint64 // own writes somebody waits for
-	at        time.Time
-	tries     int
-	epoch     uint64
-	wanting   []*peer // who want to know when this peer has something
-	claimants []*peer // whose claims are not promoted yet
+	ackTarget    uint64 // own writes somebody waits for
+	ackRequestAt time.Time
+	ackRequests  int
+	epoch        uint64
+	owed         []*peer // who want to know when this peer has something
+	claimants    []*peer // whose claims are not promoted yet
 }
 
 // peerAcks is what a peer is known to have.
 type peerAcks struct {
-	acked    *clock.CausalContext // what it has seen, and this peer too
-	claimed  *clock.CausalContext // what it said it has seen
-	ackedOwn uint64               // own writes it has acknowledged
-	wants    map[clock.Actor]want // what it waits for this peer to have
+	acked    *clock.CausalContext    // what it has seen, and this peer too
+	claimed  *clock.CausalContext    // what it said it has seen
+	ackedOwn uint64                  // own writes it has acknowledged
+	owedAcks map[clock.Actor]owedAck // what it waits for this peer to have
 }
 
 // RequestAcks asks every peer to say when it has all of this peer's writes.
 func (s *acks) RequestAcks(now time.Time) {
-	if last := s.store.Last(); last > s.target || s.at.IsZero() {
-		s.target = last
-		s.tries = 0
-		s.at = now
+	if last := s.store.Last(); last > s.ackTarget || s.ackRequestAt.IsZero() {
+		s.ackTarget = last
+		s.ackRequests = 0
+		s.ackRequestAt = now
 		if !s.flushAt.IsZero() {
 			s.flushAt = now // first what they are to acknowledge
 		}
 	}
 }
 
-func (s *acks) chaseAcks(now time.Time) {
-	if !due(s.at, now) {
+func (s *acks) sendAckRequests(now time.Time) {
+	if !due(s.ackRequestAt, now) {
 		return
 	}
 	waiting := false
 	for _, p := range s.living {
-		if p.ackedOwn < s.target {
+		if p.ackedOwn < s.ackTarget {
 			waiting = true
 			w := s.begin()
-			w.heads([]head{{s.cfg.Self, s.target}}, true)
+			w.heads([]head{{s.cfg.Self, s.ackTarget}}, true)
 			s.send(now, p, Urgent, s.finish(w, 0, false))
 		}
 	}
-	s.at = time.Time{}
-	if s.tries++; waiting && s.tries < ackTries {
-		s.at = now.Add(ackRetry << s.tries)
+	s.ackRequestAt = time.Time{}
+	if s.ackRequests++; waiting && s.ackRequests < ackTries {
+		s.ackRequestAt = now.Add(ackRetry << s.ackRequests)
 	}
 }
 
 // want is what somebody waits for this peer to have, in a hurry or not.
-type want struct {
+type owedAck struct {
 	seq    uint64
 	urgent bool
 }
@@ -85,49 +85,49 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 			}
 			continue
 		}
-		in.says(a, seq)
+		in.noteOwnHead(a, seq)
 		if !in.e.noteGap(in.now, in.from, a, seq, false) {
 			in.e.stats.HeadsIgnored++
 			continue
 		}
 		if !wantAck {
-			in.e.hurry(in.now, in.from, a)
+			in.e.expedite(in.now, in.from, a)
 		}
 		if in.from != nil {
-			if in.from.wants == nil {
-				in.from.wants = make(map[clock.Actor]want)
+			if in.from.owedAcks == nil {
+				in.from.owedAcks = make(map[clock.Actor]owedAck)
 			}
-			if len(in.from.wants) == 0 {
-				in.e.wanting = append(in.e.wanting, in.from)
+			if len(in.from.owedAcks) == 0 {
+				in.e.owed = append(in.e.owed, in.from)
 			}
-			w := in.from.wants[a]
-			in.from.wants[a] = want{max(w.seq, seq), w.urgent || wantAck}
+			w := in.from.owedAcks[a]
+			in.from.owedAcks[a] = owedAck{max(w.seq, seq), w.urgent || wantAck}
 		}
 	}
 }
 
 // grantAcks answers those whose wants are met.
-func (s *acks) grantAcks(now time.Time) {
-	wanting := s.wanting
-	s.wanting = s.wanting[:0]
+func (s *acks) sendOwedAcks(now time.Time) {
+	wanting := s.owed
+	s.owed = s.owed[:0]
 	for _, p := range wanting {
 		if s.byActor[p.Actor] != p {
-			clear(p.wants)
+			clear(p.owedAcks)
 			continue
 		}
 		var met []head
 		class := Packet
-		for a, w := range p.wants { // sorted below
+		for a, w := range p.owedAcks { // sorted below
 			if seen := s.store.Context().Span(a); seen != nil && seen.Base >= w.seq {
 				met = append(met, head{a, seen.Base})
-				delete(p.wants, a)
+				delete(p.owedAcks, a)
 				if w.urgent {
 					class = Urgent
 				}
 			}
 		}
-		if len(p.wants) > 0 {
-			s.wanting = append(s.wanting, p)
+		if len(p.owedAcks) > 0 {
+			s.owed = append(s.owed, p)
 		}
 		if len(met) == 0 {
 			continue
@@ -149,7 +149,7 @@ func (in *incoming) acks(r *wire.Reader, n int) {
 		if r.Err() != nil || in.from == nil {
 			return
 		}
-		in.from.arrived(in.now, a, seq)
+		in.from.headAcked(in.now, a, seq)
 		if a == in.e.cfg.Self && seq > in.from.ackedOwn {
 			in.from.ackedOwn = min(seq, in.e.store.Last())
 			in.e.acks.epoch++

@@ -32,12 +32,12 @@ const maxRoundTrip = 2 * time.Second
 // clock counts at once.
 const (
 	offsetEvery = time.Second
-	offsetSoon  = 32
+	fewPeers    = 32
 )
 
 // hear takes over a peer's latest stamp, so that what is written here from now on
 // is later even than writes whose removals have been forgotten.
-func (c *ClusterClock) hear(now time.Time, stamp clock.Timestamp) {
+func (c *ClusterClock) observe(now time.Time, stamp clock.Timestamp) {
 	if stamp <= c.Limit(now) {
 		c.maxStamp = max(c.maxStamp, stamp)
 	}
@@ -91,10 +91,10 @@ func (c *ClusterClock) setReports() {
 	old := c.reports
 	c.reports = make([]report, len(c.peers))
 	for i, p := range c.peers {
-		if p.report >= 0 {
-			c.reports[i] = old[p.report]
+		if p.reportIndex >= 0 {
+			c.reports[i] = old[p.reportIndex]
 		}
-		p.report = i
+		p.reportIndex = i
 		c.reports[i].alive = p.Alive
 	}
 }

@@ -8,41 +8,41 @@ import (
 )
 
 const (
-	quiet     = 100 * time.Millisecond // after which nothing should be under way
-	underLoad = time.Second            // between digests when it is never quiet
+	quiet           = 100 * time.Millisecond // after which nothing should be under way
+	digestUnderLoad = time.Second            // between digests when it is never quiet
 )
 
 // digests compare notes with one other peer at a time.
 type digests struct {
 	*shared
 	*ClusterClock
-	active   time.Time // when something last changed
-	changed  bool      // since the last digest
-	at       time.Time // when the next is due
-	every    time.Duration
-	sent     time.Time            // when the last went to a peer chosen at random
-	context  uint64               // the hash of the context,
-	hashedAt uint64               // when so many additions had been made to it
-	snap     *clock.CausalContext // see snapshot
-	snapAt   uint64
+	changedAt   time.Time // when something last changed
+	changed     bool      // since the last digest
+	digestAt    time.Time // when the next is due
+	interval    time.Duration
+	sentAt      time.Time            // when the last went to a peer chosen at random
+	cachedHash  uint64               // the hash of the context,
+	hashVersion uint64               // when so many additions had been made to it
+	snap        *clock.CausalContext // see snapshot
+	snapVersion uint64
 }
 
 // peerDigest is what digests keep of a peer.
 type peerDigest struct {
-	members    uint64    // the hash of whom it counts for stability
-	agreedAt   time.Time // when its digest was last equal to this peer's
-	agreed     uint64    // that digest's hash
-	mismatches int       // equal contexts, different sums, in a row
-	compareAt  time.Time // when it gets a digest, for something was dropped
-	comparedAt time.Time // when it last got one
+	membersHash uint64    // the hash of whom it counts for stability
+	agreedAt    time.Time // when its digest was last equal to this peer's
+	agreedHash  uint64    // that digest's hash
+	mismatches  int       // equal contexts, different sums, in a row
+	digestDueAt time.Time // when it gets a digest, for something was dropped
+	digestedAt  time.Time // when it last got one
 }
 
 // contextHash identifies what this peer has seen.
 func (d *digests) contextHash() uint64 {
-	if seen := d.store.ContextAdditions(); d.hashedAt != seen || d.context == 0 {
-		d.context, d.hashedAt = d.store.Context().Sum(), seen
+	if seen := d.store.ContextAdditions(); d.hashVersion != seen || d.cachedHash == 0 {
+		d.cachedHash, d.hashVersion = d.store.Context().Sum(), seen
 	}
-	return d.context
+	return d.cachedHash
 }
 
 // stateHash identifies what this peer has seen and holds: tier 0 of
@@ -51,8 +51,8 @@ func (d *digests) stateHash() uint64 { return d.contextHash() ^ d.store.Sum()*0x
 
 // snapshot returns the context as it is now, not to be changed.
 func (d *digests) snapshot() *clock.CausalContext {
-	if seen := d.store.ContextAdditions(); d.snap == nil || d.snapAt != seen {
-		d.snap, d.snapAt = d.store.Context().Clone(), seen
+	if seen := d.store.ContextAdditions(); d.snap == nil || d.snapVersion != seen {
+		d.snap, d.snapVersion = d.store.Context().Clone(), seen
 	}
 	return d.snap
 }
@@ -61,23 +61,23 @@ func (d *digests) snapshot() *clock.CausalContext {
 func (d *digests) StateHash() uint64 { return d.stateHash() }
 
 // digest compares notes with one peer chosen at random.
-func (d *digests) digest(now time.Time) {
+func (d *digests) digestRandomPeer(now time.Time) {
 	if len(d.living) == 0 {
-		d.at = time.Time{}
+		d.digestAt = time.Time{}
 		return
 	}
-	if now.Sub(d.active) < quiet && now.Sub(d.sent) < underLoad {
-		d.at = now.Add(quiet)
+	if now.Sub(d.changedAt) < quiet && now.Sub(d.sentAt) < digestUnderLoad {
+		d.digestAt = now.Add(quiet)
 		return
 	}
-	d.sent = now
+	d.sentAt = now
 	if d.changed {
 		d.changed = false
-		d.every = d.cfg.DigestInterval
+		d.interval = d.cfg.DigestInterval
 	} else {
-		d.every = min(2*d.every, d.cfg.DigestMax)
+		d.interval = min(2*d.interval, d.cfg.DigestMax)
 	}
-	d.at = now.Add(d.every)
+	d.digestAt = now.Add(d.interval)
 	d.sendDigest(now, d.living[d.rng.IntN(len(d.living))])
 }
 
@@ -108,18 +108,18 @@ func (in *incoming) digest(r *wire.Reader) {
 		return
 	}
 	answer := echo != 0
-	told := &e.reports[p.report]
-	fresh := !told.heard && len(e.living) <= offsetSoon
+	told := &e.reports[p.reportIndex]
+	fresh := !told.heard && len(e.living) <= fewPeers
 	told.compareClocks(in.now, wall, echo)
 	told.heard, told.rules = true, rules
-	p.members = members
+	p.membersHash = members
 	if fresh || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
 		e.setOffset(in.now)
 	}
-	e.hear(in.now, stamp)
+	e.observe(in.now, stamp)
 	if hash == e.stateHash() {
 		p.mismatches = 0
-		p.agreedAt, p.agreed = in.now, hash
+		p.agreedAt, p.agreedHash = in.now, hash
 		e.claim(p, e.snapshot())
 		e.setSynced(p)
 		if !answer {
@@ -129,18 +129,18 @@ func (in *incoming) digest(r *wire.Reader) {
 		}
 		return
 	}
-	if !answer || in.now.Sub(e.active) >= quiet {
+	if !answer || in.now.Sub(e.changedAt) >= quiet {
 		e.requestSync(in.now, p)
 	}
 }
 
 // touch notes that something changed, so that digests come quickly again.
-func (d *digests) touch(now time.Time) {
-	d.active = now
+func (d *digests) noteChange(now time.Time) {
+	d.changedAt = now
 	d.changed = true
-	if d.every > d.cfg.DigestInterval {
-		d.every = d.cfg.DigestInterval
-		d.at = earlier(d.at, now.Add(d.every))
+	if d.interval > d.cfg.DigestInterval {
+		d.interval = d.cfg.DigestInterval
+		d.digestAt = earlier(d.digestAt, now.Add(d.interval))
 	}
 }
 
@@ -149,19 +149,19 @@ func (d *digests) touch(now time.Time) {
 func (d *digests) Lost(now time.Time, to clock.Actor) {
 	if p := d.byActor[to]; p != nil && p.Alive {
 		d.stats.Lost++
-		p.answering = 0
-		if p.compareAt.IsZero() {
-			p.compareAt = later(now, p.comparedAt.Add(d.cfg.DigestInterval))
-			d.await(p, p.compareAt)
+		p.largeAnswered = 0
+		if p.digestDueAt.IsZero() {
+			p.digestDueAt = later(now, p.digestedAt.Add(d.cfg.DigestInterval))
+			d.schedule(p, p.digestDueAt)
 		}
 	}
 }
 
 // compare sends digests to those for whom something was dropped.
-func (d *digests) compare(now time.Time) {
-	for _, p := range d.awaited {
-		if p.Alive && due(p.compareAt, now) {
-			p.compareAt, p.comparedAt = time.Time{}, now
+func (d *digests) sendDueDigests(now time.Time) {
+	for _, p := range d.scheduled {
+		if p.Alive && due(p.digestDueAt, now) {
+			p.digestDueAt, p.digestedAt = time.Time{}, now
 			d.sendDigest(now, p)
 		}
 	}

@@ -42,8 +42,8 @@ func New(cfg Config, store *crdt.Store) *Engine {
 		rng:     rand.New(rand.NewPCG(cfg.Seed, cfg.Self.Rand)),
 	}
 	c := &ClusterClock{shared: s}
-	d := &digests{shared: s, ClusterClock: c, every: cfg.DigestInterval}
-	p := &pushes{shared: s, digests: d, targets: make(map[clock.Actor][]*peer), marks: make(map[clock.Actor]mark)}
+	d := &digests{shared: s, ClusterClock: c, interval: cfg.DigestInterval}
+	p := &pushes{shared: s, digests: d, targets: make(map[clock.Actor][]*peer), flights: make(map[clock.Actor]flight)}
 	r := &repairs{shared: s, gaps: make(map[clock.Actor]*gap)}
 	a := &acks{shared: s, pushes: p}
 	st := &stability{shared: s, acks: a, repairs: r}
@@ -54,7 +54,7 @@ func New(cfg Config, store *crdt.Store) *Engine {
 		Beats:     &Beats{shared: s, hosted: make(map[string]hosted), leases: make(map[string]lease)},
 		witnesses: &witnesses{shared: s, syncs: sy},
 	}
-	s.onBlock = e.makeGood
+	s.onBlock = e.resendPackets
 	return e
 }
 
@@ -63,7 +63,7 @@ func New(cfg Config, store *crdt.Store) *Engine {
 func (e *Engine) SetSelf(a clock.Actor) {
 	e.cfg.Self = a
 	e.cloned = false
-	e.acks.target, e.acks.at = 0, time.Time{}
+	e.acks.ackTarget, e.acks.ackRequestAt = 0, time.Time{}
 	for _, p := range e.peers {
 		p.ackedOwn = 0
 	}
@@ -101,11 +101,11 @@ func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
 // Deadline returns when Tick has something to do, zero for never.
 func (e *Engine) Deadline() time.Time {
-	at := earlier(e.flushAt, e.digests.at)
-	at = earlier(at, e.acks.at)
-	at = earlier(earlier(at, e.beatAt), e.newsAt)
+	at := earlier(e.flushAt, e.digests.digestAt)
+	at = earlier(at, e.acks.ackRequestAt)
+	at = earlier(earlier(at, e.beatAt), e.newAt)
 	if e.changed {
-		at = earlier(at, e.markAt)
+		at = earlier(at, e.flightsAt)
 	}
 	for _, g := range e.gaps { // a minimum: no order shows
 		at = earlier(at, g.at)
@@ -115,45 +115,45 @@ func (e *Engine) Deadline() time.Time {
 
 // peersDue returns when there is something to do for a peer.
 func (e *Engine) peersDue() (at time.Time) {
-	e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool {
-		soon := earlier(earlier(earlier(p.headAt, p.greetAt), earlier(p.compareAt, p.path.at)), p.heldAt)
-		if !p.asked.IsZero() {
-			soon = earlier(soon, p.asked.Add(p.askTimeout()))
+	e.scheduled = slices.DeleteFunc(e.scheduled, func(p *peer) bool {
+		soon := earlier(earlier(earlier(p.headAt, p.greetAt), earlier(p.digestDueAt, p.path.at)), p.heldAt)
+		if !p.requestedAt.IsZero() {
+			soon = earlier(soon, p.requestedAt.Add(p.askTimeout()))
 		}
-		p.awaited = p.Alive && !soon.IsZero() && e.byActor[p.Actor] == p
-		if p.awaited {
+		p.scheduled = p.Alive && !soon.IsZero() && e.byActor[p.Actor] == p
+		if p.scheduled {
 			at = earlier(at, soon)
 		}
-		return !p.awaited
+		return !p.scheduled
 	})
 	return at
 }
 
 // Tick does what is due.
 func (e *Engine) Tick(now time.Time) {
-	if due(e.beatAt, now) || due(e.newsAt, now) {
-		e.beats(now)
+	if due(e.beatAt, now) || due(e.newAt, now) {
+		e.announceLeases(now)
 	}
 	if due(e.flushAt, now) {
 		e.flush(now)
 	}
-	if due(e.markAt, now) {
-		e.rotateMarks(now)
+	if due(e.flightsAt, now) {
+		e.ageFlights(now)
 	}
 	e.repair(now)
 	if due(e.peersAt, now) {
-		slices.SortFunc(e.awaited, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
+		slices.SortFunc(e.scheduled, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 		e.probePaths(now)
 		e.announceHeads(now)
 		e.retryHeld(now)
 		e.retrySyncs(now)
 		e.greet(now)
-		e.compare(now)
+		e.sendDueDigests(now)
 		e.peersAt = e.peersDue()
 	}
-	e.chaseAcks(now)
-	if due(e.digests.at, now) {
-		e.digest(now)
+	e.sendAckRequests(now)
+	if due(e.digests.digestAt, now) {
+		e.digestRandomPeer(now)
 	}
 	e.claimants = slices.DeleteFunc(e.claimants, func(p *peer) bool {
 		e.promote(p)
@@ -163,28 +163,28 @@ func (e *Engine) Tick(now time.Time) {
 
 // introduced makes good what p has dropped because it did not know this peer yet: the
 // first frame from p, since this peer counts it as alive, shows that it does now.
-func (e *Engine) introduced(now time.Time, p *peer) {
+func (e *Engine) firstContact(now time.Time, p *peer) {
 	if len(e.hosted) > 0 {
 		p.greetAt = now
-		e.await(p, now)
+		e.schedule(p, now)
 	}
 	if p.path.to == Blocked {
 		p.path.at = now
-		e.await(p, now)
+		e.schedule(p, now)
 	}
 }
 
 // makeGood makes good what packets to p did not carry.
-func (e *Engine) makeGood(now time.Time, p *peer) {
-	if len(p.sent) > 0 {
-		p.headStep, p.headAt = 0, now
+func (e *Engine) resendPackets(now time.Time, p *peer) {
+	if len(p.unacked) > 0 {
+		p.headsSent, p.headAt = 0, now
 	}
-	p.compareAt = now.Add(quiet) // in the tree p passes on what answers the heads, not what a sync brings
-	if !p.asked.IsZero() {
+	p.digestDueAt = now.Add(quiet) // in the tree p passes on what answers the heads, not what a sync brings
+	if !p.requestedAt.IsZero() {
 		e.sendSyncRequest(now, p)
 	}
 	for _, g := range e.gaps { // each for itself: no order
-		if g.to == p && !g.slow {
+		if g.askedPeer == p && !g.quarantined {
 			g.at = now
 		}
 	}
@@ -213,7 +213,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 				room = make([]peer, 1)
 			}
 			old, room = &room[0], room[1:]
-			old.window, old.tokens, old.report = initialWindow, packetBurst, -1
+			old.window, old.tokens, old.reportIndex = initialWindow, packetBurst, -1
 			e.byActor[p.Actor] = old
 		}
 		old.view = e.views
@@ -221,23 +221,23 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 			joined = true
 			old.joined, old.downAt = now, time.Time{}
 			old.endSync()
-			old.patience, old.answering, old.vain = 0, 0, 0
-			old.rest, old.paused = time.Time{}, 0
+			old.minTimeout, old.largeAnswered, old.unanswered = 0, 0, 0
+			old.notBefore, old.pauseTime = time.Time{}, 0
 			old.window = initialWindow
-			old.path = path{number: old.path.number}
+			old.path = path{lastNumber: old.path.lastNumber}
 			if len(e.hosted) > 0 {
-				old.greetAt = now.Add(greeting)
-				e.await(old, old.greetAt)
+				old.greetAt = now.Add(greetDelay)
+				e.schedule(old, old.greetAt)
 			}
 		}
 		if !p.Alive {
 			if old.downAt.IsZero() {
 				old.downAt = now
 			}
-			old.gone = nil
+			old.absent = nil
 			old.dropQueue()
 			old.behind = false
-			old.sent, old.headAt, old.asked, old.greetAt, old.compareAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+			old.unacked, old.headAt, old.requestedAt, old.greetAt, old.digestDueAt = nil, time.Time{}, time.Time{}, time.Time{}, time.Time{}
 			old.path.at = time.Time{}
 		}
 		old.Peer = p
@@ -246,7 +246,7 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	slices.SortFunc(e.peers, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })
 	if len(e.byActor) > len(e.peers) {
 		maps.DeleteFunc(e.byActor, func(_ clock.Actor, p *peer) bool { return p.view != e.views })
-		e.awaited = slices.DeleteFunc(e.awaited, func(p *peer) bool { return p.view != e.views })
+		e.scheduled = slices.DeleteFunc(e.scheduled, func(p *peer) bool { return p.view != e.views })
 	}
 	e.setReports()
 	e.setLiving()
@@ -255,8 +255,8 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	e.setOffset(now)
 	e.setHash(e.cfg.Self)
 	if joined {
-		e.digests.every = e.cfg.DigestInterval
-		e.digests.at = now
+		e.digests.interval = e.cfg.DigestInterval
+		e.digests.digestAt = now
 	}
 }
 

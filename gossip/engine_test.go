@@ -273,11 +273,11 @@ func TestNothingIsStableWhileAKnownPeerIsAway(t *testing.T) {
 		t.Fatal("stable although nobody was asked yet whom else he knows")
 	}
 	m.synced = true
-	m.peers[0].members, m.peers[1].members = m.membersHash, m.membersHash
+	m.peers[0].membersHash, m.peers[1].membersHash = m.membersHash, m.membersHash
 	if m.Stable(t0)[m.cfg.Self] != 1 {
 		t.Fatalf("not stable although all have it: %v", m.Stable(t0))
 	}
-	m.peers[0].members++
+	m.peers[0].membersHash++
 	if len(m.Stable(t0)) != 0 {
 		t.Fatal("stable although one knows of others")
 	}
@@ -286,7 +286,7 @@ func TestNothingIsStableWhileAKnownPeerIsAway(t *testing.T) {
 		t.Fatal("stable although one that is down knew of others")
 	}
 	m.peers[0].Alive = true
-	m.peers[0].members--
+	m.peers[0].membersHash--
 	// What a peer has seen and this one has not must arrive first.
 	ahead := seen.Clone()
 	ahead.AddRange(m.peers[1].Actor, 1, 5)
@@ -328,24 +328,24 @@ func TestAHoleOfALifeThatEndedHoldsUpNothingForEver(t *testing.T) {
 	}
 	all := func() {
 		for _, p := range m.peers {
-			p.acked, p.members = m.store.Context().Clone(), m.membersHash
+			p.acked, p.membersHash = m.store.Context().Clone(), m.membersHash
 		}
 	}
 	all()
 	stable(0, 2, "it is asked for")
 	clear(m.gaps)
-	clear(m.marks)
+	clear(m.flights)
 	stable(0, 2, "it may be under way")
-	stable(holesStand-1, 2, "it may be under way")
-	stable(holesStand, clock.MaxSeq, "nobody has it")
+	stable(endedAfter-1, 2, "it may be under way")
+	stable(endedAfter, clock.MaxSeq, "nobody has it")
 	m.peers[1].acked.AddRange(life.cfg.Self, 3, 3)
-	stable(3*holesStand, 2, "a peer has it")
+	stable(3*endedAfter, 2, "a peer has it")
 	all()
-	stable(3*holesStand, 2, "a peer had it a moment ago")
-	stable(4*holesStand, clock.MaxSeq, "nobody has it")
+	stable(3*endedAfter, 2, "a peer had it a moment ago")
+	stable(4*endedAfter, clock.MaxSeq, "nobody has it")
 	m.SetView(t0, []Peer{{Actor: life.cfg.Self, Name: "life", Alive: true}, m.peers[0].Peer, m.peers[1].Peer})
 	all()
-	stable(5*holesStand, 2, "it is up")
+	stable(5*endedAfter, 2, "it is up")
 }
 
 func TestABadFrameIsRefusedByName(t *testing.T) {

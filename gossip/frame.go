@@ -180,7 +180,7 @@ func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
 		first := from.contact.Before(from.joined)
 		from.contact = now
 		if first {
-			e.introduced(now, from)
+			e.firstContact(now, from)
 		}
 	}
 	in := &incoming{e: e, now: now, from: from, actors: actors}
@@ -199,7 +199,7 @@ func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
 			return &FrameError{"malformed", err}
 		}
 	}
-	e.grantAcks(now)
+	e.sendOwedAcks(now)
 	return nil
 }
 
@@ -225,16 +225,16 @@ func readActors(r *wire.Reader) ([]clock.Actor, error) {
 // passedOn is how many records of a section of a sync are passed on down the tree. Few are
 // a write that was lost further up, for which those below wait as well; many are what this
 // peer missed while it was away, and the others did not.
-const passedOn = 64
+const maxForwarded = 64
 
 // incoming is one frame on its way through the engine.
 type incoming struct {
-	e      *Engine
-	now    time.Time
-	from   *peer // nil: not in the view yet, so no answer can be sent
-	actors []clock.Actor
-	early  bool         // some of its records are from too far in the future
-	told   []actorRange // what its states cover
+	e           *Engine
+	now         time.Time
+	from        *peer // nil: not in the view yet, so no answer can be sent
+	actors      []clock.Actor
+	quarantined bool         // some of its records are from too far in the future
+	covered     []actorRange // what its states cover
 }
 
 type actorRange struct {
@@ -256,7 +256,7 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	switch kind {
 	case secDeltas:
 		if res, ok := in.join(r); ok && len(res.Joined) > 0 {
-			e.spreadJoined(in.now, res)
+			e.forward(in.now, res)
 		}
 	case secHeads:
 		in.heads(r, n)
@@ -270,13 +270,13 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 		in.syncRequest(r)
 	case secState:
 		if res, ok := in.join(r); ok {
-			in.told = append(in.told, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
+			in.covered = append(in.covered, actorRange{res.Actor, clock.Range{First: res.First, Last: res.Last}})
 			n := len(res.Joined)
 			if in.from != nil && n+res.Decided > 0 {
-				in.from.fresh = true
+				in.from.gained = true
 			}
-			if n > 0 && n <= passedOn {
-				e.spreadJoined(in.now, res)
+			if n > 0 && n <= maxForwarded {
+				e.forward(in.now, res)
 			}
 		}
 	case secSyncReply:
@@ -304,19 +304,19 @@ func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 		return res, false
 	}
 	if len(res.Joined)+res.Decided > 0 {
-		e.touch(in.now)
+		e.noteChange(in.now)
 		e.maxStamp = max(e.maxStamp, res.MaxStamp)
 	}
-	in.says(res.Actor, res.Last)
+	in.noteOwnHead(res.Actor, res.Last)
 	if len(res.Joined) > 0 {
 		if res.Actor == e.cfg.Self {
 			e.cloned = true
 		}
-		e.unsettle(in.now, res.Actor, res.First)
+		e.noteInFlight(in.now, res.Actor, res.First)
 	}
 	e.stats.DeltasReceived += uint64(len(res.Joined) + res.Duplicates + res.Quarantined)
 	e.stats.Duplicates += uint64(res.Duplicates)
-	in.early = in.early || res.Quarantined > 0
+	in.quarantined = in.quarantined || res.Quarantined > 0
 	if err == nil {
 		e.noteGap(in.now, in.from, res.Actor, res.Last, res.Quarantined > 0)
 	}

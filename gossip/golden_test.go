@@ -48,7 +48,7 @@ func newMachine(self clock.Actor, tune func(*Config)) *machine {
 // trust has packets pass to all, as if that had just been tried.
 func (m *machine) trust() {
 	for _, p := range m.peers {
-		p.path.to, p.path.heard = Passes, t0
+		p.path.to, p.path.answeredAt = Passes, t0
 	}
 }
 
@@ -125,7 +125,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	c := newMachine(ann, func(c *Config) { c.Rules = 0xfeed })
 	c.write(t, t0, put("k", 1))
 	for i := range 4 { // until it is not on its way any more
-		c.Tick(t0.Add(time.Duration(i+1) * markInterval))
+		c.Tick(t0.Add(time.Duration(i+1) * flightInterval))
 	}
 	c.Envelopes()
 	c.sendDigest(t0.Add(time.Second), c.peers[0])

@@ -14,12 +14,12 @@ func TestABurstIsAnnouncedUntilItIsThere(t *testing.T) {
 	a.write(t, t0, put(t, "k", "v")) // lost
 	now := t0
 	announce := func() [][]byte {
-		now = now.Add(headAgain)
+		now = now.Add(headInterval)
 		a.Tick(now)
 		return frames(a.Envelopes())
 	}
 	if lost := announce(); len(lost) != 1 {
-		t.Fatalf("%d announcements after %v, want one", len(lost), headAgain)
+		t.Fatalf("%d announcements after %v, want one", len(lost), headInterval)
 	}
 	heads := announce()
 	if len(heads) != 1 {
@@ -45,7 +45,7 @@ func TestABurstIsAnnouncedUntilItIsThere(t *testing.T) {
 		t.Fatalf("%d keys and %d frames after the answer, want one and one", b.store.Len(), len(ack))
 	}
 	give(a, ack)
-	for range headsAtMost {
+	for range maxHeads {
 		if more := announce(); len(more) > 0 {
 			t.Fatal("it is announced although it has arrived")
 		}
@@ -65,7 +65,7 @@ func TestAnnouncementsEnd(t *testing.T) {
 			}
 		}
 	}
-	if n != headsAtMost {
-		t.Errorf("%d announcements, want %d", n, headsAtMost)
+	if n != maxHeads {
+		t.Errorf("%d announcements, want %d", n, maxHeads)
 	}
 }

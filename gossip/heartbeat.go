@@ -23,8 +23,8 @@ const (
 	MaxWorkers      = 65_536    // known at once; more are not noted
 	MaxHeartbeatTTL = time.Hour // a longer one is cut
 	MaxWorkerID     = 128       // bytes
-	beatsAFrame     = 2048
-	greeting        = 250 * time.Millisecond // after which a peer that joined knows us too
+	beatsPerFrame   = 2048
+	greetDelay      = 250 * time.Millisecond // after which a peer that joined knows us too
 )
 
 // Beats are the leases of workers: of those beside this peer, which it tells the
@@ -34,7 +34,7 @@ type Beats struct {
 	hosted   map[string]hosted // workers that beat through this peer
 	leases   map[string]lease  // and through others
 	beatAt   time.Time         // when all of hosted are told
-	newsAt   time.Time         // when those of hosted that were not told yet are
+	newAt    time.Time         // when those of hosted that were not told yet are
 	prunedAt time.Time
 }
 
@@ -74,9 +74,9 @@ type Heartbeat struct {
 
 // hosted is a worker that beats through this peer.
 type hosted struct {
-	ttl   time.Duration
-	until time.Time // zero: it lives as long as this peer
-	told  bool
+	ttl       time.Duration
+	until     time.Time // zero: it lives as long as this peer
+	announced bool
 }
 
 func (h hosted) remaining(now time.Time) time.Duration {
@@ -113,15 +113,15 @@ func ValidateWorkerID(id string) error {
 // Host makes worker live as long as this peer does: its lease of ttl is renewed
 // with every heartbeat until Release.
 func (hs *Beats) Host(now time.Time, worker string, ttl time.Duration) error {
-	return hs.hold(now, worker, hosted{ttl: ttl})
+	return hs.setHosted(now, worker, hosted{ttl: ttl})
 }
 
 // Beat makes worker live for ttl from now on, through this peer.
 func (hs *Beats) Beat(now time.Time, worker string, ttl time.Duration) error {
-	return hs.hold(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
+	return hs.setHosted(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
 }
 
-func (hs *Beats) hold(now time.Time, worker string, h hosted) error {
+func (hs *Beats) setHosted(now time.Time, worker string, h hosted) error {
 	if err := ValidateWorkerID(worker); err != nil {
 		return err
 	}
@@ -133,13 +133,13 @@ func (hs *Beats) hold(now time.Time, worker string, h hosted) error {
 	if !known && len(hs.hosted) >= MaxWorkers {
 		return fmt.Errorf("worker %q: %w", worker, ErrTooManyWorkers)
 	}
-	h.told = old.told
+	h.announced = old.announced
 	if old.ttl != 0 && old.until.IsZero() && !h.until.IsZero() {
 		h = old // it lives longer already
 	}
 	hs.hosted[worker] = h
-	if !h.told {
-		hs.newsAt = earlier(hs.newsAt, now)
+	if !h.announced {
+		hs.newAt = earlier(hs.newAt, now)
 	}
 	if hs.beatAt.IsZero() { // at a moment of its own, for all started together
 		hs.beatAt = now.Add(hs.cfg.BeatInterval/2 + time.Duration(hs.rng.Int64N(int64(hs.cfg.BeatInterval/2)+1)))
@@ -169,14 +169,14 @@ func (hs *Beats) Hosted(now time.Time) []string {
 
 // beats tells the others what is due: all workers each BeatInterval, new ones at
 // once, and all to a peer that joined.
-func (hs *Beats) beats(now time.Time) {
+func (hs *Beats) announceLeases(now time.Time) {
 	all := due(hs.beatAt, now)
 	if all {
 		hs.beatAt = now.Add(hs.cfg.BeatInterval)
 	}
-	if all || due(hs.newsAt, now) {
-		hs.newsAt = time.Time{}
-		hs.sendBeats(now, hs.living, hs.leasesDue(now, all))
+	if all || due(hs.newAt, now) {
+		hs.newAt = time.Time{}
+		hs.sendBeats(now, hs.living, hs.dueLeases(now, all))
 	}
 	if len(hs.hosted) == 0 {
 		hs.beatAt = time.Time{}
@@ -185,16 +185,16 @@ func (hs *Beats) beats(now time.Time) {
 
 // greet tells a peer that joined about the workers here.
 func (hs *Beats) greet(now time.Time) {
-	for _, p := range hs.awaited {
+	for _, p := range hs.scheduled {
 		if p.Alive && due(p.greetAt, now) {
 			p.greetAt = time.Time{}
-			hs.sendBeats(now, []*peer{p}, hs.leasesDue(now, true))
+			hs.sendBeats(now, []*peer{p}, hs.dueLeases(now, true))
 		}
 	}
 }
 
 // leasesDue returns what is to be told, in order; those that ran out leave.
-func (hs *Beats) leasesDue(now time.Time, all bool) []beat {
+func (hs *Beats) dueLeases(now time.Time, all bool) []beat {
 	list := make([]beat, 0, len(hs.hosted))
 	for _, worker := range slices.Sorted(maps.Keys(hs.hosted)) {
 		h := hs.hosted[worker]
@@ -203,9 +203,9 @@ func (hs *Beats) leasesDue(now time.Time, all bool) []beat {
 			delete(hs.hosted, worker) // as it does at the others
 			continue
 		}
-		if all || !h.told {
+		if all || !h.announced {
 			list = append(list, beat{worker, left})
-			h.told = true
+			h.announced = true
 			hs.hosted[worker] = h
 		}
 	}
@@ -214,8 +214,8 @@ func (hs *Beats) leasesDue(now time.Time, all bool) []beat {
 
 // sendBeats goes before all bulk: as a packet if it fits in one.
 func (hs *Beats) sendBeats(now time.Time, to []*peer, list []beat) {
-	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsAFrame):] {
-		part := list[:min(len(list), beatsAFrame)]
+	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsPerFrame):] {
+		part := list[:min(len(list), beatsPerFrame)]
 		w := hs.begin()
 		w.section(secBeats, 2*len(part))
 		for _, b := range part {

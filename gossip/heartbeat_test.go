@@ -188,7 +188,7 @@ func TestAPeerThatJoinsIsToldOfTheWorkers(t *testing.T) {
 	host.SetView(f.now, peers)
 	peers[1].Alive = true
 	host.SetView(f.now, peers)
-	f.run(2 * greeting)
+	f.run(2 * greetDelay)
 	f.want(2, "w", Active, "greeted before the next heartbeat")
 }
 

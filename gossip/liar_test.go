@@ -40,8 +40,8 @@ func TestRequestsForGapsAreAnsweredAtABoundedRate(t *testing.T) {
 		return bytes
 	}
 	now := t0.Add(time.Second)
-	for i := range 10 * answersEach {
-		if n := answered(now, 7); (n > 0) != (i < answersEach) {
+	for i := range 10 * maxAnswersPerRange {
+		if n := answered(now, 7); (n > 0) != (i < maxAnswersPerRange) {
 			t.Errorf("the same request for the %dth time is answered with %d B", i+1, n)
 		}
 	}
@@ -56,7 +56,7 @@ func TestRequestsForGapsAreAnsweredAtABoundedRate(t *testing.T) {
 	for i := range uint64(5000) {
 		total += answered(now, i%300+1)
 	}
-	if most := answersBytes + 2*repairBytes; total > most || total == 0 {
+	if most := maxAnswerBytes + 2*repairBytes; total > most || total == 0 {
 		t.Errorf("5,000 requests in a second are answered with %d B; allowed are %d", total, most)
 	}
 	if honest.Stats().GapsUnanswered == 0 {
@@ -89,13 +89,13 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 		}
 		show(made...)
 	}
-	if n := len(honest.gaps); n != gapAliens {
-		t.Errorf("%d gaps of made-up actors are noted, want %d", n, gapAliens)
+	if n := len(honest.gaps); n != maxSoleGaps {
+		t.Errorf("%d gaps of made-up actors are noted, want %d", n, maxSoleGaps)
 	}
-	if n := len(honest.byActor[liar.cfg.Self].wants); n != gapAliens {
+	if n := len(honest.byActor[liar.cfg.Self].owedAcks); n != maxSoleGaps {
 		t.Errorf("%d acknowledgements are owed", n)
 	}
-	if honest.Stats().HeadsIgnored != 100*100-gapAliens {
+	if honest.Stats().HeadsIgnored != 100*100-maxSoleGaps {
 		t.Errorf("%d heads are counted as ignored", honest.Stats().HeadsIgnored)
 	}
 	show(known.cfg.Self)
@@ -109,8 +109,8 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 		break
 	}
 	show(clock.Actor{Birth: 8, Rand: 1}, clock.Actor{Birth: 8, Rand: 2})
-	if n := len(honest.gaps); n != gapAliens {
-		t.Errorf("%d gaps after one was closed, want %d", n, gapAliens)
+	if n := len(honest.gaps); n != maxSoleGaps {
+		t.Errorf("%d gaps after one was closed, want %d", n, maxSoleGaps)
 	}
 	// Who has left shows none: what was under way may be more than one shows.
 	far := newMachine(clock.Actor{Birth: 1, Rand: 99}, nil)
@@ -122,8 +122,8 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	if err := honest.Receive(t0, far.finish(w, 0, false)); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(honest.gaps); n != gapAliens {
-		t.Errorf("%d gaps after who is no member showed one, want %d", n, gapAliens)
+	if n := len(honest.gaps); n != maxSoleGaps {
+		t.Errorf("%d gaps after who is no member showed one, want %d", n, maxSoleGaps)
 	}
 	// What only it has spoken of is forgotten with it, so that many lives of liars leave nothing.
 	var others []Peer

@@ -20,16 +20,16 @@ type Members struct {
 // peer is what is known of one other member: each protocol keeps a part of its own.
 type peer struct {
 	Peer
-	joined  time.Time // when it last came up
-	downAt  time.Time // since when it is seen to be down; zero while it is up
-	contact time.Time // when it was last heard
-	view    uint64    // the last view that had it
-	report  int       // its place among the reports, -1 before it has one
-	awaited bool      // it is in the list of those for whom something is due
+	joined      time.Time // when it last came up
+	downAt      time.Time // since when it is seen to be down; zero while it is up
+	contact     time.Time // when it was last heard
+	view        uint64    // the last view that had it
+	reportIndex int       // its place among the reports, -1 before it has one
+	scheduled   bool      // it is in the list of those for whom something is due
 
 	path path
 	peerPush
-	peerHoles
+	peerRepair
 	peerAcks
 	peerDigest
 	peerSync
@@ -60,7 +60,7 @@ func (m *Members) setLiving() {
 // exchange since it started: all that each of them had then it has.
 func (m *Members) SyncedWith() (names []string) {
 	for _, p := range m.peers {
-		if p.met {
+		if p.syncedOnce {
 			names = append(names, p.Name)
 		}
 	}

@@ -47,17 +47,17 @@ func (p Passage) String() string {
 type path struct {
 	to, from Passage // from as the other says
 
-	number uint64 // of what was last told about the path
-	since  uint64 // of the first probe that is not answered, 0 if none waits
-	sent   [probeTries]probe
-	tries  int    // probes since then
-	judged uint64 // the last one before packets counted as blocked: its answer shows that they do not
-	passed int    // answers in a row, while blocked
-	rtt    time.Duration
-	heard  time.Time // when the last answer came
-	at     time.Time // when to probe again, or give up
-	told   uint64    // the number of what the other last told
-	seen   uint64    // and of its last probe
+	lastNumber      uint64 // of what was last told about the path
+	firstUnanswered uint64 // of the first probe that is not answered, 0 if none waits
+	probes          [probeTries]probe
+	tries           int    // probes since then
+	blockedNumber   uint64 // the last one before packets counted as blocked: its answer shows that they do not
+	answersInRow    int    // answers in a row, while blocked
+	rtt             time.Duration
+	answeredAt      time.Time // when the last answer came
+	at              time.Time // when to probe again, or give up
+	remoteNumber    uint64    // the number of what the other last told
+	remoteProbe     uint64    // and of its last probe
 }
 
 type probe struct {
@@ -67,15 +67,15 @@ type probe struct {
 
 // What a section of a path asks for.
 const (
-	tells         = iota
-	asks          // whether it came
-	asksOnceAgain // and wants to be told on the stream
+	noReply       = iota
+	reply         // whether it came
+	replyOnStream // and wants to be told on the stream
 )
 
 // doubt probes p, unless that was just done, and reports whether it did: something that
 // was sent had no effect.
-func (s *shared) doubt(now time.Time, p *peer) bool {
-	if t := &p.path; t.to == Blocked || t.since != 0 || now.Sub(t.heard) < probeWait {
+func (s *shared) probeUnlessRecent(now time.Time, p *peer) bool {
+	if t := &p.path; t.to == Blocked || t.firstUnanswered != 0 || now.Sub(t.answeredAt) < probeWait {
 		return false
 	}
 	s.probe(now, p)
@@ -85,36 +85,36 @@ func (s *shared) doubt(now time.Time, p *peer) bool {
 // open reports whether packets may carry what has to arrive: not while they are blocked,
 // nor where none has ever got through and a probe waits already for twice as long as one
 // takes among neighbours. A path that is far opens when its first answer comes.
-func (t *path) open() bool {
-	return t.to == Passes || t.to == UnknownPassage && (t.since == 0 || t.tries < 2)
+func (t *path) usable() bool {
+	return t.to == Passes || t.to == UnknownPassage && (t.firstUnanswered == 0 || t.tries < 2)
 }
 
 func (s *shared) probe(now time.Time, p *peer) {
 	t := &p.path
-	if t.since == 0 {
-		t.since, t.tries = t.number+1, 0
+	if t.firstUnanswered == 0 {
+		t.firstUnanswered, t.tries = t.lastNumber+1, 0
 	}
-	ask, wait := asks, probeWait
+	ask, wait := reply, probeWait
 	if t.tries++; t.tries > 1 || t.to == Blocked {
-		ask = asksOnceAgain
+		ask = replyOnStream
 	}
 	switch {
 	case t.to == Blocked:
 		wait = probeAgain
-	case s.farthest(t) == 0:
+	case s.roundTrip(t) == 0:
 		wait <<= t.tries - 1
 	case t.tries == probeTries:
-		wait = max(wait, 2*s.farthest(t))
+		wait = max(wait, 2*s.roundTrip(t))
 	}
 	t.at = now.Add(wait)
-	s.await(p, t.at)
+	s.schedule(p, t.at)
 	s.stats.Probes++
 	s.emit(p, Packet, s.pathFrame(p, ask))
-	t.sent[t.tries%probeTries] = probe{t.number, now}
+	t.probes[t.tries%probeTries] = probe{t.lastNumber, now}
 }
 
 // farthest is the round trip to a peer, as far as it is known that of the farthest one.
-func (s *shared) farthest(t *path) (rtt time.Duration) {
+func (s *shared) roundTrip(t *path) (rtt time.Duration) {
 	if t.rtt > 0 {
 		return t.rtt
 	}
@@ -128,26 +128,26 @@ func (s *shared) farthest(t *path) (rtt time.Duration) {
 // pass.
 func (s *shared) pathFrame(p *peer, ask int) []byte {
 	t := &p.path
-	t.number++
+	t.lastNumber++
 	w := s.begin()
 	w.section(secPath, 4)
-	w.uint(t.number)
+	w.uint(t.lastNumber)
 	w.uint(uint64(ask))
-	w.uint(t.seen)
+	w.uint(t.remoteProbe)
 	w.uint(uint64(t.to))
 	return s.finish(w, 0, false)
 }
 
 // probePaths probes again those that did not answer, and gives them up.
 func (s *shared) probePaths(now time.Time) {
-	for _, p := range s.awaited {
+	for _, p := range s.scheduled {
 		t := &p.path
 		switch {
 		case !p.Alive || !due(t.at, now):
 		case t.to == Blocked:
-			if t.since != 0 {
-				t.passed = 0
-				s.send(now, p, Urgent, s.pathFrame(p, tells)) // who did not know this peer yet has not heard it
+			if t.firstUnanswered != 0 {
+				t.answersInRow = 0
+				s.send(now, p, Urgent, s.pathFrame(p, noReply)) // who did not know this peer yet has not heard it
 			}
 			s.probe(now, p)
 		case t.tries < probeTries:
@@ -162,14 +162,14 @@ func (s *shared) probePaths(now time.Time) {
 // good what packets did not.
 func (s *shared) block(now time.Time, p *peer, again time.Time) {
 	t := &p.path
-	t.to, t.passed, t.at, t.judged = Blocked, 0, again, t.number
+	t.to, t.answersInRow, t.at, t.blockedNumber = Blocked, 0, again, t.lastNumber
 	if now.Sub(s.blockedAt) >= probeEvery { // at most as often as all are probed anyway: a lossy path may be taken for a blocked one
 		s.blockedAt = now
 	}
 	s.stats.PathsBlocked++
-	s.send(now, p, Urgent, s.pathFrame(p, tells))
+	s.send(now, p, Urgent, s.pathFrame(p, noReply))
 	s.onBlock(now, p)
-	s.await(p, now)
+	s.schedule(p, now)
 }
 
 // path takes what a peer says of the packets between it and this one.
@@ -180,57 +180,57 @@ func (in *incoming) path(r *wire.Reader) {
 		return
 	}
 	t := &p.path
-	if t.since != 0 && seen >= t.since && seen <= t.number {
-		e.passed(in.now, p, seen)
+	if t.firstUnanswered != 0 && seen >= t.firstUnanswered && seen <= t.lastNumber {
+		e.probeAnswered(in.now, p, seen)
 	}
-	if ask != tells {
-		t.seen = max(t.seen, number)
+	if ask != noReply {
+		t.remoteProbe = max(t.remoteProbe, number)
 		if passage == UnknownPassage {
 			passage = Passes
 		}
-		if ask == asksOnceAgain {
-			e.send(in.now, p, Urgent, e.pathFrame(p, tells))
+		if ask == replyOnStream {
+			e.send(in.now, p, Urgent, e.pathFrame(p, noReply))
 		}
-		if !e.doubt(in.now, p) && ask == asks { // else that tells it too
-			e.send(in.now, p, Packet, e.pathFrame(p, tells))
+		if !e.probeUnlessRecent(in.now, p) && ask == reply { // else that tells it too
+			e.send(in.now, p, Packet, e.pathFrame(p, noReply))
 		}
 	}
-	if number <= t.told { // a stream and packets overtake each other
+	if number <= t.remoteNumber { // a stream and packets overtake each other
 		return
 	}
 	worse := passage == Blocked && t.from != Blocked
-	t.told, t.from = number, passage
+	t.remoteNumber, t.from = number, passage
 	if worse && t.to != Blocked { // what stops packets one way mostly stops them the other
 		e.block(in.now, p, in.now) // if not, that shows in three round trips
 	}
 }
 
 // passed notes that a probe got to p.
-func (s *shared) passed(now time.Time, p *peer, number uint64) {
+func (s *shared) probeAnswered(now time.Time, p *peer, number uint64) {
 	t := &p.path
-	for _, sent := range t.sent {
+	for _, sent := range t.probes {
 		if sent.number == number {
 			t.rtt = now.Sub(sent.at)
 		}
 	}
-	if t.to != Blocked && p.headAt.IsZero() && len(p.sent) > 0 { // the announcements ended and were left to the probe
+	if t.to != Blocked && p.headAt.IsZero() && len(p.unacked) > 0 { // the announcements ended and were left to the probe
 		if now.Sub(p.headsSince) < t.rtt {
-			p.headStep, p.headAt = 0, now // it had passed before they began, and says nothing of them
-			s.await(p, now)
+			p.headsSent, p.headAt = 0, now // it had passed before they began, and says nothing of them
+			s.schedule(p, now)
 		} else {
-			p.sent = p.sent[:0]
+			p.unacked = p.unacked[:0]
 		}
 	}
-	t.since, t.heard, t.at = 0, now, time.Time{}
+	t.firstUnanswered, t.answeredAt, t.at = 0, now, time.Time{}
 	switch {
 	case t.to != Blocked:
 		t.to = Passes
-	case t.passed+1 < probePasses && number > t.judged:
-		t.passed++
+	case t.answersInRow+1 < probePasses && number > t.blockedNumber:
+		t.answersInRow++
 		t.at = now
-		s.await(p, now)
+		s.schedule(p, now)
 	default:
 		t.to = Passes
-		s.send(now, p, Urgent, s.pathFrame(p, tells))
+		s.send(now, p, Urgent, s.pathFrame(p, noReply))
 	}
 }

@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	frameBytes     = 256 << 10 // a pushed frame's deltas
-	sectionDeltas  = wire.MaxSectionDeltas / 2
-	packetBurst    = 32                    // packets a peer may get at once
-	packetsASecond = 2000                  // and in the long run; the rest takes the stream
-	headDelay      = 5 * time.Millisecond  // after a burst until it is announced
-	headAgain      = 10 * time.Millisecond // and again, or one and a half round trips
-	headsEvenly    = 7                     // announcements before that grows
-	markInterval   = 100 * time.Millisecond
-	initialWindow  = 4 << 20 // bytes
-	headsAtMost    = 10      // in all; then the digests find it
+	frameBytes         = 256 << 10 // a pushed frame's deltas
+	sectionDeltas      = wire.MaxSectionDeltas / 2
+	packetBurst        = 32                    // packets a peer may get at once
+	packetsASecond     = 2000                  // and in the long run; the rest takes the stream
+	headDelay          = 5 * time.Millisecond  // after a burst until it is announced
+	headInterval       = 10 * time.Millisecond // and again, or one and a half round trips
+	headsBeforeBackoff = 7                     // announcements before that grows
+	flightInterval     = 100 * time.Millisecond
+	initialWindow      = 4 << 20 // bytes
+	maxHeads           = 10      // in all; then the digests find it
 )
 
 // pushes tell the others what is written here, and down the trees what others wrote.
 type pushes struct {
 	*shared
 	*digests
-	targets map[clock.Actor][]*peer // of each origin, until the view changes
-	ranks   []ranked                // see children
-	loaded  []*peer                 // those for whom deltas wait
-	flushAt time.Time               // zero: nothing waits
-	marks   map[clock.Actor]mark
-	markAt  time.Time
+	targets   map[clock.Actor][]*peer // of each origin, until the view changes
+	ranks     []ranked                // see children
+	loaded    []*peer                 // those for whom deltas wait
+	flushAt   time.Time               // zero: nothing waits
+	flights   map[clock.Actor]flight
+	flightsAt time.Time
 }
 
 // peerPush is what pushes keep of a peer.
@@ -45,8 +45,8 @@ type peerPush struct {
 	tokens       float64      // packets it may get
 	tokensAt     time.Time
 
-	sent       []head // the last of each origin pushed since headStep was 0
-	headStep   int
+	unacked    []head // the last of each origin pushed since headStep was 0
+	headsSent  int
 	headsSince time.Time     // when the first was announced
 	ackTime    time.Duration // from that until it said that it is there, about
 	headAt     time.Time
@@ -65,7 +65,7 @@ func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	}
 	s.stats.Pushed += uint64(len(deltas))
 	s.maxStamp = max(s.maxStamp, deltas[len(deltas)-1].Stamp())
-	s.spread(now, deltas, urgent)
+	s.enqueue(now, deltas, urgent)
 	wait := s.cfg.BatchInterval
 	if urgent || wait < 0 {
 		wait = 0
@@ -73,12 +73,12 @@ func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	if s.flushAt.IsZero() || now.Add(wait).Before(s.flushAt) {
 		s.flushAt = now.Add(wait)
 	}
-	s.touch(now)
-	s.unsettle(now, deltas[0].Actor(), deltas[0].Seq())
+	s.noteChange(now)
+	s.noteInFlight(now, deltas[0].Actor(), deltas[0].Seq())
 }
 
 // spread queues deltas of one actor for the peers that get them from here.
-func (s *pushes) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
+func (s *pushes) enqueue(now time.Time, deltas []crdt.Delta, urgent bool) {
 	targets := s.targetsOf(deltas[0].Actor())
 	for _, p := range targets {
 		if p.behind {
@@ -100,7 +100,7 @@ func (s *pushes) spread(now time.Time, deltas []crdt.Delta, urgent bool) {
 			p.dropQueue()
 			p.behind = true
 			s.stats.Overflows++
-			s.digests.at = earlier(s.digests.at, now)
+			s.digests.digestAt = earlier(s.digests.digestAt, now)
 		}
 	}
 }
@@ -280,13 +280,13 @@ func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 			}
 		}
 		w.deltas(s.store, secDeltas, a, queue[from].Seq(), next-1, queue[from:taken])
-		p.sentHead(a, next-1)
+		p.noteUnacked(a, next-1)
 	}
 	s.stats.VoidsSent += uint64(taken - live)
 	s.stats.DeltasSent += uint64(taken)
 	frame := s.finish(w, live, false)
 	if class == Bulk {
-		if len(frame) <= wire.MaxPacketBytes && p.path.open() && p.takeToken(now) {
+		if len(frame) <= wire.MaxPacketBytes && p.path.usable() && p.takeToken(now) {
 			class = Packet
 		} else {
 			p.window -= len(frame)
@@ -295,11 +295,11 @@ func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	for _, d := range queue[:taken] {
 		p.queued -= d.Size()
 	}
-	p.headStep, p.headAt = 0, now.Add(headDelay)
+	p.headsSent, p.headAt = 0, now.Add(headDelay)
 	if class != Packet {
 		p.headAt = p.headAt.Add(s.cfg.Repair) // a stream is slower, and loses nothing
 	}
-	s.await(p, p.headAt)
+	s.schedule(p, p.headAt)
 	s.send(now, p, class, frame)
 	return taken
 }
@@ -317,56 +317,56 @@ func (p *peer) takeToken(now time.Time) bool {
 	return true
 }
 
-func (p *peer) sentHead(a clock.Actor, seq uint64) {
-	for i := range p.sent {
-		if p.sent[i].actor == a {
-			p.sent[i].seq = max(p.sent[i].seq, seq)
+func (p *peer) noteUnacked(a clock.Actor, seq uint64) {
+	for i := range p.unacked {
+		if p.unacked[i].actor == a {
+			p.unacked[i].seq = max(p.unacked[i].seq, seq)
 			return
 		}
 	}
-	p.sent = append(p.sent, head{a, seq})
+	p.unacked = append(p.unacked, head{a, seq})
 }
 
 // announceHeads tells the receivers of a burst where it ended, until they say that
 // they are there too: the loss of its last frames leaves no hole to notice.
 func (s *pushes) announceHeads(now time.Time) {
-	for _, p := range s.awaited {
+	for _, p := range s.scheduled {
 		if !p.Alive || !due(p.headAt, now) {
 			continue
 		}
 		w := s.begin()
-		if p.headStep == 0 {
+		if p.headsSent == 0 {
 			p.headsSince = now
 		}
-		w.heads(p.sent, false)
+		w.heads(p.unacked, false)
 		s.send(now, p, Packet, s.finish(w, 0, false))
-		if p.headStep++; p.headStep > 2 {
-			s.doubt(now, p)
+		if p.headsSent++; p.headsSent > 2 {
+			s.probeUnlessRecent(now, p)
 		}
-		if p.headStep < headsAtMost {
-			p.headAt = now.Add(max(headAgain, p.ackTime+p.ackTime/2) << max(p.headStep-headsEvenly+1, 0))
+		if p.headsSent < maxHeads {
+			p.headAt = now.Add(max(headInterval, p.ackTime+p.ackTime/2) << max(p.headsSent-headsBeforeBackoff+1, 0))
 			continue
 		}
 		p.headAt = time.Time{}
-		if p.path.since == 0 { // else they are announced once more, if packets are blocked
-			p.sent = p.sent[:0]
+		if p.path.firstUnanswered == 0 { // else they are announced once more, if packets are blocked
+			p.unacked = p.unacked[:0]
 		}
 	}
 }
 
 // arrived ends the announcements of what p has of a.
-func (p *peer) arrived(now time.Time, a clock.Actor, seq uint64) {
-	if p.headStep > 0 && len(p.sent) > 0 {
+func (p *peer) headAcked(now time.Time, a clock.Actor, seq uint64) {
+	if p.headsSent > 0 && len(p.unacked) > 0 {
 		took := now.Sub(p.headsSince)
-		if p.headStep > 1 {
+		if p.headsSent > 1 {
 			took /= 2 // which one was answered cannot be told: not the first, if some were lost
 		}
-		if p.headStep == 1 || p.ackTime == 0 || took < p.ackTime {
+		if p.headsSent == 1 || p.ackTime == 0 || took < p.ackTime {
 			p.ackTime = took
 		}
 	}
-	p.sent = slices.DeleteFunc(p.sent, func(h head) bool { return h.actor == a && h.seq <= seq })
-	if len(p.sent) == 0 {
+	p.unacked = slices.DeleteFunc(p.unacked, func(h head) bool { return h.actor == a && h.seq <= seq })
+	if len(p.unacked) == 0 {
 		p.headAt = time.Time{}
 	}
 }
@@ -383,16 +383,16 @@ func (s *pushes) Window(to clock.Actor, bytes int) {
 }
 
 // spreadJoined passes new deltas on, if this peer has children for their origin.
-func (s *pushes) spreadJoined(now time.Time, res crdt.SectionResult) {
+func (s *pushes) forward(now time.Time, res crdt.SectionResult) {
 	if res.Actor == s.cfg.Self || len(s.targetsOf(res.Actor)) == 0 {
 		return
 	}
-	s.spread(now, slices.Clone(res.Joined), false)
+	s.enqueue(now, slices.Clone(res.Joined), false)
 	s.flushAt = earlier(s.flushAt, now)
 }
 
 // tells reports whether this peer tells p what a writes.
-func (s *pushes) tells(a clock.Actor, p *peer) bool {
+func (s *pushes) pushesTo(a clock.Actor, p *peer) bool {
 	for _, t := range s.targetsOf(a) {
 		if t == p {
 			return true
@@ -402,33 +402,33 @@ func (s *pushes) tells(a clock.Actor, p *peer) bool {
 }
 
 // mark remembers how far an actor was, for telling what may still be under way.
-type mark struct{ settled, recent uint64 }
+type flight struct{ landed, recent uint64 }
 
 // unsettle notes that a's dots from seq on are new.
-func (s *pushes) unsettle(now time.Time, a clock.Actor, seq uint64) {
-	if _, ok := s.marks[a]; !ok {
-		s.marks[a] = mark{settled: seq - 1, recent: seq - 1}
+func (s *pushes) noteInFlight(now time.Time, a clock.Actor, seq uint64) {
+	if _, ok := s.flights[a]; !ok {
+		s.flights[a] = flight{landed: seq - 1, recent: seq - 1}
 	}
-	s.markAt = earlier(s.markAt, now.Add(markInterval))
+	s.flightsAt = earlier(s.flightsAt, now.Add(flightInterval))
 }
 
 // rotateMarks lets dots seen before the last interval count as settled.
-func (s *pushes) rotateMarks(now time.Time) {
-	s.markAt = time.Time{}
+func (s *pushes) ageFlights(now time.Time) {
+	s.flightsAt = time.Time{}
 	busy := false
-	for a, m := range s.marks { // each for itself: no order
+	for a, m := range s.flights { // each for itself: no order
 		head := m.recent
 		if s := s.store.Context().Span(a); s != nil {
 			head = s.Head()
 		}
-		if m.settled == head && m.recent == head {
-			delete(s.marks, a)
+		if m.landed == head && m.recent == head {
+			delete(s.flights, a)
 			continue
 		}
 		busy = true
-		s.marks[a] = mark{settled: m.recent, recent: head}
+		s.flights[a] = flight{landed: m.recent, recent: head}
 	}
 	if busy {
-		s.markAt = now.Add(markInterval)
+		s.flightsAt = now.Add(flightInterval)
 	}
 }

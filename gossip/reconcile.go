@@ -23,8 +23,8 @@ const (
 
 	// What a frame says at most. Ranges beyond it are left for the next time that sums
 	// differ: each time, what was listed is out of the way.
-	rangesAFrame = 4096
-	dotsAFrame   = 16_384
+	maxRanges     = 4096
+	maxListedDots = 16_384
 )
 
 // reconciling narrows down what two peers with equal contexts hold differently.
@@ -177,10 +177,10 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 		switch {
 		case mine.count == theirs.count && mine.sum == theirs.sum:
 		case mine.count+theirs.count <= listUpTo || mine.count == 0:
-			if listed += mine.count; listed <= dotsAFrame && len(lists) < rangesAFrame {
+			if listed += mine.count; listed <= maxListedDots && len(lists) < maxRanges {
 				lists = append(lists, e.list(theirs.from, theirs.to, mask))
 			}
-		case len(parts) < rangesAFrame:
+		case len(parts) < maxRanges:
 			parts = append(parts, e.split(theirs.from, theirs.to, mask)...)
 		}
 	}
@@ -254,7 +254,7 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 		e.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
 			share, both := theirs[x.Dot()]
 			if both {
-				delete(in.from.gone, x.Dot())
+				delete(in.from.absent, x.Dot())
 			}
 			switch {
 			case !both:
@@ -271,7 +271,7 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 			return true
 		})
 		wanted = wanted || len(answer.held) < len(theirs) // what is superseded goes
-		if wanted && listed+len(answer.held) <= dotsAFrame {
+		if wanted && listed+len(answer.held) <= maxListedDots {
 			listed += len(answer.held)
 			answers = append(answers, answer)
 		}
@@ -282,5 +282,5 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 	if w.sections > 0 {
 		e.send(in.now, in.from, Bulk, e.finish(w, records, true))
 	}
-	e.taken(in.now, in.from, superseded)
+	e.dropAbsent(in.now, in.from, superseded)
 }

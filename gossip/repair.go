@@ -11,16 +11,16 @@ import (
 
 // gap is what is missing of one actor and is known to exist.
 type gap struct {
-	upTo  uint64
-	base  uint64 // up to where nothing was missing at the last request
-	from  *peer  // who showed it
-	tries int
-	vain  int       // requests since the base moved
-	at    time.Time // when to ask
-	asked time.Time // last
-	to    *peer     // the last asked
-	slow  bool      // set aside for its time, not lost: no hurry
-	alien *peer     // who showed it, if nothing else was heard of its actor
+	upTo          uint64
+	requestedBase uint64 // up to where nothing was missing at the last request
+	source        *peer  // who showed it
+	tries         int
+	fruitless     int       // requests since the base moved
+	at            time.Time // when to ask
+	requestedAt   time.Time // last
+	askedPeer     *peer     // the last asked
+	quarantined   bool      // set aside for its time, not lost: no hurry
+	soleSource    *peer     // who showed it, if nothing else was heard of its actor
 }
 
 // repairs ask for what is missing and known to exist.
@@ -31,23 +31,23 @@ type repairs struct {
 }
 
 // peerHoles is what is kept of a peer for the repair of holes.
-type peerHoles struct {
-	answers answers       // to its requests
-	aliens  int           // holes that it showed of actors that nothing else was heard of
-	rtt     time.Duration // until its last answer; 0 before
+type peerRepair struct {
+	answers  answers       // to its requests
+	soleGaps int           // holes that it showed of actors that nothing else was heard of
+	rtt      time.Duration // until its last answer; 0 before
 }
 
 const (
-	gapRanges     = 64               // asked for at once
-	gapMax        = 2 * time.Second  // between requests for one gap
-	gapHopeless   = time.Minute      // the same for one that nobody may have any more
-	patientTries  = 20               // after which the only peer that had it is likely gone
-	gapSlow       = 10 * time.Second // the same for what is set aside
-	repairBytes   = 256 << 10        // of an answer
-	gapAliens     = 64               // gaps of unknown actors, by one who shows them: a sync tells of the rest
-	answersEach   = 16               // to one peer's requests for one range, within a second
-	answersBytes  = 8 << 20          // to one peer's requests, within a second
-	answersRanges = 1 << 12          // the same, ranges
+	gapRanges          = 64               // asked for at once
+	gapMax             = 2 * time.Second  // between requests for one gap
+	gapMaxHopeless     = time.Minute      // the same for one that nobody may have any more
+	hopelessAfter      = 20               // after which the only peer that had it is likely gone
+	quarantineRetry    = 10 * time.Second // the same for what is set aside
+	repairBytes        = 256 << 10        // of an answer
+	maxSoleGaps        = 64               // gaps of unknown actors, by one who shows them: a sync tells of the rest
+	maxAnswersPerRange = 16               // to one peer's requests for one range, within a second
+	maxAnswerBytes     = 8 << 20          // to one peer's requests, within a second
+	maxAnswerRanges    = 1 << 12          // the same, ranges
 )
 
 // noteGap remembers that seq of a exists, if anything up to it is missing, and reports
@@ -61,8 +61,8 @@ func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, 
 	}
 	if base >= seq {
 		if g := s.gaps[a]; g != nil && base >= g.upTo {
-			if g.tries == 1 && g.to == from && from != nil { // which of two requests was answered cannot be told
-				s.timed(from, now.Sub(g.asked))
+			if g.tries == 1 && g.askedPeer == from && from != nil { // which of two requests was answered cannot be told
+				s.noteRTT(from, now.Sub(g.requestedAt))
 			}
 			s.closeGap(a)
 		}
@@ -70,41 +70,41 @@ func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, 
 	}
 	g := s.gaps[a]
 	if g == nil {
-		g = &gap{from: from, at: now.Add(s.cfg.Repair)}
+		g = &gap{source: from, at: now.Add(s.cfg.Repair)}
 		if span == nil && s.byActor[a] == nil {
-			if from == nil || from.aliens >= gapAliens {
+			if from == nil || from.soleGaps >= maxSoleGaps {
 				return false
 			}
-			from.aliens++
-			g.alien = from
+			from.soleGaps++
+			g.soleSource = from
 		}
 		s.gaps[a] = g
 	}
 	g.upTo = max(g.upTo, seq)
-	if slow && !g.slow {
-		g.slow, g.at = true, now.Add(gapSlow)
+	if slow && !g.quarantined {
+		g.quarantined, g.at = true, now.Add(quarantineRetry)
 	}
 	return true
 }
 
 func (s *repairs) closeGap(a clock.Actor) {
-	if g := s.gaps[a]; g != nil && g.alien != nil {
-		g.alien.aliens--
+	if g := s.gaps[a]; g != nil && g.soleSource != nil {
+		g.soleSource.soleGaps--
 	}
 	delete(s.gaps, a)
 }
 
 // hearsay reports whether only one who is forgotten has spoken of a: what does exist, a
 // sync tells of.
-func (s *repairs) hearsay(a clock.Actor, g *gap) bool {
-	return g.alien != nil && s.byActor[g.alien.Actor] != g.alien && s.byActor[a] == nil
+func (s *repairs) sourceGone(a clock.Actor, g *gap) bool {
+	return g.soleSource != nil && s.byActor[g.soleSource.Actor] != g.soleSource && s.byActor[a] == nil
 }
 
 // hurry asks from for what is missing of a now: a burst is over for so long that what
 // is not here was lost, or the last answer was.
-func (s *repairs) hurry(now time.Time, from *peer, a clock.Actor) {
-	if g := s.gaps[a]; g != nil && !g.slow && (g.to == nil || now.Sub(g.asked) >= s.answerTime(g.to)) {
-		g.at, g.from, g.tries = now, from, 0
+func (s *repairs) expedite(now time.Time, from *peer, a clock.Actor) {
+	if g := s.gaps[a]; g != nil && !g.quarantined && (g.askedPeer == nil || now.Sub(g.requestedAt) >= s.answerTime(g.askedPeer)) {
+		g.at, g.source, g.tries = now, from, 0
 	}
 }
 
@@ -123,7 +123,7 @@ func (s *repairs) repair(now time.Time) {
 	for _, a := range dueFor {
 		g := s.gaps[a]
 		span := s.store.Context().Span(a)
-		if span != nil && span.Base >= g.upTo || span == nil && s.hearsay(a, g) {
+		if span != nil && span.Base >= g.upTo || span == nil && s.sourceGone(a, g) {
 			s.closeGap(a)
 			continue
 		}
@@ -135,7 +135,7 @@ func (s *repairs) repair(now time.Time) {
 			missing = append(missing, r)
 			return len(missing) < gapRanges
 		})
-		p := s.askable(g)
+		p := s.pickPeer(g)
 		if p == nil {
 			g.at = now.Add(gapMax)
 			continue
@@ -149,21 +149,21 @@ func (s *repairs) repair(now time.Time) {
 		}
 		s.send(now, p, Packet, s.finish(w, 0, false))
 		s.stats.GapRequests++
-		if g.tries > 0 && g.to == p {
-			s.doubt(now, p)
+		if g.tries > 0 && g.askedPeer == p {
+			s.probeUnlessRecent(now, p)
 		}
-		if g.vain++; span.Base > g.base {
-			g.base, g.vain = span.Base, 0
+		if g.fruitless++; span.Base > g.requestedBase {
+			g.requestedBase, g.fruitless = span.Base, 0
 		}
 		wait := min(s.answerTime(p)<<min(max(g.tries-1, 0), 10), gapMax)
-		if late := g.vain - patientTries; late > 0 {
-			wait = min(gapMax<<min(late, 10), gapHopeless)
+		if late := g.fruitless - hopelessAfter; late > 0 {
+			wait = min(gapMax<<min(late, 10), gapMaxHopeless)
 		}
-		if g.slow {
-			wait = gapSlow
+		if g.quarantined {
+			wait = quarantineRetry
 		}
 		g.tries++
-		g.asked, g.to = now, p
+		g.requestedAt, g.askedPeer = now, p
 		g.at = now.Add(wait)
 	}
 }
@@ -175,12 +175,12 @@ func (s *repairs) answerTime(p *peer) time.Duration {
 }
 
 // timed notes how long a round trip took.
-func (s *repairs) timed(p *peer, rtt time.Duration) { p.rtt, s.rtt = rtt, rtt }
+func (s *repairs) noteRTT(p *peer, rtt time.Duration) { p.rtt, s.rtt = rtt, rtt }
 
 // askable returns whom to ask: who showed the gap, and after three tries anyone.
-func (s *repairs) askable(g *gap) *peer {
-	if g.tries < 3 && g.from != nil && g.from.Alive && s.byActor[g.from.Actor] == g.from {
-		return g.from
+func (s *repairs) pickPeer(g *gap) *peer {
+	if g.tries < 3 && g.source != nil && g.source.Alive && s.byActor[g.source.Actor] == g.source {
+		return g.source
 	}
 	if len(s.living) == 0 {
 		return nil
@@ -206,7 +206,7 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 			e.stats.GapsUnanswered++
 			continue
 		}
-		for _, have := range contained(e.store.Context().Span(a), first, last) {
+		for _, have := range intersect(e.store.Context().Span(a), first, last) {
 			if len(w.body) < repairBytes {
 				_, n := e.fill(w, secDeltas, a, have, repairBytes)
 				records += n
@@ -229,12 +229,12 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 type answers struct {
 	since time.Time
 	bytes int
-	given map[asked]int
+	given map[rangeKey]int
 }
 
 // asked is a range that was asked for. Of one gap, whose start has not moved, each
 // request has the same.
-type asked struct {
+type rangeKey struct {
 	clock.Actor
 	first uint64
 }
@@ -242,10 +242,10 @@ type asked struct {
 // allow reports whether to answer a request for what a wrote from first on, and counts it.
 func (t *answers) allow(now time.Time, a clock.Actor, first uint64) bool {
 	if now.Sub(t.since).Abs() >= time.Second {
-		*t = answers{since: now, given: make(map[asked]int)}
+		*t = answers{since: now, given: make(map[rangeKey]int)}
 	}
-	key := asked{a, first}
-	if t.given[key] >= answersEach || t.bytes >= answersBytes || len(t.given) >= answersRanges {
+	key := rangeKey{a, first}
+	if t.given[key] >= maxAnswersPerRange || t.bytes >= maxAnswerBytes || len(t.given) >= maxAnswerRanges {
 		return false
 	}
 	t.given[key]++
@@ -253,7 +253,7 @@ func (t *answers) allow(now time.Time, a clock.Actor, first uint64) bool {
 }
 
 // contained returns which parts of first..last the span holds.
-func contained(s *clock.Span, first, last uint64) []clock.Range {
+func intersect(s *clock.Span, first, last uint64) []clock.Range {
 	if s == nil || first == 0 || first > last {
 		return nil
 	}

@@ -23,8 +23,8 @@ type shared struct {
 	frame frameWriter
 	codec codec
 
-	awaited []*peer   // those for whom something is, or was
-	peersAt time.Time // not after anything is due for one of them
+	scheduled []*peer   // those for whom something is, or was
+	peersAt   time.Time // not after anything is due for one of them
 
 	blockedAt time.Time              // when packets to a peer were found blocked, so that other paths are doubted; not again for probeEvery
 	onBlock   func(time.Time, *peer) // makes good what packets to a peer did not carry
@@ -78,13 +78,13 @@ func (s *shared) send(now time.Time, p *peer, class Class, frame []byte) {
 	if class == Packet && len(frame) > wire.MaxPacketBytes {
 		class = Bulk
 	}
-	if class == Packet && !p.path.open() {
+	if class == Packet && !p.path.usable() {
 		class = Urgent
 	}
 	s.emit(p, class, frame)
-	heard := p.path.heard
+	heard := p.path.answeredAt
 	if class == Packet && (now.Sub(heard) >= max(probeEvery, time.Duration(len(s.living))*probePace) || heard.Before(s.blockedAt)) {
-		s.doubt(now, p)
+		s.probeUnlessRecent(now, p)
 	}
 }
 
@@ -95,11 +95,11 @@ func (s *shared) emit(p *peer, class Class, frame []byte) {
 }
 
 // await notes that something is due for p at a time.
-func (s *shared) await(p *peer, at time.Time) {
+func (s *shared) schedule(p *peer, at time.Time) {
 	s.peersAt = earlier(s.peersAt, at)
-	if !p.awaited {
-		p.awaited = true
-		s.awaited = append(s.awaited, p)
+	if !p.scheduled {
+		p.scheduled = true
+		s.scheduled = append(s.scheduled, p)
 	}
 }
 

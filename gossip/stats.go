@@ -78,7 +78,7 @@ type PeerStatus struct {
 func (e *Engine) Peers() []PeerStatus {
 	list, state := make([]PeerStatus, 0, len(e.peers)), e.stateHash()
 	for _, p := range e.peers {
-		r := e.reports[p.report]
+		r := e.reports[p.reportIndex]
 		list = append(list, PeerStatus{
 			Peer:        p.Peer,
 			Lag:         e.store.Last() - min(p.ackedOwn, e.store.Last()),
@@ -92,7 +92,7 @@ func (e *Engine) Peers() []PeerStatus {
 			Have:        p.have,
 			Total:       p.total,
 			AgreedAt:    p.agreedAt,
-			Agrees:      !p.agreedAt.IsZero() && p.agreed == state,
+			Agrees:      !p.agreedAt.IsZero() && p.agreedHash == state,
 		})
 	}
 	return list

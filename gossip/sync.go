@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	syncBytes   = 512 << 10              // of one answer
-	askTimeout  = 500 * time.Millisecond // for one, at least
-	askLongest  = 2 * time.Minute        // and at most
-	answerAgain = time.Second            // to a repeated request, at first
-	askAttempts = 2                      // before another peer is tried
-	maxSyncs    = 2                      // under way at once: each peer asked sends much the same
-	syncPause   = 50 * time.Millisecond  // after a sync that brought nothing, doubling with each
-	pauseMost   = time.Second            // and at most
+	syncBytes     = 512 << 10              // of one answer
+	minAskTimeout = 500 * time.Millisecond // for one, at least
+	maxAskTimeout = 2 * time.Minute        // and at most
+	answerAgain   = time.Second            // to a repeated request, at first
+	maxRequests   = 2                      // before another peer is tried
+	maxSyncs      = 2                      // under way at once: each peer asked sends much the same
+	minPause      = 50 * time.Millisecond  // after a sync that brought nothing, doubling with each
+	maxPause      = time.Second            // and at most
 )
 
 // syncs fetch what a peer has and this one lacks, and answer those of others.
@@ -31,35 +31,35 @@ type syncs struct {
 // peerSync is what is kept of the syncs with a peer: of this peer's requests, and of its
 // own.
 type peerSync struct {
-	asked      time.Time     // the request that is not answered yet
-	askedFirst time.Time     // the first after the last answer
-	patience   time.Duration // twice what the last answer took
-	request    uint64        // the number of the last request
-	answered   uint64        // requests up to this one have been followed
-	askTries   int
-	vain       int                  // requests since the last answer
-	vainSince  time.Time            // when the first of those went
-	told       *clock.CausalContext // what the answers of a sync have covered, with what was seen
-	toldUpTo   clock.Actor          // of whom they may have told a part
-	askedWith  *clock.CausalContext // what the latest request and its repeats say was seen
-	parts      []clock.Part         // in which they say it, see retire.go
-	refined    int                  // how often the parts were split
-	early      bool                 // some of what came was set aside for its time
-	fresh      bool                 // the answers have brought something
-	rest       time.Time            // no sync before
-	paused     time.Duration        // for so long, because the last brought nothing
-	met        bool                 // all that the peer had, at some time of this life, is here
-	have       int                  // progress of a sync from it
-	total      int
+	requestedAt     time.Time     // the request that is not answered yet
+	firstRequestAt  time.Time     // the first after the last answer
+	minTimeout      time.Duration // twice what the last answer took
+	lastRequest     uint64        // the number of the last request
+	lastFollowed    uint64        // requests up to this one have been followed
+	repeats         int
+	unanswered      int                  // requests since the last answer
+	unansweredSince time.Time            // when the first of those went
+	covered         *clock.CausalContext // what the answers of a sync have covered, with what was seen
+	coveredUpTo     clock.Actor          // of whom they may have told a part
+	requestContext  *clock.CausalContext // what the latest request and its repeats say was seen
+	parts           []clock.Part         // in which they say it, see retire.go
+	refined         int                  // how often the parts were split
+	quarantined     bool                 // some of what came was set aside for its time
+	gained          bool                 // the answers have brought something
+	notBefore       time.Time            // no sync before
+	pauseTime       time.Duration        // for so long, because the last brought nothing
+	syncedOnce      bool                 // all that the peer had, at some time of this life, is here
+	have            int                  // progress of a sync from it
+	total           int
 
-	answering   uint64        // its request that was answered at length last
-	answerUntil time.Time     // while that may be under way
-	answerWait  time.Duration // before the next repeated one is answered
+	largeAnswered uint64        // its request that was answered at length last
+	answerUntil   time.Time     // while that may be under way
+	answerWait    time.Duration // before the next repeated one is answered
 }
 
 // askTimeout is how long an answer of p may take: twice what the last took, and longer
 // each time that it was not long enough.
-func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) << p.askTries }
+func (p *peer) askTimeout() time.Duration { return max(p.minTimeout, minAskTimeout) << p.repeats }
 
 // requestSync sends this peer's context to p: tier 1. What p has above it comes
 // back, in as many answers as it takes, each asked for with what has been told by
@@ -73,51 +73,51 @@ func (p *peer) askTimeout() time.Duration { return max(p.patience, askTimeout) <
 // each would list every such hole, and those that a frame has no room for would be
 // answered anew for ever.
 func (s *syncs) requestSync(now time.Time, p *peer) {
-	if !p.asked.IsZero() || s.underWay() >= maxSyncs {
+	if !p.requestedAt.IsZero() || s.underWay() >= maxSyncs {
 		return
 	}
-	if now.Before(p.rest) {
-		if p.compareAt.IsZero() {
-			p.compareAt = p.rest
-			s.await(p, p.compareAt)
+	if now.Before(p.notBefore) {
+		if p.digestDueAt.IsZero() {
+			p.digestDueAt = p.notBefore
+			s.schedule(p, p.digestDueAt)
 		}
 		return
 	}
-	if p.told != nil || p.early { // of a sync that was given up: its answers say nothing to this one
+	if p.covered != nil || p.quarantined { // of a sync that was given up: its answers say nothing to this one
 		p.endSync()
-		p.early = false
+		p.quarantined = false
 	}
-	if p.answered == p.request {
-		p.askedFirst = now
+	if p.lastFollowed == p.lastRequest {
+		p.firstRequestAt = now
 	}
 	if p.held != nil { // what it has told in vain it need not tell again
-		p.told = p.held.Clone()
+		p.covered = p.held.Clone()
 	}
 	s.sendSyncRequest(now, p)
 }
 
 // endSync ends a sync with p: what is still under way of it is merged, and not followed.
 func (p *peer) endSync() {
-	p.asked, p.askTries, p.told, p.fresh = time.Time{}, 0, nil, false
+	p.requestedAt, p.repeats, p.covered, p.gained = time.Time{}, 0, nil, false
 	p.parts, p.refined = nil, 0
-	p.answered = p.request
+	p.lastFollowed = p.lastRequest
 }
 
 // pause has the next sync with p wait, if this one brought nothing: two peers that each
 // lack what is on its way to them would ask in turn until it is there.
 func (p *peer) pause(now time.Time, fresh bool) {
-	p.paused = min(max(2*p.paused, syncPause), pauseMost)
+	p.pauseTime = min(max(2*p.pauseTime, minPause), maxPause)
 	if fresh {
-		p.paused = 0
+		p.pauseTime = 0
 	}
-	p.rest = now.Add(p.paused)
+	p.notBefore = now.Add(p.pauseTime)
 }
 
 // underWay counts the peers that owe this one an answer.
 func (s *syncs) underWay() int {
 	n := 0
-	for _, p := range s.awaited {
-		if p.Alive && !p.asked.IsZero() && s.byActor[p.Actor] == p {
+	for _, p := range s.scheduled {
+		if p.Alive && !p.requestedAt.IsZero() && s.byActor[p.Actor] == p {
 			n++
 		}
 	}
@@ -125,23 +125,23 @@ func (s *syncs) underWay() int {
 }
 
 func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
-	p.asked = now
-	if p.answered == p.request {
-		p.askedWith = s.known(now, p)
+	p.requestedAt = now
+	if p.lastFollowed == p.lastRequest {
+		p.requestContext = s.contextFor(now, p)
 	}
-	p.request++
-	if p.vain++; p.vain == 1 {
-		p.vainSince = now
+	p.lastRequest++
+	if p.unanswered++; p.unanswered == 1 {
+		p.unansweredSince = now
 	}
-	s.await(p, now.Add(p.askTimeout()))
+	s.schedule(p, now.Add(p.askTimeout()))
 	w := s.begin()
 	w.section(secSyncRequest, 6)
-	w.uint(p.request)
-	w.bool(p.told != nil)
+	w.uint(p.lastRequest)
+	w.bool(p.covered != nil)
 	w.uint(s.store.Sum())
-	known := p.askedWith.Summary(p.parts)
+	known := p.requestContext.Summary(p.parts)
 	w.body = bounded(known.Listed).AppendTo(w.body)
-	w.uint(p.answered)
+	w.uint(p.lastFollowed)
 	w.body = clock.AppendParts(w.body, known.Parts)
 	s.send(now, p, Packet, s.finish(w, 0, false))
 	s.stats.SyncRequests++
@@ -166,16 +166,16 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 
 // retrySyncs asks again where no answer came, and then somebody else.
 func (s *syncs) retrySyncs(now time.Time) {
-	for _, p := range s.awaited {
-		if p.asked.IsZero() || !p.Alive || now.Sub(p.asked) < p.askTimeout() {
+	for _, p := range s.scheduled {
+		if p.requestedAt.IsZero() || !p.Alive || now.Sub(p.requestedAt) < p.askTimeout() {
 			continue
 		}
-		s.doubt(now, p)
-		if p.askTries++; p.askTries < askAttempts {
+		s.probeUnlessRecent(now, p)
+		if p.repeats++; p.repeats < maxRequests {
 			s.sendSyncRequest(now, p)
 			continue
 		}
-		p.asked, p.askTries = time.Time{}, 0
+		p.requestedAt, p.repeats = time.Time{}, 0
 		if n := len(s.living); n > 1 {
 			s.requestSync(now, s.living[s.rng.IntN(n)])
 		}
@@ -205,10 +205,10 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		e.cloned = true
 	}
 	covered, covers := mine.Covers(theirs), theirs.Covers(mine)
-	if heard >= p.answering {
+	if heard >= p.largeAnswered {
 		p.answerWait = 0
 	}
-	if heard >= p.answering || !in.now.Before(p.answerUntil) { // else its answer may be on a slow stream still
+	if heard >= p.largeAnswered || !in.now.Before(p.answerUntil) { // else its answer may be on a slow stream still
 		e.answerSync(in.now, p, request, told, theirs)
 	}
 	switch {
@@ -231,7 +231,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, theirs *clock.CausalContext) {
 	w := s.begin()
 	more, records := s.writeState(now, w, p, theirs, false)
-	whole := !more && (told || s.hides(now, p, theirs))
+	whole := !more && (told || s.hasUnpushedVoids(now, p, theirs))
 	if whole {
 		w = s.begin()
 		more, records = s.writeState(now, w, p, theirs, true)
@@ -242,7 +242,7 @@ func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, th
 	if whole && !more {
 		mine := s.store.Context()
 		all := false
-		if differs, all = mine.FirstBeyond(theirs, contextActors, wire.MaxGapRanges); all {
+		if differs, all = mine.FirstBeyond(theirs, maxContextActors, wire.MaxGapRanges); all {
 			differs = mine.Differs(theirs)
 		}
 		more = !all // a part, and the rest when it is asked for
@@ -265,8 +265,8 @@ func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, th
 	}
 	frame := s.finish(w, records, true)
 	if len(frame) > wire.MaxPacketBytes {
-		p.answerWait = min(2*max(p.answerWait, answerAgain/2), askLongest)
-		p.answering, p.answerUntil = request, now.Add(p.answerWait)
+		p.answerWait = min(2*max(p.answerWait, answerAgain/2), maxAskTimeout)
+		p.largeAnswered, p.answerUntil = request, now.Add(p.answerWait)
 	}
 	s.send(now, p, class, frame)
 	if !more {
@@ -276,11 +276,11 @@ func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, th
 
 // hides reports whether theirs lacks dots whose records are gone here, and that no
 // push will tell: they can only be told with everything that came after them.
-func (s *syncs) hides(now time.Time, p *peer, theirs *clock.CausalContext) bool {
+func (s *syncs) hasUnpushedVoids(now time.Time, p *peer, theirs *clock.CausalContext) bool {
 	for a, both := range s.store.Context().Against(theirs) {
 		gone := false
-		both.Theirs.Missing(s.settled(now, p, a, both), func(lack clock.Range) bool {
-			for _, have := range contained(both.Mine, lack.First, lack.Last) {
+		both.Theirs.Missing(s.landed(now, p, a, both), func(lack clock.Range) bool {
+			for _, have := range intersect(both.Mine, lack.First, lack.Last) {
 				next := have.First
 				s.store.Live(a, have.First, have.Last, func(d crdt.Delta) bool {
 					gone = gone || d.Seq() != next
@@ -305,7 +305,7 @@ func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock
 	for a, both := range stored(s.store, theirs) {
 		write := func(kind, first, last uint64) {
 			both.Theirs.Missing(last, func(lack clock.Range) bool {
-				for _, have := range contained(both.Mine, max(lack.First, first), lack.Last) {
+				for _, have := range intersect(both.Mine, max(lack.First, first), lack.Last) {
 					if len(w.body) >= syncBytes {
 						more = true
 						return false
@@ -317,7 +317,7 @@ func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock
 				return !more
 			})
 		}
-		settled := s.settled(now, p, a, both)
+		settled := s.landed(now, p, a, both)
 		write(secState, 1, settled)
 		if head := both.Mine.Head(); whole && !more && settled < head {
 			write(secDeltas, settled+1, head)
@@ -350,10 +350,10 @@ func stored(s *crdt.Store, theirs *clock.CausalContext) iter.Seq2[clock.Actor, c
 
 // settled returns up to where a's dots are not on their way to p already, by a push
 // from here or down the tree. In the tree a dot that came by a sync would not be passed on.
-func (s *syncs) settled(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
+func (s *syncs) landed(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
 	head := both.Mine.Head()
-	if m, ok := s.marks[a]; ok && !p.behind && m.settled < head && (len(s.living) > s.cfg.Direct || s.tells(a, p)) && now.Sub(p.joined) > 2*markInterval {
-		return max(m.settled, both.Theirs.Base)
+	if m, ok := s.flights[a]; ok && !p.behind && m.landed < head && (len(s.living) > s.cfg.Direct || s.pushesTo(a, p)) && now.Sub(p.joined) > 2*flightInterval {
+		return max(m.landed, both.Theirs.Base)
 	}
 	return head
 }
@@ -381,28 +381,28 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 	if r.Err() != nil || p == nil {
 		return
 	}
-	p.vain = 0
+	p.unanswered = 0
 	p.have, p.total = int(min(have, 1<<40)), int(min(total, 1<<40))
-	e.hear(in.now, stamp)
-	if request <= p.answered || request > p.request {
+	e.observe(in.now, stamp)
+	if request <= p.lastFollowed || request > p.lastRequest {
 		return
 	}
-	took := in.now.Sub(p.askedFirst)
-	if request == p.request && !p.asked.IsZero() {
-		took = in.now.Sub(p.asked)
+	took := in.now.Sub(p.firstRequestAt)
+	if request == p.lastRequest && !p.requestedAt.IsZero() {
+		took = in.now.Sub(p.requestedAt)
 	}
-	p.patience = min(2*took, askLongest)
-	p.answered, p.askTries, p.askedFirst = p.request, 0, in.now
-	p.early = p.early || in.early
+	p.minTimeout = min(2*took, maxAskTimeout)
+	p.lastFollowed, p.repeats, p.firstRequestAt = p.lastRequest, 0, in.now
+	p.quarantined = p.quarantined || in.quarantined
 	if more {
-		if p.told == nil {
-			p.told = e.store.Context().Clone()
+		if p.covered == nil {
+			p.covered = e.store.Context().Clone()
 		}
-		for _, t := range in.told {
-			p.told.AddRange(t.Actor, t.First, t.Last)
-			p.toldUpTo = t.Actor
+		for _, t := range in.covered {
+			p.covered.AddRange(t.Actor, t.First, t.Last)
+			p.coveredUpTo = t.Actor
 		}
-		if seen != nil && !p.toldOf(seen) {
+		if seen != nil && !p.noteContextPart(seen) {
 			p.endSync()
 			p.pause(in.now, false)
 			return
@@ -410,31 +410,31 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		e.sendSyncRequest(in.now, p)
 		return
 	}
-	fresh := p.fresh
+	fresh := p.gained
 	p.endSync()
-	p.patience = 0 // what comes next may be small, and its request lost
-	e.synced, p.met = true, p.met || !p.early
-	if p.early { // its time will come; until then all of it would come again
-		p.rest = in.now.Add(gapSlow)
+	p.minTimeout = 0 // what comes next may be small, and its request lost
+	e.synced, p.syncedOnce = true, p.syncedOnce || !p.quarantined
+	if p.quarantined { // its time will come; until then all of it would come again
+		p.notBefore = in.now.Add(quarantineRetry)
 		return
 	}
 	if seen == nil {
 		p.pause(in.now, fresh)
 		return
 	}
-	seen = p.askedWith.Replaced(seen)
+	seen = p.requestContext.Replaced(seen)
 	if s := seen.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true
 		return
 	}
-	adopted := e.weigh(in.now, p, seen)
+	adopted := e.holdOrAdopt(in.now, p, seen)
 	p.pause(in.now, fresh || adopted)
 }
 
 // setSynced notes that p and this peer have compared notes to the end.
 func (s *syncs) setSynced(p *peer) {
-	s.synced, p.met = true, true
-	p.behind, p.gone = false, nil
+	s.synced, p.syncedOnce = true, true
+	p.behind, p.absent = false, nil
 	p.endSync()
-	p.patience, p.paused = 0, 0
+	p.minTimeout, p.pauseTime = 0, 0
 }

@@ -12,7 +12,7 @@ import (
 // A write that was lost on its way down the tree, and comes by a sync, is passed on: those
 // below wait for it as well. What this peer missed while it was away is not.
 func TestAFewWritesOfASyncGoDownTheTree(t *testing.T) {
-	for writes, passed := range map[int]bool{1: true, passedOn: true, passedOn + 1: false} {
+	for writes, passed := range map[int]bool{1: true, maxForwarded: true, maxForwarded + 1: false} {
 		list := cluster(12)
 		origin := list[0]
 		for i := range writes {
@@ -54,14 +54,14 @@ func TestASyncLeavesToTheTreeWhatIsOnItsWay(t *testing.T) {
 	}
 	write(3)
 	for range 3 {
-		now = now.Add(markInterval)
+		now = now.Add(flightInterval)
 		origin.Tick(now)
 	}
 	write(100)
 	self := origin.cfg.Self
 	both := clock.Both{Mine: origin.store.Context().Span(self), Theirs: &clock.Span{}}
 	i := slices.IndexFunc(origin.peers, func(p *peer) bool { return p.Actor != self })
-	if got := origin.settled(now, origin.peers[i], self, both); got != 3 {
+	if got := origin.landed(now, origin.peers[i], self, both); got != 3 {
 		t.Errorf("of 103 writes %d are settled, want the 3 of earlier", got)
 	}
 }

@@ -37,7 +37,7 @@ func tell(t testing.TB, now time.Time, m, from *machine, seen *clock.CausalConte
 	m.sendSyncRequest(now, p)
 	w := from.begin()
 	w.section(secSyncReply, 6)
-	w.uint(p.request)
+	w.uint(p.lastRequest)
 	w.bool(false)
 	w.uint(0)
 	w.uint(0)
@@ -68,14 +68,14 @@ func (m *machine) meets(now time.Time, list, down []*machine) {
 	m.SetView(now, view)
 	m.trust()
 	for _, p := range m.peers {
-		p.members = m.membersHash
+		p.membersHash = m.membersHash
 	}
 }
 
 // asksInVain has m ask others for so long that they count as silent.
 func (m *machine) asksInVain(others ...*machine) {
 	for _, o := range others {
-		for range vainly {
+		for range silentRequests {
 			m.sendSyncRequest(t0, m.byActor[o.cfg.Self])
 		}
 	}
@@ -155,64 +155,64 @@ func TestTheLastWritesOfThoseWhoAreGone(t *testing.T) {
 	}{
 		"who is up is asked":        {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, dan, sam}, nil) }, 0, false},
 		"who is down may come back": {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, sam}, []*machine{dan}) }, 0, false},
-		"not after long":            {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, sam}, []*machine{dan}) }, calm, true},
+		"not after long":            {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, sam}, []*machine{dan}) }, believeAfter, true},
 		"who was forgotten": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, nil)
-			tell(t, t0.Add(-joining), ann, bob, bob.store.Context())
+			tell(t, t0.Add(-membershipLag), ann, bob, bob.store.Context())
 		}, 0, true},
 		"others come and go meanwhile": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, []*machine{dan})
-			ann.meets(t0.Add(calm-time.Second), []*machine{bob, sam, newMachine(clock.Actor{Birth: 1, Rand: 5}, nil)}, []*machine{dan})
-		}, calm, true},
+			ann.meets(t0.Add(believeAfter-time.Second), []*machine{bob, sam, newMachine(clock.Actor{Birth: 1, Rand: 5}, nil)}, []*machine{dan})
+		}, believeAfter, true},
 		"who says so was out of sight itself": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{sam}, []*machine{bob, dan})
 			ann.meets(t0.Add(time.Second), []*machine{bob, sam}, []*machine{dan})
-		}, calm, false},
+		}, believeAfter, false},
 		"who is up does not answer": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, dan, sam}, nil)
 			ann.asksInVain(dan)
-		}, silence, false},
+		}, silentAfter, false},
 		"nor for long": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, dan, sam}, nil)
 			ann.asksInVain(dan)
-		}, calm, true},
+		}, believeAfter, true},
 		"it has answered since": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, dan, sam}, nil)
 			ann.asksInVain(dan)
-			tell(t, t0.Add(silence), ann, dan, clock.NewContext())
-		}, calm, false},
+			tell(t, t0.Add(silentAfter), ann, dan, clock.NewContext())
+		}, believeAfter, false},
 		"it was not asked often": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, dan, sam}, nil)
 			ann.sendSyncRequest(t0, ann.byActor[dan.cfg.Self])
-		}, calm, false},
+		}, believeAfter, false},
 		"nobody else answers": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, dan, sam}, nil)
 			ann.asksInVain(dan, sam)
-		}, silence, true},
+		}, silentAfter, true},
 		"who does not answer counts others": {func(ann, bob, dan, sam *machine) {
 			eve := newMachine(clock.Actor{Birth: 1, Rand: 5}, nil)
 			ann.meets(t0, []*machine{bob, sam, eve}, nil)
 			ann.asksInVain(eve)
 			tell(t, t0, ann, bob, bob.store.Context())
-			ann.byActor[eve.cfg.Self].members++
-		}, silence, true},
+			ann.byActor[eve.cfg.Self].membersHash++
+		}, silentAfter, true},
 		"somebody counts others for long": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, nil)
 			tell(t, t0, ann, bob, bob.store.Context())
-			ann.byActor[sam.cfg.Self].members++
-		}, calm, true},
+			ann.byActor[sam.cfg.Self].membersHash++
+		}, believeAfter, true},
 		"there is nobody else":     {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob}, []*machine{dan, sam}) }, 0, true},
 		"who may be about to join": {func(ann, bob, dan, sam *machine) { ann.meets(t0, []*machine{bob, sam}, nil) }, 0, false},
 		"somebody counts others": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, nil)
-			tell(t, t0.Add(-joining), ann, bob, bob.store.Context())
-			ann.byActor[sam.cfg.Self].members++
+			tell(t, t0.Add(-membershipLag), ann, bob, bob.store.Context())
+			ann.byActor[sam.cfg.Self].membersHash++
 		}, 0, false},
 		"another peer has seen them": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, []*machine{dan})
 			tell(t, t0, ann, sam, bob.store.Context())
 		}, 0, true},
-		"it has spoken of them": {func(ann, bob, dan, sam *machine) { ann.byActor[dan.cfg.Self].said = 1 }, 0, true},
+		"it has spoken of them": {func(ann, bob, dan, sam *machine) { ann.byActor[dan.cfg.Self].ownHead = 1 }, 0, true},
 		"another life has its name": {func(ann, bob, dan, sam *machine) {
 			ann.meets(t0, []*machine{bob, sam}, []*machine{dan})
 			view := []Peer{{Actor: clock.Actor{Birth: 9, Rand: 9}, Name: "n3", Alive: true}}
@@ -254,7 +254,7 @@ func TestThoseWhoDoNotAnswerKeepNobodyApart(t *testing.T) {
 	ann, bob, _ := overwritten(t)
 	now := t0.Add(time.Second)
 	tell(t, now, ann, bob, bob.store.Context())
-	exchange(t, &now, silence/2, ann, bob)
+	exchange(t, &now, silentAfter/2, ann, bob)
 	if ann.Stats().ContextsHeld == 0 || ann.store.Context().Equal(bob.store.Context()) {
 		t.Fatal("the context is not held while there is hope of an answer")
 	}
@@ -279,21 +279,21 @@ func TestManyStrangersAreAllBelieved(t *testing.T) {
 	for i := range uint64(20) {
 		tell(t, t0.Add(time.Second), ann, eve, many(100+i))
 	}
-	if n := len(ann.byActor[eve.cfg.Self].strangers); n != 5000 {
+	if n := len(ann.byActor[eve.cfg.Self].nonMembers); n != 5000 {
 		t.Errorf("%d made-up lives are remembered, want those of the last lie", n)
 	}
 	for _, p := range ann.peers {
-		p.members = ann.membersHash
+		p.membersHash = ann.membersHash
 	}
 	tell(t, t0, ann, bob, many(7))
 	if ann.store.Context().Len() > 2 {
 		t.Fatal("they are believed at once")
 	}
-	tell(t, t0.Add(joining), ann, bob, many(7))
+	tell(t, t0.Add(membershipLag), ann, bob, many(7))
 	if n := ann.store.Context().Len(); n < 5000 || n > 5002 {
 		t.Errorf("%d lives are known, want the 5,000 of bob", n)
 	}
-	if ann.byActor[bob.cfg.Self].strangers != nil {
+	if ann.byActor[bob.cfg.Self].nonMembers != nil {
 		t.Error("they are still remembered as strangers")
 	}
 }
@@ -308,11 +308,11 @@ func TestWhatWasToldInVainIsNotToldAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bob.unsettle(now, bob.cfg.Self, ds[0].Seq())
+		bob.noteInFlight(now, bob.cfg.Self, ds[0].Seq())
 	}
 	now = now.Add(time.Minute)
 	for range 2 {
-		bob.rotateMarks(now)
+		bob.ageFlights(now)
 	}
 	p := ann.byActor[bob.cfg.Self]
 	for i := range 5 {
@@ -338,14 +338,14 @@ func TestASyncThatBroughtNothingIsFollowedByAPause(t *testing.T) {
 	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
 		tell(t, now, ann, bob, clock.NewContext())
 		ann.Envelopes()
-		if got := p.rest.Sub(now); got != want*time.Millisecond {
+		if got := p.notBefore.Sub(now); got != want*time.Millisecond {
 			t.Errorf("the next sync is %v away, want %v", got, want*time.Millisecond)
 		}
 		ann.requestSync(now, p)
-		if out := ann.Envelopes(); len(out) != 0 || p.compareAt != p.rest {
-			t.Fatalf("within the pause %d frames are sent; notes are compared at %v", len(out), p.compareAt.Sub(now))
+		if out := ann.Envelopes(); len(out) != 0 || p.digestDueAt != p.notBefore {
+			t.Fatalf("within the pause %d frames are sent; notes are compared at %v", len(out), p.digestDueAt.Sub(now))
 		}
-		now = p.rest
+		now = p.notBefore
 		ann.Tick(now)
 		ann.Envelopes()
 	}
@@ -360,7 +360,7 @@ func TestASyncThatBroughtNothingIsFollowedByAPause(t *testing.T) {
 		t.Error("a peer that is back is not asked at once")
 	}
 	tell(t, now, ann, bob, seenOf(bob.cfg.Self, 3))
-	if p := ann.byActor[bob.cfg.Self]; p.rest.After(now) || ann.store.Context().Span(bob.cfg.Self).Base != 3 {
+	if p := ann.byActor[bob.cfg.Self]; p.notBefore.After(now) || ann.store.Context().Span(bob.cfg.Self).Base != 3 {
 		t.Error("after a sync that brought something there is a pause")
 	}
 }

@@ -3,7 +3,7 @@ package mutants
 // records are the rules of heartbeats, typed records, subscriptions and of a peer's end.
 var records = []mutant{
 	{"a few writes of a sync go down the tree", "gossip/frame.go",
-		"n > 0 && n <= passedOn", "n > passedOn", "./gossip", "TestAFewWritesOfASyncGoDownTheTree"},
+		"n > 0 && n <= maxForwarded", "n > maxForwarded", "./gossip", "TestAFewWritesOfASyncGoDownTheTree"},
 	{"a worker that falls silent is gone", "gossip/heartbeat.go",
 		"case p.contact.After(l.until):", "case false:", "./gossip", "TestAWorkerLivesAsLongAsItsHostRenewsItsLease"},
 	{"a worker out of sight is not gone", "gossip/heartbeat.go",
@@ -19,7 +19,7 @@ var records = []mutant{
 	{"workers are bounded", "gossip/heartbeat.go",
 		"return len(hs.leases) < MaxWorkers", "return true", "./gossip", "TestHeartbeatsAreBounded"},
 	{"who joins is told of the workers", "gossip/engine.go",
-		"old.greetAt = now.Add(greeting)", "", "./gossip", "TestAPeerThatJoinsIsToldOfTheWorkers"},
+		"old.greetAt = now.Add(greetDelay)", "", "./gossip", "TestAPeerThatJoinsIsToldOfTheWorkers"},
 	{"a goodbye comes first", "agent/fleet/fleet.go",
 		"	r.ReleaseAll(now)\n", "", "./agent", "TestAWorkerThatLeavesIsOutBeforeItHasLeft"},
 	{"a status lives as long as its worker", "internal/replica/replica.go",
