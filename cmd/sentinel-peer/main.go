@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli"
 )
 
-// release is the version that a release is stamped with, by the linker.
+// release is the version of a release. The linker sets it (-X main.release=...).
 var release string
 
 func main() { os.Exit(cli.Main(release, os.Args[1:])) }

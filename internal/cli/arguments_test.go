@@ -10,7 +10,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/hold"
 )
 
-// What cannot be meant is refused before a daemon is asked.
+// A command line that cannot be meant is refused before a daemon is asked.
 func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 	var asked atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))

@@ -23,8 +23,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/status"
 )
 
-// Main executes a command line and returns its exit code. Release is the version that
-// this program was stamped with, "" if it was not.
+// Main executes a command line and returns its exit code. The release is the version that
+// the linker gave this program, "" if it gave none.
 func Main(release string, args []string) int {
 	code := run(release, args)
 	console.Stdout.End()
@@ -36,7 +36,7 @@ func Main(release string, args []string) int {
 func run(release string, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // who asks twice does not want to wait
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	root := NewRoot(built(release))
 	root.SetArgs(args)
 	root.SetOut(console.Stdout)
@@ -61,7 +61,7 @@ func run(release string, args []string) int {
 	return api.ExitOther
 }
 
-// NewRoot is the command that has all others, in a program of this version.
+// NewRoot returns the command that holds all others, in a program of the given version.
 func NewRoot(version string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sentinel-peer",
@@ -79,7 +79,7 @@ func NewRoot(version string) *cobra.Command {
 	}
 	root.Version = versions(version)
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.CompletionOptions.DisableDefaultCmd = true // newCompletion is ours
+	root.CompletionOptions.DisableDefaultCmd = true // newCompletion takes its place
 	root.SetFlagErrorFunc(command.FlagError)
 	c := &client.Client{}
 	root.AddCommand(slices.Concat(daemon.Commands(version), data.Commands(c), status.Commands(c), hold.Commands(c))...)

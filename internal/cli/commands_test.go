@@ -14,7 +14,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// Every command says what it does and shows how it is called, with flags that exist.
+// Every command says what it does and has an example whose flags exist.
 func TestEveryCommandHasAnExample(t *testing.T) {
 	root := NewRoot("")
 	seen := 0
@@ -43,7 +43,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
-// checkExample looks for the commands and flags of an example's line.
+// checkExample checks the commands and flags of one line of an example.
 func checkExample(t *testing.T, root *cobra.Command, line string) {
 	for _, call := range strings.Split(line, "sentinel-peer ")[1:] {
 		if cmd := checkCall(t, root, "an example", line, strings.Fields(call)); cmd != nil && cmd.HasSubCommands() {
@@ -52,7 +52,7 @@ func checkExample(t *testing.T, root *cobra.Command, line string) {
 	}
 }
 
-// checkCall looks for a command and its flags, and returns the command.
+// checkCall checks one call of a command and its flags, and returns the command.
 func checkCall(t *testing.T, root *cobra.Command, where, line string, words []string) *cobra.Command {
 	cmd, _, err := root.Find(words)
 	if err != nil || cmd == root {

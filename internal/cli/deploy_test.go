@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What is deployed calls commands and flags that exist.
+// The files under deploy call commands and flags that exist.
 func TestWhatIsDeployedCallsCommandsThatExist(t *testing.T) {
 	check := func(file string, words []string) {
 		t.Helper()
@@ -78,7 +78,7 @@ func TestWhatIsDeployedCallsCommandsThatExist(t *testing.T) {
 	check("Dockerfile", strings.Fields(strings.NewReplacer(`"`, "", ",", "").Replace(health[1])))
 }
 
-// Each alert has a row of its own in its tests that has it fire.
+// For each alert, a row of its tests expects that it fires.
 func TestEachAlertIsTried(t *testing.T) {
 	var alerts struct {
 		Groups []struct{ Rules []struct{ Alert string } }

@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ignored returns whether a path under the context of a build is left out of it.
+// ignored returns a function that says whether .dockerignore keeps a path out of the build.
 func ignored(t *testing.T) func(path string) bool {
 	text, err := os.ReadFile("../../.dockerignore")
 	if err != nil {
@@ -26,7 +26,8 @@ func ignored(t *testing.T) func(path string) bool {
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
 		}
-		// A pattern is of a whole path, and what lies below what it names goes too.
+		// A pattern matches a whole path; everything below a folder that it matches is left out
+		// too.
 		pattern := strings.NewReplacer(`\*\*/`, "(.*/)?", `\*`, "[^/]*").Replace(regexp.QuoteMeta(line))
 		all = append(all, "^"+pattern+"(/.*)?$")
 	}
@@ -68,7 +69,7 @@ func TestADaemonOfSystemdDumpsNoMemory(t *testing.T) {
 	}
 }
 
-// The policy is for the pods of the manifest, and lets in at the gossip port only such pods.
+// The network policy selects the pods of the manifest, and opens the gossip port to such pods only.
 func TestTheNetworkPolicyKnowsThePeers(t *testing.T) {
 	type selector struct {
 		MatchLabels map[string]string `yaml:"matchLabels"`

@@ -10,7 +10,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// shells are those that completions are made for.
+// shells maps each shell to the function that writes its completion script.
 var shells = map[string]func(root *cobra.Command) error{
 	"bash":       func(root *cobra.Command) error { return root.GenBashCompletionV2(root.OutOrStdout(), true) },
 	"zsh":        func(root *cobra.Command) error { return root.GenZshCompletion(root.OutOrStdout()) },
@@ -20,7 +20,7 @@ var shells = map[string]func(root *cobra.Command) error{
 
 func newCompletion() *cobra.Command {
 	return &cobra.Command{
-		Use: "completion bash|zsh|fish|powershell", Short: "Print what makes a shell complete command lines",
+		Use: "completion bash|zsh|fish|powershell", Short: "Print a script that completes command lines in a shell",
 		Example: `  source <(sentinel-peer completion bash)
   sentinel-peer completion zsh > "${fpath[1]}/_sentinel-peer"
   sentinel-peer completion fish > ~/.config/fish/completions/sentinel-peer.fish`,
@@ -38,9 +38,9 @@ func newCompletion() *cobra.Command {
 
 func newMan(version string) *cobra.Command {
 	return &cobra.Command{
-		Use: "man FOLDER", Short: "Write manual pages into a folder, which is made",
-		Long: `Write a manual page for each command into a folder, which is made. They bear the date
-of $SOURCE_DATE_EPOCH, if that is set.`,
+		Use: "man FOLDER", Short: "Write manual pages into a folder",
+		Long: `Write a manual page for each command into a folder. The folder is created if it
+		does not exist. The pages bear the date of $SOURCE_DATE_EPOCH, if that is set.`,
 		Example: "  sentinel-peer man ~/.local/share/man/man1",
 		Args:    command.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {

@@ -25,11 +25,11 @@ func newMCP() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mcp",
 		Short: "Speak MCP on standard input and output, for a daemon",
-		Long: `Speak the Model Context Protocol on standard input and output as a client of a
-daemon, for programs that start MCP servers themselves. Those that speak HTTP
-can use the daemon's /mcp instead.
+		Long: `Speak the Model Context Protocol on standard input and output, as a client of a
+		daemon. This is for programs that start MCP servers themselves; programs that
+		speak HTTP can use the daemon's /mcp instead.
 
-It keeps no data. A daemon that restarts does not end it.`,
+		The command keeps no data, and goes on when the daemon restarts.`,
 		Example: `  sentinel-peer mcp
   claude mcp add claude-flow -- sentinel-peer mcp --http 127.0.0.1:7700`,
 		Args: command.Args(cobra.NoArgs),
@@ -62,7 +62,7 @@ It keeps no data. A daemon that restarts does not end it.`,
 				URL: c.Base() + "/mcp", Send: c.Send, Patience: c.Timeout,
 				Logger: slog.New(slog.NewTextHandler(console.Stderr, &slog.HandlerOptions{Level: level})),
 			})
-			if cmd.Context().Err() != nil { // it was asked to stop
+			if cmd.Context().Err() != nil { // a signal asked the command to stop
 				return nil
 			}
 			return err
@@ -71,9 +71,9 @@ It keeps no data. A daemon that restarts does not end it.`,
 	f := cmd.Flags()
 	f.StringVar(&c.Addr, "http", client.DefaultHTTP, "address of the daemon's HTTP API, or its https:// URL")
 	f.BoolVar(&c.PlainToken, "plain-token", false, "send the token without TLS beyond loopback: in a trusted network")
-	f.StringVar(&c.CA, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
+	f.StringVar(&c.CA, "tls-ca", "", "file with the certificate authority of the daemon, if the system does not trust it already")
 	f.StringVar(&tokenFile, "token-file", "", "file with the token for the daemon (default: $"+client.TokenVariable+")")
-	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "how long a client that begins waits for the daemon")
-	f.StringVar(&logLevel, "log-level", "info", "of what goes to standard error: debug, info, warn or error")
+	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "how long to wait for the daemon when a client initialises")
+	f.StringVar(&logLevel, "log-level", "info", "least level of messages on standard error: debug, info, warn or error")
 	return cmd
 }

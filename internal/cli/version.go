@@ -26,7 +26,7 @@ func versions(version string) string {
 	return fmt.Sprintf("sentinel-peer %s, wire version %d", version, gossip.Version)
 }
 
-// built is the version of a release, or else what the build says of itself.
+// built returns the version of a release, or else the version that Go recorded in the build.
 func built(release string) string {
 	if release != "" {
 		return release

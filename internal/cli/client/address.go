@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// DefaultHTTP is where the daemon serves and the commands look for it.
+// DefaultHTTP is the address at which a daemon serves HTTP, and at which commands expect it.
 const DefaultHTTP = "127.0.0.1:7700"
 
-// baseOf returns the URL at an address, which may be a URL itself, for TLS.
+// baseOf returns the URL of an address. An address that is a URL already stays one.
 func baseOf(addr string) string {
 	if strings.Contains(addr, "://") {
 		return strings.TrimSuffix(addr, "/")
@@ -17,8 +17,8 @@ func baseOf(addr string) string {
 	return "http://" + Dialled(addr)
 }
 
-// Dialled is an address as it is called: a daemon that listens everywhere is reached on
-// loopback, and one whose port is not given at the usual one.
+// Dialled returns the address to connect to. A daemon that listens on all addresses is
+// reached on loopback; an address without a port gets that of DefaultHTTP.
 func Dialled(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -35,19 +35,19 @@ func Dialled(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// portExists says that a URL may have this port, or none.
+// portExists reports whether the port of a URL is absent or a number up to 65535.
 func portExists(port string) bool {
 	_, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil
 }
 
-// IsLoopback says whether a host is this machine, whoever resolves its name.
+// IsLoopback reports whether a host is this machine by its name or address alone, without DNS.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// HostPort is an address, or that of a URL.
+// HostPort returns the host and port of an address or a URL.
 func HostPort(addr string) string {
 	_, rest, url := strings.Cut(addr, "://")
 	if !url {

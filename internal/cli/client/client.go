@@ -21,27 +21,27 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// Client talks to a daemon.
+// Client talks to a daemon over HTTP.
 type Client struct {
-	Addr       string // of --http: one, or several with commas between
-	Pool       *pool  // of those addresses; nil before prepare, when addr is one
-	bearing    bool   // requests name a lease: whoever repeats one elsewhere does no more than the first did
+	Addr       string // the value of --http: one address, or several with commas between
+	Pool       *pool  // the addresses in Addr; nil before Prepare
+	bearing    bool   // requests name a lease, so that a repetition at another daemon does no harm
 	CA         string // file with the authority of the daemon's certificate
 	Token      string
-	PlainToken bool
-	Web        *http.Client // nil for the usual one
+	PlainToken bool         // the token may go beyond loopback without TLS
+	Web        *http.Client // nil for http.DefaultClient
 	Timeout    time.Duration
-	Output     string
+	Output     string // table, json or ndjson
 	Out        io.Writer
 }
 
-// Do sends a request and decodes the JSON answer into into, if that is not nil.
+// Do sends a request and decodes the JSON of the answer into the given value, unless that is nil.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) error {
 	_, err := c.Versioned(ctx, method, path, query, body, header, into)
 	return err
 }
 
-// Versioned is do, and returns the version of the key that was read or written.
+// Versioned is Do, and returns the version of the key that was read or written.
 func (c *Client) Versioned(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header, into any) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -65,15 +65,16 @@ func (c *Client) Versioned(ctx context.Context, method, path string, query url.V
 	return version, nil
 }
 
-// prefer has the daemon say why something takes long, before we give up.
+// prefer returns the Prefer header. It makes the daemon answer, and say why something takes
+// long, a fifth of the timeout (at most 2 s) before this client gives up.
 func (c *Client) prefer() string {
 	margin := min(c.Timeout/5, 2*time.Second)
 	return fmt.Sprintf("wait=%.3f", (c.Timeout - margin).Seconds())
 }
 
-// Open sends a request and returns the answer if it is a good one. Of several daemons
-// another is asked if that cannot do harm: this one did not get the request, or it may be
-// repeated.
+// Open sends a request and returns the answer if its status is below 300. Where the client has
+// several daemons, it asks another if that cannot do harm: if the first one did not get the
+// request, or if the request may be repeated.
 func (c *Client) Open(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
 	for left := c.Pool.Size(); ; left-- {
 		addr := c.daemon()
@@ -91,7 +92,7 @@ func (c *Client) Open(ctx context.Context, method, path string, query url.Values
 	}
 }
 
-// ask is open at one daemon.
+// ask sends a request to the daemon at one address.
 func (c *Client) ask(ctx context.Context, addr, method, path string, query url.Values, body []byte, header http.Header) (*http.Response, error) {
 	base := baseOf(addr)
 	u := base + path
@@ -113,9 +114,9 @@ func (c *Client) ask(ctx context.Context, addr, method, path string, query url.V
 		return res, nil
 	}
 	defer res.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what came says enough
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // a part of the answer says enough
 	if speaksTLS(res.StatusCode, answer) {
-		return nil, command.Exit(api.ExitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not know its authority", addr, ErrSpeaksTLS, HostPort(base)))
+		return nil, command.Exit(api.ExitUnreachable, fmt.Errorf("the daemon at %s: %w: use --http https://%s, with --tls-ca if the system does not trust its authority", addr, ErrSpeaksTLS, HostPort(base)))
 	}
 	var p httpapi.Problem
 	if err := json.Unmarshal(answer, &p); err != nil || p.Detail == "" {
@@ -124,7 +125,7 @@ func (c *Client) ask(ctx context.Context, addr, method, path string, query url.V
 	if p.Detail == "not found" {
 		p.Detail = nameOf(path) + ": not found"
 	}
-	p.Detail = strings.TrimPrefix(p.Detail, "batch: ") // of one
+	p.Detail = strings.TrimPrefix(p.Detail, "batch: ") // the user sent one item, not a batch
 	if p.Current != "" {
 		p.Detail += " (current version " + p.Current + ")"
 	}
@@ -134,12 +135,12 @@ func (c *Client) ask(ctx context.Context, addr, method, path string, query url.V
 	return nil, command.Exit(api.ExitCode(res.StatusCode), &Refusal{p})
 }
 
-// Refusal is an answer that is no good one.
+// Refusal is the answer of a daemon that reports an error.
 type Refusal struct{ httpapi.Problem }
 
 func (r *Refusal) Error() string { return r.Detail }
 
-// noAnswer is a request that was not answered in time, in our words.
+// noAnswer is the error of a request that was not answered in time.
 type noAnswer struct {
 	text  string
 	cause error
@@ -158,7 +159,7 @@ func (c *Client) unreachable(addr string, err error) error {
 	return command.Exit(api.ExitUnreachable, fmt.Errorf("no daemon at %s (%s): %w", addr, advice(err), err))
 }
 
-// nameOf says what a path names: /v1/keys/a%2Fb is key "a/b".
+// nameOf describes what a path names: /v1/keys/a%2Fb is key "a/b".
 func nameOf(path string) string {
 	kind, name, _ := strings.Cut(strings.TrimPrefix(path, "/v1/"), "/")
 	if plain, err := url.PathUnescape(name); err == nil {
@@ -167,10 +168,10 @@ func nameOf(path string) string {
 	return fmt.Sprintf("%s %q", strings.TrimSuffix(kind, "s"), name)
 }
 
-// KeyPath is a prefix of the API, and a name behind it that may have any characters.
+// KeyPath appends a name, which may have any characters, to a prefix of the API.
 func KeyPath(prefix, key string) string { return prefix + url.PathEscape(key) }
 
-// Show prints v as JSON, or as rows under -o table.
+// Show prints v as JSON, or, with -o table, as rows under a header.
 func (c *Client) Show(v any, header string, rows func(t console.Table)) error {
 	if c.Output == "table" && rows != nil {
 		t := console.NewTable(c.Out, header)
@@ -184,15 +185,15 @@ func (c *Client) Show(v any, header string, rows func(t console.Table)) error {
 	return e.Encode(v)
 }
 
-// Command completes one that needs a daemon: it gets the flags of c, and runs once they
-// are checked.
+// Command completes a command that needs a daemon. The command gets the flags of the client;
+// run is called once they are checked.
 func (c *Client) Command(cmd *cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	f := cmd.Flags()
-	f.StringVar(&c.Addr, "http", DefaultHTTP, "address of the daemon's HTTP API, or its https:// URL; several with commas, of which the first that can be reached is asked; a token goes into $SENTINEL_TOKEN")
+	f.StringVar(&c.Addr, "http", DefaultHTTP, "address of the daemon's HTTP API, or its https:// URL; of several, separated by commas, the first that can be reached is asked; a token goes into $SENTINEL_TOKEN")
 	f.BoolVar(&c.PlainToken, "plain-token", false, "send the token without TLS beyond loopback: in a trusted network")
-	f.StringVar(&c.CA, "tls-ca", "", "file with the authority of the daemon's certificate, if the system does not know it")
+	f.StringVar(&c.CA, "tls-ca", "", "file with the certificate authority of the daemon, if the system does not trust it already")
 	f.DurationVar(&c.Timeout, "timeout", 10*time.Second, "how long to wait for the daemon")
-	f.StringVarP(&c.Output, "output", "o", "table", "table, json or ndjson")
+	f.StringVarP(&c.Output, "output", "o", "table", "format of the output: table, json or ndjson")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := command.Settle(cmd, ""); err != nil {
 			return err
@@ -212,7 +213,7 @@ func (c *Client) Command(cmd *cobra.Command, run func(cmd *cobra.Command, args [
 	return cmd
 }
 
-// Everything returns all pages of a list as one.
+// Everything reads all pages of a list and returns them as one.
 func Everything[T any](ctx context.Context, c *Client, path string, query url.Values) (api.List[T], error) {
 	all := api.List[T]{Items: []T{}}
 	for {
@@ -228,7 +229,7 @@ func Everything[T any](ctx context.Context, c *Client, path string, query url.Va
 	}
 }
 
-// Print shows the JSON at path.
+// Print shows the JSON that the daemon returns for a path.
 func (c *Client) Print(cmd *cobra.Command, path string) error {
 	var v json.RawMessage
 	if err := c.Do(cmd.Context(), "GET", path, nil, nil, nil, &v); err != nil {
@@ -240,14 +241,14 @@ func (c *Client) Print(cmd *cobra.Command, path string) error {
 	return c.Show(v, "", nil)
 }
 
-// Members returns those that the daemon's peer knows.
+// Members returns the members that the daemon's peer knows.
 func (c *Client) Members(ctx context.Context) ([]api.Member, error) {
 	var list api.List[api.Member]
 	err := c.Do(ctx, "GET", "/v1/members", nil, nil, nil, &list)
 	return list.Items, err
 }
 
-// Ready says what is wrong with the daemon itself, if it can be reached.
+// Ready returns what is wrong with the daemon itself, nil if it is ready.
 func (c *Client) Ready(ctx context.Context) error {
 	err := c.Do(ctx, "GET", "/readyz", nil, nil, nil, nil)
 	if refused, ok := errors.AsType[*Refusal](err); ok {
@@ -256,7 +257,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	return err
 }
 
-// QueuePath is the path of a queue, or of a part of it.
+// QueuePath returns the path of a queue, or of a part of it.
 func QueuePath(name string, rest ...string) string {
 	path := KeyPath("/v1/queues/", name)
 	for _, part := range rest {

@@ -1,2 +1,2 @@
-// Package client is how the commands talk to a daemon, or to whichever of several answers.
+// Package client is how the commands talk to a daemon, or to the first that answers of several.
 package client

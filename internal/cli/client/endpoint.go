@@ -17,14 +17,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// TokenVariable holds the token that opens a daemon. It is no flag: every user of the
-// machine can read those.
+// TokenVariable is the environment variable with the token for the daemon. There is no flag
+// for the token, since every user of the machine can read the flags of a process.
 const TokenVariable = "SENTINEL_TOKEN"
 
 // Base returns the URL of the daemon.
 func (c *Client) Base() string { return baseOf(c.daemon()) }
 
-// Prepare checks the addresses, and reads what lets us in: token and authority.
+// Prepare checks the addresses, and reads the token and the certificate authority.
 func (c *Client) Prepare(ctx context.Context) error {
 	c.Pool = &pool{addrs: strings.Split(c.Addr, ",")}
 	for i, addr := range c.Pool.addrs {
@@ -40,7 +40,7 @@ func (c *Client) Prepare(ctx context.Context) error {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	c.Web = &http.Client{Transport: transport}
-	if n := c.Pool.Size(); n > 1 { // a machine that is off leaves time for the others
+	if n := c.Pool.Size(); n > 1 { // a machine that is off must leave time for the other addresses
 		transport.DialContext = (&net.Dialer{Timeout: c.Timeout / time.Duration(n)}).DialContext
 	}
 	if c.CA == "" {
@@ -58,7 +58,7 @@ func (c *Client) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Single refuses several addresses, for who speaks to one daemon.
+// Single refuses several addresses, for a command that speaks to one daemon only.
 func (c *Client) Single() error {
 	if c.Pool.Size() > 1 {
 		return command.Usage(fmt.Errorf("--http %q: want one address here, not several", c.Addr))
@@ -66,7 +66,7 @@ func (c *Client) Single() error {
 	return nil
 }
 
-// SealedToken refuses to send a token where others on the way could read it.
+// SealedToken refuses to send a token over a network in plain text, unless PlainToken is set.
 func (c *Client) SealedToken() error {
 	for _, addr := range c.Pool.addrs {
 		u, err := url.Parse(baseOf(addr))
@@ -77,7 +77,7 @@ func (c *Client) SealedToken() error {
 	return nil
 }
 
-// Send lets the request out, with the token.
+// Send sends a request with the token.
 func (c *Client) Send(req *http.Request) (*http.Response, error) {
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
@@ -88,10 +88,10 @@ func (c *Client) Send(req *http.Request) (*http.Response, error) {
 	return http.DefaultClient.Do(req)
 }
 
-// advice is what to do about a daemon that cannot be reached.
+// advice returns what the user can do about a daemon that cannot be reached.
 func advice(err error) string {
 	if _, strange := errors.AsType[*tls.CertificateVerificationError](err); strange {
-		return "its certificate is not trusted here: name its authority with --tls-ca"
+		return "its certificate is not trusted here: name its certificate authority with --tls-ca"
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return "it does not speak TLS: use http://, or the address alone"
@@ -99,10 +99,10 @@ func advice(err error) string {
 	return "start one with 'sentinel-peer agent', or name another with --http"
 }
 
-// ErrSpeaksTLS is a daemon behind TLS that was asked without.
+// ErrSpeaksTLS is the failure of a request without TLS to a daemon that speaks TLS.
 var ErrSpeaksTLS = errors.New("it speaks TLS")
 
-// speaksTLS recognises what Go's server says then.
+// speaksTLS recognises the answer of Go's server to a request without TLS.
 func speaksTLS(status int, body []byte) bool {
 	return status == http.StatusBadRequest && strings.Contains(string(body), "HTTP request to an HTTPS server")
 }

@@ -29,7 +29,7 @@ func TestWhereADaemonIsCalled(t *testing.T) {
 	}
 }
 
-// A daemon behind TLS is reached by those who trust its authority, with the token.
+// A client that trusts the daemon's authority reaches it through TLS, and sends the token.
 func TestTLSAndToken(t *testing.T) {
 	seen := make(chan string, 1)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Authorization") }))

@@ -10,22 +10,23 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
 )
 
-// retryPause is how long to wait before a daemon that did not answer is asked again.
+// retryPause is the time before a daemon that did not answer is asked again.
 const retryPause = time.Second
 
-// Persistence is that of a command without an end: a daemon may restart below it. One
-// that never answered is given up after a while.
+// Persistence decides how long a command without an end of its own asks again. It asks a
+// daemon that has answered before for ever, since a daemon may restart. It gives up a daemon
+// that never answered at the moment Until.
 type Persistence struct {
-	What    string    // is wanted of the daemon
-	Until   time.Time // it has not answered
-	reached bool      // it has
-	told    string    // to the user, once
+	What    string    // the subject of the messages to the user
+	Until   time.Time // when to give up a daemon that has never answered
+	reached bool      // the daemon has answered at least once
+	told    string    // the last message to the user, which is not repeated
 }
 
-// Outlasts says whether to ask again after err, and waits before.
+// Outlasts reports whether to ask again after err. If so, it waits for retryPause first.
 func (p *Persistence) Outlasts(ctx context.Context, err error) bool {
 	if _, answer := errors.AsType[*Refusal](err); answer {
-		p.reached = true // whatever it said
+		p.reached = true // a refusal is an answer too
 	}
 	if !Passing(err) || !p.reached && time.Now().After(p.Until) {
 		return false
@@ -38,11 +39,11 @@ func (p *Persistence) Outlasts(ctx context.Context, err error) bool {
 	return true
 }
 
-// Succeeded notes an answer that was wanted.
+// Succeeded records an answer without an error.
 func (p *Persistence) Succeeded() { p.reached, p.told = true, "" }
 
-// Passing says whether an error may pass by itself: a store that is full stays so until
-// somebody deletes.
+// Passing reports whether an error may go away by itself. A full store does not: it stays
+// full until somebody deletes something.
 func Passing(err error) bool {
 	if refused, ok := errors.AsType[*Refusal](err); ok && refused.Code == "store-full" {
 		return false
@@ -51,7 +52,7 @@ func Passing(err error) bool {
 	return ok && (e.Code == api.ExitTimeout || e.Code == api.ExitUnhealthy || e.Code == api.ExitUnreachable)
 }
 
-// BackOff waits before a daemon is asked again, unless ctx ends.
+// BackOff waits for retryPause, or until ctx ends.
 func BackOff(ctx context.Context) {
 	select {
 	case <-time.After(retryPause):

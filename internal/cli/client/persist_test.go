@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// A daemon that said anything at all is there: it may stop and start again for as long
-// as it likes. One that never did is waited for until the given moment.
+// A daemon that has answered anything is asked again for as long as it takes. A daemon that
+// has never answered is waited for until the given moment.
 func TestPersistence(t *testing.T) {
 	hurried, cancel := context.WithCancel(t.Context())
 	cancel() // no pauses
@@ -24,7 +24,7 @@ func TestPersistence(t *testing.T) {
 		name  string
 		until time.Time
 		said  []error
-		want  bool // of the last
+		want  bool // the result for the last error
 	}{
 		{"not up yet", time.Now().Add(time.Hour), []error{gone}, true},
 		{"never up", over, []error{gone}, false},

@@ -10,13 +10,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// pool is the addresses of daemons, of which one is asked for as long as it answers.
+// pool holds the addresses of several daemons. One of them is asked for as long as it answers.
 type pool struct {
 	addrs []string
-	turn  atomic.Int64
+	turn  atomic.Int64 // the index of that one, modulo the number of addresses
 }
 
-// daemon is the address that is asked next.
+// daemon returns the address to ask next.
 func (c *Client) daemon() string {
 	if c.Pool == nil {
 		return c.Addr
@@ -24,7 +24,7 @@ func (c *Client) daemon() string {
 	return c.Pool.addrs[c.Pool.turn.Load()%int64(len(c.Pool.addrs))]
 }
 
-// Size is how many they are.
+// Size returns the number of addresses.
 func (p *pool) Size() int {
 	if p == nil {
 		return 1
@@ -32,7 +32,7 @@ func (p *pool) Size() int {
 	return len(p.addrs)
 }
 
-// leave has the one behind addr asked next, unless somebody has left addr already.
+// leave makes the address after addr the next to ask, unless another caller has left addr already.
 func (p *pool) leave(addr string) {
 	if p.Size() == 1 {
 		return
@@ -42,15 +42,15 @@ func (p *pool) leave(addr string) {
 	}
 }
 
-// Bearer is the client for what names a lease, which every daemon of the cluster renews,
-// ends and completes.
+// Bearer returns a client for requests that name a lease. Every daemon of the cluster can
+// renew, end and complete a lease, so that the client may repeat such a request at another.
 func (c *Client) Bearer() *Client {
 	b := *c
 	b.bearing = true
 	return &b
 }
 
-// exhausted is the failure of all, of which the last failed with err.
+// exhausted returns the error of all daemons. The last of them failed with err.
 func (p *pool) exhausted(err error) error {
 	if e, ok := errors.AsType[*command.ExitError](err); ok && p.Size() > 1 {
 		return command.Exit(e.Code, fmt.Errorf("none of %s can do it; the last: %w", strings.Join(p.addrs, ", "), e.Err))
@@ -58,13 +58,13 @@ func (p *pool) exhausted(err error) error {
 	return err
 }
 
-// unsent says that the daemon did not get the request: there was no connection.
+// unsent reports whether no connection was made, so that the daemon did not get the request.
 func unsent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
 }
 
-// Stopping says that a daemon refused a request because it stops, and did nothing.
+// Stopping reports whether the daemon refused a request without effect because it is stopping.
 func Stopping(err error) bool {
 	refused, ok := errors.AsType[*Refusal](err)
 	return ok && refused.Code == "closed"

@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// refuses answers with a problem.
+// refuses returns a handler that answers with a problem.
 func refuses(status int, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -23,10 +23,10 @@ func refuses(status int, code string) http.HandlerFunc {
 	}
 }
 
-// breaksOff ends the connection of whoever asks.
+// breaksOff is a handler that closes the connection without an answer.
 func breaksOff(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// poolOf returns a client of daemons that answer as told, nil for one that is not there.
+// poolOf returns a client of several daemons, one for each handler; for nil there is no daemon.
 func poolOf(t *testing.T, daemons ...http.HandlerFunc) *Client {
 	var addrs []string
 	for _, answer := range daemons {
@@ -45,13 +45,13 @@ func poolOf(t *testing.T, daemons ...http.HandlerFunc) *Client {
 	return c
 }
 
-// What names a lease goes on at another daemon, whatever became of the first. What does
-// not goes there only if the first has not got it.
+// A request that names a lease goes on at another daemon, whatever became of it at the first.
+// Any other request goes there only if the first daemon has not received it.
 func TestAnotherDaemonIsAsked(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		first          http.HandlerFunc
-		bearer, others bool // go on
+		bearer, others bool // the request goes on, with a lease and without
 	}{
 		{"none is there", nil, true, true},
 		{"it breaks off", breaksOff, true, false},
@@ -68,7 +68,7 @@ func TestAnotherDaemonIsAsked(t *testing.T) {
 				t.Errorf("%s, bears %v: %v, asked %d times", c.name, bears, err, asked.Load())
 			}
 			if next := daemon.Do(t.Context(), "POST", "/v1/locks/k", nil, nil, nil, nil); Passing(err) && next != nil {
-				t.Errorf("%s, bears %v: who comes next is not sent to the other: %v", c.name, bears, next)
+				t.Errorf("%s, bears %v: the next request does not go to the other daemon: %v", c.name, bears, next)
 			}
 		}
 	}

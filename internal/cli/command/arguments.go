@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Args wraps a check of positional arguments. Its failure is a usage error that says
-// which one is missing, too many or empty.
+// Args wraps a check of positional arguments. It returns a usage error that says which
+// argument is missing, superfluous, empty or not text.
 func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, list []string) error {
 		names := arguments(cmd)
@@ -37,12 +37,12 @@ func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		case len(list) < len(names):
 			return Usage(fmt.Errorf("%s is missing: want %s", bare(names[len(list)]), form))
 		default:
-			return Usage(fmt.Errorf("%q is too much: want %s", list[len(names)], form))
+			return Usage(fmt.Errorf("%q is one argument too many: want %s", list[len(names)], form))
 		}
 	}
 }
 
-// Plausible refuses times before now, counts below 0, and text that is none.
+// Plausible refuses negative durations and counts, a time-out of 0, and values that are not UTF-8.
 func Plausible(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		text := f.Value.String()
@@ -59,30 +59,30 @@ func Plausible(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// ErrNotText says so of bytes that would be kept as other ones.
-var ErrNotText = errors.New("want text in UTF-8; other bytes go in as text of their own, such as base64")
+// ErrNotText is the error for bytes that are not UTF-8: JSON would keep them as other ones.
+var ErrNotText = errors.New("want text in UTF-8; encode other bytes as text, such as base64")
 
-// neverEmpty are the arguments that name something.
+// neverEmpty lists the arguments that name something, and so must not be empty.
 var neverEmpty = []string{"KEY", "NAME", "ID", "QUEUE"}
 
 var flagsOf = regexp.MustCompile(`\[[^]]*flags[^]]*\]`)
 
-// arguments returns what a command's use line names behind the command.
+// arguments returns the arguments in a command's use line.
 func arguments(cmd *cobra.Command) []string {
 	return strings.Fields(flagsOf.ReplaceAllString(cmd.Use, ""))[1:]
 }
 
-// bare is the name of an argument, without the marks of what may be absent or repeated.
+// bare returns the name of an argument without the brackets and dots of its use line.
 func bare(name string) string { return strings.TrimSuffix(strings.Trim(name, "[]"), "...") }
 
-// The errors of the standard library about numbers and durations, which a user does not
-// need to have explained by its own parts.
+// These are the errors of the standard library about numbers and durations. They name parts
+// of that library, which a user does not need to know.
 var (
 	noDuration = regexp.MustCompile(`time: (missing|invalid|unknown) .*$`)
 	noNumber   = regexp.MustCompile(`strconv\.Parse\w+: parsing .*$`)
 )
 
-// Clearer says of a flag's value what is wanted.
+// Clearer replaces such an error by one that says which values are allowed.
 func Clearer(err error) error {
 	text := noDuration.ReplaceAllString(err.Error(), "want a number with its unit, such as 500ms, 5s or 1h, of at most 876000h")
 	return errors.New(noNumber.ReplaceAllStringFunc(text, func(fault string) string {
@@ -96,7 +96,7 @@ func Clearer(err error) error {
 	}))
 }
 
-// FlagError says what is wrong with a flag of cmd.
+// FlagError returns the usage error for a wrong flag of cmd, with a suggestion if one is near.
 func FlagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		return Usage(fmt.Errorf("%w%s", err, suggest(cmd.Flags(), unknown.GetSpecifiedName())))
@@ -104,7 +104,7 @@ func FlagError(cmd *cobra.Command, err error) error {
 	return Usage(Clearer(err))
 }
 
-// NoCommand says that group has none of that name.
+// NoCommand returns the usage error for a command that the group does not have.
 func NoCommand(group *cobra.Command, name string) error {
 	var names []string
 	for _, sub := range group.Commands() {
@@ -116,7 +116,7 @@ func NoCommand(group *cobra.Command, name string) error {
 	return Usage(fmt.Errorf("no such command %q%s", within+name, nearest(name, names)))
 }
 
-// Group is a command that only holds others.
+// Group returns a command that only holds others.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: commands[0].Example,

@@ -8,13 +8,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// NeverBlank has a setting refuse to be given as nothing, which is a template that was not
-// filled in: a peer with nobody to join, or without a key, would be another than was meant.
+// NeverBlank makes a setting refuse an empty value. An empty value is probably a template that
+// was not filled in: the peer would start without a key, or without peers to join.
 func NeverBlank(f *pflag.Flag) {
 	switch v := f.Value.(type) {
 	case pflag.SliceValue:
 		f.Value = blankless{f.Value, v}
-		f.DefValue = "" // help does not show an empty list
+		f.DefValue = "" // so that the help shows no "[]"
 	default:
 		if v.Type() == "string" {
 			f.Value = filled{v}
@@ -24,7 +24,7 @@ func NeverBlank(f *pflag.Flag) {
 
 var errBlank = errors.New("it is empty: give it a value, or leave it out")
 
-// filled is a text that is not empty.
+// filled is a text that must not be empty.
 type filled struct{ pflag.Value }
 
 func (v filled) Set(text string) error {
@@ -34,7 +34,7 @@ func (v filled) Set(text string) error {
 	return v.Value.Set(text)
 }
 
-// blankless is a list without empty elements.
+// blankless is a list whose elements must not be empty.
 type blankless struct {
 	pflag.Value
 	pflag.SliceValue

@@ -1,3 +1,3 @@
-// Package command is what all commands have in common: exit codes, and how arguments, values
-// and settings are read.
+// Package command is what all commands have in common: exit codes, and the reading of
+// arguments, values and settings.
 package command

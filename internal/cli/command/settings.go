@@ -17,20 +17,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
 )
 
-// Settle gives flags that were not set on the command line their value from the
-// environment (SENTINEL_BATCH_INTERVAL for --batch-interval), else from the YAML
-// file of --config, whose keys are flag names. Unknown keys are refused. What may be
-// given several times is a list in the file, and one a line in the environment.
+// Settle gives each flag that is not on the command line its value from the environment
+// (SENTINEL_BATCH_INTERVAL for --batch-interval), else from the YAML file of --config, whose
+// keys are flag names. It refuses unknown keys. A flag with several values is a list in the
+// file, and has one value a line in the environment.
 func Settle(cmd *cobra.Command, file string) error {
 	_, err := SettleFlags(cmd.Context(), cmd.Flags(), file)
 	return err
 }
 
-// Libraries for settings, such as viper and koanf, are not used: they turn a scalar of YAML
-// into a number or a date before the flag sees its text (0123, 1e3, 3.10), and do not tell
-// where a value is from, as config show --origin does.
+// No library for settings, such as viper or koanf, is used. They turn a scalar of YAML into a
+// number or a date before the flag sees its text (0123, 1e3, 3.10: TestAScalarOfTheFileIsItsText),
+// and do not say where a value is from, as config show --origin does.
 
-// SettleFlags is settle, and says of each flag where its value is from.
+// SettleFlags does the same, and returns where the value of each flag is from.
 func SettleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
 	values, err := ReadFile(ctx, flags, file)
 	if err != nil {
@@ -61,7 +61,7 @@ func SettleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origin
 	return origins, err
 }
 
-// WarnOfStrays names variables that look like settings and are none.
+// WarnOfStrays warns of environment variables that look like settings but are not.
 func WarnOfStrays(root *cobra.Command) {
 	known := pflag.NewFlagSet("", pflag.ContinueOnError)
 	addFlags(known, root)
@@ -72,12 +72,13 @@ func WarnOfStrays(root *cobra.Command) {
 		if !ours || os.Getenv(name) == "" || known.Lookup(flag) != nil || slices.ContainsFunc(otherVariables, func(p string) bool { return strings.HasPrefix(rest, p) }) {
 			continue
 		}
-		console.Tell("$%s is no setting, and ignored%s", name, suggest(known, flag))
+		console.Tell("$%s is not a setting and is ignored%s", name, suggest(known, flag))
 	}
 }
 
-// otherVariables begin, behind SENTINEL_, the names of those that are no flag's: of the
-// commands', of what they run, and of Kubernetes for a service of our name.
+// otherVariables are prefixes, after SENTINEL_, of variables that belong to no flag: the token,
+// what the commands set for the programs that they run, and what Kubernetes sets for a service
+// named sentinel-peer.
 var otherVariables = []string{"TOKEN", "QUEUE", "ITEM", "LOCK_", "PEER"}
 
 func addFlags(to *pflag.FlagSet, cmd *cobra.Command) {
@@ -87,12 +88,12 @@ func addFlags(to *pflag.FlagSet, cmd *cobra.Command) {
 	}
 }
 
-// Variable names the environment's variable for a flag.
+// Variable returns the environment variable of a flag.
 func Variable(flag string) string {
 	return "SENTINEL_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// SetFlag gives a flag each of list, as if it were repeated.
+// SetFlag sets a flag to each value of a list, as if the flag were repeated.
 func SetFlag(flag pflag.Value, list []string) error {
 	if _, several := flag.(pflag.SliceValue); !several && len(list) != 1 {
 		return fmt.Errorf("%d values; want one", len(list))
@@ -105,8 +106,8 @@ func SetFlag(flag pflag.Value, list []string) error {
 	return nil
 }
 
-// ReadFile returns what a file of YAML says of flags: each scalar is the text that stands
-// there, and one that is empty, null or ~ is as if it were not there.
+// ReadFile returns the values in a YAML file, by flag. Each scalar is taken as the text that
+// the file has. A value that is empty, null or ~ counts as absent.
 func ReadFile(ctx context.Context, flags *pflag.FlagSet, file string) (map[string][]string, error) {
 	if file == "" {
 		return nil, nil
@@ -157,7 +158,7 @@ func parseSettings(flags *pflag.FlagSet, text []byte) (map[string][]string, erro
 	return values, nil
 }
 
-// valuesOf returns what a node says of a flag.
+// valuesOf returns the values that a node of YAML has for a flag.
 func valuesOf(flag *pflag.Flag, node *yaml.Node) ([]string, error) {
 	node = aliased(node)
 	_, several := flag.Value.(pflag.SliceValue)
@@ -171,7 +172,7 @@ func valuesOf(flag *pflag.Flag, node *yaml.Node) ([]string, error) {
 		for _, element := range node.Content {
 			element = aliased(element)
 			if element.Kind != yaml.ScalarNode || isEmpty(element) {
-				return nil, errors.New("want a list of values, none of them empty, a list or a mapping")
+				return nil, errors.New("want a list of values: none of them empty, a list or a mapping")
 			}
 			list = append(list, element.Value)
 		}
@@ -193,7 +194,7 @@ func isEmpty(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && (node.Value == "" || node.ShortTag() == "!!null")
 }
 
-// suggest names the flag that key may have meant.
+// suggest proposes the flag that is nearest to key, if one is near.
 func suggest(flags *pflag.FlagSet, key string) string {
 	var names []string
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -204,7 +205,7 @@ func suggest(flags *pflag.FlagSet, key string) string {
 	return nearest(key, names)
 }
 
-// nearest asks whether one of names is meant.
+// nearest proposes the name that is nearest to a word, if one is near.
 func nearest(word string, names []string) string {
 	if best := api.Nearest(word, names); best != "" {
 		return fmt.Sprintf("; did you mean %q?", best)

@@ -16,7 +16,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
 )
 
-// daemonFlags are some, of each kind.
+// daemonFlags returns flags of each kind.
 func daemonFlags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.String("config", "", "")
@@ -29,7 +29,7 @@ func daemonFlags() *pflag.FlagSet {
 	return f
 }
 
-// A value of the file is the text that stands there, as on the command line.
+// The value of a scalar in the file is its text, as it would be on the command line.
 func TestAScalarOfTheFileIsItsText(t *testing.T) {
 	for line, want := range map[string][]string{
 		"name: 0123": {"0123"}, "name: 007": {"007"}, "name: 1e3": {"1e3"}, "name: 3.10": {"3.10"}, "name: 0x1F": {"0x1F"},
@@ -57,8 +57,8 @@ func TestAScalarOfTheFileIsItsText(t *testing.T) {
 	}
 }
 
-// A key without a value leaves the flag as it is by default, also where the flag's zero is
-// another, and in what SIGHUP compares.
+// A key without a value leaves the flag at its default, also where the default is not the zero
+// value, and where SIGHUP compares settings.
 func TestAnEmptySettingIsNone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("voters:\nname:\nmax-ttl: ~\nbatch-interval: null\ncluster: farm\n"), 0o600); err != nil {
@@ -76,7 +76,7 @@ func TestAnEmptySettingIsNone(t *testing.T) {
 	}
 }
 
-// What config show writes is read as it was, whatever it looks like.
+// The output of config show is read back as the same values, whatever characters they have.
 func FuzzConfigShow(f *testing.F) {
 	for _, text := range []string{"0123", "1e3", "~", "null", "a: b", "- x", "\"", "'", "|", "x\ny", "#", "2026-01-02", " ", "\t", "<<", "*a", "&a", "!!int"} {
 		f.Add(text)
@@ -98,7 +98,7 @@ func FuzzConfigShow(f *testing.F) {
 
 func unprintable(r rune) bool { return console.Visible(string(r), "") != string(r) }
 
-// No file, however it is made, has the reader do more than refuse it.
+// The reader of settings does not crash or hang, whatever a file contains.
 func FuzzSettings(f *testing.F) {
 	f.Add("name: &a x\nvoters: [*a, 1]")
 	f.Add("a: &a [*a]")

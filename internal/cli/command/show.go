@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Setting is one setting of the daemon, and where it is from.
+// Setting is one setting of the daemon. The origin is where its value is from.
 type Setting struct {
 	Name   string `json:"name"`
 	Value  any    `json:"value"`
@@ -29,8 +29,8 @@ func ValueOf(v pflag.Value) any {
 	return v.String()
 }
 
-// WriteYAML writes settings as a file that settle reads, with where each is from if that is
-// wanted.
+// WriteYAML writes settings as a file that Settle reads, with the origin of each in a comment
+// if that is wanted.
 func WriteYAML(out io.Writer, settings []Setting, origin bool) error {
 	file := &yaml.Node{Kind: yaml.MappingNode}
 	for _, s := range settings {

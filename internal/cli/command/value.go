@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxEcho is how much of a value that is refused is shown again.
+// maxEcho is how many bytes of a refused value an error repeats.
 const maxEcho = 60
 
-// JSONOrText returns a value that was typed: JSON, or text. What begins as JSON does, with
-// a brace, bracket or quote, and is none was not meant as text.
+// JSONOrText returns a typed value as JSON. Text that is not JSON becomes a JSON string, unless
+// it begins with a brace, bracket or quote: then JSON was probably meant, and it is refused.
 func JSONOrText(typed string) (json.RawMessage, error) {
 	if !utf8.ValidString(typed) {
 		return nil, Usage(fmt.Errorf("the value: %w", ErrNotText))
@@ -24,7 +24,7 @@ func JSONOrText(typed string) (json.RawMessage, error) {
 	if err == nil {
 		return json.RawMessage(typed), nil
 	}
-	quoted, _ := json.Marshal(typed) // text is a value too
+	quoted, _ := json.Marshal(typed) // a string always has a JSON form
 	if begin := strings.TrimSpace(typed); begin == "" || !strings.ContainsRune("{[\"", rune(begin[0])) {
 		return quoted, nil
 	}
@@ -32,10 +32,10 @@ func JSONOrText(typed string) (json.RawMessage, error) {
 	if len(typed) <= maxEcho && !strings.Contains(typed, "'") {
 		how = fmt.Sprintf("quote it: '%s'", quoted)
 	}
-	return nil, Usage(fmt.Errorf("the value begins like JSON, and is none: %w; if text is meant, %s", err, how))
+	return nil, Usage(fmt.Errorf("the value begins like JSON but is not valid: %w; if text is meant, %s", err, how))
 }
 
-// TypedValue reads VALUE, or standard input for -.
+// TypedValue returns the value of an argument, or of standard input (up to 8 MiB) for "-".
 func TypedValue(arg string) (json.RawMessage, error) {
 	if arg != "-" {
 		return JSONOrText(arg)
@@ -47,7 +47,7 @@ func TypedValue(arg string) (json.RawMessage, error) {
 	return JSONOrText(string(text))
 }
 
-// WholeNumber refuses what is no whole number, by the name of the argument.
+// WholeNumber refuses an argument that is not a whole number.
 func WholeNumber(name, arg string) error {
 	if _, err := strconv.ParseInt(arg, 10, 64); err != nil || !json.Valid([]byte(arg)) {
 		return Usage(fmt.Errorf("%s %q: want a whole number within 64 bits", name, arg))
@@ -55,7 +55,7 @@ func WholeNumber(name, arg string) error {
 	return nil
 }
 
-// AnyNumber refuses what is no number, by the name of the argument.
+// AnyNumber refuses an argument that is not a number.
 func AnyNumber(name, arg string) error {
 	if _, err := strconv.ParseFloat(arg, 64); err != nil || !json.Valid([]byte(arg)) {
 		return Usage(fmt.Errorf("%s %q: want a number", name, arg))

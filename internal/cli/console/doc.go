@@ -1,3 +1,3 @@
-// Package console is the standard streams of the commands: what they print cannot act on a
-// terminal, and a failure to print is one of the command.
+// Package console is the standard streams of the commands. What the commands print cannot
+// control a terminal, and a command whose output cannot be written fails.
 package console

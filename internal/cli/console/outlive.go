@@ -13,17 +13,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
-// MaxWaiting is how many writes wait for a reader.
+// MaxWaiting is how many writes wait for a slow reader; further ones are lost.
 const MaxWaiting = 1000
 
-// OutliveReaders is for a command that holds something for others: neither who reads its
-// messages slowly, nor the end of who read them, stops or ends it.
+// OutliveReaders is for a command that holds something for others, such as a lock. A slow or
+// absent reader of its messages then neither stops nor ends it.
 func OutliveReaders() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // else a write to nobody ends us
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // else a write to a closed pipe ends the process
 	Stderr.Outlive()
 }
 
-// Outlive has a stream neither block nor fail from now on.
+// Outlive makes writes to a stream neither block nor fail from now on.
 func (o *Output) Outlive() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -33,22 +33,22 @@ func (o *Output) Outlive() {
 	}
 }
 
-// Raw is the stream for what other programs write, which is not made visible.
+// Raw returns the stream for the output of other programs, which is passed on unchanged.
 func (o *Output) Raw() io.Writer {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.to
 }
 
-// waiting writes one after the other, and lets nobody wait for it. What comes faster than
-// it is read, or cannot be written, is lost and counted.
+// waiting passes writes on one after the other, without making the writer wait. Writes that
+// come faster than they are read, or that fail, are lost and counted.
 type waiting struct {
 	to     io.Writer
 	queue  *aside.Queue
-	tells  bool                  // in a line between, how many lines are lost
-	err    atomic.Pointer[error] // the first
-	failed atomic.Uint64
-	told   uint64 // how many are lost; only writes that run touch it
+	tells  bool                  // a line says how many lines are lost, once writing works again
+	err    atomic.Pointer[error] // the first failure
+	failed atomic.Uint64         // the number of failures
+	told   uint64                // how many lost lines were reported; used by the queue's goroutine only
 }
 
 func (w *waiting) Write(p []byte) (int, error) {
@@ -69,7 +69,7 @@ func (w *waiting) Write(p []byte) (int, error) {
 
 func (w *waiting) lost() uint64 { return w.queue.Dropped() + w.failed.Load() }
 
-// Lost counts the writes that nobody got, since outlive.
+// Lost returns how many writes were lost since Outlive.
 func (o *Output) Lost() uint64 {
 	if o.waiting == nil {
 		return 0
@@ -77,12 +77,12 @@ func (o *Output) Lost() uint64 {
 	return o.waiting.lost()
 }
 
-// End waits for what is still to be written, up to a moment, and says whether it is.
+// End waits for the remaining writes, at most aside.Patience, and reports whether all are done.
 func (o *Output) End() bool {
 	return o.waiting == nil || o.waiting.queue.Close(aside.Patience)
 }
 
-// Delivered is what became of all that was printed since outlive.
+// Delivered returns why a part of the output since Outlive was lost, nil if nothing was.
 func (o *Output) Delivered() error {
 	if !o.End() || o.waiting.queue.Dropped() > 0 {
 		return errors.New("the output is not complete: nobody reads it")

@@ -16,28 +16,28 @@ import (
 	"github.com/charmbracelet/x/term"
 )
 
-// The standard streams. All that the commands print goes through them.
+// Stdout and Stderr are the standard streams. All output of the commands goes through them.
 var (
 	Stdout = standard(os.Stdout, false)
 	Stderr = standard(os.Stderr, true)
 )
 
-// Output is a standard stream. It remembers the first failure, so that a command fails
-// whether it looks at it or not. A terminal gets what others chose, such as names, keys
-// and values, in a form that it shows and does not act on.
+// Output is a standard stream. It remembers the first failure, so that a command fails even if
+// it ignores the error of a write. Names, keys and values that others chose are escaped for a
+// terminal, so that the terminal shows them and does not act on them.
 type Output struct {
 	to       io.Writer
 	Terminal bool
 	Color    bool
-	visible  bool // what is no graphic character is escaped
-	messages bool // it is for those, not for data
+	visible  bool // characters that are not graphic are escaped
+	messages bool // the stream carries messages, not data
 
 	err     atomic.Pointer[error]
 	mu      sync.Mutex
 	waiting *waiting // nil unless it outlives its readers
 }
 
-// standard is a stream. What is no terminal gets data as it is, and messages visible.
+// standard returns a stream. If f is no terminal, data stays as it is and messages are escaped.
 func standard(f *os.File, messages bool) *Output {
 	terminal := term.IsTerminal(f.Fd())
 	return &Output{to: f, Terminal: terminal, Color: terminal && os.Getenv("NO_COLOR") == "", visible: terminal || messages, messages: messages}
@@ -54,7 +54,7 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// control writes text of our own, which may move the cursor.
+// control writes text of this program, which may contain control sequences.
 func (o *Output) control(text string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,14 +65,14 @@ func (o *Output) control(text string) error {
 	return err
 }
 
-// Rewind begins the line of a terminal anew.
+// Rewind clears the current line of a terminal.
 func (o *Output) Rewind() {
 	if o.Terminal {
 		_ = o.control("\r\x1b[K")
 	}
 }
 
-// Failure is what went wrong with all that was printed, if something did.
+// Failure returns the first failure of a write, nil if there was none.
 func (o *Output) Failure() error {
 	err := o.err.Load()
 	if err == nil {
@@ -81,7 +81,7 @@ func (o *Output) Failure() error {
 	return fmt.Errorf("the output is not complete: %w", *err)
 }
 
-// The colours of text that paint writes.
+// These are the colours that Paint takes.
 const (
 	Red   = "\x1b[31m"
 	Green = "\x1b[32m"
@@ -89,7 +89,7 @@ const (
 	Plain = "\x1b[0m"
 )
 
-// Paint writes text in a colour, where out takes some.
+// Paint writes text in a colour if out is a terminal that shows colours.
 func Paint(out io.Writer, color, text string) {
 	o, ours := out.(*Output)
 	if !ours || !o.Color {
@@ -101,15 +101,15 @@ func Paint(out io.Writer, color, text string) {
 	_ = o.control(Plain)
 }
 
-// Tell prints a line to standard error.
+// Tell prints a message to standard error, as one line.
 func Tell(format string, args ...any) { fmt.Fprintf(Stderr, "sentinel-peer: "+format+"\n", args...) }
 
-// ansi.Strip of charmbracelet/x takes escape sequences away, which hides what somebody chose as a
-// name; here it is shown.
+// The package charmbracelet/x/ansi is not used: its Strip removes escape sequences, which hides
+// what somebody chose as a name, while Visible shows it.
 
-// Visible is text in which each character that is not graphic is escaped as JSON does,
-// besides those that are kept: no name, key or value moves a terminal's cursor, ends a line
-// or turns the direction of the text around it.
+// Visible returns the text with each character that is not graphic escaped as in JSON, except
+// the characters in keep. So no name, key or value moves a terminal's cursor, ends a line or
+// turns the direction of the text around it.
 func Visible(text, keep string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -129,10 +129,10 @@ func Visible(text, keep string) string {
 	return b.String()
 }
 
-// Table aligns rows of cells, each of one line and visible.
+// Table aligns rows of cells. Each cell is one line, escaped by Visible.
 type Table struct{ w *tabwriter.Writer }
 
-// NewTable begins with a line of column names, tabs between them.
+// NewTable returns a table with a header: column names with tabs between.
 func NewTable(out io.Writer, header string) Table {
 	t := Table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	fmt.Fprintln(t.w, header)
@@ -142,7 +142,7 @@ func NewTable(out io.Writer, header string) Table {
 // Flush prints the rows.
 func (t Table) Flush() error { return t.w.Flush() }
 
-// Row adds one; a cell of JSON shows as it is.
+// Row adds a row. A cell of raw JSON is shown as it is.
 func (t Table) Row(cells ...any) {
 	for i, cell := range cells {
 		if raw, json := cell.(json.RawMessage); json {

@@ -6,7 +6,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// Commands are those of this package, which ask by c.
+// Commands returns the commands of this package, which send their requests by c.
 func Commands(c *client.Client) []*cobra.Command {
 	return []*cobra.Command{newGet(c), newPut(c), newDelete(c), newKeys(c), newWatch(c), newSet(c), newCounter(c), newConflicts(c), newTask(c), newWorker(c), newQueue(c), newLocks(c)}
 }

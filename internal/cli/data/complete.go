@@ -12,8 +12,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// completeKeys offers the keys of the daemon that begin as typed, a segment at a time
-// as a shell does with folders.
+// completeKeys offers the daemon's keys that begin as typed, one segment at a time, as a shell
+// does with folders.
 func completeKeys(c *client.Client) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, done []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if len(done) > 0 {
@@ -38,8 +38,8 @@ func completeKeys(c *client.Client) cobra.CompletionFunc {
 	}
 }
 
-// beginning lists keys that begin with prefix, as many as one page holds, quickly or
-// not at all.
+// beginning lists the keys that begin with a prefix, at most one page of them. It gives up after
+// 300 ms, since a user waits for the completion.
 func beginning(c *client.Client, cmd *cobra.Command, prefix string) ([]string, error) {
 	if err := command.Settle(cmd, ""); err != nil {
 		return nil, err

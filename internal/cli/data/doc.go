@@ -1,3 +1,3 @@
-// Package data is the commands that read and change what a cluster shares: keys, records of
-// tasks and workers, queues, locks.
+// Package data is the commands that read and change what a cluster shares: keys, the records of
+// tasks and workers, queues and locks.
 package data

@@ -35,7 +35,7 @@ func newGet(c *client.Client) *cobra.Command {
 	})
 }
 
-// keyVersion is a key that was read or written, for --if-version of the next write.
+// keyVersion is a key that was read or written, with its version for --if-version.
 type keyVersion struct {
 	Key     string          `json:"key"`
 	Version string          `json:"version"`
@@ -48,30 +48,30 @@ func newPut(c *client.Client) *cobra.Command {
 	var replicas int
 	var absent bool
 	cmd := &cobra.Command{
-		Use: "put KEY VALUE", Short: "Assign a key a JSON value, or text; - reads it from standard input",
-		Long: `Assign a key a JSON value, or text; - reads it from standard input. With -o json, the
-key's new version is printed.
+		Use: "put KEY VALUE", Short: "Set a key to a JSON value or text; - reads the value from standard input",
+		Long: `Set a key to a JSON value or text; - reads the value from standard input. With -o json,
+		the key's new version is printed.
 
-What begins with {, [ or " and is no JSON is refused, for it is rarely meant as text. As
-text, such a value is a JSON string: put note '"[x] done"'.`,
+		A value that begins with {, [ or " but is not JSON is refused, since it is rarely meant as
+		text. As text, such a value is a JSON string: put note '"[x] done"'.`,
 		Example: `  sentinel-peer put tasks/42/state '{"status":"running"}'
   sentinel-peer put session/7 alive --ttl 30s
   sentinel-peer put config/limit 10 --if-version 3f0c9a1b2d4e5f60`,
 		Args: command.Args(cobra.ExactArgs(2)), ValidArgsFunction: completeKeys(c),
 	}
 	f := cmd.Flags()
-	f.DurationVar(&ttl, "ttl", 0, "expire after; without it, never")
-	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key without a rule")
-	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
-	f.StringVar(&version, "if-version", "", "only if this is the key's version on the daemon's peer, as keys, get -o json and put -o json print it")
-	f.BoolVar(&absent, "if-absent", false, "only if the key does not exist there")
+	f.DurationVar(&ttl, "ttl", 0, "the key expires after this time; without --ttl, never")
+	f.StringVar(&kind, "type", "", "register, set, max, object or custom, for a key to which no rule of the daemon applies")
+	f.IntVar(&replicas, "replicas", 0, "wait until this many other peers have the write")
+	f.StringVar(&version, "if-version", "", "write only if this is the key's version on the daemon's peer, as keys, get -o json and put -o json print it")
+	f.BoolVar(&absent, "if-absent", false, "write only if the key does not exist on the daemon's peer")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		body, err := command.TypedValue(args[1])
 		if err != nil {
 			return err
 		}
 		q, h := url.Values{}, http.Header{}
-		if ttl != 0 || cmd.Flags().Changed("ttl") { // 0 is refused, as everywhere
+		if ttl != 0 || cmd.Flags().Changed("ttl") { // the daemon refuses an explicit 0
 			q.Set("ttl", ttl.String())
 		}
 		if kind != "" {
@@ -80,7 +80,7 @@ text, such a value is a JSON string: put note '"[x] done"'.`,
 		if replicas != 0 {
 			q.Set("replicas", fmt.Sprint(replicas))
 		}
-		if cmd.Flags().Changed("if-version") { // an empty one is a mistake, not a wish for none
+		if cmd.Flags().Changed("if-version") { // an explicit "" is refused: it is a mistake
 			if _, err := crdt.ParseVersion(version); err != nil {
 				return command.Usage(fmt.Errorf("--if-version %q: want 16 hex digits, as keys, get -o json and put -o json print them", version))
 			}
@@ -109,15 +109,12 @@ func newDelete(c *client.Client) *cobra.Command {
 func newKeys(c *client.Client) *cobra.Command {
 	var values bool
 	cmd := &cobra.Command{
-		Use: "keys [PATTERN]", Short: "List keys that match a glob (* within a segment, ** across them)",
+		Use: "keys [PATTERN]", Short: "List keys that match a glob (* within a segment, ** across segments)",
 		Example: "  sentinel-peer keys 'tasks/*/state' --values", Args: command.Args(cobra.MaximumNArgs(1)),
 	}
-	cmd.Flags().BoolVar(&values, "values", false, "show values too")
+	cmd.Flags().BoolVar(&values, "values", false, "show the values too")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
-		q := url.Values{"match": {"**"}}
-		if len(args) > 0 {
-			q.Set("match", args[0])
-		}
+		q := matching(args)
 		if values {
 			q.Set("values", "true")
 		}
@@ -151,7 +148,7 @@ func newKeys(c *client.Client) *cobra.Command {
 
 func newSet(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "set add|remove KEY VALUE...", Short: "Add to or remove from a set",
+		Use: "set add|remove KEY VALUE...", Short: "Add values to a set, or remove them",
 		Example: "  sentinel-peer set add tags/42 urgent gpu", Args: command.Args(cobra.MinimumNArgs(3)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if args[0] != "add" && args[0] != "remove" {
@@ -165,17 +162,13 @@ func newSet(c *client.Client) *cobra.Command {
 			}
 			values = append(values, v)
 		}
-		body, err := json.Marshal(map[string]any{args[0]: values})
-		if err != nil {
-			return err
-		}
-		return c.Do(cmd.Context(), "POST", client.KeyPath("/v1/sets/", args[1]), nil, body, nil, nil)
+		return send(cmd, c, "POST", client.KeyPath("/v1/sets/", args[1]), map[string]any{args[0]: values})
 	})
 }
 
 func newCounter(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "counter add|max KEY N", Short: "Count up or down, or raise a maximum",
+		Use: "counter add|max KEY N", Short: "Add to a counter, or raise a maximum",
 		Example: "  sentinel-peer counter add jobs/done 1\n  sentinel-peer counter add jobs/done -- -1", Args: command.Args(cobra.ExactArgs(3)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if args[0] != "add" && args[0] != "max" {
@@ -199,12 +192,8 @@ func newConflicts(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
 		Use: "conflicts [PATTERN]", Short: "List concurrent writes that lost, newest first", Example: "  sentinel-peer conflicts 'tasks/**'", Args: command.Args(cobra.MaximumNArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
-		q := url.Values{"match": {"**"}}
-		if len(args) > 0 {
-			q.Set("match", args[0])
-		}
 		var list api.List[api.Conflict]
-		if err := c.Do(cmd.Context(), "GET", "/v1/conflicts", q, nil, nil, &list); err != nil {
+		if err := c.Do(cmd.Context(), "GET", "/v1/conflicts", matching(args), nil, nil, &list); err != nil {
 			return err
 		}
 		return c.Show(list, "KEY\tKEPT\tBY\tLOST\tBY\tRULE", func(t console.Table) {
@@ -213,4 +202,21 @@ func newConflicts(c *client.Client) *cobra.Command {
 			}
 		})
 	})
+}
+
+// matching returns the query for the pattern that is the first argument, or for all keys.
+func matching(args []string) url.Values {
+	if len(args) == 0 {
+		return url.Values{"match": {"**"}}
+	}
+	return url.Values{"match": {args[0]}}
+}
+
+// send sends a body as JSON. The answer has nothing to show.
+func send(cmd *cobra.Command, c *client.Client, method, path string, body any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return c.Do(cmd.Context(), method, path, nil, raw, nil, nil)
 }

@@ -19,7 +19,7 @@ import (
 
 func newLocks(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "locks [NAME]", Short: "List the locks of the cluster, or show one: who holds it and who waits; exit 8 if no majority of voters says so",
+		Use: "locks [NAME]", Short: "List the cluster's locks, or show one: its holders and waiters; exit 8 if no majority of voters confirms it",
 		Example: "  sentinel-peer locks\n  sentinel-peer locks nightly -o json", Args: command.Args(cobra.MaximumNArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if len(args) == 1 {
@@ -41,7 +41,7 @@ func newLocks(c *client.Client) *cobra.Command {
 	})
 }
 
-// allLocks returns all pages as one.
+// allLocks reads all pages of the list of locks and returns them as one.
 func allLocks(ctx context.Context, c *client.Client) (all api.LockList, err error) {
 	all.Items = []api.LockEntry{}
 	query := url.Values{}
@@ -60,7 +60,8 @@ func allLocks(ctx context.Context, c *client.Client) (all api.LockList, err erro
 
 const lockColumns = "LOCK\tPEER\tCLIENT\tTOKEN\tMODE\tSINCE\tREMAINING"
 
-// printLock prints a lock, with nobody as its holder if it has none.
+// printLock prints a row for each holder and waiter of a lock. Without a holder, nobody is
+// shown in its place.
 func printLock(t console.Table, l api.LockEntry, nobody string) {
 	since := func(at time.Time) string { return max(time.Since(at), 0).Round(time.Second).String() + " ago" }
 	for _, h := range l.Holders {
@@ -77,12 +78,12 @@ func printLock(t console.Table, l api.LockEntry, nobody string) {
 	}
 }
 
-// unknown says whose clients are not shown.
+// unknown warns of peers whose clients are not shown.
 func unknown(peers []string) error {
 	if len(peers) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(console.Stderr, "%s: unreachable, its clients are not known\n", strings.Join(peers, ", "))
+	_, err := fmt.Fprintf(console.Stderr, "%s: unreachable, so the clients of these peers are not shown\n", strings.Join(peers, ", "))
 	return err
 }
 
@@ -97,7 +98,7 @@ func inspect(ctx context.Context, c *client.Client, name string) error {
 	}
 	err := c.Show(info, lockColumns, func(t console.Table) { printLock(t, info.LockEntry, nobody) })
 	if err == nil && info.Source == "here" {
-		err = command.Unhealthy(fmt.Errorf("%s: this is what the daemon's peer alone has on record, and somebody may hold it", info.Why))
+		err = command.Unhealthy(fmt.Errorf("%s: only the records of the daemon's peer are shown, and somebody else may hold the lock", info.Why))
 	}
 	return errors.Join(err, unknown(info.Unknown))
 }

@@ -18,13 +18,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/hold"
 )
 
-// queue is the commands of work queues.
+// newQueue returns the group of the commands about work queues.
 func newQueue(c *client.Client) *cobra.Command {
-	return command.Group("queue", "Work queues: put items in, claim and finish them",
+	return command.Group("queue", "Work queues: enqueue items, claim and finish them",
 		newQueuePut(c), hold.NewWork(c), newQueueClaim(c), newQueueFinish(c, "complete"), newQueueFinish(c, "fail"), newQueueFinish(c, "extend"),
 		newQueueDepth(c), newQueuePeek(c), newQueueGet(c),
-		newQueueSet(c, "pause", "Have nothing claimed, until resume"), newQueueSet(c, "resume", "End a pause or a drain"),
-		newQueueSet(c, "drain", "Have nothing enqueued, until resume"),
+		newQueueSet(c, "pause", "Stop claims until resume"), newQueueSet(c, "resume", "End a pause or a drain"),
+		newQueueSet(c, "drain", "Refuse new items until resume"),
 		newQueuePurge(c), newQueueRequeue(c))
 }
 
@@ -33,16 +33,16 @@ func newQueuePut(c *client.Client) *cobra.Command {
 	var priority, attempts, replicas int
 	var delay time.Duration
 	cmd := &cobra.Command{
-		Use: "put QUEUE VALUE", Short: "Enqueue a JSON value, or text; - reads it from standard input; prints the item's id, and says if it was taken already",
+		Use: "put QUEUE VALUE", Short: "Enqueue a JSON value or text (- reads it from standard input), and print the item's id; says so if the id is not new",
 		Example: "  sentinel-peer queue put mail '{\"to\":\"ada\"}' --id mail-7 --priority 5",
 		Args:    command.Args(cobra.ExactArgs(2)),
 	}
 	f := cmd.Flags()
-	f.StringVar(&id, "id", "", "of the item, taken once; made up if empty")
-	f.IntVar(&priority, "priority", 0, "greater comes first")
-	f.IntVar(&attempts, "max-attempts", 0, "how often it is tried (0: as the daemon is set)")
-	f.IntVar(&replicas, "replicas", 0, "wait until so many other peers have it")
-	f.DurationVar(&delay, "delay", 0, "before it may be claimed")
+	f.StringVar(&id, "id", "", "id of the item, which is enqueued only once; empty for a new one")
+	f.IntVar(&priority, "priority", 0, "items with a greater priority come first")
+	f.IntVar(&attempts, "max-attempts", 0, "how often the item is tried; 0 for the daemon's setting")
+	f.IntVar(&replicas, "replicas", 0, "wait until this many other peers have the item")
+	f.DurationVar(&delay, "delay", 0, "time before the item may be claimed")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		value, err := command.TypedValue(args[1])
 		if err != nil {
@@ -75,14 +75,14 @@ func newQueueClaim(c *client.Client) *cobra.Command {
 	var wait, ttl time.Duration
 	var most int
 	cmd := &cobra.Command{
-		Use: "claim QUEUE", Short: "Claim items, and print them with their lease and token, as JSON; exit 3 if nothing came",
+		Use: "claim QUEUE", Short: "Claim items, and print them with their lease and token as JSON; exit 3 if there is none",
 		Example: "  sentinel-peer queue claim mail --wait 30s -o ndjson",
 		Args:    command.Args(cobra.ExactArgs(1)),
 	}
 	f := cmd.Flags()
 	f.DurationVar(&wait, "wait", 0, "how long to wait for an item")
-	f.DurationVar(&ttl, "ttl", 10*time.Second, "how long the claim lasts without extend")
-	f.IntVar(&most, "max", 1, "how many at most")
+	f.DurationVar(&ttl, "ttl", 10*time.Second, "how long the claim lasts unless it is extended")
+	f.IntVar(&most, "max", 1, "greatest number of items to claim")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		c.Timeout += wait
 		body := fmt.Appendf(nil, `{"wait":%q,"ttl":%q,"max":%d}`, wait, ttl, most)
@@ -106,21 +106,21 @@ func newQueueClaim(c *client.Client) *cobra.Command {
 	})
 }
 
-// queueFinish is complete, fail and extend, which name a claim.
+// newQueueFinish returns the complete, fail or extend command, which name a claim.
 func newQueueFinish(c *client.Client, verb string) *cobra.Command {
 	cmd := map[string]*cobra.Command{
-		"complete": {Use: "complete QUEUE ID [RESULT]", Short: "Finish a claim; exit 4 if it is not valid any more", Args: command.Args(cobra.RangeArgs(2, 3))},
-		"fail":     {Use: "fail QUEUE ID [ERROR]", Short: "Have an item tried again later, or dead after its last attempt", Args: command.Args(cobra.RangeArgs(2, 3))},
-		"extend":   {Use: "extend QUEUE ID", Short: "Extend a claim by its ttl", Args: command.Args(cobra.ExactArgs(2))},
+		"complete": {Use: "complete QUEUE ID [RESULT]", Short: "Finish a claim; exit 4 if the claim is not valid any more", Args: command.Args(cobra.RangeArgs(2, 3))},
+		"fail":     {Use: "fail QUEUE ID [ERROR]", Short: "Report a failure: the item is tried again later, or is dead after its last attempt", Args: command.Args(cobra.RangeArgs(2, 3))},
+		"extend":   {Use: "extend QUEUE ID", Short: "Extend a claim by its TTL", Args: command.Args(cobra.ExactArgs(2))},
 	}[verb]
 	cmd.Example = "  sentinel-peer queue " + verb + " mail mail-7 --lease $LEASE --token $TOKEN"
 	var lease, retry string
 	var token uint64
 	f := cmd.Flags()
-	f.StringVar(&lease, "lease", "", "as printed by claim")
-	f.Uint64Var(&token, "token", 0, "as printed by claim")
+	f.StringVar(&lease, "lease", "", "the lease that claim printed")
+	f.Uint64Var(&token, "token", 0, "the token that claim printed")
 	if verb == "fail" {
-		f.StringVar(&retry, "retry", "", "after how long instead of the back-off, or never")
+		f.StringVar(&retry, "retry", "", "time until the next attempt, instead of the back-off; or never")
 	}
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		if lease == "" || token == 0 {
@@ -140,17 +140,13 @@ func newQueueFinish(c *client.Client, verb string) *cobra.Command {
 			}
 			body["result"] = result
 		}
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		return c.Bearer().Do(cmd.Context(), "POST", client.QueuePath(args[0], "items", args[1], verb), nil, raw, nil, nil)
+		return send(cmd, c.Bearer(), "POST", client.QueuePath(args[0], "items", args[1], verb), body)
 	})
 }
 
 func newQueueDepth(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "depth QUEUE", Short: "Count the items by state", Example: "  sentinel-peer queue depth mail", Args: command.Args(cobra.ExactArgs(1)),
+		Use: "depth QUEUE", Short: "Count the items by their state", Example: "  sentinel-peer queue depth mail", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		var d workqueue.Depth
 		if err := c.Do(cmd.Context(), "GET", client.QueuePath(args[0]), nil, nil, nil, &d); err != nil {
@@ -165,10 +161,10 @@ func newQueueDepth(c *client.Client) *cobra.Command {
 func newQueuePeek(c *client.Client) *cobra.Command {
 	limit, state := 10, ""
 	cmd := &cobra.Command{
-		Use: "peek QUEUE", Short: "Show the first items that may be claimed, or those in a state", Example: "  sentinel-peer queue peek mail --state dead", Args: command.Args(cobra.ExactArgs(1)),
+		Use: "peek QUEUE", Short: "Show the items that are claimed next, or those in one state", Example: "  sentinel-peer queue peek mail --state dead", Args: command.Args(cobra.ExactArgs(1)),
 	}
-	cmd.Flags().IntVar(&limit, "limit", limit, "how many")
-	cmd.Flags().StringVar(&state, "state", "", "by id, those that are pending, delayed, claimed, done, dead, or all")
+	cmd.Flags().IntVar(&limit, "limit", limit, "greatest number of items to show")
+	cmd.Flags().StringVar(&state, "state", "", "show the items in this state, by id: pending, delayed, claimed, done, dead, or all")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		query := url.Values{"limit": {fmt.Sprint(limit)}}
 		if state != "" {
@@ -188,7 +184,7 @@ func newQueuePeek(c *client.Client) *cobra.Command {
 
 func newQueueGet(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "get QUEUE ID", Short: "Print an item in whatever state, with its result, as JSON", Example: "  sentinel-peer queue get mail mail-7", Args: command.Args(cobra.ExactArgs(2)),
+		Use: "get QUEUE ID", Short: "Print an item in any state, with its result, as JSON", Example: "  sentinel-peer queue get mail mail-7", Args: command.Args(cobra.ExactArgs(2)),
 	}, func(cmd *cobra.Command, args []string) error {
 		return c.Print(cmd, client.QueuePath(args[0], "items", args[1]))
 	})
@@ -205,10 +201,10 @@ func newQueueSet(c *client.Client, verb, short string) *cobra.Command {
 func newQueuePurge(c *client.Client) *cobra.Command {
 	var states []string
 	cmd := &cobra.Command{
-		Use: "purge QUEUE", Short: "Remove the items that are pending, delayed and dead; prints how many",
+		Use: "purge QUEUE", Short: "Remove the items that are pending, delayed or dead, and print how many",
 		Example: "  sentinel-peer queue purge mail --state dead", Args: command.Args(cobra.ExactArgs(1)),
 	}
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only those that are pending, delayed, done or dead; may be repeated")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "remove only the items in this state: pending, delayed, done or dead; may be repeated")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		return changed(c, cmd, "DELETE", client.QueuePath(args[0]), url.Values{"state": states}, nil)
 	})
@@ -216,7 +212,7 @@ func newQueuePurge(c *client.Client) *cobra.Command {
 
 func newQueueRequeue(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "requeue QUEUE [ID...]", Short: "Try dead items again, all or those; prints how many",
+		Use: "requeue QUEUE [ID...]", Short: "Try dead items again, all or the named ones, and print how many",
 		Example: "  sentinel-peer queue requeue mail", Args: command.Args(cobra.MinimumNArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		body := []byte("{}")

@@ -15,13 +15,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
 )
 
-// fields makes an object of arguments: FIELD=VALUE each, where what is no JSON is
-// text, or one JSON object.
-func fields(list []string) ([]byte, error) {
+// fields returns a JSON object made of arguments. Each is FIELD=VALUE, where a value that is not
+// JSON is text; or the only argument is a JSON object.
+func fields(list []string) (json.RawMessage, error) {
 	if len(list) == 1 && strings.HasPrefix(strings.TrimSpace(list[0]), "{") {
 		var object json.RawMessage
 		if err := json.Unmarshal([]byte(list[0]), &object); err != nil {
-			return nil, command.Usage(fmt.Errorf("want FIELD=VALUE, or one JSON object, which this is not: %w", err))
+			return nil, command.Usage(fmt.Errorf("want FIELD=VALUE, or one valid JSON object: %w", err))
 		}
 		return object, nil
 	}
@@ -37,7 +37,8 @@ func fields(list []string) ([]byte, error) {
 		}
 		object[name] = v
 	}
-	return json.Marshal(object)
+	raw, err := json.Marshal(object)
+	return raw, err
 }
 
 func newTask(c *client.Client) *cobra.Command {
@@ -62,12 +63,12 @@ func newTask(c *client.Client) *cobra.Command {
 		})
 	})
 	get := c.Command(&cobra.Command{
-		Use: "get ID", Short: "Print all that is known of a task, as JSON", Example: "  sentinel-peer task get 42", Args: command.Args(cobra.ExactArgs(1)),
+		Use: "get ID", Short: "Print a task's state, progress and agents as JSON", Example: "  sentinel-peer task get 42", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		return c.Print(cmd, client.KeyPath("/v1/tasks/", args[0]))
 	})
 	set := c.Command(&cobra.Command{
-		Use: "set ID FIELD=VALUE...", Short: "Merge fields into a task's state; null removes one",
+		Use: "set ID FIELD=VALUE...", Short: "Merge fields into a task's state; null removes a field",
 		Example: "  sentinel-peer task set 42 status=running worker=w7\n  sentinel-peer task set 42 '{\"labels\": [\"gpu\"]}'",
 		Args:    command.Args(cobra.MinimumNArgs(2)),
 	}, func(cmd *cobra.Command, args []string) error {
@@ -75,10 +76,10 @@ func newTask(c *client.Client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.Do(cmd.Context(), "PATCH", client.KeyPath("/v1/tasks/", args[0])+"/state", nil, body, nil, nil)
+		return send(cmd, c, "PATCH", client.KeyPath("/v1/tasks/", args[0])+"/state", body)
 	})
 	progress := c.Command(&cobra.Command{
-		Use: "progress ID N [STATUS]", Short: "Say how far a task is", Example: "  sentinel-peer task progress 42 0.5 decoding", Args: command.Args(cobra.RangeArgs(2, 3)),
+		Use: "progress ID N [STATUS]", Short: "Record the progress of a task", Example: "  sentinel-peer task progress 42 0.5 decoding", Args: command.Args(cobra.RangeArgs(2, 3)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if err := command.AnyNumber("N", args[1]); err != nil {
 			return err
@@ -87,11 +88,7 @@ func newTask(c *client.Client) *cobra.Command {
 		if len(args) > 2 {
 			object["status"] = args[2]
 		}
-		body, err := json.Marshal(object)
-		if err != nil {
-			return err
-		}
-		return c.Do(cmd.Context(), "PUT", client.KeyPath("/v1/tasks/", args[0])+"/progress", nil, body, nil, nil)
+		return send(cmd, c, "PUT", client.KeyPath("/v1/tasks/", args[0])+"/progress", object)
 	})
 	remove := c.Command(&cobra.Command{
 		Use: "delete ID", Short: "Delete a task's state, progress and agents", Example: "  sentinel-peer task delete 42", Args: command.Args(cobra.ExactArgs(1)),
@@ -115,12 +112,12 @@ func newWorker(c *client.Client) *cobra.Command {
 	var free int
 	var labels []string
 	list := &cobra.Command{
-		Use: "list", Short: "List the workers: who is there, and who is only out of sight",
+		Use: "list", Short: "List the workers, and whether each is active, unreachable or gone",
 		Example: "  sentinel-peer worker list --state active --free 1 --label gpu", Args: command.Args(cobra.NoArgs),
 	}
-	list.Flags().StringVar(&state, "state", "", "active, unreachable or gone")
-	list.Flags().IntVar(&free, "free", 0, "only those that take so many more tasks")
-	list.Flags().StringSliceVar(&labels, "label", nil, "only those with this label; may be repeated")
+	list.Flags().StringVar(&state, "state", "", "list only workers in this state: active, unreachable or gone")
+	list.Flags().IntVar(&free, "free", 0, "list only workers that have room for this many more tasks")
+	list.Flags().StringSliceVar(&labels, "label", nil, "list only workers with this label; may be repeated")
 	c.Command(list, func(cmd *cobra.Command, _ []string) error {
 		q := url.Values{"label": labels}
 		if state != "" {
@@ -140,43 +137,41 @@ func newWorker(c *client.Client) *cobra.Command {
 		})
 	})
 	get := c.Command(&cobra.Command{
-		Use: "get ID", Short: "Print a worker, as JSON", Example: "  sentinel-peer worker get w7", Args: command.Args(cobra.ExactArgs(1)),
+		Use: "get ID", Short: "Print a worker as JSON", Example: "  sentinel-peer worker get w7", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		return c.Print(cmd, client.KeyPath("/v1/workers/", args[0]))
 	})
 	status := c.Command(&cobra.Command{
-		Use: "status ID FIELD=VALUE...", Short: "Say how a worker is",
+		Use: "status ID FIELD=VALUE...", Short: "Record the status of a worker",
 		Example: "  sentinel-peer worker status w7 status=busy running=1 'labels=[\"gpu\"]'", Args: command.Args(cobra.MinimumNArgs(2)),
 	}, func(cmd *cobra.Command, args []string) error {
 		body, err := fields(args[1:])
 		if err != nil {
 			return err
 		}
-		return c.Do(cmd.Context(), "PUT", client.KeyPath("/v1/workers/", args[0])+"/status", nil, body, nil, nil)
+		return send(cmd, c, "PUT", client.KeyPath("/v1/workers/", args[0])+"/status", body)
 	})
 	capacity := c.Command(&cobra.Command{
-		Use: "capacity ID N", Short: "Say how many tasks a worker takes at once", Example: "  sentinel-peer worker capacity w7 4", Args: command.Args(cobra.ExactArgs(2)),
+		Use: "capacity ID N", Short: "Record how many tasks a worker takes at once", Example: "  sentinel-peer worker capacity w7 4", Args: command.Args(cobra.ExactArgs(2)),
 	}, func(cmd *cobra.Command, args []string) error {
 		if err := command.WholeNumber("N", args[1]); err != nil {
 			return err
 		}
-		body := fmt.Appendf(nil, `{"capacity":%s}`, args[1])
-		return c.Do(cmd.Context(), "PUT", client.KeyPath("/v1/workers/", args[0])+"/capacity", nil, body, nil, nil)
+		return send(cmd, c, "PUT", client.KeyPath("/v1/workers/", args[0])+"/capacity", map[string]any{"capacity": json.RawMessage(args[1])})
 	})
 	var ttl time.Duration
 	beat := &cobra.Command{
-		Use: "heartbeat ID", Short: "Say that a worker beside this daemon is alive",
+		Use: "heartbeat ID", Short: "Report that a worker beside this daemon is alive",
 		Example: "  while kill -0 $PID; do sentinel-peer worker heartbeat w7; sleep 5; done", Args: command.Args(cobra.ExactArgs(1)),
 	}
-	beat.Flags().DurationVar(&ttl, "ttl", 30*time.Second, "for how long")
+	beat.Flags().DurationVar(&ttl, "ttl", 30*time.Second, "the worker is active for this time unless it reports again")
 	c.Command(beat, func(cmd *cobra.Command, args []string) error {
-		body := fmt.Appendf(nil, `{"ttl":%q}`, ttl)
-		return c.Do(cmd.Context(), "POST", client.KeyPath("/v1/workers/", args[0])+"/heartbeat", nil, body, nil, nil)
+		return send(cmd, c, "POST", client.KeyPath("/v1/workers/", args[0])+"/heartbeat", map[string]any{"ttl": ttl.String()})
 	})
 	remove := c.Command(&cobra.Command{
-		Use: "remove ID", Short: "Take a worker out", Example: "  sentinel-peer worker remove w7", Args: command.Args(cobra.ExactArgs(1)),
+		Use: "remove ID", Short: "Remove a worker", Example: "  sentinel-peer worker remove w7", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string) error {
 		return c.Do(cmd.Context(), "DELETE", client.KeyPath("/v1/workers/", args[0]), nil, nil, nil, nil)
 	})
-	return command.Group("worker", "Show workers, and speak for one", list, get, status, capacity, beat, remove)
+	return command.Group("worker", "Show workers, and report for one", list, get, status, capacity, beat, remove)
 }

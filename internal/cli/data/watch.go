@@ -24,26 +24,24 @@ import (
 type watching struct {
 	*client.Client
 	query url.Values
-	last  string // id of the last event or heartbeat, to go on behind it
+	last  string // id of the last event or heartbeat, after which a new stream goes on
 }
 
-// errStreamEnd says that the daemon, or the way to it, is gone.
+// errStreamEnd is the end of a stream, because the daemon or the connection to it is gone.
 var errStreamEnd = command.Exit(api.ExitUnreachable, errors.New("the daemon ended the stream"))
 
 func newWatch(c *client.Client) *cobra.Command {
 	var snapshot bool
 	cmd := &cobra.Command{
 		Use: "watch [PATTERN]", Short: "Print changes as they happen, until interrupted",
-		Long: `Print changes as they happen, until interrupted. When the daemon restarts, it goes on
-behind the last event that it printed; where that comes too late, the state follows anew.`,
+		Long: `Print changes as they happen, until interrupted. When the daemon restarts, the command
+		goes on after the last event that it printed. If the daemon does not have the events since
+		then any more, it sends the whole state again.`,
 		Example: "  sentinel-peer watch 'tasks/**' --snapshot -o ndjson", Args: command.Args(cobra.MaximumNArgs(1)),
 	}
-	cmd.Flags().BoolVar(&snapshot, "snapshot", false, "first print what is there")
+	cmd.Flags().BoolVar(&snapshot, "snapshot", false, "print the present state first")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
-		w := watching{Client: c, query: url.Values{"match": {"**"}}}
-		if len(args) > 0 {
-			w.query.Set("match", args[0])
-		}
+		w := watching{Client: c, query: matching(args)}
 		if snapshot {
 			w.query.Set("snapshot", "true")
 		}
@@ -59,7 +57,7 @@ func (w *watching) run(ctx context.Context) error {
 		if err == nil {
 			persist.Succeeded()
 			err = w.events(res)
-			if w.last == "" { // what happens until the next stream is in the state only
+			if w.last == "" { // there is no event to go on after, so the next stream begins with the state
 				w.query.Set("snapshot", "true")
 			}
 		}
@@ -72,7 +70,7 @@ func (w *watching) run(ctx context.Context) error {
 	}
 }
 
-// begin opens a stream that goes on behind the last event.
+// begin opens a stream that goes on after the last event.
 func (w *watching) begin(ctx context.Context) (*http.Response, error) {
 	h := http.Header{}
 	if w.last != "" {
@@ -81,7 +79,9 @@ func (w *watching) begin(ctx context.Context) (*http.Response, error) {
 	return w.Open(ctx, "GET", "/v1/watch", w.query, nil, h)
 }
 
-// events reads by hand what the daemon writes: one line of data each. It prints those of one stream until it ends.
+// events prints the events of one stream until it ends. No library for Server-Sent Events is
+// used: the daemon writes one line of data per event, and a library would reconnect by rules of
+// its own, while Persistence decides that here.
 func (w *watching) events(res *http.Response) error {
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
@@ -91,7 +91,7 @@ func (w *watching) events(res *http.Response) error {
 		line := lines.Text()
 		name, value, _ := strings.Cut(line, ": ")
 		switch {
-		case line == "": // the end of an event, or of a heartbeat
+		case line == "": // an empty line ends an event or a heartbeat
 			w.last = id
 		case name == "id":
 			id = value
@@ -115,9 +115,9 @@ func (w *watching) print(data string) error {
 	}
 	switch e.Cause {
 	case agent.CauseSynced:
-		console.Tell("that is all there is; changes follow")
+		console.Tell("this is the present state; changes follow")
 	case agent.CauseLagged:
-		console.Tell("some changes were missed; all there is follows anew")
+		console.Tell("some changes were missed; the whole state follows again")
 	default:
 		line := fmt.Sprintf("%s  %-8s  %-10s  %s = %s", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
 		_, err := fmt.Fprintln(w.Out, console.Visible(line, ""))

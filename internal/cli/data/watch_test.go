@@ -10,8 +10,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// A watch goes on behind the last event that it printed, or heartbeat; not behind one of
-// which it got a part.
+// A watch goes on after the last event or heartbeat that arrived whole, not after one of which
+// only a part arrived.
 func TestAWatchKnowsWhereToGoOn(t *testing.T) {
 	for stream, want := range map[string]string{
 		": watching\n\n":                                     "",

@@ -23,7 +23,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// demo runs three real peers through what peers must survive.
+// demo shows three real peers that are cut off, healed, killed and restarted.
 type demo struct {
 	local.Fleet
 	out      io.Writer
@@ -37,15 +37,16 @@ type step struct {
 	took time.Duration
 }
 
-// New is the command.
+// New returns the demo command.
 func New() *cobra.Command {
 	d := demo{Fleet: local.Fleet{Batch: "0"}}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch three peers share, lose each other, die, and agree",
-		Long: `Start three peers as processes on loopback, with a key. All write values of every
-type. One is cut off while both sides go on writing; the cut heals. One is killed
-and comes back empty. In the end all must hold the same; if not, the exit code is 1.`,
+		Long: `Start three peers as processes on loopback, with a key. All of them write values of
+		every type. One peer is cut off while both sides go on writing; then the cut heals.
+		One peer is killed and comes back empty. At the end all must hold the same state;
+		otherwise the exit code is 1.`,
 		Example: "  sentinel-peer demo --verbose",
 		Args:    command.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,14 +91,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.verdict(ctx)
 }
 
-// say prints one line of the account.
+// say prints one line of the report.
 func (d *demo) say(mark, format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.2fs  ", time.Since(d.began).Seconds())
 	console.Paint(d.out, map[string]string{"✓": console.Green, "✗": console.Red, "▸": console.Cyan}[mark], mark)
 	fmt.Fprintf(d.out, " "+format+"\n", args...)
 }
 
-// timed does one step and notes how long it took.
+// timed does one step and records how long it took.
 func (d *demo) timed(name string, do func() error) error {
 	began := time.Now()
 	if err := do(); err != nil {
@@ -134,7 +135,7 @@ func (d *demo) share(ctx context.Context) error {
 	})
 }
 
-// sever cuts p off from the others, in its own transport.
+// sever cuts the peer p off from the others, in its own transport; then every peer writes.
 func (d *demo) sever(ctx context.Context, p *local.Process, round string) error {
 	var others []string
 	for _, q := range d.Peers {
@@ -166,7 +167,7 @@ func (d *demo) cut(ctx context.Context) error {
 	if err := d.sever(ctx, d.Peers[2], "apart"); err != nil {
 		return err
 	}
-	// Long enough for anything under way to have arrived if the cut leaked.
+	// Anything under way would have arrived by then if the cut leaked.
 	if err := local.Until(ctx, "cut", func() error { return elapsed(d.began, 4*time.Second) }); err != nil {
 		return err
 	}
@@ -184,7 +185,7 @@ func (d *demo) cut(ctx context.Context) error {
 	return nil
 }
 
-// elapsed is an error until d has passed since began.
+// elapsed returns an error until the time d has passed since began.
 func elapsed(began time.Time, d time.Duration) error {
 	if left := d - time.Since(began); left > 0 {
 		return fmt.Errorf("%v to go", left)
@@ -221,7 +222,7 @@ func (d *demo) kill(ctx context.Context) error {
 	if err := p.Cmd.Process.Kill(); err != nil {
 		return err
 	}
-	_ = p.Cmd.Wait() // it was killed, and says so
+	_ = p.Cmd.Wait() // the error only says that the process was killed
 	p.Log.Close()
 	return errors.Join(
 		d.Peers[0].Put(ctx, "demo/while-away", `"n1 was here"`),
@@ -244,7 +245,7 @@ func (d *demo) revive(ctx context.Context) error {
 	})
 }
 
-// expected is what the keys hold in the end, "" for whatever the peers agree on.
+// expected is what the keys hold at the end; "" stands for any value that the peers agree on.
 var expected = []struct{ key, value string }{
 	{"demo/color/n1", absent}, {"demo/color/n3", ""}, {"demo/contested", ""},
 	{"demo/tags", `["n1-apart","n1-first","n2-apart","n2-first","n3-apart","n3-first"]`},
@@ -254,7 +255,7 @@ var expected = []struct{ key, value string }{
 
 const absent = "–"
 
-// verdict prints what every peer holds, and fails if that is not the same.
+// verdict prints what every peer holds, and fails if the peers differ.
 func (d *demo) verdict(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
 	disagree := d.Agree(bounded, d.Peers)
@@ -313,7 +314,7 @@ func (d *demo) compare(ctx context.Context) (wrong int, err error) {
 	return wrong, w.Flush()
 }
 
-// brief shortens cells that are long, or the same as the first.
+// brief shortens long cells, and replaces cells that equal the first by "same".
 func brief(cells []string) []string {
 	short := slices.Clone(cells)
 	for i, c := range cells {

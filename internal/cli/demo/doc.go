@@ -1,2 +1,2 @@
-// Package demo is the demo command: three peers share, lose each other, die and agree.
+// Package demo is the demo command: three peers share state, lose each other, die and agree.
 package demo

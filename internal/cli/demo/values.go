@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// everyType writes a value of each type from p.
+// everyType writes a value of each type at the peer p, the i-th of the fleet.
 func everyType(ctx context.Context, p *local.Process, i int, round string) error {
 	return errors.Join(
 		p.Put(ctx, "demo/color/"+p.Name, fmt.Sprintf("%q", round)),
@@ -25,7 +25,7 @@ func everyType(ctx context.Context, p *local.Process, i int, round string) error
 	)
 }
 
-// shown returns what p holds at key, as a cell of the table.
+// shown returns what the peer p holds at a key, as a cell of the table.
 func shown(ctx context.Context, p *local.Process, key string) string {
 	var v json.RawMessage
 	err := p.Client.Do(ctx, "GET", client.KeyPath("/v1/keys/", key), nil, nil, nil, &v)

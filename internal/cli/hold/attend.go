@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/console"
 )
 
-// heed returns the signals that are for the command: not those that whoever started this
-// program has it ignore, as nohup does.
+// heed returns a channel of the signals that are passed on to the command. It leaves out those
+// that this program was started to ignore, as nohup does.
 func heed() chan os.Signal {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, slices.DeleteFunc(slices.Clone(forwarded), signal.Ignored)...)
@@ -21,16 +21,16 @@ func heed() chan os.Signal {
 
 // attended runs a command for as long as a lease is held.
 type attended struct {
-	what     string // is leased
+	what     string // what is leased, for messages
 	grace    time.Duration
 	lease    *heldLease
-	terminal bool // the command gets it
+	terminal bool // the command gets the terminal
 
-	told os.Signal // the last that was passed on
+	told os.Signal // the last signal that was passed on
 }
 
-// run starts cmd, keeps the lease and passes signals on until cmd ends. If the lease is
-// lost, it ends the command's process group, and says why. An err means that nothing ran.
+// run starts cmd, keeps the lease and passes signals on until cmd ends. If the lease is lost, it
+// ends the command's process group and returns why in lost. An err means that nothing ran.
 func (a *attended) run(ctx context.Context, cmd *exec.Cmd, signals <-chan os.Signal) (exit, lost, err error) {
 	group, err := startGroup(cmd, a.terminal)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *attended) run(ctx context.Context, cmd *exec.Cmd, signals <-chan os.Sig
 			stop()
 			<-kept
 			if lost != nil {
-				group.kill() // what it left behind
+				group.kill() // processes that the command left behind
 			}
 			return exit, lost, nil
 		}

@@ -2,5 +2,5 @@ package hold
 
 import "time"
 
-// started is where clocks without a beginning of their own count from.
+// started is the zero of a clock that has no zero of its own.
 var started = time.Now()

@@ -4,6 +4,5 @@ package hold
 
 import "time"
 
-// boottime is Go's monotonic clock, which may stand still while the machine is
-// suspended.
+// boottime reads Go's monotonic clock, which may stand still while the machine is suspended.
 func boottime() time.Duration { return time.Since(started) }

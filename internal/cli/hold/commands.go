@@ -6,5 +6,5 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// Commands are lock, which asks by c, and those that only this program runs.
+// Commands returns the lock command, which sends its requests by c, and the hidden commands.
 func Commands(c *client.Client) []*cobra.Command { return append(hidden(), newLock(c)) }

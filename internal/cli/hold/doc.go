@@ -1,3 +1,3 @@
-// Package hold is the commands that run another program for as long as a daemon holds a lock
-// or an item of a queue for them, and end it when that is lost.
+// Package hold is the commands that run another program for as long as a daemon holds a lock or
+// an item of a queue for it. They end the program when the lock or item is lost.
 package hold

@@ -9,12 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// forwarded are the signals that are passed to the command.
+// forwarded lists the signals that are passed on to the command.
 var forwarded = []os.Signal{os.Interrupt}
 
 func number(os.Signal) int { return 2 }
 
-// procGroup is the command: there are no process groups here.
+// procGroup is the process of the command alone: this system has no process groups.
 type procGroup struct{ process *os.Process }
 
 func startGroup(cmd *exec.Cmd, _ bool) (*procGroup, error) {
@@ -24,7 +24,7 @@ func startGroup(cmd *exec.Cmd, _ bool) (*procGroup, error) {
 	return &procGroup{cmd.Process}, nil
 }
 
-func (g *procGroup) signal(os.Signal) {} // the console tells all that are at it
+func (g *procGroup) signal(os.Signal) {} // the console sends the signal to all its processes
 func (g *procGroup) terminate()       { g.kill() }
 func (g *procGroup) kill()            { _ = g.process.Kill() }
 func (g *procGroup) close()           {}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that are passed to the command.
+// forwarded lists the signals that are passed on to the command.
 var forwarded = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
 
 func number(s os.Signal) int { return int(s.(syscall.Signal)) }
@@ -20,13 +20,13 @@ func number(s os.Signal) int { return int(s.(syscall.Signal)) }
 // procGroup is the process group of a command.
 type procGroup struct {
 	id       int
-	terminal *os.File // that it was given, to be taken back
-	guard    *os.File // to the process that ends the group if we are killed
+	terminal *os.File // the terminal that the command was given, to be taken back; nil if none
+	guard    *os.File // a pipe to the process that ends the group if this one is killed
 }
 
-// startGroup starts cmd in a process group of its own. If this process has the
-// terminal, and the command is to have it, it gets it: who is in the background cannot
-// read from it.
+// startGroup starts cmd in a process group of its own. If this process is in the foreground of
+// the terminal and the command is to have it, the command's group is put there: a process in
+// the background cannot read from a terminal.
 func startGroup(cmd *exec.Cmd, terminal bool) (*procGroup, error) {
 	g := &procGroup{}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -53,7 +53,7 @@ func startGroup(cmd *exec.Cmd, terminal bool) (*procGroup, error) {
 
 func (g *procGroup) signal(s os.Signal) { _ = syscall.Kill(-g.id, s.(syscall.Signal)) }
 
-// terminate asks all of the group to end, also who is stopped.
+// terminate asks all processes of the group to end, also stopped ones.
 func (g *procGroup) terminate() {
 	g.signal(syscall.SIGTERM)
 	g.signal(syscall.SIGCONT)
@@ -70,12 +70,12 @@ func (g *procGroup) close() {
 	if g.terminal == nil {
 		return
 	}
-	signal.Ignore(syscall.SIGTTOU) // for who asks from the background
+	signal.Ignore(syscall.SIGTTOU) // a process in the background gets it when it takes the terminal
 	_ = unix.IoctlSetPointerInt(int(g.terminal.Fd()), unix.TIOCSPGRP, unix.Getpgrp())
 	signal.Reset(syscall.SIGTTOU)
 }
 
-// exitCode returns that of a shell: 128 and the signal for who was ended by one.
+// exitCode returns the exit code as a shell does: 128 and the signal if one ended the process.
 func exitCode(s *os.ProcessState) int {
 	if w, ok := s.Sys().(syscall.WaitStatus); ok && w.Signaled() {
 		return 128 + int(w.Signal())

@@ -4,8 +4,8 @@ package hold
 
 import "syscall"
 
-// endWithUs has nothing to ask for here: the guard alone ends the command.
+// endWithUs does nothing: this system has no such signal, and the guard alone ends the command.
 func endWithUs(*syscall.SysProcAttr) {}
 
-// resume cannot see here that a command is stopped at the terminal.
+// resume does nothing: this system does not report that a command is stopped at the terminal.
 func (g *procGroup) resume() {}

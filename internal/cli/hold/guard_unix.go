@@ -18,12 +18,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// A guard is a process beside the lock command. When that is killed, and can do
-// nothing any more, the guard kills the process group of the command it ran: they
-// hold the end of a pipe, which the kernel closes.
+// guardCommand starts a guard: a process that kills the process group of the command when the
+// lock command was killed itself and so cannot. The guard notices that by the end of a pipe,
+// which the kernel closes.
 const guardCommand = "lock-guard"
 
-// guardDone is what the guard reads when there is nothing left to end.
+// guardDone is the line that tells the guard that there is nothing left to end.
 const guardDone = "done"
 
 func startGuard() (*os.File, error) {
@@ -38,7 +38,7 @@ func startGuard() (*os.File, error) {
 	defer r.Close()
 	cmd := exec.Command(self, guardCommand)
 	cmd.Stdin = r
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from what is sent to ours
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to this process group do not reach it
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return nil, err
@@ -46,7 +46,7 @@ func startGuard() (*os.File, error) {
 	return w, cmd.Process.Release()
 }
 
-// hidden are those that only this program runs.
+// hidden returns the commands that only this program runs.
 func hidden() []*cobra.Command {
 	return []*cobra.Command{{
 		Use: guardCommand, Hidden: true, Args: command.Args(cobra.NoArgs),
@@ -57,15 +57,15 @@ func hidden() []*cobra.Command {
 	}}
 }
 
-// guard reads the number of a process group, and kills it if nothing follows.
+// guard reads the number of a process group. It kills the group unless guardDone follows.
 func guard(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	if !lines.Scan() {
-		return lines.Err() // nothing was started
+		return lines.Err() // no command was started
 	}
 	id, err := strconv.Atoi(strings.TrimSpace(lines.Text()))
 	if err != nil || id <= 1 {
-		return fmt.Errorf("process group %q", lines.Text())
+		return fmt.Errorf("want the number of a process group, not %q", lines.Text())
 	}
 	if lines.Scan() && lines.Text() == guardDone {
 		return nil

@@ -14,13 +14,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// interrupted returns a client of a daemon that grants a lock and an item, and does not answer
-// one request: stop ends the caller there. What was given back comes out of the channel.
+// interrupted returns a client of a daemon that grants a lock and an item. The daemon does not
+// answer one request; it calls stop instead. The channel gets what the client gives back.
 func interrupted(t *testing.T, request string, stop func()) (*client.Client, <-chan string) {
 	given := make(chan string, 1)
 	lease := api.Lease{Lease: "l", Held: api.Held{Token: 1, Remaining: api.Duration(time.Minute), Guarantee: lockservice.ThisPeer.String()}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // else the server does not hear that the client is gone
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client is gone
 		var answer any = struct{}{}
 		switch r.Method + " " + r.URL.Path {
 		case request:
@@ -45,6 +45,6 @@ func givenBack(t *testing.T, given <-chan string) {
 	select {
 	case <-given:
 	default:
-		t.Error("what was granted is not given back, and nobody's until its time is over")
+		t.Error("what was granted is not given back: nobody has it until its TTL is over")
 	}
 }

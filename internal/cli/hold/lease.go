@@ -14,20 +14,20 @@ import (
 // heldLease is a lease on a lock or an item that a daemon holds for this process.
 type heldLease struct {
 	*client.Client
-	method, path string // that renew it
-	proof        []byte // that it is ours: the body of what renews or ends it
+	method, path string // the request that renews the lease
+	proof        []byte // the body of a request that renews or ends it, which names the lease
 	ttl          time.Duration
-	deadline     time.Duration // by boottime: until then it is held, whatever happens
+	deadline     time.Duration // by boottime; the lease is held until then at least
 }
 
-// errEnded says that the lease is over before its deadline.
+// errEnded means that the daemon has ended the lease, perhaps before its deadline.
 var errEnded = errors.New("the daemon has ended it")
 
-// endedCodes are those of problems that say so.
+// endedCodes are the codes of problems that mean the same.
 var endedCodes = []string{"not-holder", "lease-lost", "claim-lost"}
 
-// renew extends the lease. What the daemon says remains counts from before it was
-// asked: it may have answered late, but not early.
+// renew extends the lease. The remaining time counts from before the request was sent: the
+// answer may have come late, but not early.
 func (l *heldLease) renew(ctx context.Context) error {
 	sent := boottime()
 	var answer struct{ Remaining api.Duration }
@@ -41,8 +41,8 @@ func (l *heldLease) renew(ctx context.Context) error {
 	return nil
 }
 
-// keep renews the lease every third of its TTL, and more often when that fails. It
-// returns why the lease is over, or nil when ctx ends first.
+// keep renews the lease every third of its TTL, and more often after a failure. It returns why
+// the lease is over, or nil when ctx ends first.
 func (l *heldLease) keep(ctx context.Context) error {
 	var failed error
 	next := l.ttl / 3
@@ -62,7 +62,7 @@ func (l *heldLease) keep(ctx context.Context) error {
 		case err == nil:
 			failed, next = nil, l.ttl/3
 			continue
-		case answered, failed == nil: // what a daemon has said tells more than that the next was silent
+		case answered, failed == nil: // the answer of a daemon explains more than a later silence
 			failed = err
 		}
 		next = l.ttl / 20
@@ -71,8 +71,8 @@ func (l *heldLease) keep(ctx context.Context) error {
 
 var errDeadline = errors.New("its time is over")
 
-// rest waits for so long, or fails when the deadline comes first. Timers stand still
-// while the machine is suspended, the deadline does not: so it looks every second.
+// rest waits for a pause, and fails when the deadline comes first. Timers stand still while the
+// machine is suspended but the deadline does not, so the clock is read every second.
 func (l *heldLease) rest(ctx context.Context, pause time.Duration) error {
 	for end := boottime() + pause; ; {
 		now := boottime()
@@ -90,7 +90,7 @@ func (l *heldLease) rest(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// over says why the lease is over, nil if ctx ended before it.
+// over returns why the lease is over, nil if ctx ended first.
 func (l *heldLease) over(ctx context.Context, failed error) error {
 	if ctx.Err() != nil {
 		return nil

@@ -14,15 +14,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// leaseAt returns a lease of a daemon that answers as told.
+// leaseAt returns a lease of a daemon that answers every request by a function.
 func leaseAt(t *testing.T, ttl time.Duration, answer func(w http.ResponseWriter)) *heldLease {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) }))
 	t.Cleanup(s.Close)
 	return &heldLease{Client: &client.Client{Addr: strings.TrimPrefix(s.URL, "http://"), Timeout: time.Minute}, method: "PUT", path: "/v1/locks/k", ttl: ttl}
 }
 
-// What remains counts from before the daemon was asked, so that a late answer makes
-// no lease longer.
+// The remaining time counts from before the daemon was asked, so that a late answer does not
+// prolong the lease.
 func TestALeaseCountsFromWhenItWasAskedFor(t *testing.T) {
 	var answered time.Duration
 	remaining := time.Hour

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +37,12 @@ type lockLease struct {
 	token uint64
 }
 
-// release gives the lock back. If that fails, it is free when the TTL is over.
+// release ends the lease. If that fails, the lock is free when the TTL is over.
 func (l *lockLease) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ttl) // a signal may have ended ctx
 	defer cancel()
 	if err := l.Do(ctx, "DELETE", l.path, nil, l.proof, nil, nil); err != nil {
-		console.Tell("lock %q is not released, and free after %v: %v", l.name, l.ttl, err)
+		console.Tell("lock %q is not released; it is free after %v: %v", l.name, l.ttl, err)
 	}
 }
 
@@ -51,43 +50,32 @@ func newLock(c *client.Client) *cobra.Command {
 	run := lockRun{Client: c}
 	cmd := &cobra.Command{
 		Use: "lock NAME [flags] -- COMMAND...", Short: "Run a command while holding a lock",
-		Long: `Wait for a lock, run COMMAND while holding it, and pass its exit code on.
+		Long: `Wait for a lock, run COMMAND while holding it, and pass on its exit code.
 
-COMMAND gets SENTINEL_LOCK_NAME and SENTINEL_LOCK_TOKEN. A lease can be lost while
-its holder is paused or cut off, so give the token to whatever the command writes
-to, and have a lower one refused there.
+		COMMAND gets SENTINEL_LOCK_NAME and SENTINEL_LOCK_TOKEN. A lease can be lost while its
+		holder is paused or cut off. So pass the token to the system that COMMAND writes to, and
+		have that system refuse a token lower than one it has seen.
 
-Name several daemons of the cluster (--http a,b,c), and the lock outlives the stop of
-one: it is kept and released through another.
+		With several daemons of the cluster (--http a,b,c), the lock outlives the stop of one: it
+		is renewed and released through another.
 
-If the lease is lost, the command's process group gets SIGTERM, and SIGKILL after
---grace. Exit codes: 123 lease lost, 124 wait expired, 125 failure of this program,
-126 and 127 COMMAND cannot be executed or found, 128+n ended by signal n.`,
+		If the lease is lost, the command's process group gets SIGTERM, and SIGKILL after
+		--grace. Exit codes: 123 lease lost, 124 wait expired, 125 failure of this program,
+		126 and 127 COMMAND cannot be executed or found, 128+n ended by signal n.`,
 		Example: `  sentinel-peer lock nightly --wait 1h -- ./backup.sh
   sentinel-peer lock tasks/42 --ttl 2s --wait 30s -- sh -c 'work --fence $SENTINEL_LOCK_TOKEN'
   sentinel-peer lock nightly --http n1:7700,n2:7700,n3:7700 -- ./backup.sh`,
-		Args: func(_ *cobra.Command, list []string) error {
-			if len(list) < 2 {
-				return ours(errors.New("want the NAME of a lock, and after -- a COMMAND"))
-			}
-			if list[0] == "" {
-				return ours(errors.New("NAME is empty"))
-			}
-			if !utf8.ValidString(list[0]) {
-				return ours(fmt.Errorf("NAME %q: %w", list[0], command.ErrNotText))
-			}
-			return nil
-		},
+		Args: nameAndCommand("NAME", ours),
 	}
 	f := cmd.Flags()
-	f.DurationVar(&run.ttl, "ttl", 10*time.Second, "how long the lock is kept when this program dies; 500ms to the daemon's --max-ttl")
-	f.DurationVar(&run.wait, "wait", 30*time.Second, "how long to wait for others; 0 not at all")
-	f.DurationVar(&run.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the lease is lost")
-	f.BoolVar(&run.shared, "shared", false, "hold it together with others who do so")
+	f.DurationVar(&run.ttl, "ttl", 10*time.Second, "how long the lock stays held when this program is killed; 500ms to the daemon's --max-ttl")
+	f.DurationVar(&run.wait, "wait", 30*time.Second, "how long to wait for other holders; 0 for not at all")
+	f.DurationVar(&run.grace, "grace", 5*time.Second, "time from SIGTERM to SIGKILL when the lease is lost")
+	f.BoolVar(&run.shared, "shared", false, "share the lock with other holders that use --shared")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return ours(command.Clearer(err)) })
 	c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		run.name = args[0]
-		return run.run(context.WithoutCancel(cmd.Context()), args[1:]) // signals are the command's
+		return run.run(context.WithoutCancel(cmd.Context()), args[1:]) // signals go to the command
 	})
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -114,10 +102,8 @@ func (r *lockRun) run(ctx context.Context, argv []string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(program, argv[1:]...)
-	cmd.Args[0] = argv[0]
+	cmd := prepared(program, argv, "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(commandEnv(), "SENTINEL_LOCK_NAME="+r.name, fmt.Sprintf("SENTINEL_LOCK_TOKEN=%d", lease.token))
 	held := attended{what: fmt.Sprintf("lock %q", r.name), grace: r.grace, lease: lease.heldLease, terminal: true}
 	exit, lost, err := held.run(ctx, cmd, signals)
 	if err != nil {
@@ -146,7 +132,7 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockL
 	}()
 	lease, err := r.ask(ctx)
 	close(done)
-	<-heard // a signal ends the wait, or is the command's
+	<-heard // so that later signals go to the command
 	if stopped, ok := errors.AsType[*command.ExitError](context.Cause(ctx)); ok {
 		if lease != nil {
 			lease.release(ctx)
@@ -156,7 +142,8 @@ func (r *lockRun) acquire(ctx context.Context, signals <-chan os.Signal) (*lockL
 	return lease, err
 }
 
-// self is what those who look at the lock read of us: no arguments, which may be secret.
+// self describes this process to those who inspect the lock. It leaves out arguments, which may
+// be secret.
 func (r *lockRun) self() string {
 	host, _ := os.Hostname()
 	const most = 64 // bytes
@@ -164,7 +151,8 @@ func (r *lockRun) self() string {
 	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
-// ask waits for the lock, at another daemon when one stops: that has not granted it.
+// ask waits for the lock. If a daemon stops, it has not granted the lock, so the rest of the
+// wait goes to another daemon.
 func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 	var g api.Lease
 	began := boottime()
@@ -188,7 +176,7 @@ func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 	if lease.proof, err = json.Marshal(map[string]string{"lease": g.Lease}); err != nil {
 		return nil, ours(err)
 	}
-	// What remained was measured after a wait, at a moment that is not known here.
+	// The remaining time was measured at the end of a wait, at a moment that is not known here.
 	if err := lease.renew(ctx); err != nil {
 		lease.release(ctx)
 		return nil, r.unheld(err)
@@ -199,7 +187,7 @@ func (r *lockRun) ask(ctx context.Context) (*lockLease, error) {
 	return lease, nil
 }
 
-// unheld is the failure to get the lock.
+// unheld returns the failure to get the lock, with its exit code.
 func (r *lockRun) unheld(err error) error {
 	if refused, ok := errors.AsType[*client.Refusal](err); ok && refused.Code == "held" {
 		return command.Exit(ExitWaited, err)
@@ -207,7 +195,7 @@ func (r *lockRun) unheld(err error) error {
 	return ours(err)
 }
 
-// passed returns the command's exit code. It has said itself what was wrong.
+// passed returns the command's exit code without a message: the command has printed its own.
 func passed(cmd *exec.Cmd, err error) error {
 	if cmd.ProcessState == nil {
 		return ours(err)

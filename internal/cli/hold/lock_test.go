@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// Who waits for a lock at a daemon that stops waits for the rest at another.
+// When a daemon stops, a waiter for a lock spends the rest of its wait at another.
 func TestAWaiterGoesToAnotherDaemon(t *testing.T) {
 	waits := make(chan string, 2)
 	wait := func(r *http.Request) {
@@ -52,7 +52,7 @@ func TestAWaiterGoesToAnotherDaemon(t *testing.T) {
 }
 
 func TestALockIsReleasedThatCameWithASignal(t *testing.T) {
-	for _, request := range []string{"PUT /v1/locks/k", "GET /v1/stats"} { // the first renewal, and what comes after it
+	for _, request := range []string{"PUT /v1/locks/k", "GET /v1/stats"} { // the first renewal, and the request after it
 		signals := make(chan os.Signal, 1)
 		c, given := interrupted(t, request, func() { signals <- syscall.SIGTERM })
 		run := lockRun{Client: c, name: "k", ttl: time.Minute}

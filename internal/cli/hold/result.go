@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// outcome is what becomes of an item, as the daemon is told.
+// outcome is what became of an item: the end of the path to report it, and the body.
 type outcome struct {
 	verb   string
 	Result any    `json:"result,omitempty"`
@@ -19,8 +19,8 @@ type outcome struct {
 	Retry  string `json:"retry,omitempty"`
 }
 
-// judged is the outcome of an item whose command has ended. Exit code 0 is done, whatever
-// was printed.
+// judged returns the outcome of an item whose command has ended. Exit code 0 completes the item,
+// whatever the command printed.
 func judged(cmd *exec.Cmd, exit error, output *head, said *tail) outcome {
 	if cmd.ProcessState == nil {
 		return outcome{verb: "fail", Error: exit.Error()}
@@ -31,8 +31,8 @@ func judged(cmd *exec.Cmd, exit error, output *head, said *tail) outcome {
 	return outcome{verb: "complete", Result: output.result()}
 }
 
-// result is the output as an item keeps it: JSON as it is, nil if there is none, else
-// text, cut to what fits.
+// result returns the output as the item's result: nil if there is none, JSON unchanged if the
+// store can keep it, else text, cut to what fits.
 func (h *head) result() any {
 	text, all := bytes.TrimSpace(h.kept), h.size == len(h.kept)
 	if len(text) == 0 && all {
@@ -48,18 +48,19 @@ func (h *head) result() any {
 		return whole
 	}
 	note := fmt.Sprintf("\n(cut: the output has %d bytes)", h.size)
-	return strings.ToValidUTF8(whole[:min(len(whole), maxText-len(note))], "") + note // not half a character
+	return strings.ToValidUTF8(whole[:min(len(whole), maxText-len(note))], "") + note // the cut must not halve a character
 }
 
 const (
-	// maxOutput bounds what is kept of an output: it can be JSON that is longer than the
-	// value that it is.
+	// maxOutput is how many bytes of an output are kept. JSON can be longer than the value that
+	// it stands for, by escapes and spaces.
 	maxOutput = 6 << 20
-	// maxText is the longest text that is a result: a value has some bytes beside it.
+	// maxText is the length of the longest text that is a result: the encoded value has a few
+	// bytes more.
 	maxText = workqueue.MaxResult - 5
 )
 
-// head keeps the first bytes that are written to it, and counts all.
+// head keeps the first maxOutput bytes that are written to it, and counts all.
 type head struct {
 	kept []byte
 	size int
@@ -72,10 +73,10 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// tailBytes is how much is kept of what a command says on standard error.
+// tailBytes is how many bytes of a command's standard error are kept.
 const tailBytes = 512
 
-// tail keeps the last bytes that are written to it.
+// tail keeps the last tailBytes bytes that are written to it.
 type tail struct{ last []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -84,7 +85,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the end in one line of text.
+// String returns the kept bytes as one line of text.
 func (t *tail) String() string {
 	return strings.Join(strings.Fields(strings.ToValidUTF8(string(t.last), "\uFFFD")), " ")
 }

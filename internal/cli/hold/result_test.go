@@ -14,8 +14,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// What a command prints and exits with 0 is a result that a queue takes, whatever it is:
-// JSON if the store keeps it, else text, cut where it is too long.
+// Any output of a command that exits with 0 becomes a result that the queue accepts: JSON if the
+// store can keep it, else text, cut where it is too long.
 func TestEveryOutputIsAResult(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -27,7 +27,7 @@ func TestEveryOutputIsAResult(t *testing.T) {
 	nested := func(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
 	for name, c := range map[string]struct {
 		output string
-		want   string // as JSON, or the same as text
+		want   string // the result as JSON
 		cut    bool
 	}{
 		"nothing":             {" \n", "null", false},
@@ -55,7 +55,7 @@ func TestEveryOutputIsAResult(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { checkResult(t, ctx, a, c.output, c.want, c.cut) })
 	}
-	// A surrogate alone is no character: what becomes of it is the store's to say.
+	// Half a surrogate pair is no character: the store decides what it keeps instead.
 	checkTaken(t, ctx, a, &head{kept: []byte(`"\ud800"`), size: 8})
 }
 
@@ -74,7 +74,7 @@ func checkResult(t *testing.T, ctx context.Context, a *agent.Agent, output, want
 	}
 }
 
-// checkTaken completes an item with a result, and returns it as it is kept.
+// checkTaken completes an item with a result, and returns the result as the queue keeps it.
 func checkTaken(t *testing.T, ctx context.Context, a *agent.Agent, h *head) crdt.Value {
 	t.Helper()
 	raw, err := json.Marshal(h.result())

@@ -34,65 +34,56 @@ type work struct {
 	ttl, grace, idle time.Duration
 	count            int
 	signals          chan os.Signal
-	stopped          bool // by one of them
+	stopped          bool // a signal has ended the work
 }
 
 const (
-	workPoll = 20 * time.Second // for one claim; then it is asked again
-	// outputPatience is the least time that output of a command which has ended is waited for,
-	// while others that it left behind hold it open.
+	workPoll = 20 * time.Second // the longest wait of one claim, after which the next is sent
+	// outputPatience is the least time to wait for the rest of an output after the command has
+	// ended, while processes that it left behind hold the output open.
 	outputPatience = time.Second
-	// maxItemEnv is what fits into one variable of Linux's environment, with room.
+	// maxItemEnv is the longest value, in bytes, that is put into the environment: Linux takes
+	// 128 KiB for one variable.
 	maxItemEnv = 100_000
 )
 
-// NewWork is the command that works off a queue.
+// NewWork returns the command that works on the items of a queue.
 func NewWork(c *client.Client) *cobra.Command {
 	w := work{Client: c}
 	cmd := &cobra.Command{
 		Use: "work QUEUE [flags] -- COMMAND...", Short: "Run a command for each item of a queue",
-		Long: `Claim one item after the other, and run COMMAND for each: with its value, JSON, on
-standard input and in SENTINEL_ITEM (up to 100 kB), and with SENTINEL_QUEUE,
-SENTINEL_ITEM_ID, SENTINEL_ITEM_ATTEMPT and SENTINEL_ITEM_TOKEN. Give the token to
-whatever COMMAND writes to, and have a lower one refused there.
+		Long: `Claim one item after the other, and run COMMAND for each. COMMAND gets the item's value
+		as JSON, on standard input and (up to 100 kB) in SENTINEL_ITEM; and it gets SENTINEL_QUEUE,
+		SENTINEL_ITEM_ID, SENTINEL_ITEM_ATTEMPT and SENTINEL_ITEM_TOKEN. Pass the token to the
+		system that COMMAND writes to, and have that system refuse a token lower than one it has seen.
 
-The claim is extended while COMMAND runs, through whichever daemon of --http a,b,c answers. With exit code 0 the item is complete, and the
-output its result: JSON if it is a value as the store keeps them, else text. What is
-longer than a value may be is cut, and says so. With another exit code it is tried again later, with the end of what
-was said on standard error as its reason, which the line about it shows too. If the claim is lost, the command's process
-group gets SIGTERM, and SIGKILL after --grace. SIGTERM, SIGINT and SIGHUP go to COMMAND,
-whose item is then free for others, and end this program.`,
+		The claim is extended while COMMAND runs, by any daemon of --http a,b,c that answers.
+		With exit code 0 the item is complete, and the output is its result: JSON if the store can
+		keep it as a value, else text. A result that is too long is cut, and says so. With another
+		exit code the item is tried again later. The end of what COMMAND wrote to standard error is
+		the reason, which is printed too. If the claim is lost, the command's process group gets
+		SIGTERM, and SIGKILL after --grace. SIGTERM, SIGINT and SIGHUP are passed on to COMMAND and
+		end this program; if COMMAND then fails, its item is free for other workers.`,
 		Example: `  sentinel-peer queue work mail -- ./send.sh
   sentinel-peer queue work mail --count 1 --idle 5s -- sh -c 'jq .to'`,
-		Args: func(_ *cobra.Command, list []string) error {
-			if len(list) < 2 {
-				return command.Usage(errors.New("want the name of a QUEUE, and after -- a COMMAND"))
-			}
-			if list[0] == "" {
-				return command.Usage(errors.New("QUEUE is empty"))
-			}
-			if !utf8.ValidString(list[0]) {
-				return command.Usage(fmt.Errorf("QUEUE %q: %w", list[0], command.ErrNotText))
-			}
-			return nil
-		},
+		Args: nameAndCommand("QUEUE", command.Usage),
 	}
 	f := cmd.Flags()
-	f.DurationVar(&w.ttl, "ttl", 10*time.Second, "how long an item is kept from others when this program dies; 500ms to the daemon's --max-ttl")
-	f.DurationVar(&w.grace, "grace", 5*time.Second, "from SIGTERM to SIGKILL, when the claim is lost; and how long output is waited for that COMMAND's children hold open behind its end, but a second or more")
-	f.DurationVar(&w.idle, "idle", 0, "end when no item came for so long, with exit code 3 if none came at all; 0 waits for ever")
-	f.IntVar(&w.count, "count", 0, "end after so many items; 0 for no end")
+	f.DurationVar(&w.ttl, "ttl", 10*time.Second, "how long an item stays claimed when this program is killed; 500ms to the daemon's --max-ttl")
+	f.DurationVar(&w.grace, "grace", 5*time.Second, "time from SIGTERM to SIGKILL when the claim is lost; also, but at least 1s, how long to wait for output that children of COMMAND hold open after its end")
+	f.DurationVar(&w.idle, "idle", 0, "end when no item came for this time, with exit code 3 if none came at all; 0 to wait for ever")
+	f.IntVar(&w.count, "count", 0, "end after this many items; 0 for no end")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		if w.count < 0 {
 			return command.Usage(fmt.Errorf("--count %d: want 0 or more", w.count))
 		}
 		w.queue, w.argv = args[0], args[1:]
-		console.Stdout.Outlive() // who works for others does not wait for who reads its report
+		console.Stdout.Outlive() // a slow reader of the report does not hold up the work
 		return cmp.Or(w.run(cmd.Context()), console.Stdout.Delivered())
 	})
 }
 
-// run handles items until ctx ends, which SIGTERM, SIGINT and SIGHUP do.
+// run handles items until SIGTERM, SIGINT or SIGHUP end ctx.
 func (w *work) run(ctx context.Context) (err error) {
 	if w.program, err = exec.LookPath(w.argv[0]); err != nil {
 		return notExecuted(err)
@@ -116,7 +107,7 @@ func (w *work) run(ctx context.Context) (err error) {
 				return err
 			}
 			done, last = done+1, time.Now()
-		case ctx.Err() != nil: // whoever breaks off a claim is not given one
+		case ctx.Err() != nil: // the claim was broken off, so it granted nothing
 		case err != nil:
 			if !persist.Outlasts(ctx, err) {
 				return err
@@ -133,7 +124,7 @@ func (w *work) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// patience is how long the next claim may take.
+// patience returns how long the next claim may wait for an item.
 func (w *work) patience(last time.Time) time.Duration {
 	if w.idle == 0 {
 		return workPoll
@@ -148,8 +139,8 @@ type item struct {
 	path  string
 }
 
-// claim waits for an item, nil if none came. One that comes as ctx ends is returned too, to
-// be given back.
+// claim waits for an item; it returns nil if none came. It also returns an item that came as ctx
+// ended, so that it is given back.
 func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 	patient := *w.Client
 	patient.Timeout += wait
@@ -164,35 +155,34 @@ func (w *work) claim(ctx context.Context, wait time.Duration) (*item, error) {
 		return nil, err
 	}
 	it.lease = &heldLease{Client: w.Bearer(), method: "POST", path: it.path + "/extend", proof: proof, ttl: w.ttl}
-	// What remained was measured after a wait, at a moment that is not known here.
+	// The remaining time was measured at the end of a wait, at a moment that is not known here.
 	if err := it.lease.renew(ctx); err != nil && ctx.Err() == nil {
 		console.Tell("item %q was lost at once: %v", it.ID, err)
 		if !errors.Is(err, errEnded) {
-			_ = w.finish(ctx, it, giveBack) // or its time runs out
+			_ = w.finish(ctx, it, giveBack) // if that fails, the item is free when its TTL is over
 		}
 		return nil, nil
 	}
 	return it, nil
 }
 
-// handle runs the command for an item and tells the daemon how it went. An error ends
-// the work: the command cannot be run.
+// handle runs the command for an item and reports the outcome to the daemon. It returns an error
+// if the command cannot be run, which ends the work.
 func (w *work) handle(ctx context.Context, it *item) error {
 	began := time.Now()
 	value := it.Value.String()
 	output, said := &head{}, &tail{}
-	cmd := exec.Command(w.program, w.argv[1:]...)
-	cmd.Args[0] = w.argv[0]
+	variables := []string{"SENTINEL_QUEUE=" + w.queue, "SENTINEL_ITEM_ID=" + it.ID,
+		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token)}
+	if len(value) <= maxItemEnv {
+		variables = append(variables, "SENTINEL_ITEM="+value)
+	}
+	cmd := prepared(w.program, w.argv, variables...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(value), output, io.MultiWriter(said, console.Stderr.Raw())
 	cmd.WaitDelay = max(w.grace, outputPatience)
-	cmd.Env = append(commandEnv(), "SENTINEL_QUEUE="+w.queue, "SENTINEL_ITEM_ID="+it.ID,
-		fmt.Sprintf("SENTINEL_ITEM_ATTEMPT=%d", it.Attempt), fmt.Sprintf("SENTINEL_ITEM_TOKEN=%d", it.Token))
-	if len(value) <= maxItemEnv {
-		cmd.Env = append(cmd.Env, "SENTINEL_ITEM="+value)
-	}
-	whole := context.WithoutCancel(ctx) // a command that runs is waited for
+	whole := context.WithoutCancel(ctx) // the end of ctx does not end a command that runs
 	w.stopped = ctx.Err() != nil
-	for len(w.signals) > 0 { // from before the command ran
+	for len(w.signals) > 0 { // signals from before the command ran
 		w.stopped = stops(<-w.signals) || w.stopped
 	}
 	if w.stopped {
@@ -208,7 +198,7 @@ func (w *work) handle(ctx context.Context, it *item) error {
 	}
 	o := judged(cmd, exit, output, said)
 	if o.verb == "complete" && !utf8.Valid(output.kept) {
-		console.Tell("item %q: its output is not UTF-8: what is none became U+FFFD", it.ID)
+		console.Tell("item %q: its output is not UTF-8: the other bytes became U+FFFD", it.ID)
 	}
 	if w.stopped = stops(held.told); w.stopped && o.verb == "fail" {
 		o = giveBack
@@ -216,15 +206,15 @@ func (w *work) handle(ctx context.Context, it *item) error {
 	return w.conclude(whole, it, o, began)
 }
 
-// stops says whether a signal ends this program.
+// stops reports whether a signal ends this program.
 func stops(s os.Signal) bool {
 	return s == os.Interrupt || s == syscall.SIGTERM || s == syscall.SIGHUP
 }
 
-// giveBack frees an item for others at once.
+// giveBack is the outcome that frees an item for other workers at once.
 var giveBack = outcome{verb: "fail", Error: "its worker was stopped", Retry: "0s"}
 
-// conclude tells the daemon, and prints, what became of an item.
+// conclude reports the outcome of an item to the daemon, and prints it.
 func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Time) error {
 	said := map[string]string{"complete": "completed", "fail": "failed"}[o.verb]
 	if o.Retry == giveBack.Retry {
@@ -232,8 +222,8 @@ func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Tim
 	}
 	err, why := w.finish(ctx, it, o), o.Error
 	if refused, ok := errors.AsType[*client.Refusal](err); ok && o.Result != nil && !slices.Contains(endedCodes, refused.Code) && !client.Passing(err) {
-		console.Tell("item %q: its result is refused: %v", it.ID, err)
-		err = w.finish(ctx, it, outcome{verb: "complete", Result: fmt.Sprintf("(the result is refused: %v)", err)})
+		console.Tell("item %q: the daemon refused its result: %v", it.ID, err)
+		err = w.finish(ctx, it, outcome{verb: "complete", Result: fmt.Sprintf("(the result was refused: %v)", err)})
 	}
 	if err != nil {
 		said, why = "lost", err.Error()
@@ -241,7 +231,8 @@ func (w *work) conclude(ctx context.Context, it *item, o outcome, began time.Tim
 	return w.report(it, said, why, began)
 }
 
-// finish tells the daemon, again and again until the claim is over.
+// finish reports an outcome to the daemon. After a failure that may pass, it repeats the report
+// until the claim is over.
 func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 	body, err := json.Marshal(struct {
 		outcome
@@ -252,7 +243,7 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 		return err
 	}
 	asking := *it.lease.Client
-	if w.Pool.Size() > 1 { // time is left for another
+	if w.Pool.Size() > 1 { // leave time for another daemon
 		asking.Timeout = min(asking.Timeout, w.ttl/3)
 	}
 	for {
@@ -264,7 +255,7 @@ func (w *work) finish(ctx context.Context, it *item, o outcome) error {
 	}
 }
 
-// report prints a line about an item, with why it was not completed.
+// report prints a line about an item, and why it was not completed.
 func (w *work) report(it *item, verdict, why string, began time.Time) error {
 	took := time.Since(began).Round(time.Millisecond)
 	if w.Output == "table" {

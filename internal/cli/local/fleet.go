@@ -17,7 +17,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/daemon"
 )
 
-// Process is one daemon.
+// Process is one daemon in a process of its own.
 type Process struct {
 	Name, Gossip string
 	Client       client.Client
@@ -25,12 +25,12 @@ type Process struct {
 	Log          *os.File
 }
 
-// Fleet is peers of one cluster, on loopback and with a key.
+// Fleet is the peers of one cluster, on loopback and with a key.
 type Fleet struct {
 	Self    string   // the program to start as a peer
-	Dir     string   // of the key, the logs and the peers' state
-	Batch   string   // interval
-	Flags   []string // more of them, for each peer
+	Dir     string   // the folder of the key, the logs and the peers' state
+	Batch   string   // the value of --batch-interval
+	Flags   []string // further flags for each peer
 	Verbose bool     // the peers' logs go to standard error
 	Peers   []*Process
 }
@@ -51,9 +51,9 @@ func (f *Fleet) Start(ctx context.Context) error {
 	return f.Together(ctx, f.Peers)
 }
 
-// FreeAddrs returns loopback addresses that nobody listens on, by TCP or UDP. They lie
-// below the ports that systems give to outgoing connections, so that none of those takes
-// one before it is used, and none is returned twice.
+// FreeAddrs returns n loopback addresses on which nobody listens by TCP or UDP. Their ports lie
+// below those that systems give to outgoing connections, so that no such connection takes one
+// before it is used. No address is returned twice.
 func FreeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for range 100 * n {
@@ -65,7 +65,7 @@ func FreeAddrs(n int) ([]string, error) {
 		if err != nil {
 			continue
 		}
-		defer l.Close() // at the end: no address twice
+		defer l.Close() // held until all are found, so that none is found twice
 		if u, err := net.ListenPacket("udp", addr); err == nil {
 			u.Close()
 			if _, again := given.LoadOrStore(addr, true); !again {
@@ -76,10 +76,10 @@ func FreeAddrs(n int) ([]string, error) {
 	return nil, fmt.Errorf("no %d free addresses among the ports 20000 to 31999 of 127.0.0.1", n)
 }
 
-// given are the addresses that freeAddrs has returned.
+// given holds the addresses that FreeAddrs has returned.
 var given sync.Map
 
-// Launch starts p, which joins the others.
+// Launch starts the process p, which joins the other peers.
 func (f *Fleet) Launch(p *Process) error {
 	argv := []string{"agent", "--cluster", "demo", "--name", p.Name, "--bind", p.Gossip, "--http", p.Client.Addr,
 		"--key-file", f.KeyFile(), "--batch-interval", f.Batch, "--dev-faults", "--log-level", "info",
@@ -103,7 +103,7 @@ func (f *Fleet) Launch(p *Process) error {
 	return p.Cmd.Start()
 }
 
-// Stop ends the peers that still run.
+// Stop kills the peers that still run.
 func (f *Fleet) Stop() {
 	for _, p := range f.Peers {
 		if p.Cmd != nil && p.Cmd.Process != nil && p.Cmd.ProcessState == nil {
@@ -116,7 +116,7 @@ func (f *Fleet) Stop() {
 	}
 }
 
-// Until polls a condition that other processes bring about.
+// Until polls a condition, every 5 ms, that other processes bring about.
 func Until(ctx context.Context, what string, met func() error) error {
 	for {
 		err := met()
@@ -131,7 +131,7 @@ func Until(ctx context.Context, what string, met func() error) error {
 	}
 }
 
-// Together waits until each of peers is ready and sees all of them.
+// Together waits until each of the peers is ready and sees all of them alive.
 func (f *Fleet) Together(ctx context.Context, peers []*Process) error {
 	return Until(ctx, "waiting for the peers", func() error {
 		for _, p := range peers {
@@ -156,7 +156,7 @@ func (f *Fleet) Together(ctx context.Context, peers []*Process) error {
 	})
 }
 
-// Agree waits until peers hold the same state.
+// Agree waits until all of the peers hold the same state.
 func (f *Fleet) Agree(ctx context.Context, peers []*Process) error {
 	return Until(ctx, "waiting for agreement", func() error {
 		var first api.Digest
@@ -175,7 +175,7 @@ func (f *Fleet) Agree(ctx context.Context, peers []*Process) error {
 	})
 }
 
-// Put assigns a key a value of JSON; query are names and values of what the API takes with it.
+// Put assigns a JSON value to a key. The query is names and values in turn, for the HTTP API.
 func (p *Process) Put(ctx context.Context, key, value string, query ...string) error {
 	q := url.Values{}
 	for i := 0; i+1 < len(query); i += 2 {
@@ -184,16 +184,16 @@ func (p *Process) Put(ctx context.Context, key, value string, query ...string) e
 	return p.Client.Do(ctx, "PUT", client.KeyPath("/v1/keys/", key), q, []byte(value), nil, nil)
 }
 
-// Post sends a body to what the API has at path for a key.
+// Post sends a body to the path of the API for a key.
 func (p *Process) Post(ctx context.Context, path, key, body string) error {
 	return p.Client.Do(ctx, "POST", client.KeyPath(path, key), nil, []byte(body), nil, nil)
 }
 
-// KeyFile is where the cluster's key is.
+// KeyFile returns the path of the cluster's key.
 func (f *Fleet) KeyFile() string { return filepath.Join(f.Dir, "key") }
 
-// Seal makes the cluster's key.
+// Seal creates the cluster's key.
 func (f *Fleet) Seal() error { return os.WriteFile(f.KeyFile(), []byte(daemon.NewKey()+"\n"), 0o600) }
 
-// Patience is for any one step.
+// Patience is the time limit of one step.
 const Patience = 20 * time.Second

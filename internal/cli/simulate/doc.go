@@ -1,2 +1,2 @@
-// Package simulate is the sim command.
+// Package simulate is the sim command: it runs the simulator of package sim.
 package simulate

@@ -21,7 +21,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/sim"
 )
 
-// simulate is the sim command.
+// simulate is one run of the sim command, with the values of its flags.
 type simulate struct {
 	bounds   sim.Bounds
 	scenario string
@@ -39,20 +39,21 @@ type simulate struct {
 	err      *console.Output
 }
 
-// New is the command.
+// New returns the sim command.
 func New() *cobra.Command {
 	var s simulate
 	cmd := &cobra.Command{
 		Use:   "sim",
-		Short: "Play clusters in virtual time, break them, and judge the outcome",
-		Long: `Run the replicas of this program in a simulated network with a virtual clock: cuts,
-loss, crashes, torn disks, skewed clocks. One seed is one run, always the same. A run
-tells what happened and is held against oracles: all agree when the faults are over,
-no acknowledged write is lost, nothing deleted returns. The exit code is 1 if one
-complains.
+		Short: "Run clusters in virtual time, break them, and check the outcome",
+		Long: `Run the replicas of this program in a simulated network with a virtual clock, under
+		cuts, loss, crashes, torn disks and skewed clocks. A seed determines the whole run. The
+		run reports what happened, and oracles check it: all peers agree when the faults are
+		over, no acknowledged write is lost, nothing deleted returns. The exit code is 1 if an
+		oracle finds a violation.
 
-Scenarios: ` + strings.Join(sim.Scenarios(), ", ") + `; or a script's file, or - for
-standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
+		--scenario takes one of ` + strings.Join(sim.Scenarios(), ", ") + `; or the
+		file of a script; or - for a script on standard input.
+		--faults takes ` + strings.Join(sim.Faults, ", ") + `; or all, or none.`,
 		Example: `  sentinel-peer sim --seed 3
   sentinel-peer sim --scenario split-brain --html report.html
   sentinel-peer sim --seeds 10000
@@ -65,19 +66,19 @@ standard input. Faults: ` + strings.Join(sim.Faults, ", ") + `; all or none.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&s.bounds.Peers, "peers", 0, "how many peers; drawn from the seed if 0")
-	f.DurationVar(&s.bounds.Duration, "duration", 0, "virtual time with faults; drawn from the seed if 0")
-	f.StringVar(&s.scenario, "scenario", "", "play a scenario instead of what the seed draws")
-	f.Uint64Var(&s.seed, "seed", 1, "the run, or the first of several")
-	f.Uint64Var(&s.seeds, "seeds", 0, "play so many seeds, and tell which failed")
-	f.IntVar(&s.jobs, "jobs", runtime.GOMAXPROCS(0), "seeds played at the same time")
-	f.StringVar(&s.faults, "faults", "all", "what may go wrong, separated by commas")
-	f.BoolVar(&s.shrink, "shrink", false, "reduce a failing run to the steps that matter")
-	f.BoolVar(&s.trace, "trace", false, "tell every write, frame and merge")
-	f.BoolVar(&s.spreads, "spread", false, "print how fast a write reaches all, beside memberlist's broadcast queue")
-	f.BoolVar(&s.progress, "progress", false, "tell how far --seeds is, also without a terminal")
-	f.StringVar(&s.html, "html", "", "write a report of the run to a file")
-	f.StringVarP(&s.format, "output", "o", "text", "text or json")
+	f.IntVar(&s.bounds.Peers, "peers", 0, "number of peers; 0 draws it from the seed")
+	f.DurationVar(&s.bounds.Duration, "duration", 0, "virtual time with faults; 0 draws it from the seed")
+	f.StringVar(&s.scenario, "scenario", "", "run this scenario or script, instead of one drawn from the seed")
+	f.Uint64Var(&s.seed, "seed", 1, "seed of the run, or the first of several with --seeds")
+	f.Uint64Var(&s.seeds, "seeds", 0, "run this many seeds, and report which failed")
+	f.IntVar(&s.jobs, "jobs", runtime.GOMAXPROCS(0), "number of seeds that run at the same time, 1 to 1024")
+	f.StringVar(&s.faults, "faults", "all", "kinds of faults, separated by commas; or all, or none")
+	f.BoolVar(&s.shrink, "shrink", false, "reduce a failing run to the steps that are needed for the failure")
+	f.BoolVar(&s.trace, "trace", false, "print every write, frame and merge")
+	f.BoolVar(&s.spreads, "spread", false, "measure how fast a write reaches all peers, beside memberlist's broadcast queue")
+	f.BoolVar(&s.progress, "progress", false, "print the progress of --seeds even without a terminal")
+	f.StringVar(&s.html, "html", "", "write a report of the run to this file")
+	f.StringVarP(&s.format, "output", "o", "text", "format of the output: text or json")
 	return cmd
 }
 
@@ -93,20 +94,20 @@ func (s *simulate) run(cmd *cobra.Command) error {
 		return command.Usage(err)
 	}
 	if s.format != "text" && s.format != "json" {
-		return command.Usage(fmt.Errorf("-o %s; text or json are allowed", s.format))
+		return command.Usage(fmt.Errorf("-o %s: want text or json", s.format))
 	}
 	if s.jobs < 1 || s.jobs > 1024 {
-		return command.Usage(fmt.Errorf("--jobs %d; 1 to 1024 are allowed", s.jobs))
+		return command.Usage(fmt.Errorf("--jobs %d: want 1 to 1024", s.jobs))
 	}
 	if s.spreads {
 		if s.seeds > 0 || s.scenario != "" || s.html != "" || s.trace || s.shrink || s.bounds.Peers != 0 || s.bounds.Duration != 0 || s.faults != "all" {
-			return command.Usage(errors.New("--spread goes only with --seed and -o: its clusters are those of the goals"))
+			return command.Usage(errors.New("--spread goes only with --seed and -o: its clusters are those of the project's goals"))
 		}
 		return s.spread()
 	}
 	if s.seeds > 0 {
 		if s.scenario != "" || s.html != "" || s.trace {
-			return command.Usage(errors.New("--seeds goes with neither --scenario nor --html nor --trace: those are about one run"))
+			return command.Usage(errors.New("--seeds cannot be combined with --scenario, --html or --trace: those are for one run"))
 		}
 		return s.sweep(cmd.Context())
 	}
@@ -117,7 +118,7 @@ func (s *simulate) run(cmd *cobra.Command) error {
 	return s.play(script, about)
 }
 
-// script returns the one run that is wanted.
+// script returns the script of the one run that is wanted, and what it is about.
 func (s *simulate) script(cmd *cobra.Command) (script sim.Script, about string, err error) {
 	if s.scenario == "" {
 		return sim.Draw(s.seed, s.bounds), "", nil
@@ -153,7 +154,7 @@ func (s *simulate) script(cmd *cobra.Command) (script sim.Script, about string, 
 	return script, about, nil
 }
 
-// play plays one run and tells of it.
+// play runs one script and reports on it.
 func (s *simulate) play(script sim.Script, about string) error {
 	opt := sim.Options{Report: s.format == "text" || s.html != ""}
 	if s.trace {
@@ -177,13 +178,13 @@ func (s *simulate) play(script sim.Script, about string) error {
 	}
 	if len(r.Violations) == 0 {
 		if s.shrink {
-			fmt.Fprintln(s.err, "Nothing to reduce: no oracle complained.")
+			fmt.Fprintln(s.err, "Nothing to reduce: no oracle found a violation.")
 		}
 		return nil
 	}
 	if s.shrink {
 		small := sim.Shrink(script, 5000)
-		fmt.Fprintf(s.err, "\nThe steps that matter:\n\n%s\nReplay: sentinel-peer sim --scenario - --trace < this\n", small)
+		fmt.Fprintf(s.err, "\nThe steps that are needed for the failure:\n\n%s\nReplay: sentinel-peer sim --scenario - --trace < this\n", small)
 	}
 	return fmt.Errorf("%d violations; replay: %s", len(r.Violations), s.replay(r.Seed))
 }
@@ -196,7 +197,7 @@ func (s *simulate) report(script sim.Script, r sim.Result) error {
 	return errors.Join(sim.WriteReport(f, script, r, sim.ReportOptions{Command: s.replay(r.Seed)}), f.Close())
 }
 
-// replay is the command that plays a run again.
+// replay returns the command line that runs a seed again.
 func (s *simulate) replay(seed uint64) string {
 	words := []string{"sentinel-peer sim"}
 	if s.scenario != "" {
@@ -227,7 +228,7 @@ func (s *simulate) json(r sim.Result) error {
 	})
 }
 
-// tell writes the timeline of a run.
+// tell prints the timeline of a run.
 func (s *simulate) tell(script sim.Script, about string, r sim.Result) {
 	if about != "" {
 		fmt.Fprintf(s.out, "%s\n\n", about)
@@ -236,7 +237,7 @@ func (s *simulate) tell(script sim.Script, about string, r sim.Result) {
 	for _, m := range sim.Timeline(r) {
 		fmt.Fprintln(s.out, m)
 	}
-	fmt.Fprintf(s.out, "\nIn the end, peers by what they hold:\n\n%s\n", r.Final)
+	fmt.Fprintf(s.out, "\nAt the end, the peers grouped by what they hold:\n\n%s\n", r.Final)
 	verdict := fmt.Sprintf("agreed %v after the last fault", r.Settled.Round(time.Millisecond))
 	if len(r.Violations) > 0 {
 		verdict = fmt.Sprintf("VIOLATED: %s", r.Violations[0])
@@ -244,13 +245,14 @@ func (s *simulate) tell(script sim.Script, about string, r sim.Result) {
 	fmt.Fprintf(s.out, "%s; %d writes, %d B sent in %v of virtual time; trace %016x\n", verdict, r.Writes, r.Bytes, r.Virtual.Round(time.Millisecond), r.Hash)
 }
 
-// sweepGC trades memory for time: about 4 MiB of runs times this percentage.
+// sweepGC is the GC percentage of a sweep. It trades memory for time: the runs hold about 4 MiB,
+// so that the heap grows to some 80 MiB between collections.
 const sweepGC = 2000
 
-// sweep plays many seeds.
+// sweep runs many seeds.
 func (s *simulate) sweep(ctx context.Context) error {
 	var (
-		mu      sync.Mutex // guards what follows
+		mu      sync.Mutex // guards the variables below
 		next    = s.seed
 		done    uint64
 		virtual time.Duration
@@ -258,7 +260,7 @@ func (s *simulate) sweep(ctx context.Context) error {
 		covered = map[string]int{}
 		wg      sync.WaitGroup
 	)
-	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC)) // a run holds little and drops it all
+	defer debug.SetGCPercent(debug.SetGCPercent(sweepGC)) // a run holds little and drops all of it
 	began := time.Now()
 	live, every := s.err.Terminal, 10*time.Second
 	if live {
@@ -326,7 +328,7 @@ func (s *simulate) sweep(ctx context.Context) error {
 	return s.outcome(ctx, done, time.Since(began), virtual, failed, covered)
 }
 
-// allReached is how many seeds must reach every rare state.
+// allReached is the number of seeds from which on every rare state must have been reached.
 const allReached = 10_000
 
 func (s *simulate) outcome(ctx context.Context, done uint64, took, virtual time.Duration, failed []sim.Result, covered map[string]int) error {
@@ -359,7 +361,7 @@ func (s *simulate) outcome(ctx context.Context, done uint64, took, virtual time.
 	}
 	if len(failed) > 0 && s.shrink {
 		small := sim.Shrink(sim.Draw(failed[0].Seed, s.bounds), 5000)
-		fmt.Fprintf(s.err, "\nThe steps of seed %d that matter:\n\n%s", failed[0].Seed, small)
+		fmt.Fprintf(s.err, "\nThe steps of seed %d that are needed for the failure:\n\n%s", failed[0].Seed, small)
 	}
 	switch {
 	case len(failed) > 0:
@@ -367,7 +369,7 @@ func (s *simulate) outcome(ctx context.Context, done uint64, took, virtual time.
 	case ctx.Err() != nil:
 		return fmt.Errorf("stopped after %d of %d seeds", done, s.seeds)
 	case done >= allReached && len(missed) > 0 && s.faults == "all":
-		return fmt.Errorf("%d seeds never reached %d of the rare states they are to reach", done, len(missed))
+		return fmt.Errorf("%d seeds never reached %d of the rare states that so many seeds must reach", done, len(missed))
 	}
 	return nil
 }

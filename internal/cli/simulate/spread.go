@@ -9,17 +9,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/sim"
 )
 
-// spreadWrites is over how many writes the table is taken, by the number of peers.
+// spreadWrites is how many writes a row of the table is measured with, by the number of peers.
 var spreadWrites = []struct{ peers, writes int }{{3, 1000}, {50, 1000}, {500, 100}}
 
-// spread prints how long a write takes to the last peer, beside memberlist's
-// broadcast queue. It fails where a goal is missed.
+// spread prints how long a write takes to reach the last peer, beside memberlist's broadcast
+// queue. It fails if a goal is missed.
 func (s *simulate) spread() error {
 	var rows []sim.Spread
 	missed := 0
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if s.format == "text" {
-		fmt.Fprintln(s.out, "One write of 200 B until the last peer has it, and copies for each one needed:")
+		fmt.Fprintln(s.out, "Time until the last peer has a write of 200 B, and copies sent for each one needed:")
 		fmt.Fprintln(table, "\npeers\tlost\twrites\there p50\tp99\tgoal\tcopies\tqueue p50\tp99\tcopies\t")
 	}
 	for _, size := range spreadWrites {

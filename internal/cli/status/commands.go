@@ -6,7 +6,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// Commands are those of this package, which ask by c.
+// Commands returns the commands of this package, which send their requests by c.
 func Commands(c *client.Client) []*cobra.Command {
 	return []*cobra.Command{newStatus(c), newTop(c), newMembers(c), newStats(c), newForget(c)}
 }

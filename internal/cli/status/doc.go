@@ -1,2 +1,2 @@
-// Package status is the commands that look at a cluster as a daemon's peer sees it.
+// Package status is the commands that show a cluster as a daemon's peer sees it.
 package status

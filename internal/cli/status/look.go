@@ -18,17 +18,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// look is what one look at a daemon shows, judged.
+// look is what a daemon shows at one moment, with its verdict.
 type look struct {
 	Healthy bool                       `json:"healthy"` // the verdict is not fail
 	Verdict verdict.Verdict            `json:"verdict"`
 	Members []api.Member               `json:"members"`
 	Stats   lookStats                  `json:"stats"`
 	Queues  map[string]workqueue.Stats `json:"queues"`
-	Leases  int                        `json:"leases"` // that the daemon holds for its clients
+	Leases  int                        `json:"leases"` // the number that the daemon holds for its clients
 }
 
-// lookStats are the numbers of /v1/stats that are shown.
+// lookStats is the numbers of /v1/stats that are shown.
 type lookStats struct {
 	Reads         uint64         `json:"reads"`
 	Writes        uint64         `json:"writes"`
@@ -50,7 +50,7 @@ type lookStats struct {
 	} `json:"transport"`
 }
 
-// LookAt asks the daemon for all that status and top show.
+// LookAt asks the daemon for everything that status and top show.
 func LookAt(ctx context.Context, c *client.Client) (*look, error) {
 	l := &look{}
 	var err error
@@ -73,10 +73,10 @@ func LookAt(ctx context.Context, c *client.Client) (*look, error) {
 	return l, nil
 }
 
-// Sentence is the verdict on one line.
+// Sentence returns the verdict on one line.
 func (l *look) Sentence() string { return l.Verdict.Level.Word() + ": " + l.Verdict.Summary }
 
-// Write prints what fits on one screen, below the verdict.
+// Write prints the part of the screen below the verdict. Silences are counted up to now.
 func (l *look) Write(out io.Writer, now time.Time) error {
 	for _, f := range l.Verdict.Findings {
 		fmt.Fprintf(out, "  %-4s  %s: %s\n        next: %s\n", f.Level, console.Visible(f.What, ""), console.Visible(f.Why, ""), console.Visible(f.Next, ""))
@@ -114,7 +114,7 @@ func (l *look) Write(out io.Writer, now time.Time) error {
 	return err
 }
 
-// numbers are the rest, a few words each.
+// numbers returns the numbers of the last line, a few words each.
 func (l *look) numbers() []string {
 	s := l.Stats
 	list := []string{
@@ -148,7 +148,7 @@ func bytesText(n int) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// WarnAlone says so if locks and claims here exclude nobody at the other peers.
+// WarnAlone warns if locks and claims at this daemon exclude nobody at the other peers.
 func WarnAlone(ctx context.Context, c *client.Client) {
 	var s lookStats
 	if c.Do(ctx, "GET", "/v1/stats", nil, nil, nil, &s) == nil && s.alone() {
@@ -158,7 +158,7 @@ func WarnAlone(ctx context.Context, c *client.Client) {
 
 const aloneNote = "no voters are named (--voters): locks and claims exclude only the callers of this daemon"
 
-// alone reports whether there are peers that locks and claims here do not exclude.
+// alone reports whether there are other peers, which locks and claims here do not exclude.
 func (s *lookStats) alone() bool {
 	return s.Guarantee == lockservice.ThisPeer.String() && s.Members[transport.Alive.String()] > 1
 }

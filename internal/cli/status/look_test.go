@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// A peer that was never heard of is said to be that, not to be silent for centuries.
+// A peer that was never heard is shown as that, not as silent for centuries.
 func TestALookAtPeersThatWereNotHeard(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l := &look{Members: api.MembersOf([]agent.Member{

@@ -50,9 +50,9 @@ func newStats(c *client.Client) *cobra.Command {
 
 func newForget(c *client.Client) *cobra.Command {
 	return c.Command(&cobra.Command{
-		Use: "forget NAME", Short: "Give up on a peer that is down: what only waits for it is freed; on every daemon",
-		Long: `Give up on a peer that is down: this daemon's peer lists it no more, and frees what only
-waits for it. Each peer decides that for itself: run it on every daemon.`,
+		Use: "forget NAME", Short: "Give up on a peer that is down, and free what only waits for it; run it on every daemon",
+		Long: `Give up on a peer that is down: this daemon's peer does not list it any more, and frees
+		what only waits for it. Each peer decides that for itself, so run the command on every daemon.`,
 		Example: "  sentinel-peer forget n3", Args: command.Args(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, list []string) error {
 		body, err := json.Marshal(map[string]string{"name": list[0]})
@@ -63,7 +63,7 @@ waits for it. Each peer decides that for itself: run it on every daemon.`,
 	})
 }
 
-// passage says in a word or two whether UDP passes.
+// passage returns in a word or two whether UDP packets pass.
 func passage(p agent.Packets) string {
 	switch {
 	case p == agent.Packets{}:

@@ -15,21 +15,22 @@ import (
 func newStatus(c *client.Client) *cobra.Command {
 	var self bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Say on one screen whether the cluster is well; exit 8 if not",
-		Long: `Say on one screen whether the cluster is well, as the daemon's peer sees it, and if not
-why, and what to do next. It is unhealthy, and the exit code 8, when something that was promised does
-not work: this peer is not ready, another one is down or silent, clocks or rules differ, no
-majority of voters answers, or one would be missing if one more stopped. Warnings (UDP blocked, dead items,
-failed tasks, workers gone with work in hand) leave the code at 0. In a rolling restart, go on
-to the next peer when it is 0: some 20 s after the restart of a voter.
+		Use: "status", Short: "Show on one screen whether the cluster is healthy; exit 8 if not",
+		Long: `Show on one screen whether the cluster is healthy, as the daemon's peer sees it; and if
+		not, why, and what to do next. The cluster is unhealthy, and the exit code is 8, when something
+		that was promised does not work: this peer is not ready, another peer is down or silent, clocks
+		or rules differ, no majority of voters answers, or no majority would be left if one more voter
+		stopped. Warnings leave the exit code at 0: UDP blocked, dead items, failed tasks, workers that
+		went while they had tasks. In a rolling restart, go on to the next peer when the exit code is 0:
+		some 20 s after the restart of a voter.
 
---self asks this peer alone, and needs no token: for health checks, which must not end a
-peer because another one is down. It fails as well while a voter that has restarted does not know all
-leases again, so that a rollout waits.`,
+		--self asks about this peer alone, and needs no token. It is for health checks, which must not
+		stop a peer because another one is down. It also fails while a voter that has restarted does not
+		yet know all leases again, so that a rollout waits.`,
 		Example: "  sentinel-peer status\n  sentinel-peer status --self --timeout 2s",
 		Args:    command.Args(cobra.NoArgs),
 	}
-	cmd.Flags().BoolVar(&self, "self", false, "only whether this peer is up and ready, and the next one may be restarted")
+	cmd.Flags().BoolVar(&self, "self", false, "show only whether this peer is up and ready, and the next one may be restarted")
 	return c.Command(cmd, func(cmd *cobra.Command, _ []string) error {
 		if self {
 			return selfStatus(c, cmd)

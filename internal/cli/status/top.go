@@ -23,13 +23,14 @@ func newTop(c *client.Client) *cobra.Command {
 	interval := time.Second
 	count := 0
 	cmd := &cobra.Command{
-		Use: "top", Short: "Show live what status shows, with rates",
-		Long: `Show live what status shows, with rates. At a terminal: space pauses, r looks again at
-once, q ends. Elsewhere, and with -o json or ndjson, it prints one look after the other.`,
+		Use: "top", Short: "Show what status shows, live and with rates",
+		Long: `Show what status shows, live and with rates. At a terminal, space pauses, r refreshes at
+		once and q quits. Elsewhere, and with -o json or ndjson, the command prints one screen after
+		the other.`,
 		Example: "  sentinel-peer top\n  sentinel-peer top --interval 5s -o ndjson", Args: command.Args(cobra.NoArgs),
 	}
-	cmd.Flags().DurationVar(&interval, "interval", interval, "between looks; 100ms or more")
-	cmd.Flags().IntVar(&count, "count", 0, "end after so many looks, which are printed; 0 for no end")
+	cmd.Flags().DurationVar(&interval, "interval", interval, "time between two screens; 100ms or more")
+	cmd.Flags().IntVar(&count, "count", 0, "end after this many screens, which are printed; 0 for no end")
 	return c.Command(cmd, func(cmd *cobra.Command, _ []string) error {
 		if interval < 100*time.Millisecond || count < 0 {
 			return command.Usage(fmt.Errorf("--interval %v, --count %d: want 100ms or more, and 0 or more", interval, count))
@@ -46,7 +47,7 @@ once, q ends. Elsewhere, and with -o json or ndjson, it prints one look after th
 	})
 }
 
-// topPlain prints looks until it has printed count, or ctx ends.
+// topPlain prints screens until it has printed count of them, or ctx ends.
 func topPlain(ctx context.Context, c *client.Client, interval time.Duration, count int) error {
 	m := topModel{interval: interval}
 	for n := 0; count == 0 || n < count; n++ {
@@ -78,7 +79,7 @@ func topPlain(ctx context.Context, c *client.Client, interval time.Duration, cou
 	return nil
 }
 
-// seen is one look, or why there is none.
+// seen is the answer of the daemon at one moment, or the error instead.
 type seen struct {
 	look *look
 	err  error
@@ -86,21 +87,21 @@ type seen struct {
 	turn int
 }
 
-// topModel is the live view: what is seen now and was before, for rates.
+// topModel is the live view. It has the present and the previous answer, for rates.
 type topModel struct {
 	interval      time.Duration
 	ask           func() (*look, error)
 	color         bool
 	width, height int
 	paused        bool
-	turn          int // counts how often it went on: what is under way from before leads to nothing
+	turn          int // counts resumptions and refreshes; a timer or request of an earlier turn starts nothing
 	before, now   seen
 }
 
-// wake says that it is time to look again.
+// wake is the message that it is time to ask again.
 type wake struct{ turn int }
 
-// Init begins with a look.
+// Init asks for the first time.
 func (m topModel) Init() tea.Cmd { return m.look }
 
 func (m topModel) look() tea.Msg {
@@ -108,7 +109,7 @@ func (m topModel) look() tea.Msg {
 	return seen{l, err, time.Now(), m.turn}
 }
 
-// saw takes in a look. A failed one keeps what was seen before.
+// saw takes an answer over. After an error the previous answer stays.
 func (m topModel) saw(s seen) topModel {
 	if s.err != nil {
 		m.now.err = s.err
@@ -118,7 +119,7 @@ func (m topModel) saw(s seen) topModel {
 	return m
 }
 
-// Update answers keys, sizes and looks.
+// Update handles keys, sizes of the terminal, and answers.
 func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -151,7 +152,7 @@ func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// View is what fits on the screen.
+// View returns the part that fits on the screen.
 func (m topModel) View() tea.View {
 	lines := strings.Split(strings.TrimRight(m.text(), "\n"), "\n")
 	help := fmt.Sprintf("every %v   space pauses, r looks again, q ends", m.interval)
@@ -175,7 +176,7 @@ func (m topModel) View() tea.View {
 	return v
 }
 
-// text is the whole view, without colour.
+// text returns the whole view without colour.
 func (m topModel) text() string {
 	var b bytes.Buffer
 	switch {
@@ -188,19 +189,19 @@ func (m topModel) text() string {
 	}
 	if m.now.look != nil {
 		fmt.Fprintf(&b, "%s\n", m.rates())
-		_ = m.now.look.Write(&b, m.now.at) // a buffer takes everything
+		_ = m.now.look.Write(&b, m.now.at) // writes to a buffer do not fail
 	}
 	return b.String()
 }
 
-// rates are how much happened a second between the last two looks.
+// rates returns how much happened per second between the last two answers.
 func (m topModel) rates() string {
 	if m.before.look == nil {
 		return "writes -   merged -   conflicts -"
 	}
 	a, b := m.before.look.Stats, m.now.look.Stats
 	rate := func(from, to uint64) string {
-		if to < from { // it has restarted
+		if to < from { // the daemon has restarted
 			return "-"
 		}
 		return fmt.Sprintf("%.1f/s", float64(to-from)/max(m.now.at.Sub(m.before.at).Seconds(), 0.001))

@@ -18,7 +18,7 @@ import (
 
 var updateTop = flag.Bool("update", false, "rewrite the golden screens of top")
 
-// Screens of the live view, one after the other, as golden text.
+// The screens of the live view match the golden text, one after the other.
 func TestTopShowsWhatItSees(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	glance := func(writes uint64, second time.Duration, problems ...string) seen {
