@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// endpoint holds the daemon's flags of who may call its HTTP API, and how.
+// endpoint holds the daemon's flags about the HTTP API: which clients may call it, and how.
 type endpoint struct {
 	tokenFile, certFile, keyFile string
 	plain                        bool
@@ -24,19 +24,19 @@ type endpoint struct {
 }
 
 func (e *endpoint) flags(f *pflag.FlagSet) {
-	f.StringVar(&e.tokenFile, "token-file", "", "file with one caller a line: name, token or sha256:…, and what it may do, such as read:tasks/ write:memory/ lock:deploy admin")
+	f.StringVar(&e.tokenFile, "token-file", "", "file with one caller a line: name, token or sha256:…, and what the caller may do, such as read:tasks/ write:memory/ lock:deploy admin")
 	f.StringVar(&e.certFile, "tls-cert", "", "PEM file with the certificate of the HTTP API and its chain")
-	f.StringVar(&e.keyFile, "tls-key", "", "PEM file with the key of --tls-cert")
-	f.BoolVar(&e.plain, "plain-http", false, "be open beyond loopback with tokens, but without TLS: in a trusted network, or behind what speaks TLS")
-	f.StringSliceVar(&e.hosts, "http-host", nil, "name that the HTTP API answers to, beside localhost and addresses; may be repeated")
-	f.IntVar(&e.rate, "http-rate", 0, "requests a second of one client, 0 for no bound")
+	f.StringVar(&e.keyFile, "tls-key", "", "PEM file with the private key of --tls-cert")
+	f.BoolVar(&e.plain, "plain-http", false, "listen beyond loopback with tokens but without TLS: in a trusted network, or behind a proxy that speaks TLS")
+	f.StringSliceVar(&e.hosts, "http-host", nil, "host name that the HTTP API answers to, beside localhost and addresses; may be repeated")
+	f.IntVar(&e.rate, "http-rate", 0, "greatest number of requests per second of one client; 0 for no limit")
 }
 
-// access is who may call, as the files say.
+// access is which clients may call the HTTP API, as the files of the settings say.
 type access struct {
 	tokens      *httpapi.Tokens
 	certificate *httpapi.Certificate
-	open        bool // beyond loopback
+	open        bool // the API may listen beyond loopback
 }
 
 func (e *endpoint) open(ctx context.Context, logger *slog.Logger) (a access, err error) {
@@ -60,20 +60,20 @@ func (e *endpoint) open(ctx context.Context, logger *slog.Logger) (a access, err
 	return a, nil
 }
 
-// reachable refuses an address of the HTTP API that others could reach, unless access is
-// such that it may be.
+// reachable refuses an address of the HTTP API that other machines could reach, unless access
+// allows that.
 func (e *endpoint) reachable(addr string, a access) error {
 	if strings.Contains(addr, ",") {
-		return fmt.Errorf("--http %q: want one address to listen at", addr)
+		return fmt.Errorf("--http %q: want one address to listen on", addr)
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || a.open || client.IsLoopback(host) {
-		return nil // to listen there says what is wrong
+		return nil // if the address is wrong, listening there fails and says why
 	}
-	return fmt.Errorf("--http %s is beyond loopback, and wants --token-file, with --tls-cert and --tls-key, or with --plain-http in a network you trust", addr)
+	return fmt.Errorf("--http %s is beyond loopback, which needs --token-file, with --tls-cert and --tls-key, or with --plain-http in a network you trust", addr)
 }
 
-// names are those that the daemon at addr answers to.
+// names returns the host names to which a daemon that listens on addr answers.
 func (e *endpoint) names(addr string) []string {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || host == "" {
@@ -82,8 +82,8 @@ func (e *endpoint) names(addr string) []string {
 	return append(slices.Clip(e.hosts), host)
 }
 
-// reload reads the files again, if there are some. What is refused changes nothing, and
-// is told.
+// reload reads the files again, if there are any, and reports each result by tell. A file that
+// is refused changes nothing.
 func (a access) reload(ctx context.Context, tell func(what string, err error)) (some bool) {
 	if a.tokens != nil {
 		tell("tokens", a.tokens.Reload(ctx))

@@ -42,7 +42,7 @@ func TestOnlyTokensAndTLSOpenTheDaemon(t *testing.T) {
 			t.Error("there is nothing to reload")
 		}
 	}
-	for _, want := range []string{"tokens not reloaded: the old stay", ":1: the token: want 20", "tokens reloaded"} {
+	for _, want := range []string{"tokens not reloaded: the old ones stay in force", ":1: the token: want 20", "tokens reloaded"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q: %s", want, &log)
 		}

@@ -27,7 +27,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// checked is what the daemon's settings stand for.
+// checked is the daemon's settings after their check, with the contents of their files.
 type checked struct {
 	logger *slog.Logger
 	keys   [][]byte
@@ -35,10 +35,10 @@ type checked struct {
 	access access
 }
 
-// maxCluster is how many bytes a cluster's name may have, as the agent says.
+// maxCluster is the greatest length of a cluster's name in bytes, the same as in package agent.
 const maxCluster = 64
 
-// check reads what the settings name, and says all that is wrong with them.
+// check reads the files that the settings name, and returns all faults of the settings as one.
 func (d *daemon) check(ctx context.Context) (c checked, err error) {
 	var faults []error
 	fault := func(err error) { faults = append(faults, err) }
@@ -58,7 +58,7 @@ func (d *daemon) check(ctx context.Context) (c checked, err error) {
 		fault(fmt.Errorf("--heartbeat-interval %v: want 100ms or more, or 0 for none", d.heartbeat))
 	}
 	if d.ttl != 0 && d.ttl < time.Second {
-		fault(fmt.Errorf("--default-ttl %v: want 1s or more, or 0 to keep all", d.ttl))
+		fault(fmt.Errorf("--default-ttl %v: want 1s or more, or 0 to keep records for ever", d.ttl))
 	}
 	if d.maxTTL < lockservice.LeastTTL || d.maxTTL > 24*time.Hour {
 		fault(fmt.Errorf("--max-ttl %v: want %v to 24h", d.maxTTL, lockservice.LeastTTL))
@@ -90,8 +90,8 @@ func (d *daemon) check(ctx context.Context) (c checked, err error) {
 	return c, errors.Join(faults...)
 }
 
-// readByOthers says that every user of the machine may read a file. A group may: secrets
-// of Kubernetes are read by theirs.
+// readByOthers reports whether every user of the machine may read a file. The file's group may
+// read it: secrets of Kubernetes are mounted so.
 func readByOthers(ctx context.Context, file string) bool {
 	if file == "" || runtime.GOOS == "windows" {
 		return false
@@ -100,7 +100,7 @@ func readByOthers(ctx context.Context, file string) bool {
 	return err == nil && f.Mode.Perm()&0o007 != 0
 }
 
-// joinable refuses what is neither host nor host:port.
+// joinable refuses a seed that is neither a host nor host:port.
 func joinable(seed string) error {
 	host, port, err := net.SplitHostPort(seed)
 	if err != nil {
@@ -115,13 +115,13 @@ func joinable(seed string) error {
 	return nil
 }
 
-// complete gives addresses without a port the usual one.
+// complete adds the usual port to addresses without one.
 func (d *daemon) complete() {
 	d.bind = withPort(d.bind, defaultGossip)
 	d.advertise = withPort(d.advertise, d.bind)
 }
 
-// withPort is an address, with the port of another one if it has none of its own.
+// withPort returns an address, with the port of another address if it has none of its own.
 func withPort(addr, other string) string {
 	host := strings.Trim(addr, "[]")
 	_, port, err := net.SplitHostPort(other)
@@ -132,16 +132,16 @@ func withPort(addr, other string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// sealed refuses to be open beyond loopback without a key.
+// sealed refuses to listen for peers beyond loopback without a key.
 func (d *daemon) sealed() error {
 	host, _, err := net.SplitHostPort(d.bind)
 	if err != nil || d.keyFile != "" || host != "" && net.ParseIP(host) == nil || client.IsLoopback(host) {
-		return nil // to listen there says what is wrong
+		return nil // if the address is wrong, listening there fails and says why
 	}
-	return fmt.Errorf("--bind %s is beyond loopback, and %s", d.bind, wantKey)
+	return fmt.Errorf("--bind %s is beyond loopback, which %s", d.bind, wantKey)
 }
 
-const wantKey = "wants --key-file: make a key with 'sentinel-peer keygen FILE', and give it to every peer"
+const wantKey = "needs --key-file: make a key with 'sentinel-peer keygen FILE', and give it to every peer"
 
 func parseLevel(name string) (level slog.Level, err error) {
 	if err := level.UnmarshalText([]byte(name)); err != nil {
@@ -150,7 +150,7 @@ func parseLevel(name string) (level slog.Level, err error) {
 	return level, nil
 }
 
-// explained says what to do about an address that the daemon cannot be at.
+// explained adds advice to the error of an address on which the daemon cannot listen.
 func explained(err error, flag string) error {
 	switch {
 	case addressTaken(err):
@@ -162,7 +162,7 @@ func explained(err error, flag string) error {
 }
 
 func addressTaken(err error) bool {
-	const windows syscall.Errno = 10048 // WSAEADDRINUSE, which no other system has
+	const windows syscall.Errno = 10048 // WSAEADDRINUSE, a number that no other system uses
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windows)
 }
 
@@ -179,7 +179,7 @@ func parseRules(list []string) ([]crdt.Rule, error) {
 	return rules, nil
 }
 
-// ReadKeys reads a key file: hex or base64, one key a line, # for comments.
+// ReadKeys reads a key file: one key a line in hex or base64, and # for comments.
 func ReadKeys(ctx context.Context, file string) ([][]byte, error) {
 	if file == "" {
 		return nil, nil

@@ -16,7 +16,7 @@ func TestWhatIsNoPeerIsNotJoined(t *testing.T) {
 	}
 }
 
-// A pod knows its address, of either kind, and not how one writes a port behind it.
+// The environment of a pod has its address, of IPv4 or IPv6, without brackets or a port.
 func TestAnAddressAloneHasTheUsualPort(t *testing.T) {
 	for addr, want := range map[string]string{
 		"10.0.0.1": "10.0.0.1:7946", "fd00::1": "[fd00::1]:7946", "[fd00::1]": "[fd00::1]:7946", "[fd00::1]:1": "[fd00::1]:1",

@@ -2,7 +2,7 @@ package daemon
 
 import "github.com/spf13/cobra"
 
-// Commands are those of this package, in a program of this version.
+// Commands returns the commands of this package, in a program of the given version.
 func Commands(version string) []*cobra.Command {
 	return []*cobra.Command{newAgent(version), newConfig(), newDoctor(), newKeygen()}
 }

@@ -18,16 +18,16 @@ func newConfig() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show [flags of agent]",
 		Short: "Print the settings that agent would run with",
-		Long: `Print the settings that 'agent' would run with, given the same flags, environment
-and file. What is printed is a file for --config; with --origin, comments say where each
-value is from: flag, environment, file or default, the first of them that has it.`,
+		Long: `Print the settings that 'agent' would run with, given the same flags, environment and
+		file. The output is a file for --config. With --origin, comments say where each value is
+		from: flag, environment, file or default, of which the first that has a value counts.`,
 		Example: "  sentinel-peer config show --origin --config /etc/sentinel-peer.yaml\n  sentinel-peer config show --cluster farm --name n1 > n1.yaml",
 		Args:    command.Args(cobra.NoArgs),
 	}
 	f := show.Flags()
 	d.flags(f)
 	f.BoolVar(&origin, "origin", false, "say where each value is from")
-	f.StringVarP(&c.Output, "output", "o", "yaml", "yaml, json or ndjson")
+	f.StringVarP(&c.Output, "output", "o", "yaml", "format of the output: yaml, json or ndjson")
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
 		settings, err := effective(cmd.Context(), cmd.Flags(), d.config)
 		if err != nil {
@@ -59,7 +59,7 @@ value is from: flag, environment, file or default, the first of them that has it
 	return command.Group("config", "Show the daemon's settings", show)
 }
 
-// effective returns the settings of the daemon among flags, which it settles.
+// effective settles those of the flags that are the daemon's, and returns them with their values.
 func effective(ctx context.Context, flags *pflag.FlagSet, file string) ([]command.Setting, error) {
 	var d daemon
 	ours := pflag.NewFlagSet("", pflag.ContinueOnError)

@@ -21,14 +21,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/command"
 )
 
-// devSettings are those of --dev.
+// devSettings are the settings of --dev.
 var devSettings = []struct{ flag, value string }{
 	{"cluster", "dev"}, {"batch-interval", "0"}, {"log-level", "warn"}, {"first-boot", "true"},
-	{"best-effort-locks", "true"}, // if no voters are named: those who are up share locks and queues
+	{"best-effort-locks", "true"}, // only without --voters; then the peers that are up share locks and queues
 }
 
-// settleDaemon is settleFlags for the daemon's, to which --dev gives its settings where
-// nobody has set another.
+// settleDaemon settles the daemon's flags. With --dev, those that nobody has set get the value
+// of devSettings.
 func settleDaemon(ctx context.Context, flags *pflag.FlagSet, file string) (origins map[string]string, err error) {
 	if origins, err = command.SettleFlags(ctx, flags, file); err != nil || flags.Lookup("dev").Value.String() != "true" {
 		return origins, err
@@ -45,13 +45,13 @@ func settleDaemon(ctx context.Context, flags *pflag.FlagSet, file string) (origi
 	return origins, nil
 }
 
-// develop chooses what --dev and its settings leave open: addresses that are free, a name, and a folder
-// for state that end removes. If a peer of --dev is there already, this one joins it.
-// Only what has its default value changes.
+// develop chooses what --dev and its settings leave open: free addresses, a name, and a folder
+// for state, which end removes. It joins the peers of --dev that already run. It changes only
+// settings that have their default value.
 func (d *daemon) develop(ctx context.Context, origins map[string]string) (end func(), err error) {
 	for _, addr := range []string{d.bind, d.http} {
 		if host, _, err := net.SplitHostPort(addr); err == nil && !client.IsLoopback(host) {
-			return nil, command.Usage(fmt.Errorf("--dev keeps everything on loopback, and %s is not", addr))
+			return nil, command.Usage(fmt.Errorf("--dev keeps everything on loopback, but %s is not on loopback", addr))
 		}
 	}
 	open := func(flag string) bool { return origins[flag] == "default" }
@@ -82,14 +82,14 @@ func (d *daemon) develop(ctx context.Context, origins map[string]string) (end fu
 }
 
 const (
-	devFolder  = "sentinel-peer-dev-" // and a number, for the state of one peer
-	devAddress = "gossip"             // file in it with where the others reach it
+	devFolder  = "sentinel-peer-dev-" // the folder for the state of one peer; a number follows
+	devAddress = "gossip"             // the file in that folder with the peer's address
 )
 
-// devPeers are the addresses of the peers of --dev that this user has started, the one
-// that has the usual port among them or not.
+// devPeers returns the addresses of the --dev peers that this user has started. The peer at the
+// usual port may be missing from them.
 func devPeers(ctx context.Context) []string {
-	files, _ := filepath.Glob(filepath.Join(os.TempDir(), devFolder+"*", devAddress)) // of a good pattern
+	files, _ := filepath.Glob(filepath.Join(os.TempDir(), devFolder+"*", devAddress)) // the pattern is valid
 	var found []string
 	for _, file := range files {
 		if addr, err := aside.ReadFile(ctx, file); err == nil {
@@ -99,26 +99,26 @@ func devPeers(ctx context.Context) []string {
 	return found
 }
 
-// meets says whether a peer of our cluster is there.
+// meets reports whether a peer of this daemon's cluster listens at an address.
 func (d *daemon) meets(ctx context.Context, addr string) bool {
 	brief, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return transport.Probe(brief, addr, d.cluster, nil) == nil
 }
 
-// found lets peers of --dev that start later find this one.
+// found makes this peer known to peers of --dev that start later.
 func (d *daemon) found(a *agent.Agent) {
 	if _, made, _ := strings.Cut(filepath.Base(d.stateDir), devFolder); made != "" {
-		_ = os.WriteFile(filepath.Join(d.stateDir, devAddress), []byte(a.Addr()), 0o600) // else they are alone
+		_ = os.WriteFile(filepath.Join(d.stateDir, devAddress), []byte(a.Addr()), 0o600) // if it fails, they do not join this peer
 	}
 }
 
-// announce says where the peer is, once it is ready.
+// announce prints where the peer is, once it is ready.
 func (d *daemon) announce(ctx context.Context, out io.Writer, a *agent.Agent, http string) {
 	if a.WaitReady(ctx) != nil && !a.Ready() {
 		return
 	}
-	fmt.Fprintf(out, "ready: peer %s of cluster %s, at http://%s\n", a.Name(), d.cluster, http)
+	fmt.Fprintf(out, "ready: peer %s of cluster %s at http://%s\n", a.Name(), d.cluster, http)
 	if len(d.join) > 0 {
 		fmt.Fprintf(out, "joined the peer at %s\n", d.join[0])
 	}

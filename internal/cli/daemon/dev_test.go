@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A peer of --dev makes way where it was not told where to be, and only there.
+// A peer of --dev chooses another port where the usual one is taken and no flag names one.
 func TestDevTakesFreePorts(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	go func() { // it is no peer
+	go func() { // the listener is no peer
 		for conn, err := taken.Accept(); err == nil; conn, err = taken.Accept() {
 			conn.Close()
 		}

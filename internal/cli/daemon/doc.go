@@ -1,2 +1,3 @@
-// Package daemon is the agent command, and those about its settings: config, doctor, keygen.
+// Package daemon is the agent command, which runs a peer, and the commands about its settings:
+// config, doctor and keygen.
 package daemon

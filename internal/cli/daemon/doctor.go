@@ -24,7 +24,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
-// finding is one line of the doctor's.
+// finding is one row of the doctor's report.
 type finding struct {
 	Check   string `json:"check"`
 	Verdict string `json:"verdict"` // ok, warn or fail
@@ -32,32 +32,33 @@ type finding struct {
 	Advice  string `json:"advice,omitempty"`
 }
 
-// doctor looks at one machine as a daemon with these settings would find it.
+// doctor examines one machine as a daemon with these settings would find it.
 type doctor struct {
 	daemon
 	client.Client
 	keys     [][]byte
-	answers  bool        // something does, where the daemon would
-	running  *api.Member // the peer of the daemon that runs here, if one does
+	answers  bool        // something answers at the daemon's HTTP address
+	running  *api.Member // the peer of the daemon that runs here; nil if none does
 	peers    []api.Member
 	findings []finding
 }
 
-const doctorPatience = 3 * time.Second // for any one question
+const doctorPatience = 3 * time.Second // the time limit of any one question
 
 func newDoctor() *cobra.Command {
 	var d doctor
 	cmd := &cobra.Command{
-		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if there is something",
-		Long: `Look, with the settings of 'agent', for what keeps a peer from working: settings and key,
-the folder for state, ports, the peers to join, and whether UDP passes to them and back; and,
-if a daemon runs here, how that finds the cluster, as 'status' tells it. Each line says what to do.`,
+		Use: "doctor [flags of agent]", Short: "Look for what keeps a peer from working; exit 8 if something does",
+		Long: `Look, with the settings of 'agent', for what keeps a peer from working: the settings and
+		the key, the folder for state, the ports, the peers to join, and whether UDP passes to them
+		and back. If a daemon runs here, its verdict on the cluster follows, the same as that of
+		'status'. Each row says what to do.`,
 		Example: "  sentinel-peer doctor --config /etc/sentinel-peer.yaml\n  sentinel-peer doctor --cluster farm --key-file key --join n1.local:7946",
 		Args:    command.Args(cobra.NoArgs),
 	}
 	f := cmd.Flags()
 	d.flags(f)
-	f.StringVarP(&d.Output, "output", "o", "table", "table, json or ndjson")
+	f.StringVarP(&d.Output, "output", "o", "table", "format of the output: table, json or ndjson")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := settleDaemon(cmd.Context(), cmd.Flags(), d.config); err != nil {
 			return err
@@ -98,9 +99,9 @@ func (d *doctor) examine(ctx context.Context) {
 func (d *doctor) settings(ctx context.Context) {
 	switch {
 	case d.cluster == "" && d.answers:
-		d.add("warn", "settings", "name it with --cluster, for what is asked below", "no cluster is named, and the daemon at %s does not tell its own", d.Addr)
+		d.add("warn", "settings", "name it with --cluster, which the checks below need", "no cluster is named, and the daemon at %s does not report its own", d.Addr)
 	case d.cluster == "":
-		d.add("fail", "settings", "name it with --cluster, $SENTINEL_CLUSTER or in the file of --config", "no cluster is named")
+		d.add("fail", "settings", "name it with --cluster, with $SENTINEL_CLUSTER or in the file of --config", "no cluster is named")
 	default:
 		d.add("ok", "settings", "", "cluster %q", d.cluster)
 	}
@@ -109,7 +110,7 @@ func (d *doctor) settings(ctx context.Context) {
 	}
 	_, err := parseLevel(d.logLevel)
 	if err != nil {
-		d.add("fail", "settings", "correct it", "%v", err)
+		d.add("fail", "settings", "correct the level", "%v", err)
 	}
 	host, _, _ := net.SplitHostPort(d.bind)
 	switch d.keys, err = ReadKeys(ctx, d.keyFile); {
@@ -118,21 +119,21 @@ func (d *doctor) settings(ctx context.Context) {
 	case errors.Is(err, fs.ErrPermission):
 		d.add("fail", "key", "give the file to the user that the daemon runs as, or run the doctor as that user", "%v", err)
 	case err != nil:
-		d.add("fail", "key", "put the keys there that the other peers have: a new one would shut this peer out", "%v", err)
+		d.add("fail", "key", "put the keys there that the other peers have: with a new key, this peer could not talk to them", "%v", err)
 	case d.keyFile == "" && !client.IsLoopback(host):
 		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
 	case d.keyFile == "":
-		d.add("ok", "key", "", "none, and none is needed on loopback")
+		d.add("ok", "key", "", "there is none, and none is needed on loopback")
 	default:
 		d.keyMode()
 	}
 }
 
-// keyMode looks who may read the key.
+// keyMode checks which users may read the key.
 func (d *doctor) keyMode() {
 	stat, err := os.Stat(d.keyFile)
 	if err == nil && runtime.GOOS != "windows" && stat.Mode().Perm()&0o077 != 0 {
-		d.add("warn", "key", "chmod 600 "+d.keyFile, "others than its owner may read %s", d.keyFile)
+		d.add("warn", "key", "chmod 600 "+d.keyFile, "other users than the owner may read %s", d.keyFile)
 		return
 	}
 	ids, err := transport.KeyIDs(d.cluster, d.keys)
@@ -147,11 +148,11 @@ func (d *doctor) state() {
 	dir := d.stateDir
 	var err error
 	if dir == noState {
-		d.add("warn", "state", "name a folder with --state-dir", "nothing is kept: after a restart a voter waits for --max-ttl")
+		d.add("warn", "state", "name a folder with --state-dir", "nothing is kept: after a restart, a voter is silent for --max-ttl")
 		return
 	}
 	if d.dev && dir == "" {
-		dir = os.TempDir() // it makes up one there
+		dir = os.TempDir() // the daemon creates a folder there
 	}
 	if dir == "" {
 		name, _ := os.Hostname()
@@ -167,7 +168,7 @@ func (d *doctor) state() {
 	const advice = "name a folder with --state-dir that this user may write"
 	switch {
 	case err != nil && d.stateDir == "":
-		d.add("warn", "state", advice, "%v: the daemon runs without, and as a voter waits for --max-ttl after a restart", err)
+		d.add("warn", "state", advice, "%v: the daemon runs without it, and as a voter is silent for --max-ttl after a restart", err)
 		return
 	case err != nil:
 		d.add("fail", "state", advice, "%v", err)
@@ -178,7 +179,7 @@ func (d *doctor) state() {
 	d.add("ok", "state", "", "%s can be written", dir)
 }
 
-// existing is dir, or the nearest folder above it that exists: there dir can be made.
+// existing returns dir, or the nearest folder above it that exists, in which dir can be created.
 func existing(dir string) string {
 	for dir != filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
@@ -189,7 +190,7 @@ func existing(dir string) string {
 	return dir
 }
 
-// seed asks each address of a seed whether it would take us.
+// seed checks each address that a seed resolves to.
 func (d *doctor) seed(ctx context.Context, seed string) {
 	host, port, err := net.SplitHostPort(seed)
 	if err != nil {
@@ -200,7 +201,7 @@ func (d *doctor) seed(ctx context.Context, seed string) {
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(brief, host)
 	if err != nil {
-		d.add("fail", "join", "correct the name, or the name server", "%s: %v", seed, err)
+		d.add("fail", "join", "correct the name, or the name server's records", "%s: %v", seed, err)
 		return
 	}
 	for _, ip := range addrs {
@@ -208,31 +209,31 @@ func (d *doctor) seed(ctx context.Context, seed string) {
 	}
 }
 
-// peer asks at an address whether the peer there would take us, and packets pass.
+// peer checks whether the peer at an address would accept this one, and whether UDP passes.
 func (d *doctor) peer(ctx context.Context, addr string) {
 	if d.running == nil && (addr == d.bind || addr == d.advertise) && listen("tcp", d.bind) == nil {
-		d.add("ok", "join", "", "%s is where this peer will be", addr)
+		d.add("ok", "join", "", "%s is the address of this peer itself", addr)
 		return
 	}
 	brief, cancel := context.WithTimeout(ctx, doctorPatience)
 	defer cancel()
 	switch err := transport.Probe(brief, addr, d.cluster, d.keys); {
 	case err == nil:
-		d.add("ok", "join", "", "%s would take us", addr)
-		if d.running == nil { // who knows better, and has the port
+		d.add("ok", "join", "", "%s would accept this peer", addr)
+		if d.running == nil { // a running daemon knows better, and has the port
 			d.packets(ctx, addr)
 		}
 	case isNetwork(err):
-		d.add("fail", "join", "is a peer up there? TCP must be open, and its --bind reachable from here", "%s: %v", addr, err)
+		d.add("fail", "join", "check that a peer is up there, that TCP is open, and that its --bind is reachable from here", "%s: %v", addr, err)
 	default:
 		d.add("fail", "join", "use the same --cluster, --key-file and version on every peer", "%s: %v", addr, err)
 	}
 }
 
-// packets asks whether UDP passes to a peer and back, from where the daemon would be.
+// packets checks whether UDP passes to a peer and back, from the address of the daemon.
 func (d *doctor) packets(ctx context.Context, addr string) {
 	c := transport.Config{Cluster: d.cluster, Keys: d.keys, Bind: d.bind, Advertise: d.advertise}
-	if listen("udp", d.bind) != nil { // the row of ports says why
+	if listen("udp", d.bind) != nil { // the row "ports" says why
 		host, _, _ := net.SplitHostPort(d.bind)
 		c.Bind, c.Advertise = net.JoinHostPort(host, "0"), ""
 	}
@@ -242,7 +243,7 @@ func (d *doctor) packets(ctx context.Context, addr string) {
 	case err == nil:
 		d.add("ok", "udp", "", "packets pass to %s and back", addr)
 	case errors.Is(err, transport.ErrOnlyAnswers):
-		d.add("warn", "udp", "open the port of --bind "+d.bind+" for UDP here, for what the peers send unasked"+carried, "%s: %v", addr, err)
+		d.add("warn", "udp", "open the port of --bind "+d.bind+" for UDP here, for packets that peers send first"+carried, "%s: %v", addr, err)
 	default:
 		d.add("warn", "udp", "open port "+port+" for UDP there, and the way back"+carried, "%s: %v", addr, err)
 	}
@@ -253,7 +254,7 @@ func isNetwork(err error) bool {
 	return network || errors.Is(err, io.EOF)
 }
 
-// fleet is how the running daemon's peer finds the cluster: the same that status says.
+// fleet adds the running daemon's verdict on the cluster, which status shows too.
 func (d *doctor) fleet(ctx context.Context) {
 	var v verdict.Verdict
 	if err := d.Do(ctx, "GET", "/v1/verdict", nil, nil, nil, &v); err != nil {

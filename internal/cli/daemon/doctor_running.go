@@ -19,12 +19,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/httpapi"
 )
 
-// errOtherCertificate says that a daemon shows one that is not in the file.
-var errOtherCertificate = errors.New("it shows another certificate than --tls-cert has: SIGHUP has it read the file again")
+// errOtherCertificate means that a daemon shows a certificate that is not in the file.
+var errOtherCertificate = errors.New("it shows another certificate than that of --tls-cert: SIGHUP makes it read the file again")
 
-// approach says how to call the daemon with these settings: over TLS if they name a
-// certificate, which is trusted as it is, and with a token of its file if that has one
-// that is no hash.
+// approach prepares requests to the daemon of these settings. If they name a certificate, it
+// uses TLS and trusts exactly that certificate. If the file of tokens has a token in plain
+// text, it uses the first such token.
 func (d *doctor) approach(ctx context.Context) error {
 	d.Addr = d.http
 	if d.serve.certFile != "" && !strings.Contains(d.Addr, "://") {
@@ -39,12 +39,12 @@ func (d *doctor) approach(ctx context.Context) error {
 		return err
 	}
 	own, err := httpapi.ReadPair(ctx, d.serve.certFile, d.serve.keyFile)
-	if err != nil { // access tells
+	if err != nil { // the row "access" says why
 		return nil
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{
-		InsecureSkipVerify: true, // its name and authority are for others to check: it must be this very one
+		InsecureSkipVerify: true, // VerifyConnection wants this very certificate, whatever its name and authority
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if !bytes.Equal(s.PeerCertificates[0].Raw, own.Certificate[0]) {
 				return errOtherCertificate
@@ -56,9 +56,9 @@ func (d *doctor) approach(ctx context.Context) error {
 	return nil
 }
 
-// plainToken returns the first token of a file that is not there as its hash.
+// plainToken returns the first token of a file that is there in plain text, not as a hash.
 func plainToken(ctx context.Context, file string) string {
-	f, _ := aside.ReadFile(ctx, file) // access tells
+	f, _ := aside.ReadFile(ctx, file) // on an error, the row "access" says why
 	for line := range strings.Lines(string(f.Text)) {
 		if words := strings.Fields(line); len(words) > 1 && words[0][0] != '#' && !strings.HasPrefix(words[1], "sha256:") {
 			return words[1]
@@ -67,7 +67,7 @@ func plainToken(ctx context.Context, file string) string {
 	return ""
 }
 
-// access looks who may call the daemon, and whether it may listen for them.
+// access checks which clients may call the daemon, and whether it may listen for them.
 func (d *doctor) access(ctx context.Context) {
 	a, err := d.serve.open(ctx, slog.New(slog.DiscardHandler))
 	if err == nil {
@@ -82,13 +82,13 @@ func (d *doctor) access(ctx context.Context) {
 	}
 	own, err := httpapi.ReadPair(ctx, d.serve.certFile, d.serve.keyFile)
 	if err == nil && time.Now().After(own.Leaf.NotAfter) {
-		d.add("fail", "access", "renew it; SIGHUP has the daemon read the file again", "the certificate in %s ended at %s", d.serve.certFile, own.Leaf.NotAfter.Local().Format(time.DateTime))
+		d.add("fail", "access", "renew it; SIGHUP makes the daemon read the file again", "the certificate in %s expired at %s", d.serve.certFile, own.Leaf.NotAfter.Local().Format(time.DateTime))
 		return
 	}
 	d.add("ok", "access", "", "the key and the certificate go together")
 }
 
-// meet asks the daemon that runs here.
+// meet looks for a daemon that runs here, and asks whether it is ready.
 func (d *doctor) meet(ctx context.Context) {
 	var err error
 	d.peers, err = d.Client.Members(ctx)
@@ -101,14 +101,14 @@ func (d *doctor) meet(ctx context.Context) {
 		return
 	case refused && errors.As(err, &e) && e.Code == api.ExitNotAllowed:
 		d.answers = true
-		d.add("warn", "daemon", "set $"+client.TokenVariable+" to a token that may ask it", "at %s: %v", d.Addr, err)
+		d.add("warn", "daemon", "set $"+client.TokenVariable+" to a token that may call the daemon", "at %s: %v", d.Addr, err)
 		return
 	case errors.As(err, &e) && e.Code == api.ExitUnreachable:
 		d.add("ok", "daemon", "", "none runs at %s", d.Addr)
 		return
 	case err != nil:
 		d.answers = true
-		d.add("warn", "daemon", "is it one of another program?", "at %s: %v", d.Addr, err)
+		d.add("warn", "daemon", "check whether another program listens there", "at %s: %v", d.Addr, err)
 		return
 	}
 	d.answers = true
@@ -119,12 +119,12 @@ func (d *doctor) meet(ctx context.Context) {
 	}
 	d.compare(ctx)
 	if err := d.Ready(ctx); err != nil {
-		advice := "it must sync with one peer: see its log, and give the doctor its settings, for the peers to join"
+		advice := "it must sync with one peer: see its log, and give the doctor its settings, so that the peers to join are checked"
 		if len(d.join) > 0 {
 			advice = "it must sync with one peer: see its log, and row 'join'"
 		}
 		if refused, ok := errors.AsType[*client.Refusal](err); ok && refused.Code == "voter-fresh" {
-			advice = "wait for it before you stop another voter"
+			advice = "wait until it is ready before you stop another voter"
 		}
 		d.add("fail", "daemon", advice, "at %s: %v", d.Addr, err)
 		return
@@ -132,24 +132,25 @@ func (d *doctor) meet(ctx context.Context) {
 	d.add("ok", "daemon", "", "%s runs at %s and is ready", cmp.Or(d.running, &api.Member{}).Name, d.Addr)
 }
 
-// compare takes from the daemon what no setting says, and looks at what one does.
+// compare takes the cluster and the name from the daemon where no setting has them, and compares
+// them with the settings where one does.
 func (d *doctor) compare(ctx context.Context) {
 	var stats struct{ Cluster string }
 	if err := d.Do(ctx, "GET", "/v1/stats", nil, nil, nil, &stats); err != nil || d.running == nil {
-		return // an older one, or stopping
+		return // the daemon may be an older one, or stopping
 	}
 	d.cluster, d.name = cmp.Or(d.cluster, stats.Cluster), cmp.Or(d.name, d.running.Name)
 	if d.cluster != stats.Cluster && stats.Cluster != "" {
-		d.add("warn", "settings", "is --http another daemon's?", "the daemon at %s is of cluster %q", d.Addr, stats.Cluster)
+		d.add("warn", "settings", "check that --http is not that of another daemon", "the daemon at %s is of cluster %q", d.Addr, stats.Cluster)
 	}
 	for _, m := range d.peers {
 		if m.Name == d.name && m.State == "alive" && m.Addr != d.running.Addr {
-			d.add("fail", "settings", "choose another --name", "%s has the name %q, and is up", m.Addr, m.Name)
+			d.add("fail", "settings", "choose another --name", "%s has the name %q too, and is up", m.Addr, m.Name)
 		}
 	}
 }
 
-// listens says whether a port is open for us.
+// listens checks whether the daemon can listen on its ports.
 func (d *doctor) listens() {
 	if d.running != nil {
 		d.add("ok", "ports", "", "%s and %s are the daemon's", d.running.Addr, d.Addr)
@@ -160,16 +161,16 @@ func (d *doctor) listens() {
 		case err == nil:
 			d.add("ok", "ports", "", "%s %s is free", want.network, want.addr)
 		case d.answers:
-			d.add("warn", "ports", "if that is no peer of yours, choose another "+want.flag, "%v: something answers at %s", err, d.Addr)
+			d.add("warn", "ports", "unless that is a peer of yours, choose another "+want.flag, "%v: something answers at %s", err, d.Addr)
 		case d.dev && addressTaken(err):
 			d.add("ok", "ports", "", "%s %s is taken: --dev chooses another", want.network, want.addr)
 		default:
-			d.add("fail", "ports", "stop what listens there, another peer perhaps, or choose another "+want.flag, "%v", err)
+			d.add("fail", "ports", "stop the program that listens there, perhaps another peer, or choose another "+want.flag, "%v", err)
 		}
 	}
 }
 
-// listen opens an address for a moment.
+// listen opens an address for a moment, to see whether it is free.
 func listen(network, addr string) error {
 	if network == "udp" {
 		l, err := net.ListenPacket(network, addr)

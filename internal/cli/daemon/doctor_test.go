@@ -18,7 +18,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// secured is a daemon behind TLS, and the files of its settings.
+// secured starts a daemon behind TLS, and returns its address and the files of its settings.
 func secured(t *testing.T) (addr string, e endpoint) {
 	const token = "0123456789abcdefghij"
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +56,7 @@ func secured(t *testing.T) (addr string, e endpoint) {
 	}
 }
 
-// examined returns what the doctor finds, a line each.
+// examined returns the doctor's findings, one a line.
 func examined(t *testing.T, d *doctor) string {
 	t.Helper()
 	t.Setenv(client.TokenVariable, "")
@@ -84,7 +84,7 @@ func holds(t *testing.T, text string, wants ...string) {
 	}
 }
 
-// The doctor calls a daemon as its own settings say, and takes from it what they do not.
+// The doctor calls a daemon as its own settings say, and takes from it what they leave open.
 func TestTheDoctorFindsADaemonBehindTLS(t *testing.T) {
 	addr, files := secured(t)
 	found := examined(t, &doctor{daemon: daemon{http: addr, serve: files}})
@@ -93,11 +93,11 @@ func TestTheDoctorFindsADaemonBehindTLS(t *testing.T) {
 	if strings.Contains(found, "fail") {
 		t.Error(found)
 	}
-	holds(t, examined(t, &doctor{daemon: daemon{http: addr, name: "n2", serve: files}}), `fail settings: 127.0.0.1:2 has the name "n2", and is up (choose another --name)`)
+	holds(t, examined(t, &doctor{daemon: daemon{http: addr, name: "n2", serve: files}}), `fail settings: 127.0.0.1:2 has the name "n2" too, and is up (choose another --name)`)
 	holds(t, examined(t, &doctor{daemon: daemon{http: addr, cluster: "other", serve: files}}), `warn settings: the daemon at https://`+addr+` is of cluster "farm"`)
 }
 
-// What answers at the port is not "another program" only because it does not let us in.
+// Something that answers at the port and refuses the doctor is not taken for another program.
 func TestTheDoctorKnowsWhatItDoesNotUnderstand(t *testing.T) {
 	addr, files := secured(t)
 	plain := examined(t, &doctor{daemon: daemon{http: addr}})
@@ -116,7 +116,7 @@ func TestTheDoctorTakesAURL(t *testing.T) {
 	holds(t, found, "ok ports: tcp 127.0.0.1:0 is free", "none runs at https://127.0.0.1:0")
 }
 
-// What the doctor says of another row is said where that row is.
+// A row that advice refers to is there.
 func TestTheDoctorNamesRowsThatAreThere(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -147,7 +147,8 @@ func TestTheDoctorNamesRowsThatAreThere(t *testing.T) {
 	}
 }
 
-// A new key is advised where there is none: in a cluster that has one it would shut the peer out.
+// A new key is advised only where there is no key: in a cluster that has one, it would shut the
+// peer out.
 func TestTheDoctorAdvisesNoNewKeyForOneThatIsUnreadable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {

@@ -15,7 +15,7 @@ import (
 func newKeygen() *cobra.Command {
 	return &cobra.Command{
 		Use:     "keygen [FILE]",
-		Short:   "Write a new key for --key-file into a file that only its owner may read, or print it",
+		Short:   "Write a new key for --key-file to a file that only its owner may read, or print it",
 		Example: "  sentinel-peer keygen key",
 		Args:    command.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -25,7 +25,7 @@ func newKeygen() *cobra.Command {
 			}
 			f, err := os.OpenFile(list[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 			if err != nil {
-				return command.Usage(err) // a key that is there may be in use
+				return command.Usage(err) // an existing key may be in use, so it is not replaced
 			}
 			_, err = fmt.Fprintln(f, NewKey())
 			return errors.Join(err, f.Close())
@@ -33,7 +33,7 @@ func newKeygen() *cobra.Command {
 	}
 }
 
-// NewKey is a new key, as a file of keys has it.
+// NewKey returns 32 random bytes as a line of a key file.
 func NewKey() string {
 	var key [32]byte
 	rand.Read(key[:])

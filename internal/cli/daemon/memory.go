@@ -10,7 +10,9 @@ import (
 	"strings"
 )
 
-// memorySize is a flag with bytes: 512MiB, 2GiB, or a plain number. 0 is the default.
+// memorySize is a flag with a number of bytes, such as 512MiB, 2GiB or a plain number; 0 is the
+// default. No library is used: each value must be printed so that it is read back exactly, and
+// those for sizes round.
 type memorySize int
 
 var units = []struct {
@@ -34,7 +36,7 @@ func (m *memorySize) Set(text string) error {
 		*m = memorySize(n * u.bytes)
 		return nil
 	}
-	return fmt.Errorf("%q is no size: want bytes, or KiB, MiB, GiB or TiB, as in 512MiB", text)
+	return fmt.Errorf("%q is not a size: want bytes, or KiB, MiB, GiB or TiB, as in 512MiB", text)
 }
 
 func (m *memorySize) String() string {
@@ -51,8 +53,9 @@ func (m *memorySize) String() string {
 
 func (*memorySize) Type() string { return "bytes" }
 
-// limitHeap has the collector work harder near the bytes that the control group allows, for the
-// kernel ends whoever is beyond. What the user set in $GOMEMLIMIT stays.
+// limitHeap sets the heap's soft limit to 90 % of the bytes that the control group allows, so
+// that the garbage collector works harder near it: the kernel kills a process that goes beyond.
+// A limit that the user has set in $GOMEMLIMIT stays.
 func limitHeap(logger *slog.Logger, group int) {
 	if group == 0 || os.Getenv("GOMEMLIMIT") != "" {
 		return

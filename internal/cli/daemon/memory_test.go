@@ -23,7 +23,7 @@ func TestASizeIsReadAndShown(t *testing.T) {
 	}
 }
 
-// The heap keeps below what the control group allows, unless the user has said otherwise.
+// The heap stays below the limit of the control group, unless the user has set GOMEMLIMIT.
 func TestTheHeapIsLimitedByTheControlGroup(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)

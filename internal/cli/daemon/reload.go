@@ -17,15 +17,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// reloader reads on SIGHUP what the daemon read at its start: tokens and certificate, the
-// keys, and the file of --config, of which it puts the voters in force; what else has
-// changed there, it names.
+// reloader reads again on SIGHUP what the daemon read at its start: tokens, certificate, keys and
+// the file of --config. Of that file it applies the voters, and names all other changes, which
+// need a restart.
 type reloader struct {
-	flags   *pflag.FlagSet // the daemon's
+	flags   *pflag.FlagSet // the daemon's flags
 	file    string
 	keyFile string
-	values  map[string][]string // of the file when the daemon started
-	voters  lockservice.Voters  // in force
+	values  map[string][]string // the values in the file when the daemon started
+	voters  lockservice.Voters  // the voters in force
 	access  access
 	log     *slog.Logger
 	done    func(what string, err error)
@@ -42,15 +42,15 @@ func newReloader(cmd *cobra.Command, d *daemon, c checked) (*reloader, error) {
 	}, nil
 }
 
-// serve reads again at each signal, until ctx ends; that gives up a reload under way.
+// serve reloads at each signal until ctx ends, which also gives up a reload under way.
 func (r *reloader) serve(ctx context.Context, again <-chan os.Signal, a *agent.Agent) {
-	reloads := aside.New(1) // beside the one under way
+	reloads := aside.New(1) // one reload may wait beside the one under way
 	defer reloads.Close(aside.Patience)
 	for {
 		select {
 		case <-again:
 			if !reloads.Do(func() { r.reload(ctx, a) }) {
-				r.log.Warn("a signal to reload is dropped: one reload is under way, and the next waits and will read all again")
+				r.log.Warn("a signal to reload is dropped: one reload is under way, and the next, which waits, will read everything again")
 			}
 		case <-ctx.Done():
 			return
@@ -58,7 +58,7 @@ func (r *reloader) serve(ctx context.Context, again <-chan os.Signal, a *agent.A
 	}
 }
 
-// reload reads all of it again. What is refused changes nothing, and is told.
+// reload reads everything again. A file that is refused changes nothing, and is logged.
 func (r *reloader) reload(ctx context.Context, a *agent.Agent) {
 	some := r.access.reload(ctx, r.tell)
 	if r.keyFile != "" {
@@ -72,11 +72,11 @@ func (r *reloader) reload(ctx context.Context, a *agent.Agent) {
 	}
 }
 
-// tell says what became of a reload.
+// tell records and logs the result of a reload.
 func (r *reloader) tell(what string, err error) {
 	r.done(what, err)
 	if err != nil {
-		r.log.Warn(what+" not reloaded: the old stay", "err", err)
+		r.log.Warn(what+" not reloaded: the old ones stay in force", "err", err)
 		return
 	}
 	r.log.Info(what + " reloaded")
@@ -91,12 +91,12 @@ func (r *reloader) reloadKeys(ctx context.Context, a *agent.Agent) error {
 		return err
 	}
 	if names := deaf(a.Members()); names != nil {
-		r.log.Warn("peers lack the key that this one seals with now: they cannot read what it sends until it is in their --key-file", "peers", names)
+		r.log.Warn("peers lack the key that this peer seals with now: they cannot read what it sends until that key is in their --key-file", "peers", names)
 	}
 	return nil
 }
 
-// deaf are the live peers that lack the key that this one seals with.
+// deaf returns the names of the live peers that lack the key with which this peer seals.
 func deaf(members []agent.Member) (names []string) {
 	var seals string
 	for _, m := range members {
@@ -149,7 +149,7 @@ func (r *reloader) reloadVoters(a *agent.Agent, values map[string][]string) erro
 	}
 	for _, name := range []string{"voters", "voters-epoch"} {
 		if r.flags.Changed(name) || os.Getenv(command.Variable(name)) != "" {
-			return fmt.Errorf("the command line or the environment sets --%s, which goes before the file", name)
+			return fmt.Errorf("the command line or the environment sets --%s, which overrides the file", name)
 		}
 	}
 	if err := a.Locks().Reload(v); err != nil {

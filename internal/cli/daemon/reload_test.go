@@ -22,14 +22,14 @@ func TestAReloadThatHangsKeepsNobodyFromStopping(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var log bytes.Buffer
 		hold := make(chan struct{})
-		// A folder is refused, and to note that hangs.
+		// The reload refuses the folder as a key file, and hangs when it records that.
 		r := &reloader{keyFile: t.TempDir(), log: slog.New(slog.NewTextHandler(&log, nil)), done: func(string, error) { <-hold }}
 		again := make(chan os.Signal)
 		ended := make(chan struct{})
 		go func() { r.serve(ctx, again, nil); close(ended) }()
 		for range 3 { // the first is under way, the second waits
 			again <- syscall.SIGHUP
-			time.Sleep(time.Second) // of the bubble: until all is quiet
+			time.Sleep(time.Second) // virtual time, until every goroutine waits
 		}
 		if !strings.Contains(log.String(), "a signal to reload is dropped") {
 			t.Errorf("nobody is told: %q", &log)

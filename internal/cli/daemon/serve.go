@@ -30,7 +30,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/metrics"
 )
 
-// defaultGossip is where peers meet.
+// defaultGossip is the address for other peers unless --bind names another.
 const defaultGossip = "127.0.0.1:7946"
 
 // daemon holds the flags of the agent command.
@@ -55,11 +55,12 @@ func newAgent(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Run a peer",
-		Long: `Run a peer until SIGTERM or SIGINT, which hand its writes to the others first.
+		Long: `Run a peer until SIGTERM or SIGINT. On these signals it first passes its writes on to
+		the other peers.
 
-Flags go before environment (SENTINEL_BATCH_INTERVAL for --batch-interval), and
-that before the file of --config: YAML with flag names as keys. SIGHUP reads that
-file again and puts its voters in force, and it reads keys, tokens and certificate again.`,
+		Flags override the environment (SENTINEL_BATCH_INTERVAL for --batch-interval), which
+		overrides the file of --config: YAML with flag names as keys. On SIGHUP the peer reads
+		keys, tokens, certificate and that file again, and applies the file's voters.`,
 		Example: `  sentinel-peer agent --dev
   sentinel-peer agent --cluster farm --name n1 --bind 127.0.0.1:7946
   sentinel-peer agent --cluster farm --name n2 --bind 127.0.0.1:7947 --http 127.0.0.1:7701 --join 127.0.0.1:7946
@@ -86,38 +87,38 @@ file again and puts its voters in force, and it reads keys, tokens and certifica
 	return cmd
 }
 
-// flags are the daemon's settings.
+// flags defines the daemon's settings.
 func (d *daemon) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.config, "config", os.Getenv("SENTINEL_CONFIG"), "YAML file with more settings")
 	f.StringVar(&d.cluster, "cluster", "", "name of the cluster (required)")
-	f.StringVar(&d.name, "name", "", "name of this peer, unique (default: the host's name)")
-	f.StringVar(&d.bind, "bind", defaultGossip, "address for other peers, of port 7946 if it names none; beyond loopback it needs --key-file")
-	f.StringVar(&d.advertise, "advertise", "", "address that other peers reach this one at, if it is not --bind; of the port of that if it names none")
+	f.StringVar(&d.name, "name", "", "name of this peer, unique in the cluster (default: the host's name)")
+	f.StringVar(&d.bind, "bind", defaultGossip, "address to listen on for other peers, with port 7946 if it names none; beyond loopback it needs --key-file")
+	f.StringVar(&d.advertise, "advertise", "", "address at which other peers reach this one, if it is not that of --bind; with the port of --bind if it names none")
 	f.StringVar(&d.http, "http", client.DefaultHTTP, "address of the HTTP API; beyond loopback it needs --token-file, and TLS")
 	d.serve.flags(f)
 	f.StringSliceVar(&d.join, "join", nil, "address of a peer to join; may be repeated")
-	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for company; 0 sends each at once")
-	f.DurationVar(&d.heartbeat, "heartbeat-interval", 0, "how often the worker of this peer's name beats by itself, such as 5s; 0: this peer is no worker")
-	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "of what workers say of themselves, once they beat no more; 0 keeps it")
-	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line, see keygen: the first seals, all open; SIGHUP reads it again")
-	f.StringArrayVar(&d.rules, "rule", nil, "type of keys by pattern, such as 'tags/{a,b}/**=set'; may be repeated, in the environment one a line")
-	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait for others when stopping")
-	f.StringVar(&d.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringSliceVar(&d.voters, "voters", nil, "names of the 1 to 7 peers that certify locks, the same on every peer (default: this one, for locks of its own)")
-	f.Uint64Var(&d.epoch, "voters-epoch", 1, "counts the changes of --voters")
-	f.BoolVar(&d.firstBoot, "first-boot", false, "no earlier life of this voter can have certified a lock that is still held: do not wait for it")
-	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "no named voters: two sides of a cut can both hold a lock")
-	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "the longest TTL of a lock, the same on every peer")
-	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
-	f.Var(&d.maxMemory, "max-memory", "what the store may fill, as in 512MiB, before writes that add to it are refused; 0 for half of what the control group or the machine allows")
-	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "whose names the MCP tools of memory have: 2 or 3, those of claude-flow 2.x (memory_usage) or 3.x (memory_store, …), or both")
-	f.BoolVar(&d.dev, "dev", false, "for a try: on loopback, with a name, free ports and a folder for state made up, and each write sent at once; more of them find each other")
+	f.DurationVar(&d.batch, "batch-interval", 100*time.Millisecond, "how long a write may wait for others to be sent with; 0 sends each write at once")
+	f.DurationVar(&d.heartbeat, "heartbeat-interval", 0, "how often this daemon sends heartbeats for the worker of its own name, such as 5s; 0 if this peer is no worker")
+	f.DurationVar(&d.ttl, "default-ttl", time.Hour, "how long a worker's records are kept after its last heartbeat; 0 keeps them for ever")
+	f.StringVar(&d.keyFile, "key-file", "", "file with one key a line (see keygen): the first seals, each of them opens; SIGHUP reads it again")
+	f.StringArrayVar(&d.rules, "rule", nil, "type of the keys that match a pattern, such as 'tags/{a,b}/**=set'; may be repeated, one a line in the environment")
+	f.DurationVar(&d.drain, "drain", 10*time.Second, "how long to wait, when stopping, until other peers have this peer's writes")
+	f.StringVar(&d.logLevel, "log-level", "info", "least level of log messages: debug, info, warn or error")
+	f.StringSliceVar(&d.voters, "voters", nil, "names of the 1 to 7 peers that certify locks, the same on every peer (default: this peer alone, for locks of its own)")
+	f.Uint64Var(&d.epoch, "voters-epoch", 1, "number of this list of --voters; add 1 with each change of the list")
+	f.BoolVar(&d.firstBoot, "first-boot", false, "this voter cannot have certified a lock before this start that is still held, so do not wait for such locks to end")
+	f.BoolVar(&d.bestEffort, "best-effort-locks", false, "without --voters, all peers that are up share locks; the two sides of a partition can both hold a lock")
+	f.DurationVar(&d.maxTTL, "max-ttl", 15*time.Second, "longest TTL of a lock, the same on every peer")
+	f.StringVar(&d.stateDir, "state-dir", "", "folder for the few bytes that must outlive this peer, or none (default: by cluster and name, below $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state)")
+	f.Var(&d.maxMemory, "max-memory", "bytes that the store may fill, as in 512MiB, before writes that add to it are refused; 0 for half of what the control group or the machine allows")
+	f.StringVar(&d.mcpMemory, "mcp-memory", "2", "names of the MCP tools for memory: 2 for those of claude-flow 2.x (memory_usage), 3 for those of 3.x (memory_store, …), or both")
+	f.BoolVar(&d.dev, "dev", false, "for trying out: on loopback, with a generated name, free ports and a temporary folder for state; writes are sent at once; several such peers find each other")
 	f.BoolVar(&d.faults, "dev-faults", false, "serve fault injection, for development on loopback only")
 	f.VisitAll(command.NeverBlank)
 }
 
-// within returns what run does. If run has not ended by --drain and a moment after ctx, it
-// is left behind: a disk that hangs keeps nobody from stopping the daemon.
+// within returns the result of run. If run has not ended by --drain and a moment after the end
+// of ctx, it is left behind, so that a disk that hangs does not keep the daemon from stopping.
 func (d *daemon) within(ctx context.Context, run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
@@ -171,7 +172,7 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	}
 	defer unlock()
 	access := c.access
-	l, err := httpapi.Listen(d.http, access.open) // first, for the others are told its address
+	l, err := httpapi.Listen(d.http, access.open) // before the agent, which announces the address to its peers
 	if err != nil {
 		return command.Usage(explained(fmt.Errorf("--http %s: %w", d.http, err), "--http"))
 	}
@@ -217,20 +218,20 @@ func (d *daemon) run(cmd *cobra.Command) error {
 	return d.stop(logger, tools, server, a)
 }
 
-// announceStart tells systemd of the start: at once, or, at a voter that has come back, when
-// another may be stopped.
+// announceStart reports the start to systemd. A voter that has come back reports it only when
+// another voter may be stopped; any other peer reports it at once.
 func announceStart(logger *slog.Logger, a *agent.Agent) *time.Timer {
 	left := a.Locks().Returning()
 	if left > 0 {
-		logger.Info("this voter has come back: no other voter should be stopped before it knows all leases", "for", left.Round(time.Second))
+		logger.Info("this voter has come back: do not stop another voter before it knows all leases", "for", left.Round(time.Second))
 		notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=serving; does not know all leases yet", (left + 10*time.Second).Microseconds()))
 	}
 	return time.AfterFunc(left, func() { notify("READY=1") })
 }
 
-// stop ends the daemon within its drain: half of it is for requests under way, so that
-// what they wrote can still reach the others. Who had not acknowledged by then is a
-// warning: they may be down, and the stop was as orderly as it could be.
+// stop ends the daemon within its drain time. Half of that time is for requests under way, so
+// that their writes can still reach other peers in the other half. Peers that have not
+// acknowledged by then are a warning only: they may be down, and no stop could wait for them.
 func (d *daemon) stop(logger *slog.Logger, tools *mcpserver.Server, server *httpapi.Server, a *agent.Agent) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d.drain)
 	defer cancel()
@@ -241,7 +242,7 @@ func (d *daemon) stop(logger *slog.Logger, tools *mcpserver.Server, server *http
 	}
 	err := a.Close(ctx)
 	if lacking, ok := errors.AsType[*agent.ReplicationError](err); ok {
-		logger.Warn("not every peer has acknowledged what was written here", "have", lacking.Have, "missing", strings.Join(lacking.Missing, ", "))
+		logger.Warn("not every peer has acknowledged the writes of this one", "have", lacking.Have, "missing", strings.Join(lacking.Missing, ", "))
 		return nil
 	}
 	return err

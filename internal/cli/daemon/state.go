@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// noState as --state-dir keeps nothing on disk.
+// noState is the value of --state-dir that keeps nothing on disk.
 const noState = "none"
 
-// openState returns where this peer keeps what must outlive it, "" for nowhere, and
-// makes the folder. Others are kept out of it until unlock, or this process's end.
+// openState creates the folder for what must outlive this peer, and returns it; "" means that
+// nothing is kept. Other processes are kept out of it until unlock, or the end of this process.
 func (d *daemon) openState(logger *slog.Logger) (dir string, unlock func(), err error) {
 	unlock = func() {}
 	if d.stateDir == noState {
@@ -35,18 +35,18 @@ func (d *daemon) openState(logger *slog.Logger) (dir string, unlock func(), err 
 	}
 	if unlock, err = lockFile(filepath.Join(dir, "in-use")); err != nil {
 		if errors.Is(err, errInUse) {
-			err = fmt.Errorf("state folder %s is used by another daemon: give each its own with --state-dir", dir)
+			err = fmt.Errorf("state folder %s is used by another daemon: give each daemon its own with --state-dir", dir)
 		}
 		return "", func() {}, err
 	}
 	return dir, unlock, nil
 }
 
-// errInUse says that another process has a file locked.
+// errInUse means that another process has locked a file.
 var errInUse = errors.New("locked by another process")
 
-// defaultState returns the folder of a peer below systemd's, the user's or the
-// system's folder for state.
+// defaultState returns the folder of a peer: below that of systemd for state, else that of the
+// user, else that of the system.
 func defaultState(cluster, name string) (string, error) {
 	base, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
 	if base == "" {
@@ -66,7 +66,7 @@ func defaultState(cluster, name string) (string, error) {
 	return filepath.Join(base, segment(cluster), segment(name)), nil
 }
 
-// segment makes any name one that a folder may have.
+// segment returns any name as one that a folder may have.
 func segment(name string) string {
 	if name = url.PathEscape(name); strings.Trim(name, ".") == "" {
 		return strings.ReplaceAll(name, ".", "%2E")

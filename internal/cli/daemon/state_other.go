@@ -2,5 +2,5 @@
 
 package daemon
 
-// lockFile locks nothing: there is no flock here.
+// lockFile locks nothing, since this system has no flock.
 func lockFile(string) (unlock func(), err error) { return func() {}, nil }

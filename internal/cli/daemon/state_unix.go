@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile locks path, which it makes, against other processes.
+// lockFile creates a file and locks it against other processes. No library is used, since the
+// lock is one system call.
 func lockFile(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

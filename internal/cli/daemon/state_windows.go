@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// lockFile opens path, which it makes, for this process alone.
+// lockFile creates a file and keeps it open for this process alone.
 func lockFile(path string) (unlock func(), err error) {
 	const sharingViolation syscall.Errno = 32
 	p, err := syscall.UTF16PtrFromString(path)

@@ -27,7 +27,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
-// pipes is a listener whose connections are pipes, so that time can be virtual.
+// pipes is a listener whose connections are in-memory pipes, so that time can be virtual.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -55,7 +55,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	}
 }
 
-// house is three peers, the voters, and all doors to the first, in virtual time.
+// house is three peers, all of them voters, and a client of the first one's daemon.
 type house struct {
 	*testing.T
 	net   *memnet.Network
@@ -65,7 +65,7 @@ type house struct {
 
 func housing(t *testing.T, f func(h *house)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, for memberlist's last timers
 		h := &house{T: t, net: memnet.New(1)}
 		for i := range 3 {
 			h.peers = append(h.peers, h.open(i, true))
@@ -104,7 +104,7 @@ func (h *house) open(i int, first bool) *agent.Agent {
 
 func (h *house) addr(i int) string { return fmt.Sprintf("10.0.0.%d:7946", i+1) }
 
-// asks returns the body of an answer, whatever its status.
+// asks returns the body of an answer of any status.
 func (h *house) asks(method, path, body string, header ...string) string {
 	h.Helper()
 	req, err := http.NewRequestWithContext(h.Context(), method, "http://127.0.0.1:7700"+path, strings.NewReader(body))
@@ -126,7 +126,7 @@ func (h *house) asks(method, path, body string, header ...string) string {
 	return string(answer)
 }
 
-// line is a verdict in short: its level, and level and check of each finding.
+// line returns a verdict in short: its level, then level and check of each finding.
 func line(v verdict.Verdict) string {
 	s := string(v.Level)
 	for _, f := range v.Findings {
@@ -135,7 +135,7 @@ func line(v verdict.Verdict) string {
 	return s
 }
 
-// status asks as the command does.
+// statusDoor asks as the status command does.
 func (h *house) statusDoor() (string, int) {
 	h.Helper()
 	l, err := status.LookAt(h.Context(), &h.Client)
@@ -149,13 +149,13 @@ func (h *house) statusDoor() (string, int) {
 	return line(l.Verdict), code
 }
 
-// doctorDoor asks as the doctor does, and reads its rows.
+// doctorDoor asks as the doctor command does, and reads its rows.
 func (h *house) doctorDoor() (string, int) {
 	h.Helper()
 	d := doctor{Client: h.Client}
 	d.Out = io.Discard
 	d.meet(h.Context())
-	d.findings = nil // of this machine
+	d.findings = nil // the rows about this machine
 	d.fleet(h.Context())
 	s := d.findings[0].Verdict
 	for _, f := range d.findings[1:] {
@@ -168,7 +168,7 @@ func (h *house) doctorDoor() (string, int) {
 	return s, code
 }
 
-// toolDoor asks as an agent does.
+// toolDoor asks as an agent does by MCP.
 func (h *house) toolDoor() string {
 	h.Helper()
 	answer := h.asks("POST", "/mcp", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"cluster_status","arguments":{},
@@ -207,7 +207,7 @@ func (h *house) readyDoor() string {
 	return level
 }
 
-// Whoever asks whether all is well is told the same, by whatever door.
+// Every interface gives the same verdict on the cluster.
 func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 	housing(t, func(h *house) {
 		ctx, a := h.Context(), h.peers[0]
@@ -287,7 +287,7 @@ func TestEveryDoorTellsTheSameVerdict(t *testing.T) {
 	})
 }
 
-// What a warning exits with, and how it is printed.
+// A command that only warns exits with 0 and prints the warning.
 func TestAWarningIsShownAndExitsWithZero(t *testing.T) {
 	housing(t, func(h *house) {
 		if err := h.peers[0].Tasks().SetState(h.Context(), "t1", map[string]any{"status": "failed"}); err != nil {

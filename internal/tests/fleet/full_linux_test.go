@@ -50,7 +50,7 @@ func TestAFloodEndsInRefusals(t *testing.T) {
 		t.Errorf("%v: %s", err, said)
 	}
 	item, err := p.command("queue get q i").Output()
-	if err != nil || !bytes.Contains(item, []byte(`"result": "(the result is refused: `)) {
+	if err != nil || !bytes.Contains(item, []byte(`"result": "(the result was refused: `)) {
 		t.Errorf("%v: %s", err, item)
 	}
 

@@ -82,7 +82,7 @@ func TestABadKeyFileKeepsTheOldKeys(t *testing.T) {
 	}
 	log, err := os.ReadFile(filepath.Join(f.Dir, p.Name+".log"))
 	f.check(t, err)
-	contains(t, string(log), "keys not reloaded: the old stay", ":1: want 16, 24 or 32 bytes", "holds no key", "is there twice")
+	contains(t, string(log), "keys not reloaded: the old ones stay", ":1: want 16, 24 or 32 bytes", "holds no key", "is there twice")
 	f.keyed(t, second)
 	f.reload(t, ctx, p, 1)
 	if f.opens(t, ctx, p, first) || !f.opens(t, ctx, p, second) {

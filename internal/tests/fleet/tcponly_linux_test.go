@@ -102,7 +102,7 @@ func (f *fleet) doctorAt(t *testing.T, ctx context.Context, where *local.Process
 	if err != nil {
 		t.Errorf("doctor: %v", err)
 	}
-	contains(t, said, append(wants, "would take us")...)
+	contains(t, said, append(wants, "would accept this peer")...)
 }
 
 // A peer with an address of IPv6 and peers with one of IPv4 send each other no packet,
