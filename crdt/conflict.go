@@ -21,7 +21,8 @@ type Side struct {
 
 // conflictLog keeps the latest conflicts, within bounds of number and bytes.
 type conflictLog struct {
-	conflicts     []Conflict // ring
+	conflicts     []Conflict // a ring once it holds limit entries
+	limit         uint64     // most entries
 	journaled     uint64     // number of conflicts so far
 	dropped       uint64     // number of those that are forgotten, the oldest
 	conflictBytes int
@@ -44,11 +45,14 @@ func (s *Store) noteConflict(rule string, winner Side, loser *record) {
 
 // enter keeps c, and of all conflicts at most so many bytes.
 func (l *conflictLog) enter(c Conflict, most int) {
-	size := uint64(len(l.conflicts))
-	if l.journaled-l.dropped == size {
+	if l.journaled-l.dropped == l.limit {
 		l.dropConflict()
 	}
-	l.conflicts[l.journaled%size] = c
+	if l.journaled < l.limit {
+		l.conflicts = append(l.conflicts, c)
+	} else {
+		l.conflicts[l.journaled%l.limit] = c
+	}
 	l.conflictBytes += c.bytes()
 	l.journaled++
 	for l.conflictBytes > most && l.journaled-l.dropped > 1 {
@@ -66,7 +70,7 @@ func (c *Conflict) bytes() int {
 
 // dropConflict forgets the oldest entry.
 func (l *conflictLog) dropConflict() {
-	oldest := &l.conflicts[l.dropped%uint64(len(l.conflicts))]
+	oldest := &l.conflicts[l.dropped%l.limit]
 	l.conflictBytes -= oldest.bytes()
 	*oldest = Conflict{}
 	l.dropped++
@@ -76,9 +80,8 @@ func (l *conflictLog) dropConflict() {
 // at most limit.
 func (l *conflictLog) Conflicts(match func(key string) bool, limit int) []Conflict {
 	var list []Conflict
-	size := uint64(len(l.conflicts))
 	for i := l.journaled; i > l.dropped && len(list) < limit; i-- {
-		if c := l.conflicts[(i-1)%size]; match == nil || match(c.Key) {
+		if c := l.conflicts[(i-1)%l.limit]; match == nil || match(c.Key) {
 			list = append(list, c)
 		}
 	}

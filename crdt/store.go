@@ -105,7 +105,7 @@ func New(cfg Config) *Store {
 		maxBytes:   max(cfg.MaxBytes, 0),
 
 		history:     history{context: clock.NewContext(), number: make(map[clock.Actor]uint32)},
-		conflictLog: conflictLog{conflicts: make([]Conflict, cfg.Conflicts)},
+		conflictLog: conflictLog{limit: uint64(cfg.Conflicts)},
 		saving:      saving{journals: cfg.Journal},
 	}
 	s.SetActor(cfg.Actor)

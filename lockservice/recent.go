@@ -5,12 +5,13 @@ import "time"
 // recent is a set of instances of a fixed capacity, which drops the oldest for a new one.
 type recent struct {
 	set  map[Inst]bool
-	ring []Inst // the elements of set in the order of their arrival
-	at   int    // index of the oldest, which is replaced next
+	ring []Inst // the elements of set, in the order of their arrival until it holds most
+	at   int    // index of the oldest of a full ring, which is replaced next
+	most int
 }
 
 func newRecent(most int) recent {
-	return recent{set: make(map[Inst]bool), ring: make([]Inst, most)}
+	return recent{set: make(map[Inst]bool), most: most}
 }
 
 func (r *recent) has(i Inst) bool { return r.set[i] }
@@ -19,9 +20,14 @@ func (r *recent) add(i Inst) {
 	if r.set[i] {
 		return
 	}
+	r.set[i] = true
+	if len(r.ring) < r.most {
+		r.ring = append(r.ring, i)
+		return
+	}
 	delete(r.set, r.ring[r.at])
-	r.set[i], r.ring[r.at] = true, i
-	r.at = (r.at + 1) % len(r.ring)
+	r.ring[r.at] = i
+	r.at = (r.at + 1) % r.most
 }
 
 // tombstones holds the bearers' instances whose release an acceptor saw, by their N. Other peers
