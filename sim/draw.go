@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Bounds narrow what a seed may draw; the zero Bounds leave it free.
+// Bounds limit what a seed may draw. The zero Bounds set no limits.
 type Bounds struct {
-	Peers    int           // how many; 2 to 5, or seldom 9 to 12
-	Duration time.Duration // of the hostile part; 5 s to 2 min
-	Faults   []string      // of Faults; nil allows all
+	Peers    int           // 2 to MaxPeers; 0 draws 2 to 5, rarely 9 to 12
+	Duration time.Duration // of the hostile part, 1 ms or more; 0 draws 5 s to 2 min
+	Faults   []string      // the allowed faults, of the list Faults; nil allows all
 }
 
-// Faults are the names of what may go wrong.
+// Faults are the names of the faults that a seed may draw.
 var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder", "lie"}
 
-// Check reports what is wrong with b.
+// Check returns an error if a bound is out of range or a fault has no such name.
 func (b Bounds) Check() error {
 	if b.Peers < 0 || b.Peers == 1 || b.Peers > MaxPeers {
 		return fmt.Errorf("%d peers; 2 to %d are allowed", b.Peers, MaxPeers)
@@ -36,15 +36,15 @@ func (b Bounds) Check() error {
 	return nil
 }
 
-// Draw returns the script of a seed: a world with its own subset of faults, and a
-// workload made to hurt: few keys, few values, many writes in one millisecond.
+// Draw returns the script of a seed. Each seed has its own subset of faults. The workload
+// provokes conflicts: few keys, few values, many writes in one millisecond.
 func Draw(seed uint64, bounds Bounds) Script {
 	d := drawer{rng: rand.New(rand.NewPCG(seed, 0x51)), bounds: bounds}
 	d.script.Config.Seed = seed
 	d.world()
 	d.writes()
 	if d.well = d.one(8); d.well {
-		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // all is well
+		d.script.Config = Config{Seed: seed, Peers: d.peers, Batch: d.script.Config.Batch} // without faults
 		if bounds.Peers == 0 && d.one(2) {
 			d.script.Config.Peers = max(d.peers, 9+d.rng.IntN(4))
 		}
@@ -63,7 +63,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	return d.script
 }
 
-// drawMemory limits, for some seeds, what writes may fill.
+// drawMemory gives the stores of some seeds a memory limit.
 func drawMemory(d drawer) Script {
 	const memoryStream, oneIn = 0x4e3a, 8
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, memoryStream))
@@ -73,12 +73,14 @@ func drawMemory(d drawer) Script {
 	return d.script
 }
 
+// drawer draws a script. Each part of the script has a random stream of its own, so that a
+// change of one part leaves the others as they are.
 type drawer struct {
-	rng    *rand.Rand
+	rng    *rand.Rand // the stream of the present part
 	bounds Bounds
 	script Script
 	peers  int
-	well   bool // nothing goes wrong
+	well   bool // the run has no faults
 }
 
 // may reports whether a fault is allowed.
@@ -86,24 +88,28 @@ func (d *drawer) may(fault string) bool {
 	return d.bounds.Faults == nil || slices.Contains(d.bounds.Faults, fault)
 }
 
-// one is true once in n.
+// one is true with probability 1/n.
 func (d *drawer) one(n int) bool { return d.rng.IntN(n) == 0 }
 
+// up returns a duration from 0 up to to, in whole milliseconds.
 func (d *drawer) up(to time.Duration) time.Duration {
 	return time.Duration(d.rng.Int64N(int64(to))).Round(time.Millisecond)
 }
 
+// peer returns the number of a peer.
 func (d *drawer) peer() int { return 1 + d.rng.IntN(d.peers) }
 
+// step adds a step to the script. The steps need not be added in the order of time.
 func (d *drawer) step(at time.Duration, format string, args ...any) {
 	d.script.Steps = append(d.script.Steps, Step{at, fmt.Sprintf(format, args...)})
 }
 
+// world draws the peers, the duration, the network, the disks and the clocks.
 func (d *drawer) world() {
 	c := &d.script.Config
 	d.peers = 2 + d.rng.IntN(4)
 	if d.one(16) {
-		d.peers = 9 + d.rng.IntN(4) // a tree
+		d.peers = 9 + d.rng.IntN(4) // enough for gossip to push by a tree
 	}
 	d.peers = cmp.Or(d.bounds.Peers, d.peers)
 	c.Peers = d.peers
@@ -132,7 +138,7 @@ func (d *drawer) world() {
 	}
 }
 
-// clock draws what is wrong with one: seldom more than the cluster allows.
+// clock draws the error of a clock, which rarely exceeds the skew that the cluster allows.
 func (d *drawer) clock() Clock {
 	var k Clock
 	switch d.rng.IntN(12) {
@@ -151,6 +157,7 @@ func (d *drawer) clock() Clock {
 	return k
 }
 
+// faults draws the steps of the faults.
 func (d *drawer) faults() {
 	ends := d.script.Ends
 	some := func(name string, oneIn int, fault func(at, lasts time.Duration)) {
@@ -171,14 +178,14 @@ func (d *drawer) faults() {
 	some("flap", 6, d.flap)
 	some("suspect", 4, func(at, lasts time.Duration) {
 		p, q := d.peer(), d.peer()
-		for range 1 + d.rng.IntN(3)*d.rng.IntN(3) { // it may come and go
+		for range 1 + d.rng.IntN(3)*d.rng.IntN(3) { // the suspicion may come and go
 			d.step(at, "suspect %d %d %v", p, q, lasts)
 			at += lasts + d.up(time.Second)
 		}
 	})
 	some("kill", 3, func(at, lasts time.Duration) {
 		p := d.peer()
-		if d.one(2) { // right after a write that somebody waits for, while things are under way
+		if d.one(2) { // right after a write whose acknowledgements are awaited
 			write := d.script.Steps[d.rng.IntN(len(d.script.Steps))]
 			writer, _, _ := strings.Cut(write.Do, " ")
 			if _, err := strconv.Atoi(writer); err == nil {
@@ -205,7 +212,7 @@ func (d *drawer) faults() {
 		d.step(at, "slow %d %v", p, time.Millisecond+d.up(40*time.Millisecond))
 		d.step(at+lasts, "slow %d 0s", p)
 	})
-	if d.script.Config.Disk && d.peers > 2 && d.one(12) && d.may("clone") { // two clones alone cannot tell each other apart
+	if d.script.Config.Disk && d.peers > 2 && d.one(12) && d.may("clone") { // without a third peer, a clone is not noticed
 		p := d.peer()
 		d.step(d.up(ends), "clone %d %d", p, p%d.peers+1)
 	}
@@ -213,18 +220,19 @@ func (d *drawer) faults() {
 	d.trim()
 }
 
-// trim leaves out what is too late.
+// trim removes the steps after the end of the script.
 func (d *drawer) trim() {
 	d.script.Steps = slices.DeleteFunc(d.script.Steps, func(s Step) bool { return s.At > d.script.Ends })
 }
 
-// sides divides the peers in two.
+// sides divides the peers into two groups, each in the form of a script.
 func (d *drawer) sides() (a, b string) {
 	order := d.rng.Perm(d.peers)
 	at := 1 + d.rng.IntN(d.peers-1)
 	return list(order[:at]), list(order[at:])
 }
 
+// list returns the numbers of peers, given by index, in the form of a script: 1,3.
 func list(peers []int) string {
 	slices.Sort(peers)
 	var names []string
@@ -234,19 +242,21 @@ func list(peers []int) string {
 	return strings.Join(names, ",")
 }
 
+// split cuts the peers into two sides.
 func (d *drawer) split(at, lasts time.Duration) {
 	a, b := d.sides()
 	d.step(at, "cut %s | %s", a, b)
 	d.step(at+lasts, "heal %s | %s", a, b)
 }
 
+// oneWay cuts one side off from what the other sends.
 func (d *drawer) oneWay(at, lasts time.Duration) {
 	a, b := d.sides()
 	d.step(at, "cut %s > %s", a, b)
 	d.step(at+lasts, "heal %s > %s", a, b)
 }
 
-// bridge leaves two sides that only one peer connects.
+// bridge cuts the peers into two sides that only one peer connects.
 func (d *drawer) bridge(at, lasts time.Duration) {
 	if d.peers < 3 {
 		return
@@ -258,6 +268,7 @@ func (d *drawer) bridge(at, lasts time.Duration) {
 	d.step(at+lasts, "heal %s | %s", a, b)
 }
 
+// flap cuts and heals the same sides several times.
 func (d *drawer) flap(at, _ time.Duration) {
 	a, b := d.sides()
 	for range 3 + d.rng.IntN(5) {
@@ -268,6 +279,7 @@ func (d *drawer) flap(at, _ time.Duration) {
 	}
 }
 
+// writes draws the workload of the store.
 func (d *drawer) writes() {
 	n := 20 + d.rng.IntN(150)
 	keys := 1 + d.rng.IntN(3)
@@ -297,7 +309,8 @@ func (d *drawer) writes() {
 	}
 }
 
-// edge writes again at the very time when a write expires, or just beside it.
+// edge adds a second write in the very millisecond in which a write expires, or one
+// millisecond before or after it.
 func (d *drawer) edge(at time.Duration, do string) {
 	_, ttl, expires := strings.Cut(do, "ttl=")
 	lasts, err := time.ParseDuration(ttl)
@@ -309,7 +322,7 @@ func (d *drawer) edge(at time.Duration, do string) {
 	d.step(max(at, 0), "%d %s", d.peer(), []string{"put " + words[1] + " 2", "delete " + words[1], "put " + words[1] + " 1 ttl=1s"}[d.rng.IntN(3)])
 }
 
-// crowd is a burst of one peer: a big set, or many registers.
+// crowd adds a burst of one peer: a large set, or many registers.
 func (d *drawer) crowd(at time.Duration) {
 	p := d.peer()
 	if d.one(2) {
@@ -325,7 +338,7 @@ func (d *drawer) crowd(at time.Duration) {
 	}
 }
 
-// write draws the i-th write: like anything, or like a fleet's of task workers.
+// write draws the i-th write: of any type, or one of those that a fleet of workers makes.
 func (d *drawer) write(i, keys int) string {
 	key := func(family string) string { return fmt.Sprintf("%s/k%d", family, d.rng.IntN(keys)) }
 	small := func() int { return d.rng.IntN(3) }

@@ -13,24 +13,24 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// judge watches a run and holds it against the oracles.
+// judge watches a run and checks it against the oracles.
 type judge struct {
 	c          *Cluster
 	violations []string
-	minted     map[clock.Dot]*Peer
-	ledgers    map[string]*ledger
-	deeds      []*deed
-	queue      int                  // bytes that may wait on one peer
-	hostile    bool                 // a fault happened: no latency is promised
-	blockedAt  time.Duration        // when packets last ceased to pass between two, 0 if they never did
-	ignorant   bool                 // see ticked
-	truncated  bool                 // see full
-	torn       bool                 // a disk has lied: what was said to be stable is not
-	settled    bool                 // everything must be as the model says
-	cloned     bool                 // dots may name two writes
-	claimants  map[string][]*Peer   // who has claimed, by queue
-	items      map[string]*itemFate // of the work queues, by key
-	lies       map[string]bool      // keys at which a liar wrote
+	minted     map[clock.Dot]*Peer  // the peer that used each dot
+	ledgers    map[string]*ledger   // by key
+	deeds      []*deed              // of all keys, in the order of time
+	queue      int                  // the bound of the bytes that wait on one peer (O5)
+	hostile    bool                 // a fault happened: no latency is promised (O8)
+	blockedAt  time.Duration        // when a block last began or ended; 0: never
+	ignorant   bool                 // a removal may lose to an earlier write: see ticked
+	truncated  bool                 // a removal may be gone from a full store: see full
+	torn       bool                 // a disk lost transactions: acknowledged writes may be gone
+	settled    bool                 // the run has settled: every peer must read as the model says
+	cloned     bool                 // two peers shared an actor: a dot may name two writes
+	claimants  map[string][]*Peer   // the peers that wrote a claim, by queue
+	items      map[string]*itemFate // the items of the work queues, by key
+	lies       map[string]bool      // the keys that a liar wrote
 }
 
 // deed is what one acknowledged write did to one key.
@@ -42,11 +42,11 @@ type deed struct {
 	dots     []uint64
 	stamp    clock.Timestamp
 	text     string       // the value in JSON
-	fields   []field      // of the object it writes, or removes
-	had      []crdt.Value // the elements that its writer had
-	has      []field      // the fields that its writer had
-	saw      uint64       // the deeds of its ledger that the writer had seen
-	promised bool         // somebody who lives, or whose disk does, has it
+	fields   []field      // of an object: the fields that the deed writes or removes
+	had      []crdt.Value // of a set: the elements that the writer read
+	has      []field      // of an object: the fields that the writer read
+	saw      uint64       // the deeds of the ledger that the writer had seen, one bit each
+	promised bool         // a surviving process or disk has the write
 }
 
 // clears reports whether the deed removes fields of an object and leaves the object.
@@ -65,12 +65,13 @@ func (d *deed) seenIn(c *clock.CausalContext) (all, any bool) {
 	return all, any
 }
 
+// The bounds of O8 and H1, without faults.
 const (
 	maxViolations = 20
-	latencyBound  = 100 * time.Millisecond // beyond the batch interval, without faults
-	acquainted    = 500 * time.Millisecond // when peers know each other well enough for that
-	streamBound   = 2 * time.Second        // for what went as a packet that did not pass
-	beatsBlocked  = 15 * time.Second       // the same for heartbeats, which nobody acknowledges
+	latencyBound  = 100 * time.Millisecond // of a write, beyond the batch interval
+	acquainted    = 500 * time.Millisecond // from this time on the peers know each other
+	streamBound   = 2 * time.Second        // of a write whose packet did not pass
+	beatsBlocked  = 15 * time.Second       // of a heartbeat whose packet did not pass
 )
 
 func (j *judge) init(c *Cluster) {
@@ -78,10 +79,11 @@ func (j *judge) init(c *Cluster) {
 	j.minted = map[clock.Dot]*Peer{}
 	j.ledgers = map[string]*ledger{}
 	j.lies = map[string]bool{}
-	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // a write beyond each bound
+	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // one write may exceed each queue's bound
 	j.hostile = c.cfg.Loss > 0 || c.cfg.Late > 0 || c.cfg.Disk || len(c.cfg.Clocks) > 0 || c.cfg.Queue < 64<<10
 }
 
+// violate records a violation of an oracle. The text begins with the oracle's name.
 func (j *judge) violate(peer int, format string, args ...any) {
 	if len(j.violations) < maxViolations {
 		v := fmt.Sprintf(format, args...)
@@ -90,7 +92,7 @@ func (j *judge) violate(peer int, format string, args ...any) {
 	}
 }
 
-// write makes ops on p and remembers what was promised.
+// write applies ops on p and enters the deeds, if p acknowledges the write.
 func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 	s := p.r.Store()
 	before, truncated := s.Last(), s.Stats().Truncated
@@ -107,7 +109,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 		case errors.Is(err, replica.ErrClockSkew):
 			j.c.reached("a clock was too far ahead to write")
 			if j.c.right(p) && p.r.View().Synced() && !j.cloned {
-				// A life from disk has yet to hear of the others' clocks, a copy has the stamps of its original's.
+				// A life from disk has not heard of the other clocks yet. A copy has the stamps of its original.
 				j.violate(p.index, "O10: %s may not write although its clock is right: %v", p.name, err)
 			}
 		case errors.As(err, &conflict):
@@ -134,9 +136,9 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 			}
 			return true
 		})
-		if len(d.dots) == 0 { // nothing changed, or a later operation of the batch took it over
+		if len(d.dots) == 0 { // nothing changed, or a later operation of the batch replaced the record
 			if s.Stats().Truncated > truncated {
-				j.lost(d.op.Key) // or the removal had no room, and what it removed is gone without it
+				j.lost(d.op.Key) // or the store had no room to remember the removal
 			}
 			continue
 		}
@@ -152,7 +154,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 	return nil
 }
 
-// enter puts a deed into its key's ledger.
+// enter adds a deed to its key's ledger.
 func (j *judge) enter(p *Peer, d *deed) {
 	j.deeds = append(j.deeds, d)
 	l := j.ledgers[d.op.Key]
@@ -161,11 +163,11 @@ func (j *judge) enter(p *Peer, d *deed) {
 		j.ledgers[d.op.Key] = l
 	}
 	if _, ruled := j.c.rules.Match(d.op.Key); ruled || j.lies[d.op.Key] {
-		l.vague = true // it may be of another kind than its family, or hold another's write
+		l.vague = true // a rule may give the key another type than its family, and a liar writes no deeds
 	}
 	l.enter(d, p.r.Store().Context(), &j.c.memo)
 	if len(p.lives) > 1 && (!p.r.View().Synced() || l.predates(d)) {
-		l.vague = true // an earlier stamp than that of a delete which all who were there have forgotten
+		l.vague = true // the stamp may be earlier than that of a delete that all others have forgotten
 	}
 	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
@@ -181,14 +183,14 @@ func (j *judge) enter(p *Peer, d *deed) {
 	}
 }
 
-// lied notes that a liar writes at key: what is there in the end is as it may be, but the
-// same on every peer.
+// lied notes that a liar writes key. The model gives no answer for it any more, but all
+// peers must still agree (O1).
 func (j *judge) lied(key string) {
 	j.lies[key] = true
 	j.lost(key)
 }
 
-// arrived demands that without faults a deed is everywhere in time.
+// arrived checks that a deed is on every peer in time, if there was no fault (O8).
 func (j *judge) arrived(d *deed) {
 	if j.hostile {
 		return
@@ -204,13 +206,14 @@ func (j *judge) arrived(d *deed) {
 	}
 }
 
-// blocked notes that packets pass between others from now on than before.
+// blocked notes that a block of packets began or ended.
 func (j *judge) blocked() { j.blockedAt = max(j.c.now, 1) }
 
-// faulted notes that from here on nothing is promised about latency.
+// faulted notes a fault: from now on no latency is promised.
 func (j *judge) faulted() { j.hostile = true }
 
-// saw holds the changes a peer tells against what it held and holds.
+// saw checks the changes that a peer reports against what the peer reported before (O7),
+// and the keys that changed against the model (O2, O3).
 func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
@@ -232,12 +235,12 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 			j.c.reached("a leaf lost beside one that did not")
 		}
 		told := p.shadow[ch.Key]
-		before := func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key } // what it told is not known any more
+		before := func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key } // a lazy change has no value to compare with
 		if old := ch.Old.Raw(); !ch.Lazy && old != told && ch.Cause != crdt.CauseExpired && !slices.ContainsFunc(list[:i], before) {
 			j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, told)
 		}
 		switch {
-		case ch.Cause == crdt.CauseConflict: // whoever leaves it out misses nothing
+		case ch.Cause == crdt.CauseConflict: // the value stays the same
 		case ch.New.IsZero():
 			delete(p.shadow, ch.Key)
 		default:
@@ -253,7 +256,7 @@ func (j *judge) saw(p *Peer, changes []crdt.Change) {
 	}
 }
 
-// lastChanges returns whether the i-th change is the last of its key.
+// lastChanges returns a function that reports whether the i-th change is the last of its key.
 func lastChanges(changes []crdt.Change) func(i int) bool {
 	if len(changes) <= 16 {
 		return func(i int) bool {
@@ -267,9 +270,9 @@ func lastChanges(changes []crdt.Change) func(i int) bool {
 	return func(i int) bool { return last[changes[i].Key] == i }
 }
 
-// ticked notes that p may have forgotten removals although it does not know somebody:
-// it and all whom it knows have started since, and had no disk to remember him. Then
-// a removal that it forgot may lose against an earlier write of a third.
+// ticked notes that p may have forgotten removals while it did not know some peer. That
+// happens if p and all peers that it knows have restarted without a disk since they saw
+// the unknown peer. A forgotten removal may then lose to an earlier write of that peer.
 func (j *judge) ticked(p *Peer) {
 	if j.ignorant || !p.ignorant {
 		return
@@ -282,7 +285,7 @@ func (j *judge) ticked(p *Peer) {
 	}
 }
 
-// forgets notes which deeds nobody has any more.
+// forgets withdraws the promise of every deed that no surviving process and no disk has.
 func (j *judge) forgets() {
 	var disks []*clock.CausalContext
 	for _, p := range j.c.peers {
@@ -304,8 +307,8 @@ func (j *judge) forgets() {
 	}
 }
 
-// remembers holds the disk of a peer that died against what the others believe it
-// has of theirs.
+// remembers checks that the disk of a peer that died has every write that the peer has
+// acknowledged to others (O11).
 func (j *judge) remembers(dead *Peer) {
 	if dead.disk == nil || j.torn || j.cloned || len(dead.lives) == 0 {
 		return
@@ -327,11 +330,11 @@ func (j *judge) remembers(dead *Peer) {
 	}
 }
 
-// right reports whether p's clock is, and p must know it. Of the others no more than
-// one may be wrong, by being ahead: with two of them and no other right one in sight,
-// the time of the cluster is theirs. Nor may one be ahead by about the skew allowed,
-// for then the seconds decide by which others are slow; nor may p have been stopped a
-// moment ago, and take what has waited for it since for the time.
+// right reports whether p's clock is right, and p must be able to tell (O10). At most one
+// other clock may be wrong, and it must be ahead: two wrong clocks make the cluster's time
+// if p sees no other right one. No clock may be ahead by about maxSkew, where a few seconds
+// decide. A p that was just resumed does not count: it takes the old clock readings of the
+// frames that waited for the present time.
 func (c *Cluster) right(p *Peer) bool {
 	if p.resumed > 0 && c.now-p.resumed < recollecting {
 		return false
@@ -350,9 +353,11 @@ func (c *Cluster) right(p *Peer) bool {
 	return ahead <= 1
 }
 
-const recollecting = 10 * time.Second // two digests of an idle cluster
+// recollecting is the time after a resume until p has heard fresh clocks: two digests of
+// an idle cluster.
+const recollecting = 10 * time.Second
 
-// final is the judgement of a run that has settled.
+// final judges a run that has settled.
 func (j *judge) final() {
 	first := j.c.peers[0]
 	state := first.r.Store().AppendState(nil)
@@ -375,7 +380,7 @@ func (j *judge) final() {
 			j.check(p, key)
 		}
 		if !p.held() {
-			p.r.Tick(p.wall()) // what expired is told
+			p.r.Tick(p.wall()) // reports the entries that have expired
 			p.carry()
 		}
 		p.settleReaders()
@@ -392,22 +397,22 @@ func (j *judge) final() {
 	}
 }
 
-// One run of so many goes on for so long after it has settled.
+// One run of restsOneIn goes on after it has settled, to check O14.
 const (
 	restsOneIn = 8
-	resting    = 30 * time.Second // for each peer: they compare notes in pairs
-	holding    = 10 * time.Minute // until nobody waits for what a dead peer told nobody
+	resting    = 30 * time.Second // for each peer of the cluster: peers compare digests in pairs
+	holding    = 10 * time.Minute // until no peer waits for writes that only a dead peer had
 )
 
-// rested demands that peers which agree hold nothing beside what there is: no queues,
-// and no removals, once all know that all have seen them; where a peer died with writes
-// that some heard of and nobody has, after a longer while.
+// rested checks that peers at rest have empty queues and remember no removals (O14). If a
+// peer died with writes that others know of and nobody has, removals are remembered
+// longer, and so rested waits longer.
 func (j *judge) rested() {
 	if len(j.violations) > 0 || j.cloned || j.torn || j.c.spread() > maxSkew/2 {
 		return
 	}
 	burdened := func(p *Peer) bool { return p.r.Store().Stats().Removals > 0 }
-	for range 4 { // of many pairs one may not have met by chance
+	for range 4 { // by chance, one pair of many may not have met
 		if j.c.Run(resting * time.Duration(len(j.c.peers))); !slices.ContainsFunc(j.c.peers, burdened) {
 			break
 		}

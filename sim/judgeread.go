@@ -6,14 +6,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// check holds what p reads at key against the reference model.
+// check compares what p reads at key with the reference model (O2, O3).
 func (j *judge) check(p *Peer, key string) {
 	l := j.ledgers[key]
 	if l == nil {
 		return
 	}
 	expires := slices.ContainsFunc(l.deeds, func(d *deed) bool { return d.op.Expiry != 0 })
-	if j.cloned || j.torn && (expires || !j.settled) { // checksums leave out what expires
+	if j.cloned || j.torn && (expires || !j.settled) { // checksums, which repair a torn disk, leave out entries that expire
 		return
 	}
 	var skew uint64
@@ -36,9 +36,9 @@ func (j *judge) check(p *Peer, key string) {
 	}
 }
 
-// forgotten reports whether p may have been told of a removal only that it happened,
-// by a peer that has forgotten the rest, because it never knew p: then p takes until
-// the checksums are compared.
+// forgotten reports whether p may know of a removal only that it happened. A peer that
+// never knew p, and has forgotten the removal's record, sends no more than that. The value
+// then stays on p until the two compare checksums.
 func (j *judge) forgotten(p *Peer, l *ledger) bool {
 	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
 		removes := d.removes()
@@ -70,17 +70,18 @@ func (d *deed) liveOn(p *Peer) bool {
 	return held == len(d.dots)
 }
 
-// removes reports whether the deed takes something away.
+// removes reports whether the deed removes a value, an element or a field.
 func (d *deed) removes() bool {
 	return d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
 }
 
-// full notes that a store had no room for a removal any more: what it removed may come late.
+// full notes that a store had no room to remember a removal. A value that the removal
+// covers may then arrive later, and stay.
 func (j *judge) full(p *Peer) {
 	j.truncated = j.truncated || j.c.cfg.Memory > 0 && p.r.Store().Stats().Truncated > 0
 }
 
-// lost notes that what the ledger of key has is not all that was written there.
+// lost notes that the ledger of key does not have every write of key.
 func (j *judge) lost(key string) {
 	if l := j.ledgers[key]; l != nil {
 		l.vague = true

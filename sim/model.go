@@ -11,18 +11,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// ledger is the reference model of one key: every acknowledged write of it with
-// what its writer had seen, kept for ever. What a peer must read follows from which
-// of them it has seen, by the plain definition of each type, and from nothing that
-// the store remembers.
+// ledger is the reference model of one key. It keeps every acknowledged write of the key,
+// with the writes that its writer had seen. The value that a peer must read follows from
+// the writes that the peer has seen, by the plain definition of each type. No state of the
+// store enters into it.
 type ledger struct {
 	deeds []*deed
-	vague bool // what a writer had seen cannot be told by whole writes
+	vague bool // the ledger cannot say what a peer must read
 }
 
-// modelled bounds a ledger: who saw what is a bit each.
+// modelled is the greatest number of deeds that a ledger can answer for: deed.saw has a
+// bit for each.
 const modelled = 64
 
+// enter adds a deed whose writer had seen the context c.
 func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	var in []int
 	for i, o := range l.deeds[:min(len(l.deeds), modelled)] {
@@ -38,7 +40,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	l.vague = l.vague || (d.family() == "obj") != (d.op.Kind == crdt.Object) && d.op.Verb == crdt.Put
 	switch d.family() {
 	case "set":
-		d.had = l.elements(in, true) // for certain
+		d.had = l.elements(in, true)
 	case "obj":
 		d.has = l.fields(in, false)
 		d.fields = fieldsOf(d.op, d.has, m)
@@ -48,8 +50,8 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	l.deeds = append(l.deeds, d)
 }
 
-// predates reports whether the last deed, d, has an earlier stamp than a removal that its
-// writer has not heard of: one without memory, whose clock is behind.
+// predates reports whether d, the last deed, has an earlier stamp than a removal that the
+// writer had not seen. Such a writer has restarted without memory, with a clock behind.
 func (l *ledger) predates(d *deed) bool {
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
 		removes := o.op.Verb == crdt.Delete || o.clears()
@@ -60,8 +62,8 @@ func (l *ledger) predates(d *deed) bool {
 	return false
 }
 
-// families are the kinds of keys that are modelled, by the first part of their names,
-// and what may be done to them.
+// families are the first parts of the keys that are modelled, with the operations that the
+// model understands there.
 var families = map[string][]crdt.Verb{
 	"reg":   {crdt.Put, crdt.Delete},
 	"once":  {crdt.Put, crdt.Delete},
@@ -71,14 +73,16 @@ var families = map[string][]crdt.Verb{
 	"obj":   {crdt.Put, crdt.Patch, crdt.Delete},
 }
 
+// family returns the first part of the key.
 func (d *deed) family() string {
 	family, _, _ := strings.Cut(d.op.Key, "/")
 	return family
 }
 
-// read returns the JSON that key holds for a reader who has seen c, "" for nothing.
-// It is not sure of what expires within skew milliseconds, for a peer whose clock is
-// ahead by that may have forgotten it, nor of keys that change their type or have too many writes.
+// read returns the JSON that key holds for a reader with the context c, or "" if the key is
+// absent. The model is not sure of a key that changed its type or has too many writes. Nor
+// is it sure of an entry that expires within skew milliseconds: a peer whose clock is that
+// far ahead may have dropped it.
 func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (want string, sure bool) {
 	if len(l.deeds) > modelled || l.vague {
 		return "", false
@@ -90,7 +94,7 @@ func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (
 		case all:
 			in = append(in, i)
 		case any:
-			return "", false // half of a write of several records
+			return "", false // the reader has seen a part of a write of several records
 		}
 	}
 	switch family, _, _ := strings.Cut(key, "/"); family {
@@ -109,7 +113,7 @@ func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (
 	return "", false
 }
 
-// before is the order of writes: by stamp, then by dot.
+// before reports whether d comes before o in the order of writes: by stamp, then by dot.
 func (d *deed) before(o *deed) bool {
 	return cmp.Or(cmp.Compare(d.stamp, o.stamp), d.actor.Compare(o.actor), cmp.Compare(d.dots[0], o.dots[0])) < 0
 }
@@ -117,32 +121,33 @@ func (d *deed) before(o *deed) bool {
 // saw reports whether the writer of deed i had seen deed k.
 func (l *ledger) saw(i, k int) bool { return l.deeds[i].saw>>k&1 == 1 }
 
-// known returns the deletes that the writers of a list had seen, or were told of by
-// what they had seen at the slot, those in the list among them.
+// known returns the deletes among the deeds in, and among all deeds that their writers had
+// seen, directly or through the deeds that those had seen.
 func (l *ledger) known(in []int) []int {
 	var deletes []int
-	told := map[int]bool{}
-	var ask func(i int)
-	ask = func(i int) {
-		if told[i] {
+	visited := map[int]bool{}
+	var visit func(i int)
+	visit = func(i int) {
+		if visited[i] {
 			return
 		}
-		told[i] = true
+		visited[i] = true
 		if l.deeds[i].op.Verb == crdt.Delete {
 			deletes = append(deletes, i)
 		}
 		for _, m := range l.seen(i) {
-			ask(m)
+			visit(m)
 		}
 	}
 	for _, i := range in {
-		ask(i)
+		visit(i)
 	}
 	return deletes
 }
 
-// overwrites reports whether o removes a, where every write of the slot overwrites
-// all that was seen of it. at says which deeds are writes of the slot.
+// overwrites reports whether deed o overwrites deed a at a slot. A write of a slot
+// overwrites all writes of the slot that its writer had seen, and what those overwrote. The
+// function at says which deeds write the slot.
 func (l *ledger) overwrites(o, a int, at func(int) bool) bool {
 	if o == a || !at(o) {
 		return false
@@ -158,6 +163,8 @@ func (l *ledger) overwrites(o, a int, at func(int) bool) bool {
 	return false
 }
 
+// register returns the value of a register: that of the last write. The lists in, here and
+// below, are the indexes of the deeds that the reader has seen.
 func (l *ledger) register(in []int, millis uint64) string {
 	var last *deed
 	for _, i := range in {
@@ -171,8 +178,7 @@ func (l *ledger) register(in []int, millis uint64) string {
 	return last.text
 }
 
-// set is add-wins: an element is in if someone added it and nobody who saw that
-// removed it.
+// set returns the elements of an add-wins set: those with an add that no removal has seen.
 func (l *ledger) set(in []int) (want string, sure bool) {
 	alive := l.elements(in, false)
 	if len(alive) != len(l.elements(in, true)) {
@@ -188,9 +194,9 @@ func (l *ledger) set(in []int) (want string, sure bool) {
 	return "[" + strings.Join(texts, ",") + "]", true
 }
 
-// elements is the set. A delete of what its writer did not have any more may remove
-// it elsewhere too, or leave that to the removal that its writer had seen: with more,
-// it does.
+// elements returns the elements of the set. A writer may delete a set that has lost an
+// element already. The rules then leave open whether the delete covers the add of that
+// element too. With more it does; a caller that gets two results is not sure.
 func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
 	for _, a := range in {
 		if l.deeds[a].op.Verb != crdt.Add {
@@ -210,14 +216,14 @@ func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
 	return alive
 }
 
-// counter adds up each actor's increments. A delete takes away the whole count of
-// an actor as the deleter had seen it, and nothing if the actor went on meanwhile.
-// A count is a total: who has seen an actor's latest has seen all.
+// counter adds up the counts of all actors. A count is the total of one actor's
+// increments, so the actor's latest write has all of them. A delete removes the count of
+// an actor if the deleter had seen its latest write, and otherwise nothing of it.
 func (l *ledger) counter(in []int) (want string, sure bool) {
 	sum, present := l.count(in, l.deletes, l.deletes)
 	for _, known := range [][2]func([]int) []int{{l.known, l.known}, {l.deletes, l.known}, {l.known, l.deletes}} {
 		if s, p := l.count(in, known[0], known[1]); s != sum || p != present {
-			return "", false // a delete that others had seen may count already, or not yet
+			return "", false // the result depends on a delete that only others had seen
 		}
 	}
 	if !present {
@@ -226,8 +232,8 @@ func (l *ledger) counter(in []int) (want string, sure bool) {
 	return strconv.FormatInt(sum, 10), true
 }
 
-// count adds up, where the functions return the deletes that the reader of a list goes
-// by, and the writers in it went by.
+// count adds up the counts. The functions reader and writers return the deletes that the
+// reader of a list of deeds takes into account, and those that its writers did.
 func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, present bool) {
 	latest := map[clock.Actor]int{}
 	for _, i := range in {
@@ -236,7 +242,7 @@ func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, 
 		}
 	}
 	deletes := reader(in)
-	for actor, last := range latest { // a sum: no order
+	for actor, last := range latest { // the order does not matter to a sum
 		if l.removed(last, deletes) {
 			continue
 		}
@@ -255,7 +261,7 @@ func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, 
 	return sum, present
 }
 
-// seen lists what the writer of i had seen.
+// seen returns the deeds that the writer of deed i had seen.
 func (l *ledger) seen(i int) (list []int) {
 	for m := range l.deeds[:i] {
 		if l.saw(i, m) {
@@ -265,13 +271,13 @@ func (l *ledger) seen(i int) (list []int) {
 	return list
 }
 
-// deletes returns those of a list.
+// deletes returns the deletes of a list of deeds.
 func (l *ledger) deletes(list []int) []int {
 	return slices.DeleteFunc(slices.Clone(list), func(i int) bool { return l.deeds[i].op.Verb != crdt.Delete })
 }
 
-// removed reports whether one of the deletes had seen the count as of k, or a later
-// one of its actor, which holds it.
+// removed reports whether the writer of one of the deletes had seen deed k, or a later
+// increment of the same actor, whose count contains that of k.
 func (l *ledger) removed(k int, deletes []int) bool {
 	return slices.ContainsFunc(deletes, func(r int) bool {
 		for m := k; m < r; m++ {
@@ -283,6 +289,7 @@ func (l *ledger) removed(k int, deletes []int) bool {
 	})
 }
 
+// max returns the greatest value that was written and not deleted.
 func (l *ledger) max(in []int) string {
 	var best *deed
 	at := func(int) bool { return true }
@@ -299,18 +306,19 @@ func (l *ledger) max(in []int) string {
 	return best.text
 }
 
-// field is one of an object, and how JSON writes it; "" if it is removed. The object itself
-// is one without a name: there is an object if it has that, or another.
+// field is a field of an object, with its JSON text `"name":value`, or "" if it is removed.
+// A field without a name stands for the object itself. An object is present if it has any
+// field, named or not.
 type field struct{ name, text string }
 
 func (f field) gone() bool { return f.text == "" }
 
-// itself is the object, with fields or without.
+// itself is the field that stands for the object.
 var itself = field{"", "{}"}
 
-// object is last-write-wins for each field; replacing and deleting clear the fields
-// that their writer had. Another field written before, that it did not have, may go
-// or stay, and then the model is not sure.
+// object returns the object: the last write of each field wins. A replacement or a delete
+// clears the fields that its writer read. A field that was written earlier, and that the
+// writer did not read, may go or stay; then the model is not sure.
 func (l *ledger) object(in []int) (want string, sure bool) {
 	few := l.fields(in, false)
 	if len(few) != len(l.fields(in, true)) {
@@ -328,7 +336,8 @@ func (l *ledger) object(in []int) (want string, sure bool) {
 	return "{" + strings.Join(parts, ",") + "}", true
 }
 
-// fields returns those of the object by name.
+// fields returns the fields of the object, sorted by name. With more, a write that clears
+// one field clears every field that was written before it.
 func (l *ledger) fields(in []int, more bool) (list []field) {
 	for _, i := range in {
 		d := l.deeds[i]
@@ -351,8 +360,8 @@ func named(list []field, name string) bool {
 	return slices.ContainsFunc(list, func(f field) bool { return f.name == name })
 }
 
-// fieldsOf returns what a put or patch of an object writes, and what of has it removes. One
-// that sets no field makes sure of the object.
+// fieldsOf returns the fields that a put or patch of an object writes, and the fields of
+// has that it removes. An operation that sets no field writes the object itself.
 func fieldsOf(op crdt.Op, has []field, m *memo) (list []field) {
 	var value map[string]crdt.Value
 	if op.Verb == crdt.Delete || op.Value.Decode(&value) != nil {

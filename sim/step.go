@@ -17,44 +17,52 @@ import (
 //	2 incr KEY N               2 max KEY N
 //	2 patch KEY OBJECT         2 replace KEY OBJECT   2 sibling KEY VALUE
 //	2 put a 1 ; add b 2        one batch
-//	2 urgent put a 1           does not wait for company
-//	2 fill 1000000             so many keys fill/0, fill/1, …, which the model leaves out
-//	2 wait                     asks the others to acknowledge its writes
-//	cut 1,2 | 3                both ways      cut 1 > 2,3   one way
-//	heal                       all cuts       heal 1,2 | 3  these
-//	replay 1,2 > 3             all packets of 1 and 2 come to 3, whomever they were for; also 1 > 1
-//	block 1 > 2                packets only: streams carry on   unblock 1 > 2
-//	kill 2   start 2           the process    tear 2 3      its disk loses 3 transactions
-//	stop 2                     the process, in order: it lets go of what is its own
-//	pause 2  resume 2          SIGSTOP and SIGCONT           wipe 2  its disk loses all
-//	slow 2 5ms                 takes so long for each frame from here on
-//	suspect 1 2 5s             peer 1 takes peer 2 for dead
-//	clone 1 2                  peer 2 goes on as a copy of peer 1, identity and all
-//	next 2 KEY                 peer 2 hears from a peer of a later version
-//	lie twice KEY              a member tells one write with two contents
-//	lie gaps 2                 it asks peer 2 for all it has, 500 times
-//	lie heads 2                it tells peer 2 of writes of 2,000 actors that there are not
-//	lie name 2                 it claims to be voter 2, and votes for it without memory
-//	lie seen 2                 it says that it has seen writes which peer 2 is yet to make
-//	lie empty 2                it says to peer 2 that it holds nothing of what both have seen
+//	2 urgent put a 1           sent at once, without waiting for the batch interval
+//	2 fill 1000000             writes fill/0 to fill/999999, which the model leaves out
+//	2 wait                     peer 2 asks the others to acknowledge its writes
+//	cut 1,2 | 3                cuts both ways        cut 1 > 2,3   cuts one way
+//	heal                       heals all cuts        heal 1,2 | 3  heals this one
+//	block 1 > 2                packets do not pass, streams do
+//	unblock 1 > 2              packets pass again
+//	replay 1,2 > 3             peer 3 gets all packets of 1 and 2 again, also those for others
+//	kill 2                     the process ends at once
+//	stop 2                     the process ends in order: it releases its own locks first
+//	start 2                    the process starts, with its disk if it has one
+//	pause 2                    SIGSTOP
+//	resume 2                   SIGCONT
+//	tear 2 3                   the disk of a dead process loses its last 3 transactions
+//	wipe 2                     the disk of a dead process loses everything
+//	slow 2 5ms                 peer 2 takes 5 ms for each frame from now on
+//	suspect 1 2 5s             peer 1 takes peer 2 for dead for 5 s
+//	clone 1 2                  peer 2 goes on as a copy of peer 1, with its actor
+//	next 2 KEY                 peer 2 receives frames of a peer of a later version
+//	lie twice KEY              a liar sends one write with two contents
+//	lie gaps 2                 a liar asks peer 2 for all its writes, 500 times
+//	lie heads 2                a liar announces writes of 2,000 invented actors to peer 2
+//	lie name 2                 a liar claims to be voter 2, and votes for it without memory
+//	lie seen 2                 a liar claims to have seen writes that peer 2 has yet to make
+//	lie empty 2                a liar tells peer 2 that it holds none of the records of peer 2
 //	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
-//	2 trylock NAME …           is refused if others hold it
-//	2 renew NAME   2 unlock NAME [stale]   as its holder; stale: as one that is none
-//	2 move NAME                who holds it by hand (manual) goes on by peer 2
+//	2 trylock NAME …           is refused if others hold the lock
+//	2 renew NAME [stale]       the last call for the lock at peer 2 renews it; stale: one that is over
+//	2 unlock NAME [stale]      the last call releases it, in the same way
+//	2 move NAME                the bearer of the lock (manual) goes on at peer 2
 //	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
 //	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall] [to=3]
-//	2 requeue QUEUE            its dead items
-//	2 beat WORKER 10s          it lives for so long, by peer 2
-//	2 host WORKER 10s          it lives as long as peer 2; so long do others believe it
-//	2 bye WORKER
-//	2 watch 8 50ms             a subscriber takes so long for a change; up to 8 wait for it
-//	voters 1-3                 all reload, with these for voters
-//	freeze 2                   its clock for leases stands still, until calm
-//	lose 0.2   calm            share of packets lost from here on; no faults
-//	run 5s
+//	                           a worker takes 4 items, one after the other; it finishes at peer 3
+//	2 requeue QUEUE            makes the dead items pending again
+//	2 beat WORKER 10s          a worker beats once at peer 2, for 10 s
+//	2 host WORKER 10s          peer 2 beats for a worker as long as it lives, each time for 10 s
+//	2 bye WORKER               the worker ends its lease
+//	2 watch 8 50ms             a subscriber takes 50 ms for a change; at most 8 may wait for it
+//	voters 1-3                 all peers reload, with 1, 2 and 3 as the voters
+//	freeze 2                   the boot clock of peer 2 stands still until calm
+//	lose 0.2                   the share of packets that are lost from now on
+//	calm                       ends all faults
+//	run 5s                     lets 5 s pass
 //
-// A value is JSON, else a string. A write that a peer refuses is an error of the run
-// only if the script itself is wrong; a peer that is down writes nothing.
+// A value is JSON; text that is not JSON is a string. Do fails only for a step that is
+// faulty. A write that a peer refuses is no error, and a peer that is down writes nothing.
 func (c *Cluster) Do(step string) error {
 	do, err := steps{c}.compile(step)
 	if err != nil {
@@ -64,11 +72,11 @@ func (c *Cluster) Do(step string) error {
 	return nil
 }
 
-// steps reads the steps of a script: of each it returns what it does, or what is wrong
-// with it.
+// steps parses the steps of a script. Each of its methods returns a function that carries
+// the step out, or the error of the step.
 type steps struct{ *Cluster }
 
-// compile checks a step and returns what it does.
+// compile parses any step.
 func (c steps) compile(step string) (func(), error) {
 	words := strings.Fields(step)
 	if len(words) == 0 {
@@ -115,9 +123,10 @@ func (c *Cluster) healAll() {
 	c.changed()
 }
 
-// faults are the steps that name a peer first.
+// faults are the verbs of the faults that concern one peer.
 var faults = []string{"kill", "stop", "start", "pause", "resume", "tear", "wipe", "slow", "suspect", "freeze", "clone", "next"}
 
+// fault parses a fault of one peer: see [Cluster.Do].
 func (c steps) fault(verb string, args []string) (func(), error) {
 	if !slices.Contains(faults, verb) {
 		return nil, fmt.Errorf("no such step %q", verb)
@@ -190,6 +199,7 @@ func (c steps) fault(verb string, args []string) (func(), error) {
 	return func() { c.judge.faulted(); do() }, nil
 }
 
+// arg returns the i-th argument, or "" if there are fewer.
 func arg(args []string, i int) string {
 	if i < len(args) {
 		return args[i]
@@ -197,6 +207,7 @@ func arg(args []string, i int) string {
 	return ""
 }
 
+// duration parses the i-th argument as a duration of 0 or more.
 func duration(args []string, i int) (time.Duration, error) {
 	d, err := time.ParseDuration(arg(args, i))
 	if err != nil || d < 0 {
@@ -205,6 +216,7 @@ func duration(args []string, i int) (time.Duration, error) {
 	return d, nil
 }
 
+// peerArg parses the i-th argument as the number of a peer.
 func (c steps) peerArg(args []string, i int) (*Peer, error) {
 	n, err := strconv.Atoi(arg(args, i))
 	if err != nil || n < 1 || n > len(c.peers) {
@@ -213,6 +225,7 @@ func (c steps) peerArg(args []string, i int) (*Peer, error) {
 	return c.peers[n-1], nil
 }
 
+// peersArg parses a list of peers: 1-3,5.
 func (c steps) peersArg(list string) ([]*Peer, error) {
 	var peers []*Peer
 	for _, s := range strings.Split(strings.ReplaceAll(list, " ", ""), ",") {
@@ -235,6 +248,7 @@ func (c steps) peersArg(list string) ([]*Peer, error) {
 	return peers, nil
 }
 
+// cut parses "cut 1,2 | 3" and "heal 1,2 | 3".
 func (c steps) cut(cut bool, args []string) (func(), error) {
 	text := strings.Join(args, " ")
 	each, oneWay, err := c.sidesArg(text)
@@ -254,6 +268,7 @@ func (c steps) cut(cut bool, args []string) (func(), error) {
 	}, err
 }
 
+// block parses "block 1 > 2" and "unblock 1 > 2".
 func (c steps) block(block bool, args []string) (func(), error) {
 	text := strings.Join(args, " ")
 	each, _, err := c.sidesArg(text)
@@ -268,8 +283,8 @@ func (c steps) block(block bool, args []string) (func(), error) {
 	}, err
 }
 
-// sidesArg reads sides, 1,2 | 3 or 1 > 2,3, and returns what calls a function for each
-// two peers that they part.
+// sidesArg parses sides, "1,2 | 3" or "1 > 2,3". The function each calls its argument for
+// every ordered pair of peers on different sides; one way, only from the first side.
 func (c steps) sidesArg(text string) (each func(f func(from, to *Peer)), oneWay bool, err error) {
 	sides := strings.Split(text, "|")
 	if strings.Contains(text, ">") {
@@ -300,7 +315,7 @@ func (c steps) sidesArg(text string) (each func(f func(from, to *Peer)), oneWay 
 	}, oneWay, nil
 }
 
-// write reads "2 put a 1 ; add b 2".
+// write parses a step that begins with a peer, such as "2 put a 1 ; add b 2".
 func (c steps) write(words []string) (func(), error) {
 	p, err := c.peerArg(words, 0)
 	if err != nil {
@@ -353,16 +368,16 @@ func (c steps) write(words []string) (func(), error) {
 					*version = e.Version()
 				}
 				if c.hash%4 == 0 {
-					*version++ // as if somebody had written in between
+					*version++ // as if another write had come in between
 				}
 				ops[i].If = version
 			}
 		}
-		_ = p.write(urgent, ops) // refused is refused: nothing was promised
+		_ = p.write(urgent, ops) // a refused write promises nothing
 	}, nil
 }
 
-// What fill writes: batches with pauses between them, which the network takes.
+// fill writes batches of fillBatch keys, with a pause after each so that the network keeps up.
 const (
 	maxFill    = 10_000_000
 	fillPrefix = "fill/"
@@ -370,7 +385,7 @@ const (
 	fillPause  = 10 * time.Millisecond
 )
 
-// fill writes keys from first on, up to n.
+// fill writes the keys from first up to n-1. It gives up if the process does not run.
 func (p *Peer) fill(first, n int) {
 	if !p.up || p.paused || first == n {
 		return
@@ -379,12 +394,12 @@ func (p *Peer) fill(first, n int) {
 	for i := range ops {
 		v, err := p.c.memo.value(strconv.Itoa((first + i) % 1000))
 		if err != nil {
-			return // it is a number
+			return // a number is always a value
 		}
 		ops[i] = crdt.Op{Verb: crdt.Put, Key: fmt.Sprint(fillPrefix, first+i), Value: v}
 	}
 	if _, err := p.r.Write(p.wall(), false, ops...); err != nil {
-		return // its clock is too far ahead
+		return // the clock of p is too far ahead
 	}
 	if !p.held() {
 		p.carry()

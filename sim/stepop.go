@@ -11,6 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
+// split divides words at each word that equals at.
 func split(words []string, at string) [][]string {
 	var parts [][]string
 	for len(words) > 0 {
@@ -24,6 +25,8 @@ func split(words []string, at string) [][]string {
 	return parts
 }
 
+// parseOp parses one operation, such as "put KEY VALUE ttl=3s". A ttl of 0 means that the
+// entry does not expire.
 func (m *memo) parseOp(words []string) (op crdt.Op, ttl time.Duration, err error) {
 	if len(words) < 2 {
 		return op, 0, fmt.Errorf("a verb and a key are wanted")
@@ -75,6 +78,7 @@ func (m *memo) parseOp(words []string) (op crdt.Op, ttl time.Duration, err error
 	return op, ttl, nil
 }
 
+// parse parses each argument as a value.
 func (m *memo) parse(args []string) (list []crdt.Value, err error) {
 	for _, a := range args {
 		v, err := m.value(a)
@@ -86,7 +90,7 @@ func (m *memo) parse(args []string) (list []crdt.Value, err error) {
 	return list, nil
 }
 
-// opsText writes operations as a script does.
+// opsText returns operations in the form of a script.
 func opsText(ops []crdt.Op) string {
 	var parts []string
 	for _, op := range ops {
@@ -116,11 +120,11 @@ func opsText(ops []crdt.Op) string {
 	return strings.Join(parts, " ; ")
 }
 
-// quote writes a value for a script: JSON without spaces.
+// quote returns a value in the form of a script: JSON without spaces.
 func quote(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // the workload's values are all good
+		panic(err) // the drawn values have types that JSON knows
 	}
 	return string(b)
 }
