@@ -9,25 +9,26 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// A list takes away what its sender does not name, so one that names nothing and lies
-// empties a store. What a peer says is gone, beyond a few records, stays until another says
-// so too or the peer has said so for ten minutes (docs/decisions/0031).
+// In a reconciliation the receiver of a list drops the records that the list lacks. An empty
+// list from a faulty peer would therefore empty a store. So beyond a few records, the receiver
+// keeps what one peer reports as absent until another peer reports the same, or
+// until the peer has reported it for ten minutes (docs/decisions/0031).
 
 const (
-	maxUnconfirmedDrops = 64          // records that a peer's lists take within ten minutes without a second word
-	confirmEvery        = time.Second // another is asked about what one peer says is gone
+	maxUnconfirmedDrops = 64          // records dropped for one peer's lists alone, within believeAfter
+	confirmEvery        = time.Second // least pause between two requests to confirm one peer's lists
 )
 
-// peerAbsence is what is kept of a peer's lists.
+// peerAbsence is the state kept for each peer about its lists.
 type peerAbsence struct {
-	dropped        int // records that they have taken at its word
-	droppedSince   time.Time
-	absent         map[clock.Dot]time.Time // what they say is gone, and is not dropped yet: since when
-	confirmAskedAt time.Time               // when another was asked about that
+	dropped        int                     // records dropped for its lists alone since droppedSince
+	droppedSince   time.Time               // when that count began
+	absent         map[clock.Dot]time.Time // live records that its lists lack, and since when; at most maxListedDots
+	confirmAskedAt time.Time               // when another peer was last asked about them
 }
 
-// taken drops what p's lists say is gone, as far as that is to be believed by now, and asks
-// another peer about the rest.
+// dropAbsent takes the dots of live records that p's list lacks. It drops those whose absence is to be
+// believed by now, and asks another peer about the rest by sending it the checksums.
 func (s *reconciling) dropAbsent(now time.Time, p *peer, dots []clock.Dot) {
 	if len(dots) == 0 {
 		return
@@ -39,13 +40,13 @@ func (s *reconciling) dropAbsent(now time.Time, p *peer, dots []clock.Dot) {
 	believed := len(others) == 0 || p.dropped+len(dots) <= maxUnconfirmedDrops
 	dropped := 0
 	for _, d := range dots {
-		since, said := p.absent[d]
+		since, reported := p.absent[d]
 		second := func(q *peer) bool { _, too := q.absent[d]; return too }
 		switch {
-		case believed || said && now.Sub(since) >= believeAfter || slices.ContainsFunc(others, second):
+		case believed || reported && now.Sub(since) >= believeAfter || slices.ContainsFunc(others, second):
 			s.store.Drop(d, p.Actor, clock.TimestampAt(now))
 			dropped++
-		case !said && len(p.absent) < maxListedDots:
+		case !reported && len(p.absent) < maxListedDots:
 			if p.absent == nil {
 				p.absent = make(map[clock.Dot]time.Time)
 			}
@@ -70,8 +71,8 @@ func (s *reconciling) dropAbsent(now time.Time, p *peer, dots []clock.Dot) {
 	}
 }
 
-// Disputed calls f for each living peer that says of records that they are gone while no
-// other does, with how many.
+// Disputed calls f for each living peer that has reported records as absent which this peer still
+// keeps, with their number.
 func (m *Members) Disputed(f func(name string, records int)) {
 	for _, p := range m.living {
 		if n := len(p.absent); n > 0 {
@@ -80,7 +81,7 @@ func (m *Members) Disputed(f func(name string, records int)) {
 	}
 }
 
-// holds reports whether the record of d is live.
+// isLive reports whether s holds the record of d.
 func isLive(s *crdt.Store, d clock.Dot) (live bool) {
 	s.Live(d.Actor, d.Seq, d.Seq, func(crdt.Delta) bool {
 		live = true

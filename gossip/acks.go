@@ -9,42 +9,44 @@ import (
 )
 
 const (
-	ackRetry = 20 * time.Millisecond
-	ackTries = 8 // about five seconds; whoever still waits asks again
+	ackRetry = 20 * time.Millisecond // half of the pause between the first two requests; each pause is twice as long as the one before
+	ackTries = 8                     // requests to one peer, over about five seconds
 )
 
-// acks learn and tell which writes a peer has.
+// acks learn which writes each peer has, and acknowledge the writes of others.
 type acks struct {
 	*shared
 	*pushes
-	ackTarget    uint64 // own writes somebody waits for
-	ackRequestAt time.Time
-	ackRequests  int
-	epoch        uint64
-	owed         []*peer // who want to know when this peer has something
-	claimants    []*peer // whose claims are not promoted yet
+	ackTarget    uint64    // own writes up to this number are to be acknowledged
+	ackRequestAt time.Time // when the next requests are sent; zero for never
+	ackRequests  int       // requests for ackTarget so far
+	epoch        uint64    // see AckEpoch
+	owed         []*peer   // peers with owedAcks
+	claimants    []*peer   // peers with a claimed context
 }
 
-// peerAcks is what a peer is known to have.
+// peerAcks is what a peer is known to have seen.
 type peerAcks struct {
-	acked    *clock.CausalContext    // what it has seen, and this peer too
-	claimed  *clock.CausalContext    // what it said it has seen
-	ackedOwn uint64                  // own writes it has acknowledged
-	owedAcks map[clock.Actor]owedAck // what it waits for this peer to have
+	acked    *clock.CausalContext    // the latest context of the peer that this peer's context covers
+	claimed  *clock.CausalContext    // a later context of the peer, which this peer's does not cover yet; nil if there is none
+	ackedOwn uint64                  // own writes up to this number are acknowledged
+	owedAcks map[clock.Actor]owedAck // heads that the peer has announced, for each actor the highest
 }
 
-// RequestAcks asks every peer to say when it has all of this peer's writes.
+// RequestAcks asks every peer to acknowledge the own writes up to the latest. The request may be
+// lost, so a caller that still waits after some seconds calls it again.
 func (s *acks) RequestAcks(now time.Time) {
 	if last := s.store.Last(); last > s.ackTarget || s.ackRequestAt.IsZero() {
 		s.ackTarget = last
 		s.ackRequests = 0
 		s.ackRequestAt = now
 		if !s.flushAt.IsZero() {
-			s.flushAt = now // first what they are to acknowledge
+			s.flushAt = now // the peers need the writes before they can acknowledge them
 		}
 	}
 }
 
+// sendAckRequests sends the head of the own writes to peers that have not acknowledged it.
 func (s *acks) sendAckRequests(now time.Time) {
 	if !due(s.ackRequestAt, now) {
 		return
@@ -64,14 +66,14 @@ func (s *acks) sendAckRequests(now time.Time) {
 	}
 }
 
-// want is what somebody waits for this peer to have, in a hurry or not.
+// owedAck is an acknowledgement that a peer gets when this one has all dots up to seq.
 type owedAck struct {
 	seq    uint64
-	urgent bool
+	urgent bool // the peer's caller waits for it, so it goes on the stream
 }
 
-// heads learns where other actors are, and remembers to say when this peer is there
-// too: to who waits for that on its stream, to who only announced it by a packet.
+// heads receives heads. It notes gaps below them, and owes the sender an acknowledgement of each:
+// on the stream if the sender waits for it, else in a packet.
 func (in *incoming) heads(r *wire.Reader, n int) {
 	wantAck := r.Bool()
 	for i := 0; i < (n-1)/2 && r.Err() == nil; i++ {
@@ -106,7 +108,7 @@ func (in *incoming) heads(r *wire.Reader, n int) {
 	}
 }
 
-// grantAcks answers those whose wants are met.
+// sendOwedAcks sends the acknowledgements of what this peer has by now.
 func (s *acks) sendOwedAcks(now time.Time) {
 	wanting := s.owed
 	s.owed = s.owed[:0]
@@ -143,6 +145,7 @@ func (s *acks) sendOwedAcks(now time.Time) {
 	}
 }
 
+// acks receives acknowledgements.
 func (in *incoming) acks(r *wire.Reader, n int) {
 	for i := 0; i < n/2 && r.Err() == nil; i++ {
 		a, seq := in.actor(r), r.Uint()
@@ -157,8 +160,8 @@ func (in *incoming) acks(r *wire.Reader, n int) {
 	}
 }
 
-// Replicas returns how many other peers have acknowledged this peer's write seq
-// and all before it, and the names of those that are up and have not.
+// Replicas returns the number of other peers that have acknowledged the own writes up to seq, and
+// the names of the peers that are up and have not.
 func (s *acks) Replicas(seq uint64) (n int, missing []string) {
 	for _, p := range s.peers {
 		switch {
@@ -171,8 +174,7 @@ func (s *acks) Replicas(seq uint64) (n int, missing []string) {
 	return n, missing
 }
 
-// AckedBy returns the names of the peers that are up and have acknowledged this
-// peer's write seq and all before it.
+// AckedBy returns the names of the peers that are up and have acknowledged the own writes up to seq.
 func (s *acks) AckedBy(seq uint64) (names []string) {
 	for _, p := range s.peers {
 		if p.Alive && p.ackedOwn >= seq {
@@ -182,10 +184,10 @@ func (s *acks) AckedBy(seq uint64) (names []string) {
 	return names
 }
 
-// AckEpoch changes whenever an acknowledgement of this peer's writes arrives.
+// AckEpoch returns a number that changes whenever a peer acknowledges further own writes.
 func (s *acks) AckEpoch() uint64 { return s.epoch }
 
-// claim notes what a peer says it has seen.
+// claim records the context that p says it has. The engine keeps seen and does not change it.
 func (s *acks) claim(p *peer, seen *clock.CausalContext) {
 	if p.claimed == nil {
 		s.claimants = append(s.claimants, p)
@@ -194,10 +196,11 @@ func (s *acks) claim(p *peer, seen *clock.CausalContext) {
 	s.promote(p)
 }
 
-// promote takes over what a peer said it has seen, once this peer has seen it
-// too: only then is what both have seen safe to call stable.
+// promote makes p's claimed context its acknowledged one, once this peer has seen all of it. Only
+// then has this peer everything that could still depend on a dot which both have seen (I4).
 func (s *acks) promote(p *peer) {
-	if p.claimed == nil || p.claimed != s.snap && !s.store.Context().Covers(p.claimed) { // what was seen stays seen
+	// A snapshot of the own context needs no comparison: contexts only grow.
+	if p.claimed == nil || p.claimed != s.snap && !s.store.Context().Covers(p.claimed) {
 		return
 	}
 	p.acked, p.claimed = p.claimed, nil

@@ -6,61 +6,61 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// ClusterClock is the time as the cluster has it: what the digests of the others tell of
-// their clocks, and the latest stamp that anybody has given.
+// ClusterClock estimates the time of the cluster: from the wall clocks in the digests of other
+// peers it computes a median offset to this peer's clock. It also keeps the latest timestamp
+// that any peer has given.
 type ClusterClock struct {
 	*shared
-	reports  []report        // of peers, in their order
-	clocks   []time.Duration // see setOffset
+	reports  []report        // one for each of Members.peers, in the same order
+	clocks   []time.Duration // memory that setOffset reuses
 	offset   time.Duration   // see Offset
-	offsetAt time.Time       // when it was taken
-	maxStamp clock.Timestamp // the latest written or merged here, or said to exist
+	offsetAt time.Time       // when offset was computed
+	maxStamp clock.Timestamp // see MaxStamp
 }
 
-// report is what a peer's digests told of it. All are looked through every second:
-// they lie side by side.
+// report is what a peer's digests said about the peer. setOffset reads all reports every second, so
+// they are kept in one slice and not in peer.
 type report struct {
-	heard, alive bool
-	offset       time.Duration // of its clock to this peer's
-	rules        uint64
+	heard, alive bool          // a digest has come; the peer is up
+	offset       time.Duration // the peer's clock minus this peer's
+	rules        uint64        // fingerprint of the peer's merge rules
 }
 
-// maxRoundTrip is how long a digest and its answer may take together to tell the time.
+// maxRoundTrip is the longest time from a digest to its answer for which the answer's clock counts.
 const maxRoundTrip = 2 * time.Second
 
-// offsetEvery is how long the median of known clocks stands; among few, another
-// clock counts at once.
 const (
-	offsetEvery = time.Second
-	fewPeers    = 32
+	offsetEvery = time.Second // least pause between two computations of the offset
+	fewPeers    = 32          // up to so many living peers, the first digest of a peer counts at once
 )
 
-// hear takes over a peer's latest stamp, so that what is written here from now on
-// is later even than writes whose removals have been forgotten.
+// observe takes the latest timestamp of another peer. Later writes of this peer then get later
+// timestamps than all writes there, those whose removals were forgotten included.
 func (c *ClusterClock) observe(now time.Time, stamp clock.Timestamp) {
 	if stamp <= c.Limit(now) {
 		c.maxStamp = max(c.maxStamp, stamp)
 	}
 }
 
-// Limit is the latest stamp that is merged now, here and by peers with good
-// clocks: this peer's clock, corrected if most others disagree with it, and the
-// skew allowed. A write stamped later must not be made.
+// Limit returns the latest timestamp that is merged now: the time of the cluster plus
+// Config.MaxSkew. Other peers with correct clocks merge no later one either, so the owner must
+// not make a write with one.
 func (c *ClusterClock) Limit(now time.Time) clock.Timestamp {
 	return clock.TimestampAt(now.Add(c.offset + c.cfg.MaxSkew))
 }
 
-// Offset is how far the cluster's time is ahead of this peer's clock: the lower
-// median of the peers' clocks and its own. Of two that disagree, the one ahead is
-// taken to be wrong.
+// Offset returns the time of the cluster minus this peer's clock: the lower median over the clocks
+// of the living peers and its own. If two clocks disagree, the one that is ahead is taken to
+// be wrong.
 func (c *ClusterClock) Offset() time.Duration { return c.offset }
 
-// Skewed reports whether this peer's clock is off by more than MaxSkew.
+// Skewed reports whether this peer's clock differs from the cluster's time by more than
+// Config.MaxSkew.
 func (c *ClusterClock) Skewed() bool { return c.offset.Abs() > c.cfg.MaxSkew }
 
-// compareClocks takes a sample of a peer's clock. What is late makes the clock look
-// slow, so only the answer to a digest, which says when that was sent, may set it back
-// (Cristian 1989).
+// compareClocks takes a sample of a peer's clock, wall in Unix milliseconds. A digest that was long
+// on its way makes the clock look slow. So only the answer to a digest, which echoes when that
+// was sent, may lower the offset (Cristian 1989). echo is 0 for a digest that is no answer.
 func (r *report) compareClocks(now time.Time, wall, echo uint64) {
 	sample := time.UnixMilli(int64(min(wall, 1<<48))).Sub(now)
 	trip := now.Sub(time.UnixMilli(int64(min(echo, 1<<48))))
@@ -72,10 +72,10 @@ func (r *report) compareClocks(now time.Time, wall, echo uint64) {
 	}
 }
 
-// setOffset takes the median again, when a clock was heard or a peer came or went.
+// setOffset computes the offset anew.
 func (c *ClusterClock) setOffset(now time.Time) {
 	c.offsetAt = now
-	c.clocks = append(c.clocks[:0], 0) // its own
+	c.clocks = append(c.clocks[:0], 0) // this peer's own clock
 	for _, r := range c.reports {
 		if r.heard && r.alive {
 			c.clocks = append(c.clocks, r.offset)
@@ -86,7 +86,7 @@ func (c *ClusterClock) setOffset(now time.Time) {
 	c.offset = c.clocks[middle]
 }
 
-// setReports brings the reports into the order of the peers.
+// setReports brings the reports into the order of Members.peers after a change of the view.
 func (c *ClusterClock) setReports() {
 	old := c.reports
 	c.reports = make([]report, len(c.peers))
@@ -99,7 +99,8 @@ func (c *ClusterClock) setReports() {
 	}
 }
 
-// Odd calls f for each living peer whose clock or rules are not as they should be.
+// Odd calls f for each living peer whose clock differs from the cluster's time by more than
+// Config.MaxSkew, or whose merge rules differ from this peer's.
 func (c *ClusterClock) Odd(f func(name string, clockSkewed, rulesDiffer bool)) {
 	for i, r := range c.reports {
 		if skewed, differ := c.skewed(r), c.differs(r); r.alive && (skewed || differ) {
@@ -114,8 +115,9 @@ func (c *ClusterClock) skewed(r report) bool {
 
 func (c *ClusterClock) differs(r report) bool { return r.heard && r.rules != c.cfg.Rules }
 
-// MaxStamp returns the latest stamp written or merged here, or that a peer has.
+// MaxStamp returns the latest timestamp that was written or merged here, or that a digest or a
+// sync-reply of another peer named and that was not beyond Limit.
 func (c *ClusterClock) MaxStamp() clock.Timestamp { return c.maxStamp }
 
-// Restored tells the engine the latest stamp of an earlier life whose store this is.
+// Restored raises MaxStamp to the latest timestamp in a store that was restored from disk.
 func (c *ClusterClock) Restored(stamp clock.Timestamp) { c.maxStamp = max(c.maxStamp, stamp) }

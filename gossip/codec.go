@@ -9,20 +9,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// codec packs frames: s2 for what is pushed, zstd for bulk over 64 KiB. Its
-// buffers and coders are made at first use and kept.
+// codec compresses frames: with zstd those of bulk data over zstdBytes, with s2 all others. Its
+// buffers and coders are made at their first use and reused.
 type codec struct {
-	packed, plain []byte
+	packed, plain []byte // the last results
 	enc           *zstd.Encoder
 	dec           *zstd.Decoder
 }
 
-const zstdBytes = 64 << 10
+const zstdBytes = 64 << 10 // bytes from which bulk data is worth the slower zstd
 
 var errSize = errors.New("decompressed size beyond the limit")
 
-// compress returns p packed and the flag that says how. The result is valid until
-// the next call.
+// compress returns p compressed, and the frame's flag for the method. The result is valid until the
+// next call.
 func (c *codec) compress(p []byte, bulk bool) ([]byte, uint64) {
 	if bulk && len(p) > zstdBytes {
 		if c.enc == nil {
@@ -36,8 +36,8 @@ func (c *codec) compress(p []byte, bulk bool) ([]byte, uint64) {
 	return c.packed, flagS2
 }
 
-// decompress returns the plain bytes, valid until the next call. It allocates no
-// more than a frame may hold.
+// decompress returns the plain bytes, which are valid until the next call. It allocates at most
+// wire.MaxFrameBytes, and for s2 at most a thousand times the compressed size.
 func (c *codec) decompress(packed []byte, flags uint64) ([]byte, error) {
 	var err error
 	switch flags {

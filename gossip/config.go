@@ -7,25 +7,25 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// AtOnce as a batch interval hands every write to the network without waiting.
+// AtOnce is a BatchInterval of no time: every write leaves at the next Tick or Flush.
 const AtOnce time.Duration = -1
 
 // Config configures an Engine. All but Self and Cluster have useful zero values.
 type Config struct {
-	Self    clock.Actor
-	Cluster string // frames of another cluster are refused
-	Rules   uint64 // fingerprint; peers with another are named in PeerStatus
-	Seed    uint64 // of the choice of partners
+	Self    clock.Actor // the actor whose writes are this peer's
+	Cluster string      // name of the cluster; frames of another one are refused
+	Rules   uint64      // fingerprint of the merge rules; Odd and PeerStatus name peers with another one
+	Seed    uint64      // seed of the random choices
 
-	BatchInterval  time.Duration // how long a write may wait for company; 100 ms, or AtOnce
-	Repair         time.Duration // how long a hole may stay before it is asked for: 20 ms
-	DigestInterval time.Duration // between digests while something changes: 200 ms
-	DigestMax      time.Duration // between digests when nothing does: 5 s
-	Direct         int           // up to so many peers, writes go straight to all: 8
-	Fanout         int           // beyond, children in the tree: 3
-	QueueBytes     int           // waiting for one peer, before it must sync instead: 8 MiB
-	BeatInterval   time.Duration // between heartbeats of the workers here: 5 s
-	MaxSkew        time.Duration // how far ahead of this peer's clock a write may be: 60 s
+	BatchInterval  time.Duration // longest time that a write waits for others to share its frame; 100 ms by default, AtOnce for none
+	Repair         time.Duration // age of a gap when it is requested; 20 ms by default
+	DigestInterval time.Duration // pause between digests while the state changes; 200 ms by default
+	DigestMax      time.Duration // greatest pause between digests while it does not; 5 s by default
+	Direct         int           // greatest number of other peers that a writer pushes to itself; 8 by default
+	Fanout         int           // number of children in the tree of a larger cluster; 3 by default
+	QueueBytes     int           // bytes of deltas queued for one peer, beyond which it must sync instead; 8 MiB by default
+	BeatInterval   time.Duration // pause between heartbeats of the workers here; 5 s by default
+	MaxSkew        time.Duration // how far a write's timestamp may be ahead of the cluster's time; 60 s by default
 }
 
 func (c Config) withDefaults() Config {
@@ -45,10 +45,10 @@ func (c Config) withDefaults() Config {
 type Peer struct {
 	Actor clock.Actor
 	Name  string
-	Alive bool // a dead peer gets nothing, but what it has not seen is not forgotten
+	Alive bool // a peer that is down gets no frames, but dots that it has not seen are not stable
 }
 
-// Class is how an Envelope travels.
+// Class is the way by which an Envelope travels.
 type Class uint8
 
 var classNames = [...]string{"packet", "urgent", "bulk"}
@@ -63,12 +63,12 @@ func (c Class) String() string {
 
 // The classes of an Envelope.
 const (
-	Packet Class = iota // one datagram; may be lost
-	Urgent              // on the peer's stream, before all bulk
-	Bulk                // on the peer's stream
+	Packet Class = iota // one datagram, which may be lost
+	Urgent              // the peer's stream, before all that is Bulk
+	Bulk                // the peer's stream
 )
 
-// Envelope is a frame for one peer. Frame belongs to the receiver.
+// Envelope is a frame for one peer. Frame belongs to the caller of Engine.Envelopes.
 type Envelope struct {
 	To    clock.Actor
 	Class Class

@@ -8,59 +8,61 @@ import (
 )
 
 const (
-	quiet           = 100 * time.Millisecond // after which nothing should be under way
-	digestUnderLoad = time.Second            // between digests when it is never quiet
+	quiet           = 100 * time.Millisecond // time without a change after which pushes should have arrived
+	digestUnderLoad = time.Second            // greatest pause between digests while the state never rests for quiet
 )
 
-// digests compare notes with one other peer at a time.
+// digests compare the states of this peer and of one other peer at a time, by their hashes.
 type digests struct {
 	*shared
 	*ClusterClock
-	changedAt   time.Time // when something last changed
-	changed     bool      // since the last digest
-	digestAt    time.Time // when the next is due
-	interval    time.Duration
-	sentAt      time.Time            // when the last went to a peer chosen at random
-	cachedHash  uint64               // the hash of the context,
-	hashVersion uint64               // when so many additions had been made to it
-	snap        *clock.CausalContext // see snapshot
-	snapVersion uint64
+	changedAt   time.Time            // when the state last changed
+	changed     bool                 // the state has changed since the last digest
+	digestAt    time.Time            // when the next digest to a random peer is due; zero for never
+	interval    time.Duration        // pause between digests to random peers
+	sentAt      time.Time            // when the last digest to a random peer was sent
+	cachedHash  uint64               // hash of the context at hashVersion
+	hashVersion uint64               // crdt.Store.ContextAdditions when cachedHash was computed
+	snap        *clock.CausalContext // copy of the context at snapVersion, nil if there is none
+	snapVersion uint64               // crdt.Store.ContextAdditions when snap was made
 }
 
-// peerDigest is what digests keep of a peer.
+// peerDigest is the state that digests keep for each peer.
 type peerDigest struct {
-	membersHash uint64    // the hash of whom it counts for stability
-	agreedAt    time.Time // when its digest was last equal to this peer's
-	agreedHash  uint64    // that digest's hash
-	mismatches  int       // equal contexts, different sums, in a row
-	digestDueAt time.Time // when it gets a digest, for something was dropped
-	digestedAt  time.Time // when it last got one
+	membersHash uint64    // hash of the members that the peer counts for stability
+	agreedAt    time.Time // when a digest of the peer was last equal to this peer's
+	agreedHash  uint64    // state hash of that digest
+	mismatches  int       // syncs in a row that found equal contexts and different checksums
+	digestDueAt time.Time // when the peer gets a digest out of turn, see Lost; zero for never
+	digestedAt  time.Time // when the last digest out of turn was sent
 }
 
-// contextHash identifies what this peer has seen.
+// contextHash returns a hash of the context. Peers with equal contexts have equal hashes.
 func (d *digests) contextHash() uint64 {
-	if seen := d.store.ContextAdditions(); d.hashVersion != seen || d.cachedHash == 0 {
-		d.cachedHash, d.hashVersion = d.store.Context().Sum(), seen
+	if v := d.store.ContextAdditions(); d.hashVersion != v || d.cachedHash == 0 {
+		d.cachedHash, d.hashVersion = d.store.Context().Sum(), v
 	}
 	return d.cachedHash
 }
 
-// stateHash identifies what this peer has seen and holds: tier 0 of
-// anti-entropy.
+// stateHash returns a hash of the context and the live records.
 func (d *digests) stateHash() uint64 { return d.contextHash() ^ d.store.Sum()*0x9e3779b97f4a7c15 }
 
-// snapshot returns the context as it is now, not to be changed.
+// snapshot returns a copy of the context, which must not be changed. It is the same copy until the
+// context changes.
 func (d *digests) snapshot() *clock.CausalContext {
-	if seen := d.store.ContextAdditions(); d.snap == nil || d.snapVersion != seen {
-		d.snap, d.snapVersion = d.store.Context().Clone(), seen
+	if v := d.store.ContextAdditions(); d.snap == nil || d.snapVersion != v {
+		d.snap, d.snapVersion = d.store.Context().Clone(), v
 	}
 	return d.snap
 }
 
-// StateHash identifies the state for comparing peers: equal on peers that agree.
+// StateHash returns a hash of the context and the live records. It is equal on peers that have seen the
+// same writes and hold the same records.
 func (d *digests) StateHash() uint64 { return d.stateHash() }
 
-// digest compares notes with one peer chosen at random.
+// digestRandomPeer sends a digest to a random peer, unless pushes of a recent change are still in
+// flight: they would make the digests differ.
 func (d *digests) digestRandomPeer(now time.Time) {
 	if len(d.living) == 0 {
 		d.digestAt = time.Time{}
@@ -88,8 +90,8 @@ func (d *digests) sendDigest(now time.Time, p *peer) {
 	d.stats.Digests++
 }
 
-// writeDigest writes a digest, as an answer to one that was sent at the other's time
-// echo if that is not 0.
+// writeDigest writes a digest section. echo is 0, or, if this digest answers another one, the wall
+// clock in that one.
 func (d *digests) writeDigest(w *frameWriter, now time.Time, echo uint64) {
 	w.section(secDigest, 6)
 	w.uint(echo)
@@ -100,7 +102,8 @@ func (d *digests) writeDigest(w *frameWriter, now time.Time, echo uint64) {
 	w.uint(d.membersHash)
 }
 
-// digest holds another's digest against this peer's state.
+// digest receives a digest and compares it with this peer's state. If they are equal, it answers a digest
+// that is no answer itself. If they differ, it starts a sync.
 func (in *incoming) digest(r *wire.Reader) {
 	e, p := in.e, in.from
 	echo, hash, wall, rules, stamp, members := r.Uint(), r.Uint(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint()), r.Uint()
@@ -108,12 +111,12 @@ func (in *incoming) digest(r *wire.Reader) {
 		return
 	}
 	answer := echo != 0
-	told := &e.reports[p.reportIndex]
-	fresh := !told.heard && len(e.living) <= fewPeers
-	told.compareClocks(in.now, wall, echo)
-	told.heard, told.rules = true, rules
+	rep := &e.reports[p.reportIndex]
+	first := !rep.heard && len(e.living) <= fewPeers
+	rep.compareClocks(in.now, wall, echo)
+	rep.heard, rep.rules = true, rules
 	p.membersHash = members
-	if fresh || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
+	if first || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
 		e.setOffset(in.now)
 	}
 	e.observe(in.now, stamp)
@@ -134,7 +137,7 @@ func (in *incoming) digest(r *wire.Reader) {
 	}
 }
 
-// touch notes that something changed, so that digests come quickly again.
+// noteChange records a change of the state, and shortens the pause until the next digest.
 func (d *digests) noteChange(now time.Time) {
 	d.changedAt = now
 	d.changed = true
@@ -144,8 +147,8 @@ func (d *digests) noteChange(now time.Time) {
 	}
 }
 
-// Lost tells that something for a peer was dropped: they compare notes, once for all
-// that is lost until the next digest may go.
+// Lost tells the engine that an envelope for a peer was dropped. The peer gets a digest, at most one in
+// Config.DigestInterval, however many envelopes were dropped.
 func (d *digests) Lost(now time.Time, to clock.Actor) {
 	if p := d.byActor[to]; p != nil && p.Alive {
 		d.stats.Lost++
@@ -157,7 +160,7 @@ func (d *digests) Lost(now time.Time, to clock.Actor) {
 	}
 }
 
-// compare sends digests to those for whom something was dropped.
+// sendDueDigests sends the digests that are due out of turn.
 func (d *digests) sendDueDigests(now time.Time) {
 	for _, p := range d.scheduled {
 		if p.Alive && due(p.digestDueAt, now) {

@@ -1,104 +1,146 @@
-// Package gossip decides which peer is told what, and when: the spread of new deltas and
-// the repair of everything that is lost on the way.
+// Package gossip decides which peer is sent which write, and when. It spreads new writes and
+// repairs everything that is lost on the way.
 //
-// An [Engine] shares a store with its owner. Local writes enter by Push, frames by
-// Receive, time by Tick; what is to be sent leaves by Envelopes. The package reads no
-// clock and opens no socket.
-//
-// # The machines
-//
-// The engine hands each call to the machine that it concerns. Each machine has its own
-// state, its own part of what is kept of a peer, and a file:
-//
-//	Members       members.go       who the others are, as the last view has them
-//	ClusterClock  clusterclock.go  the others' clocks, the cluster's time, the latest stamp
-//	Beats         heartbeat.go     leases of the workers beside each peer
-//	digests       digest.go        two peers compare hashes of what they hold
-//	pushes        push.go          a write goes to every peer, straight or down a tree
-//	repairs       repair.go        what is missing and known to exist is asked for
-//	acks          acks.go          which writes a peer has
-//	stability     stable.go        what all have seen
-//	syncs         sync.go          what one peer has and the other lacks is fetched
-//	              retire.go        a request names few of the lives that have ended
-//	reconciling   reconcile.go     equal contexts and different records are narrowed down
-//	              absence.go       when a list is believed that something is gone
-//	witnesses     witness.go       whom a peer believes how much others have written
-//	shared        shared.go        the store, and the frames that leave
-//	              path.go          whether packets get through to a peer
-//
-// A machine embeds those that it uses, so the list is also the order of their floors.
+// An [Engine] shares a [crdt.Store] with its owner. Local writes enter the engine by Push,
+// frames of other peers by Receive, and the passing of time by Tick. Frames that are to be sent
+// leave by Envelopes. The package reads no clock and opens no socket, so that the simulator
+// (package sim) runs exactly this code. No message is needed for safety: each may be lost,
+// duplicated, reordered or late, and later messages repair the damage.
 //
 // # Words
 //
-//   - An actor is one life of a peer: each start has a new one. A dot is an actor and the
-//     number of one of its writes; a context is the set of dots that a peer has seen.
-//   - A record is the content of a dot that something still shows. A void is a dot whose
-//     record is gone: overwritten or removed.
-//   - A hole is a dot that is known to exist and has not arrived; a gap is all that is
-//     missing of one actor. A head is the last dot that a peer has pushed of an actor.
-//   - A dot is settled if it was seen so long ago that no push of it is on its way any more.
-//   - A context is held while nobody but its teller has spoken of a write that it contains.
-//   - A dot is stable if every known peer has seen it: its removal can be forgotten.
+// Packages clock and crdt define these words: an actor is one life of a peer, that is one run of
+// its process. A dot is an actor and a sequence number, and identifies one write. A causal context,
+// or context, is the set of all dots that a peer has seen. A record is the content of a write. It
+// is live until other records overwrite or remove it. A delta is a dot on its way to another peer,
+// with its record. A delta is void if it says that the record is gone and carries none.
+// Beyond these, the package uses:
+//
+//   - gap: the dots of one actor that are known to exist and have not arrived.
+//   - head: the highest sequence number of an actor that a peer has seen, or has sent.
+//   - in flight: a dot is in flight for 100 to 200 ms after this peer first saw it. Pushes of it
+//     may still be on their way to other peers.
+//   - stable: a dot is stable when every known peer has seen it. Only then may its removal be
+//     forgotten (causal stability).
+//   - ended: an actor has ended when it will write nothing more: it has left, or another actor
+//     has its name.
+//
+// # The machines
+//
+// The engine passes each call on to one of these machines. Each machine has a file, its own state,
+// and its own part of the state kept for each peer. A machine embeds the machines that it uses.
+//
+//	Members       members.go       the other peers, as the last SetView listed them
+//	shared        shared.go        the store, the configuration, frames that leave
+//	              path.go          whether packets reach each peer, found by probes
+//	ClusterClock  clusterclock.go  offsets of the peers' clocks, and the latest timestamp
+//	Beats         heartbeat.go     leases of workers
+//	digests       digest.go        two peers compare hashes of their states
+//	pushes        push.go          a new write is sent to all peers, or down a tree (tree.go)
+//	repairs       repair.go        gaps are requested
+//	acks          acks.go          which writes each peer has acknowledged
+//	stability     stable.go        which dots are stable
+//	syncs         sync.go          a peer fetches all that another has and it lacks
+//	              retire.go        requests summarise actors that have ended
+//	reconciling   reconcile.go     equal contexts with different records are compared
+//	              absence.go       when a peer is believed that a record is gone
+//	witnesses     witness.go       when a peer is believed how much others have written
+//
+// # The four ways of a write
+//
+// A write reaches a peer by the first of these ways that works. Each way is slower than the one
+// before it, and covers what that one can lose.
+//
+//  1. Push: the writer sends deltas. Up to Config.Direct peers get them from the writer.
+//     Larger clusters forward them down a tree that each peer computes from the writer's actor
+//     and the members.
+//  2. Gap repair: a later delta, or an announced head, shows a gap. The receiver requests it.
+//  3. Sync: digests of two peers differ, so one fetches all records above its own context.
+//  4. Reconciliation: the contexts are equal and the records differ. The difference is narrowed
+//     down to single records, and a record that is on one side only is dropped.
+//
+// # One sync
+//
+// Peer A has seen a digest of peer B that differs from its own, and fetches what it lacks:
+//
+//  1. A sends a sync-request with its context. Actors that have ended and were retired are not
+//     listed: a hash over them stands in their place.
+//  2. B compares that hash with the hash of its own retired actors. If they differ, B answers with
+//     hashes of smaller ranges of actors (parts), and A repeats the request with the actors
+//     of the differing ranges listed, until B understands it.
+//  3. B sends up to 512 KiB of live records that A's context does not contain (state), and ends the
+//     answer with a sync-reply. Dots in flight are left out: their push brings them, and
+//     forwards them down the tree.
+//  4. While the sync-reply says that there is more, A requests the rest. A gone record is not
+//     sent, so its dot may count as seen only once A also has the record that replaced it. A
+//     therefore keeps the dots that B's answers cover beside its context, and
+//     requests with both together. Such a request is flagged: it acknowledges nothing.
+//  5. The last sync-reply carries B's context. Now A has every live record of B, so any
+//     other dot in that context belongs to a record that is gone. A adopts the context:
+//     it counts these dots as seen, and a record that still arrives for one is ignored. A
+//     context with very many new actors comes in several replies.
+//  6. A wrong context would therefore suppress real writes. For each actor in it, A waits until
+//     the actor itself or another peer has confirmed that it wrote so much, or until the
+//     actor has ended or was out of sight for ten minutes. Until then A holds the context,
+//     and asks another peer.
+//
+// A waits 500 ms for an answer, or twice as long as the last one took. It repeats a request
+// once and then asks another peer. At most two syncs run at a time.
 //
 // # The messages
 //
-// A frame has a list of sections. These are all that peers say to each other:
+// A frame is a list of sections (frame.go has their layout). These are all sections that peers
+// send to each other:
 //
-//   - deltas: writes in the order of their dots. The writer sends them when the batch
-//     interval ends, to all peers (up to Direct) or to its children in a tree that every
-//     peer computes from the writer and the members. The receiver merges them and, in a
-//     tree, passes on what is new to it. If they are lost, heads or a later delta show a
-//     hole.
-//   - heads: how far the sender has pushed each actor, 5 ms after a burst and again until
-//     the receiver says that it is there too. The receiver asks for what it lacks. If all
-//     ten are lost, the next digest differs.
-//   - acks: how far the sender has all of an actor's writes, for those who announced heads
-//     or wait for replicas. If they are lost, the heads come again.
-//   - gaps: ranges of dots that the sender lacks, 20 ms after it saw that they exist. The
-//     receiver answers with the deltas that it has of them. If either is lost, the sender
-//     asks again, later each time, and after three times somebody else.
-//   - digest: a hash of what the sender has seen and holds, its wall clock, its rules and
-//     its latest stamp, to a peer chosen at random. If the hashes are equal, the receiver
-//     sends its own back; otherwise it asks for a sync. If either is lost, another peer's
-//     digest finds the difference.
-//   - sync-request: the sender's context. The receiver answers with every record above it
-//     (state), in as many answers as that takes. If a request or an answer is lost, the
-//     request is repeated, then put to somebody else.
-//   - state and sync-reply: records, and in the last answer the receiver's context. The
-//     context removes: who takes it over drops what it covers and has no record of. It is
-//     taken over if somebody beside the teller bears it out, or those who could are long out
-//     of sight.
-//   - parts: the receiver of a sync-request has seen other lives than its sum says, and
-//     names the parts that differ; the request is put again with those spelt out.
-//   - sums, ranges, lists: for two peers whose contexts are equal and whose records are
-//     not. The shards that differ are narrowed to ranges of dots, and those to lists. A
-//     record that one side does not list is gone there, and is dropped; of many another
-//     peer must say so too, or the same one for ten minutes. If one is lost, the next digest
-//     begins anew.
-//   - beats: what is left of the leases of the workers beside the sender, to every peer,
-//     every BeatInterval. The receiver keeps them until they run out. If some are lost, the
-//     next ones make it good.
-//   - path: whether packets get through, each way. If an answer is missing four times, the
-//     stream carries what packets would.
-//
-// Nothing here is needed for safety: any of it may be lost, doubled or late.
+//   - deltas: new writes in the order of their dots, when Config.BatchInterval ends. The receiver
+//     merges them and forwards the ones that are new to it down the tree. If the frame is lost,
+//     heads or a later delta show a gap.
+//   - heads: the heads of the actors whose deltas the sender has pushed to the receiver. They go 5 ms
+//     after a burst, and again until the receiver acknowledges them, ten times at most. The
+//     receiver requests what it lacks. If all are lost, the next digest differs.
+//   - acks: for actors in received heads, up to which sequence number the sender has every
+//     write. If they are lost, the heads are repeated.
+//   - gaps: ranges of dots that the sender lacks, 20 ms after it learnt that they exist. The
+//     receiver answers with deltas of their live records, and with a digest if some records are
+//     gone. If request or answer is lost, the sender requests again, at growing intervals,
+//     and from the fourth request on from a random peer.
+//   - digest: a hash of the sender's context and records, its wall clock, a fingerprint of its
+//     merge rules, its latest timestamp, and a hash of the members that count for stability. It goes
+//     to a random peer every 200 ms to 5 s. If the state hashes are equal, the receiver
+//     answers with its own digest. Otherwise it starts a sync. If a digest is lost, another
+//     peer's digest finds the difference.
+//   - sync-request, parts, state, sync-reply: see above. A lost message is made good by the
+//     repeated request.
+//   - sums, ranges, lists: the steps of a reconciliation. Sums are 256 checksums over records,
+//     one for each shard of keys. Ranges split the differing shards in the order of dots,
+//     and carry a count and a checksum each. Lists name the records in small ranges. The
+//     receiver drops a record that a list lacks. Beyond 64 records within ten minutes, it does
+//     so only when another peer confirms the absence, or when the sender has repeated it
+//     for ten minutes. If a dot has two contents, the one with the greater hash stays. If a
+//     message is lost, or a context changes meanwhile, the next digest starts anew.
+//   - beats: the remaining lease times of the sender's workers, to every peer, every
+//     Config.BeatInterval. The receiver keeps a lease until it runs out. If a message is lost, the
+//     next one replaces it.
+//   - path: a numbered probe in a packet, or the answer to one. After four probes without an
+//     answer, streams carry what packets would have carried.
 //
 // # Invariants
 //
-//	I1  A dot is passed on at most once, when it is new
+//	I1  A peer forwards a dot at most once, when the dot is new to it
 //	    (TestTheTreeReachesEveryMemberOnce).
-//	I2  A void is sent only for a dot this replica has seen and holds no record of
+//	I2  A void delta is sent only in a section that also holds the record which replaced it
 //	    (TestVoidsAloneAreRefused).
-//	I3  Queues are bounded in bytes; a peer that overflows its queue is synced instead
+//	I3  Queues are bounded in bytes. A peer whose queue overflows is synced instead
 //	    (TestAPeerThatTakesNothingCostsABoundedQueue).
 //	I4  A dot is stable only if every known peer has acknowledged it and this peer
-//	    has seen all that they had (TestNothingIsStableWhileAKnownPeerIsAway).
-//	I5  No delivery needs a packet: where none passes, streams carry everything
+//	    has seen everything that those peers had seen by then
+//	    (TestNothingIsStableWhileAKnownPeerIsAway).
+//	I5  No delivery needs packets: where none pass, streams carry everything
 //	    (TestPacketsAreAShortcutNotACondition, in internal/replica).
-//	I6  No output depends on map order; two engines fed alike send alike
+//	I6  No output depends on the order of a map: equal inputs give equal outputs
 //	    (TestOutputIsAFunctionOfInput).
 //
 // Prior art: delta-state CRDTs and their join decompositions (Almeida et al. 2016,
 // Enes et al. 2018), Scuttlebutt reconciliation (van Renesse et al. 2008),
-// range-based set reconciliation (Meyer 2022).
+// range-based set reconciliation (Meyer 2022), causal stability (Baquero et al. 2014).
 package gossip

@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// Engine decides which peer is told what, and when. It is a value machine: one
-// owner serialises all calls, and what it wants done comes out of Envelopes.
+// Engine decides which peer is sent which write, and when. It is a state machine without goroutines:
+// its owner makes one call at a time, and takes the frames to send from Envelopes.
 type Engine struct {
 	*shared
 	*ClusterClock
@@ -26,10 +26,11 @@ type Engine struct {
 	*syncs
 	*witnesses
 
-	cloned bool // somebody else writes as this peer's actor
+	cloned bool // see Cloned
 }
 
-// New returns an engine over store, which it shares with its owner.
+// New returns an engine over store, which it shares with its owner. Zero fields of cfg get
+// their defaults.
 func New(cfg Config, store *crdt.Store) *Engine {
 	cfg = cfg.withDefaults()
 	h := fnv.New32a()
@@ -58,8 +59,8 @@ func New(cfg Config, store *crdt.Store) *Engine {
 	return e
 }
 
-// SetSelf makes a the actor whose writes are this peer's. What was acknowledged were
-// another's.
+// SetSelf makes a the actor whose writes are this peer's. Acknowledgements of the former actor's
+// writes are forgotten.
 func (e *Engine) SetSelf(a clock.Actor) {
 	e.cfg.Self = a
 	e.cloned = false
@@ -71,17 +72,20 @@ func (e *Engine) SetSelf(a clock.Actor) {
 	clear(e.targets)
 }
 
-// Cloned reports whether somebody else writes as this peer's actor.
+// Cloned reports whether another process writes as this peer's actor: a frame named it as the
+// sender, or held writes of it that this peer has not made. The owner then calls SetSelf with a
+// new actor.
 func (e *Engine) Cloned() bool { return e.cloned }
 
-// Envelopes returns what is to be sent since the last call.
+// Envelopes returns the frames to send that were made since the last call, in the order in
+// which they must leave. The caller owns them.
 func (e *Engine) Envelopes() []Envelope {
 	out := e.out
 	e.out = nil
 	return out
 }
 
-// earlier returns the earlier of two times, where zero means never.
+// earlier returns the earlier of two times. The zero time means never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -97,9 +101,11 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// due reports whether at has come. The zero time never comes.
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// Deadline returns when Tick has something to do, zero for never.
+// Deadline returns when Tick has something to do next, the zero time for never. It is good until the
+// next call of another method.
 func (e *Engine) Deadline() time.Time {
 	at := earlier(e.flushAt, e.digests.digestAt)
 	at = earlier(at, e.acks.ackRequestAt)
@@ -107,13 +113,14 @@ func (e *Engine) Deadline() time.Time {
 	if e.changed {
 		at = earlier(at, e.flightsAt)
 	}
-	for _, g := range e.gaps { // a minimum: no order shows
+	for _, g := range e.gaps { // a minimum, so the order does not matter
 		at = earlier(at, g.at)
 	}
 	return earlier(at, e.peersAt)
 }
 
-// peersDue returns when there is something to do for a peer.
+// peersDue returns the earliest time at which something is due for a peer, and removes from scheduled the peers
+// for which nothing is.
 func (e *Engine) peersDue() (at time.Time) {
 	e.scheduled = slices.DeleteFunc(e.scheduled, func(p *peer) bool {
 		soon := earlier(earlier(earlier(p.headAt, p.greetAt), earlier(p.digestDueAt, p.path.at)), p.heldAt)
@@ -129,7 +136,7 @@ func (e *Engine) peersDue() (at time.Time) {
 	return at
 }
 
-// Tick does what is due.
+// Tick does all that is due at now. It does not wait for anything.
 func (e *Engine) Tick(now time.Time) {
 	if due(e.beatAt, now) || due(e.newAt, now) {
 		e.announceLeases(now)
@@ -161,8 +168,9 @@ func (e *Engine) Tick(now time.Time) {
 	})
 }
 
-// introduced makes good what p has dropped because it did not know this peer yet: the
-// first frame from p, since this peer counts it as alive, shows that it does now.
+// firstContact is called for the first frame from p since p came up. Before, p may not have known
+// this peer as a member and may have dropped its frames, so the leases of workers are sent again, and
+// the path is probed.
 func (e *Engine) firstContact(now time.Time, p *peer) {
 	if len(e.hosted) > 0 {
 		p.greetAt = now
@@ -174,16 +182,17 @@ func (e *Engine) firstContact(now time.Time, p *peer) {
 	}
 }
 
-// makeGood makes good what packets to p did not carry.
+// resendPackets is called when packets to p are found blocked. It sends again, now by stream, what
+// the lost packets may have carried: heads, a sync-request, gap requests and leases.
 func (e *Engine) resendPackets(now time.Time, p *peer) {
 	if len(p.unacked) > 0 {
 		p.headsSent, p.headAt = 0, now
 	}
-	p.digestDueAt = now.Add(quiet) // in the tree p passes on what answers the heads, not what a sync brings
+	p.digestDueAt = now.Add(quiet) // after the heads: p forwards deltas that answer them, and not what a sync brings
 	if !p.requestedAt.IsZero() {
 		e.sendSyncRequest(now, p)
 	}
-	for _, g := range e.gaps { // each for itself: no order
+	for _, g := range e.gaps { // each gap by itself, so the order does not matter
 		if g.askedPeer == p && !g.quarantined {
 			g.at = now
 		}
@@ -193,10 +202,12 @@ func (e *Engine) resendPackets(now time.Time, p *peer) {
 	}
 }
 
-// SetView tells the engine who the others are: everyone known, dead ones too.
+// SetView tells the engine who the other peers are: all that are known, those that are down
+// included, in any order. A peer that is no longer listed is forgotten. Entries of this peer's own
+// actor and repeated ones are skipped.
 func (e *Engine) SetView(now time.Time, peers []Peer) {
 	e.views++
-	var room []peer // side by side, for the first of a large cluster
+	var room []peer // one allocation for the first view
 	if len(e.byActor) == 0 {
 		e.byActor = make(map[clock.Actor]*peer, len(peers))
 		room = make([]peer, len(peers))
@@ -260,6 +271,5 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	}
 }
 
-// Synced reports whether this peer has completed an exchange with another since
-// it started.
+// Synced reports whether this peer has completed a sync with another peer since it started.
 func (e *Engine) Synced() bool { return e.synced }

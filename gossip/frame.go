@@ -9,13 +9,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Version is the wire version of frames. A frame is
+// Version is the wire version of frames. A frame is the msgpack array
 //
 //	[version, flags, cluster hash, [section, …]]
 //
-// where with a compression flag the sections are a bin instead. A section is an
-// array that starts with its kind; the first lists the frame's actors, the sender
-// before all.
+// If a compression flag is set, a bin with the compressed sections takes their place. A section is
+// an array that starts with its kind. The first section lists the actors of the frame, the
+// sender first; elsewhere an actor is its index in that list (docs/protocol.md).
 const Version = 1
 
 const (
@@ -23,25 +23,25 @@ const (
 	flagZstd
 )
 
-// Section kinds. From firstCritical to lastCritical a kind that is not known
-// refuses the frame; above, it is skipped.
+// Section kinds. A frame with an unknown kind from firstCritical to lastCritical is refused. Sections of
+// other unknown kinds are skipped.
 const (
 	secActors      = iota // [kind, actor, …]
-	secDeltas             // [kind, section]: new here, to be passed on
+	secDeltas             // [kind, deltas of one actor]: to be forwarded down the tree
 	secHeads              // [kind, wants ack, actor, seq, …]
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
-	secDigest             // [kind, echo, hash, wall ms, rules, latest stamp, members]
-	secSyncRequest        // [kind, request, told, sum, context, last request whose answer was heard, parts]
-	secState              // [kind, section]: part of a sync, passed on if short
-	secSyncReply          // [kind, request, more, have, total, latest stamp, context?], behind its states
+	secDigest             // [kind, echo, state hash, wall ms, rules, latest timestamp, members hash]
+	secSyncRequest        // [kind, request, partial, sum, context, last request whose answer came, parts]
+	secState              // [kind, deltas of one actor]: part of a sync, forwarded if there are few
+	secSyncReply          // [kind, request, more, have, total, latest timestamp, context?], after the states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
-	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, share, …], …]
+	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, hash, …], …]
 	secLocks              // reserved for the lock service
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
-	secPath               // [kind, number, asks, seen, passage]: whether packets pass between the two
-	secParts              // [kind, request, parts]: the request was not understood
+	secPath               // [kind, number, reply, last probe received, passage]
+	secParts              // [kind, request, parts]: the hashes in the request were not understood
 
 	firstCritical = 64
 	lastCritical  = 127
@@ -49,7 +49,7 @@ const (
 
 var sectionNames = [...]string{"actors", "deltas", "heads", "acks", "gaps", "digest", "sync-request", "state", "sync-reply", "sums", "ranges", "lists", "locks", "beats", "path", "parts"}
 
-// SectionName returns what a kind of section is called, "" if it is not known.
+// SectionName returns the name of a kind of section, "" if the kind is not known.
 func SectionName(kind uint64) string {
 	if kind < uint64(len(sectionNames)) {
 		return sectionNames[kind]
@@ -74,8 +74,8 @@ func (e *FrameError) Error() string {
 // Unwrap returns the cause.
 func (e *FrameError) Unwrap() error { return e.Err }
 
-// frameWriter builds one frame. Actors are numbered as they come up, so the
-// sections are written before their table.
+// frameWriter builds one frame. It numbers actors as they come up, so the table of actors is
+// complete, and written, after the other sections.
 type frameWriter struct {
 	table    crdt.ActorTable
 	body     []byte
@@ -83,7 +83,7 @@ type frameWriter struct {
 	payload  []byte
 }
 
-// section starts a section of n elements behind its kind.
+// section starts a section with n elements after its kind.
 func (w *frameWriter) section(kind uint64, n int) {
 	w.body = wire.AppendArray(w.body, n+1)
 	w.body = wire.AppendUint(w.body, kind)
@@ -109,12 +109,13 @@ func (w *frameWriter) heads(list []head, wantAck bool) {
 	}
 }
 
-// frameNodes bounds what is walked of a frame. Each node takes a byte or more, and a
-// frame of a peer of ours holds at most syncBytes, a section of frameBytes and a record.
+// frameNodes is the greatest number of msgpack nodes of a frame that is accepted. A node takes a byte
+// or more, and a correct peer writes at most syncBytes, one section of frameBytes and one record.
 const frameNodes = 1 << 20
 
-// Receive takes a frame from the network. It does not keep or change frame.
-// A refused frame gives a *FrameError; what came before the fault stays merged.
+// Receive takes a frame from the network, compressed at most wire.MaxFrameBytes long. It does not keep
+// or change frame. For a frame that it refuses it returns a *FrameError; the sections before the fault
+// stay merged.
 func (e *Engine) Receive(now time.Time, frame []byte) error {
 	e.stats.FramesReceived++
 	e.stats.BytesReceived += uint64(len(frame))
@@ -222,26 +223,28 @@ func readActors(r *wire.Reader) ([]clock.Actor, error) {
 	return actors, r.Err()
 }
 
-// passedOn is how many records of a section of a sync are passed on down the tree. Few are
-// a write that was lost further up, for which those below wait as well; many are what this
-// peer missed while it was away, and the others did not.
+// maxForwarded is the greatest number of new records of a state section that are forwarded down the
+// tree. A few are writes that were lost further up the tree, and this peer's children lack them too.
+// Many are writes that this peer alone missed while it was away.
 const maxForwarded = 64
 
 // incoming is one frame on its way through the engine.
 type incoming struct {
 	e           *Engine
 	now         time.Time
-	from        *peer // nil: not in the view yet, so no answer can be sent
-	actors      []clock.Actor
-	quarantined bool         // some of its records are from too far in the future
-	covered     []actorRange // what its states cover
+	from        *peer         // the sender; nil if it is not in the view yet, so that no answer can be sent
+	actors      []clock.Actor // the frame's table of actors
+	quarantined bool          // a record was not merged, because its timestamp is beyond ClusterClock.Limit
+	covered     []actorRange  // the dots that its state sections cover
 }
 
+// actorRange is a range of one actor's dots.
 type actorRange struct {
 	clock.Actor
 	clock.Range
 }
 
+// actor reads an actor, written as its index in the frame's table.
 func (in *incoming) actor(r *wire.Reader) clock.Actor {
 	i := r.Uint()
 	if i >= uint64(len(in.actors)) {
@@ -296,7 +299,8 @@ func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	}
 }
 
-// join merges one section of deltas and looks for holes it shows.
+// join merges one section of deltas and notes the gaps that it shows. It reports whether the
+// section named an actor and a first dot at all.
 func (in *incoming) join(r *wire.Reader) (crdt.SectionResult, bool) {
 	e := in.e
 	res, err := e.store.JoinSection(r, in.actors, e.Limit(in.now))

@@ -13,44 +13,43 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// A worker is alive for as long as the peer it runs beside, its host, renews a
-// lease for it: (worker, remaining time), told by the host to every peer. That is
-// no write: it has no dot, is not kept, not repaired and not passed on. One that is
-// lost is made good by the next.
+// A worker is alive for as long as its host, the peer that it runs beside, renews its lease. The host
+// sends each worker's remaining time to every peer. A heartbeat is not a write: it has no dot, and is
+// not stored, repaired or forwarded. If one is lost, the next one replaces it.
 
 // Limits of heartbeats.
 const (
-	MaxWorkers      = 65_536    // known at once; more are not noted
-	MaxHeartbeatTTL = time.Hour // a longer one is cut
-	MaxWorkerID     = 128       // bytes
+	MaxWorkers      = 65_536    // workers that a peer hosts, and workers of other hosts that it knows; more are ignored
+	MaxHeartbeatTTL = time.Hour // longest lease; a longer one is cut to this
+	MaxWorkerID     = 128       // bytes of a worker's name
 	beatsPerFrame   = 2048
-	greetDelay      = 250 * time.Millisecond // after which a peer that joined knows us too
+	greetDelay      = 250 * time.Millisecond // time after which a peer that joined has this peer in its view too
 )
 
-// Beats are the leases of workers: of those beside this peer, which it tells the
-// others, and of those that others tell of.
+// Beats are the leases of workers: those that this peer hosts and announces, and those that other
+// hosts have announced.
 type Beats struct {
 	*shared
-	hosted   map[string]hosted // workers that beat through this peer
-	leases   map[string]lease  // and through others
-	beatAt   time.Time         // when all of hosted are told
-	newAt    time.Time         // when those of hosted that were not told yet are
-	prunedAt time.Time
+	hosted   map[string]hosted // workers that this peer hosts
+	leases   map[string]lease  // workers of other hosts
+	beatAt   time.Time         // when all hosted leases are announced next; zero for never
+	newAt    time.Time         // when hosted leases that are not announced yet are; zero for never
+	prunedAt time.Time         // when ended leases were last removed from leases
 }
 
-// peerBeats is what heartbeats keep of a peer.
+// peerBeats is the state that heartbeats keep for each peer.
 type peerBeats struct {
-	greetAt time.Time // when it is told of the workers here
+	greetAt time.Time // when all hosted leases are sent to the peer alone; zero for never
 }
 
-// Liveness is what a heartbeat says about its worker.
+// Liveness is what is known of whether a worker is alive.
 type Liveness uint8
 
 const (
-	// Active workers have a lease that runs, from a host that is up.
+	// Active workers have a lease that has not run out, from a host that is up.
 	Active Liveness = iota + 1
-	// Unreachable workers are out of sight: their host did not say goodbye, and
-	// is down or cut off. They may be well, on the other side.
+	// Unreachable workers have a host that is down or cut off, and that did not end their
+	// leases. They may be alive on the other side of a partition.
 	Unreachable
 )
 
@@ -64,21 +63,22 @@ func (l Liveness) String() string {
 	return "unknown"
 }
 
-// Heartbeat is what an Engine knows of one worker's life.
+// Heartbeat is what an Engine knows of one worker.
 type Heartbeat struct {
 	Worker    string
-	Host      clock.Actor // the peer it beats through
+	Host      clock.Actor // the peer that hosts the worker
 	State     Liveness
-	Remaining time.Duration // of its lease, 0 when that has run out
+	Remaining time.Duration // time left of the lease, 0 when it has run out
 }
 
-// hosted is a worker that beats through this peer.
+// hosted is the lease of a worker that this peer hosts.
 type hosted struct {
-	ttl       time.Duration
-	until     time.Time // zero: it lives as long as this peer
-	announced bool
+	ttl       time.Duration // the time that each renewal gives
+	until     time.Time     // end of the lease by this peer's clock; zero if each heartbeat of this peer renews it
+	announced bool          // the other peers have been sent it
 }
 
+// remaining returns the time left of the lease.
 func (h hosted) remaining(now time.Time) time.Duration {
 	if h.until.IsZero() {
 		return h.ttl
@@ -86,23 +86,23 @@ func (h hosted) remaining(now time.Time) time.Duration {
 	return max(h.until.Sub(now), 0)
 }
 
-// lease is a worker that beats through another peer.
+// lease is the lease of a worker of another host.
 type lease struct {
 	host  clock.Actor
-	until time.Time // by this peer's clock
+	until time.Time // end of the lease by this peer's clock
 }
 
-// ErrTooManyWorkers says that no more workers may beat through this peer.
+// ErrTooManyWorkers says that this peer hosts MaxWorkers workers already.
 var ErrTooManyWorkers = fmt.Errorf("this peer hosts %d workers, and no more are allowed", MaxWorkers)
 
-// beat is one entry of a section.
+// beat is one entry of a beats section.
 type beat struct {
 	worker    string
 	remaining time.Duration
 }
 
-// ValidateWorkerID says what is wrong with the name of a worker: it is one segment
-// of a key, of up to MaxWorkerID bytes.
+// ValidateWorkerID returns a *crdt.KeyError if id is no name of a worker: a name is one segment of a
+// key and has at most MaxWorkerID bytes.
 func ValidateWorkerID(id string) error {
 	if len(id) > MaxWorkerID || strings.Contains(id, "/") {
 		return &crdt.KeyError{Key: id, Reason: fmt.Sprintf("is no worker's name: want up to %d bytes without '/'", MaxWorkerID)}
@@ -110,13 +110,14 @@ func ValidateWorkerID(id string) error {
 	return crdt.ValidateKey(id)
 }
 
-// Host makes worker live as long as this peer does: its lease of ttl is renewed
-// with every heartbeat until Release.
+// Host makes this peer renew worker's lease of ttl with every heartbeat, until Release. A ttl over
+// MaxHeartbeatTTL is cut. Errors are a bad name, a ttl that is not positive, and ErrTooManyWorkers.
 func (hs *Beats) Host(now time.Time, worker string, ttl time.Duration) error {
 	return hs.setHosted(now, worker, hosted{ttl: ttl})
 }
 
-// Beat makes worker live for ttl from now on, through this peer.
+// Beat gives worker a lease of ttl from now on, which this peer announces. It does not shorten the
+// life of a worker for which Host was called. Its errors are those of Host.
 func (hs *Beats) Beat(now time.Time, worker string, ttl time.Duration) error {
 	return hs.setHosted(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
 }
@@ -135,19 +136,19 @@ func (hs *Beats) setHosted(now time.Time, worker string, h hosted) error {
 	}
 	h.announced = old.announced
 	if old.ttl != 0 && old.until.IsZero() && !h.until.IsZero() {
-		h = old // it lives longer already
+		h = old // Host was called: the lease does not run out
 	}
 	hs.hosted[worker] = h
 	if !h.announced {
 		hs.newAt = earlier(hs.newAt, now)
 	}
-	if hs.beatAt.IsZero() { // at a moment of its own, for all started together
+	if hs.beatAt.IsZero() { // at a random moment, so that peers which started together do not beat together
 		hs.beatAt = now.Add(hs.cfg.BeatInterval/2 + time.Duration(hs.rng.Int64N(int64(hs.cfg.BeatInterval/2)+1)))
 	}
 	return nil
 }
 
-// Release ends a worker's life here, and tells the others at once.
+// Release ends the lease of a worker that this peer hosts, and announces that at once.
 func (hs *Beats) Release(now time.Time, worker string) {
 	if _, ok := hs.hosted[worker]; !ok {
 		return
@@ -156,7 +157,7 @@ func (hs *Beats) Release(now time.Time, worker string) {
 	hs.sendBeats(now, hs.living, []beat{{worker, 0}})
 }
 
-// Hosted returns the workers that beat through this peer, sorted.
+// Hosted returns the names of the workers that this peer hosts and whose lease has not run out, sorted.
 func (hs *Beats) Hosted(now time.Time) []string {
 	var list []string
 	for _, worker := range slices.Sorted(maps.Keys(hs.hosted)) {
@@ -167,8 +168,8 @@ func (hs *Beats) Hosted(now time.Time) []string {
 	return list
 }
 
-// beats tells the others what is due: all workers each BeatInterval, new ones at
-// once, and all to a peer that joined.
+// announceLeases sends all hosted leases to every peer when BeatInterval is over, and before that
+// those that are new.
 func (hs *Beats) announceLeases(now time.Time) {
 	all := due(hs.beatAt, now)
 	if all {
@@ -183,7 +184,7 @@ func (hs *Beats) announceLeases(now time.Time) {
 	}
 }
 
-// greet tells a peer that joined about the workers here.
+// greet sends all hosted leases to the peers for which greetAt has come.
 func (hs *Beats) greet(now time.Time) {
 	for _, p := range hs.scheduled {
 		if p.Alive && due(p.greetAt, now) {
@@ -193,14 +194,15 @@ func (hs *Beats) greet(now time.Time) {
 	}
 }
 
-// leasesDue returns what is to be told, in order; those that ran out leave.
+// dueLeases returns the hosted leases to announce, by name: all, or those that are new. It removes
+// those that have run out.
 func (hs *Beats) dueLeases(now time.Time, all bool) []beat {
 	list := make([]beat, 0, len(hs.hosted))
 	for _, worker := range slices.Sorted(maps.Keys(hs.hosted)) {
 		h := hs.hosted[worker]
 		left := h.remaining(now)
 		if left == 0 {
-			delete(hs.hosted, worker) // as it does at the others
+			delete(hs.hosted, worker) // the other peers let it run out too, so nothing is announced
 			continue
 		}
 		if all || !h.announced {
@@ -212,7 +214,7 @@ func (hs *Beats) dueLeases(now time.Time, all bool) []beat {
 	return list
 }
 
-// sendBeats goes before all bulk: as a packet if it fits in one.
+// sendBeats sends leases to peers: as a packet if they fit in one, else on the stream before bulk.
 func (hs *Beats) sendBeats(now time.Time, to []*peer, list []beat) {
 	for ; len(list) > 0 && len(to) > 0; list = list[min(len(list), beatsPerFrame):] {
 		part := list[:min(len(list), beatsPerFrame)]
@@ -228,14 +230,13 @@ func (hs *Beats) sendBeats(now time.Time, to []*peer, list []beat) {
 			class = Packet
 		}
 		for _, p := range to {
-			hs.send(now, p, class, slices.Clone(frame)) // each receiver owns its own
+			hs.send(now, p, class, slices.Clone(frame)) // each envelope owns its frame
 		}
 		hs.stats.BeatsSent += uint64(len(part) * len(to))
 	}
 }
 
-// beats notes the leases that their host renews. A host that is no member yet, or
-// none any more, is not believed.
+// beats receives leases that their host announces. It ignores a host that is no member.
 func (in *incoming) beats(r *wire.Reader, n int) {
 	e := in.e
 	for range n / 2 {
@@ -253,7 +254,7 @@ func (in *incoming) beats(r *wire.Reader, n int) {
 		until := in.now.Add(remaining)
 		switch {
 		case remaining > 0 && known && l.host != in.from.Actor && until.Before(l.until) && e.liveness(in.now, l) == Active:
-			// The worker has moved: this is what its old host has left of it.
+			// The worker has moved to another host, and its former host announces the rest of its lease.
 		case remaining > 0 && (known || e.roomForLease(in.now)):
 			e.leases[string(id)] = lease{in.from.Actor, until}
 		case remaining == 0 && known && l.host == in.from.Actor:
@@ -262,8 +263,8 @@ func (in *incoming) beats(r *wire.Reader, n int) {
 	}
 }
 
-// roomForLease forgets who is gone, now and then, and reports whether another
-// worker may be noted.
+// roomForLease reports whether another lease may be kept. Once in BeatInterval it removes the leases of
+// workers that are gone.
 func (hs *Beats) roomForLease(now time.Time) bool {
 	if now.Sub(hs.prunedAt) >= hs.cfg.BeatInterval {
 		hs.prunedAt = now
@@ -272,8 +273,8 @@ func (hs *Beats) roomForLease(now time.Time) bool {
 	return len(hs.leases) < MaxWorkers
 }
 
-// liveness judges a lease; 0 is gone: its host left, came back as another, or went
-// on without renewing it.
+// liveness returns the state of a worker by its lease. It returns 0 if the worker is gone: its host
+// left, was restarted, or has sent frames since the lease ran out without renewing it.
 func (hs *Beats) liveness(now time.Time, l lease) Liveness {
 	p := hs.byActor[l.host]
 	switch {
@@ -289,8 +290,8 @@ func (hs *Beats) liveness(now time.Time, l lease) Liveness {
 	return Unreachable
 }
 
-// Heartbeat returns what is known of one worker at now; ok is false if it is not
-// known, or gone.
+// Heartbeat returns what is known of one worker at now. ok is false if the worker is unknown or
+// gone.
 func (hs *Beats) Heartbeat(now time.Time, worker string) (h Heartbeat, ok bool) {
 	if own, here := hs.hosted[worker]; here && own.remaining(now) > 0 {
 		return Heartbeat{worker, hs.cfg.Self, Active, own.remaining(now)}, true
@@ -303,7 +304,7 @@ func (hs *Beats) Heartbeat(now time.Time, worker string) (h Heartbeat, ok bool) 
 	return Heartbeat{worker, l.host, state, max(l.until.Sub(now), 0)}, state != 0
 }
 
-// Heartbeats returns the workers that are active or out of sight at now, by name.
+// Heartbeats returns the workers that are active or unreachable at now, by name.
 func (hs *Beats) Heartbeats(now time.Time) []Heartbeat {
 	list := make([]Heartbeat, 0, len(hs.hosted)+len(hs.leases))
 	for worker := range hs.hosted {

@@ -6,26 +6,26 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// Members are the other peers of the cluster, as the last view has them.
+// Members are the other peers of the cluster, as the last SetView listed them.
 type Members struct {
-	peers       []*peer // by actor
+	peers       []*peer // all peers, in the order of their actors
 	byActor     map[clock.Actor]*peer
-	living      []*peer           // those of peers that are up
-	actors      []clock.Actor     // theirs
-	names       map[string]uint64 // of peers that are up, while some are not: their latest birth
-	membersHash uint64            // of who counts for stability
-	views       uint64            // counts the calls of SetView
+	living      []*peer           // the peers that are up, in the same order
+	actors      []clock.Actor     // the actors of living, index by index
+	names       map[string]uint64 // for each name that is up, the birth of its latest actor; nil while all peers are up
+	membersHash uint64            // hash of the members that count for stability
+	views       uint64            // number of calls of SetView
 }
 
-// peer is what is known of one other member: each protocol keeps a part of its own.
+// peer is the state kept for one other member. Each machine has its own part of it.
 type peer struct {
 	Peer
-	joined      time.Time // when it last came up
-	downAt      time.Time // since when it is seen to be down; zero while it is up
-	contact     time.Time // when it was last heard
-	view        uint64    // the last view that had it
-	reportIndex int       // its place among the reports, -1 before it has one
-	scheduled   bool      // it is in the list of those for whom something is due
+	joined      time.Time // when the peer last came up
+	downAt      time.Time // when the peer was first seen down; zero while it is up
+	contact     time.Time // when the last frame of the peer came
+	view        uint64    // Members.views when the peer was last listed
+	reportIndex int       // index of the peer's report in ClusterClock.reports, -1 if it has none yet
+	scheduled   bool      // the peer is in shared.scheduled
 
 	path path
 	peerPush
@@ -38,7 +38,7 @@ type peer struct {
 	peerBeats
 }
 
-// setLiving takes who of the peers is up, and under which names.
+// setLiving computes living, actors and names from peers.
 func (m *Members) setLiving() {
 	m.living, m.actors = make([]*peer, 0, len(m.peers)), m.actors[:0]
 	for _, p := range m.peers {
@@ -56,8 +56,8 @@ func (m *Members) setLiving() {
 	}
 }
 
-// SyncedWith returns the names of the peers with whom this one has completed an
-// exchange since it started: all that each of them had then it has.
+// SyncedWith returns the names of the peers with which this one has completed a sync since it
+// started: it has everything that each of them had then.
 func (m *Members) SyncedWith() (names []string) {
 	for _, p := range m.peers {
 		if p.syncedOnce {
@@ -67,7 +67,7 @@ func (m *Members) SyncedWith() (names []string) {
 	return names
 }
 
-// NameOf returns the name of the peer that writes as a, "" if there is none.
+// NameOf returns the name of the peer with actor a, "" if there is none.
 func (m *Members) NameOf(a clock.Actor) string {
 	if p := m.byActor[a]; p != nil {
 		return p.Name
@@ -84,7 +84,7 @@ func (m *Members) Living() []string {
 	return names
 }
 
-// setHash takes the hash of who counts for stability, this peer among them.
+// setHash computes membersHash: over this peer and all others that are not replaced.
 func (m *Members) setHash(self clock.Actor) {
 	m.membersHash = mix(self, clock.Actor{})
 	for _, p := range m.peers {
@@ -94,7 +94,7 @@ func (m *Members) setHash(self clock.Actor) {
 	}
 }
 
-// replaced reports whether a dead peer's name is up again as another actor.
+// replaced reports whether p is down and a later actor with its name is up.
 func (m *Members) replaced(p *peer) bool {
 	if p.Alive {
 		return false
@@ -103,8 +103,8 @@ func (m *Members) replaced(p *peer) bool {
 	return up && latest >= p.Actor.Birth
 }
 
-// Blocking returns the names of peers that keep removals from being forgotten:
-// down, and not forgotten themselves.
+// Blocking returns the names of the peers that are down and not replaced. They cannot
+// acknowledge anything, so nothing new becomes stable, and removals are kept, while they are listed.
 func (m *Members) Blocking() []string {
 	var names []string
 	for _, p := range m.peers {

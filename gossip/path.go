@@ -6,27 +6,27 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Packets are a shortcut, never a condition: where they do not pass, for a firewall, an
-// address of another family or a port that is open for TCP alone, streams carry everything.
+// Packets are an optimisation. Where they do not get through, because of a firewall, an address
+// of another family, or a port that is open for TCP alone, streams carry everything (I5).
 //
-// Whether they pass is found out for each peer and each way. A probe is a packet with a
-// number; who gets it says so, on its stream if the probe is a repeated one, so that what
-// is lost on the way back tells nothing of the way there. Each peer judges its own packets
-// and tells the other, who learns no other way that none come.
+// Each peer finds out by probes whether its packets reach another peer, and tells that peer the
+// result, which has no other way to learn that no packets come. A probe is a packet with a
+// number. The receiver of a first probe answers by packet, and of a repeated probe by stream:
+// then a lost answer does not look like a lost probe (docs/decisions/0023).
 
 const (
-	probeEvery  = 10 * time.Second      // while packets pass, and some are sent
-	probePace   = 60 * time.Millisecond // that times the peers, if it is longer
-	probeWait   = 50 * time.Millisecond // for an answer; twice as long each time until one shows how far peers are
-	probeTries  = 4                     // without one, before packets count as blocked
-	probeAgain  = 5 * time.Second       // while they do
-	probePasses = 3                     // answers in a row, before they count as passing again
+	probeEvery  = 10 * time.Second      // age of the last answer at which a packet that is sent is followed by a probe
+	probePace   = 60 * time.Millisecond // the same for each living peer, if that comes to more: bounds the rate of all probes
+	probeWait   = 50 * time.Millisecond // time for the first answer of a peer; it doubles with each probe until a round trip is known
+	probeTries  = 4                     // probes without an answer after which packets count as blocked
+	probeAgain  = 5 * time.Second       // pause between probes while packets count as blocked
+	probePasses = 3                     // answers in a row after which they count as passing again
 )
 
 // Passage says whether packets get through in one direction.
 type Passage uint8
 
-// The passages. One is unknown until the first probe was answered, or was not.
+// The passages. A passage is unknown until the first probe was answered or given up.
 const (
 	UnknownPassage Passage = iota
 	Passes
@@ -43,37 +43,39 @@ func (p Passage) String() string {
 	return passageNames[UnknownPassage]
 }
 
-// path is whether packets get through between this peer and another.
+// path is what is known of packets between this peer and another.
 type path struct {
-	to, from Passage // from as the other says
+	to   Passage // whether packets reach the other peer, as the probes show
+	from Passage // whether its packets reach this peer, as it says
 
-	lastNumber      uint64 // of what was last told about the path
-	firstUnanswered uint64 // of the first probe that is not answered, 0 if none waits
-	probes          [probeTries]probe
-	tries           int    // probes since then
-	blockedNumber   uint64 // the last one before packets counted as blocked: its answer shows that they do not
-	answersInRow    int    // answers in a row, while blocked
-	rtt             time.Duration
-	answeredAt      time.Time // when the last answer came
-	at              time.Time // when to probe again, or give up
-	remoteNumber    uint64    // the number of what the other last told
-	remoteProbe     uint64    // and of its last probe
+	lastNumber      uint64            // number of the last path section sent
+	firstUnanswered uint64            // number of the first probe since the last answer, 0 if there is none
+	probes          [probeTries]probe // the last probes
+	tries           int               // number of probes since the last answer
+	blockedNumber   uint64            // lastNumber when packets were last found blocked: a late answer up to it shows that they were only slow
+	answersInRow    int               // answers in a row while blocked
+	rtt             time.Duration     // last round trip of a probe, 0 before the first answer
+	answeredAt      time.Time         // when the last answer came
+	at              time.Time         // when the next probe is sent, or packets are found blocked; zero for never
+	remoteNumber    uint64            // number of the last path section received
+	remoteProbe     uint64            // number of the last probe received
 }
 
+// probe is a probe that was sent.
 type probe struct {
 	number uint64
 	at     time.Time
 }
 
-// What a section of a path asks for.
+// The kinds of reply that a path section asks for.
 const (
 	noReply       = iota
-	reply         // whether it came
-	replyOnStream // and wants to be told on the stream
+	reply         // by packet or stream
+	replyOnStream // by stream
 )
 
-// doubt probes p, unless that was just done, and reports whether it did: something that
-// was sent had no effect.
+// probeUnlessRecent sends a probe to p, and reports whether it did. It does not if packets are blocked, if
+// a probe is unanswered, or if the last answer just came. Callers suspect that packets are lost.
 func (s *shared) probeUnlessRecent(now time.Time, p *peer) bool {
 	if t := &p.path; t.to == Blocked || t.firstUnanswered != 0 || now.Sub(t.answeredAt) < probeWait {
 		return false
@@ -82,13 +84,14 @@ func (s *shared) probeUnlessRecent(now time.Time, p *peer) bool {
 	return true
 }
 
-// open reports whether packets may carry what has to arrive: not while they are blocked,
-// nor where none has ever got through and a probe waits already for twice as long as one
-// takes among neighbours. A path that is far opens when its first answer comes.
+// usable reports whether packets may carry frames that have to arrive. They may not while they are
+// blocked, nor once a second probe has been sent where none was ever answered. To a
+// distant peer packets become usable with the first answer.
 func (t *path) usable() bool {
 	return t.to == Passes || t.to == UnknownPassage && (t.firstUnanswered == 0 || t.tries < 2)
 }
 
+// probe sends p a probe and sets when the next one is due.
 func (s *shared) probe(now time.Time, p *peer) {
 	t := &p.path
 	if t.firstUnanswered == 0 {
@@ -113,7 +116,8 @@ func (s *shared) probe(now time.Time, p *peer) {
 	t.probes[t.tries%probeTries] = probe{t.lastNumber, now}
 }
 
-// farthest is the round trip to a peer, as far as it is known that of the farthest one.
+// roundTrip returns the round trip of a path. If it is not known, it returns that of the most distant
+// living peer, 0 if none is known.
 func (s *shared) roundTrip(t *path) (rtt time.Duration) {
 	if t.rtt > 0 {
 		return t.rtt
@@ -124,8 +128,8 @@ func (s *shared) roundTrip(t *path) (rtt time.Duration) {
 	return rtt
 }
 
-// pathFrame tells p which of its probes came last and whether this peer's packets to it
-// pass.
+// pathFrame makes a path section for p: the number of the last probe received from p, and whether
+// this peer's packets reach p.
 func (s *shared) pathFrame(p *peer, ask int) []byte {
 	t := &p.path
 	t.lastNumber++
@@ -138,7 +142,8 @@ func (s *shared) pathFrame(p *peer, ask int) []byte {
 	return s.finish(w, 0, false)
 }
 
-// probePaths probes again those that did not answer, and gives them up.
+// probePaths sends probes that are due. It finds packets blocked where the last of probeTries probes
+// was not answered in time.
 func (s *shared) probePaths(now time.Time) {
 	for _, p := range s.scheduled {
 		t := &p.path
@@ -147,7 +152,7 @@ func (s *shared) probePaths(now time.Time) {
 		case t.to == Blocked:
 			if t.firstUnanswered != 0 {
 				t.answersInRow = 0
-				s.send(now, p, Urgent, s.pathFrame(p, noReply)) // who did not know this peer yet has not heard it
+				s.send(now, p, Urgent, s.pathFrame(p, noReply)) // again: p ignores it before this peer is in its view
 			}
 			s.probe(now, p)
 		case t.tries < probeTries:
@@ -158,12 +163,12 @@ func (s *shared) probePaths(now time.Time) {
 	}
 }
 
-// block has the streams carry everything for p until again, when it is probed, and makes
-// good what packets did not.
+// block makes streams carry everything for p, until a probe at the given time and later ones are
+// answered. It sends again what lost packets may have carried.
 func (s *shared) block(now time.Time, p *peer, again time.Time) {
 	t := &p.path
 	t.to, t.answersInRow, t.at, t.blockedNumber = Blocked, 0, again, t.lastNumber
-	if now.Sub(s.blockedAt) >= probeEvery { // at most as often as all are probed anyway: a lossy path may be taken for a blocked one
+	if now.Sub(s.blockedAt) >= probeEvery { // a lossy path may be taken for a blocked one, so at most as often as paths are probed anyway
 		s.blockedAt = now
 	}
 	s.stats.PathsBlocked++
@@ -172,7 +177,7 @@ func (s *shared) block(now time.Time, p *peer, again time.Time) {
 	s.schedule(p, now)
 }
 
-// path takes what a peer says of the packets between it and this one.
+// path receives a path section: an answer to a probe, a probe, or both.
 func (in *incoming) path(r *wire.Reader) {
 	e, p := in.e, in.from
 	number, ask, seen, passage := r.Uint(), r.Uint(), r.Uint(), Passage(min(r.Uint(), uint64(Blocked)))
@@ -191,21 +196,21 @@ func (in *incoming) path(r *wire.Reader) {
 		if ask == replyOnStream {
 			e.send(in.now, p, Urgent, e.pathFrame(p, noReply))
 		}
-		if !e.probeUnlessRecent(in.now, p) && ask == reply { // else that tells it too
+		if !e.probeUnlessRecent(in.now, p) && ask == reply { // a probe of this peer answers too
 			e.send(in.now, p, Packet, e.pathFrame(p, noReply))
 		}
 	}
-	if number <= t.remoteNumber { // a stream and packets overtake each other
+	if number <= t.remoteNumber { // a later section came first: streams and packets overtake each other
 		return
 	}
 	worse := passage == Blocked && t.from != Blocked
 	t.remoteNumber, t.from = number, passage
-	if worse && t.to != Blocked { // what stops packets one way mostly stops them the other
-		e.block(in.now, p, in.now) // if not, that shows in three round trips
+	if worse && t.to != Blocked { // what stops packets in one direction mostly stops them in the other
+		e.block(in.now, p, in.now) // if it does not, probes show it within three round trips
 	}
 }
 
-// passed notes that a probe got to p.
+// probeAnswered records that the probe with a number has reached p.
 func (s *shared) probeAnswered(now time.Time, p *peer, number uint64) {
 	t := &p.path
 	for _, sent := range t.probes {
@@ -213,9 +218,9 @@ func (s *shared) probeAnswered(now time.Time, p *peer, number uint64) {
 			t.rtt = now.Sub(sent.at)
 		}
 	}
-	if t.to != Blocked && p.headAt.IsZero() && len(p.unacked) > 0 { // the announcements ended and were left to the probe
+	if t.to != Blocked && p.headAt.IsZero() && len(p.unacked) > 0 { // all announcements of heads were sent without an acknowledgement
 		if now.Sub(p.headsSince) < t.rtt {
-			p.headsSent, p.headAt = 0, now // it had passed before they began, and says nothing of them
+			p.headsSent, p.headAt = 0, now // the probe was sent before the announcements, and does not show that they arrived
 			s.schedule(p, now)
 		} else {
 			p.unacked = p.unacked[:0]

@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -11,54 +10,56 @@ import (
 )
 
 const (
-	frameBytes         = 256 << 10 // a pushed frame's deltas
-	sectionDeltas      = wire.MaxSectionDeltas / 2
-	packetBurst        = 32                    // packets a peer may get at once
-	packetsASecond     = 2000                  // and in the long run; the rest takes the stream
-	headDelay          = 5 * time.Millisecond  // after a burst until it is announced
-	headInterval       = 10 * time.Millisecond // and again, or one and a half round trips
-	headsBeforeBackoff = 7                     // announcements before that grows
-	flightInterval     = 100 * time.Millisecond
-	initialWindow      = 4 << 20 // bytes
-	maxHeads           = 10      // in all; then the digests find it
+	frameBytes         = 256 << 10                 // bytes of deltas after which a pushed frame is complete
+	sectionDeltas      = wire.MaxSectionDeltas / 2 // greatest number of deltas of a section that is sent
+	packetBurst        = 32                        // packets of deltas that may go to a peer at once
+	packetsASecond     = 2000                      // packets of deltas that may go to a peer in the long run; the stream carries the rest
+	headDelay          = 5 * time.Millisecond      // pause between a burst and the announcement of its heads
+	headInterval       = 10 * time.Millisecond     // least pause between announcements; one and a half round trips if that is longer
+	headsBeforeBackoff = 7                         // announcements after which each pause is twice as long as the one before
+	maxHeads           = 10                        // announcements of one burst; a digest finds what all of them missed
+	flightInterval     = 100 * time.Millisecond    // a dot is in flight until two multiples of it have passed
+	initialWindow      = 4 << 20                   // bytes of bulk that a peer takes before its first Window
 )
 
-// pushes tell the others what is written here, and down the trees what others wrote.
+// pushes send local writes to the other peers, and forward the writes of others down the tree.
 type pushes struct {
 	*shared
 	*digests
-	targets   map[clock.Actor][]*peer // of each origin, until the view changes
-	ranks     []ranked                // see children
-	loaded    []*peer                 // those for whom deltas wait
-	flushAt   time.Time               // zero: nothing waits
-	flights   map[clock.Actor]flight
-	flightsAt time.Time
+	targets   map[clock.Actor][]*peer // for each origin, the peers that get its writes from here; cleared when the view changes
+	ranks     []ranked                // memory that children reuses
+	loaded    []*peer                 // peers for whom deltas are queued
+	flushAt   time.Time               // when queues are flushed next; zero if all are empty
+	flights   map[clock.Actor]flight  // actors with dots in flight
+	flightsAt time.Time               // when flights are aged next; zero for never
 }
 
-// peerPush is what pushes keep of a peer.
+// peerPush is the state that pushes keep for each peer.
 type peerPush struct {
-	urgent, bulk []crdt.Delta // waiting, in order
-	queued       int          // their bytes
-	loaded       bool         // the peer is in the list of those for whom something waits
-	behind       bool         // its queue overflowed: it must sync
-	window       int          // bulk bytes the shell takes now
-	tokens       float64      // packets it may get
-	tokensAt     time.Time
+	urgent, bulk []crdt.Delta // queued deltas, in the order of their arrival
+	queued       int          // bytes of both queues
+	loaded       bool         // the peer is in pushes.loaded
+	behind       bool         // the queue overflowed, so the peer gets nothing until it has synced
+	window       int          // bytes of bulk that the owner takes now
+	tokens       float64      // token bucket: packets of deltas that may be sent now
+	tokensAt     time.Time    // when tokens was computed
 
-	unacked    []head // the last of each origin pushed since headStep was 0
-	headsSent  int
-	headsSince time.Time     // when the first was announced
-	ackTime    time.Duration // from that until it said that it is there, about
-	headAt     time.Time
+	unacked    []head        // heads of the deltas that were pushed to the peer and are not acknowledged
+	headsSent  int           // announcements since the last push
+	headsSince time.Time     // when the first of these announcements was sent
+	ackTime    time.Duration // estimated time from an announcement to its acknowledgement; 0 before the first
+	headAt     time.Time     // when unacked is announced next; zero for never
 }
 
+// head is the highest sequence number of one actor, as a peer has seen or sent it.
 type head struct {
 	actor clock.Actor
 	seq   uint64
 }
 
-// Push takes local writes. Urgent ones do not wait for the batch interval, nor
-// behind others.
+// Push queues local writes of one actor for the other peers, in the order of their dots. They
+// leave when the batch interval ends. Urgent writes leave at the next Tick or Flush, before
+// all that are not urgent.
 func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	if len(deltas) == 0 {
 		return
@@ -77,7 +78,8 @@ func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	s.noteInFlight(now, deltas[0].Actor(), deltas[0].Seq())
 }
 
-// spread queues deltas of one actor for the peers that get them from here.
+// enqueue queues deltas of one actor for the peers that get its writes from this peer. A queue
+// of more than Config.QueueBytes is dropped, and its peer has to sync.
 func (s *pushes) enqueue(now time.Time, deltas []crdt.Delta, urgent bool) {
 	targets := s.targetsOf(deltas[0].Actor())
 	for _, p := range targets {
@@ -109,118 +111,10 @@ func (p *peer) dropQueue() {
 	p.urgent, p.bulk, p.queued = nil, nil, 0
 }
 
-// targetsOf returns who gets origin's writes from this peer. In a small cluster
-// the origin tells all. In a larger one the members stand in a tree computed from
-// the origin and the view, and each tells its children.
-func (s *pushes) targetsOf(origin clock.Actor) []*peer {
-	if t, ok := s.targets[origin]; ok {
-		return t
-	}
-	var t []*peer
-	switch {
-	case len(s.living) > s.cfg.Direct:
-		t = s.children(origin)
-	case origin == s.cfg.Self:
-		t = s.living
-	}
-	s.targets[origin] = t
-	return t
-}
-
-// children ranks the members by a hash with the origin, the origin first, and
-// returns those below this peer in the tree of that order: fanout at each level.
-func (s *pushes) children(origin clock.Actor) []*peer {
-	seed := stir(0x9e3779b97f4a7c15, origin)
-	own := stir(seed, s.cfg.Self)
-	at := 0 // the origin's own place is before the others
-	list := s.ranks[:0]
-	if origin != s.cfg.Self {
-		at = 1
-		list = append(list, ranked{own, -1})
-		for _, a := range s.actors {
-			if a != origin && stir(seed, a) < own {
-				at++
-			}
-		}
-	}
-	first := at * s.cfg.Fanout
-	if first > len(s.actors) {
-		return nil // most are leaves
-	}
-	for i, a := range s.actors {
-		if a != origin {
-			list = append(list, ranked{stir(seed, a), i})
-		}
-	}
-	s.ranks = list
-	if first >= len(list) {
-		return nil
-	}
-	last := min(first+s.cfg.Fanout, len(list))
-	nth(list, first, ranked.less)
-	nth(list[first:], last-first-1, ranked.less)
-	slices.SortFunc(list[first:last], func(a, b ranked) int { return cmp.Compare(a.hash, b.hash) })
-	t := make([]*peer, 0, last-first)
-	for _, r := range list[first:last] {
-		if r.peer >= 0 {
-			t = append(t, s.living[r.peer])
-		}
-	}
-	return t
-}
-
-// ranked is a living peer, -1 for this one, and its place in a tree.
-type ranked struct {
-	hash uint64
-	peer int
-}
-
-func (r ranked) less(o ranked) bool { return r.hash < o.hash }
-
-// nth puts at list[n] what would be there if list were sorted: nothing before it is
-// greater, nothing after it less (Hoare's selection, 1961).
-func nth[T any](list []T, n int, less func(a, b T) bool) {
-	for len(list) > 1 {
-		pivot := list[len(list)/2]
-		i, j := 0, len(list)-1
-		for i <= j {
-			for less(list[i], pivot) {
-				i++
-			}
-			for less(pivot, list[j]) {
-				j--
-			}
-			if i <= j {
-				list[i], list[j] = list[j], list[i]
-				i++
-				j--
-			}
-		}
-		switch {
-		case n <= j:
-			list = list[:j+1]
-		case n >= i:
-			list, n = list[i:], n-i
-		default:
-			return
-		}
-	}
-}
-
-// mix is a fixed hash of two actors: every peer must compute the same tree.
-func mix(a, b clock.Actor) uint64 { return stir(stir(0x9e3779b97f4a7c15, a), b) }
-
-func stir(h uint64, a clock.Actor) uint64 {
-	h = (h ^ a.Birth) * 0xbf58476d1ce4e5b9
-	h ^= h >> 29
-	h = (h ^ a.Rand) * 0xbf58476d1ce4e5b9
-	return h ^ h>>29
-}
-
-// Flush makes envelopes of everything that waits, as far as windows allow.
+// Flush makes envelopes of all queued deltas, as far as the windows allow.
 func (s *pushes) Flush(now time.Time) { s.flush(now) }
 
-// Pending returns how many deltas wait for peers, and how many bytes.
+// Pending returns how many deltas are queued for all peers together, and their bytes.
 func (s *pushes) Pending() (deltas, bytes int) {
 	for _, p := range s.loaded {
 		deltas += len(p.urgent) + len(p.bulk)
@@ -249,7 +143,7 @@ func (s *pushes) flush(now time.Time) {
 	s.unload()
 }
 
-// unload forgets of whom nothing waits.
+// unload removes from loaded the peers with empty queues, and those that left.
 func (s *pushes) unload() {
 	s.loaded = slices.DeleteFunc(s.loaded, func(p *peer) bool {
 		p.loaded = s.byActor[p.Actor] == p && len(p.urgent)+len(p.bulk) > 0
@@ -257,13 +151,13 @@ func (s *pushes) unload() {
 	})
 }
 
-// sendDeltas makes one frame from the front of queue and returns how many deltas
-// it took. A delta that a later one of its section supersedes goes as a void.
+// sendDeltas sends one frame with deltas from the front of queue, and returns how many it took. A
+// delta that a later one of its section supersedes is sent as void.
 func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
 	w := s.begin()
 	taken, bytes, live := 0, 0, 0
 	for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes {
-		// A section is a run of consecutive dots of one actor.
+		// A section holds consecutive dots of one actor.
 		from := taken
 		a, next := queue[from].Actor(), queue[from].Seq()
 		for taken < len(queue) && taken < sectionDeltas && bytes < frameBytes &&
@@ -297,14 +191,14 @@ func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Cl
 	}
 	p.headsSent, p.headAt = 0, now.Add(headDelay)
 	if class != Packet {
-		p.headAt = p.headAt.Add(s.cfg.Repair) // a stream is slower, and loses nothing
+		p.headAt = p.headAt.Add(s.cfg.Repair) // a stream is slower than packets, and rarely loses a frame
 	}
 	s.schedule(p, p.headAt)
 	s.send(now, p, class, frame)
 	return taken
 }
 
-// takeToken reports whether another packet may go to p now.
+// takeToken reports whether another packet of deltas may go to p now, and counts it.
 func (p *peer) takeToken(now time.Time) bool {
 	if !p.tokensAt.IsZero() {
 		p.tokens = min(packetBurst, p.tokens+now.Sub(p.tokensAt).Seconds()*packetsASecond)
@@ -317,6 +211,7 @@ func (p *peer) takeToken(now time.Time) bool {
 	return true
 }
 
+// noteUnacked records that a's dots up to seq were pushed to p.
 func (p *peer) noteUnacked(a clock.Actor, seq uint64) {
 	for i := range p.unacked {
 		if p.unacked[i].actor == a {
@@ -327,8 +222,8 @@ func (p *peer) noteUnacked(a clock.Actor, seq uint64) {
 	p.unacked = append(p.unacked, head{a, seq})
 }
 
-// announceHeads tells the receivers of a burst where it ended, until they say that
-// they are there too: the loss of its last frames leaves no hole to notice.
+// announceHeads sends the receivers of a burst its heads, until they acknowledge them: the loss
+// of the last frames of a burst leaves no gap that a later delta would show.
 func (s *pushes) announceHeads(now time.Time) {
 	for _, p := range s.scheduled {
 		if !p.Alive || !due(p.headAt, now) {
@@ -348,18 +243,18 @@ func (s *pushes) announceHeads(now time.Time) {
 			continue
 		}
 		p.headAt = time.Time{}
-		if p.path.firstUnanswered == 0 { // else they are announced once more, if packets are blocked
+		if p.path.firstUnanswered == 0 { // while a probe is unanswered they are kept: resendPackets announces them again if packets are blocked
 			p.unacked = p.unacked[:0]
 		}
 	}
 }
 
-// arrived ends the announcements of what p has of a.
+// headAcked ends the announcement of a's head to p, which has all dots of a up to seq.
 func (p *peer) headAcked(now time.Time, a clock.Actor, seq uint64) {
 	if p.headsSent > 0 && len(p.unacked) > 0 {
 		took := now.Sub(p.headsSince)
 		if p.headsSent > 1 {
-			took /= 2 // which one was answered cannot be told: not the first, if some were lost
+			took /= 2 // the acknowledgement may be for any of the announcements, and half of the time is a guess
 		}
 		if p.headsSent == 1 || p.ackTime == 0 || took < p.ackTime {
 			p.ackTime = took
@@ -371,18 +266,18 @@ func (p *peer) headAcked(now time.Time, a clock.Actor, seq uint64) {
 	}
 }
 
-// Window tells how many more bulk bytes the shell takes for a peer now. What does
-// not fit waits here, where newer writes replace older ones.
+// Window sets how many bytes of class Bulk the owner takes for a peer now. Deltas beyond it stay in
+// the queue, where a newer write makes an older one of the same slot void.
 func (s *pushes) Window(to clock.Actor, bytes int) {
 	if p := s.byActor[to]; p != nil {
 		if p.window <= 0 && bytes > 0 && len(p.bulk) > 0 {
-			s.flushAt = earlier(s.flushAt, time.Unix(0, 1)) // at the next tick
+			s.flushAt = earlier(s.flushAt, time.Unix(0, 1)) // long past, so the next Tick flushes
 		}
 		p.window = bytes
 	}
 }
 
-// spreadJoined passes new deltas on, if this peer has children for their origin.
+// forward queues deltas that were new here for this peer's children in the tree of their origin.
 func (s *pushes) forward(now time.Time, res crdt.SectionResult) {
 	if res.Actor == s.cfg.Self || len(s.targetsOf(res.Actor)) == 0 {
 		return
@@ -391,20 +286,13 @@ func (s *pushes) forward(now time.Time, res crdt.SectionResult) {
 	s.flushAt = earlier(s.flushAt, now)
 }
 
-// tells reports whether this peer tells p what a writes.
-func (s *pushes) pushesTo(a clock.Actor, p *peer) bool {
-	for _, t := range s.targetsOf(a) {
-		if t == p {
-			return true
-		}
-	}
-	return false
+// flight is what is known of the dots of one actor that may be in flight.
+type flight struct {
+	landed uint64 // dots up to this number are not in flight any more
+	recent uint64 // the head when flights were last aged
 }
 
-// mark remembers how far an actor was, for telling what may still be under way.
-type flight struct{ landed, recent uint64 }
-
-// unsettle notes that a's dots from seq on are new.
+// noteInFlight records that a's dots from seq on are new to this peer.
 func (s *pushes) noteInFlight(now time.Time, a clock.Actor, seq uint64) {
 	if _, ok := s.flights[a]; !ok {
 		s.flights[a] = flight{landed: seq - 1, recent: seq - 1}
@@ -412,11 +300,11 @@ func (s *pushes) noteInFlight(now time.Time, a clock.Actor, seq uint64) {
 	s.flightsAt = earlier(s.flightsAt, now.Add(flightInterval))
 }
 
-// rotateMarks lets dots seen before the last interval count as settled.
+// ageFlights ends the flight of dots that this peer had seen before the last interval began.
 func (s *pushes) ageFlights(now time.Time) {
 	s.flightsAt = time.Time{}
 	busy := false
-	for a, m := range s.flights { // each for itself: no order
+	for a, m := range s.flights { // each actor by itself, so the order does not matter
 		head := m.recent
 		if s := s.store.Context().Span(a); s != nil {
 			head = s.Head()

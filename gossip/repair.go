@@ -9,50 +9,51 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// gap is what is missing of one actor and is known to exist.
+// gap is the dots of one actor that are known to exist and have not arrived.
 type gap struct {
-	upTo          uint64
-	requestedBase uint64 // up to where nothing was missing at the last request
-	source        *peer  // who showed it
-	tries         int
-	fruitless     int       // requests since the base moved
-	at            time.Time // when to ask
-	requestedAt   time.Time // last
-	askedPeer     *peer     // the last asked
-	quarantined   bool      // set aside for its time, not lost: no hurry
-	soleSource    *peer     // who showed it, if nothing else was heard of its actor
+	upTo          uint64    // highest number that is known to exist
+	requestedBase uint64    // number up to which nothing was missing at the last request
+	source        *peer     // the peer that first showed the gap, or that asked for an acknowledgement of it
+	tries         int       // requests so far; expedite begins anew
+	fruitless     int       // requests since the base last moved
+	at            time.Time // when the next request is due
+	requestedAt   time.Time // when the last request was sent
+	askedPeer     *peer     // the peer that got it
+	quarantined   bool      // missing because a timestamp is too far ahead, and not lost
+	soleSource    *peer     // the only peer that has named the actor, which is no member; nil otherwise
 }
 
-// repairs ask for what is missing and known to exist.
+// repairs request what is missing.
 type repairs struct {
 	*shared
 	gaps map[clock.Actor]*gap
-	rtt  time.Duration // the last of any peer
+	rtt  time.Duration // last time from a request to its answer, of any peer; 0 before the first
 }
 
-// peerHoles is what is kept of a peer for the repair of holes.
+// peerRepair is the state that repairs keep for each peer.
 type peerRepair struct {
-	answers  answers       // to its requests
-	soleGaps int           // holes that it showed of actors that nothing else was heard of
-	rtt      time.Duration // until its last answer; 0 before
+	answers  answers       // answers to the peer's gap requests
+	soleGaps int           // gaps of which the peer is the soleSource
+	rtt      time.Duration // time from the last request to its answer; 0 before the first
 }
 
 const (
-	gapRanges          = 64               // asked for at once
-	gapMax             = 2 * time.Second  // between requests for one gap
-	gapMaxHopeless     = time.Minute      // the same for one that nobody may have any more
-	hopelessAfter      = 20               // after which the only peer that had it is likely gone
-	quarantineRetry    = 10 * time.Second // the same for what is set aside
-	repairBytes        = 256 << 10        // of an answer
-	maxSoleGaps        = 64               // gaps of unknown actors, by one who shows them: a sync tells of the rest
-	maxAnswersPerRange = 16               // to one peer's requests for one range, within a second
-	maxAnswerBytes     = 8 << 20          // to one peer's requests, within a second
-	maxAnswerRanges    = 1 << 12          // the same, ranges
+	gapRanges          = 64               // ranges of one request
+	gapMax             = 2 * time.Second  // greatest pause between requests for a gap
+	hopelessAfter      = 20               // fruitless requests after which the only peer with the dots has probably gone
+	gapMaxHopeless     = time.Minute      // greatest pause between requests after that
+	quarantineRetry    = 10 * time.Second // pause between requests for dots whose timestamp is too far ahead
+	repairBytes        = 256 << 10        // bytes of an answer
+	maxSoleGaps        = 64               // gaps that one peer may show of actors that only it has named; syncs bring the rest
+	maxAnswersPerRange = 16               // answers to one peer for one range in a second
+	maxAnswerBytes     = 8 << 20          // bytes of the answers to one peer in a second
+	maxAnswerRanges    = 1 << 12          // ranges answered to one peer in a second
 )
 
-// noteGap remembers that seq of a exists, if anything up to it is missing, and reports
-// whether it believes it: from may show few actors of whom nobody else has spoken, and
-// none while it is no member.
+// noteGap notes a gap if any dot of a up to seq is missing, and closes a gap that is filled. slow says
+// that a dot is missing because its timestamp is too far ahead. noteGap returns false
+// if it ignores seq: one peer may show only maxSoleGaps actors that nobody else has named, and a
+// sender that is no member none.
 func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, slow bool) bool {
 	var base uint64
 	span := s.store.Context().Span(a)
@@ -61,7 +62,7 @@ func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, 
 	}
 	if base >= seq {
 		if g := s.gaps[a]; g != nil && base >= g.upTo {
-			if g.tries == 1 && g.askedPeer == from && from != nil { // which of two requests was answered cannot be told
+			if g.tries == 1 && g.askedPeer == from && from != nil { // after two requests it would be unknown which one was answered
 				s.noteRTT(from, now.Sub(g.requestedAt))
 			}
 			s.closeGap(a)
@@ -87,6 +88,7 @@ func (s *repairs) noteGap(now time.Time, from *peer, a clock.Actor, seq uint64, 
 	return true
 }
 
+// closeGap forgets the gap of an actor, if there is one.
 func (s *repairs) closeGap(a clock.Actor) {
 	if g := s.gaps[a]; g != nil && g.soleSource != nil {
 		g.soleSource.soleGaps--
@@ -94,21 +96,21 @@ func (s *repairs) closeGap(a clock.Actor) {
 	delete(s.gaps, a)
 }
 
-// hearsay reports whether only one who is forgotten has spoken of a: what does exist, a
-// sync tells of.
+// sourceGone reports whether the only peer that named a has left. The gap can then be forgotten: if its
+// dots exist, a sync brings them.
 func (s *repairs) sourceGone(a clock.Actor, g *gap) bool {
 	return g.soleSource != nil && s.byActor[g.soleSource.Actor] != g.soleSource && s.byActor[a] == nil
 }
 
-// hurry asks from for what is missing of a now: a burst is over for so long that what
-// is not here was lost, or the last answer was.
+// expedite requests the gap of a from a peer at the next Tick, unless an answer may still come. The peer has
+// announced heads, so its burst is over and what has not arrived was lost.
 func (s *repairs) expedite(now time.Time, from *peer, a clock.Actor) {
 	if g := s.gaps[a]; g != nil && !g.quarantined && (g.askedPeer == nil || now.Sub(g.requestedAt) >= s.answerTime(g.askedPeer)) {
 		g.at, g.source, g.tries = now, from, 0
 	}
 }
 
-// repair asks for what is missing and overdue.
+// repair requests the gaps that are due.
 func (s *repairs) repair(now time.Time) {
 	if len(s.gaps) == 0 {
 		return
@@ -168,16 +170,17 @@ func (s *repairs) repair(now time.Time) {
 	}
 }
 
-// answerTime is how long an answer of p may take before it counts as lost.
+// answerTime returns the time after which an answer of p counts as lost.
 func (s *repairs) answerTime(p *peer) time.Duration {
 	rtt := cmp.Or(p.rtt, s.rtt, s.cfg.Repair/2)
 	return max(2*rtt, s.cfg.Repair/4)
 }
 
-// timed notes how long a round trip took.
+// noteRTT records the time from a request to the answer of p.
 func (s *repairs) noteRTT(p *peer, rtt time.Duration) { p.rtt, s.rtt = rtt, rtt }
 
-// askable returns whom to ask: who showed the gap, and after three tries anyone.
+// pickPeer returns the peer to request g from: its source, and after three tries a random peer that is
+// up. It returns nil if no peer is up.
 func (s *repairs) pickPeer(g *gap) *peer {
 	if g.tries < 3 && g.source != nil && g.source.Alive && s.byActor[g.source.Actor] == g.source {
 		return g.source
@@ -188,7 +191,7 @@ func (s *repairs) pickPeer(g *gap) *peer {
 	return s.living[s.rng.IntN(len(s.living))]
 }
 
-// gapRequest answers with what this peer has of the ranges.
+// gapRequest receives a gap request, and answers it with the live records in the ranges.
 func (in *incoming) gapRequest(r *wire.Reader, n int) {
 	e := in.e
 	if n%3 != 0 || n/3 > 4*gapRanges {
@@ -196,7 +199,7 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 		return
 	}
 	w := e.begin()
-	records, asked := 0, uint64(0)
+	records, wanted := 0, uint64(0)
 	for i := 0; i < n/3 && r.Err() == nil; i++ {
 		a, first, last := in.actor(r), r.Uint(), r.Uint()
 		if r.Err() != nil || in.from == nil {
@@ -210,12 +213,12 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 			if len(w.body) < repairBytes {
 				_, n := e.fill(w, secDeltas, a, have, repairBytes)
 				records += n
-				asked += have.Last - have.First + 1
+				wanted += have.Last - have.First + 1
 			}
 		}
 	}
-	if asked > uint64(records) {
-		e.writeDigest(w, in.now, 0) // the rest is gone, which takes a sync to tell
+	if wanted > uint64(records) {
+		e.writeDigest(w, in.now, 0) // some records are gone, and only a sync can tell that
 	}
 	if w.sections > 0 && r.Err() == nil {
 		in.from.answers.bytes += len(w.body)
@@ -224,22 +227,21 @@ func (in *incoming) gapRequest(r *wire.Reader, n int) {
 	}
 }
 
-// answers bounds what a peer's requests for gaps cost, second by second: a request is
-// short, and its answer may be five thousand times as long.
+// answers bounds the cost of one peer's gap requests within a second: an answer may be five thousand
+// times as long as its request.
 type answers struct {
-	since time.Time
-	bytes int
-	given map[rangeKey]int
+	since time.Time        // beginning of the second
+	bytes int              // bytes of all answers
+	given map[rangeKey]int // number of answers for each range
 }
 
-// asked is a range that was asked for. Of one gap, whose start has not moved, each
-// request has the same.
+// rangeKey names a range by its start, which repeated requests for a gap have in common.
 type rangeKey struct {
 	clock.Actor
 	first uint64
 }
 
-// allow reports whether to answer a request for what a wrote from first on, and counts it.
+// allow reports whether to answer a request for dots of a from first on, and counts it.
 func (t *answers) allow(now time.Time, a clock.Actor, first uint64) bool {
 	if now.Sub(t.since).Abs() >= time.Second {
 		*t = answers{since: now, given: make(map[rangeKey]int)}
@@ -252,7 +254,7 @@ func (t *answers) allow(now time.Time, a clock.Actor, first uint64) bool {
 	return true
 }
 
-// contained returns which parts of first..last the span holds.
+// intersect returns the parts of first to last that the span contains.
 func intersect(s *clock.Span, first, last uint64) []clock.Range {
 	if s == nil || first == 0 || first > last {
 		return nil
