@@ -203,7 +203,7 @@ func (w *watchers) publish(events []Event) {
 // eventsOf makes what happened to keys out of what changed in the store. A resolver of the
 // user's may run: no lock is held.
 func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) string) []Event {
-	told := crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
+	told := crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
 		entry, ok := m.PeekEntry(key)
 		if !ok {
 			return crdt.Value{}, 0, false

@@ -7,7 +7,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// emptyMap is the value of the marker of an object.
+// emptyMap is the value of the marker of an object: an empty msgpack map.
 const emptyMap = "\x80"
 
 // isNull reports whether v is null.
@@ -27,10 +27,10 @@ var (
 	errRecord  = &wire.ValueError{Reason: "is no record"}
 )
 
-// admissible returns why no replica takes a record of a kind this version knows, nil if
-// all do. It is the one rule for what Apply writes and for what JoinSection merges: what
-// one replica wrote and another refused would never be acknowledged. v is absent for a
-// body without a byte.
+// admissible returns the reason why every replica refuses a record of a kind that this
+// version knows, or nil if every replica accepts it. Apply and JoinSection use this one
+// rule (invariant I7), because a record that one replica writes and another refuses would
+// never be acknowledged. v is absent for a body of 0 bytes.
 func admissible(kind slotKind, tomb bool, path string, v Value) error {
 	levels, err := levelsOf(path, kind == slotElement)
 	switch {
@@ -49,7 +49,7 @@ func admissible(kind slotKind, tomb bool, path string, v Value) error {
 	switch kind {
 	case slotRegister:
 		if path == "" {
-			return nil // a value alone is within bounds
+			return nil // a Value has at most wire.MaxDepth levels by itself
 		}
 		if isNull(v) {
 			return errNull
@@ -87,9 +87,9 @@ func admissible(kind slotKind, tomb bool, path string, v Value) error {
 	return nil
 }
 
-// levelsOf returns how many maps and arrays a path leads through, those of the element
-// at its end among them. A path is a series of names, ended by an element exactly if it is
-// to be.
+// levelsOf returns how many maps and arrays a path leads through, including those inside
+// the element at its end. A path is a series of names. It ends with an element of a set if
+// element is true, and must not contain one otherwise.
 func levelsOf(path string, element bool) (levels int, err error) {
 	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
 	for r.Len() > 0 {
@@ -118,7 +118,8 @@ func levelsOf(path string, element bool) (levels int, err error) {
 	return levels, nil
 }
 
-// depthOfElement returns how deep the element in bin nests.
+// depthOfElement returns how many arrays and maps the element in bin nests. bin is one
+// encoded msgpack binary, header included.
 func depthOfElement(bin []byte) (int, error) {
 	r := wire.NewReader(bin)
 	e := r.Bin()
@@ -132,14 +133,13 @@ func depthOfElement(bin []byte) (int, error) {
 		header = 3
 	}
 	if len(bin) != header+len(e) || !wire.IsCanonical(e) {
-		return 0, errRecord // in a longer form it would be another slot
+		return 0, errRecord // another encoding of the same element would be another slot
 	}
 	r = wire.NewReader(e)
 	return depthOf(&r), nil
 }
 
-// depthOf reads a value and returns how many arrays and maps are around the innermost
-// part of it.
+// depthOf reads a value and returns how many arrays and maps surround its innermost part.
 func depthOf(r *wire.Reader) int {
 	deep := 0
 	switch r.Peek() {
@@ -159,15 +159,15 @@ func depthOf(r *wire.Reader) int {
 	return deep + 1
 }
 
-// leaves holds what an operation writes against the limits.
-type leaves struct {
-	n      int
-	memory int    // what they take at most, were they all new
-	path   []byte // of the place that is looked at
+// writeCheck checks the records that one operation writes against the limits.
+type writeCheck struct {
+	n      int    // records so far
+	memory int    // bytes that the records take at most, which is when all of their slots are new
+	path   []byte // path of the value that is being checked
 }
 
-// record takes one record at the place.
-func (l *leaves) record(kind slotKind, tomb bool, v Value) error {
+// record checks one record at path.
+func (l *writeCheck) record(kind slotKind, tomb bool, v Value) error {
 	if l.n++; l.n > MaxLeaves {
 		return &wire.ValueError{Reason: fmt.Sprintf("has more leaves than the %d that one operation may write", MaxLeaves)}
 	}
@@ -178,8 +178,8 @@ func (l *leaves) record(kind slotKind, tomb bool, v Value) error {
 	return admissible(kind, tomb, path, v)
 }
 
-// part takes what a patch makes of v at the place.
-func (l *leaves) part(v Value) error {
+// part checks the records that a patch with v writes at path.
+func (l *writeCheck) part(v Value) error {
 	switch v.wireType() {
 	case wire.TypeNil:
 		return l.record(slotClear, true, Value{})
@@ -191,7 +191,8 @@ func (l *leaves) part(v Value) error {
 	return l.record(slotRegister, false, v)
 }
 
-func (l *leaves) object(v Value) error {
+// object checks the records that a patch with the map v writes at path.
+func (l *writeCheck) object(v Value) error {
 	here, sets := len(l.path), false
 	r := wire.NewReader(v.bytes())
 	for range r.MapLen() {
@@ -210,7 +211,8 @@ func (l *leaves) object(v Value) error {
 	return l.record(slotMarker, false, Value{emptyMap})
 }
 
-func (l *leaves) set(elements []Value) error {
+// set checks the records that the elements of a set at path make.
+func (l *writeCheck) set(elements []Value) error {
 	here := len(l.path)
 	for _, e := range elements {
 		l.path = wire.AppendBin(l.path[:here], e.raw)

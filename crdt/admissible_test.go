@@ -12,11 +12,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// odd draws operations that a caller may well try, most of them at the edge of what is
-// allowed or beyond it.
+// odd draws operations that a caller may try. Most of them are at the limits or beyond.
 type odd struct {
 	b     []byte
-	large bool // one of its values is
+	large bool // whether one of its values is large
 }
 
 func (o *odd) n(below int) int {
@@ -96,7 +95,7 @@ func (o *odd) op() Op {
 	return op
 }
 
-// What Apply accepts an empty peer accepts, and both hold the same bytes.
+// An empty peer accepts what Apply accepts, and both then hold the same bytes.
 func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 9))
@@ -119,7 +118,7 @@ func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			give(t, writer, follower, made)
+			mergeInto(t, writer, follower, made)
 		}
 		if last := writer.Last(); last > 0 {
 			var live []Delta
@@ -127,10 +126,10 @@ func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 				live = append(live, d)
 				return true
 			})
-			give(t, writer, late, live)
+			mergeInto(t, writer, late, live)
 			late.Adopt(writer.Context())
 		}
-		checkBooks(t, writer)
+		checkCounts(t, writer)
 		for _, s := range []*Store{follower, late} {
 			if !bytes.Equal(s.AppendState(nil), writer.AppendState(nil)) {
 				t.Fatal("a peer that has taken all holds something else")
@@ -152,8 +151,8 @@ func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 	})
 }
 
-// give has to merge what from made, as frames bring it.
-func give(t *testing.T, from, to *Store, made []Delta) {
+// mergeInto makes to merge the deltas that from made, in sections as a frame carries them.
+func mergeInto(t *testing.T, from, to *Store, made []Delta) {
 	t.Helper()
 	for len(made) > 0 {
 		n := min(len(made), wire.MaxSectionDeltas)
@@ -168,7 +167,7 @@ func give(t *testing.T, from, to *Store, made []Delta) {
 	}
 }
 
-// What a missing key holds is no value, wherever it is given.
+// The absent Value of a missing key is refused wherever an operation takes a value.
 func TestAnAbsentValueIsRefusedEverywhere(t *testing.T) {
 	for _, op := range []Op{
 		{Verb: Put}, {Verb: Put, Kind: Register}, {Verb: Put, Kind: Set}, {Verb: Put, Kind: Object}, {Verb: Put, Kind: Max}, {Verb: Put, Kind: Custom},
@@ -185,7 +184,7 @@ func TestAnAbsentValueIsRefusedEverywhere(t *testing.T) {
 	}
 }
 
-// What no operation makes, no replica takes, whoever sent it.
+// A replica refuses a record that no operation can make, whichever peer sent it.
 func TestWhatNoOperationMakesIsRefusedOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind       slotKind

@@ -2,45 +2,46 @@ package crdt
 
 import "fmt"
 
-// VitalBytes is how much memory an operation with Op.Vital may add in a store that is
-// full.
+// VitalBytes is how many bytes of memory an operation with Op.Vital may add to a store
+// that is full.
 const VitalBytes = 2 << 10
 
-// FullError refuses a local write that would add to a store that has no room for it.
-// Deletes, increments of a counter that this replica has a part in, and writes that take
-// no more than what they replace are never refused. Removals and what a write has seen are
-// not counted: they are forgotten in time, and removals take a quarter of Limit at most.
+// FullError refuses a local write that would add more content to a store than its limit
+// allows. The store never refuses a delete, an increment of a counter to which this replica
+// has added before, or a write that takes no more memory than the content that it replaces.
+// Removals and pasts are not counted as content, because Collect forgets them once they are
+// stable; removals take at most a quarter of Limit.
 type FullError struct {
 	Needs int // bytes of content that the write would add
 	Used  int // Store.Memory
 	Limit int // Config.MaxBytes
 }
 
-// Error names the numbers and what helps.
+// Error gives the three numbers and says what frees memory.
 func (e *FullError) Error() string {
 	return fmt.Sprintf("the store is full: the write would add about %d bytes to the %d in use, and the limit is %d; delete something, or raise the limit", e.Needs, e.Used, e.Limit)
 }
 
-// room refuses the operations of u if they would add to the store beyond its limit, as
-// far as removals and what writes have seen are left out: those are forgotten in time.
-func (u *unit) room(kinds []Kind) error {
-	s := u.s
+// checkMemory returns a *FullError if the operations of b would add content beyond the
+// store's limit. Removals and pasts do not count, because Collect forgets them later.
+func (b *batch) checkMemory(kinds []Kind) error {
+	s := b.s
 	free := s.maxBytes - s.Memory()
-	if s.maxBytes == 0 || u.most <= free {
+	if s.maxBytes == 0 || b.maxGrowth <= free {
 		return nil
 	}
 	adds := 0
 	drafts := make(map[string]*draft)
-	for i := range u.ops {
-		op := &u.ops[i]
+	for i := range b.ops {
+		op := &b.ops[i]
 		d := drafts[op.Key]
 		if d == nil {
-			d = newDraft(s, op.Key, u.now)
+			d = newDraft(s, op.Key, b.now)
 			drafts[op.Key] = d
 		}
-		before := d.adds
+		before := d.growth
 		d.run(op, kinds[i])
-		n := d.adds - before
+		n := d.growth - before
 		if op.Vital && n > 0 {
 			n = max(n-VitalBytes, 0)
 		}
@@ -53,15 +54,15 @@ func (u *unit) room(kinds []Kind) error {
 	return &FullError{Needs: adds, Used: s.Memory(), Limit: s.maxBytes}
 }
 
-// most is more than op can add, by what it writes alone: far from the limit nothing else
-// is asked.
-func (op *Op) most(l *leaves) int {
+// maxGrowth returns an upper bound of the bytes that op can add, computed from what op
+// writes alone. A batch whose bounds fit into the free memory needs no draft.
+func (op *Op) maxGrowth(l *writeCheck) int {
 	n := keyMemory + len(op.Key) + manyMemory + l.memory
 	for _, segment := range op.Path {
 		n += 3 * (len(segment) + 5)
 	}
-	return n + slotCounter.memory("", counterBytes) // of a mark, of a set without elements or of a count
+	return n + slotCounter.memory("", counterBytes) // for one more marker, empty set or count
 }
 
-// counterBytes is the longest value of a counter's record.
+// counterBytes is the length in bytes of the longest value of a counter's record.
 const counterBytes = 19

@@ -80,8 +80,8 @@ func anyOp(rng *rand.Rand) Op {
 	return op
 }
 
-// exchange gives to what it has not seen of from.
-func exchange(t *testing.T, from, to *Store) {
+// mergeAll merges into to every live record of from, and from's context.
+func mergeAll(t *testing.T, from, to *Store) {
 	t.Helper()
 	for _, a := range from.Context().Listed() {
 		var ds []Delta
@@ -102,14 +102,14 @@ func exchange(t *testing.T, from, to *Store) {
 	to.Adopt(from.Context())
 }
 
-// beside is what the records that an operation left take beside content: removals, and
-// what writes have seen.
-func beside(deltas []Delta) (n int) {
+// otherMemory returns the memory of the live records of deltas that is not content, which
+// is that of removals and pasts.
+func otherMemory(deltas []Delta) (n int) {
 	for _, d := range deltas {
 		r := d.r
 		switch {
 		case r.pos < 0:
-		case !r.counts():
+		case !r.isContent():
 			n += r.memory()
 		default:
 			n += len(r.past()) * pastMemory
@@ -121,18 +121,18 @@ func beside(deltas []Delta) (n int) {
 	return n
 }
 
-// What operations add is known before they are made, but for removals and what they have
-// seen; and it is never more than what they then add, so that what adds nothing passes.
+// The predicted growth of a batch is the memory that the batch then adds, without removals
+// and pasts. It is never more than that, so a write that adds nothing is never refused.
 func TestGrowthIsKnownBefore(t *testing.T) {
-	units, equal := 0, 0
+	batches, equal := 0, 0
 	for seed := range uint64(400) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		stores := []*Store{New(Config{Actor: here}), New(Config{Actor: there})}
 		for step := range 60 {
 			s := stores[rng.IntN(2)]
 			if rng.IntN(5) == 0 {
-				exchange(t, stores[0], stores[1])
-				exchange(t, stores[1], stores[0])
+				mergeAll(t, stores[0], stores[1])
+				mergeAll(t, stores[1], stores[0])
 			}
 			if rng.IntN(10) == 0 {
 				s.Collect(s.Context().Vector(), 0)
@@ -141,12 +141,12 @@ func TestGrowthIsKnownBefore(t *testing.T) {
 			for len(ops) < 3 && rng.IntN(2) == 0 {
 				ops = append(ops, anyOp(rng))
 			}
-			adds, most, ok := foretold(s, ops)
+			adds, most, ok := predictedGrowth(s, ops)
 			if !ok {
 				continue
 			}
 			if adds > most {
-				t.Fatalf("seed %d, step %d: %s: %d is told, above the bound %d", seed, step, spelt(ops), adds, most)
+				t.Fatalf("seed %d, step %d: %s: the predicted growth %d is above the bound %d", seed, step, spelt(ops), adds, most)
 			}
 			before := s.Memory()
 			deltas, err := s.Apply(clock.Timestamp(step+1), 0, ops...)
@@ -154,26 +154,27 @@ func TestGrowthIsKnownBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			added := s.Memory() - before
-			if added < adds || len(ops) == 1 && added > adds+beside(deltas) {
-				t.Fatalf("seed %d, step %d: %s: %d is told, %d added, of that %d beside content", seed, step, spelt(ops), adds, added, beside(deltas))
+			if added < adds || len(ops) == 1 && added > adds+otherMemory(deltas) {
+				t.Fatalf("seed %d, step %d: %s: the predicted growth is %d, the memory grew by %d, of which %d is not content", seed, step, spelt(ops), adds, added, otherMemory(deltas))
 			}
-			if units++; added == adds+beside(deltas) {
+			if batches++; added == adds+otherMemory(deltas) {
 				equal++
 			}
-			checkBooks(t, s)
+			checkCounts(t, s)
 		}
 	}
-	if equal < units*99/100 {
-		t.Errorf("of %d units the growth of %d was known exactly", units, equal)
+	if equal < batches*99/100 {
+		t.Errorf("of %d batches the growth of %d was known exactly", batches, equal)
 	}
 }
 
-// foretold returns what ops are said to add, and at most; ok is false if they are refused.
-func foretold(s *Store, ops []Op) (adds, most int, ok bool) {
-	u := unit{s: s, ops: ops}
+// predictedGrowth returns the growth of ops as a draft computes it, and the upper bound. ok
+// is false if an operation is refused.
+func predictedGrowth(s *Store, ops []Op) (adds, most int, ok bool) {
+	b := batch{s: s, ops: ops}
 	drafts := make(map[string]*draft)
 	for i := range ops {
-		kind, err := u.admit(i)
+		kind, err := b.admit(i)
 		if err != nil {
 			return 0, 0, false
 		}
@@ -182,12 +183,12 @@ func foretold(s *Store, ops []Op) (adds, most int, ok bool) {
 			d = newDraft(s, ops[i].Key, 0)
 			drafts[ops[i].Key] = d
 		}
-		before := d.adds
+		before := d.growth
 		d.run(&ops[i], kind)
-		adds += d.adds - before
-		u.note(i, kind)
+		adds += d.growth - before
+		b.noteOp(i, kind)
 	}
-	return adds, u.most, true
+	return adds, b.maxGrowth, true
 }
 
 func spelt(ops []Op) string {
@@ -198,8 +199,8 @@ func spelt(ops []Op) string {
 	return b.String()
 }
 
-// What a write into a full store costs is by what it touches, not by what else its key
-// holds: the steps of ten cost the same.
+// The time of a write into a full store depends on the part of the key that it touches, and
+// not on the rest of the key: it is the same for each number of fields.
 func BenchmarkAWriteIntoAFullStore(b *testing.B) {
 	for _, fields := range []int{10, 100, 1000, 10_000, 100_000} {
 		s := New(Config{Actor: here})
@@ -227,7 +228,7 @@ func BenchmarkAWriteIntoAFullStore(b *testing.B) {
 	}
 }
 
-// full returns a store of which nothing is free, with keys k0, k1, ….
+// full returns a store with keys k0, k1, … that has no free memory.
 func full(t *testing.T, limit int) (s *Store, keys int) {
 	t.Helper()
 	s = New(Config{Actor: here, MaxBytes: limit})
@@ -297,16 +298,15 @@ func TestAFloodEndsInRefusalsAndWhatShrinksPasses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.maxBytes = s.Memory() // not a byte is free
+		s.maxBytes = s.Memory() // no free memory
 		if err := try(c.ops...); (err == nil) != c.passes || err != nil && !errors.As(err, &refused) {
 			t.Errorf("%s: %v", name, err)
 		}
-		checkBooks(t, s)
+		checkCounts(t, s)
 	}
 }
 
-// A full store takes what others wrote all the same: replicas agree whatever their
-// limits are.
+// A full store still merges the writes of others: replicas agree whatever their limits are.
 func TestAFullStoreMerges(t *testing.T) {
 	s, _ := full(t, 1<<20)
 	other := New(Config{Actor: there})
@@ -315,8 +315,8 @@ func TestAFullStoreMerges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exchange(t, other, s)
-	exchange(t, s, other)
+	mergeAll(t, other, s)
+	mergeAll(t, s, other)
 	if string(s.AppendState(nil)) != string(other.AppendState(nil)) || s.Memory() < 2<<19 {
 		t.Error("they differ")
 	}
@@ -325,7 +325,7 @@ func TestAFullStoreMerges(t *testing.T) {
 	}
 }
 
-// Removals that no peer has acknowledged, and what lost, do not fill a small store.
+// Neither removals that no peer has acknowledged nor the conflict journal fill a small store.
 func TestRemovalsAndConflictsTakeAShareOfTheLimit(t *testing.T) {
 	const limit = 1 << 20
 	s := New(Config{Actor: here, MaxBytes: limit})
@@ -336,18 +336,18 @@ func TestRemovalsAndConflictsTakeAShareOfTheLimit(t *testing.T) {
 			}
 		}
 	}
-	if s.removed > limit/4 || s.removed < limit/8 || s.Stats().Truncated == 0 {
-		t.Errorf("removals take %d of %d: %+v", s.removed, limit, s.Stats())
+	if s.removalBytes > limit/4 || s.removalBytes < limit/8 || s.Stats().Truncated == 0 {
+		t.Errorf("removals take %d of %d: %+v", s.removalBytes, limit, s.Stats())
 	}
 	for i := range 20 {
 		other := New(Config{Actor: clock.Actor{Birth: 2, Rand: uint64(i)}})
 		if _, err := other.Apply(clock.Timestamp(i+1), 0, Op{Verb: Put, Key: "contested", Value: text(30_000)}); err != nil {
 			t.Fatal(err)
 		}
-		exchange(t, other, s)
+		mergeAll(t, other, s)
 	}
 	if s.conflictBytes > limit/16 || s.Stats().Conflicts != 19 {
 		t.Errorf("what lost takes %d of %d: %+v", s.conflictBytes, limit, s.Stats())
 	}
-	checkBooks(t, s)
+	checkCounts(t, s)
 }

@@ -8,22 +8,26 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// Apply makes local writes: all of ops, or none and an error. Each later op sees
-// the earlier ones. They take consecutive dots and share stamp. The result is
-// valid until the next call of Apply or JoinSection; it is empty if nothing
-// changed (a bump below the maximum, the removal of what is absent).
+// Apply makes a batch of local writes. It makes either all of ops, or none and returns an
+// error. Each operation sees the earlier ones of the batch. The records take consecutive
+// dots and share stamp, which must be later than every stamp that the store has met.
+// nowMillis is the time in Unix milliseconds that decides what has expired. The result
+// is valid until the next call of Apply or JoinSection. It is empty if nothing changed,
+// as after a bump below the maximum or the removal of an absent element.
 //
-// Errors: *KeyError, *wire.ValueError, *TypeError, *ConflictError, *OrderError, *FullError;
-// of several ops within an *OpError.
+// The error is a *KeyError, *wire.ValueError, *TypeError, *ConflictError, *OrderError or
+// *FullError. If there are several ops, an *OpError wraps each of these but a *FullError,
+// which is about the whole batch. An unknown verb or kind, or more than MaxOps operations,
+// give an error without a type of its own.
 func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Delta, error) {
 	s.deltas = s.deltas[:0]
 	if len(ops) > MaxOps {
 		return nil, fmt.Errorf("%d operations in one batch; at most %d are allowed", len(ops), MaxOps)
 	}
-	u := unit{s: s, now: nowMillis, ops: ops}
+	b := batch{s: s, now: nowMillis, ops: ops}
 	kinds := make([]Kind, 0, 4)
 	for i := range ops {
-		kind, err := u.admit(i)
+		kind, err := b.admit(i)
 		if err != nil {
 			if len(ops) > 1 {
 				err = &OpError{i, err}
@@ -32,10 +36,10 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 		}
 		kinds = append(kinds, kind)
 		if i+1 < len(ops) {
-			u.note(i, kind)
+			b.noteOp(i, kind)
 		}
 	}
-	if err := u.room(kinds); err != nil {
+	if err := b.checkMemory(kinds); err != nil {
 		return nil, err
 	}
 	w := writer{s: s, stamp: stamp, now: nowMillis}
@@ -46,8 +50,9 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 	return s.deltas, nil
 }
 
-// version returns the version of what a reader sees at key.
-func (s *Store) version(key string, nowMillis uint64) Version {
+// currentVersion returns the version of the content that a reader sees at key, 0 if the
+// key is absent.
+func (s *Store) currentVersion(key string, nowMillis uint64) Version {
 	e, ok := s.Render(key, nowMillis)
 	if !ok {
 		return 0
@@ -55,40 +60,40 @@ func (s *Store) version(key string, nowMillis uint64) Version {
 	return e.Version()
 }
 
-// kind returns what key visibly is, 0 if it is absent.
-func (s *Store) kind(key string, nowMillis uint64) Kind {
+// visibleKind returns the kind of key that a reader sees, 0 if the key is absent.
+func (s *Store) visibleKind(key string, nowMillis uint64) Kind {
 	c, ok := s.index.Load(key)
 	if !ok {
 		return 0
 	}
 	if c.many() == nil {
-		if r := c.view.Load(); r != nil && r.at(nowMillis) {
+		if r := c.view.Load(); r != nil && r.contentAt(nowMillis) {
 			return Register
 		}
 		return 0
 	}
-	if family, sole := c.many().sole(); sole {
+	if family, sole := c.many().soleKind(); sole {
 		for _, slot := range c.many().slots {
-			if slices.ContainsFunc(slot, func(r *record) bool { return r.kind < firstUnknown && r.at(nowMillis) }) {
-				return family // without a look at the rest
+			if slices.ContainsFunc(slot, func(r *record) bool { return r.kind < firstUnknown && r.contentAt(nowMillis) }) {
+				return family // no record of another slot can change the answer
 			}
 		}
 		return 0
 	}
-	family, _ := renderer{s}.family(c.many(), nowMillis)
+	family, _ := renderer{s}.latestKind(c.many(), nowMillis)
 	return family
 }
 
-// writer turns one op into records.
+// writer turns one operation into records and merges them.
 type writer struct {
 	s      *Store
 	stamp  clock.Timestamp
-	now    uint64 // Unix milliseconds: what expired by then is not there
-	expiry uint64
-	cell   *cell
+	now    uint64 // Unix milliseconds; a record that expires at or before now counts as absent
+	expiry uint64 // Op.Expiry of the operation that is being made
+	cell   *cell  // cell of that operation's key
 }
 
-// cellOf returns the cell of key, made if absent.
+// cellOf returns the cell of key. It creates the cell if there is none.
 func (s *Store) cellOf(key string) *cell {
 	c, ok := s.index.Load(key)
 	if !ok {
@@ -108,19 +113,19 @@ func (w *writer) run(op *Op, kind Kind) {
 	switch op.Verb {
 	case Delete:
 		if w.delete(path) && path != "" {
-			w.mark(pathOf(op.Path[:len(op.Path)-1]))
+			w.putMarker(pathOf(op.Path[:len(op.Path)-1]))
 		}
 	case Put:
 		if op.nulls() {
 			in := op.Path[:len(op.Path)-1]
-			w.makeRoom(in, pathOf(in), Object)
+			w.clearContradicted(in, pathOf(in), Object)
 			w.patch(pathOf(in), nullField(op.Path[len(in)]))
 			break
 		}
-		w.makeRoom(op.Path, path, kind)
+		w.clearContradicted(op.Path, path, kind)
 		w.assign(kind, path, op.Value)
 	case Add:
-		w.makeRoom(op.Path, path, Set)
+		w.clearContradicted(op.Path, path, Set)
 		for _, v := range op.Values {
 			w.put(slotElement, elementPath(path, v), "")
 		}
@@ -128,18 +133,18 @@ func (w *writer) run(op *Op, kind Kind) {
 		w.removeElements(path, op.Values)
 	case Increment:
 		if op.Delta != 0 {
-			w.makeRoom(op.Path, path, Counter)
+			w.clearContradicted(op.Path, path, Counter)
 			w.increment(path, op.Delta)
 		}
 	case Bump:
-		w.makeRoom(op.Path, path, Max)
+		w.clearContradicted(op.Path, path, Max)
 		w.bump(path, op.Value)
 	case Patch:
-		w.makeRoom(op.Path, path, Object)
+		w.clearContradicted(op.Path, path, Object)
 		w.patch(path, op.Value.bytes())
 	}
 	if w.cell.many() == nil && w.cell.view.Load() == nil {
-		w.s.index.Delete(w.cell.key()) // nothing was written to a new key
+		w.s.index.Delete(w.cell.key()) // the operation wrote nothing to a new key
 	}
 }
 
@@ -151,7 +156,7 @@ func (w *writer) assign(kind Kind, path string, v Value) {
 	case Max:
 		w.bump(path, v)
 	case Set:
-		w.become(path, v)
+		w.assignSet(path, v)
 	case Object:
 		w.clearBelow(path)
 		w.patch(path, v.bytes())
@@ -160,7 +165,7 @@ func (w *writer) assign(kind Kind, path string, v Value) {
 	}
 }
 
-// put writes val at a slot, over everything seen there.
+// put writes val at a slot. The record covers everything that this replica has seen there.
 func (w *writer) put(kind slotKind, path, val string) {
 	w.s.scratch = append(w.s.scratch[:0], val...)
 	r := w.record(kind, path, w.s.scratch)
@@ -168,7 +173,7 @@ func (w *writer) put(kind slotKind, path, val string) {
 	w.commit(r)
 }
 
-// tombstone removes what is seen at one slot.
+// tombstone writes a removal that covers everything that this replica has seen at one slot.
 func (w *writer) tombstone(kind slotKind, path string) {
 	r := w.record(kind, path, nil)
 	r.tomb = true
@@ -183,11 +188,12 @@ func (r *record) clearExpiry() {
 	}
 }
 
-// slotPast is what a write at the slot has seen: the dots of its live records,
-// their pasts, and losers that were pruned. A count covers only its own actor's
-// earlier count, and removals.
-func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
-	var seen []past
+// slotPast returns the past of a new record at the slot: the dots of the slot's live
+// records, the pasts of these, and the concurrent losers in Store.pruned. With count set
+// the record is part of a counter: it covers only its own actor's earlier count, and
+// removals.
+func (w *writer) slotPast(kind slotKind, path string, count bool) []pastEntry {
+	var seen []pastEntry
 	note := func(r *record) {
 		if count && r.actor != w.s.self.index && !r.tomb {
 			return
@@ -195,7 +201,7 @@ func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
 		if r.actor != w.s.self.index {
 			seen = mergePast(seen, r.actor, r.seq)
 		}
-		for _, list := range [][]past{r.past(), w.s.seen[r]} {
+		for _, list := range [][]pastEntry{r.past(), w.s.pruned[r]} {
 			for _, p := range list {
 				if p.actor != w.s.self.index {
 					seen = mergePast(seen, p.actor, p.seq)
@@ -209,7 +215,7 @@ func (w *writer) slotPast(kind slotKind, path string, count bool) []past {
 		}
 		for _, c := range m.clears {
 			if strings.HasPrefix(path, c.path()) {
-				note(c) // what it removed here was seen too
+				note(c) // the clear has covered records of this slot
 			}
 		}
 	} else if r := w.cell.view.Load(); r != nil && kind == slotRegister && path == "" {
@@ -228,22 +234,22 @@ func (w *writer) record(kind slotKind, path string, val []byte) *record {
 	return r
 }
 
-func (w *writer) setPast(r *record, seen []past) {
+func (w *writer) setPast(r *record, seen []pastEntry) {
 	if len(seen) == 0 {
 		return
 	}
 	r.extend().past = seen
 }
 
-// commit gives r its dot and merges it. A local write at a slot always wins: its
-// stamp is later than any it has met and its past covers them.
+// commit gives r the next dot of this actor and merges it. A local write always wins at its
+// slot, because its stamp is later than every stamp there and its past covers them all.
 func (w *writer) commit(r *record) {
 	s := w.s
 	if r.kind == slotClear {
 		r.clearExpiry()
 	}
 	r.seq = s.self.span.Head() + 1
-	s.seenBy(s.self).Add(r.seq)
+	s.spanOf(s.self).Add(r.seq)
 	s.merge(r, true)
 	s.deltas = append(s.deltas, s.delta(r))
 }

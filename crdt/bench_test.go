@@ -20,7 +20,7 @@ func text(n int) Value {
 	return v
 }
 
-// sections makes one section of n puts each, over keys, k of them.
+// sections returns sections of n puts each, which write k keys in turn.
 func sections(b testing.TB, k, n, perKey int) ([]clock.Actor, [][]byte) {
 	src := New(Config{Actor: there})
 	var table ActorTable
@@ -129,7 +129,7 @@ func BenchmarkMergePlain(b *testing.B) {
 		r := recs[seq%uint64(len(recs))]
 		seq++
 		r.seq, r.stamp = seq, clock.Timestamp(seq)
-		s.seenBy(st).Add(seq)
+		s.spanOf(st).Add(seq)
 		s.merge(r, false)
 		s.Recycle(s.Changes())
 	}
@@ -159,7 +159,7 @@ func BenchmarkSetAddRemote(b *testing.B) {
 	}
 }
 
-// The memory of a key beyond the bytes of its name and value.
+// This benchmark measures the memory of a key beyond the bytes of its name and value.
 func BenchmarkMemoryPerKey(b *testing.B) {
 	const n = 1_000_000
 	for b.Loop() {

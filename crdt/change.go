@@ -2,30 +2,32 @@ package crdt
 
 import "github.com/sentinel-peer/sentinel-peer/clock"
 
-// Change is one thing that happened to one key, by a local write or a merge.
+// Change is one event at one key: a local write, a merge or an expiry caused it.
 type Change struct {
 	Key   string
 	Kind  Kind
 	Cause Cause
-	Order clock.Order // of the write to what it met: After, or Concurrent
-	Local bool
+	Order clock.Order // order of the write relative to the record that it met: After or Concurrent
+	Local bool        // whether this replica's Apply made the write
 	Dot   clock.Dot
 	Stamp clock.Timestamp
-	// Old and New are the values of a plain register before and after; absent if
-	// there was or is none. With Lazy set the key is of another kind: see [Tell].
+	// Old and New are the values of a plain register before and after the change; each is
+	// absent if the key held nothing. With Lazy set the key has slots, and
+	// [Notifications] renders its values.
 	Old, New Value
 	Lazy     bool
 }
 
-// Changes returns what happened since the last call. The slice belongs to the
-// caller, who may hand it back with Recycle.
+// Changes returns the changes since its last call, in the order in which they happened.
+// The slice belongs to the caller, who may hand it back with Recycle.
 func (l *changeLog) Changes() []Change {
 	c := l.changes
 	l.changes = nil
 	return c
 }
 
-// Recycle gives a slice from Changes back for reuse.
+// Recycle takes back a slice that Changes returned, so that the store reuses its memory.
+// A slice with a capacity above 16,384 is left to the garbage collector.
 func (l *changeLog) Recycle(c []Change) {
 	clear(c)
 	if l.changes == nil && cap(c) <= 1<<14 {
@@ -33,7 +35,8 @@ func (l *changeLog) Recycle(c []Change) {
 	}
 }
 
-func (s *Store) changed(r *record, cause Cause, ord clock.Order, local bool) *Change {
+// noteChange adds a change that r caused to the log. The caller fills in Old, New and Lazy.
+func (s *Store) noteChange(r *record, cause Cause, ord clock.Order, local bool) *Change {
 	s.changes = append(s.changes, Change{
 		Key:   r.cell.key(),
 		Kind:  kindOf(r.kind, r.path()),
@@ -46,13 +49,13 @@ func (s *Store) changed(r *record, cause Cause, ord clock.Order, local bool) *Ch
 	return &s.changes[len(s.changes)-1]
 }
 
-// content returns the value readers see of r, absent for nil and removals.
-func content(r *record) Value {
-	if r == nil || !r.shows() {
+// shownValue returns the value that readers see of r. It is absent if r is nil or a removal.
+func shownValue(r *record) Value {
+	if r == nil || !r.visible() {
 		return Value{}
 	}
 	return Value{r.val()}
 }
 
-// changeLog is what changed since somebody took it.
+// changeLog holds the changes since the last call of Changes.
 type changeLog struct{ changes []Change }

@@ -5,9 +5,10 @@ import (
 	"strings"
 )
 
-// makeRoom removes what a write of kind at path would contradict: what stands
-// where the path leads through, and what of other kinds is at or below its end.
-func (w *writer) makeRoom(segments []string, path string, kind Kind) {
+// clearContradicted removes the content that a write of kind at path contradicts: a leaf or
+// a set at a place where the path needs an object, and content of other kinds at or below
+// the end of the path.
+func (w *writer) clearContradicted(segments []string, path string, kind Kind) {
 	if w.cell.many() == nil {
 		if r := w.cell.view.Load(); r != nil && !r.tomb && (path != "" || kind != Register) {
 			w.tombstone(slotRegister, "")
@@ -16,36 +17,36 @@ func (w *writer) makeRoom(segments []string, path string, kind Kind) {
 	}
 	at := ""
 	for i := range segments {
-		w.clearLeaf(at, Object)
+		w.clearExcept(at, Object)
 		at = pathOf(segments[:i+1])
 	}
-	w.clearLeaf(path, kind)
+	w.clearExcept(path, kind)
 }
 
-// clearLeaf removes everything at and below path but what belongs to a value of
-// kind there: for an object, all below it.
-func (w *writer) clearLeaf(path string, kind Kind) {
+// clearExcept removes everything at and below path except the content that belongs to a
+// value of kind at path. To an object belongs everything below it.
+func (w *writer) clearExcept(path string, kind Kind) {
 	m := w.cell.many()
 	if m == nil {
 		return
 	}
-	if kind == Object { // its fields stay: what can be in the way is at path itself
+	if kind == Object { // fields stay; only the slots at path itself and set elements can contradict
 		for _, k := range leafKinds {
-			if slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).counts) {
+			if slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).isContent) {
 				w.tombstone(k, path)
 			}
 		}
-		if m.elements == 0 {
+		if m.elementRecords == 0 {
 			return
 		}
 	}
 	if leaves, ok := m.leavesAt(path); ok && kind != Object && kind != Set && !slices.ContainsFunc(leaves, func(k slotKind) bool { return k != leafSlot(kind) }) {
-		return // a leaf written again, or anew
+		return // the only content here is a leaf of the same kind, or there is none
 	}
 	var other []string
 	kept := false
 	for key, slot := range m.slots {
-		if !strings.HasPrefix(key[2:], path) || !slices.ContainsFunc(slot, (*record).counts) {
+		if !strings.HasPrefix(key[2:], path) || !slices.ContainsFunc(slot, (*record).isContent) {
 			continue
 		}
 		if belongs(slot[0], path, kind) {
@@ -68,7 +69,7 @@ func (w *writer) clearLeaf(path string, kind Kind) {
 
 var leafKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling}
 
-// belongs reports whether r, at or below path, is part of a value of kind there.
+// belongs reports whether r, a record at or below path, is part of a value of kind at path.
 func belongs(r *record, path string, kind Kind) bool {
 	switch kind {
 	case Object:
@@ -79,7 +80,7 @@ func belongs(r *record, path string, kind Kind) bool {
 	return r.path() == path && r.kind == leafSlot(kind)
 }
 
-// delete removes what is at and below path, and reports whether there was anything.
+// delete removes everything at and below path, and reports whether there was content.
 func (w *writer) delete(path string) bool {
 	c := w.cell
 	if c.many() != nil {
@@ -92,11 +93,11 @@ func (w *writer) delete(path string) bool {
 	return false
 }
 
-// clearBelow removes everything at and below path, and reports whether there was
-// anything: with one clear if
-// this replica has seen every dot up to those it removes, for then the clear's
-// vector names no dot it has not seen; else slot by slot. A clear also removes leaves
-// that are older and were not seen.
+// clearBelow removes everything at and below path, and reports whether there was content.
+// It writes one clear if this replica has seen every dot up to those that it removes. If
+// a dot is missing it removes slot by slot, because the past of a clear would also name
+// the missing dot, which may be at any slot below. A clear also removes last-write-wins
+// leaves that are older than the clear and that this replica has not seen.
 func (w *writer) clearBelow(path string) bool {
 	m := w.cell.many()
 	if m == nil {
@@ -124,9 +125,9 @@ func (w *writer) clearBelow(path string) bool {
 	return len(below) > 0
 }
 
-// removable returns what a removal of path is to name: one record of each slot with
-// content at and below it, and the dots of all that is or was there.
-func (m *many) removable(path string) (content []*record, seen []past) {
+// removable returns what a removal of path must name: one record of each slot with content
+// at or below path, and the dots of all records that are or were at or below path.
+func (m *many) removable(path string) (content []*record, seen []pastEntry) {
 	note := func(r *record) {
 		seen = mergePast(seen, r.actor, r.seq)
 		for _, p := range r.past() {
@@ -140,7 +141,7 @@ func (m *many) removable(path string) (content []*record, seen []past) {
 		for _, r := range m.slots[key] {
 			note(r)
 		}
-		if slices.ContainsFunc(m.slots[key], (*record).counts) {
+		if slices.ContainsFunc(m.slots[key], (*record).isContent) {
 			content = append(content, m.slots[key][0])
 		}
 	}
@@ -152,6 +153,7 @@ func (m *many) removable(path string) (content []*record, seen []past) {
 	return content, seen
 }
 
+// sortedSlots returns the keys of m.slots in order, so that no result depends on map order.
 func sortedSlots(m *many) []string {
 	keys := make([]string, 0, len(m.slots))
 	for k := range m.slots {

@@ -11,12 +11,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// replica is a store with the few things around it that a test needs.
+// replica is a store with the clock and the log of deltas that a test needs.
 type replica struct {
 	*Store
 	hlc   clock.HLC
 	actor clock.Actor
-	log   []packet // every delta it made
+	log   []packet // a section for each delta that the replica made
 }
 
 type packet struct {
@@ -99,8 +99,8 @@ func randomOp(rng *rand.Rand) Op {
 	return Op{Verb: Put, Key: key, Kind: Custom, Value: val()}
 }
 
-// Deltas alone converge whatever their order and however often they come, with
-// writes going on between deliveries.
+// Replicas converge by deltas alone, whatever the order of the deltas and however often
+// each arrives, while writes go on between deliveries.
 func TestDeltasConvergeInAnyOrder(t *testing.T) {
 	for seed := range uint64(3000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -112,7 +112,7 @@ func TestDeltasConvergeInAnyOrder(t *testing.T) {
 		for range 24 {
 			from := rng.IntN(3)
 			if rng.IntN(2) == 0 {
-				_ = rs[from].apply(t, randomOp(rng)) // a type error is fine
+				_ = rs[from].apply(t, randomOp(rng)) // the operation may be refused for the kind of its key
 				continue
 			}
 			to := rng.IntN(3)

@@ -2,17 +2,16 @@ package crdt
 
 import "github.com/sentinel-peer/sentinel-peer/clock"
 
-// Delta is a handle on one record: what one dot did. It stays valid when the
-// record is superseded; Live then says so and only the dot is worth sending.
-// Deltas belong to the store's owner.
+// Delta is a handle on one dot and its record. A Delta stays valid when the record is
+// superseded; Live then returns false. Only the store's owner may use a Delta.
 type Delta struct {
-	r    *record // nil for a void: a dot whose record another replica has superseded
-	st   *actorState
-	seq  uint64
-	with uint64 // a void's: the end of the section that holds what superseded it
+	r          *record // nil for a void
+	st         *actorState
+	seq        uint64
+	sectionEnd uint64 // of a void: the last dot of the section that carries its successor
 }
 
-// Actor returns who wrote it.
+// Actor returns the actor that wrote the record.
 func (d Delta) Actor() clock.Actor {
 	if d.st == nil {
 		return clock.Actor{}
@@ -20,13 +19,13 @@ func (d Delta) Actor() clock.Actor {
 	return d.st.actor
 }
 
-// Seq returns its number among its actor's writes.
+// Seq returns the number of the write among its actor's writes, counted from 1.
 func (d Delta) Seq() uint64 { return d.seq }
 
-// Dot returns its identity.
+// Dot returns the identity of the write.
 func (d Delta) Dot() clock.Dot { return clock.Dot{Actor: d.Actor(), Seq: d.seq} }
 
-// Key returns the key it writes, "" for a void.
+// Key returns the key of the record, "" for a void.
 func (d Delta) Key() string {
 	if d.r == nil {
 		return ""
@@ -34,7 +33,7 @@ func (d Delta) Key() string {
 	return d.r.cell.key()
 }
 
-// Stamp returns its time, 0 for a void.
+// Stamp returns the time of the write, 0 for a void.
 func (d Delta) Stamp() clock.Timestamp {
 	if d.r == nil {
 		return 0
@@ -45,19 +44,19 @@ func (d Delta) Stamp() clock.Timestamp {
 // Live reports whether the record is still part of the state.
 func (d Delta) Live() bool { return d.r != nil && d.r.live() }
 
-// Void reports whether a section that goes up to last need not spell d out: what
-// overwrote it is in the same section.
+// Void reports whether a section that ends with the dot last may name d as a void, because
+// the same section carries the record that overwrote it.
 func (d Delta) Void(last uint64) bool {
 	switch {
 	case d.r == nil:
-		return d.with <= last
+		return d.sectionEnd <= last
 	case d.r.pos >= 0 || d.r.pos == dead:
 		return false
 	}
 	return d.seq+uint64(-d.r.pos) <= last
 }
 
-// Size returns about how many bytes it takes in a queue or frame.
+// Size returns about how many bytes d takes in a queue. It never changes.
 func (d Delta) Size() int {
 	if d.r == nil {
 		return 64
@@ -65,8 +64,8 @@ func (d Delta) Size() int {
 	return d.r.size()
 }
 
-// Encoded returns about how many bytes it takes in a frame, at least one for each
-// object. Unlike Size it changes, when what it overwrote is forgotten.
+// Encoded returns about how many bytes d takes in a frame, at least one. Unlike Size it
+// becomes less when Collect forgets the record's past.
 func (d Delta) Encoded() int {
 	if d.r == nil {
 		return 1
@@ -74,5 +73,5 @@ func (d Delta) Encoded() int {
 	return d.r.size() + 8*len(d.r.past())
 }
 
-// LiveBytes returns about how many bytes they take on the wire.
-func (s *Store) LiveBytes() int { return s.bytes }
+// LiveBytes returns about how many bytes all live records take on the wire.
+func (s *Store) LiveBytes() int { return s.wireBytes }

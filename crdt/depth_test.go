@@ -9,14 +9,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// nested returns 1 inside n arrays.
+// nested returns the number 1 inside n arrays.
 func nested(n int) Value {
 	return Value{strings.Repeat("\x91", n) + "\x01"}
 }
 
 func segments(n int) []string { return strings.Split(strings.Repeat("a", n), "") }
 
-// sectionAt is a section of one record of the actor numbered 0, at a path of key k.
+// sectionAt returns a section of one record, of the actor with number 0, at a path of key k.
 func sectionAt(kind slotKind, path, body string) []byte {
 	b := wire.AppendUint(wire.AppendUint(wire.AppendArray(nil, 4), 0), 1)
 	b = wire.AppendArray(wire.AppendUint(b, 1), 1)
@@ -25,7 +25,7 @@ func sectionAt(kind slotKind, path, body string) []byte {
 	return wire.AppendBin(wire.AppendBin(b, body), path)
 }
 
-// What was acknowledged can be read back, and written back, as JSON.
+// A value that was acknowledged can be read as JSON, and the JSON can be written again.
 func TestAPathAndWhatIsAtItNestNoDeeperThanAValue(t *testing.T) {
 	f := func(op Op, good bool) {
 		t.Helper()
@@ -68,12 +68,12 @@ func TestAPathAndWhatIsAtItNestNoDeeperThanAValue(t *testing.T) {
 	f(Op{Verb: Add, Values: []Value{nested(wire.MaxDepth)}}, false)
 }
 
-// A path that no Op can have comes from no peer of ours; rendering one of many levels
-// takes long.
+// A section with a path that no Op can have is refused. To render a path of very many levels
+// would take long.
 func TestAPathBeyondTheLimitsOfAnOpIsRefused(t *testing.T) {
 	names := func(n int, name string) string { return strings.Repeat(string(wire.AppendStr(nil, name)), n) }
 	in := func(v Value) string { return elementPath("", v) }
-	wide := strings.Repeat("w", wire.MaxPathBytes-3) // with its header all the bytes allowed
+	wide := strings.Repeat("w", wire.MaxPathBytes-3) // with its header of 3 bytes the longest path that is allowed
 	f := func(name string, kind slotKind, path string, good bool) {
 		t.Helper()
 		body := ""
@@ -109,7 +109,7 @@ func TestAPathBeyondTheLimitsOfAnOpIsRefused(t *testing.T) {
 	f("of a later kind", 70, names(40, "a"), true)
 }
 
-// An image that an early version wrote gives back all but what no peer would take.
+// An image from an early version is restored without the records that every peer refuses.
 func TestARecordBeyondThePathLimitsIsLeftOutOfARestoredImage(t *testing.T) {
 	saved := func(seq uint64, section []byte) Saved {
 		key := append(actorKey(entryRecord, there), 0, 0, 0, 0, 0, 0, 0, byte(seq))

@@ -8,44 +8,50 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// draft says what a key will take as the operations of a unit leave it. It follows the
-// writer step by step, and looks at no more of the key than an operation touches.
+// draft computes how much memory a key will take after the operations of a batch, without
+// making them. It follows the writer step by step: a method with the name of a writer's
+// method accounts for the records that the writer's method writes. It looks at no more of
+// the key than an operation touches, so its cost does not depend on the size of the key.
+//
+// A place is a prefix of a slot path that ends with a whole name, or elementsAt such a
+// prefix, where the elements of a set are.
 type draft struct {
-	s     *Store
-	now   uint64
-	key   string
-	plain *record // of a key that is one register
-	many  *many   // of another one; both nil: absent
-	adds  int     // bytes, below 0 if they free some
+	s      *Store
+	now    uint64 // Unix milliseconds
+	key    string
+	plain  *record // the register of a plain key
+	many   *many   // the slots of another key; if both are nil, the key is absent
+	growth int     // bytes that the operations add; negative if they free memory
 
-	// What the unit has changed, by slot and by place. What it wrote before it cleared a
-	// place around is not there any more.
-	slots   map[string]edit
-	below   map[string]edit
-	cleared map[string]int // places, and when
-	step    int
-	keyed   bool // the key itself is counted
-	slotted bool // its slots are
+	// The changes of the batch so far, by slot and by place. An edit has no effect
+	// if its step is before the step in which a place around it was cleared.
+	slotEdits    map[string]edit
+	belowEdits   map[string]edit
+	cleared      map[string]int // the step in which a place was last cleared
+	step         int
+	keyCounted   bool // whether keyMemory and the key's bytes are accounted for
+	slotsCounted bool // whether manyMemory is accounted for
 }
 
-// edit is what a slot or place holds since a step of the draft.
+// edit is the stock of a slot or place from a step of the draft on.
 type edit struct {
 	stock
 	step int
 }
 
 func newDraft(s *Store, key string, nowMillis uint64) *draft {
-	d := &draft{s: s, now: nowMillis, key: key, slots: make(map[string]edit), below: make(map[string]edit), cleared: make(map[string]int)}
+	d := &draft{s: s, now: nowMillis, key: key, slotEdits: make(map[string]edit), belowEdits: make(map[string]edit), cleared: make(map[string]int)}
 	if c, ok := s.index.Load(key); ok {
-		d.keyed, d.many = true, c.many()
-		if d.slotted = d.many != nil; !d.slotted {
+		d.keyCounted, d.many = true, c.many()
+		if d.slotsCounted = d.many != nil; !d.slotsCounted {
 			d.plain = c.view.Load()
 		}
 	}
 	return d
 }
 
-// clearedAt returns when the place that path leads to was last cleared, 0 for never.
+// clearedAt returns the step in which path, or a place that contains it, was last cleared,
+// 0 for never.
 func (d *draft) clearedAt(path string) (step int) {
 	if len(d.cleared) > 0 {
 		places(path, func(place string) { step = max(step, d.cleared[place]) })
@@ -53,10 +59,10 @@ func (d *draft) clearedAt(path string) (step int) {
 	return step
 }
 
-// slot returns what is at a slot.
-func (d *draft) slot(kind slotKind, path string) (sum stock) {
+// slotStock returns the stock of one slot.
+func (d *draft) slotStock(kind slotKind, path string) (sum stock) {
 	key, since := slotKey(kind, path), d.clearedAt(path)
-	switch e, ok := d.slots[key]; {
+	switch e, ok := d.slotEdits[key]; {
 	case ok && e.step > since:
 		return e.stock
 	case since > 0:
@@ -71,36 +77,36 @@ func (d *draft) slot(kind slotKind, path string) (sum stock) {
 	return sum
 }
 
-// inside returns what is below a place.
-func (d *draft) inside(place string) stock {
+// stockBelow returns the stock of all slots strictly below a place.
+func (d *draft) stockBelow(place string) stock {
 	since := d.clearedAt(place)
-	switch e, ok := d.below[place]; {
+	switch e, ok := d.belowEdits[place]; {
 	case ok && e.step > since:
 		return e.stock
 	case since > 0 || d.many == nil:
 		return stock{}
 	}
-	return d.many.inside(place)
+	return d.many.stockBelow(place)
 }
 
-// shift adds change to what is below the places above path, and to the whole.
+// shift adds change to the stock below each place above path, and to the growth of the key.
 func (d *draft) shift(path string, change stock) {
 	d.step++
 	places(path, func(place string) {
 		if place != path {
-			d.below[place] = edit{d.inside(place).plus(change), d.step}
+			d.belowEdits[place] = edit{d.stockBelow(place).plus(change), d.step}
 		}
 	})
-	d.adds += change.all
+	d.growth += change.allBytes
 }
 
-// set makes a slot hold what is given.
-func (d *draft) set(kind slotKind, path string, to stock) {
-	d.shift(path, to.minus(d.slot(kind, path)))
-	d.slots[slotKey(kind, path)] = edit{to, d.step}
+// setSlot replaces the stock of a slot.
+func (d *draft) setSlot(kind slotKind, path string, to stock) {
+	d.shift(path, to.minus(d.slotStock(kind, path)))
+	d.slotEdits[slotKey(kind, path)] = edit{to, d.step}
 }
 
-// put writes a value of n bytes in place of what is at a slot.
+// put accounts for a value of n bytes that replaces the content of a slot.
 func (d *draft) put(kind slotKind, path string, n int, expires bool) {
 	size := kind.memory(path, n)
 	plain := kind == slotRegister && path == ""
@@ -108,18 +114,19 @@ func (d *draft) put(kind slotKind, path string, n int, expires bool) {
 		size += extMemory
 	}
 	d.grow(plain)
-	d.set(kind, path, stock{1, size, size})
+	d.setSlot(kind, path, stock{1, size, size})
 }
 
-// grow counts the key, and its slots unless it is plain, once there is something.
+// grow accounts for the memory of a new key, and for that of its slots if the write is not
+// a plain register.
 func (d *draft) grow(plain bool) {
-	if !d.keyed {
-		d.keyed = true
-		d.adds += keyMemory + len(d.key)
+	if !d.keyCounted {
+		d.keyCounted = true
+		d.growth += keyMemory + len(d.key)
 	}
-	if !plain && !d.slotted {
-		d.slotted = true
-		d.adds += manyMemory
+	if !plain && !d.slotsCounted {
+		d.slotsCounted = true
+		d.growth += manyMemory
 	}
 }
 
@@ -129,19 +136,19 @@ func (d *draft) run(op *Op, kind Kind) {
 	switch op.Verb {
 	case Delete:
 		if d.clear(path) && path != "" {
-			d.mark(pathOf(op.Path[:len(op.Path)-1]), expires)
+			d.putMarker(pathOf(op.Path[:len(op.Path)-1]), expires)
 		}
 	case Put:
 		if op.nulls() {
 			in := op.Path[:len(op.Path)-1]
-			d.makeRoom(in, pathOf(in), Object)
+			d.clearContradicted(in, pathOf(in), Object)
 			d.patch(pathOf(in), nullField(op.Path[len(in)]), expires)
 			break
 		}
-		d.makeRoom(op.Path, path, kind)
+		d.clearContradicted(op.Path, path, kind)
 		d.assign(op, kind, path)
 	case Add:
-		d.makeRoom(op.Path, path, Set)
+		d.clearContradicted(op.Path, path, Set)
 		for _, v := range op.Values {
 			d.put(slotElement, elementPath(path, v), 0, expires)
 		}
@@ -149,14 +156,14 @@ func (d *draft) run(op *Op, kind Kind) {
 		d.remove(path, op.Values, expires)
 	case Increment:
 		if op.Delta != 0 {
-			d.makeRoom(op.Path, path, Counter)
+			d.clearContradicted(op.Path, path, Counter)
 			d.increment(path, op.Delta)
 		}
 	case Bump:
-		d.makeRoom(op.Path, path, Max)
+		d.clearContradicted(op.Path, path, Max)
 		d.bump(op, path)
 	case Patch:
-		d.makeRoom(op.Path, path, Object)
+		d.clearContradicted(op.Path, path, Object)
 		d.patch(path, op.Value.bytes(), expires)
 	}
 }
@@ -167,7 +174,7 @@ func (d *draft) assign(op *Op, kind Kind, path string) {
 	case Max:
 		d.bump(op, path)
 	case Set:
-		d.become(op, path)
+		d.assignSet(op, path)
 	case Object:
 		d.clear(path)
 		d.patch(path, op.Value.bytes(), expires)
@@ -176,12 +183,10 @@ func (d *draft) assign(op *Op, kind Kind, path string) {
 	}
 }
 
-// mark is as the writer's.
-func (d *draft) mark(path string, expires bool) {
+func (d *draft) putMarker(path string, expires bool) {
 	d.put(slotMarker, path, len(emptyMap), expires)
 }
 
-// patch is as the writer's.
 func (d *draft) patch(path string, raw []byte, expires bool) {
 	sets, removed := false, false
 	r := wire.NewReader(raw)
@@ -194,10 +199,10 @@ func (d *draft) patch(path string, raw []byte, expires bool) {
 		case wire.TypeNil:
 			removed = d.clear(at) || removed
 		case wire.TypeMap:
-			d.clearLeaf(at, Object)
+			d.clearExcept(at, Object)
 			d.patch(at, value, expires)
 		case wire.TypeArray:
-			d.clearLeaf(at, Set)
+			d.clearExcept(at, Set)
 			elements := wire.NewReader(value)
 			k := elements.ArrayLen()
 			if k == 0 && !d.holds(at) {
@@ -207,38 +212,38 @@ func (d *draft) patch(path string, raw []byte, expires bool) {
 				d.put(slotElement, elementPath(at, Value{string(elements.Raw())}), 0, expires)
 			}
 		default:
-			d.clearLeaf(at, Register)
+			d.clearExcept(at, Register)
 			d.put(slotRegister, at, len(value), expires)
 		}
 	}
 	if !sets && (removed || !d.holds(path)) {
-		d.mark(path, expires)
+		d.putMarker(path, expires)
 	}
 }
 
 // holds reports whether anything is at or below path.
 func (d *draft) holds(path string) bool {
-	here, _ := d.at(path)
-	return here.n+d.inside(path).n > 0
+	here, _ := d.ownStock(path)
+	return here.records+d.stockBelow(path).records > 0
 }
 
-// become is as the writer's: what is to be an element as before stays as it is.
-func (d *draft) become(op *Op, path string) {
+// assignSet leaves an element as it is if it stays an element with the same expiry.
+func (d *draft) assignSet(op *Op, path string) {
 	want := make(map[string]stock)
 	for _, v := range op.Value.Elements() {
 		at := elementPath(path, v)
 		if _, twice := want[at]; !twice {
-			want[at] = d.slot(slotElement, at)
+			want[at] = d.slotStock(slotElement, at)
 		}
 	}
-	d.empty(elementsAt(path))
+	d.removeContentBelow(elementsAt(path))
 	for _, at := range slices.Sorted(maps.Keys(want)) {
 		switch was := want[at]; {
-		case was.n > 0 && d.lasts(at, op.Expiry):
-			d.set(slotElement, at, was)
+		case was.records > 0 && d.hasExpiry(at, op.Expiry):
+			d.setSlot(slotElement, at, was)
 		default:
 			d.put(slotElement, at, 0, op.Expiry != 0)
-			d.shift(at, stock{all: was.content - was.all}) // of removals, which it replaces
+			d.shift(at, stock{allBytes: was.contentBytes - was.allBytes}) // the add covers the removals there
 		}
 	}
 	if len(want) == 0 && path != "" {
@@ -246,21 +251,20 @@ func (d *draft) become(op *Op, path string) {
 	}
 }
 
-// lasts reports whether an element is to expire when the store says it does.
-func (d *draft) lasts(at string, expiry uint64) bool {
+// hasExpiry reports whether the element at the path at has this expiry already.
+func (d *draft) hasExpiry(at string, expiry uint64) bool {
 	if d.many == nil {
 		return false
 	}
 	list := alive(d.many.slots[slotKey(slotElement, at)], d.now)
-	return lasting(list) == cmp.Or(expiry, never)
+	return latestExpiry(list) == cmp.Or(expiry, never)
 }
 
-// remove is as the writer's.
 func (d *draft) remove(path string, values []Value, expires bool) {
 	removed := false
 	for _, v := range values {
 		at := elementPath(path, v)
-		removed = removed || d.slot(slotElement, at).n > 0
+		removed = removed || d.slotStock(slotElement, at).records > 0
 		d.vacate(slotElement, at)
 	}
 	if removed && path != "" {
@@ -268,34 +272,34 @@ func (d *draft) remove(path string, values []Value, expires bool) {
 	}
 }
 
-// increment leaves the counts of others. This peer's own count is a few bytes that only
-// rise, and for which there is always room.
+// increment leaves the counts of other actors as they are. If this actor has a count
+// already, the increment never adds memory: the store must not refuse it for the few bytes
+// by which a count becomes longer.
 func (d *draft) increment(path string, n int64) {
 	d.grow(false)
 	size := slotCounter.memory(path, len(renderer{d.s}.increased(d.many, path, n, d.now)))
-	if _, ok := d.slots[slotKey(slotCounter, path)]; ok || d.many == nil || d.clearedAt(path) > 0 {
-		if was := d.slot(slotCounter, path); was.n == 0 {
-			d.set(slotCounter, path, stock{1, size, size})
+	if _, ok := d.slotEdits[slotKey(slotCounter, path)]; ok || d.many == nil || d.clearedAt(path) > 0 {
+		if was := d.slotStock(slotCounter, path); was.records == 0 {
+			d.setSlot(slotCounter, path, stock{1, size, size})
 		}
 		return
 	}
 	var others, own stock
 	for _, r := range d.many.slots[slotKey(slotCounter, path)] {
-		if r.counts() && r.actor != d.s.self.index {
+		if r.isContent() && r.actor != d.s.self.index {
 			others = others.plus(r.stock())
-		} else if r.counts() {
+		} else if r.isContent() {
 			own = r.stock()
 		}
 	}
-	if own.n > 0 {
-		size = min(size, own.content)
+	if own.records > 0 {
+		size = min(size, own.contentBytes)
 	}
-	d.set(slotCounter, path, others.plus(stock{1, size, size}))
+	d.setSlot(slotCounter, path, others.plus(stock{1, size, size}))
 }
 
-// bump is as the writer's.
 func (d *draft) bump(op *Op, path string) {
-	if _, ok := d.slots[slotKey(slotMax, path)]; ok || d.many == nil || d.clearedAt(path) > 0 {
+	if _, ok := d.slotEdits[slotKey(slotMax, path)]; ok || d.many == nil || d.clearedAt(path) > 0 {
 		d.put(slotMax, path, len(op.Value.raw), op.Expiry != 0)
 		return
 	}

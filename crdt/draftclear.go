@@ -5,27 +5,29 @@ import (
 	"strings"
 )
 
-// at returns what is at the slots of a place itself, and how many of them have content.
-func (d *draft) at(path string) (sum stock, full int) {
+// ownStock returns the stock of the slots at the place path itself, and how many of these
+// slots have content.
+func (d *draft) ownStock(path string) (sum stock, full int) {
 	for _, k := range ownKinds {
-		s := d.slot(k, path)
+		s := d.slotStock(k, path)
 		sum = sum.plus(s)
-		if s.n > 0 {
+		if s.records > 0 {
 			full++
 		}
 	}
 	return sum, full
 }
 
-// clear removes everything at and below path, and reports whether there was anything: one
-// leaf alone by a removal of its own, which leaves the removals beside it.
+// clear removes everything at and below path, and reports whether there was content. A
+// leaf that is alone is removed by a removal of its own, which leaves the removals beside
+// it; anything else is removed by a clear, which covers them too.
 func (d *draft) clear(path string) bool {
-	here, full := d.at(path)
-	below := d.inside(path)
+	here, full := d.ownStock(path)
+	below := d.stockBelow(path)
 	switch {
-	case here.n+below.n == 0:
+	case here.records+below.records == 0:
 		return false
-	case full == 1 && below.n == 0:
+	case full == 1 && below.records == 0:
 		for _, k := range ownKinds {
 			d.vacate(k, path)
 		}
@@ -37,49 +39,48 @@ func (d *draft) clear(path string) bool {
 	return true
 }
 
-// vacate removes what is at one slot, if that is content.
+// vacate removes the content of one slot, if there is any.
 func (d *draft) vacate(kind slotKind, path string) {
-	if d.slot(kind, path).n > 0 {
-		d.set(kind, path, stock{})
+	if d.slotStock(kind, path).records > 0 {
+		d.setSlot(kind, path, stock{})
 	}
 }
 
-// empty removes the content inside a place one by one; removals that were there stay.
-func (d *draft) empty(place string) {
-	there := d.inside(place)
-	d.shift(place, stock{-there.n, -there.content, -there.content})
+// removeContentBelow removes the content below a place slot by slot. Removals that were
+// there stay.
+func (d *draft) removeContentBelow(place string) {
+	there := d.stockBelow(place)
+	d.shift(place, stock{-there.records, -there.contentBytes, -there.contentBytes})
 	d.cleared[place] = d.step
 	d.step++
-	d.below[place] = edit{stock{all: there.all - there.content}, d.step}
+	d.belowEdits[place] = edit{stock{allBytes: there.allBytes - there.contentBytes}, d.step}
 }
 
-// makeRoom is as the writer's.
-func (d *draft) makeRoom(segments []string, path string, kind Kind) {
+func (d *draft) clearContradicted(segments []string, path string, kind Kind) {
 	at := ""
 	for i := range segments {
-		d.clearLeaf(at, Object)
+		d.clearExcept(at, Object)
 		at = pathOf(segments[:i+1])
 	}
-	d.clearLeaf(path, kind)
+	d.clearExcept(path, kind)
 }
 
-// clearLeaf is as the writer's.
-func (d *draft) clearLeaf(path string, kind Kind) {
-	elements := d.inside(elementsAt(path))
+func (d *draft) clearExcept(path string, kind Kind) {
+	elements := d.stockBelow(elementsAt(path))
 	if kind == Object {
 		for _, k := range leafKinds {
 			d.vacate(k, path)
 		}
 		switch {
-		case elements.n == 0:
-		case d.inside(path).n > elements.n || d.slot(slotMarker, path).n > 0:
-			d.empty(elementsAt(path))
+		case elements.records == 0:
+		case d.stockBelow(path).records > elements.records || d.slotStock(slotMarker, path).records > 0:
+			d.removeContentBelow(elementsAt(path))
 		default:
 			d.clear(path)
 		}
 		return
 	}
-	here, _ := d.at(path)
+	here, _ := d.ownStock(path)
 	kept := 0
 	var own []slotKind
 	switch {
@@ -89,12 +90,12 @@ func (d *draft) clearLeaf(path string, kind Kind) {
 		own = []slotKind{slotRegister}
 		fallthrough
 	default:
-		kept = elements.n
+		kept = elements.records
 	}
 	for _, k := range own {
-		kept += d.slot(k, path).n
+		kept += d.slotStock(k, path).records
 	}
-	switch all := here.n + d.inside(path).n; {
+	switch all := here.records + d.stockBelow(path).records; {
 	case all == kept:
 		return
 	case kept == 0:
@@ -107,10 +108,10 @@ func (d *draft) clearLeaf(path string, kind Kind) {
 		}
 	}
 	if kind != Set {
-		d.empty(elementsAt(path))
+		d.removeContentBelow(elementsAt(path))
 		elements = stock{}
 	}
-	if d.many != nil && d.inside(path).n > elements.n { // the fields of an object, by a concurrent write
+	if d.many != nil && d.stockBelow(path).records > elements.records { // fields of an object that a concurrent write left here
 		for key, slot := range d.many.slots {
 			if at := key[2:]; len(at) > len(path) && strings.HasPrefix(at, path) && !isElementOf(at, path) {
 				d.vacate(slot[0].kind, at)
@@ -119,11 +120,11 @@ func (d *draft) clearLeaf(path string, kind Kind) {
 	}
 }
 
-// holdsEmptySet reports whether the mark of a set without elements is at path.
+// holdsEmptySet reports whether the register that stands for an empty set is at path.
 func (d *draft) holdsEmptySet(path string) bool {
 	key := slotKey(slotRegister, path)
-	if e, ok := d.slots[key]; ok {
-		return e.content == slotRegister.memory(path, len(emptySet))
+	if e, ok := d.slotEdits[key]; ok {
+		return e.contentBytes == slotRegister.memory(path, len(emptySet))
 	}
 	return d.many != nil && slices.ContainsFunc(d.many.slots[key], isEmptySet)
 }

@@ -7,13 +7,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// removeElements removes those that are there from the set at path. A set inside an object
-// stays without them.
+// removeElements removes from the set at path those of values that are elements of it. A
+// set inside an object stays when its last element is removed.
 func (w *writer) removeElements(path string, values []Value) {
 	removed := false
 	for _, v := range values {
 		at := elementPath(path, v)
-		if m := w.cell.many(); m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).counts) {
+		if m := w.cell.many(); m != nil && slices.ContainsFunc(m.slots[slotKey(slotElement, at)], (*record).isContent) {
 			w.tombstone(slotElement, at)
 			removed = true
 		}
@@ -23,9 +23,10 @@ func (w *writer) removeElements(path string, values []Value) {
 	}
 }
 
-// become makes the set at path the elements of v, each to expire as this write says:
-// it adds what is missing or has another expiry and removes what is seen and not listed.
-func (w *writer) become(path string, v Value) {
+// assignSet makes the set at path consist of the elements of v, each with this write's
+// expiry. It adds an element that is missing or has another expiry, and removes an element
+// that this replica sees and v does not list.
+func (w *writer) assignSet(path string, v Value) {
 	want := make(map[string]bool)
 	r := wire.NewReader(v.bytes())
 	for range r.ArrayLen() {
@@ -35,8 +36,8 @@ func (w *writer) become(path string, v Value) {
 	if m := w.cell.many(); m != nil {
 		for _, key := range sortedSlots(m) {
 			slot := m.slots[key]
-			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).counts) {
-				have[key[2:]] = lasting(alive(slot, w.now)) == cmp.Or(w.expiry, never)
+			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).isContent) {
+				have[key[2:]] = latestExpiry(alive(slot, w.now)) == cmp.Or(w.expiry, never)
 				if !want[key[2:]] {
 					w.tombstone(slotElement, key[2:])
 				}
@@ -58,11 +59,12 @@ func (w *writer) become(path string, v Value) {
 	}
 }
 
-// never is later than any expiry.
+// never stands for the expiry of a record that does not expire. It is later than any other.
 const never = ^uint64(0)
 
-// lasting returns until when the last of list lives, 0 if it is empty.
-func lasting(list []*record) (until uint64) {
+// latestExpiry returns the latest expiry of list in Unix milliseconds: never if a record
+// does not expire, 0 if the list is empty.
+func latestExpiry(list []*record) (until uint64) {
 	for _, r := range list {
 		until = max(until, cmp.Or(r.expiry(), never))
 	}

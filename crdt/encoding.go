@@ -9,14 +9,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// ActorTable numbers the actors of one frame in order of first use, so that each
-// is spelled out once.
+// ActorTable numbers the actors of one frame in the order of their first use, so that the
+// frame spells out each actor once. The zero ActorTable is empty.
 type ActorTable struct {
 	actors []clock.Actor
 	number map[clock.Actor]int
 }
 
-// Index returns the number of a, given if it has none.
+// Index returns the number of a. It gives a the next number if a has none.
 func (t *ActorTable) Index(a clock.Actor) int {
 	if n := len(t.actors); n > 0 && t.actors[n-1] == a {
 		return n - 1
@@ -33,7 +33,7 @@ func (t *ActorTable) Index(a clock.Actor) int {
 	return i
 }
 
-// Actors returns the actors by number. The slice is the table's own.
+// Actors returns the actors by number. The slice belongs to the table.
 func (t *ActorTable) Actors() []clock.Actor { return t.actors }
 
 // Reset empties the table for another frame.
@@ -42,7 +42,7 @@ func (t *ActorTable) Reset() {
 	clear(t.number)
 }
 
-// Flags of an encoded delta, below its slot kind.
+// The flags of an encoded record are the lowest four bits of its head, below the slot kind.
 const (
 	flagTomb = 1 << iota
 	flagPath
@@ -55,33 +55,33 @@ const (
 //
 //	[actor number, first seq, base stamp, [item, …]]
 //
-// An item is a record, or an integer n: the next n dots are void, their records
-// superseded by others of this section; or -n: nothing is said of the next n. A
-// record is
+// An item is a record, or an integer. The integer n > 0 says that the next n dots are
+// voids, whose records others of this section superseded. The integer -n says that the
+// section leaves the next n dots out. A record is
 //
 //	[kind<<4 | flags, shared key prefix, key suffix, stamp - base, body,
 //	 path?, past [actor number, seq, …]?, expiry?]
 //
-// with the optional parts as the flags say. The shared prefix is with the record
-// before it in the section. Nothing but the body depends on the kind.
+// and has the optional parts that its flags name. The shared key prefix is the number of
+// bytes that the key shares with the key of the record before it in the section. Only the
+// body depends on the kind.
 //
-// A void without what superseded it would be a hole in what is known: the receiver
-// would count the write as seen and show neither it nor a later one. So a record
-// that is overwritten from outside its section is sent all the same, and a section
-// that ends with voids is refused.
+// A receiver of a void without its successor would count the write as seen and show
+// neither the write nor a later one. So a section spells out a record that a record
+// outside the section overwrote, and a receiver refuses a section that ends with voids.
 
-// AppendSection appends a section of a's dots first..last. items are a's deltas
-// in that range, ascending; of dots that are not among them nothing is said.
+// AppendSection appends a section of a's dots from first to last. items are deltas of a
+// in that range, ascending. The section leaves out the dots that are not among items.
 func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, last uint64, items []Delta) []byte {
 	dst = wire.AppendArray(dst, 4)
 	dst = wire.AppendUint(dst, uint64(t.Index(a)))
 	dst = wire.AppendUint(dst, first)
 	var base clock.Timestamp
 	n := 0
-	next, run := first, int64(0) // run: dots since the last record, negated if nothing is said of them
+	next, run := first, int64(0) // run: number of dots since the last item, negative if they are left out
 	each := func(record func(*record), number func(int64)) {
 		next, run = first, 0
-		note := func(to uint64, sign int64) {
+		advance := func(to uint64, sign int64) {
 			if to > next && run*sign < 0 {
 				number(run)
 				run = 0
@@ -90,12 +90,12 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 			next = to
 		}
 		for _, d := range items {
-			note(d.seq, -1)
+			advance(d.seq, -1)
 			switch {
 			case d.Void(last):
-				note(d.seq+1, 1)
+				advance(d.seq+1, 1)
 			case d.r == nil:
-				note(d.seq+1, -1)
+				advance(d.seq+1, -1)
 			default:
 				if run != 0 {
 					number(run)
@@ -104,7 +104,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 				next, run = d.seq+1, 0
 			}
 		}
-		note(last+1, -1)
+		advance(last+1, -1)
 		if run != 0 {
 			number(run)
 		}
@@ -125,6 +125,8 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 	return dst
 }
 
+// appendRecord appends r. before is the key of the record before it in the section, ""
+// for the first one.
 func (h *history) appendRecord(dst []byte, t *ActorTable, r *record, base clock.Timestamp, before string) []byte {
 	head, n := uint64(r.kind)<<flagBits, 5
 	if r.tomb {
@@ -176,20 +178,24 @@ func (h *history) appendRecord(dst []byte, t *ActorTable, r *record, base clock.
 // SectionResult says what JoinSection did.
 type SectionResult struct {
 	Actor       clock.Actor
-	First, Last uint64  // the section's range; Last is First-1 if it was empty
-	Joined      []Delta // new dots, ascending, voids and overwritten ones among them; valid until the next Apply or JoinSection
-	Duplicates  int
-	Quarantined int
-	Decided     int             // dots that had another content here, which lost
-	MaxStamp    clock.Timestamp // of the records accepted
+	First, Last uint64          // range of the section's dots; Last is First-1 if the section is empty
+	Joined      []Delta         // new dots, ascending, with voids and overwritten records; valid until the next Apply or JoinSection
+	Duplicates  int             // dots that this replica had seen before
+	Quarantined int             // records stamped after the limit, which were set aside
+	Decided     int             // dots whose content here lost to the content of the section; see Rival
+	MaxStamp    clock.Timestamp // latest stamp of the records that were accepted
 }
 
-// JoinSection decodes a section and merges it. A dot seen before costs no
-// allocation. A record stamped after limit is set aside: not merged, and its dot
-// not marked as seen, so that it is asked for again; nor are voids beside it, whose
-// successor it may be. Of a dot that is here with another content, one stays; see
-// [Rival]. An error leaves the records before it merged and the rest
-// unseen. Nothing of r's input is kept.
+// JoinSection decodes a section and merges it. actors is the frame's table, by number. A
+// dot that this replica has seen costs no allocation.
+//
+// A record stamped after limit is set aside: it is not merged and its dot does not count
+// as seen, so that this replica asks for it again. The voids of such a section do not count
+// as seen either, because the record may be their successor. If this replica has a dot with
+// another content, one of the two contents stays; see [Rival].
+//
+// The error is a *wire.Error. After an error the records before the fault are merged, and
+// the other dots of the section do not count as seen. The store keeps nothing of r's input.
 func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Timestamp) (SectionResult, error) {
 	s.deltas = s.deltas[:0]
 	var res SectionResult
@@ -237,11 +243,11 @@ func (s *Store) JoinSection(r *wire.Reader, actors []clock.Actor, limit clock.Ti
 		seq++
 	}
 	res.Last = seq - 1
-	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || (sectionReader{s}).voided() > wire.MaxSectionDeltas) {
+	if n := len(s.voids); n > 0 && (s.voids[n-1].Last == res.Last || (sectionReader{s}).countVoids() > wire.MaxSectionDeltas) {
 		r.Fail("void")
 	}
 	if r.Err() == nil && res.Quarantined == 0 {
-		sectionReader{s}.void(st, &res)
+		sectionReader{s}.mergeVoids(st, &res)
 	}
 	s.truncate()
 	res.Joined = s.deltas
@@ -262,21 +268,21 @@ func (s sectionReader) readActor(r *wire.Reader, actors []clock.Actor) *actorSta
 	return s.intern(actors[i])
 }
 
-// voided counts the voids of a section.
-func (s sectionReader) voided() (n uint64) {
+// countVoids returns the number of voids in the section.
+func (s sectionReader) countVoids() (n uint64) {
 	for _, v := range s.voids {
 		n = min(n+v.Last-v.First+1, clock.MaxSeq)
 	}
 	return n
 }
 
-// void marks the voids of a section as seen. They are passed on one by one, so that
-// the peers behind this one do not find holes.
-func (s sectionReader) void(st *actorState, res *SectionResult) {
+// mergeVoids counts the voids of the section as seen. Each becomes a delta of its own, so
+// that this replica passes it on to the peers behind it in a tree.
+func (s sectionReader) mergeVoids(st *actorState, res *SectionResult) {
 	if len(s.voids) == 0 {
 		return
 	}
-	span := s.seenBy(st)
+	span := s.spanOf(st)
 	passed := false
 	for _, v := range s.voids {
 		for seq := v.First; seq <= v.Last; seq++ {
@@ -284,7 +290,7 @@ func (s sectionReader) void(st *actorState, res *SectionResult) {
 				res.Duplicates++
 				continue
 			}
-			s.deltas = append(s.deltas, Delta{st: st, seq: seq, with: res.Last})
+			s.deltas = append(s.deltas, Delta{st: st, seq: seq, sectionEnd: res.Last})
 			passed = true
 		}
 	}
@@ -293,6 +299,8 @@ func (s sectionReader) void(st *actorState, res *SectionResult) {
 	}
 }
 
+// joinRecord reads and merges the record of the dot seq. It returns false if r has failed,
+// which ends the section.
 func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, base clock.Timestamp, actors []clock.Actor, limit clock.Timestamp, res *SectionResult) bool {
 	n := r.ArrayLen()
 	head, prefix, suffix := r.Uint(), r.Uint(), r.Bin()
@@ -304,13 +312,13 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 	}
 	s.keyBuf = append(s.keyBuf[:prefix], suffix...)
 	var e ext
-	var cur *record // that has this dot
+	var cur *record // the live record with this dot, if there is one
 	if st.span.Contains(seq) && n >= 5 {
 		options := *r
 		for range n - 5 {
 			r.Skip()
 		}
-		if cur = st.at(seq); cur == nil || stamp > limit || cur.says(head, stamp, s.keyBuf, body, options) {
+		if cur = st.liveRecord(seq); cur == nil || stamp > limit || cur.sameContent(head, stamp, s.keyBuf, body, options) {
 			res.Duplicates++
 			return r.Err() == nil
 		}
@@ -356,13 +364,13 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 		x.path, x.past, x.expiry = e.path, e.past, e.expiry
 	}
 	if cur != nil {
-		if (merger(s)).decide(cur, rec) {
+		if (merger(s)).decideRival(cur, rec) {
 			res.Decided++
 			res.MaxStamp = max(res.MaxStamp, stamp)
 		}
 		return true
 	}
-	s.seenBy(st).Add(seq)
+	s.spanOf(st).Add(seq)
 	s.merge(rec, false)
 	res.MaxStamp = max(res.MaxStamp, stamp)
 	s.deltas = append(s.deltas, Delta{r: rec, st: st, seq: seq})
@@ -372,7 +380,7 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 func (s sectionReader) readExt(r *wire.Reader, head uint64, actors []clock.Actor, e *ext) bool {
 	if head&flagPath != 0 {
 		path := r.Bin()
-		if len(path) == 0 || len(path) > wire.MaxPathBytes+5+wire.MaxValueBytes { // 5: an element's header
+		if len(path) == 0 || len(path) > wire.MaxPathBytes+5+wire.MaxValueBytes { // 5 bytes are the longest header of an element
 			r.Fail("path")
 		}
 		e.path = string(path)
@@ -395,20 +403,20 @@ func (s sectionReader) readExt(r *wire.Reader, head uint64, actors []clock.Actor
 	return r.Err() == nil
 }
 
-// accept returns why what another replica sent is no record, nil if it is one, or of a
-// kind this version does not know.
+// accept returns the reason to refuse a record from another replica, nil to accept it. It
+// accepts every record of a kind that this version does not know.
 func accept(kind slotKind, tomb bool, path string, body []byte) error {
 	if kind >= firstUnknown {
 		return nil
 	}
 	if len(body) > 0 && !wire.IsCanonical(body) {
-		return errRecord // values of other forms would not compare
+		return errRecord // equal values must be equal bytes
 	}
 	return admissible(kind, tomb, path, Value{unsafe.String(unsafe.SliceData(body), len(body))})
 }
 
-// pathLimits is why a record is refused whose path no Op can have.
+// pathLimits is the reason of the *wire.Error that refuses a path that no Op can have.
 const pathLimits = "path limits"
 
-// sectionReader joins what a section of a frame has.
+// sectionReader merges the items of a section into a store.
 type sectionReader struct{ *Store }

@@ -9,22 +9,23 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Sibling is one of several concurrent values of a custom key.
+// Sibling is one of the concurrent values of a custom key.
 type Sibling struct {
 	Value Value
 	Dot   clock.Dot
 	Stamp clock.Timestamp
 }
 
-// Entry is what a key holds, as one reader saw it. It is immutable. The zero Entry is
-// that of a missing key: what its methods return is zero.
+// Entry is the content of a key at the time of a read. It is immutable, and any goroutine
+// may use it. The zero Entry stands for a missing key: all of its methods return zero
+// values.
 type Entry struct {
 	r *record
 	s *Store
 }
 
-// Value returns the value: of a set a sorted array, of an object a map, of a
-// counter or max a number. It is absent for a custom key: resolve Siblings.
+// Value returns the value: a sorted array for a set, a map for an object, a number for a
+// counter or a max. It is absent for a custom key, whose Siblings the caller resolves.
 func (e Entry) Value() Value {
 	if e.r == nil {
 		return Value{}
@@ -32,29 +33,29 @@ func (e Entry) Value() Value {
 	return Value{e.r.val()}
 }
 
-// Kind returns what the key is.
+// Kind returns the kind of the key, 0 if it is missing.
 func (e Entry) Kind() Kind {
 	if e.r == nil {
 		return 0
 	}
-	if e.r.ext != nil && e.r.ext.rendered != 0 {
-		return e.r.ext.rendered
+	if e.r.ext != nil && e.r.ext.renderedKind != 0 {
+		return e.r.ext.renderedKind
 	}
 	return Register
 }
 
-// Version returns the version of the content, 0 only if there is none.
+// Version returns the version of the content, 0 only if the key is missing.
 func (e Entry) Version() Version {
 	if e.r == nil {
 		return 0
 	}
-	if e.r.ext != nil && e.r.ext.rendered != 0 {
+	if e.r.ext != nil && e.r.ext.renderedKind != 0 {
 		return e.r.ext.version
 	}
 	return Version(max((*e.s.published.Load())[e.r.actor].hash(e.r.seq), 1))
 }
 
-// Dot returns the latest write that is part of the value.
+// Dot returns the dot of the latest write that is part of the value.
 func (e Entry) Dot() clock.Dot {
 	if e.r == nil {
 		return clock.Dot{}
@@ -62,7 +63,7 @@ func (e Entry) Dot() clock.Dot {
 	return clock.Dot{Actor: (*e.s.published.Load())[e.r.actor].actor, Seq: e.r.seq}
 }
 
-// Stamp returns the time of that write.
+// Stamp returns the time of the latest write that is part of the value.
 func (e Entry) Stamp() clock.Timestamp {
 	if e.r == nil {
 		return 0
@@ -70,8 +71,9 @@ func (e Entry) Stamp() clock.Timestamp {
 	return e.r.stamp
 }
 
-// Expiry returns until when the entry may be used, in Unix milliseconds, 0 for
-// ever. Then a plain register is gone and another key must be rendered again.
+// Expiry returns the time at which the entry ceases to be current, in Unix milliseconds, 0
+// for never. At that time a register has expired, and any other key must be read again
+// because a part of it has expired.
 func (e Entry) Expiry() uint64 {
 	if e.r == nil {
 		return 0
@@ -79,7 +81,8 @@ func (e Entry) Expiry() uint64 {
 	return e.r.expiry()
 }
 
-// Siblings returns the concurrent values of a custom key, sorted by dot.
+// Siblings returns the concurrent values of a custom key, sorted by dot. The caller must
+// not change the slice, which all readers share.
 func (e Entry) Siblings() []Sibling {
 	if e.r == nil || e.r.ext == nil {
 		return nil
@@ -87,11 +90,13 @@ func (e Entry) Siblings() []Sibling {
 	return e.r.ext.siblings
 }
 
-// Same reports whether both saw the same state of the key.
+// Same reports whether both entries are the same state of a key. Two entries with equal
+// content may differ.
 func (e Entry) Same(o Entry) bool { return e.r == o.r }
 
-// Load returns what key holds without a lock or an allocation. With fresh false
-// the key must be rendered first, by Render under the owner's lock.
+// Load returns the content of key without a lock and without an allocation. Any goroutine
+// may call it. ok is false if the key holds nothing. If fresh is false, Load does not know
+// the content, and the caller must use Render under the owner's lock.
 func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 	c, found := s.index.Load(key)
 	if !found {
@@ -99,7 +104,7 @@ func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 	}
 	r := c.view.Load()
 	switch {
-	case r == nil || r.tomb || r.gone():
+	case r == nil || r.tomb || r.expiryReported():
 		return Entry{}, false, true
 	case r.stale():
 		return Entry{}, false, false
@@ -107,23 +112,24 @@ func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 	return Entry{r, s}, true, true
 }
 
-// Len returns how many keys hold something.
-func (s *Store) Len() int { return int(s.keys.Load()) }
+// Len returns the number of keys that hold content. Any goroutine may call it.
+func (s *Store) Len() int { return int(s.visibleKeys.Load()) }
 
-// Keys calls f for each key that may hold something, in no order, until f returns
-// false. Keys that come or go meanwhile may be missed. fresh is as for Load.
+// Keys calls f for each key that may hold content, in no order, until f returns false. It
+// may miss keys that are written or deleted meanwhile. Any goroutine may call it. If fresh
+// is false, e is out of date and the caller must use Render.
 func (s *Store) Keys(f func(key string, e Entry, fresh bool) bool) {
 	s.index.Range(func(key string, c *cell) bool {
 		r := c.view.Load()
-		if r == nil || r.tomb || r.gone() {
+		if r == nil || r.tomb || r.expiryReported() {
 			return true
 		}
 		return f(key, Entry{r, s}, !r.stale())
 	})
 }
 
-// Render returns what key holds at nowMillis, and publishes it to lock-free
-// readers. ok is false if it holds nothing.
+// Render returns the content of key at nowMillis, in Unix milliseconds, and publishes it
+// for Load. It returns false if the key holds nothing.
 func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	c, found := s.index.Load(key)
 	if !found {
@@ -131,7 +137,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	}
 	if c.many() == nil {
 		r := c.view.Load()
-		if r == nil || !r.at(nowMillis) {
+		if r == nil || !r.contentAt(nowMillis) {
 			return Entry{}, false
 		}
 		return Entry{r, s}, true
@@ -147,20 +153,20 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	return Entry{v, s}, true
 }
 
-// render makes the record that readers of a key of many slots see: a removal if
-// nothing is visible.
+// render makes the record that readers see of a key with slots. The record is a removal if
+// the key has no visible content.
 func (s renderer) render(c *cell, nowMillis uint64) *record {
 	v := &record{cell: c, ext: &ext{many: c.many()}, pos: dead}
-	family, top := s.family(c.many(), nowMillis)
+	family, top := s.latestKind(c.many(), nowMillis)
 	v.ext.expiry = c.many().nextExpiry(nowMillis)
 	if family == 0 {
 		v.tomb = true
 		return v
 	}
-	v.ext.rendered = family
+	v.ext.renderedKind = family
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
 	v.ext.version = s.versionOf(c.many(), nowMillis)
-	v.ext.value = s.renderFamily(c.many(), family, nowMillis)
+	v.ext.value = s.renderAs(c.many(), family, nowMillis)
 	if family == Custom {
 		for _, r := range alive(c.many().slots[slotKey(slotSibling, "")], nowMillis) {
 			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
@@ -170,7 +176,8 @@ func (s renderer) render(c *cell, nowMillis uint64) *record {
 	return v
 }
 
-func (s renderer) renderFamily(m *many, family Kind, nowMillis uint64) string {
+// renderAs encodes the records of m that belong to a key of kind family, "" for Custom.
+func (s renderer) renderAs(m *many, family Kind, nowMillis uint64) string {
 	switch family {
 	case Object:
 		return string(s.renderObject(m, nowMillis))
@@ -184,7 +191,8 @@ func (s renderer) renderFamily(m *many, family Kind, nowMillis uint64) string {
 	return string(s.renderLeaf(list[0], list))
 }
 
-// leafSlot returns the slot of a value of kind that is one leaf.
+// leafSlot returns the kind of the slot that holds a value of a kind other than Set and
+// Object.
 func leafSlot(kind Kind) slotKind {
 	switch kind {
 	case Max:
@@ -201,20 +209,20 @@ func leafSlot(kind Kind) slotKind {
 func alive(slot []*record, nowMillis uint64) []*record {
 	var list []*record
 	for _, r := range slot {
-		if r.at(nowMillis) {
+		if r.contentAt(nowMillis) {
 			list = append(list, r)
 		}
 	}
 	return list
 }
 
-// versionOf sums what is content at nowMillis: what expired may be forgotten by
-// one peer and not yet by another.
+// versionOf sums the hashes of the dots whose records are content at nowMillis. It leaves
+// out expired records, because one peer may have forgotten a record that another still has.
 func (s renderer) versionOf(m *many, nowMillis uint64) Version {
 	sum := uint64(0)
 	for _, slot := range m.slots {
 		for _, r := range slot {
-			if r.at(nowMillis) {
+			if r.contentAt(nowMillis) {
 				sum += s.actors[r.actor].hash(r.seq)
 			}
 		}
@@ -222,12 +230,13 @@ func (s renderer) versionOf(m *many, nowMillis uint64) Version {
 	return Version(max(sum, 1))
 }
 
-// nextExpiry returns when the view changes by itself, 0 for never.
+// nextExpiry returns the time at which the next record expires, in Unix milliseconds, 0 for
+// never.
 func (m *many) nextExpiry(nowMillis uint64) uint64 {
 	next := uint64(math.MaxUint64)
 	for _, slot := range m.slots {
 		for _, r := range slot {
-			if e := r.expiry(); e != 0 && r.at(nowMillis) {
+			if e := r.expiry(); e != 0 && r.contentAt(nowMillis) {
 				next = min(next, e)
 			}
 		}
@@ -238,7 +247,8 @@ func (m *many) nextExpiry(nowMillis uint64) uint64 {
 	return next
 }
 
-// kindOf returns the kind of key that a slot belongs to.
+// kindOf returns the kind of a key that has this slot, 0 if this version does not know the
+// slot kind.
 func kindOf(kind slotKind, path string) Kind {
 	switch kind {
 	case slotElement:
@@ -265,15 +275,15 @@ func kindOf(kind slotKind, path string) Kind {
 	return 0
 }
 
-// family returns the visible kind of the key and its latest record: of kinds that
-// were assigned concurrently the one written last.
-func (s renderer) family(m *many, nowMillis uint64) (Kind, *record) {
+// latestKind returns the kind of the key that readers see and the latest record of that
+// kind. If peers assigned several kinds concurrently, it is the kind that was written last.
+func (s renderer) latestKind(m *many, nowMillis uint64) (Kind, *record) {
 	var family Kind
 	var top *record
 	for _, slot := range m.slots {
 		for _, r := range slot {
 			k := kindOf(r.kind, r.path())
-			if k == 0 || !r.at(nowMillis) {
+			if k == 0 || !r.contentAt(nowMillis) {
 				continue
 			}
 			if top == nil || s.wins(r, top) {
@@ -284,26 +294,27 @@ func (s renderer) family(m *many, nowMillis uint64) (Kind, *record) {
 	return family, top
 }
 
-// Alternatives returns what the key would hold if it were of the other kinds it
-// has records of: kinds assigned concurrently that lost. It is empty mostly.
+// Alternatives returns the values of key under kinds that peers assigned concurrently and
+// that lost. Custom is not among them. The map is empty unless kinds have conflicted.
 func (s *Store) Alternatives(key string, nowMillis uint64) map[Kind]Value {
 	c, ok := s.index.Load(key)
 	if !ok || c.many() == nil {
 		return nil
 	}
-	visible, _ := renderer{s}.family(c.many(), nowMillis)
+	visible, _ := renderer{s}.latestKind(c.many(), nowMillis)
 	others := make(map[Kind]Value)
 	for _, slot := range c.many().slots {
 		for _, r := range alive(slot, nowMillis) {
 			if k := kindOf(r.kind, r.path()); k != 0 && k != visible && k != Custom {
-				others[k] = Value{renderer{s}.renderFamily(c.many(), k, nowMillis)}
+				others[k] = Value{renderer{s}.renderAs(c.many(), k, nowMillis)}
 			}
 		}
 	}
 	return others
 }
 
-// Vector returns the version vector of the key as its live records carry it.
+// Vector returns the version vector of key: for each actor the greatest number that a live
+// record of the key has or covers.
 func (s *Store) Vector(key string) clock.Vector {
 	v := make(clock.Vector)
 	c, ok := s.index.Load(key)
@@ -333,7 +344,7 @@ func (s *Store) Vector(key string) clock.Vector {
 	return v
 }
 
-// renderLeaf encodes one leaf from its records, of which top is the latest.
+// renderLeaf encodes one leaf. list are the records of its slot, and top is the latest.
 func (s renderer) renderLeaf(top *record, list []*record) []byte {
 	switch top.kind {
 	case slotMax:
@@ -352,11 +363,14 @@ func (s renderer) renderLeaf(top *record, list []*record) []byte {
 	return []byte(top.val())
 }
 
+// appendCounter appends an actor's part of a counter: the sum of its increments and the sum
+// of its decrements.
 func appendCounter(dst []byte, up, down uint64) []byte {
 	return wire.AppendUint(wire.AppendUint(wire.AppendArray(dst, 2), up), down)
 }
 
-// counterParts reads what appendCounter wrote; from another peer, bounded.
+// counterParts reads the value of a counter's record. It bounds both sums to MaxInt64,
+// because the record may come from another peer.
 func counterParts(val string) (up, down uint64) {
 	r := wire.NewReader(Value{val}.bytes())
 	r.ArrayLen()
@@ -364,5 +378,5 @@ func counterParts(val string) (up, down uint64) {
 	return min(up, math.MaxInt64), min(down, math.MaxInt64)
 }
 
-// renderer makes of the records of a key what its readers see.
+// renderer makes the values that readers see from the records of a key.
 type renderer struct{ *Store }

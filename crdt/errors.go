@@ -2,13 +2,13 @@ package crdt
 
 import "fmt"
 
-// TypeError reports an operation of one kind on a key of another. Delete the key
-// first, or use another one.
+// TypeError reports an operation that needs a key of one kind, on a key of another kind.
+// The caller can delete the key first, or use another key.
 type TypeError struct {
 	Key  string
-	Want Kind   // what the operation needs
-	Have Kind   // what the key is, or its rule demands
-	Rule string // pattern of the rule that decided, "" if the key's content did
+	Want Kind   // kind that the operation needs
+	Have Kind   // kind that the key has, or that its rule demands
+	Rule string // pattern of the rule that demands Have, "" if the key's content decided
 }
 
 // Error names the key, both kinds and the rule.
@@ -27,29 +27,30 @@ func withArticle(k Kind) string {
 	return "a " + k.String()
 }
 
-// OrderError refuses a unit in which the version of a key is to be checked after an
-// operation on it: what it has then is no version that anybody could know.
+// OrderError refuses a batch that checks the version of a key after an earlier operation
+// of the batch has written the key: the caller cannot know a version that exists only
+// inside the batch.
 type OrderError struct{ Key string }
 
-// Error names the key and what to do.
+// Error names the key and the order that is allowed.
 func (e *OrderError) Error() string {
 	return fmt.Sprintf("key %q: a version check must come before the batch's writes of that key", e.Key)
 }
 
-// OpError says which operation of a unit is refused.
+// OpError says which operation of a batch is refused.
 type OpError struct {
 	Index int // from 0
 	Err   error
 }
 
-// Error names the operation and what is wrong with it.
+// Error names the operation and gives Err.
 func (e *OpError) Error() string { return fmt.Sprintf("operations[%d]: %v", e.Index, e.Err) }
 
-// Unwrap returns what is wrong with it.
+// Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// ConflictError reports an optimistic write against a version that is not the
-// current one. Read again, decide again, and retry with Have.
+// ConflictError reports an optimistic write for a version that is not the current one. The
+// caller should read the key again, decide again, and retry with the version it read.
 type ConflictError struct {
 	Key        string
 	Want, Have Version // 0 is absent

@@ -23,7 +23,7 @@ func someSections(seed uint64) [][]byte {
 	return out
 }
 
-// Whatever comes, a store neither panics nor loses count, and reads still work.
+// Whatever bytes arrive, a store does not panic, its counts stay right, and reads work.
 func FuzzJoinSection(f *testing.F) {
 	for _, s := range someSections(1) {
 		f.Add(s, s)
@@ -42,7 +42,7 @@ func FuzzJoinSection(f *testing.F) {
 				t.Fatalf("%d deltas", len(res.Joined))
 			}
 		}
-		checkBooks(t, s)
+		checkCounts(t, s)
 		s.Keys(func(key string, _ Entry, _ bool) bool {
 			s.Render(key, 5)
 			s.Alternatives(key, 5)
@@ -52,7 +52,7 @@ func FuzzJoinSection(f *testing.F) {
 			return true
 		})
 		s.Expire(1 << 62)
-		checkBooks(t, s)
+		checkCounts(t, s)
 	})
 }
 
@@ -68,7 +68,7 @@ func object(kv ...any) Value {
 	return v
 }
 
-// Bits flipped in real sections reach deeper than random bytes.
+// Flipped bits in valid sections reach more of the decoder than random bytes do.
 func TestDamagedSectionsAreRefusedOrMergedWhole(t *testing.T) {
 	actors := []clock.Actor{here, there}
 	for seed := range uint64(200) {
@@ -81,7 +81,7 @@ func TestDamagedSectionsAreRefusedOrMergedWhole(t *testing.T) {
 			r := wire.NewReader(b)
 			_, _ = s.JoinSection(&r, actors, 1<<62)
 		}
-		checkBooks(t, s)
+		checkCounts(t, s)
 		s.Keys(func(key string, _ Entry, _ bool) bool { s.Render(key, 5); return true })
 	}
 }
@@ -142,9 +142,9 @@ func TestAContextLearnsAnActorWithItsFirstDot(t *testing.T) {
 	}
 }
 
-// What a section says was seen must fit a context, which peers read back.
+// The dots of a section must fit into a context, because peers read contexts back.
 func TestASectionEndsAtTheGreatestNumber(t *testing.T) {
-	section := func(first uint64, items ...int64) []byte { // 0: a delete of k
+	section := func(first uint64, items ...int64) []byte { // item 0 stands for a delete of k
 		b := wire.AppendUint(wire.AppendUint(wire.AppendArray(nil, 4), 0), first)
 		b = wire.AppendArray(wire.AppendUint(b, 1), len(items))
 		for _, n := range items {
@@ -170,7 +170,7 @@ func TestASectionEndsAtTheGreatestNumber(t *testing.T) {
 	}
 	f("the last", section(clock.MaxSeq, 0), true)
 	f("the last after voids", section(clock.MaxSeq-3, 3, 0), true)
-	f("void to the last", section(clock.MaxSeq-3, 4), false) // nothing superseded it
+	f("void to the last", section(clock.MaxSeq-3, 4), false) // the section has no successor of the voids
 	f("a record beyond", section(clock.MaxSeq, 0, 0), false)
 	f("a record beyond voids", section(clock.MaxSeq-3, 4, 0), false)
 	f("voids beyond", section(clock.MaxSeq-3, 5), false)
@@ -178,7 +178,7 @@ func TestASectionEndsAtTheGreatestNumber(t *testing.T) {
 	f("far beyond", section(clock.MaxSeq, math.MinInt64), false)
 }
 
-// voids is a section of the actor numbered 1, runs of n voids each and a record.
+// voids returns a section of the actor with number 1: runs of n voids, and a record.
 func voids(runs int, n int64) []byte {
 	b := wire.AppendUint(wire.AppendUint(wire.AppendArray(nil, 4), 1), 1)
 	b = wire.AppendArray(wire.AppendUint(b, 1), runs+1)
@@ -190,11 +190,12 @@ func voids(runs int, n int64) []byte {
 	return wire.AppendBin(wire.AppendInt(b, 0), "")
 }
 
-// maxJoined is how many deltas one section can give: one an item, and the voids.
+// maxJoined is the greatest number of deltas from one section: one for each item, and the
+// voids.
 const maxJoined = 3*wire.MaxSectionDeltas + 1
 
-// A few bytes that stand for more voids than a peer of ours sends in a section are refused:
-// as many writes that are yet to come would be taken for seen.
+// A section with more voids than a correct peer sends is refused. A few bytes could otherwise
+// make this replica count many future writes as seen.
 func TestMoreVoidsThanASectionHasAreRefused(t *testing.T) {
 	f := func(runs int, n int64, good bool) {
 		t.Helper()

@@ -6,9 +6,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// merge makes r, whose dot is new, part of the state, or finds that it is
-// overwritten already. Its dot is marked as seen by the caller. r.cell is set;
-// a new cell becomes known here.
+// merge makes r part of the state, unless a live record covers it or wins against it. r has
+// a new dot, which the caller adds to the causal context. r.cell is set, and its key is in
+// the index.
 func (s *Store) merge(r *record, local bool) {
 	if r.kind == slotRegister && r.cell.many() == nil && (r.ext == nil || r.ext.path == "") {
 		merger{s}.mergePlain(r, local)
@@ -16,22 +16,22 @@ func (s *Store) merge(r *record, local bool) {
 	}
 	c := r.cell
 	visible := c.visible()
-	old := rendered(c.view.Load())
+	old := viewValue(c.view.Load())
 	m := merger{s}.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
 		top := merger{s}.mergeClear(m, r)
-		merger{s}.settle(c, visible)
+		merger{s}.updateView(c, visible)
 		if top != nil {
-			merger{s}.lazy(r, old, removal(c, visible), clock.After, local)
+			merger{s}.noteLazyChange(r, old, removal(c, visible), clock.After, local)
 			s.changes[len(s.changes)-1].Kind = kindOf(top.kind, top.path())
 		}
 		return
 	}
 	for _, clear := range m.clears {
-		if strings.HasPrefix(r.path(), clear.path()) && (merger{s}).clears(clear, r) {
+		if strings.HasPrefix(r.path(), clear.path()) && (merger{s}).clearRemoves(clear, r) {
 			s.stats.Superseded++
-			merger{s}.settle(c, visible)
+			merger{s}.updateView(c, visible)
 			return
 		}
 	}
@@ -39,26 +39,27 @@ func (s *Store) merge(r *record, local bool) {
 	if r.kind.lww() {
 		var won bool
 		if ord, won = (merger{s}).mergeLeaf(m, r); !won {
-			merger{s}.settle(c, visible)
+			merger{s}.updateView(c, visible)
 			if ord == clock.Concurrent {
-				merger{s}.lazy(r, old, CauseConflict, ord, local)
+				merger{s}.noteLazyChange(r, old, CauseConflict, ord, local)
 			}
 			return
 		}
 	} else if !(merger{s}).mergeDotted(m, r) {
-		merger{s}.settle(c, visible)
+		merger{s}.updateView(c, visible)
 		return
 	}
-	merger{s}.settle(c, visible)
+	merger{s}.updateView(c, visible)
 	cause := CausePut
-	if !r.counts() {
+	if !r.isContent() {
 		cause = removal(c, visible)
 	}
-	merger{s}.lazy(r, old, cause, ord, local)
+	merger{s}.noteLazyChange(r, old, cause, ord, local)
 }
 
-// removal returns the cause to report for a removal in c: a part of it went, all
-// of it, or 0 if there was nothing.
+// removal returns the cause to report after a removal in c: CausePut if the key still has
+// content, CauseDelete if it has lost all of it, 0 if it had none before. visible says
+// whether the key had content before the removal.
 func removal(c *cell, visible bool) Cause {
 	switch {
 	case c.visible():
@@ -69,9 +70,10 @@ func removal(c *cell, visible bool) Cause {
 	return 0
 }
 
-// lazy notes a change of a key that is to be rendered; old is what readers saw of
-// it last, if anybody looked. The records of one batch at one key are one change.
-func (s merger) lazy(r *record, old Value, cause Cause, ord clock.Order, local bool) {
+// noteLazyChange adds a change of a key with slots to the log. old is the value that was
+// rendered last, absent if no reader has asked for it. The records that one batch wrote at
+// one key become one change.
+func (s merger) noteLazyChange(r *record, old Value, cause Cause, ord clock.Order, local bool) {
 	if cause == 0 || r.kind >= firstUnknown {
 		return
 	}
@@ -83,19 +85,19 @@ func (s merger) lazy(r *record, old Value, cause Cause, ord clock.Order, local b
 			s.changes = s.changes[:n-1]
 		}
 	}
-	ch := s.changed(r, cause, ord, local)
+	ch := s.noteChange(r, cause, ord, local)
 	ch.Lazy, ch.Old = true, old
 }
 
-// rendered returns the value of a cell's view, absent if there is none.
-func rendered(view *record) Value {
+// viewValue returns the value of a cell's view, absent if nothing is rendered.
+func viewValue(view *record) Value {
 	if view == nil || view.tomb || view.stale() {
 		return Value{}
 	}
 	return Value{view.val()}
 }
 
-// mergePlain merges into a key that is one plain register: the fast path.
+// mergePlain merges r into a plain key, which is the fast path.
 func (s merger) mergePlain(r *record, local bool) {
 	c := r.cell
 	cur := c.view.Load()
@@ -104,10 +106,10 @@ func (s merger) mergePlain(r *record, local bool) {
 		s.insert(r)
 		c.view.Store(r)
 		if r.tomb {
-			return // a delete of what was never here
+			return // the delete removes nothing that readers saw, so it is no change
 		}
-		s.keys.Add(1)
-		s.changed(r, CausePut, clock.After, local).New = content(r)
+		s.visibleKeys.Add(1)
+		s.noteChange(r, CausePut, clock.After, local).New = shownValue(r)
 		return
 	}
 	r.shard = cur.shard
@@ -115,9 +117,9 @@ func (s merger) mergePlain(r *record, local bool) {
 	if !s.wins(r, cur) {
 		s.stats.Superseded++
 		if ord == clock.Concurrent {
-			s.lost(cur, r)
-			ch := s.changed(r, CauseConflict, ord, local)
-			ch.Old, ch.New = content(cur), content(cur)
+			s.journalLoser(cur, r)
+			ch := s.noteChange(r, CauseConflict, ord, local)
+			ch.Old, ch.New = shownValue(cur), shownValue(cur)
 		}
 		return
 	}
@@ -125,24 +127,24 @@ func (s merger) mergePlain(r *record, local bool) {
 	c.view.Store(r)
 	cause := CausePut
 	switch {
-	case r.tomb && !cur.shows():
+	case r.tomb && !cur.visible():
 		return
 	case r.tomb:
-		s.keys.Add(-1)
+		s.visibleKeys.Add(-1)
 		cause = CauseDelete
-	case !cur.shows():
-		s.keys.Add(1)
+	case !cur.visible():
+		s.visibleKeys.Add(1)
 	}
-	ch := s.changed(r, cause, ord, local)
-	ch.Old, ch.New = content(cur), content(r)
+	ch := s.noteChange(r, cause, ord, local)
+	ch.Old, ch.New = shownValue(cur), shownValue(r)
 }
 
-// replace makes r live instead of cur, which it beat at a last-write-wins slot.
-// Losers beside cur that r does not cover stay remembered beside r.
+// replace makes r live instead of cur, which lost to r at a last-write-wins slot. The
+// losers of cur that r does not cover become losers of r.
 func (s merger) replace(r, cur *record, ord clock.Order) {
-	var seen []past
-	if len(s.seen) > 0 {
-		for _, p := range s.seen[cur] {
+	var seen []pastEntry
+	if len(s.pruned) > 0 {
+		for _, p := range s.pruned[cur] {
 			if !r.covers(p.actor, p.seq) {
 				seen = append(seen, p)
 			}
@@ -155,35 +157,36 @@ func (s merger) replace(r, cur *record, ord clock.Order) {
 		s.remember(r, seen)
 	}
 	if ord == clock.Concurrent {
-		s.lost(r, cur)
+		s.journalLoser(r, cur)
 	}
 }
 
-// remember keeps seen beside the live winner r until it is stable.
-func (s merger) remember(r *record, seen []past) {
-	if _, ok := s.seen[r]; !ok && len(r.past()) == 0 && r.counts() && r.expiry() == 0 {
+// remember keeps the dots of r's concurrent losers until r is stable. r is live.
+func (s merger) remember(r *record, seen []pastEntry) {
+	if _, ok := s.pruned[r]; !ok && len(r.past()) == 0 && r.isContent() && r.expiry() == 0 {
 		s.actors[r.actor].await(r)
 	}
-	s.seen[r] = seen
+	s.pruned[r] = seen
 }
 
-// lost journals a concurrent loser, and remembers it beside the winner so that
-// the next local write covers it.
-func (s merger) lost(winner, loser *record) {
+// journalLoser enters a concurrent loser into the conflict journal. It also remembers the
+// loser's dot, so that the next local write covers it.
+func (s merger) journalLoser(winner, loser *record) {
 	s.stats.Conflicts++
 	rule := "later stamp"
 	if winner.stamp == loser.stamp {
 		rule = "equal stamps, greater actor"
 	}
 	s.noteConflict(rule, s.side(winner), loser)
-	list := mergePast(s.seen[winner], loser.actor, loser.seq)
+	list := mergePast(s.pruned[winner], loser.actor, loser.seq)
 	for _, p := range loser.past() {
 		list = mergePast(list, p.actor, p.seq)
 	}
 	s.remember(winner, list)
 }
 
-// mergeLeaf merges into a last-write-wins slot inside m.
+// mergeLeaf merges r into its last-write-wins slot in m. ord is the order of r relative to
+// the record that was there.
 func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	key := slotKey(r.kind, r.path())
 	slot := m.slots[key]
@@ -198,7 +201,7 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	if !won {
 		s.stats.Superseded++
 		if ord == clock.Concurrent {
-			s.lost(cur, r)
+			s.journalLoser(cur, r)
 		}
 		return ord, false
 	}
@@ -207,7 +210,8 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	return ord, true
 }
 
-// mergeDotted merges into a slot that keeps all records no other covers.
+// mergeDotted merges r into its slot in m, which keeps every record that no other covers.
+// It returns false if another record covers r.
 func (s merger) mergeDotted(m *many, r *record) bool {
 	key := slotKey(r.kind, r.path())
 	slot := m.slots[key]
@@ -232,17 +236,17 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 	return true
 }
 
-// clears reports whether clear removes r, which lies at or below its path.
-func (s merger) clears(clear, r *record) bool {
+// clearRemoves reports whether clear removes r, which is at or below the path of clear.
+func (s merger) clearRemoves(clear, r *record) bool {
 	if r.kind.lww() {
 		return s.wins(clear, r)
 	}
 	return clear.covers(r.actor, r.seq)
 }
 
-// mergeClear applies r, a clear, to everything at and below its path, unless a later one
-// has come before it. It returns the latest of what readers saw and it removed, nil if
-// that is nothing.
+// mergeClear applies the clear r to everything at and below its path, unless another clear
+// covers r. It returns the latest of the removed records that readers could see, nil if
+// there is none.
 func (s merger) mergeClear(m *many, r *record) (top *record) {
 	for _, other := range m.clears {
 		if strings.HasPrefix(r.path(), other.path()) && other.covers(r.actor, r.seq) {
@@ -250,15 +254,15 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 			return nil
 		}
 	}
-	for _, key := range sortedSlots(m) { // the order of removals shows in where lists have holes
+	for _, key := range sortedSlots(m) { // a fixed order, because the order of removals decides which entries of live lists are nil
 		slot := m.slots[key]
 		if !strings.HasPrefix(key[2:], r.path()) {
 			continue
 		}
 		kept := slot[:0]
 		for _, other := range slot {
-			if s.clears(r, other) {
-				if other.shows() && (top == nil || s.wins(other, top)) {
+			if s.clearRemoves(r, other) {
+				if other.visible() && (top == nil || s.wins(other, top)) {
 					top = other
 				}
 				s.remove(other)
@@ -289,14 +293,14 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 	return top
 }
 
-// detach takes a dead or dropped record out of its cell.
+// detach removes the live record r from the state and from its cell.
 func (s merger) detach(r *record) {
 	c := r.cell
 	visible := c.visible()
 	s.remove(r)
 	if c.many() == nil {
 		c.view.Store(nil)
-		s.settle(c, visible)
+		s.updateView(c, visible)
 		return
 	}
 	drop := func(list []*record) []*record {
@@ -317,30 +321,31 @@ func (s merger) detach(r *record) {
 			c.many().slots[key] = slot
 		}
 	}
-	s.settle(c, visible)
+	s.updateView(c, visible)
 }
 
-// Drop removes a live record that another replica, which has seen its dot, no
-// longer has, and enters into the journal of conflicts who said so and when. It reports
-// whether there was one. Removals and records that expire are not in the checksums and stay.
-func (s *Store) Drop(d clock.Dot, teller clock.Actor, at clock.Timestamp) bool {
+// Drop removes the live record with the dot d because another replica, which has seen d,
+// no longer has a record with it. The conflict journal gets an entry with reporter, which
+// is that replica's actor, and the time at. Drop reports whether there was such a record.
+// It leaves removals and records that expire, which the checksums do not cover.
+func (s *Store) Drop(d clock.Dot, reporter clock.Actor, at clock.Timestamp) bool {
 	i, ok := s.number[d.Actor]
 	if !ok {
 		return false
 	}
-	r := s.actors[i].at(d.Seq)
-	if r == nil || !r.sums() {
-		return false // those go in their own time
+	r := s.actors[i].liveRecord(d.Seq)
+	if r == nil || !r.checksummed() {
+		return false // Collect forgets removals and expired records
 	}
 	s.stats.Dropped++
-	s.noteConflict("another peer holds it no more", Side{Dot: clock.Dot{Actor: teller}, Stamp: at}, r)
-	merger{s}.drop(r)
+	s.noteConflict("another peer holds it no more", Side{Dot: clock.Dot{Actor: reporter}, Stamp: at}, r)
+	merger{s}.dropRecord(r)
 	return true
 }
 
-// drop takes r out of the state and tells readers.
-func (s merger) drop(r *record) {
-	c, plain, shown := r.cell, r.cell.many() == nil, r.shows()
+// dropRecord removes r from the state and logs the change.
+func (s merger) dropRecord(r *record) {
+	c, plain, shown := r.cell, r.cell.many() == nil, r.visible()
 	s.detach(r)
 	if !shown {
 		return
@@ -349,28 +354,28 @@ func (s merger) drop(r *record) {
 	if !plain && c.visible() {
 		cause = CausePut
 	}
-	ch := s.changed(r, cause, clock.After, false)
+	ch := s.noteChange(r, cause, clock.After, false)
 	ch.Lazy = !plain
 	if plain {
-		ch.Old = content(r)
+		ch.Old = shownValue(r)
 	}
 }
 
-// Adopt marks all that c has seen as seen: of a replica whose context it is, this
-// one has every live record.
+// Adopt adds every dot of c to the causal context. c is the context of another replica, and
+// the caller must have merged every live record of that replica.
 func (s *Store) Adopt(c *clock.CausalContext) {
 	for a, span := range c.Beyond(s.context).All() {
 		if i, ok := s.number[a]; ok {
-			s.seenBy(s.actors[i]).Join(span)
+			s.spanOf(s.actors[i]).Join(span)
 			continue
 		}
-		s.context.Ensure(a).Join(span) // of whom there are no records needs no more
+		s.context.Ensure(a).Join(span) // an actor without records needs no actorState
 		s.additions++
 		if s.journals {
-			s.heard = append(s.heard, a)
+			s.dirtyContexts = append(s.dirtyContexts, a)
 		}
 	}
 }
 
-// merger decides between a record that comes and those at its place.
+// merger merges a record with those that are at its slot, and above and below its path.
 type merger struct{ *Store }

@@ -10,11 +10,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Saved is one entry of a store's image on disk, a plain sorted map of bytes to
-// bytes. A nil Value deletes.
+// Saved is one entry of a store's image on disk, which is a sorted map from bytes to bytes.
+// A nil Value deletes the entry.
 type Saved struct{ Key, Value []byte }
 
-// The image has a key for each live record and one for what was seen of each actor:
+// The image has an entry for each live record, and for each actor one with the dots that
+// this replica has seen of it. Numbers in keys are big-endian:
 //
 //	'r' actor(14) seq(8)   [[actor, …], section]   a section of one record
 //	's' actor(14)          context of that actor
@@ -23,15 +24,16 @@ const (
 	entrySeen   = 's'
 )
 
-// Journal takes what changed since the last call, for a store with Config.Journal:
-// applied to the image in order, it makes it the store's. All of it belongs in one
-// transaction, for a context must not outlive its records.
+// Journal returns the entries that changed since its last call, for a store with
+// Config.Journal. Applied in order, they bring the image up to date. The caller must write
+// all of them in one transaction: if a context were on disk without its records, the store
+// would not ask for these again after a restart.
 func (s *Store) Journal() []Saved {
-	if len(s.dirty) == 0 && len(s.heard) == 0 {
+	if len(s.dirtyRecords) == 0 && len(s.dirtyContexts) == 0 {
 		return nil
 	}
-	list := make([]Saved, 0, len(s.dirty)+len(s.heard))
-	for _, r := range s.dirty {
+	list := make([]Saved, 0, len(s.dirtyRecords)+len(s.dirtyContexts))
+	for _, r := range s.dirtyRecords {
 		actor := s.actors[r.actor].actor
 		e := Saved{Key: binary.BigEndian.AppendUint64(actorKey(entryRecord, actor), r.seq)}
 		if r.live() {
@@ -39,22 +41,24 @@ func (s *Store) Journal() []Saved {
 		}
 		list = append(list, e)
 	}
-	for _, a := range s.heard {
+	for _, a := range s.dirtyContexts {
 		one := clock.NewContext()
 		span := s.context.Span(a).Clone()
-		// What is beyond the limit of a context counts as not seen, and is heard again.
+		// The image leaves out dots beyond the limit of a context. After a restart the store
+		// has not seen them, and other peers send them again.
 		span.Ranges = span.Ranges[:min(len(span.Ranges), wire.MaxGapRanges)]
 		one.Ensure(a).Join(span)
 		list = append(list, Saved{actorKey(entrySeen, a), one.AppendTo(nil)})
 		if i, ok := s.number[a]; ok {
-			s.actors[i].heard = false
+			s.actors[i].contextDirty = false
 		}
 	}
-	clear(s.dirty)
-	s.dirty, s.heard = s.dirty[:0], s.heard[:0]
+	clear(s.dirtyRecords)
+	s.dirtyRecords, s.dirtyContexts = s.dirtyRecords[:0], s.dirtyContexts[:0]
 	return list
 }
 
+// actorKey returns the key of the actor's entry: kind, 6 bytes of birth, 8 random bytes.
 func actorKey(kind byte, a clock.Actor) []byte {
 	key := binary.BigEndian.AppendUint64([]byte{kind}, a.Birth<<16)[:7]
 	return binary.BigEndian.AppendUint64(key, a.Rand)
@@ -71,17 +75,18 @@ func (s *Store) appendSaved(dst []byte, r *record) []byte {
 	return append(dst, section...)
 }
 
-// dirtied notes that r came or went.
-func (v *saving) dirtied(r *record) {
+// noteDirty notes that r became live or was removed.
+func (v *saving) noteDirty(r *record) {
 	if v.journals {
-		v.dirty = append(v.dirty, r)
+		v.dirtyRecords = append(v.dirtyRecords, r)
 	}
 }
 
-// Restore adds an entry of an image, in the order of the keys, to a store that
-// nobody uses yet. An error names the entry and what is wrong with it; the store is as before it.
-// What was restored shows as changes and is not journalled again. A record with a path
-// beyond the limits, which early versions took, is left out.
+// Restore adds one entry of an image to a store that no goroutine uses yet. The caller adds
+// the entries in the order of their keys. An error names the entry and the fault, and leaves
+// the store as it was. Restored records appear in Changes, and Journal does not return them
+// again. Restore leaves out a record with a path beyond the limits, which early versions
+// accepted.
 func (s *Store) Restore(e Saved) error {
 	journals := s.journals
 	s.journals = false
@@ -114,7 +119,7 @@ func (s *Store) restore(e Saved) error {
 	}
 	res, err := s.JoinSection(&r, t.Actors(), math.MaxUint64)
 	if bad, ok := errors.AsType[*wire.Error](err); ok && bad.Reason == pathLimits {
-		return nil // no peer would take it, nor any section with it
+		return nil // every peer would refuse a section with this record
 	}
 	if err == nil && res.Duplicates > 0 {
 		err = errors.New("its dot is there already")
@@ -122,9 +127,9 @@ func (s *Store) restore(e Saved) error {
 	return err
 }
 
-// saving is what Journal is to return.
+// saving holds what the next call of Journal returns.
 type saving struct {
-	journals bool          // whether there is a journal
-	dirty    []*record     // records that came or went since Journal
-	heard    []clock.Actor // actors of whom dots were seen since Journal
+	journals      bool          // Config.Journal
+	dirtyRecords  []*record     // records that became live or were removed since the last call
+	dirtyContexts []clock.Actor // actors with dots that were seen since the last call
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// image is a disk.
+// image is a store's image on disk.
 type image map[string][]byte
 
 func (m image) write(list []Saved) {
@@ -37,8 +37,8 @@ func (m image) restore(t failer) *Store {
 	return s
 }
 
-// After any step of a random history the image gives back a store with the same
-// records and the same context, and holds nothing else.
+// After each step of a random history, a store that is restored from the image has the same
+// records and the same context. The image has no other entries.
 func TestTheImageOnDiskIsTheStore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newModel()

@@ -12,10 +12,10 @@ import (
 // KeyError reports a key, or a path inside an object, that is not allowed.
 type KeyError struct {
 	Key    string
-	Reason string // what was wrong, and what is allowed
+	Reason string // the fault, and what is allowed
 }
 
-// Error names the key, shortened, and the reason.
+// Error gives the first 80 bytes of the key, and the reason.
 func (e *KeyError) Error() string {
 	key := e.Key
 	if len(key) > 80 {
@@ -26,9 +26,10 @@ func (e *KeyError) Error() string {
 
 const keyForm = "; a key is one or more names with single slashes between them, such as tasks/42/state"
 
-// ValidateKey returns nil or a *KeyError. A key is 1 to 1,024 bytes of UTF-8
-// without control characters: segments separated by '/', none of them empty, "."
-// or "..", because a URL with such a segment is redirected to another key.
+// ValidateKey returns nil if key is allowed, else a *KeyError. A key is 1 to 1,024 bytes of
+// UTF-8 without control characters. It consists of segments with single slashes between
+// them. No segment may be empty, "." or "..", because HTTP servers redirect a URL with such
+// a segment to another one, which names another key.
 func ValidateKey(key string) error {
 	switch {
 	case key == "":

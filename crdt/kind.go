@@ -17,7 +17,7 @@ const (
 	Max                      // a number that only rises
 	Counter                  // a number that goes up and down
 	Object                   // named leaves, each of its own kind
-	Custom                   // concurrent values, resolved by the user's function at read
+	Custom                   // all concurrent values; the user's Resolver decides at each read
 )
 
 var kindNames = []string{"register", "set", "max", "counter", "object", "custom"}
@@ -25,7 +25,7 @@ var kindNames = []string{"register", "set", "max", "counter", "object", "custom"
 // String returns the lower-case name of k.
 func (k Kind) String() string { return nameOf(kindNames, uint8(k), "type") }
 
-// ParseKind reads what [Kind.String] writes.
+// ParseKind parses a name that [Kind.String] returns.
 func ParseKind(s string) (Kind, error) {
 	if i := slices.Index(kindNames, s); i >= 0 {
 		return Kind(i + 1), nil
@@ -57,8 +57,8 @@ type Cause uint8
 
 // The causes of a Change.
 const (
-	CausePut      Cause = iota + 1 // a write, or part of the key was written or removed
-	CauseDelete                    // the key is gone by a delete
+	CausePut      Cause = iota + 1 // the key, or a part of it, was written, or a part was removed
+	CauseDelete                    // the key was deleted
 	CauseExpired                   // the key, or part of it, reached its expiry
 	CauseConflict                  // a concurrent write lost; the value did not change
 )
@@ -68,8 +68,8 @@ var causeNames = []string{"put", "delete", "expired", "conflict"}
 // String returns the lower-case name of c.
 func (c Cause) String() string { return nameOf(causeNames, uint8(c), "cause") }
 
-// nameOf returns the n-th name, counted from 1. A number without a name comes
-// from a newer peer; it is shown, not hidden.
+// nameOf returns the n-th name, counted from 1. A number without a name comes from a newer
+// version; nameOf shows the number.
 func nameOf(names []string, n uint8, what string) string {
 	if n >= 1 && int(n) <= len(names) {
 		return names[n-1]

@@ -19,7 +19,7 @@ func TestKindsVerbsAndCausesHaveNames(t *testing.T) {
 	}
 }
 
-// The numbers are on the wire and in fingerprints.
+// The numbers must not change, because frames and fingerprints contain them.
 func TestKindsKeepTheirNumbers(t *testing.T) {
 	for name, k := range map[string]Kind{"register": 1, "set": 2, "max": 3, "counter": 4, "object": 5, "custom": 6} {
 		if k.String() != name {

@@ -2,20 +2,20 @@ package crdt
 
 import "unsafe"
 
-// What the store takes in memory beside the bytes of keys, paths and values, per key,
-// per record and per slot: structures, what the allocator rounds up to, and the tables
-// that point to them. TestMemoryIsWhatTheHeapHolds measures them.
+// The overhead of the store in bytes, per key, per record and per slot, beside the bytes of
+// keys, paths and values. It includes structures, the rounding of the allocator, and the
+// tables that point to the structures. TestMemoryIsWhatTheHeapHolds measures it.
 const (
-	keyMemory    = 112 // a cell and its place in the index
+	keyMemory    = 112 // a cell and its entry in the index
 	recordMemory = int(unsafe.Sizeof(record{})) + 32
 	extMemory    = int(unsafe.Sizeof(ext{})) + 8
-	manyMemory   = 640 // slots of a key that is not one plain register, and its view
-	slotMemory   = 112 // a place among them
-	pastMemory   = int(unsafe.Sizeof(past{}))
+	manyMemory   = 640 // the many of a key with slots, and its view
+	slotMemory   = 112 // the entry of one slot in many.slots
+	pastMemory   = int(unsafe.Sizeof(pastEntry{}))
 )
 
-// memory is what a record of n bytes of value takes at a slot. Values at slots inside
-// a key are also in the view that readers see.
+// memory returns about how many bytes a record takes at a slot, with a value of n bytes. A
+// value at a slot inside a key counts twice, because the rendered view holds a copy.
 func (kind slotKind) memory(path string, n int) int {
 	if kind == slotRegister && path == "" {
 		return recordMemory + n
@@ -23,7 +23,7 @@ func (kind slotKind) memory(path string, n int) int {
 	return recordMemory + extMemory + slotMemory + 3*len(path) + 2*n
 }
 
-// memory is what r takes.
+// memory returns about how many bytes r takes.
 func (r *record) memory() int {
 	n := r.kind.memory(r.path(), len(r.val()))
 	if r.ext != nil {
@@ -35,22 +35,23 @@ func (r *record) memory() int {
 	return n
 }
 
-// memory is what a cell takes without its records, once it has any.
+// memory returns about how many bytes a cell with records takes without the records.
 func (c *cell) memory() int {
 	return keyMemory + len(c.key())
 }
 
-// Memory returns about how many bytes the store takes: live records, removals among
-// them, with keys and overhead, and the journal of conflicts.
+// Memory returns about how many bytes the store takes: all live records, which include
+// removals, their keys and overhead, and the conflict journal.
 func (s *Store) Memory() int { return s.memory + s.conflictBytes }
 
-// counted adds r to the memory in use, or takes it off if n is -1.
-func (s *Store) counted(r *record, n int32) {
+// addMemory adds the memory of r to the memory in use if n is 1, and subtracts it if n is
+// -1. The memory of the key comes with its first record and goes with its last.
+func (s *Store) addMemory(r *record, n int32) {
 	c := r.cell
-	was := c.live
-	c.live += uint32(n)
+	was := c.records
+	c.records += uint32(n)
 	s.memory += int(n) * r.memory()
-	if was == 0 || c.live == 0 {
+	if was == 0 || c.records == 0 {
 		s.memory += int(n) * c.memory()
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// inUse returns the bytes that are in use after a collection.
+// inUse returns the number of bytes on the heap after a garbage collection.
 func inUse() int {
 	var m runtime.MemStats
 	runtime.GC()
@@ -18,7 +18,7 @@ func inUse() int {
 	return int(m.HeapAlloc)
 }
 
-// Memory says of stores of all shapes about what the heap holds.
+// Store.Memory is close to the memory on the heap, for stores of all shapes.
 func TestMemoryIsWhatTheHeapHolds(t *testing.T) {
 	object := func(fields, size int) Value {
 		m := make(map[string]any)

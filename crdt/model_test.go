@@ -16,12 +16,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// The reference model keeps everything for ever and thinks slowly. It takes from
-// the store only which records a write was cut into; what they overwrite it knows
-// from the full set of dots the writer had seen, which the store never has.
+// The reference model keeps every record for ever and is slow and simple. From the store it
+// takes only the records into which a write was divided. It computes which records these
+// overwrite from the full set of dots that the writer had seen, which a store never has.
 
-// mutation is one record, with everything its writer had seen: the dots it had, and
-// at the record's slot also what those had overwritten, whether it had that or not.
+// mutation is one record with the set of dots that its writer had seen. At the record's slot
+// the set also has the dots that seen records had overwritten, seen by the writer or not.
 type mutation struct {
 	dot   clock.Dot
 	stamp clock.Timestamp
@@ -29,24 +29,24 @@ type mutation struct {
 	kind  slotKind
 	path  string
 	tomb  bool
-	empty bool // the mark of an empty set
+	empty bool // whether the record stands for an empty set
 	seen  map[clock.Dot]bool
 	wire  packet
 
 	removals []*mutation // those seen at the slot
 }
 
-// naive is a replica of the model beside a real one.
+// naive is a replica of the model, together with a real store.
 type naive struct {
 	store *Store
 	hlc   clock.HLC
 	has   map[clock.Dot]*mutation
 }
 
-// model is a cluster of them.
+// model is a cluster of naive replicas.
 type model struct {
 	replicas []*naive
-	log      []*mutation // what may be delivered
+	log      []*mutation // mutations that can be delivered
 	all      map[clock.Dot]*mutation
 }
 
@@ -72,8 +72,8 @@ func (n *naive) check(t failer, format string, args ...any) {
 	}
 }
 
-// write makes op at n; one of another type does nothing. It returns what it made
-// and must be delivered.
+// write makes op at n. An op that the store refuses does nothing. write returns the mutations
+// that other replicas must get.
 func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutation) {
 	t.Helper()
 	seen := map[clock.Dot]bool{}
@@ -92,7 +92,7 @@ func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutatio
 		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, empty: d.r.path() != "" && isEmptySet(d.r), seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
 		for x := range seen {
 			m.seen[x] = true
-			if o := n.has[x]; o.meets(m) {
+			if o := n.has[x]; o.overlaps(m) {
 				for y := range o.seen {
 					m.seen[y] = m.seen[y] || c.all[y].dead(o)
 				}
@@ -104,7 +104,7 @@ func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutatio
 		}
 		seen[m.dot] = true
 		n.has[m.dot], c.all[m.dot] = m, m
-		if d.Live() { // else a later record of the same write replaced it
+		if d.Live() { // a later record of the same write may have replaced it
 			made = append(made, m)
 		}
 	}
@@ -133,7 +133,7 @@ func (c *model) deliver(t failer, n *naive, m *mutation) {
 	n.check(t, "receiving %v", m.dot)
 }
 
-// collect forgets at n what all have seen.
+// collect makes n collect the dots that all replicas have seen.
 func (c *model) collect(t failer, n *naive) {
 	t.Helper()
 	stable := n.store.Context().Vector()
@@ -158,8 +158,8 @@ func (m *mutation) later(o *mutation) bool {
 	return cmp.Or(cmp.Compare(m.stamp, o.stamp), m.dot.Compare(o.dot)) > 0
 }
 
-// meets reports whether both are at one slot, or one is a clear above the other.
-func (m *mutation) meets(o *mutation) bool {
+// overlaps reports whether both are at one slot, or one is a clear at or above the other.
+func (m *mutation) overlaps(o *mutation) bool {
 	switch {
 	case m.key != o.key:
 		return false
@@ -171,7 +171,7 @@ func (m *mutation) meets(o *mutation) bool {
 	return m.kind == o.kind && m.path == o.path
 }
 
-// dead reports whether o, being known, makes m no part of the state.
+// dead reports whether m is not live in a replica that has o.
 func (m *mutation) dead(o *mutation) bool {
 	if o == m || o.key != m.key {
 		return false
@@ -188,7 +188,7 @@ func (m *mutation) dead(o *mutation) bool {
 	switch {
 	case m.kind.lww():
 		return o.later(m)
-	case m.kind == slotCounter: // a count replaces its own actor's, and what removals it saw had removed
+	case m.kind == slotCounter: // a count covers its own actor's count, and the dots that seen removals cover
 		if o.tomb || o.dot.Actor == m.dot.Actor {
 			return o.seen[m.dot]
 		}
@@ -197,14 +197,14 @@ func (m *mutation) dead(o *mutation) bool {
 	return o.seen[m.dot]
 }
 
-// effect is what a write leaves at one place of its key: a value of kind, 0 for
-// nothing.
+// effect is the result of a write at one path of its key: a value of kind, or nothing if
+// kind is 0.
 type effect struct {
 	path string
 	kind Kind
 }
 
-// effects are those of op, a write of the model.
+// effects returns the effects of op, a write of the model.
 func effects(op Op) []effect {
 	at := effect{pathOf(op.Path), 0}
 	switch op.Verb {
@@ -227,7 +227,7 @@ func effects(op Op) []effect {
 	return []effect{at}
 }
 
-// effectsOf are those of a part of an object.
+// effectsOf returns the effects of a patch with v at path.
 func effectsOf(path string, v Value) []effect {
 	if v.Any() == nil {
 		return []effect{{path, 0}}
@@ -241,8 +241,7 @@ func effectsOf(path string, v Value) []effect {
 	return list
 }
 
-// overrules reports whether m cannot be there beside e, which was written later by
-// somebody who had seen m.
+// overrules reports whether e removes m. The writer of e had seen m.
 func (e effect) overrules(m *mutation) bool {
 	place, kind := m.path, kindOf(m.kind, "")
 	switch r := wire.NewReader([]byte(m.path)); {
@@ -260,10 +259,10 @@ func (e effect) overrules(m *mutation) bool {
 	case strings.HasPrefix(place, e.path):
 		return e.kind != Object
 	}
-	return e.kind != 0 && strings.HasPrefix(e.path, place) && kind != Object // a delete needs no way to its place
+	return e.kind != 0 && strings.HasPrefix(e.path, place) && kind != Object // a delete needs no objects on its path
 }
 
-// content is what the model says the state is: a line for each live record.
+// content returns the state of the model as sorted lines, one for each live record.
 func (n *naive) content() []string {
 	var lines []string
 	for _, m := range n.alive() {
@@ -295,12 +294,12 @@ func line(d clock.Dot, key string, kind slotKind, path string) string {
 	return fmt.Sprintf("%s %d %q by %v", key, kind, pointer(path), d)
 }
 
-// actual is the same of the store.
+// actual returns the state of the store in the form of content.
 func (n *naive) actual() []string {
 	var lines []string
 	for _, st := range n.store.actors {
 		for _, r := range st.live {
-			if r != nil && r.counts() {
+			if r != nil && r.isContent() {
 				lines = append(lines, line(clock.Dot{Actor: st.actor, Seq: r.seq}, r.cell.key(), r.kind, r.path()))
 			}
 		}
@@ -361,9 +360,9 @@ func modelOp(t *rapid.T) Op {
 	return Op{Verb: Put, Kind: Register, Key: key, Value: small()}
 }
 
-// After every step of a random history of writes, deliveries in any order, twice
-// or never, and collections of what is stable, each store holds exactly the records
-// that the model says are alive.
+// A random history consists of writes, deliveries in any order, repeated or missing, and
+// collections of stable dots. After every step each store has exactly the records that are
+// live in the model.
 func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newModel()
@@ -383,9 +382,9 @@ func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 	})
 }
 
-// Every history of four operations of one kind on one key by three replicas, with
-// every choice of which earlier ones each has seen, ends in one state, the model's,
-// whatever the order in which the rest arrives.
+// The test runs every history of four operations of one kind on one key by three replicas,
+// with every choice of the earlier operations that each operation's writer has seen. All
+// replicas end in the state of the model, whatever the order in which the rest arrives.
 func TestAllSmallHistoriesConverge(t *testing.T) {
 	object := func(fields map[string]any) Value {
 		v, err := ValueOf(fields)
@@ -409,20 +408,20 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 	if testing.Short() {
 		length = 3
 	}
-	percent := debug.SetGCPercent(800) // a history holds little and drops it all
+	percent := debug.SetGCPercent(800) // each history leaves only a little garbage
 	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	for name, ops := range alphabets {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			histories := 0
-			var at, what [4]int // of each operation: its replica, and which of ops
+			var at, what [4]int // for each operation, the index of its replica and its index in ops
 			var each func(i, used int)
 			each = func(i, used int) {
 				if i == length {
-					histories += allSights(t, at[:length], what[:length], ops)
+					histories += runAllVisibilities(t, at[:length], what[:length], ops)
 					return
 				}
-				for at[i] = range min(used+1, 3) { // replicas are alike until they act
+				for at[i] = range min(used+1, 3) { // replicas without an operation are interchangeable
 					for what[i] = range ops {
 						each(i+1, max(used, at[i]+1))
 					}
@@ -434,10 +433,10 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 	}
 }
 
-// allSights runs operation what[i] of ops at replica at[i], for every choice of which
-// operations of others each had seen, and returns how many choices there are.
-func allSights(t *testing.T, at, what []int, ops []Op) int {
-	var pairs [][2]int // {i, j}: whether i has seen j
+// runAllVisibilities runs operation what[i] of ops at replica at[i], for every choice of the
+// other replicas' earlier operations that at[i] has seen. It returns the number of choices.
+func runAllVisibilities(t *testing.T, at, what []int, ops []Op) int {
+	var pairs [][2]int // pairs {i, j} of which the writer of operation i may have seen j
 	for i := range at {
 		for j := range i {
 			if at[i] != at[j] {

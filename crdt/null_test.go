@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Null is a value of a register, an element of a set, and inside an object a field that
-// is not there.
+// Null is a value of a register and an element of a set. Inside an object it stands for an
+// absent field.
 func TestWhatNullMeans(t *testing.T) {
 	null := mustOf(nil)
 	f := func(want string, ops ...Op) {
@@ -56,7 +56,7 @@ func TestWhatNullMeans(t *testing.T) {
 	f(`{"a":1}`, patch("a", 1), Op{Verb: Increment, Path: []string{"a"}})
 }
 
-// Whatever fields are removed at the same moment, an object that nobody deleted is there.
+// An object that no peer deleted exists, whatever fields are removed concurrently.
 func TestNobodyEmptiesAnObjectAway(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 12))
@@ -89,7 +89,7 @@ func TestNobodyEmptiesAnObjectAway(t *testing.T) {
 			}
 			op := draw()
 			op.Key = "k"
-			_, had := r.Render("k", 1000) // half of a unit may have come
+			_, had := r.Render("k", 1000) // a part of a batch may have arrived
 			must(t, r.apply(t, op))
 			if _, ok := r.Render("k", 1000); had && !ok {
 				t.Fatalf("seed %d: %v ends the object for its writer", seed, op)

@@ -6,20 +6,21 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// increment adds n to this actor's part of the counter at path.
+// increment adds n to this actor's part of the counter at path. A counter's record holds
+// the sum of one actor's increments and the sum of its decrements.
 func (w *writer) increment(path string, n int64) {
 	r := w.record(slotCounter, path, renderer{w.s}.increased(w.cell.many(), path, n, w.now))
 	w.setPast(r, w.slotPast(slotCounter, path, true))
 	w.commit(r)
 }
 
-// increased returns this actor's part of a counter, encoded, as an increment by n makes it.
-// It is valid until the next call.
+// increased returns this actor's part of a counter after an increment by n, encoded. The
+// result is valid until the store's scratch buffer is used again.
 func (s renderer) increased(m *many, path string, n int64, nowMillis uint64) []byte {
 	var up, down uint64
 	if m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {
-			if r.actor == s.self.index && r.at(nowMillis) {
+			if r.actor == s.self.index && r.contentAt(nowMillis) {
 				up, down = counterParts(r.val())
 			}
 		}
@@ -30,7 +31,7 @@ func (s renderer) increased(m *many, path string, n int64, nowMillis uint64) []b
 		down += uint64(-n)
 	}
 	if over := min(up, down); max(up, down) > maxCount {
-		up, down = up-over, down-over // what both are above nothing is no matter
+		up, down = up-over, down-over // only the difference counts, so a part stays in range
 	}
 	s.scratch = appendCounter(s.scratch[:0], up, down)
 	return s.scratch
@@ -47,8 +48,9 @@ func (w *writer) bump(path string, v Value) {
 	}
 }
 
-// raised returns what a max is to be. A v that does not raise it writes nothing, unless it
-// is to last longer: then the max does.
+// raised returns the value of a max after a bump to v, and whether the bump writes anything.
+// A bump with v no greater than the max writes the max again if its expiry is later, so
+// that the max lasts longer; else it writes nothing.
 func raised(slot []*record, v Value, expiry, nowMillis uint64) (val Value, rises bool) {
 	val = v
 	for _, r := range alive(slot, nowMillis) {

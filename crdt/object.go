@@ -7,14 +7,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// emptySet is the value of a register leaf that says: here is a set without
-// elements. Beside elements it means nothing.
+// emptySet is the value of a register leaf that stands for a set without elements inside an
+// object: an empty msgpack array. It has no meaning where the set has elements.
 const emptySet = "\x90"
 
 func isEmptySet(r *record) bool { return r.kind == slotRegister && r.val() == emptySet }
 
-// patch merges the map in raw into the object at path: one leaf a scalar, arrays
-// as sets, nil as a removal. A patch that sets no field makes sure of the object itself.
+// patch merges the map in raw into the object at path. A scalar becomes a register leaf, an
+// array adds elements to a set, and nil removes the field. A patch that sets no field makes
+// sure that the object itself exists.
 func (w *writer) patch(path string, raw []byte) {
 	sets, removed := false, false
 	r := wire.NewReader(raw)
@@ -27,10 +28,10 @@ func (w *writer) patch(path string, raw []byte) {
 		case wire.TypeNil:
 			removed = w.clearBelow(at) || removed
 		case wire.TypeMap:
-			w.clearLeaf(at, Object)
+			w.clearExcept(at, Object)
 			w.patch(at, value)
 		case wire.TypeArray:
-			w.clearLeaf(at, Set)
+			w.clearExcept(at, Set)
 			elements := wire.NewReader(value)
 			k := elements.ArrayLen()
 			if k == 0 && !w.holds(at) {
@@ -40,31 +41,32 @@ func (w *writer) patch(path string, raw []byte) {
 				w.put(slotElement, elementPath(at, Value{string(elements.Raw())}), "")
 			}
 		default:
-			w.clearLeaf(at, Register)
+			w.clearExcept(at, Register)
 			w.put(slotRegister, at, string(value))
 		}
 	}
 	if !sets && (removed || !w.holds(path)) {
-		w.mark(path)
+		w.putMarker(path)
 	}
 }
 
-// nullField is the patch that removes one field.
+// nullField returns the patch that removes the field name, encoded.
 func nullField(name string) []byte {
 	return wire.AppendNil(wire.AppendStr(wire.AppendMap(nil, 1), name))
 }
 
-// mark says that there is an object at path, with fields or without. Whoever removes a
-// field says so: whatever else others remove at the same moment, the object stays.
-func (w *writer) mark(path string) { w.put(slotMarker, path, emptyMap) }
+// putMarker writes that there is an object at path, with fields or without. A removal of a
+// field writes a marker too, so that the object stays even if other peers concurrently
+// remove its other fields.
+func (w *writer) putMarker(path string) { w.put(slotMarker, path, emptyMap) }
 
-// holds reports whether anything is at or below path.
+// holds reports whether there is content at or below path.
 func (w *writer) holds(path string) bool {
 	if w.cell.many() == nil {
 		return false
 	}
 	for key, slot := range w.cell.many().slots {
-		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return r.at(w.now) }) {
+		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return r.contentAt(w.now) }) {
 			return true
 		}
 	}
@@ -76,6 +78,7 @@ func isElementOf(slotPath, path string) bool {
 	return len(slotPath) > len(path) && strings.HasPrefix(slotPath, path) && isBin(slotPath[len(path)])
 }
 
+// isBin reports whether c starts a msgpack binary, which is a set element in a slot path.
 func isBin(c byte) bool { return c == 0xc4 || c == 0xc5 || c == 0xc6 }
 
 // elementsOf returns the elements of the set at path, encoded, in no order.
@@ -95,6 +98,7 @@ func element(bin string) []byte {
 	return r.Bin()
 }
 
+// renderSet encodes a set as a sorted array. It sorts elements in place.
 func renderSet(elements [][]byte) []byte {
 	slices.SortFunc(elements, wire.Compare)
 	b := wire.AppendArray(nil, len(elements))
@@ -104,17 +108,18 @@ func renderSet(elements [][]byte) []byte {
 	return b
 }
 
-// node is one place in an object: its leaf, its set or its fields.
+// node is one path in an object while the object is rendered. Concurrent writes may have
+// left a leaf, a set and fields at it.
 type node struct {
 	fields map[string]*node
-	set    [][]byte
-	leaf   []byte  // encoded
-	top    *record // the latest record at or below
-	own    *record // the latest record of leaf and set
+	set    [][]byte // encoded elements
+	leaf   []byte   // encoded value
+	top    *record  // latest record at or below the path
+	own    *record  // latest record of leaf and set
 }
 
-// renderObject builds the map. Where a leaf and fields stand at one place, by
-// concurrent writes, the later one shows.
+// renderObject encodes an object as a map. If concurrent writes have left both a leaf and
+// fields at one path, the later one is visible.
 func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 	root := &node{}
 	for _, key := range sortedSlots(m) {
@@ -128,7 +133,7 @@ func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 				top = r
 			}
 		}
-		s.place(root, list, top)
+		s.addSlot(root, list, top)
 	}
 	if len(root.fields) == 0 {
 		return wire.AppendMap(nil, 0)
@@ -136,8 +141,9 @@ func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 	return root.render(s.Store)
 }
 
-// place puts one slot's content into the tree.
-func (s renderer) place(n *node, list []*record, top *record) {
+// addSlot adds the content of one slot to the tree under n. list are the slot's records,
+// and top is the latest.
+func (s renderer) addSlot(n *node, list []*record, top *record) {
 	rest := wire.NewReader([]byte(top.path()))
 	var bin []byte
 	for {
@@ -186,10 +192,11 @@ func (s renderer) place(n *node, list []*record, top *record) {
 	}
 }
 
+// render encodes the part of the object at n.
 func (n *node) render(s *Store) []byte {
 	below := n.fields != nil
 	if below && n.own != nil {
-		below = n.own != n.top // the latest record is a field's
+		below = n.own != n.top // the latest record at or below n belongs to a field
 	}
 	switch {
 	case below:
@@ -209,7 +216,7 @@ func (n *node) render(s *Store) []byte {
 	return renderSet(n.set)
 }
 
-// pointer renders a slot path as a JSON pointer; a set element by its value.
+// pointer returns a slot path as a JSON pointer. A set element appears as JSON.
 func pointer(path string) string {
 	var b strings.Builder
 	for r := wire.NewReader([]byte(path)); r.Len() > 0; {

@@ -8,37 +8,39 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Limits of one Apply.
+// The limits of one call of Apply.
 const (
 	MaxOps    = 1024 // operations in one batch
-	MaxLeaves = 4096 // leaves one Patch or Put of an object writes
+	MaxLeaves = 4096 // leaves that one operation on an object or a set writes
 )
 
-// Op is one operation on one key. Which fields it uses follows from Verb.
+// Op is one operation on one key. Verb decides which of the other fields it uses.
 //
-// Put assigns by kind: a register or custom key takes any Value; an object
-// takes a map, which replaces it; a set takes an array, which it becomes, as far
-// as this replica can see; a max takes a number and keeps the greater. Counters
-// are not assigned. Patch merges a map into an object: nested maps field by
-// field, arrays as sets by union. Null inside an object is a field that is not there:
-// patched, or put at Path, it removes one. An object without fields stays.
+// The effect of Put depends on the kind. A register or custom key takes any Value. An
+// object takes a map, which replaces its fields. A set takes an array: Put adds the missing
+// elements and removes the others that this replica sees. A max takes a number and keeps
+// the greater one. A counter cannot be assigned.
+//
+// Patch merges a map into an object: nested maps field by field, and arrays into sets by
+// union. Null inside an object stands for an absent field: a patch with it, or a Put of it
+// at Path, removes the field. An object stays when its last field is removed.
 type Op struct {
 	Verb   Verb
 	Key    string
-	Path   []string // inside an object; nil is the key itself; with the value at most 32 deep
-	Kind   Kind     // for Put: 0 takes the rule's kind, or else the key's own, or else Register
+	Path   []string // names inside an object, nil for the key itself; at most 32 levels together with the value
+	Kind   Kind     // for Put; 0 means the kind of the rule, or else of the key, or else Register
 	Value  Value    // Put, Bump, Patch
 	Values []Value  // Add, Remove
 	Delta  int64    // Increment
-	Expiry uint64   // of what is written: Unix milliseconds, 0 for never
-	If     *Version // apply only if this is the key's version here; 0 is absent
-	Vital  bool     // a record of work in hand: it may add up to VitalBytes to a full store
+	Expiry uint64   // when the written records expire, in Unix milliseconds, 0 for never
+	If     *Version // if set, the version that the key must have on this replica; 0 for an absent key
+	Vital  bool     // the write may add up to VitalBytes to a full store, so that work in progress can end
 }
 
-// check returns what op makes its place, by op alone and the rules: 0 for a Delete, and
-// for a Put that leaves it to what the key is. kept is what the key is then, 0 if absent;
-// l takes what op writes.
-func (s *Store) check(op *Op, kept Kind, l *leaves) (Kind, error) {
+// check checks op by itself and by the rules. It returns the kind that op gives to its key
+// or path, 0 for a Delete. kept is the kind of the key at present, 0 if the key is absent
+// or if its kind does not matter to op. l checks the records that op writes.
+func (s *Store) check(op *Op, kept Kind, l *writeCheck) (Kind, error) {
 	if err := ValidateKey(op.Key); err != nil {
 		return 0, err
 	}
@@ -46,7 +48,7 @@ func (s *Store) check(op *Op, kept Kind, l *leaves) (Kind, error) {
 		return 0, err
 	}
 	rule, ruled := s.rules.Match(op.Key)
-	want, err := op.kind(rule.Kind, kept)
+	want, err := op.targetKind(rule.Kind, kept)
 	if err != nil || want == 0 {
 		return 0, err
 	}
@@ -78,8 +80,9 @@ func (op *Op) checkPath() error {
 	return nil
 }
 
-// kind returns what op makes its place, where a rule says ruled and the key is kept.
-func (op *Op) kind(ruled, kept Kind) (Kind, error) {
+// targetKind returns the kind that op gives to its key or path, 0 for a Delete. ruled is the
+// kind of the key's rule and kept the kind of the key at present; each is 0 if there is none.
+func (op *Op) targetKind(ruled, kept Kind) (Kind, error) {
 	switch op.Verb {
 	case Delete:
 		return 0, nil
@@ -110,12 +113,11 @@ func (op *Op) kind(ruled, kept Kind) (Kind, error) {
 	return want, nil
 }
 
-// nulls reports whether op puts null at a place inside an object, which removes what is
-// there.
+// nulls reports whether op puts null at a path inside an object, which removes the field.
 func (op *Op) nulls() bool { return op.Verb == Put && len(op.Path) > 0 && isNull(op.Value) }
 
-// checkValue holds what op writes, at a place of kind, against what a replica takes.
-func (op *Op) checkValue(kind Kind, l *leaves) error {
+// checkValue checks the records that op writes at a key or path of this kind.
+func (op *Op) checkValue(kind Kind, l *writeCheck) error {
 	if len(op.Path) > 0 {
 		l.path = []byte(pathOf(op.Path))
 	}
@@ -147,7 +149,7 @@ func (op *Op) checkValue(kind Kind, l *leaves) error {
 	return l.record(leafSlot(kind), false, op.Value)
 }
 
-// kindOfLeaf returns what a value becomes inside an object.
+// kindOfLeaf returns the kind that a value has inside an object.
 func kindOfLeaf(v Value) Kind {
 	switch v.wireType() {
 	case wire.TypeMap:
@@ -158,8 +160,8 @@ func kindOfLeaf(v Value) Kind {
 	return Register
 }
 
-// pathOf encodes path segments: each a msgpack string, so that a byte prefix is
-// a path prefix.
+// pathOf encodes path segments. Each is a msgpack string, so an encoded path is a byte
+// prefix of exactly the paths below it.
 func pathOf(segments []string) string {
 	var b []byte
 	for _, s := range segments {
@@ -168,7 +170,7 @@ func pathOf(segments []string) string {
 	return string(b)
 }
 
-// elementPath is the slot path of an element of the set at path.
+// elementPath returns the slot path of an element of the set at path.
 func elementPath(path string, element Value) string {
 	return string(wire.AppendBin([]byte(path), element.raw))
 }

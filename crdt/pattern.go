@@ -10,14 +10,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// maxAlternatives bounds what the braces of one glob expand to.
+// maxAlternatives is the greatest number of globs without braces to which one glob expands.
 const maxAlternatives = 64
 
-// Pattern is a compiled glob over keys. '*' stands for any text within one
-// segment and '?' for one character of it, [a-z] and [!a-z] for one of a class,
-// {a,b} for alternatives, and '**' as a whole segment for any number of segments,
-// none included: a/** matches a. A backslash takes the next character literally.
-// Patterns are immutable; the zero Pattern matches nothing.
+// Pattern is a compiled glob over keys. '*' stands for any text within one segment, and '?'
+// for one character of it. [a-z] and [!a-z] stand for one character of a class, and {a,b}
+// for alternatives. '**' as a whole segment stands for any number of segments including
+// none, so a/** matches a. A backslash takes the next character literally. A Pattern is
+// immutable; the zero Pattern matches nothing.
 type Pattern struct {
 	glob string
 	alts []alternative
@@ -26,21 +26,22 @@ type Pattern struct {
 // alternative is a glob without braces.
 type alternative struct {
 	glob   string
-	prefix string // the literal text before the first special character
+	prefix string // literal text before the first special character
 	mode   matchMode
 }
 
 type matchMode uint8
 
 const (
-	matchExact matchMode = iota // prefix alone
-	matchUnder                  // prefix, which ends in '/', then "**"
-	matchGlob
+	matchExact matchMode = iota // the glob is its prefix
+	matchUnder                  // the glob is its prefix, which is empty or ends in '/', and "**"
+	matchGlob                   // any other glob
 )
 
-// CompilePattern compiles glob: 1 to 1,024 bytes, its braces expanding to 64
-// alternatives at most. Braces are expanded here because matching them costs time
-// exponential in their number, and globs come from strangers.
+// CompilePattern compiles glob, which has 1 to 1,024 bytes and whose braces expand to at
+// most 64 alternatives. The error says what is wrong with the glob. CompilePattern expands
+// braces because matching them takes time exponential in their number, and globs come from
+// clients that are not trusted.
 func CompilePattern(glob string) (Pattern, error) {
 	switch {
 	case glob == "":
@@ -65,7 +66,7 @@ func CompilePattern(glob string) (Pattern, error) {
 }
 
 func newAlternative(glob string) alternative {
-	for strings.Contains(glob, "/**/**") { // the library knows only one at the end
+	for strings.Contains(glob, "/**/**") { // doublestar handles only one "/**" at the end
 		glob = strings.ReplaceAll(glob, "/**/**", "/**")
 	}
 	a := alternative{glob: glob, prefix: glob}
@@ -81,8 +82,8 @@ func newAlternative(glob string) alternative {
 // String returns the glob.
 func (p Pattern) String() string { return p.glob }
 
-// Prefix returns literal text that every matching key starts with, without a
-// slash at its end, so that a/** gives a.
+// Prefix returns the literal text with which every matching key starts. It leaves out a
+// slash at the end, so a/** gives a, which a/** matches too.
 func (p Pattern) Prefix() string {
 	if len(p.alts) == 0 {
 		return ""
@@ -118,18 +119,18 @@ func (a *alternative) match(key string) bool {
 	if !strings.HasPrefix(key, a.prefix) {
 		return false
 	}
-	whole := strings.LastIndexByte(a.prefix, '/') + 1 // segments already known to match
+	whole := strings.LastIndexByte(a.prefix, '/') + 1 // the segments before this index match already
 	return doublestar.MatchUnvalidated(a.glob[whole:], key[whole:])
 }
 
-// under reports whether key starts with prefix, or is all of it but its last
-// byte, a slash: a is under a/.
+// under reports whether key starts with prefix, or is prefix without its last byte, which
+// is a slash. So both a/b and a are under a/.
 func under(key, prefix string) bool {
 	return strings.HasPrefix(key, prefix) || len(key)+1 == len(prefix) && prefix[:len(key)] == key
 }
 
-// expand appends what glob's braces stand for, in order, and stops beyond
-// maxAlternatives.
+// expand appends the globs without braces for which glob stands, in order. It stops when
+// there are more than maxAlternatives.
 func expand(dst []string, glob string) []string {
 	start := skipTo(glob, 0, "{")
 	if start == len(glob) {
@@ -153,7 +154,7 @@ func expand(dst []string, glob string) []string {
 	return dst
 }
 
-// closing returns the index in s of the brace that closes one before s.
+// closing returns the index in s of the brace that closes a brace right before s.
 func closing(s string) int {
 	depth := 1
 	for i := skipTo(s, 0, "{}"); i < len(s); i = skipTo(s, i+1, "{}") {
@@ -166,8 +167,8 @@ func closing(s string) int {
 	return len(s) - 1
 }
 
-// skipTo returns the index, from i on, of the first of chars that is neither
-// escaped nor in a class, or else len(glob).
+// skipTo returns the first index, from i on, of a character of chars that is neither
+// escaped nor in a class. It returns len(glob) if there is none.
 func skipTo(glob string, i int, chars string) int {
 	for ; i < len(glob); i++ {
 		switch c := glob[i]; {
@@ -192,8 +193,9 @@ func classEnd(glob string, i int) int {
 	return i
 }
 
-// confineClasses keeps classes within one segment, as '*' and '?' are: [!a] must
-// not match a slash, and a class that names one is refused.
+// confineClasses returns glob with classes that match only within one segment, as '*' and
+// '?' do. It makes a negated class such as [!a] exclude the slash, and refuses a class that
+// includes one.
 func confineClasses(glob string) (string, error) {
 	var b strings.Builder
 	done := 0
@@ -206,7 +208,7 @@ func confineClasses(glob string) (string, error) {
 			}
 			b.WriteString(glob[done:i] + "[!/")
 			if done = i + 2; class[2] == '-' {
-				b.WriteByte('\\') // it was literal, and must not become a range from the slash
+				b.WriteByte('\\') // the hyphen was literal, and must not become a range from the slash
 			}
 		}
 		i = end

@@ -66,7 +66,7 @@ func TestPatternsMatchSegmentBySegment(t *testing.T) {
 	f("{a}{b,c}", "ab ac", "a abc")
 	f("a/{b/**,c}", "a/b a/b/x a/c", "a/c/x a")
 	f("a{/**,}", "a a/b", "ab")
-	f("{a,b}*{c,}", "a b ac axc bx", "c") // the library alone overlooks a brace that may be empty behind a star
+	f("{a,b}*{c,}", "a b ac axc bx", "c") // doublestar alone does not match an empty alternative after a star
 	f("a[{,}]b", "a{b a,b a}b", "ab axb")
 	f(`a\*b`, "a*b", "axb ab")
 	f(`a\{b,c\}`, "a{b,c}", "ab ac")
@@ -121,8 +121,8 @@ func TestMalformedPatternsAreRefused(t *testing.T) {
 	}
 }
 
-// A library that expands braces while it matches needs 2^n steps for the first of
-// these; the rest tempt a backtracking matcher.
+// A library that expands braces while it matches needs 2^n steps for the first of these
+// globs. The others are expensive for a matcher that backtracks.
 func TestHostilePatternsEndInTime(t *testing.T) {
 	key := strings.Repeat("a", 1023) + "c"
 	path := strings.Repeat("a/", 511) + "c"
@@ -149,15 +149,15 @@ func TestHostilePatternsEndInTime(t *testing.T) {
 	}
 }
 
-// asRegexp is an independent reading of a glob. It knows the parts that the test
-// below draws, in which a brace never touches a star that follows a slash.
+// asRegexp translates a glob independently of Pattern. It handles the globs that the test
+// below draws, in which a brace is never next to a star that follows a slash.
 func asRegexp(glob string) *regexp.Regexp {
 	return regexp.MustCompile("^" + strings.NewReplacer(
 		"**/", "(?:[^/]+/)*", "/**", "(?:/.*)?", "*", "[^/]*", "?", "[^/]", "{", "(?:", ",", "|", "}", ")").Replace(glob) + "$")
 }
 
-// The fast paths, the expansion of braces and the library behind them read a glob
-// as an independent translation does.
+// The fast paths, the expansion of braces and the library together match the same keys as an
+// independent translation of the glob.
 func TestCompiledPatternsAgreeWithRegularExpressions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		glob := rapid.StringMatching(`(\*\*/)?([ab]|\*[ab]|\?|\[ab\]|\{a,b\}|\{a,b/a,\}|/[ab]|/\*/[ab]){1,6}(/\*\*|\*)?`).Draw(t, "glob")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// What was just written is what its writer reads, until it expires, whatever had
-// expired, been seen or been removed before.
+// A writer reads what it has just written until that expires, whatever had expired, arrived
+// or been removed before.
 func TestAWriterReadsWhatItWrote(t *testing.T) {
 	for seed := range uint64(3000) {
 		rng := rand.New(rand.NewPCG(seed, 5))
@@ -30,7 +30,7 @@ func TestAWriterReadsWhatItWrote(t *testing.T) {
 				op.Expiry = now + uint64(rng.IntN(60)) + 1
 			}
 			if r.applyAt(t, now, op) != nil {
-				continue // a type error is fine
+				continue // the operation may be refused for the kind of its key
 			}
 			want := wrote(op)
 			if want == nil {
@@ -48,8 +48,8 @@ func TestAWriterReadsWhatItWrote(t *testing.T) {
 	}
 }
 
-// wrote returns what must hold of a key after op, nil if that depends on what it
-// held before.
+// wrote returns a check of the key after op, nil if the result depends on the key's content
+// before op.
 func wrote(op Op) func(Entry, bool) bool {
 	whole := len(op.Path) == 0
 	switch {
@@ -76,8 +76,8 @@ func wrote(op Op) func(Entry, bool) bool {
 	return nil
 }
 
-// The delete of an object means one thing, however many leaves it had: leaves that
-// are older go, also those its writer had not seen.
+// A delete of an object has the same effect for any number of leaves: it also removes older
+// leaves that its writer had not seen.
 func TestDeletingAnObjectRemovesOlderLeavesOfOthers(t *testing.T) {
 	for _, fields := range []map[string]any{{"a": 1}, {"a": 1, "c": 1}} {
 		a, b := newReplica(1), newReplica(2)
@@ -91,7 +91,7 @@ func TestDeletingAnObjectRemovesOlderLeavesOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		patch(b, map[string]any{"b": 2}) // nobody else sees it yet
+		patch(b, map[string]any{"b": 2}) // no other replica has seen the patch yet
 		patch(a, fields)
 		a.hlc.Now(time.UnixMilli(1 << 40)) // later
 		if err := a.apply(t, Op{Verb: Delete, Key: "k"}); err != nil {

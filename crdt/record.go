@@ -8,9 +8,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// slotKind is what a record is, the last part of its slot's identity. Values are
-// wire format; those from firstUnknown on come from a later version and are kept
-// and relayed unread.
+// slotKind is the kind of a slot, and a part of the slot's identity. Its numbers are part
+// of the wire format. A number from firstUnknown on comes from a later version; the store
+// keeps and relays such a record without reading its value.
 type slotKind uint16
 
 const (
@@ -19,32 +19,34 @@ const (
 	slotMax
 	slotCounter
 	slotSibling
-	slotMarker            // an object that is empty
-	slotClear             // removes everything at and below its path
+	slotMarker            // says that an object exists, with fields or without
+	slotClear             // a clear, which removes everything at and below its path
 	firstUnknown slotKind = 64
 )
 
-// lww reports whether one record of the slot wins by stamp; of other slots all
-// records live that no other covers.
+// lww reports whether the slot is last-write-wins, so that it keeps one record. A slot of
+// another kind keeps every record that no other covers.
 func (k slotKind) lww() bool { return k == slotRegister || k == slotMarker }
 
-// A record is one mutation. What readers use of it never changes once it is in a
-// cell's view, but for ext.gone; pos and ext.past belong to the store's owner.
+// A record is one mutation. The fields that readers use never change once the record is a
+// cell's view, except ext.expiryReported, which is atomic. Only the store's owner uses pos
+// and ext.past.
 type record struct {
 	cell  *cell
 	stamp clock.Timestamp
 	seq   uint64
 	ext   *ext // nil for most plain registers
 	actor uint32
-	len   uint32 // of the value, right behind the record; see val
-	pos   int32  // in the actor's live list; below 0 see dead
+	len   uint32 // length in bytes of the value behind the record; see val
+	pos   int32  // index in the actor's live list; if negative, see dead
 	kind  slotKind
-	tomb  bool // a removal
+	tomb  bool // whether the record is a removal
 	shard uint8
 }
 
-// val returns the canonical value; of an element nothing, its path names it. A value
-// lies right behind its record, in one allocation, unless it is too long for that.
+// val returns the canonical value. The record of a set element has no value, because its
+// path contains the element. A value of up to maxInline bytes lies right behind its record
+// in the same allocation, and a longer one in ext.
 func (r *record) val() string {
 	if r.len == 0 {
 		if r.ext == nil {
@@ -55,45 +57,47 @@ func (r *record) val() string {
 	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), unsafe.Sizeof(*r))), r.len)
 }
 
-// dead is the pos of a record that is no part of the state. One that a later record of
-// its own actor overwrote has the distance to that one instead, negated.
+// dead is the pos of a record that is not live. If a later record of its own actor
+// overwrote the record, pos is instead the negated distance between their numbers.
 const dead = math.MinInt32
 
-// overwrittenBy notes what made r, which was just removed, no part of the state.
+// overwrittenBy notes in r.pos that o overwrote r, which was just removed from the live
+// list. Delta.Void needs the distance, and it needs it only for records of one actor.
 func (r *record) overwrittenBy(o *record) {
 	if o.actor == r.actor && o.seq > r.seq && o.seq-r.seq < -(dead+1) {
 		r.pos = -int32(o.seq - r.seq)
 	}
 }
 
-// ext holds what plain registers rarely need.
+// ext holds the parts of a record that plain registers rarely need.
 type ext struct {
-	path   string      // of the slot inside the key
-	past   []past      // what the writer had seen at the slot
-	expiry uint64      // Unix milliseconds, 0 for never
-	gone   atomic.Bool // the expiry was reported: from then on, whatever the clock says
-	value  string      // that is not behind the record
+	path           string      // path of the slot inside the key
+	past           []pastEntry // dots that the writer had seen at the slot
+	expiry         uint64      // Unix milliseconds, 0 for never
+	expiryReported atomic.Bool // the record stays expired once Expire has reported it, even if the clock goes back
+	value          string      // a value longer than maxInline
 
-	// Of a view of a key of many slots only:
-	many     *many
-	rendered Kind
-	version  Version
-	siblings []Sibling
+	// Only the view of a key with slots uses the fields below.
+	many         *many
+	renderedKind Kind // 0 while nothing is rendered
+	version      Version
+	siblings     []Sibling
 }
 
-// past says that every dot of the actor up to seq, at the record's slot (for a
-// clear: below its path), was seen by its writer and is overwritten.
-type past struct {
+// pastEntry is one entry of a record's past. It says that the record's writer had seen every
+// dot of the actor up to seq at the record's slot, and that the record covers them. The
+// entry of a clear is about all slots at and below the clear's path.
+type pastEntry struct {
 	actor uint32
 	seq   uint64
 }
 
-// stale reports whether r stands for a view that must be rendered.
+// stale reports whether r is a many.staleView, so that the key must be rendered.
 func (r *record) stale() bool {
-	return r.kind == 0 && !r.tomb && r.ext.rendered == 0
+	return r.kind == 0 && !r.tomb && r.ext.renderedKind == 0
 }
 
-// extend returns r's ext, made if absent.
+// extend returns r.ext. It creates the ext if there is none.
 func (r *record) extend() *ext {
 	if r.ext == nil {
 		r.ext = &ext{}
@@ -108,7 +112,7 @@ func (r *record) path() string {
 	return r.ext.path
 }
 
-func (r *record) past() []past {
+func (r *record) past() []pastEntry {
 	if r.ext == nil {
 		return nil
 	}
@@ -122,25 +126,26 @@ func (r *record) expiry() uint64 {
 	return r.ext.expiry
 }
 
-// live reports whether r is part of the state.
+// live reports whether r is in the live list of its actor.
 func (r *record) live() bool { return r.pos >= 0 }
 
-// counts reports whether r is content: neither a removal nor a clear.
-func (r *record) counts() bool { return !r.tomb && r.kind != slotClear }
+// isContent reports whether r is content, which is neither a removal nor a clear.
+func (r *record) isContent() bool { return !r.tomb && r.kind != slotClear }
 
-// shows reports whether r is content that a reader of this version may see.
-func (r *record) shows() bool { return r.counts() && !r.gone() && r.kind < firstUnknown }
+// visible reports whether r is content that readers may see. An expired record is visible
+// until Expire has reported it.
+func (r *record) visible() bool { return r.isContent() && !r.expiryReported() && r.kind < firstUnknown }
 
-// gone reports whether r expired and that was reported.
-func (r *record) gone() bool { return r.ext != nil && r.ext.gone.Load() }
+// expiryReported reports whether r has expired and Expire has reported it.
+func (r *record) expiryReported() bool { return r.ext != nil && r.ext.expiryReported.Load() }
 
-// at reports whether r is content at nowMillis.
-func (r *record) at(nowMillis uint64) bool {
-	return r.counts() && (r.expiry() == 0 || r.expiry() > nowMillis && !r.gone())
+// contentAt reports whether r is content that has not expired at nowMillis.
+func (r *record) contentAt(nowMillis uint64) bool {
+	return r.isContent() && (r.expiry() == 0 || r.expiry() > nowMillis && !r.expiryReported())
 }
 
-// covers reports whether r overwrites the dot. A writer covers its own earlier
-// dots at the slot without saying so.
+// covers reports whether r covers the dot, which must be at r's slot. A record covers the
+// earlier dots of its own actor although its past does not contain them.
 func (r *record) covers(actor uint32, seq uint64) bool {
 	if r.actor == actor {
 		return r.seq >= seq
@@ -153,21 +158,21 @@ func (r *record) covers(actor uint32, seq uint64) bool {
 	return false
 }
 
-// size is about what r costs on the wire and in memory.
+// size returns about how many bytes r takes in a frame or in a queue.
 func (r *record) size() int { return len(r.cell.key()) + len(r.val()) + len(r.path()) + 64 }
 
-// mergePast raises list by one entry.
-func mergePast(list []past, actor uint32, seq uint64) []past {
+// mergePast returns list with the entry (actor, seq) merged into it.
+func mergePast(list []pastEntry, actor uint32, seq uint64) []pastEntry {
 	for i := range list {
 		if list[i].actor == actor {
 			list[i].seq = max(list[i].seq, seq)
 			return list
 		}
 	}
-	return append(list, past{actor, seq})
+	return append(list, pastEntry{actor, seq})
 }
 
-// order classifies a against b, both at one slot, from their pasts alone.
+// order returns the causal order of a relative to b, both at one slot, from their pasts.
 func order(a, b *record) clock.Order {
 	switch {
 	case a.covers(b.actor, b.seq):
@@ -178,69 +183,72 @@ func order(a, b *record) clock.Order {
 	return clock.Concurrent
 }
 
-// newRecord allocates a record with a copy of val behind it, in one allocation up to
-// 512 bytes: one object for the collector, no pointer to follow, and no more than the
-// allocator's size classes lose.
+// newRecord allocates a dead record with a copy of val. A val of up to maxInline bytes lies
+// behind the record in the same allocation, so that the garbage collector has one object
+// and a reader no pointer to follow. The lengths follow the allocator's size classes up to
+// 512 bytes.
 func newRecord(val []byte) *record {
 	n := len(val)
 	switch {
 	case n == 0:
 		return &record{pos: dead}
 	case n <= 16:
-		return inline(new(inlined[[16]byte]), val)
+		return withValue(new(recordWithValue[[16]byte]), val)
 	case n <= 32:
-		return inline(new(inlined[[32]byte]), val)
+		return withValue(new(recordWithValue[[32]byte]), val)
 	case n <= 48:
-		return inline(new(inlined[[48]byte]), val)
+		return withValue(new(recordWithValue[[48]byte]), val)
 	case n <= 64:
-		return inline(new(inlined[[64]byte]), val)
+		return withValue(new(recordWithValue[[64]byte]), val)
 	case n <= 80:
-		return inline(new(inlined[[80]byte]), val)
+		return withValue(new(recordWithValue[[80]byte]), val)
 	case n <= 96:
-		return inline(new(inlined[[96]byte]), val)
+		return withValue(new(recordWithValue[[96]byte]), val)
 	case n <= 112:
-		return inline(new(inlined[[112]byte]), val)
+		return withValue(new(recordWithValue[[112]byte]), val)
 	case n <= 128:
-		return inline(new(inlined[[128]byte]), val)
+		return withValue(new(recordWithValue[[128]byte]), val)
 	case n <= 144:
-		return inline(new(inlined[[144]byte]), val)
+		return withValue(new(recordWithValue[[144]byte]), val)
 	case n <= 160:
-		return inline(new(inlined[[160]byte]), val)
+		return withValue(new(recordWithValue[[160]byte]), val)
 	case n <= 176:
-		return inline(new(inlined[[176]byte]), val)
+		return withValue(new(recordWithValue[[176]byte]), val)
 	case n <= 192:
-		return inline(new(inlined[[192]byte]), val)
+		return withValue(new(recordWithValue[[192]byte]), val)
 	case n <= 208:
-		return inline(new(inlined[[208]byte]), val)
+		return withValue(new(recordWithValue[[208]byte]), val)
 	case n <= 240:
-		return inline(new(inlined[[240]byte]), val)
+		return withValue(new(recordWithValue[[240]byte]), val)
 	case n <= 272:
-		return inline(new(inlined[[272]byte]), val)
+		return withValue(new(recordWithValue[[272]byte]), val)
 	case n <= 304:
-		return inline(new(inlined[[304]byte]), val)
+		return withValue(new(recordWithValue[[304]byte]), val)
 	case n <= 336:
-		return inline(new(inlined[[336]byte]), val)
+		return withValue(new(recordWithValue[[336]byte]), val)
 	case n <= 368:
-		return inline(new(inlined[[368]byte]), val)
+		return withValue(new(recordWithValue[[368]byte]), val)
 	case n <= 400:
-		return inline(new(inlined[[400]byte]), val)
+		return withValue(new(recordWithValue[[400]byte]), val)
 	case n <= 432:
-		return inline(new(inlined[[432]byte]), val)
+		return withValue(new(recordWithValue[[432]byte]), val)
 	case n <= maxInline:
-		return inline(new(inlined[[maxInline]byte]), val)
+		return withValue(new(recordWithValue[[maxInline]byte]), val)
 	}
 	return &record{pos: dead, ext: &ext{value: string(val)}}
 }
 
-// maxInline is the longest value that lies behind its record.
+// maxInline is the length in bytes of the longest value that lies behind its record.
 const maxInline = 464
 
-type inlined[B any] struct {
+// recordWithValue is a record with B, a byte array, for its value.
+type recordWithValue[B any] struct {
 	record
 	buf B
 }
 
-func inline[B any](r *inlined[B], val []byte) *record {
+// withValue copies val behind the record.
+func withValue[B any](r *recordWithValue[B], val []byte) *record {
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&r.buf)), unsafe.Sizeof(r.buf))
 	copy(buf, val)
 	r.len = uint32(len(val))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pair is two replicas; sync gives each what the other made.
+// pair is two replicas. sync delivers to each the deltas that the other made.
 func syncAll(t testing.TB, rs ...*replica) {
 	t.Helper()
 	for _, from := range rs {
@@ -149,7 +149,7 @@ func TestALeafWrittenAgainCostsOneRecord(t *testing.T) {
 	}
 }
 
-// Equal bytes do not prove right values: no increment may vanish.
+// Equal states are not enough: the value must include every increment.
 func TestAnIncrementAfterSeeingOthersKeepsTheirs(t *testing.T) {
 	a, b, c := newReplica(1), newReplica(2), newReplica(3)
 	for range 3 {
@@ -164,7 +164,8 @@ func TestAnIncrementAfterSeeingOthersKeepsTheirs(t *testing.T) {
 	reads(t, c, "n", "19")
 }
 
-// A write over a conflict covers the loser too, so a late loser is no news.
+// A write after a conflict also covers the loser, so a loser that arrives late is no conflict
+// with it.
 func TestAWriteOverAConflictCoversTheLoser(t *testing.T) {
 	a, b, c, d := newReplica(1), newReplica(2), newReplica(3), newReplica(4)
 	must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
@@ -179,10 +180,10 @@ func TestAWriteOverAConflictCoversTheLoser(t *testing.T) {
 		t.Fatalf("journal %+v", got)
 	}
 	reads(t, d, "k", "3")
-	checkBooks(t, d.Store)
+	checkCounts(t, d.Store)
 }
 
-// A clear may speak only for dots its writer has seen.
+// A clear covers only dots that its writer has seen.
 func TestAClearWithGapsSparesWhatItsWriterNeverSaw(t *testing.T) {
 	a, b := newReplica(1), newReplica(2)
 	for i := range 4 {
@@ -197,8 +198,8 @@ func TestAClearWithGapsSparesWhatItsWriterNeverSaw(t *testing.T) {
 	reads(t, a, "s", "[1]")
 }
 
-// basho/riak_dt#78: comparing contexts of which neither covers the other said that
-// one did.
+// basho/riak_dt#78: the comparison of two contexts reported that one covered the other
+// although neither did.
 func TestContextsWithDifferentActorsCoverNeitherWay(t *testing.T) {
 	a, b, c := newReplica(1), newReplica(2), newReplica(3)
 	must(t, a.apply(t, Op{Verb: Put, Key: "k", Value: num(1)}))
@@ -216,8 +217,8 @@ func TestContextsWithDifferentActorsCoverNeitherWay(t *testing.T) {
 	}
 }
 
-// basho/riak_dt#135: replicas with the same content differed by the order in which
-// it came.
+// basho/riak_dt#135: replicas with the same content differed because it had arrived in
+// another order.
 func TestTheStateHasNoMemoryOfTheOrderItCameIn(t *testing.T) {
 	a, b := newReplica(1), newReplica(2)
 	for i := range 20 {
@@ -241,7 +242,7 @@ func TestTheStateHasNoMemoryOfTheOrderItCameIn(t *testing.T) {
 	}
 }
 
-// The journal of conflicts is bounded in bytes: it keeps two values of each.
+// The conflict journal is bounded in bytes, because each entry keeps two values.
 func TestLargeConflictsDoNotPileUp(t *testing.T) {
 	a, b := newReplica(1), newReplica(2)
 	large, err := ValueOf(strings.Repeat("x", 1<<20-100))
@@ -261,8 +262,8 @@ func TestLargeConflictsDoNotPileUp(t *testing.T) {
 	}
 }
 
-// A leaf and something below it, or beside it, were written at once. Whoever writes
-// the leaf again, having seen both, has replaced both.
+// Peers concurrently write a leaf and other content at or below the same path. A later write
+// of the leaf by a peer that has seen both replaces both.
 func TestWhatALeafReplacedDoesNotComeBackWithIt(t *testing.T) {
 	at := func(verb Verb, n int, path ...string) Op {
 		return Op{Verb: verb, Key: "o", Path: path, Value: num(n), Values: []Value{num(n)}, Delta: int64(n)}

@@ -12,52 +12,52 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Strategy names a way to make one value of several.
+// Strategy names a way to make one value from several.
 type Strategy string
 
-// The strategies of [Resolve]. They decide as the kinds of a key do.
+// The strategies of [Resolve]. Each merges values as the kind of key that it names does.
 const (
 	LastWriteWins  Strategy = "last-write-wins" // the latest value, as a Register
 	ArrayUnion     Strategy = "array-union"     // every element once, sorted, as a Set
 	ObjectMerge    Strategy = "object-merge"    // each leaf by its latest writer, as an Object
 	MaxValue       Strategy = "max-value"       // the greatest number, as a Max
-	CustomStrategy Strategy = "custom"          // what the user's Resolver returns
+	CustomStrategy Strategy = "custom"          // the value that the user's Resolver returns
 )
 
-// Candidate is one of the values that [Resolve] chooses from. An absent Value is
-// a delete, which only LastWriteWins understands. Candidates compare with ==.
+// Candidate is one of the values from which [Resolve] makes one. An absent Value stands for
+// a delete, which only LastWriteWins accepts. Candidates can be compared with ==.
 type Candidate struct {
 	Value Value
 	Stamp clock.Timestamp
 	Dot   clock.Dot
 }
 
-// compare is the total order in which candidates win: by stamp, then by dot. Two
-// candidates with one dot are one write; should their values differ all the same,
-// the values decide, so that the order of the arguments never does.
+// compare is the total order in which later candidates win: by stamp, then by dot. Two
+// candidates with one dot should be the same write. If their values differ nevertheless,
+// the values decide, so that the result never depends on the order of the arguments.
 func (c Candidate) compare(o Candidate) int {
 	return cmp.Or(cmp.Compare(c.Stamp, o.Stamp), c.Dot.Compare(o.Dot), cmp.Compare(c.Value.raw, o.Value.raw))
 }
 
-// Resolution is what [Resolve] decided.
+// Resolution is the result of [Resolve].
 type Resolution struct {
-	Value     Value // absent if the latest candidate of LastWriteWins is a delete
+	Value     Value // absent if LastWriteWins chose a delete
 	Strategy  Strategy
-	Discarded []Candidate // those that left nothing in Value, earliest first
+	Discarded []Candidate // candidates that contributed nothing to Value, earliest first
 }
 
-// Resolve makes one value of entries. The result depends on the set of entries
-// alone: not on their order, nor on how often each is given. custom is used by
-// CustomStrategy only, and sees the entries sorted by dot.
+// Resolve makes one value from entries. The result depends only on the set of entries: the
+// order of entries and repeated entries do not change it. Only CustomStrategy uses custom,
+// which gets the entries sorted by dot.
 //
-// ObjectMerge merges deeply and leaf by leaf, as if the entries were patches
-// applied in the order of their stamps: arrays unite, null removes, and of a leaf
-// and a map at one place the later shows. Its result has many stamps, so to
-// resolve in steps keep the entries: no single stamp for a merged object is
-// associative.
+// ObjectMerge merges deeply and leaf by leaf, as if the entries were patches that are
+// applied in the order of their stamps: arrays unite and null removes. If one entry has a
+// leaf and another a map at one path, the later one stays. To resolve in steps, the caller
+// must keep the entries and not the result, because the parts of a merged object have
+// different stamps, and no single stamp would make the merge associative.
 //
-// Resolve fails with a *wire.ValueError if an entry has not the type that the
-// strategy is for, or if the result is over the limits of a Value.
+// Resolve fails with a *wire.ValueError if an entry does not have the type that the
+// strategy requires, or if the result is beyond the limits of a Value.
 func Resolve(entries []Candidate, strategy Strategy, custom Resolver) (Resolution, error) {
 	if len(entries) == 0 {
 		return Resolution{}, errors.New("resolve: there are no entries")
@@ -65,7 +65,7 @@ func Resolve(entries []Candidate, strategy Strategy, custom Resolver) (Resolutio
 	sorted := slices.SortedFunc(slices.Values(entries), Candidate.compare)
 	sorted = slices.Compact(sorted)
 	var value Value
-	var used []bool // by sorted: left something in value
+	var used []bool // whether each candidate of sorted contributed to value
 	var err error
 	switch strategy {
 	case LastWriteWins:
@@ -93,13 +93,14 @@ func Resolve(entries []Candidate, strategy Strategy, custom Resolver) (Resolutio
 	return r, nil
 }
 
+// onlyOne returns a slice of length n in which only element i is true.
 func onlyOne(n, i int) []bool {
 	used := make([]bool, n)
 	used[i] = true
 	return used
 }
 
-// demand refuses a candidate that a strategy is not for.
+// demand returns an error if the value of c does not have the type that strategy requires.
 func demand(c Candidate, want wire.Type, strategy Strategy) error {
 	if have := c.Value.wireType(); have != want {
 		return &wire.ValueError{Reason: fmt.Sprintf("%s takes only values of type %s; the entry of %s is of type %s", strategy, typeNames[want], c.Dot, typeNames[have])}
@@ -133,8 +134,8 @@ func unite(sorted []Candidate) (Value, []bool, error) {
 	return v, slices.Repeat([]bool{true}, len(sorted)), err
 }
 
-// unique sorts elements and drops the repeated. Elements are canonical, so equal
-// ones are equal bytes.
+// unique sorts elements and removes repeated ones. Elements are canonical, so two equal
+// elements have equal bytes.
 func unique(elements [][]byte) [][]byte {
 	slices.SortFunc(elements, wire.Compare)
 	return slices.CompactFunc(elements, bytes.Equal)
@@ -153,21 +154,22 @@ func askUser(sorted []Candidate, custom Resolver) (Value, []bool, error) {
 	return v, used, err
 }
 
-// Resolver makes one value of the siblings of a [Custom] key, whenever it is
-// read. siblings are two or more, sorted by dot, and the Resolver's to keep.
+// Resolver makes one value from the siblings of a [Custom] key at each read of the key.
+// siblings has two or more elements and is sorted by dot; the Resolver may keep and change
+// the slice.
 //
-// Every peer resolves for itself, so the result must follow from the siblings
-// alone: no clock, no randomness, no order of map iteration. crdttest.CheckResolver
-// looks for such faults. An error or a panic reaches the reader and changes nothing.
+// Every peer resolves by itself, so the result must depend on the siblings alone, and not
+// on a clock, on randomness or on the order of map iteration. crdttest.CheckResolver looks
+// for such faults. The reader gets the Resolver's error or panic; the store is unchanged.
 type Resolver func(siblings []Sibling) (Value, error)
 
 // PanicError reports a [Resolver] that panicked.
 type PanicError struct {
-	Value any    // what it panicked with
-	Stack []byte // where
+	Value any    // argument of the panic
+	Stack []byte // stack trace of the goroutine
 }
 
-// Error names the value without the stack.
+// Error gives the value without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("resolver panicked: %v", e.Value) }
 
 // Unwrap returns the value if it is an error.
@@ -176,9 +178,10 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// ResolveSiblings returns what resolve makes of siblings. A value without a rival
-// is returned as it is. A resolver that panics fails with a *PanicError. siblings
-// are not changed; they may come in any order.
+// ResolveSiblings calls resolve with a sorted copy of siblings and returns its value. It
+// returns a single sibling's value without calling resolve. It returns a *PanicError if
+// resolve panics, and an error if siblings is empty, resolve is nil or fails, or resolve
+// returns an absent Value.
 func ResolveSiblings(resolve Resolver, siblings []Sibling) (v Value, err error) {
 	switch len(siblings) {
 	case 0:
@@ -189,7 +192,7 @@ func ResolveSiblings(resolve Resolver, siblings []Sibling) (v Value, err error) 
 	if resolve == nil {
 		return Value{}, errors.New("the resolver is missing")
 	}
-	// A copy: siblings are shared by all readers, and a resolver may sort them.
+	// The resolver gets a copy because all readers share siblings and it may change them.
 	siblings = slices.SortedFunc(slices.Values(siblings), func(a, b Sibling) int {
 		return cmp.Or(a.Dot.Compare(b.Dot), cmp.Compare(a.Stamp, b.Stamp), cmp.Compare(a.Value.raw, b.Value.raw))
 	})

@@ -8,20 +8,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// branch is one place in a merge of objects: a map, a set or a scalar, or
-// nothing yet. by are the candidates that wrote it.
+// branch is one path in a merge of objects. It holds a map, a set, a scalar, or nothing yet.
 type branch struct {
-	holds  wire.Type // TypeMap, TypeArray, TypeNil (nothing), or else a scalar's
-	fields map[string]*branch
-	marked bool // a map in which a patch set nothing; it shows while it has no fields
-	items  [][]byte
-	scalar []byte
-	by     []int
+	holds  wire.Type          // TypeMap, TypeArray, TypeNil for nothing, or the type of a scalar
+	fields map[string]*branch // of a map
+	marked bool               // whether a patch without fields made the map, which then exists without fields
+	items  [][]byte           // encoded elements of a set, possibly repeated
+	scalar []byte             // encoded scalar
+	by     []int              // indices of the candidates that wrote the content
 }
 
-// mergeObjects replays the candidates in the order of their stamps as patches.
-// Replaying a sorted set is what makes this a join: a leaf's winner is the greatest
-// (stamp, dot) that wrote it, whoever else wrote elsewhere in the same object.
+// mergeObjects applies the candidates as patches in the order of their stamps. Because the
+// candidates are sorted, the result does not depend on their order of arrival: the greatest
+// (stamp, dot) among the writers of a leaf decides the leaf, whatever they wrote elsewhere
+// in the object.
 func mergeObjects(sorted []Candidate) (Value, []bool, error) {
 	root := &branch{holds: wire.TypeMap}
 	for i, c := range sorted {
@@ -39,12 +39,12 @@ func mergeObjects(sorted []Candidate) (Value, []bool, error) {
 	return v, used, err
 }
 
-// patch merges raw, which is canonical, into b.
+// patch merges raw, which is canonical and comes from the candidate by, into b.
 func (b *branch) patch(raw []byte, by int) {
 	r := wire.NewReader(raw)
 	switch t := r.Peek(); t {
 	case wire.TypeMap:
-		b.become(t)
+		b.reset(t)
 		sets := false
 		for range r.MapLen() {
 			name := string(r.Str())
@@ -65,7 +65,7 @@ func (b *branch) patch(raw []byte, by int) {
 			b.marked, b.by = true, []int{by}
 		}
 	case wire.TypeArray:
-		b.become(t)
+		b.reset(t)
 		b.items = slices.AppendSeq(b.items, arrayElements(raw))
 		b.by = append(b.by, by)
 	default:
@@ -73,8 +73,8 @@ func (b *branch) patch(raw []byte, by int) {
 	}
 }
 
-// become empties b unless it holds t already.
-func (b *branch) become(t wire.Type) {
+// reset empties b unless it already holds the type t.
+func (b *branch) reset(t wire.Type) {
 	if b.holds != t {
 		*b = branch{holds: t}
 	}
@@ -83,7 +83,8 @@ func (b *branch) become(t wire.Type) {
 	}
 }
 
-// render encodes b and marks who is in it. ok is false if nothing is left of b.
+// render encodes b, and sets used for the candidates that contributed to it. ok is false if
+// b holds nothing.
 func (b *branch) render(used []bool) (raw []byte, ok bool) {
 	switch b.holds {
 	case wire.TypeMap:
@@ -99,7 +100,7 @@ func (b *branch) render(used []bool) (raw []byte, ok bool) {
 		}
 		raw = append(wire.AppendMap(nil, n), body...)
 		if n > 0 {
-			return raw, true // its fields' writers are marked
+			return raw, true // the fields have set used for their own candidates
 		}
 	case wire.TypeArray:
 		raw = renderSet(unique(b.items))

@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// candidate is one entry written in JSON; "" is a delete.
+// candidate returns an entry with a value in JSON; "" stands for a delete.
 func candidate(t testing.TB, stamp, actor, seq uint64, doc string) Candidate {
 	t.Helper()
 	c := Candidate{Stamp: clock.Timestamp(stamp), Dot: clock.Dot{Actor: clock.Actor{Birth: actor}, Seq: seq}}
@@ -47,10 +47,10 @@ func TestResolveDecidesByStrategy(t *testing.T) {
 	f(ArrayUnion, `[1,2,3,"a"]`, 0, `[3,1]`, `[]`, `["a",1,2]`)
 	f(ArrayUnion, `[1]`, 0, `[1,1.0,1]`)
 	f(MaxValue, `9`, 2, `3`, `9`, `-4.5`)
-	f(MaxValue, `9007199254740993`, 1, `9007199254740993`, `9007199254740992`) // exact past 2^53
+	f(MaxValue, `9007199254740993`, 1, `9007199254740993`, `9007199254740992`) // numbers compare exactly above 2^53
 	f(MaxValue, `18446744073709551615`, 1, `18446744073709551615`, `1.8e19`)
 	f(ObjectMerge, `{"a":2,"b":1,"c":3}`, 0, `{"a":1,"b":1}`, `{"a":2,"c":3}`)
-	f(ObjectMerge, `{"o":{"x":1,"y":2}}`, 0, `{"o":{"x":1}}`, `{"o":{"y":2}}`) // deep: a shallow merge loses x
+	f(ObjectMerge, `{"o":{"x":1,"y":2}}`, 0, `{"o":{"x":1}}`, `{"o":{"y":2}}`) // a shallow merge would lose x
 	f(ObjectMerge, `{"tags":["a","b"]}`, 0, `{"tags":["b"]}`, `{"tags":["a"]}`)
 	f(ObjectMerge, `{"a":2}`, 1, `{"a":1}`, `{"a":2}`)
 	f(ObjectMerge, `{"b":1}`, 1, `{"a":1,"b":1}`, `{"a":null}`)
@@ -66,8 +66,8 @@ func TestResolveDecidesByStrategy(t *testing.T) {
 	f(ObjectMerge, `{}`, 0, `{}`)
 }
 
-// With one stamp for a whole object, merging these three in two groupings gives
-// two results. With a stamp for every leaf there is one.
+// With one stamp for a whole object, two groupings of these three entries would give two
+// results. With a stamp for every leaf both give the same result.
 func TestObjectMergeWeighsEachLeafByItsOwnWriter(t *testing.T) {
 	a, b, c := candidate(t, 69, 1, 1, `{"b":2}`), candidate(t, 38, 3, 1, `{"a":2}`), candidate(t, 64, 2, 1, `{"a":1}`)
 	r, err := Resolve([]Candidate{a, b, c}, ObjectMerge, nil)
@@ -86,14 +86,14 @@ func TestTiesEndInTheDot(t *testing.T) {
 			}
 		}
 	}
-	f(LastWriteWins, candidate(t, 4, 9, 9, `"z"`), candidate(t, 5, 1, 1, `"a"`), `"a"`) // the stamp comes first
+	f(LastWriteWins, candidate(t, 4, 9, 9, `"z"`), candidate(t, 5, 1, 1, `"a"`), `"a"`) // the stamp decides before the dot
 	// The greater value has the lower dot: values must not decide.
 	f(LastWriteWins, candidate(t, 5, 1, 9, `"z"`), candidate(t, 5, 2, 1, `"a"`), `"a"`)
 	f(LastWriteWins, candidate(t, 5, 1, 1, `"z"`), candidate(t, 5, 1, 2, `"a"`), `"a"`)
 	f(LastWriteWins, candidate(t, 5, 1, 1, `1`), candidate(t, 5, 1, 2, ``), `null`)
 	f(ObjectMerge, candidate(t, 5, 1, 1, `{"a":"z"}`), candidate(t, 5, 2, 1, `{"a":"a"}`), `{"a":"a"}`)
 	f(MaxValue, candidate(t, 5, 1, 1, `7`), candidate(t, 5, 2, 1, `7`), `7`)
-	// Entries that nobody gave a dot still resolve the same in any order.
+	// Entries without dots also resolve the same in any order.
 	f(LastWriteWins, candidate(t, 0, 0, 0, `1`), candidate(t, 0, 0, 0, `2`), `2`)
 }
 
@@ -125,7 +125,8 @@ func TestResolveRefusesWhatAStrategyIsNotFor(t *testing.T) {
 	}
 }
 
-// documents draws values that collide often: few names, few scalars, two levels.
+// documents draws values from few names and few scalars, of two levels, so that they often
+// have paths and values in common.
 func documents(strategy Strategy) *rapid.Generator[any] {
 	scalar := rapid.SampledFrom([]any{1, 2, "x", true, 1.5})
 	array := rapid.Custom(func(t *rapid.T) any { return rapid.SliceOfN(scalar, 0, 3).Draw(t, "array") })
@@ -177,7 +178,7 @@ func resolved(t *rapid.T, entries []Candidate, strategy Strategy) Resolution {
 	return r
 }
 
-// concat is an honest resolver whose result shows every sibling and their order.
+// concat is a correct resolver whose result shows every sibling and their order.
 func concat(siblings []Sibling) (Value, error) {
 	var all []any
 	for _, s := range siblings {
@@ -205,8 +206,9 @@ func TestResolveDependsOnTheSetOfEntriesAlone(t *testing.T) {
 	}
 }
 
-// What a strategy discards no longer matters: resolving in steps that keep the
-// survivors gives what resolving at once gives, however the entries are grouped.
+// Discarded candidates have no influence later: a resolution in steps, each of which keeps
+// the candidates that are not discarded, gives the same result as a single one, however the
+// entries are grouped.
 func TestResolveIsAssociativeOverItsSurvivors(t *testing.T) {
 	for _, strategy := range []Strategy{LastWriteWins, ArrayUnion, MaxValue} {
 		t.Run(string(strategy), func(t *testing.T) {
@@ -233,16 +235,16 @@ func TestResolveIsAssociativeOverItsSurvivors(t *testing.T) {
 	}
 }
 
-// assignment is one leaf that one entry writes: the naive model's unit.
+// assignment is one leaf that one entry writes, in the naive model.
 type assignment struct {
 	path  []string
-	value any // nil removes; map[string]any only if empty: a marker
-	via   bool
+	value any  // nil for a removal; an empty map[string]any for a marker
+	via   bool // whether the assignment is only a map on the path of another
 	entry Candidate
 }
 
-// flatten lists what doc assigns. Maps on the way are assignments too, with via:
-// they displace a scalar or set at their place, and hold nothing themselves.
+// flatten returns the assignments of doc. A map on the path of a leaf is an assignment with
+// via set: it displaces a scalar or set at its path, and has no value of its own.
 func flatten(path []string, doc any, c Candidate) []assignment {
 	m, ok := doc.(map[string]any)
 	if !ok || len(m) == 0 {
@@ -260,7 +262,7 @@ func flatten(path []string, doc any, c Candidate) []assignment {
 
 func isPrefix(p, q []string) bool { return len(p) <= len(q) && slices.Equal(p, q[:len(p)]) }
 
-// displaces reports whether b, being later, leaves nothing of a.
+// displaces reports whether b, which is later, removes a.
 func (b assignment) displaces(a assignment) bool {
 	_, aSet := a.value.([]any)
 	_, bSet := b.value.([]any)
@@ -272,11 +274,11 @@ func (b assignment) displaces(a assignment) bool {
 			return !bMarker && !b.via
 		}
 		return !(aSet && bSet)
-	case isPrefix(b.path, a.path): // above: only a map leaves what is below it
+	case isPrefix(b.path, a.path): // b is above a: only a map leaves the content below it
 		return !bMarker && !b.via
-	case isPrefix(a.path, b.path) && b.value == nil && !b.via: // a removal below needs a map here, which via stands for
+	case isPrefix(a.path, b.path) && b.value == nil && !b.via: // b needs a map at a.path, for which another assignment with via stands
 		return false
-	case isPrefix(a.path, b.path): // below: needs a map here
+	case isPrefix(a.path, b.path): // b is below a, and needs a map there
 		return !aMarker && !a.via
 	}
 	return false
@@ -299,7 +301,7 @@ func TestObjectMergeEqualsThePerLeafModel(t *testing.T) {
 				sorted = append(sorted, a)
 			}
 		}
-		// Markers first, so that fields fill them.
+		// Markers come before the fields of their objects.
 		slices.SortStableFunc(sorted, func(a, b assignment) int { return len(a.path) - len(b.path) })
 		for _, a := range sorted {
 			m := want
@@ -334,7 +336,7 @@ func TestObjectMergeEqualsThePerLeafModel(t *testing.T) {
 	})
 }
 
-// unionArrays sorts every array in doc and drops what it holds twice.
+// unionArrays sorts every array in doc and removes repeated elements.
 func unionArrays(doc any) any {
 	switch v := doc.(type) {
 	case map[string]any:
@@ -360,9 +362,9 @@ func unionArrays(doc any) any {
 	return doc
 }
 
-// One store that is patched in the order of the stamps holds what Resolve says.
-// Without nested empty maps, for where a map has fields the store keeps no marker
-// of a later empty one, and Resolve, as for concurrent writes, does.
+// A store that is patched in the order of the stamps has the value that Resolve returns. The
+// test draws no nested empty maps: where a map has fields the store writes no marker for a
+// later empty map, but Resolve keeps the marker, as for concurrent writes.
 func TestResolveMergesObjectsAsTheStoreDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		entries := entriesOf(ObjectMerge).Filter(func(list []Candidate) bool {

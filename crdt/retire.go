@@ -6,20 +6,21 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// Retire takes the actors that rest out of the list of the context, which has seen the
-// same after it, and out of the tables if nothing stored refers to them any more. One
-// that writes again is listed again. It returns how many were listed.
+// Retire moves the listed actors for which rests returns true to the retired part of the
+// context, which has the same dots afterwards. It also removes from the tables each retired
+// actor to which no record refers. An actor that writes again is listed again. Retire
+// returns the number of actors that it moved.
 func (s *Store) Retire(rests func(clock.Actor) bool) int {
 	retired := s.context.Retire(rests)
 	for _, a := range retired {
 		if i, ok := s.number[a]; ok {
 			st := s.actors[i]
-			st.span, st.known = st.span.Clone(), false
+			st.span, st.listed = st.span.Clone(), false
 		}
 	}
 	var idle []*actorState
 	for _, st := range s.active {
-		if st != s.self && !st.known && !st.heard && len(st.live) == 0 && !slices.ContainsFunc(st.pending, (*record).live) {
+		if st != s.self && !st.listed && !st.contextDirty && len(st.live) == 0 && !slices.ContainsFunc(st.pending, (*record).live) {
 			idle = append(idle, st)
 		}
 	}
@@ -30,18 +31,18 @@ func (s *Store) Retire(rests func(clock.Actor) bool) int {
 	for _, st := range idle {
 		if !named[st.index] {
 			delete(s.number, st.actor)
-			st.work = nil
+			st.activeState = nil
 		}
 	}
-	s.active = slices.DeleteFunc(s.active, func(st *actorState) bool { return st.work == nil })
+	s.active = slices.DeleteFunc(s.active, func(st *actorState) bool { return st.activeState == nil })
 	return len(retired)
 }
 
-// named returns whom the pasts of live records name, and what is remembered beside them.
-// All such records wait to be stable.
+// named returns the numbers of the actors that occur in the pasts of live records and in
+// Store.pruned. Every live record with a past is pending, so the pending lists have them all.
 func (s *Store) named() map[uint32]bool {
 	named := make(map[uint32]bool)
-	note := func(list []past) {
+	note := func(list []pastEntry) {
 		for _, p := range list {
 			named[p.actor] = true
 		}
@@ -53,21 +54,22 @@ func (s *Store) named() map[uint32]bool {
 			}
 		}
 	}
-	for _, list := range s.seen { // a set: no order
+	for _, list := range s.pruned { // the result is a set, so the order does not matter
 		note(list)
 	}
 	return named
 }
 
-// Awaited returns the actors of whom something is to be forgotten once it is stable, or
-// whose missing dots keep something from that, in no order and some twice.
+// Awaited returns the actors on which Collect waits: those with records that it can forget
+// once they are stable, and those whose missing dots prevent it from forgetting a record.
+// The list has no order and may contain an actor twice.
 func (s *Store) Awaited() (list []clock.Actor) {
 	for _, st := range s.active {
 		if len(st.pending) > 0 {
 			list = append(list, st.actor)
 		}
 	}
-	for a := range s.gapped { // in no order, as said
+	for a := range s.missing { // the list has no order
 		list = append(list, a)
 	}
 	return list

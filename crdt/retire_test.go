@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// tells has one store make a write and another merge it.
-func tells(t *testing.T, from, to *Store, stamp clock.Timestamp, ops ...Op) {
+// writeAndMerge makes a batch of writes at from and merges it into to.
+func writeAndMerge(t *testing.T, from, to *Store, stamp clock.Timestamp, ops ...Op) {
 	t.Helper()
 	ds, err := from.Apply(stamp, 0, ops...)
 	if err != nil {
@@ -25,8 +25,8 @@ func tells(t *testing.T, from, to *Store, stamp clock.Timestamp, ops ...Op) {
 
 func all(clock.Actor) bool { return true }
 
-// The tables keep whose records live or wait, and whom those name; the rest goes, and comes
-// back as it was.
+// Retire keeps in the tables the actors with live or pending records, and the actors that
+// the pasts of these name. It removes the others, and a removed actor can write again.
 func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	first, second := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
 	s := New(Config{Actor: clock.Actor{Birth: 3, Rand: 1}})
@@ -34,20 +34,20 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tells(t, first, second, 1, Op{Verb: Put, Key: "a/x", Kind: Object, Value: Value{emptyMap}})
-	tells(t, second, s, 2, Op{Verb: Delete, Key: "a/x"}) // names the first, of whom s has seen nothing
+	writeAndMerge(t, first, second, 1, Op{Verb: Put, Key: "a/x", Kind: Object, Value: Value{emptyMap}})
+	writeAndMerge(t, second, s, 2, Op{Verb: Delete, Key: "a/x"}) // its past names first, of which s has seen no dot
 	active := func() int { return len(s.active) }
 	if s.Retire(all); active() != 3 {
 		t.Fatalf("%d are known, want the three that a record is of, or names", active())
 	}
-	tells(t, second, s, 3, Op{Verb: Put, Key: "b", Value: one})
+	writeAndMerge(t, second, s, 3, Op{Verb: Put, Key: "b", Value: one})
 	if s.Retire(all); active() != 3 {
 		t.Fatalf("%d are known", active())
 	}
 	if n := s.Context().Retired(); n != 1 {
 		t.Fatalf("%d are retired, want the second", n)
 	}
-	s.Collect(clock.Vector{second.self.actor: 1, first.self.actor: 1}, 0) // the removal goes
+	s.Collect(clock.Vector{second.self.actor: 1, first.self.actor: 1}, 0) // forgets the removal
 	if s.Retire(all); active() != 2 {
 		t.Fatalf("%d are known, want this one and the second, whose record lives", active())
 	}
@@ -57,17 +57,18 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	}
 	before, merged := s.Context().Sum(), s.Stats().Merged
 	again := New(Config{Actor: second.self.actor})
-	tells(t, again, s, 2, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
+	writeAndMerge(t, again, s, 2, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
 	if s.Stats().Merged != merged || s.Context().Sum() != before || s.Len() != 0 {
 		t.Error("what comes late of a retired actor was taken for new")
 	}
-	tells(t, again, s, 4, Op{Verb: Put, Key: "d", Value: one})
+	writeAndMerge(t, again, s, 4, Op{Verb: Put, Key: "d", Value: one})
 	if s.Stats().Returned != 2 || s.Len() != 1 || s.Context().Span(again.self.actor).Base != 3 {
 		t.Errorf("a retired actor that writes again is not back: %+v", s.Context().Span(again.self.actor))
 	}
 }
 
-// What fills a hole after all that is above it was collected waits for its own turn.
+// A record that fills a gap, after the records above it were collected, is collected only
+// when its own dot is stable.
 func TestWhatFillsAHoleIsCollectedInItsTurn(t *testing.T) {
 	life, s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
 	lost := New(Config{Actor: s.self.actor}) // takes what s is not told yet
@@ -75,13 +76,13 @@ func TestWhatFillsAHoleIsCollectedInItsTurn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tells(t, life, s, 1, Op{Verb: Put, Key: "a", Value: one}, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
+	writeAndMerge(t, life, s, 1, Op{Verb: Put, Key: "a", Value: one}, Op{Verb: Put, Key: "b", Value: one}, Op{Verb: Put, Key: "c", Value: one})
 	for i, key := range []string{"a", "b", "c"} {
 		to := s
 		if key == "b" {
 			to = lost
 		}
-		tells(t, life, to, clock.Timestamp(i+2), Op{Verb: Delete, Key: key})
+		writeAndMerge(t, life, to, clock.Timestamp(i+2), Op{Verb: Delete, Key: key})
 	}
 	s.Collect(clock.Vector{life.self.actor: 6}, 0)
 	if n := s.Stats().Removals; n != 0 {
@@ -110,14 +111,15 @@ func deltasOf(s *Store, a clock.Actor, first, last uint64) (list []Delta) {
 	return list
 }
 
-// A removal that took the place of another covers what that one's writer had written, which
-// may be on its way: it stays until that is here, or nobody has it.
+// A removal that overwrote another one covers the record that the other one removed, and
+// that record may be on its way. The removal stays until this replica has seen that record,
+// or no peer has it.
 func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
 	for _, comes := range []bool{true, false} {
 		life, s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}}), New(Config{Actor: clock.Actor{Birth: 2, Rand: 1}})
 		late := New(Config{Actor: s.self.actor}) // takes what s is not told yet
-		tells(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
-		tells(t, life, s, 2, Op{Verb: Delete, Key: "n"})
+		writeAndMerge(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
+		writeAndMerge(t, life, s, 2, Op{Verb: Delete, Key: "n"})
 		for _, op := range []Op{{Verb: Increment, Key: "n", Delta: 1}, {Verb: Delete, Key: "n"}} {
 			if _, err := s.Apply(3, 0, op); err != nil {
 				t.Fatal(err)
@@ -149,14 +151,15 @@ func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
 	}
 }
 
-// Of two lives at once nobody may have what a removal covers: both are awaited until it goes.
+// A removal may cover missing dots of two actors. Awaited returns both until the removal is
+// forgotten.
 func TestAllWhoAreMissingAreAwaited(t *testing.T) {
 	s := New(Config{Actor: clock.Actor{Birth: 3, Rand: 1}})
 	var lives []clock.Actor
 	for i := range 2 {
 		life, late := New(Config{Actor: clock.Actor{Birth: uint64(i + 1), Rand: 1}}), New(Config{Actor: s.self.actor})
-		tells(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
-		tells(t, life, s, 2, Op{Verb: Delete, Key: "n"})
+		writeAndMerge(t, life, late, 1, Op{Verb: Increment, Key: "n", Delta: 5})
+		writeAndMerge(t, life, s, 2, Op{Verb: Delete, Key: "n"})
 		lives = append(lives, life.self.actor)
 	}
 	for _, op := range []Op{{Verb: Increment, Key: "n", Delta: 1}, {Verb: Delete, Key: "n"}} {

@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// twice makes n replicas whose writers are one actor: their dots are the same, and what
-// they say is not.
+// twice makes each of ops at a replica of its own, all with one actor. So the packets have
+// the same dot and different contents.
 func twice(t *testing.T, ops ...Op) (told []packet) {
 	for i, op := range ops {
 		r := newReplica(9)
@@ -19,7 +19,8 @@ func twice(t *testing.T, ops ...Op) (told []packet) {
 	return told
 }
 
-// Whatever the order, and however often: of the contents of one dot the same stays.
+// Every replica keeps the same content of a dot, whatever the order of arrival and however
+// often each content arrives.
 func TestOfTwoContentsOfOneDotOneStays(t *testing.T) {
 	ops := map[string][]Op{
 		"values":   {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Put, Key: "k", Value: num(2)}, {Verb: Put, Key: "k", Value: num(3)}},
@@ -45,7 +46,7 @@ func TestOfTwoContentsOfOneDotOneStays(t *testing.T) {
 				}
 			}
 			syncAll(t, a, b)
-			if a.Sum() != b.Sum() || a.Len() != b.Len() || a.version("k", 1000) != b.version("k", 1000) {
+			if a.Sum() != b.Sum() || a.Len() != b.Len() || a.currentVersion("k", 1000) != b.currentVersion("k", 1000) {
 				t.Fatalf("%s, seed %d: checksums, keys or versions differ", name, seed)
 			}
 			x, _ := a.Render("k", 1000)
@@ -57,7 +58,7 @@ func TestOfTwoContentsOfOneDotOneStays(t *testing.T) {
 	}
 }
 
-// A reader is told of both: what it read is not there, and something else is.
+// The changes report both: the content that was removed and the content that replaced it.
 func TestReadersAreToldOfTheContentThatStays(t *testing.T) {
 	told := twice(t, Op{Verb: Put, Key: "k", Value: num(1)}, Op{Verb: Put, Key: "k", Value: num(2)})
 	for _, first := range []int{0, 1} {
@@ -77,7 +78,7 @@ func TestReadersAreToldOfTheContentThatStays(t *testing.T) {
 	}
 }
 
-// The checksums tell contents apart, and are alike where only the past was forgotten.
+// The checksums of two contents differ, and they are equal where only the past was forgotten.
 func TestTheChecksumsCoverContents(t *testing.T) {
 	told := twice(t, Op{Verb: Put, Key: "k", Value: num(1)}, Op{Verb: Put, Key: "k", Value: num(2)})
 	a, b := newReplica(1), newReplica(2)
@@ -86,7 +87,7 @@ func TestTheChecksumsCoverContents(t *testing.T) {
 	if a.Sum() == b.Sum() || *a.Sums() == *b.Sums() {
 		t.Error("two contents of one dot have one checksum")
 	}
-	if a.version("k", 1000) != b.version("k", 1000) {
+	if a.currentVersion("k", 1000) != b.currentVersion("k", 1000) {
 		t.Error("the version of a key is not that of its dots")
 	}
 	c, d := newReplica(3), newReplica(4)
@@ -100,7 +101,8 @@ func TestTheChecksumsCoverContents(t *testing.T) {
 	}
 }
 
-// A value that broke in memory and was overwritten leaves nothing behind.
+// After Resum, a value that a memory fault changed and a write replaced has no effect on the
+// checksums.
 func TestBrokenMemoryDoesNotStayInTheChecksums(t *testing.T) {
 	r := newReplica(1)
 	must(t, r.apply(t, Op{Verb: Put, Key: "k", Value: Value{"\xa3abc"}}))

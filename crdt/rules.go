@@ -12,20 +12,21 @@ import (
 
 // Rule gives the keys that match Pattern a kind.
 type Rule struct {
-	Pattern  string // see [CompilePattern]
+	Pattern  string // glob over keys; see [CompilePattern]
 	Kind     Kind
-	Resolver string // for Custom, and only there: the name of the user's function
+	Resolver string // name of the user's function; required for Custom, and not allowed for other kinds
 }
 
-// Rules decide the kind of each key: the first that matches wins. They are
-// immutable. A nil *Rules matches nothing.
+// Rules decide the kind of each key: the first rule whose pattern matches applies. Rules
+// are immutable. A nil *Rules matches nothing.
 type Rules struct {
 	rules       []Rule
 	patterns    []Pattern
 	fingerprint uint64
 }
 
-// NewRules compiles rules. On failure it reports every fault of every rule.
+// NewRules compiles rules. Its error reports every fault of every rule, counting the rules
+// from 1.
 func NewRules(rules ...Rule) (*Rules, error) {
 	r := &Rules{rules: slices.Clone(rules)}
 	var faults []error
@@ -55,7 +56,7 @@ func (r Rule) validate() error {
 	return nil
 }
 
-// Match returns the first rule for key.
+// Match returns the first rule whose pattern matches key, and false if there is none.
 func (r *Rules) Match(key string) (Rule, bool) {
 	if r != nil {
 		for i := range r.patterns {
@@ -67,8 +68,8 @@ func (r *Rules) Match(key string) (Rule, bool) {
 	return Rule{}, false
 }
 
-// Fingerprint identifies the rules and their order, across versions of this
-// program. Peers compare it: with different rules they would refuse each other's
+// Fingerprint identifies the rules and their order. It is the same in all versions of this
+// program. Peers compare it, because peers with different rules would refuse each other's
 // kinds and read custom keys differently.
 func (r *Rules) Fingerprint() uint64 {
 	if r == nil {

@@ -9,31 +9,34 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// Collected counts what Collect forgot.
+// Collected counts what one call of Collect forgot: removals and clears, expired records,
+// and pasts of records that stay.
 type Collected struct{ Removals, Expired, Pasts int }
 
-// Collectable reports whether there is anything that Collect might forget.
+// Collectable reports whether Collect may have something to forget or to report.
 func (s *Store) Collectable() bool {
 	return len(s.expiries) > 0 || slices.ContainsFunc(s.active, func(st *actorState) bool { return len(st.pending) > 0 })
 }
 
-// Collect forgets what no peer needs any more: removals, expired records and the
-// pasts of records whose dots are at or below stable. A dot is stable when every
-// peer has acknowledged it and this replica has seen everything each of them had
-// seen by then. What a stable record's writer had seen may be missing here all the same:
-// a removal can come by a record that overwrote another, and what that one removed be on
-// its way. So a record stays until this replica has seen all that it covers, or what it
-// has not seen is stable, too: nobody has it.
+// Collect forgets the state that no peer needs any more: removals, expired records, and the
+// pasts of other records, if their dots are at or below stable. A dot is stable when every
+// peer has acknowledged it and this replica has seen everything that each of them had seen
+// by then. nowMillis is the time in Unix milliseconds.
+//
+// This replica may lack a dot that a stable record covers. For example, a removal arrived
+// and was overwritten before it came here, and the record that it removed is still on its
+// way. So Collect keeps a record until this replica has seen all dots that the record
+// covers, or until the dots that it lacks are stable too, which means that no peer has them.
 func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	var c Collected
-	s.Expire(nowMillis) // what is forgotten was reported
-	clear(s.gapped)
+	s.Expire(nowMillis) // reports expired records before they are forgotten
+	clear(s.missing)
 	for _, st := range s.active {
 		upTo := min(stable[st.actor], st.span.Head())
-		if upTo <= st.stable {
+		if upTo <= st.collected {
 			continue
 		}
-		st.stable = upTo
+		st.collected = upTo
 		n, kept := 0, 0
 		for ; n < len(st.pending) && st.pending[n].seq <= upTo; n++ {
 			r := st.pending[n]
@@ -41,16 +44,16 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 				continue
 			}
 			if s.unseen(r, stable) {
-				st.stable = min(st.stable, r.seq-1)
+				st.collected = min(st.collected, r.seq-1)
 				st.pending[kept], kept = r, kept+1
 				continue
 			}
-			delete(s.seen, r)
+			delete(s.pruned, r)
 			switch {
-			case !r.counts():
+			case !r.isContent():
 				merger{s}.detach(r)
 				c.Removals++
-			case !r.at(nowMillis):
+			case !r.contentAt(nowMillis):
 				merger{s}.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
@@ -66,14 +69,14 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 	return c
 }
 
-// unseen reports whether this replica has not seen, and may still be told, something that r
-// or a loser that is remembered beside it covers. All of whom something is missing are awaited:
-// nobody may have anything of any of them at one moment.
+// unseen reports whether some peer may still send a dot that this replica lacks and that r,
+// or one of r's losers in Store.pruned, covers. It adds every actor with such a dot to
+// Store.missing, and does not stop at the first one, so that Awaited lists them all.
 func (s *Store) unseen(r *record, stable clock.Vector) (missing bool) {
-	for _, list := range [][]past{r.past(), s.seen[r]} {
+	for _, list := range [][]pastEntry{r.past(), s.pruned[r]} {
 		for _, p := range list {
 			if st := s.actors[p.actor]; st.span.Base < p.seq {
-				s.gapped[st.actor] = struct{}{}
+				s.missing[st.actor] = struct{}{}
 				missing = missing || stable[st.actor] < p.seq
 			}
 		}
@@ -81,35 +84,35 @@ func (s *Store) unseen(r *record, stable clock.Vector) (missing bool) {
 	return missing
 }
 
-// forgetPast takes from r what its writer had seen.
+// forgetPast removes the past of r, which is live.
 func (s *Store) forgetPast(r *record) {
 	m := r.cell.many()
 	if m != nil {
-		m.place(r, false)
+		m.account(r, false)
 	}
 	s.memory -= len(r.ext.past) * pastMemory
 	r.ext.past = nil
 	if m != nil {
-		m.place(r, true)
+		m.account(r, true)
 	}
 }
 
-// truncate bounds the removals: if there are more than Config.MaxRemoves, or they take
-// more than a quarter of Config.MaxBytes, it forgets the oldest until an eighth of that
-// bound is free, although peers may not have acknowledged them. Content that a peer brings
-// back because it missed such a removal is dropped once their checksums are compared.
+// truncate bounds the removals. If there are more than Config.MaxRemovals, or they take more
+// than a quarter of Config.MaxBytes, it forgets the oldest ones until an eighth of the bound
+// is free, although some peer may not have acknowledged them. A peer that missed such a
+// removal may bring the removed content back; the peers drop it when they compare checksums.
 func (s *Store) truncate() {
-	most := math.MaxInt // of their memory
+	limit := math.MaxInt // bytes that removals may take
 	if s.maxBytes > 0 {
-		most = s.maxBytes / 4
+		limit = s.maxBytes / 4
 	}
-	if s.removes <= s.maxRemoves && s.removed <= most {
+	if s.removals <= s.maxRemovals && s.removalBytes <= limit {
 		return
 	}
 	var list []*record
 	for _, st := range s.active {
 		for _, r := range st.pending {
-			if r.live() && !r.counts() {
+			if r.live() && !r.isContent() {
 				list = append(list, r)
 			}
 		}
@@ -118,7 +121,7 @@ func (s *Store) truncate() {
 		return cmp.Or(cmp.Compare(a.stamp, b.stamp), s.actors[a.actor].actor.Compare(s.actors[b.actor].actor), cmp.Compare(a.seq, b.seq))
 	})
 	for _, r := range list {
-		if s.removes <= s.maxRemoves-s.maxRemoves/8 && s.removed <= most-most/8 {
+		if s.removals <= s.maxRemovals-s.maxRemovals/8 && s.removalBytes <= limit-limit/8 {
 			break
 		}
 		merger{s}.detach(r)
@@ -126,8 +129,8 @@ func (s *Store) truncate() {
 	}
 }
 
-// Expire reports keys whose expiry has passed as changes, and forgets those that
-// are stable.
+// Expire reports the records whose expiry is at or before nowMillis, in Unix milliseconds,
+// as changes. It forgets those of them that Collect has already passed as stable.
 func (s *Store) Expire(nowMillis uint64) {
 	for len(s.expiries) > 0 && s.NextExpiry() <= nowMillis {
 		r := heap.Pop(&s.expiries).(*record)
@@ -137,31 +140,32 @@ func (s *Store) Expire(nowMillis uint64) {
 		c := r.cell
 		plain := c.many() == nil
 		if !plain {
-			c.view.Store(c.many().stale)
+			c.view.Store(c.many().staleView)
 		}
-		if r.shows() {
+		if r.visible() {
 			visible := c.visible()
-			r.ext.gone.Store(true)
+			r.ext.expiryReported.Store(true)
 			if !plain {
-				c.many().content--
+				c.many().visibleRecords--
 			}
 			if visible && !c.visible() {
-				s.keys.Add(-1)
+				s.visibleKeys.Add(-1)
 			}
-			ch := s.changed(r, CauseExpired, clock.After, false)
+			ch := s.noteChange(r, CauseExpired, clock.After, false)
 			ch.Lazy = !plain
 			if plain {
 				ch.Old = Value{r.val()}
 			}
 			s.stats.Expired++
 		}
-		if st := s.actors[r.actor]; r.seq <= st.stable {
+		if st := s.actors[r.actor]; r.seq <= st.collected {
 			merger{s}.detach(r)
 		}
 	}
 }
 
-// NextExpiry returns when Expire has something to do, in Unix milliseconds.
+// NextExpiry returns the earliest expiry of a live record in Unix milliseconds, and
+// math.MaxUint64 if no live record expires.
 func (s *Store) NextExpiry() uint64 {
 	for len(s.expiries) > 0 && !s.expiries[0].live() {
 		heap.Pop(&s.expiries)
@@ -172,10 +176,10 @@ func (s *Store) NextExpiry() uint64 {
 	return s.expiries[0].expiry()
 }
 
-// expiryHeap orders records by expiry, then by stamp and number.
+// expiryHeap is a heap of records in the order of expiry, stamp and number.
 type expiryHeap []*record
 
-// push adds r. Superseded records go before the heap grows.
+// push adds r. It removes records that are not live before the heap grows.
 func (h *expiryHeap) push(r *record) {
 	if n := len(*h); n == cap(*h) {
 		*h = slices.DeleteFunc(*h, func(r *record) bool { return !r.live() })

@@ -10,12 +10,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// A model cluster whose acknowledgements are exact: stable is what every replica
-// has seen, and a replica collects only when it has seen everything the others
-// had when they acknowledged.
+// cluster is a model of a cluster with exact acknowledgements. A dot is stable if every
+// replica has seen it. A replica collects only when it has seen every dot that the others
+// had seen when they acknowledged.
 type cluster struct {
 	rs   []*replica
-	next [][]int // next[to][from]: deltas of from that to has in order
+	next [][]int // next[to][from] is the number of from's deltas that to has, in order
 }
 
 func newCluster(n int) *cluster {
@@ -34,7 +34,7 @@ func (c *cluster) deliver(t testing.TB, from, to int) {
 	}
 }
 
-func (c *cluster) settle(t testing.TB, rng *rand.Rand) {
+func (c *cluster) deliverAll(t testing.TB, rng *rand.Rand) {
 	for _, from := range rng.Perm(len(c.rs)) {
 		for to := range c.rs {
 			for c.next[to][from] < len(c.rs[from].log) && to != from {
@@ -44,8 +44,8 @@ func (c *cluster) settle(t testing.TB, rng *rand.Rand) {
 	}
 }
 
-// stable returns what replica at may collect, nothing if it lags behind an
-// acknowledgement.
+// stable returns the vector up to which replica at may collect, nil if it has not seen every
+// dot that another replica has acknowledged.
 func (c *cluster) stable(at int) clock.Vector {
 	v := c.rs[at].Context().Vector()
 	for _, r := range c.rs {
@@ -60,8 +60,8 @@ func (c *cluster) stable(at int) clock.Vector {
 	return v
 }
 
-// Collecting what is stable, whenever each replica gets to it, changes nothing
-// that readers see; and in the end no removal is left.
+// Each replica collects stable dots at its own times. That does not change what readers see,
+// and in the end no removal is left.
 func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
 	for seed := range uint64(1500) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -90,7 +90,7 @@ func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
 				}
 			}
 		}
-		c.settle(t, rng)
+		c.deliverAll(t, rng)
 		for i, r := range c.rs {
 			r.Collect(c.stable(i), 1000)
 			if st := r.Stats(); st.Removals != 0 {
@@ -99,18 +99,18 @@ func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
 			if !bytes.Equal(r.AppendState(nil), c.rs[0].AppendState(nil)) {
 				t.Fatalf("seed %d: replicas differ", seed)
 			}
-			checkBooks(t, r.Store)
+			checkCounts(t, r.Store)
 		}
 	}
 }
 
-// checkBooks holds every running count against a recount.
-func checkBooks(t testing.TB, s *Store) {
+// checkCounts compares every running count with a recount.
+func checkCounts(t testing.TB, s *Store) {
 	t.Helper()
 	var sums [256]uint64
 	var sum uint64
 	count, size, memory, removes, removed, keys := 0, 0, 0, 0, 0, 0
-	places := make(map[*many]*many) // anew
+	places := make(map[*many]*many) // the recounted stocks
 	for _, st := range s.active {
 		last := uint64(0)
 		for i, r := range st.live {
@@ -124,7 +124,7 @@ func checkBooks(t testing.TB, s *Store) {
 			count++
 			size += r.size()
 			memory += r.memory()
-			if !r.counts() {
+			if !r.isContent() {
 				removes++
 				removed += r.memory()
 			}
@@ -132,9 +132,9 @@ func checkBooks(t testing.TB, s *Store) {
 				if places[m] == nil {
 					places[m] = new(many)
 				}
-				places[m].place(r, true)
+				places[m].account(r, true)
 			}
-			if r.sums() {
+			if r.checksummed() {
 				sum += s.share(r)
 				sums[shardOf(r.cell.key())] += s.share(r)
 			}
@@ -152,25 +152,25 @@ func checkBooks(t testing.TB, s *Store) {
 		if m == nil && c.view.Load() == nil {
 			t.Fatalf("key %q is in the index with nothing", c.key())
 		}
-		if m != nil && (!maps.Equal(m.below, places[m].below) || m.root != places[m].root || m.set != places[m].set) {
-			t.Fatalf("key %q has %v, %v and %v at its places, want %v, %v and %v", c.key(), m.root, m.set, m.below, places[m].root, places[m].set, places[m].below)
+		if m != nil && (!maps.Equal(m.stocks, places[m].stocks) || m.root != places[m].root || m.set != places[m].set) {
+			t.Fatalf("key %q has %v, %v and %v at its places, want %v, %v and %v", c.key(), m.root, m.set, m.stocks, places[m].root, places[m].set, places[m].stocks)
 		}
 		return true
 	})
 	for _, c := range s.conflicts {
 		memory += c.bytes()
 	}
-	if s.Memory() != memory || s.removed != removed {
-		t.Fatalf("books: memory %d, want %d; of removals %d, want %d", s.Memory(), memory, s.removed, removed)
+	if s.Memory() != memory || s.removalBytes != removed {
+		t.Fatalf("books: memory %d, want %d; of removals %d, want %d", s.Memory(), memory, s.removalBytes, removed)
 	}
-	if s.sum != sum || s.sums != sums || s.count != count || s.bytes != size || s.removes != removes || s.Len() != keys {
+	if s.sum != sum || s.sums != sums || s.liveCount != count || s.wireBytes != size || s.removals != removes || s.Len() != keys {
 		t.Fatalf("books: count %d want %d, bytes %d want %d, removes %d want %d, keys %d want %d, sums equal: %v",
-			s.count, count, s.bytes, size, s.removes, removes, s.Len(), keys, s.sum == sum && s.sums == sums)
+			s.liveCount, count, s.wireBytes, size, s.removals, removes, s.Len(), keys, s.sum == sum && s.sums == sums)
 	}
 }
 
 func TestTheOldestRemovalsGoWhenThereAreTooMany(t *testing.T) {
-	s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, MaxRemoves: 16})
+	s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, MaxRemovals: 16})
 	v, _ := ValueOf(1)
 	for i := range 100 {
 		key := fmt.Sprint("k", i)
@@ -187,7 +187,7 @@ func TestTheOldestRemovalsGoWhenThereAreTooMany(t *testing.T) {
 	if st := s.Stats(); st.Truncated == 0 || int(st.Truncated)+st.Removals != 100 {
 		t.Fatalf("%+v", st)
 	}
-	checkBooks(t, s)
+	checkCounts(t, s)
 }
 
 func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
@@ -215,15 +215,15 @@ func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
 	if s.Len() != 1 || s.Stats().Live != 2 {
 		t.Fatalf("%d keys, %d live", s.Len(), s.Stats().Live)
 	}
-	checkBooks(t, s)
+	checkCounts(t, s)
 	if s.Collect(clock.Vector{a: 2}, 250); s.Stats().Live != 0 || s.Len() != 0 {
 		t.Fatalf("%d live, %d keys after collection", s.Stats().Live, s.Len())
 	}
 	if c := s.Changes(); len(c) != 1 || c[0].Key != "b" || c[0].Cause != CauseExpired {
 		t.Fatalf("changes %+v", c)
 	}
-	checkBooks(t, s)
-	// An expired key is free for another kind.
+	checkCounts(t, s)
+	// A key that has expired can take another kind.
 	if _, err := s.Apply(2, 250, Op{Verb: Put, Key: "c", Value: v, Expiry: 300}); err != nil {
 		t.Fatal(err)
 	}
@@ -235,8 +235,8 @@ func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
 	}
 }
 
-// What was told as expired stays so, though the clock is set back, and is forgotten
-// once it is stable.
+// A record whose expiry was reported stays expired even if the clock is set back. It is
+// forgotten once it is stable.
 func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
 	a := clock.Actor{Birth: 1, Rand: 1}
 	s := New(Config{Actor: a})
@@ -272,5 +272,5 @@ func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
 	if c := s.Collect(clock.Vector{a: 5}, 50); c.Expired != 2 || s.Stats().Live != 2 || s.Len() != 2 {
 		t.Errorf("%+v, %d live records of %d keys", c, s.Stats().Live, s.Len())
 	}
-	checkBooks(t, s)
+	checkCounts(t, s)
 }

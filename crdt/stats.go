@@ -7,48 +7,48 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Stats counts what a Store holds and has done.
+// Stats describes the content of a Store and counts its events since New.
 type Stats struct {
-	Keys     int `json:"keys"`
-	Live     int `json:"live"`
-	Removals int `json:"removals"`
-	Bytes    int `json:"bytes"`
-	Actors   int `json:"actors"`  // whose writes were seen
-	Retired  int `json:"retired"` // those that have ended, and are named to nobody
-	Memory   int `json:"memory"`  // bytes that all this takes, see Store.Memory
-	Limit    int `json:"limit"`   // of Memory for local writes that add to it, 0 for none
+	Keys     int `json:"keys"`     // keys that hold content
+	Live     int `json:"live"`     // live records, which include removals
+	Removals int `json:"removals"` // live removals and clears
+	Bytes    int `json:"bytes"`    // bytes of all live records on the wire, about
+	Actors   int `json:"actors"`   // actors with dots that were seen
+	Retired  int `json:"retired"`  // those of Actors that are retired; see Store.Retire
+	Memory   int `json:"memory"`   // bytes of memory, about; see Store.Memory
+	Limit    int `json:"limit"`    // bytes of Memory above which local writes may not add content, 0 for no limit
 
-	Merged      uint64 `json:"merged"`      // remote deltas that changed the state
-	Duplicates  uint64 `json:"duplicates"`  // remote dots seen before
-	Superseded  uint64 `json:"superseded"`  // deltas that were overwritten when they came
-	Quarantined uint64 `json:"quarantined"` // deltas from too far in the future
-	Conflicts   uint64 `json:"conflicts"`   // concurrent writes of which one lost
-	Expired     uint64 `json:"expired"`
-	Collected   uint64 `json:"collected"` // removals forgotten because they were stable
-	Truncated   uint64 `json:"truncated"` // removals forgotten because there were too many
-	Refused     uint64 `json:"refused"`   // local writes for which there was no room
-	Returned    uint64 `json:"returned"`  // times that something new came of a retired actor
-	Dropped     uint64 `json:"dropped"`   // records removed because another replica had superseded them
-	Rivals      uint64 `json:"rivals"`    // second contents of dots that came: of a liar, a copy, or broken memory
+	Merged      uint64 `json:"merged"`      // new dots that came in sections
+	Duplicates  uint64 `json:"duplicates"`  // dots in sections that had been seen before
+	Superseded  uint64 `json:"superseded"`  // records that were overwritten or had lost when they arrived
+	Quarantined uint64 `json:"quarantined"` // records in sections that were stamped too far in the future
+	Conflicts   uint64 `json:"conflicts"`   // pairs of concurrent writes of which one lost
+	Expired     uint64 `json:"expired"`     // records that expired
+	Collected   uint64 `json:"collected"`   // removals forgotten because they were stable
+	Truncated   uint64 `json:"truncated"`   // removals forgotten because there were too many
+	Refused     uint64 `json:"refused"`     // batches of local writes that the memory limit refused
+	Returned    uint64 `json:"returned"`    // times that a retired actor was listed again because of a new dot
+	Dropped     uint64 `json:"dropped"`     // records removed because another replica no longer held them
+	Rivals      uint64 `json:"rivals"`      // second contents of dots; see Rival
 }
 
 // Stats returns the current counts.
 func (s *Store) Stats() Stats {
 	st := s.stats
-	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.count, s.removes, s.bytes, s.context.Len()
+	st.Keys, st.Live, st.Removals, st.Bytes, st.Actors = s.Len(), s.liveCount, s.removals, s.wireBytes, s.context.Len()
 	st.Retired = s.context.Retired()
 	st.Memory, st.Limit = s.Memory(), s.maxBytes
 	return st
 }
 
-// AppendState appends the content of the store in one order: every live record
-// but removals and those that expire, which replicas forget in their own time.
-// Replicas with equal contexts append equal bytes.
+// AppendState appends every record that the checksums cover, in the order of their dots.
+// These are the live records without removals and without records that expire, which
+// replicas forget at different times. Two replicas with equal contexts append equal bytes.
 func (s *Store) AppendState(dst []byte) []byte {
 	var list []*record
 	for _, st := range s.active {
 		for _, r := range st.live {
-			if r != nil && r.sums() {
+			if r != nil && r.checksummed() {
 				list = append(list, r)
 			}
 		}

@@ -7,30 +7,34 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// stock is what there is at a place inside a key.
+// stock is the number of records at one or more slots of a key, and their memory.
 type stock struct {
-	n       int // records of content
-	content int // bytes of Memory that those take
-	all     int // the same with removals
+	records      int // number of records that are content
+	contentBytes int // memory of those records
+	allBytes     int // memory of all records, which include removals
 }
 
-func (a stock) plus(b stock) stock { return stock{a.n + b.n, a.content + b.content, a.all + b.all} }
+func (a stock) plus(b stock) stock {
+	return stock{a.records + b.records, a.contentBytes + b.contentBytes, a.allBytes + b.allBytes}
+}
 
-func (a stock) minus(b stock) stock { return stock{a.n - b.n, a.content - b.content, a.all - b.all} }
+func (a stock) minus(b stock) stock {
+	return stock{a.records - b.records, a.contentBytes - b.contentBytes, a.allBytes - b.allBytes}
+}
 
-// stock is that of r alone.
+// stock returns the stock of r alone.
 func (r *record) stock() stock {
-	if !r.counts() {
-		return stock{all: r.memory()}
+	if !r.isContent() {
+		return stock{allBytes: r.memory()}
 	}
 	return stock{1, r.memory(), r.memory()}
 }
 
-// elementsAt names the place inside path where the elements of a set there are.
+// elementsAt returns the place that has the elements of the set at path.
 func elementsAt(path string) string { return path + "\xc4" }
 
-// places calls f for each place that path leads through, from the root to its end. The
-// last one of an element is that of all elements of its set.
+// places calls f for each place on the slot path, from the root to the end of path. The
+// last place of an element is the one that has all elements of its set.
 func places(path string, f func(place string)) {
 	f("")
 	r := wire.NewReader(unsafe.Slice(unsafe.StringData(path), len(path)))
@@ -50,22 +54,23 @@ func places(path string, f func(place string)) {
 	}
 }
 
-// place notes that r, which is inside the key, comes or goes.
-func (m *many) place(r *record, comes bool) {
+// account adds the stock of r, a record of this key, to the places above it if comes is
+// true, and subtracts it otherwise.
+func (m *many) account(r *record, comes bool) {
 	if r.kind >= firstUnknown {
-		m.foreign = true
+		m.unknownKinds = true
 		return
 	}
 	path, s := r.path(), r.stock()
-	if path != "" && r.counts() {
-		m.kinds |= 1 << r.kind
+	if path != "" && r.isContent() {
+		m.innerKinds |= 1 << r.kind
 	}
 	if !comes {
 		s = stock{}.minus(s)
 	}
 	places(path, func(place string) {
 		if place == path && r.kind != slotClear {
-			return // it is at the place, not below
+			return // r is at the place and not below it
 		}
 		switch place {
 		case "":
@@ -73,46 +78,46 @@ func (m *many) place(r *record, comes bool) {
 		case "\xc4":
 			m.set = m.set.plus(s)
 		default:
-			if m.below == nil {
-				m.below = make(map[string]stock)
+			if m.stocks == nil {
+				m.stocks = make(map[string]stock)
 			}
-			if sum := m.below[place].plus(s); sum == (stock{}) {
-				delete(m.below, place)
+			if sum := m.stocks[place].plus(s); sum == (stock{}) {
+				delete(m.stocks, place)
 			} else {
-				m.below[place] = sum
+				m.stocks[place] = sum
 			}
 		}
 	})
 }
 
-// inside returns what is below a place, clears at the place among it.
-func (m *many) inside(place string) stock {
+// stockBelow returns the stock of the slots strictly below a place, and of the clears at it.
+func (m *many) stockBelow(place string) stock {
 	switch place {
 	case "":
 		return m.root
 	case "\xc4":
 		return m.set
 	}
-	return m.below[place]
+	return m.stocks[place]
 }
 
-// leavesAt returns of which kinds there is content at a place itself; ok is false if there may
-// be more of it than that: below, or of a kind that only a later version knows.
+// leavesAt returns the kinds of the slots with content at the place path itself. ok is false
+// if there may be more content: below path, or of a kind that only a later version knows.
 func (m *many) leavesAt(path string) (kinds []slotKind, ok bool) {
 	for _, k := range ownKinds {
-		if (path == "" || m.kinds>>k&1 == 1) && slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).counts) {
+		if (path == "" || m.innerKinds>>k&1 == 1) && slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).isContent) {
 			kinds = append(kinds, k)
 		}
 	}
-	return kinds, !m.foreign && m.inside(path).n == 0
+	return kinds, !m.unknownKinds && m.stockBelow(path).records == 0
 }
 
-// ownKinds are those of slots at a place itself.
+// ownKinds are the kinds of slots that a place itself can have.
 var ownKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling, slotMarker}
 
-// sole returns the one kind of which the key has content, expired or not; ok is false if
-// by concurrent writes it has content of several. Without content it is of no kind.
-func (m *many) sole() (family Kind, ok bool) {
+// soleKind returns the only kind of which the key has content, expired or not, and 0 if it
+// has no content. ok is false if concurrent writes have left content of several kinds.
+func (m *many) soleKind() (family Kind, ok bool) {
 	found := 0
 	note := func(k Kind, there bool) {
 		if there {
@@ -120,11 +125,11 @@ func (m *many) sole() (family Kind, ok bool) {
 			found++
 		}
 	}
-	holds := func(k slotKind) bool { return slices.ContainsFunc(m.slots[slotKey(k, "")], (*record).counts) }
+	holds := func(k slotKind) bool { return slices.ContainsFunc(m.slots[slotKey(k, "")], (*record).isContent) }
 	for _, k := range leafKinds {
 		note(kindOf(k, ""), holds(k))
 	}
-	note(Set, m.set.n > 0)
-	note(Object, m.root.n > m.set.n || holds(slotMarker))
+	note(Set, m.set.records > 0)
+	note(Object, m.root.records > m.set.records || holds(slotMarker))
 	return family, found <= 1
 }

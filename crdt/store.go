@@ -9,23 +9,23 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// Config configures a Store. The zero values of all but Actor are useful.
+// Config configures a Store. Every field but Actor may have its zero value.
 type Config struct {
-	Actor      clock.Actor // whose dots Apply mints
-	Rules      *Rules      // kinds by key; nil: none
-	Conflicts  int         // journal entries kept, 1,024 by default
-	MaxRemoves int         // removals kept until stable, 1 Mi by default, and a quarter of MaxBytes; beyond, the oldest go early
-	MaxBytes   int         // of Memory that local writes may fill, 0 for no limit; see FullError
-	Journal    bool        // keep what changed for Store.Journal to take
+	Actor       clock.Actor // actor whose dots Apply assigns
+	Rules       *Rules      // kinds of keys; nil for no rules
+	Conflicts   int         // entries that the conflict journal keeps; 0 means 1,024
+	MaxRemovals int         // removals that the store keeps until they are stable, 0 means 1,048,576; see truncate
+	MaxBytes    int         // bytes of Memory that local writes may fill, 0 for no limit; see FullError
+	Journal     bool        // whether the store notes its changes for Store.Journal
 }
 
-// Store is one replica's state: the live records and the causal context. It has
-// one owner, who serialises every method but Load, Keys and Len; those may be
-// called by any goroutine at any time.
+// Store is the state of one replica: the live records and the causal context. A Store has
+// one owner, who must not call two methods at the same time. The exceptions are Load, Keys
+// and Len, which any goroutine may call at any time.
 type Store struct {
-	rules *Rules
-	index *xsync.Map[string, *cell]
-	keys  atomic.Int64 // visible keys
+	rules       *Rules
+	index       *xsync.Map[string, *cell]
+	visibleKeys atomic.Int64 // keys that hold content
 
 	history
 	checksums
@@ -33,59 +33,60 @@ type Store struct {
 	changeLog
 	saving
 
-	count   int // live records, removals included
-	bytes   int
-	memory  int // see memory.go
-	removes int // live removals
-	removed int // the memory of those
+	liveCount    int // live records, which include removals
+	wireBytes    int // sum of record.size over the live records
+	memory       int // see memory.go
+	removals     int // live removals and clears
+	removalBytes int // memory of those
 
-	expiries   expiryHeap
-	seen       map[*record][]past // concurrent losers pruned beside a live winner
-	maxRemoves int
-	maxBytes   int
-	stats      Stats
-	rival      Rival                    // the last
-	gapped     map[clock.Actor]struct{} // actors whose missing dots the last Collect has met in the past of a record
+	expiries    expiryHeap
+	pruned      map[*record][]pastEntry // for a live last-write-wins record, the dots of its concurrent losers
+	maxRemovals int
+	maxBytes    int
+	stats       Stats
+	lastRival   Rival
+	missing     map[clock.Actor]struct{} // actors with dots that kept the last Collect from forgetting a record
 
-	deltas  []Delta       // Apply's and JoinSection's result, reused
-	voids   []clock.Range // JoinSection's, reused
-	keyBuf  []byte
-	scratch []byte
+	deltas  []Delta       // result of Apply and JoinSection, reused
+	voids   []clock.Range // voids of the section that JoinSection reads, reused
+	keyBuf  []byte        // key of the record that JoinSection reads, reused
+	scratch []byte        // value that the writer encodes, reused
 }
 
-// many is the state of a key that is not one plain register.
+// many is the state of a key with slots, which is every key but a plain one. A plain key
+// has one register and nothing else.
 type many struct {
-	slots    map[string][]*record // by slotKey; live records, by dot
-	clears   []*record            // live
-	content  int                  // live records that readers may see
-	elements int                  // live records of sets
-	root     stock                // inside the key
-	set      stock                // of the elements of the key itself
-	below    map[string]stock     // inside other places
-	kinds    uint                 // those that slots at places inside the key ever had, as bits
-	foreign  bool                 // a later version's kinds of slots may be among them
-	shard    uint8
-	stale    *record // the view while nothing is rendered
+	slots          map[string][]*record // live records by slotKey
+	clears         []*record            // live clears
+	visibleRecords int                  // live records that readers may see
+	elementRecords int                  // live records of set elements, removals included
+	root           stock                // stock below the root of the key
+	set            stock                // stock below the place of the key's own set elements
+	stocks         map[string]stock     // stock below each other place; see stockBelow
+	innerKinds     uint                 // bit set of the slot kinds that paths inside the key have ever had
+	unknownKinds   bool                 // whether there may be records of slot kinds from a later version
+	shard          uint8                // shard of the key's checksums
+	staleView      *record              // the cell's view while nothing is rendered
 }
 
-// actorState is what the store knows of one actor. Records and readers that were told of
-// it may go on to name it for ever.
+// actorState is the store's knowledge of one actor. Old records, and readers that have
+// loaded them, may refer to an actorState for ever.
 type actorState struct {
-	actor clock.Actor
-	index uint32
-	salt  uint64
-	*work // nil for who is at rest, see Retire
+	actor        clock.Actor
+	index        uint32 // number of the actor in history.actors
+	salt         uint64 // hash of the actor, for the hashes of its dots
+	*activeState        // nil after Retire has removed the actor from the tables
 }
 
-// work is what an actor's records need.
-type work struct {
-	span    *clock.Span // the context's own, once a dot of the actor was seen
-	known   bool        // the context has it
-	live    []*record   // by sequence number, with nil holes, at most half
-	holes   int
-	pending []*record // to look at when stable, by sequence number
-	stable  uint64    // collected up to here
-	heard   bool      // is in Store.heard
+// activeState is the part of an actorState that an actor in the tables needs.
+type activeState struct {
+	span         *clock.Span // dots that were seen of the actor; the context's own span if listed
+	listed       bool        // whether the context lists the actor
+	live         []*record   // live records by sequence number; at most about half of the entries are nil
+	vacant       int         // number of entries of live that are nil
+	pending      []*record   // records that Collect looks at when they are stable, by sequence number
+	collected    uint64      // sequence number up to which Collect has looked at the actor's records
+	contextDirty bool        // whether the actor is in saving.dirtyContexts
 }
 
 // New returns an empty Store.
@@ -93,16 +94,16 @@ func New(cfg Config) *Store {
 	if cfg.Conflicts <= 0 {
 		cfg.Conflicts = 1024
 	}
-	if cfg.MaxRemoves <= 0 {
-		cfg.MaxRemoves = 1 << 20
+	if cfg.MaxRemovals <= 0 {
+		cfg.MaxRemovals = 1 << 20
 	}
 	s := &Store{
-		rules:      cfg.Rules,
-		index:      xsync.NewMap[string, *cell](),
-		seen:       make(map[*record][]past),
-		gapped:     make(map[clock.Actor]struct{}),
-		maxRemoves: cfg.MaxRemoves,
-		maxBytes:   max(cfg.MaxBytes, 0),
+		rules:       cfg.Rules,
+		index:       xsync.NewMap[string, *cell](),
+		pruned:      make(map[*record][]pastEntry),
+		missing:     make(map[clock.Actor]struct{}),
+		maxRemovals: cfg.MaxRemovals,
+		maxBytes:    max(cfg.MaxBytes, 0),
 
 		history:     history{context: clock.NewContext(), number: make(map[clock.Actor]uint32)},
 		conflictLog: conflictLog{limit: uint64(cfg.Conflicts)},
@@ -112,64 +113,65 @@ func New(cfg Config) *Store {
 	return s
 }
 
-// SetActor makes a the actor whose dots Apply mints.
+// SetActor makes a the actor whose dots Apply assigns.
 func (s *Store) SetActor(a clock.Actor) { s.self = s.intern(a) }
 
-// seenBy returns the span of st to add to, which is listed from then on. The context
-// learns of an actor with its first dot and not before.
-func (s *Store) seenBy(st *actorState) *clock.Span {
-	if !st.known {
+// spanOf returns the span of st for the caller to add dots to. From then on the context
+// lists the actor; it does not list an actor before its first dot.
+func (s *Store) spanOf(st *actorState) *clock.Span {
+	if !st.listed {
 		if st.span.Head() > 0 {
 			s.stats.Returned++
 		}
-		st.span, st.known = s.context.Ensure(st.actor), true
+		st.span, st.listed = s.context.Ensure(st.actor), true
 	}
 	s.additions++
-	if s.journals && !st.heard {
-		st.heard = true
-		s.heard = append(s.heard, st.actor)
+	if s.journals && !st.contextDirty {
+		st.contextDirty = true
+		s.dirtyContexts = append(s.dirtyContexts, st.actor)
 	}
 	return st.span
 }
 
-// insert makes r live.
+// insert makes r live and updates all counts. The caller puts r into its cell.
 func (s *Store) insert(r *record) {
 	st := s.actors[r.actor]
-	st.add(r)
-	st.stable = min(st.stable, r.seq-1) // it may fill a hole that a crash had left
-	s.dirtied(r)
-	s.count++
-	s.bytes += r.size()
-	s.counted(r, 1)
-	if r.sums() {
-		s.summed(r, 1)
+	st.addLive(r)
+	st.collected = min(st.collected, r.seq-1) // r may fill a gap that a crash left
+	s.noteDirty(r)
+	s.liveCount++
+	s.wireBytes += r.size()
+	s.addMemory(r, 1)
+	if r.checksummed() {
+		s.addShare(r, 1)
 	}
 	if m := r.cell.many(); m != nil {
-		if r.shows() {
-			m.content++
+		if r.visible() {
+			m.visibleRecords++
 		}
 		if r.kind == slotElement {
-			m.elements++
+			m.elementRecords++
 		}
-		m.place(r, true)
+		m.account(r, true)
 	}
-	if r.counts() && r.ext == nil {
+	if r.isContent() && r.ext == nil {
 		return
 	}
-	if !r.counts() || r.expiry() != 0 || len(r.past()) > 0 {
+	if !r.isContent() || r.expiry() != 0 || len(r.past()) > 0 {
 		st.await(r)
 	}
 	if r.expiry() != 0 {
 		s.expiries.push(r)
 	}
-	if !r.counts() {
-		s.removes++
-		s.removed += r.memory()
+	if !r.isContent() {
+		s.removals++
+		s.removalBytes += r.memory()
 	}
 }
 
-// await has r looked at when it is stable. Lists that superseded records fill
-// while some peer holds stability back are cleaned before they grow.
+// await adds r to the records that Collect looks at when they are stable. Superseded records
+// fill the list while a peer does not acknowledge writes, so await removes them before the
+// list grows.
 func (st *actorState) await(r *record) {
 	if len(st.pending) == cap(st.pending) {
 		st.pending = slices.DeleteFunc(st.pending, func(r *record) bool { return !r.live() })
@@ -180,44 +182,44 @@ func (st *actorState) await(r *record) {
 	st.pending = insertSorted(st.pending, r)
 }
 
-// remove makes r dead. It leaves the cell to the caller.
+// remove makes r dead and updates all counts. The caller takes r out of its cell.
 func (s *Store) remove(r *record) {
-	s.actors[r.actor].drop(r)
-	s.dirtied(r)
-	s.count--
-	s.bytes -= r.size()
-	s.counted(r, -1)
-	if r.sums() {
-		s.summed(r, -1)
+	s.actors[r.actor].dropLive(r)
+	s.noteDirty(r)
+	s.liveCount--
+	s.wireBytes -= r.size()
+	s.addMemory(r, -1)
+	if r.checksummed() {
+		s.addShare(r, -1)
 	}
 	if m := r.cell.many(); m != nil {
-		if r.shows() {
-			m.content--
+		if r.visible() {
+			m.visibleRecords--
 		}
 		if r.kind == slotElement {
-			m.elements--
+			m.elementRecords--
 		}
-		m.place(r, false)
+		m.account(r, false)
 	}
-	if !r.counts() {
-		s.removes--
-		s.removed -= r.memory()
+	if !r.isContent() {
+		s.removals--
+		s.removalBytes -= r.memory()
 	}
-	if len(s.seen) > 0 {
-		delete(s.seen, r)
+	if len(s.pruned) > 0 {
+		delete(s.pruned, r)
 	}
 }
 
-// add puts r into the live list. Dots come nearly in order, so the place is found
-// from the end.
-func (st *actorState) add(r *record) {
+// addLive puts r into the live list. Dots arrive nearly in order, so addLive searches from
+// the end.
+func (st *actorState) addLive(r *record) {
 	i := len(st.live)
 	for i > 0 && (st.live[i-1] == nil || st.live[i-1].seq > r.seq) {
 		i--
 	}
 	if i < len(st.live) && st.live[i] == nil {
 		st.live[i] = r
-		st.holes--
+		st.vacant--
 	} else {
 		st.live = slices.Insert(st.live, i, r)
 		for j := i + 1; j < len(st.live); j++ {
@@ -229,15 +231,17 @@ func (st *actorState) add(r *record) {
 	r.pos = int32(i)
 }
 
-func (st *actorState) drop(r *record) {
+// dropLive takes r out of the live list. If more than half of the entries are nil it moves
+// the others together.
+func (st *actorState) dropLive(r *record) {
 	st.live[r.pos] = nil
 	r.pos = dead
-	st.holes++
+	st.vacant++
 	for n := len(st.live); n > 0 && st.live[n-1] == nil; n-- {
 		st.live = st.live[:n-1]
-		st.holes--
+		st.vacant--
 	}
-	if st.holes <= 32 || st.holes*2 <= len(st.live) {
+	if st.vacant <= 32 || st.vacant*2 <= len(st.live) {
 		return
 	}
 	n := 0
@@ -253,12 +257,12 @@ func (st *actorState) drop(r *record) {
 	if cap(st.live) > 4*n+64 {
 		st.live = slices.Clone(st.live)
 	}
-	st.holes = 0
+	st.vacant = 0
 }
 
-// at returns the live record of that number, nil if there is none.
-func (st *actorState) at(seq uint64) *record {
-	i := st.from(seq)
+// liveRecord returns the live record with the number seq, nil if there is none.
+func (st *actorState) liveRecord(seq uint64) *record {
+	i := st.liveFrom(seq)
 	for i < len(st.live) && st.live[i] == nil {
 		i++
 	}
@@ -268,8 +272,9 @@ func (st *actorState) at(seq uint64) *record {
 	return st.live[i]
 }
 
-// from returns the position of the first live record with at least seq.
-func (st *actorState) from(seq uint64) int {
+// liveFrom returns an index in the live list from which on all live records with a number
+// of at least seq are. Entries before it are nil or have lower numbers.
+func (st *actorState) liveFrom(seq uint64) int {
 	lo, hi := 0, len(st.live)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
@@ -286,6 +291,7 @@ func (st *actorState) from(seq uint64) int {
 	return lo
 }
 
+// insertSorted inserts r into list, which is sorted by sequence number.
 func insertSorted(list []*record, r *record) []*record {
 	i := len(list)
 	for i > 0 && list[i-1].seq > r.seq {
@@ -294,15 +300,15 @@ func insertSorted(list []*record, r *record) []*record {
 	return slices.Insert(list, i, r)
 }
 
-// plainSlot is the slot of a key that is one register.
+// plainSlot is the slotKey of the register at the root of a key.
 const plainSlot = "\x00\x01"
 
-// slotKey is the identity of a slot within its key.
+// slotKey returns the identity of a slot within its key: 2 bytes of slot kind, and the path.
 func slotKey(kind slotKind, path string) string {
 	return string([]byte{byte(kind >> 8), byte(kind)}) + path
 }
 
-// many returns the slots of a key that is not one plain register, else nil.
+// many returns the slots of the key, nil if the key is plain.
 func (c *cell) many() *many {
 	v := c.view.Load()
 	if v == nil || v.ext == nil {
@@ -311,27 +317,28 @@ func (c *cell) many() *many {
 	return v.ext.many
 }
 
-// promote gives a plain cell slots of its own.
+// promote turns a plain cell into one with slots, and returns the slots.
 func (s merger) promote(c *cell) *many {
 	if m := c.many(); m != nil {
 		return m
 	}
 	m := &many{slots: make(map[string][]*record), shard: shardOf(c.key())}
-	m.stale = &record{cell: c, ext: &ext{many: m}, pos: dead}
+	m.staleView = &record{cell: c, ext: &ext{many: m}, pos: dead}
 	if r := c.view.Load(); r != nil {
 		m.slots[plainSlot] = []*record{r}
-		if r.shows() {
-			m.content = 1
+		if r.visible() {
+			m.visibleRecords = 1
 		}
 	}
-	c.view.Store(m.stale)
+	c.view.Store(m.staleView)
 	s.memory += manyMemory
 	return m
 }
 
-// settle follows a change of the cell's slots: it drops what is empty, turns a
-// key of one plain register back into a plain cell, and counts visible keys.
-func (s merger) settle(c *cell, visible bool) {
+// updateView follows a change of the cell's slots. It deletes a key without records from the
+// index, turns a key with one register alone back into a plain one, makes other views stale,
+// and counts visible keys. visible says whether the key had content before the change.
+func (s merger) updateView(c *cell, visible bool) {
 	m := c.many()
 	switch {
 	case m == nil:
@@ -347,22 +354,22 @@ func (s merger) settle(c *cell, visible bool) {
 		c.view.Store(r)
 		s.memory -= manyMemory
 	default:
-		c.view.Store(m.stale)
+		c.view.Store(m.staleView)
 	}
 	switch now := c.visible(); {
 	case now && !visible:
-		s.keys.Add(1)
+		s.visibleKeys.Add(1)
 	case !now && visible:
-		s.keys.Add(-1)
+		s.visibleKeys.Add(-1)
 	}
 }
 
-// visible reports whether the key has content; what expired is content until
-// Expire has told so.
+// visible reports whether the key has content that readers may see. An expired record
+// counts as content until Expire has reported it.
 func (c *cell) visible() bool {
 	if m := c.many(); m != nil {
-		return m.content > 0
+		return m.visibleRecords > 0
 	}
 	r := c.view.Load()
-	return r != nil && r.shows()
+	return r != nil && r.visible()
 }

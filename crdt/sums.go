@@ -2,15 +2,16 @@ package crdt
 
 import "github.com/cespare/xxhash/v2"
 
-// The checksums are sums of shares, one of each live record, so that no order shows.
-// A share is a hash of the record's dot and of what the record says: peers that hold
-// one dot with two contents differ in it as peers do of which one lacks a dot.
+// The checksums are sums of numbers, one for each covered record, so they do not depend on
+// the order of arrival. A record's number, its share, is a hash of its dot and its content.
+// So the checksums of two peers differ if one lacks a dot, and also if they hold one dot
+// with two contents.
 
-// sums reports whether r is part of the checksums: what peers drop at times of
-// their own choosing is not.
-func (r *record) sums() bool { return r.counts() && r.expiry() == 0 }
+// checksummed reports whether the checksums cover r. They do not cover removals and records
+// that expire, because each peer forgets these at another time.
+func (r *record) checksummed() bool { return r.isContent() && r.expiry() == 0 }
 
-// hash identifies a dot.
+// hash returns a hash of the actor's dot seq.
 func (st *actorState) hash(seq uint64) uint64 {
 	x := st.salt ^ seq*0x9e3779b97f4a7c15
 	x = (x ^ x>>32) * 0xd6e8feb86659fd93
@@ -18,8 +19,8 @@ func (st *actorState) hash(seq uint64) uint64 {
 	return x ^ x>>32
 }
 
-// fingerprint identifies what r says. The past is no part of it: each peer forgets that in
-// its own time.
+// fingerprint returns a hash of the content of r. It leaves out the past, because each peer
+// forgets the past at another time.
 func (r *record) fingerprint() uint64 {
 	head := uint64(r.kind) << 1
 	if r.tomb {
@@ -39,27 +40,29 @@ func fold(h, x uint64) uint64 {
 	return h ^ h>>32
 }
 
-// summed adds r's share to the checksums, or takes it off if n is -1.
-func (s *Store) summed(r *record, n int64) {
+// addShare adds r's share to the checksums if n is 1, and subtracts it if n is -1.
+func (s *Store) addShare(r *record, n int64) {
 	h := s.share(r) * uint64(n)
 	s.sum += h
 	s.sums[r.shard] += h
 }
 
-// Resum takes the checksums anew from what is there. A value that broke in memory
-// leaves with another share than it came with, and the difference would stay.
+// Resum computes the checksums anew from the live records. If a memory fault changes a
+// value, the share that its removal subtracts is not the share that was added, and the
+// checksums would be wrong for ever after.
 func (s *Store) Resum() {
 	s.sum, s.sums = 0, [256]uint64{}
 	for _, st := range s.active {
 		for _, r := range st.live {
-			if r != nil && r.sums() {
-				s.summed(r, 1)
+			if r != nil && r.checksummed() {
+				s.addShare(r, 1)
 			}
 		}
 	}
 }
 
-// shardOf spreads keys over the checksums; every peer must agree on it.
+// shardOf returns the shard of key. All versions must compute the same shard, because peers
+// compare checksums shard by shard.
 func shardOf(key string) uint8 {
 	h := uint32(2166136261)
 	for i := range len(key) {
@@ -68,14 +71,14 @@ func shardOf(key string) uint8 {
 	return uint8(h ^ h>>8 ^ h>>16 ^ h>>24)
 }
 
-// Sum returns the sum over all shards.
+// Sum returns the checksum of the whole store.
 func (c *checksums) Sum() uint64 { return c.sum }
 
 // Sums returns the checksum of each shard. The caller must not change them.
 func (c *checksums) Sums() *[256]uint64 { return &c.sums }
 
-// checksums tell two stores apart that have seen the same: the sum of the shares of all
-// live records that are content and do not expire, as a whole and by shards of keys.
+// checksums show whether two stores with equal contexts have equal records. They are sums
+// of the shares of all records that are checksummed, in total and for each shard of keys.
 type checksums struct {
 	sums [256]uint64
 	sum  uint64

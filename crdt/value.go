@@ -6,13 +6,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Value is an immutable value in canonical msgpack: nil, bool, integer, float,
-// string, binary, array, or map with string keys; at most 1 MiB encoded and 32
-// deep. Values compare with ==. The zero Value is absent, which is not nil.
+// Value is an immutable value in canonical msgpack: nil, bool, integer, float, string,
+// binary, array, or map with string keys. It has at most 1 MiB when encoded, and at most 32
+// levels of arrays and maps. Equal values compare as equal with ==. The zero Value is
+// absent, which is not the same as nil.
 type Value struct{ raw string }
 
-// ValueOf encodes v. Structs use their msgpack tags, else their json tags. It
-// fails with a *wire.ValueError that says what is allowed.
+// ValueOf encodes v. A struct uses its msgpack tags, or its json tags if it has none. The
+// error is a *wire.ValueError that says what is allowed.
 func ValueOf(v any) (Value, error) {
 	if v, ok := v.(Value); ok {
 		return v, nil
@@ -21,7 +22,7 @@ func ValueOf(v any) (Value, error) {
 	return newValue(wire.AppendValue(scratch[:0], v))
 }
 
-// newValue copies b, unless err.
+// newValue returns a Value with a copy of b, or err if it is not nil.
 func newValue(b []byte, err error) (Value, error) {
 	if err != nil {
 		return Value{}, err
@@ -34,8 +35,7 @@ func JSONValue(b []byte) (Value, error) {
 	return newValue(wire.FromJSON(nil, b))
 }
 
-// RawValue takes one msgpack value from anywhere and makes it canonical. raw is
-// not kept.
+// RawValue converts one msgpack value to its canonical form. It does not keep raw.
 func RawValue(raw []byte) (Value, error) {
 	return newValue(wire.AppendCanonical(nil, raw))
 }
@@ -43,13 +43,13 @@ func RawValue(raw []byte) (Value, error) {
 // IsZero reports whether v is absent.
 func (v Value) IsZero() bool { return v.raw == "" }
 
-// Raw returns the canonical msgpack of v.
+// Raw returns the canonical msgpack of v, "" if v is absent.
 func (v Value) Raw() string { return v.raw }
 
-// bytes returns v's bytes without a copy; nobody may write to them.
+// bytes returns v's bytes without a copy. The caller must not write to them.
 func (v Value) bytes() []byte { return unsafe.Slice(unsafe.StringData(v.raw), len(v.raw)) }
 
-// wireType returns the type of v, TypeNone if it is absent.
+// wireType returns the type of v, TypeNone if v is absent.
 func (v Value) wireType() wire.Type {
 	r := wire.NewReader(v.bytes())
 	return r.Peek()
@@ -60,8 +60,8 @@ var typeNames = [...]string{
 	wire.TypeStr: "string", wire.TypeBin: "binary", wire.TypeArray: "array", wire.TypeMap: "map",
 }
 
-// Decode decodes v into the pointer p, whose struct tags are msgpack or else
-// json. Nothing in p aliases v. An absent Value fails.
+// Decode decodes v into the pointer p. A struct uses its msgpack tags, or its json tags if
+// it has none. Nothing in p shares memory with v. Decode fails if v is absent.
 func (v Value) Decode(p any) error {
 	if v.IsZero() {
 		return &wire.ValueError{Reason: "is absent; there is nothing to decode"}
@@ -69,8 +69,8 @@ func (v Value) Decode(p any) error {
 	return wire.Unmarshal(v.bytes(), p)
 }
 
-// Any returns v as Go's natural types: nil, bool, int64 (uint64 above its range),
-// float64, string, []byte, []any, map[string]any. An absent Value gives nil.
+// Any returns v as nil, bool, int64 (uint64 if v is beyond the range of int64), float64,
+// string, []byte, []any or map[string]any. It returns nil if v is absent.
 func (v Value) Any() any {
 	var a any
 	if !v.IsZero() {
@@ -79,7 +79,7 @@ func (v Value) Any() any {
 	return a
 }
 
-// AppendJSON appends v as JSON; an absent Value as null.
+// AppendJSON appends v as JSON. It appends null if v is absent.
 func (v Value) AppendJSON(dst []byte) ([]byte, error) {
 	if v.IsZero() {
 		return append(dst, "null"...), nil
@@ -96,8 +96,8 @@ func (v *Value) UnmarshalJSON(b []byte) (err error) {
 	return err
 }
 
-// MarshalMsgpack lets a Value stand inside a struct or map that is stored; an
-// absent one as null.
+// MarshalMsgpack lets a Value be part of a struct or map that is stored. An absent Value
+// becomes null.
 func (v Value) MarshalMsgpack() ([]byte, error) {
 	if v.IsZero() {
 		return wire.AppendNil(nil), nil
@@ -105,7 +105,7 @@ func (v Value) MarshalMsgpack() ([]byte, error) {
 	return []byte(v.raw), nil
 }
 
-// UnmarshalMsgpack takes a part of a value undecoded.
+// UnmarshalMsgpack lets a field of a struct take a part of a value undecoded.
 func (v *Value) UnmarshalMsgpack(b []byte) (err error) {
 	*v, err = RawValue(b)
 	return err
@@ -120,15 +120,16 @@ func (v Value) String() string {
 	return string(b)
 }
 
-// Equal reports whether both are the same value or both are absent, as == does.
+// Equal reports whether both values are equal or both are absent, as == does.
 func (v Value) Equal(o Value) bool { return v == o }
 
-// Compare orders values: the absent, nil, booleans, numbers by value, strings, binary,
-// arrays, maps. Only equal values compare as 0.
+// Compare returns -1, 0 or +1 as v is before, equal to or after o. Absent values come
+// first, then nil, booleans, numbers by value, strings, binary, arrays, and maps. Only equal
+// values compare as 0.
 func (v Value) Compare(o Value) int { return wire.Compare(v.bytes(), o.bytes()) }
 
-// Elements returns the elements of an array, nil of anything else. They share v's
-// memory.
+// Elements returns the elements of an array, and nil if v is not an array. The elements
+// share v's memory.
 func (v Value) Elements() []Value {
 	r := wire.NewReader(v.bytes())
 	if r.Peek() != wire.TypeArray {
@@ -143,8 +144,8 @@ func (v Value) Elements() []Value {
 	return list
 }
 
-// Field returns what a map holds under name, absent if v is no map or has no such
-// name. It shares v's memory.
+// Field returns the value that a map has under name. It is absent if v is not a map or does
+// not have name. It shares v's memory.
 func (v Value) Field(name string) Value {
 	r := wire.NewReader(v.bytes())
 	if r.Peek() != wire.TypeMap {

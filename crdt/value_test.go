@@ -80,7 +80,7 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 	}
 }
 
-// What is stored is what is read back: text that would be altered is refused.
+// A value is read back as it was stored. Text that the encoding would change is refused.
 func TestZeroKeepsItsSignAndTextItsCharacters(t *testing.T) {
 	for _, s := range []string{"-0.0", "[0,-0.0]", `"\ud83d\ude00"`, `"\\ud800"`, `"\u00e9"`} {
 		v, err := JSONValue([]byte(s))

@@ -5,15 +5,15 @@ import (
 	"strconv"
 )
 
-// Version identifies the state of one key: equal versions mean equal content,
-// on every peer, but for a while where a dot has two contents (see Rival). It is a checksum over the key's live dots, so it has no order.
-// 0 is absent.
+// Version identifies the content of one key. Equal versions mean equal content on every
+// peer, except while a dot has two contents (see [Rival]). A Version is a checksum over the
+// dots of the key's content, so versions have no order. 0 stands for an absent key.
 type Version uint64
 
 // String returns v as 16 hex digits.
 func (v Version) String() string { return fmt.Sprintf("%016x", uint64(v)) }
 
-// ParseVersion reads what [Version.String] writes.
+// ParseVersion parses the 16 hex digits that [Version.String] returns.
 func ParseVersion(s string) (Version, error) {
 	n, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || len(s) != 16 {

@@ -87,7 +87,7 @@ func TestADotWithTwoContentsIsFoundAndDecided(t *testing.T) {
 func TestALargeDifferenceIsMadeGoodInPieces(t *testing.T) {
 	const keys, atOnce = 100_000, 1000
 	value, _ := crdt.ValueOf(1)
-	dropped := crdt.New(crdt.Config{Actor: self, MaxRemoves: 100})
+	dropped := crdt.New(crdt.Config{Actor: self, MaxRemovals: 100})
 	kept := crdt.New(crdt.Config{Actor: other})
 	apply := func(stamp clock.Timestamp, op func(i int) crdt.Op) []crdt.Delta {
 		ops := make([]crdt.Op, atOnce)

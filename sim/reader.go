@@ -69,7 +69,7 @@ func (r *reader) over() {
 
 // tell turns changes into what subscribers hear.
 func (p *Peer) tell(changes []crdt.Change) []crdt.Change {
-	return crdt.Tell(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
+	return crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
 		e, ok := p.Get(key)
 		if !ok {
 			return crdt.Value{}, 0, false

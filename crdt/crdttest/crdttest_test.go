@@ -24,14 +24,14 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most checks here fail on purpose.
+	// Most checks here fail on purpose, so rapid must not write files for their failures.
 	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
 }
 
-// recorder is a test that may fail without failing ours.
+// recorder is a TB that may fail without failing the test that uses it.
 type recorder struct {
 	crdttest.TB
 	said   strings.Builder
@@ -61,8 +61,8 @@ func record(check func(t crdttest.TB)) *recorder {
 	return r
 }
 
-// longest is an honest resolver: of strings the longest, of equally long ones
-// the one written by the greatest dot.
+// longest is a correct resolver. It returns the longest string, and of equally long strings
+// the one with the greatest dot.
 func longest(siblings []crdt.Sibling) (crdt.Value, error) {
 	best := crdt.Value{}
 	length := -1
@@ -81,7 +81,7 @@ func longest(siblings []crdt.Sibling) (crdt.Value, error) {
 func TestHonestResolversPass(t *testing.T) {
 	crdttest.CheckResolver(t, longest, nil)
 	crdttest.CheckResolver(t, longest, rapid.Map(rapid.StringN(0, 4, -1), func(s string) any { return s }))
-	crdttest.CheckResolver(t, func(s []crdt.Sibling) (crdt.Value, error) { // its copy is its own
+	crdttest.CheckResolver(t, func(s []crdt.Sibling) (crdt.Value, error) { // the resolver gets a copy that it may change
 		slices.Reverse(s)
 		first := s[0].Value
 		clear(s)
@@ -137,7 +137,7 @@ func TestDishonestResolversAreFound(t *testing.T) {
 	})
 }
 
-// gset is a grow-only set of small numbers: an honest join.
+// gset is a grow-only set of small numbers, for which union is a join.
 type gset map[int]bool
 
 func union(a, b gset) gset {

@@ -9,8 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt/crdttest"
 )
 
-// lowestBid resolves concurrent bids to the lowest: a number that follows from the
-// siblings alone.
+// lowestBid resolves concurrent bids to the lowest one, which depends on the siblings alone.
 func lowestBid(siblings []crdt.Sibling) (crdt.Value, error) {
 	lowest := siblings[0].Value
 	for _, s := range siblings[1:] {

@@ -7,9 +7,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// CheckJoin fails t if join is not the join of a semilattice over states, judged
-// by their bytes: encode must give equal states equal bytes. It also fails if join
-// changes an argument, now or, by memory that its result shares, in a later join.
+// CheckJoin fails t if join is not the join of a semilattice over the states that states
+// draws. It compares states by their encodings, so encode must give equal states equal
+// bytes. CheckJoin also fails t if a join changes one of its arguments, or changes the
+// result of an earlier join because the two share memory.
 func CheckJoin[S any](t TB, states *rapid.Generator[S], join func(a, b S) S, encode func(S) []byte) {
 	t.Helper()
 	c := joinCheck[S]{states, join, encode}
@@ -24,9 +25,10 @@ type joinCheck[S any] struct {
 	encode func(S) []byte
 }
 
-// bytes copies, because encode may return memory of the state.
+// bytes returns a copy of the encoding, because encode may return memory of the state.
 func (c joinCheck[S]) bytes(s S) []byte { return bytes.Clone(c.encode(s)) }
 
+// laws checks the laws of a join on three states.
 func (c joinCheck[S]) laws(t *rapid.T) {
 	x, y, z := c.states.Draw(t, "x"), c.states.Draw(t, "y"), c.states.Draw(t, "z")
 	same := func(law string, a, b S) {
@@ -43,6 +45,7 @@ func (c joinCheck[S]) laws(t *rapid.T) {
 	same("associative, (x+y)+z = x+(y+z)", c.join(c.join(x, y), z), c.join(x, c.join(y, z)))
 }
 
+// aliasing checks that joins leave their arguments and earlier results as they were.
 func (c joinCheck[S]) aliasing(t *rapid.T) {
 	x, y, z := c.states.Draw(t, "x"), c.states.Draw(t, "y"), c.states.Draw(t, "z")
 	wasX, wasY, wasZ := c.bytes(x), c.bytes(y), c.bytes(z)
@@ -62,8 +65,8 @@ func (c joinCheck[S]) aliasing(t *rapid.T) {
 	unchanged("the result of an earlier one", xy, wasXY)
 }
 
-// histories joins the same states in two orders, one of them with repeats and in
-// random groups, as two replicas receive them.
+// histories joins the same states in two orders, as two replicas may receive them. The
+// second order has repeats and random groups.
 func (c joinCheck[S]) histories(t *rapid.T) {
 	history := rapid.SliceOfN(c.states, 1, 8).Draw(t, "history")
 	straight := history[0]

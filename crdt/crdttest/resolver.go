@@ -11,12 +11,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// TB is what a check needs of the test: *testing.T, *testing.B, *testing.F or
-// *rapid.T.
+// TB is the test that a check fails: *testing.T, *testing.B, *testing.F or *rapid.T.
 type TB = rapid.TB
 
-// Values draws what a key may hold: scalars, arrays and maps, two levels deep,
-// from a small range so that equal ones are common.
+// Values draws values that a key may hold: scalars, and arrays and maps of up to two
+// levels. They come from a small range, so that equal values are common.
 func Values() *rapid.Generator[any] {
 	scalar := rapid.OneOf(
 		rapid.SampledFrom([]any{nil, true, false, "", "a", "b", -1.5, 1 << 60}),
@@ -32,14 +31,15 @@ func Values() *rapid.Generator[any] {
 	return nest(nest(scalar))
 }
 
-// repeats is how often a resolver is asked the same: a choice that depends on the
-// iteration of a map of two shows with probability 1 - 2^-15 in each case.
+// repeats is the number of times that a check repeats a call of a resolver. A result that
+// depends on the iteration of a map of two elements differs in at least one of the calls
+// with probability 1 - 2^-15 or more.
 const repeats = 16
 
-// CheckResolver fails t if resolve could make two peers read one state of a
-// custom key differently. values draws what the siblings hold, as Go values; nil
-// takes [Values], which a resolver for one type will refuse often: give it values
-// of its type. To refuse is no fault if the same siblings are always refused.
+// CheckResolver fails t if resolve could make two peers read one state of a custom key
+// differently. values draws the siblings' values as Go values; nil means [Values]. A
+// resolver for one type refuses most of these, so its test should draw values of that type.
+// An error of resolve is no fault if it always returns one for the same siblings.
 func CheckResolver(t TB, resolve crdt.Resolver, values *rapid.Generator[any]) {
 	t.Helper()
 	if values == nil {
@@ -49,8 +49,8 @@ func CheckResolver(t TB, resolve crdt.Resolver, values *rapid.Generator[any]) {
 	rapid.Check(t, func(t *rapid.T) { checkHistory(t, resolve, values) })
 }
 
-// checkFunction asks about several keys, and then about each again and again: the
-// answers must not follow from anything else, nor from what was asked between.
+// checkFunction resolves several keys, and then each of them again several times in turn. A
+// result must not depend on anything but the siblings, such as the calls in between.
 func checkFunction(t *rapid.T, resolve crdt.Resolver, values *rapid.Generator[any]) {
 	keys := make([][]crdt.Sibling, rapid.IntRange(1, 4).Draw(t, "keys"))
 	first := make([]answer, len(keys))
@@ -67,7 +67,7 @@ func checkFunction(t *rapid.T, resolve crdt.Resolver, values *rapid.Generator[an
 	}
 }
 
-// answer is what a resolver said: a value, or its refusal.
+// answer is the result of one call of a resolver: a value, or an error.
 type answer struct {
 	value  crdt.Value
 	failed bool
@@ -80,8 +80,8 @@ func (a answer) String() string {
 	return a.value.String()
 }
 
-// ask resolves and fails t if the resolver panics. (It cannot reach the store's
-// memory: values are immutable and the slice is its own.)
+// ask calls the resolver and fails t if it panics. The resolver cannot change the store's
+// memory, because values are immutable and it gets its own copy of the slice.
 func ask(t *rapid.T, resolve crdt.Resolver, siblings []crdt.Sibling) answer {
 	t.Helper()
 	v, err := crdt.ResolveSiblings(resolve, siblings)
@@ -112,7 +112,7 @@ func drawValue(t *rapid.T, values *rapid.Generator[any]) crdt.Value {
 	return v
 }
 
-// peer is one store and what it sent.
+// peer is one store and the sections that it sent.
 type peer struct {
 	*crdt.Store
 	sent []section
@@ -125,8 +125,8 @@ type section struct {
 
 const key = "checked"
 
-// checkHistory lets three peers write concurrently, delivers what they sent in
-// any order and partly twice, and compares what each reads.
+// checkHistory lets three peers write concurrently, delivers their sections in any order
+// and some of them twice, and compares the values that the peers read.
 func checkHistory(t *rapid.T, resolve crdt.Resolver, values *rapid.Generator[any]) {
 	rules, err := crdt.NewRules(crdt.Rule{Pattern: key, Kind: crdt.Custom, Resolver: "checked"})
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// unitOp draws an operation that earlier ones may forbid, or make possible.
-func unitOp(rng *rand.Rand) Op {
+// batchOp draws an operation that earlier operations may forbid or make possible.
+func batchOp(rng *rand.Rand) Op {
 	op := randomOp(rng)
 	op.Key = "k"
 	switch rng.IntN(4) {
@@ -38,25 +38,25 @@ func mustOf(v any) Value {
 	return value
 }
 
-// A unit is refused exactly if one of its operations would be, were they made one after
-// the other; and it leaves what they would.
+// A batch is refused exactly if one of its operations would be refused when they are made
+// one after the other. An accepted batch has the same result as these.
 func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 	refused := 0
 	for seed := range uint64(3_000) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		before := make([]Op, rng.IntN(3))
 		for i := range before {
-			before[i] = unitOp(rng)
+			before[i] = batchOp(rng)
 		}
 		ops := make([]Op, 2+rng.IntN(4))
 		for i := range ops {
-			ops[i] = unitOp(rng)
+			ops[i] = batchOp(rng)
 		}
 		at, step := newReplica(1), newReplica(1)
 		for _, op := range before {
 			_, _ = at.apply(t, op), step.apply(t, op)
 		}
-		version := at.version("k", 1000)
+		version := at.currentVersion("k", 1000)
 		err := at.apply(t, ops...)
 		var want error
 		for _, op := range ops {
@@ -69,8 +69,8 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 		}
 		if err != nil {
 			refused++
-			if at.version("k", 1000) != version {
-				t.Fatalf("seed %d: a refused unit left something", seed)
+			if at.currentVersion("k", 1000) != version {
+				t.Fatalf("seed %d: a refused batch left something", seed)
 			}
 			continue
 		}
@@ -81,11 +81,11 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 		}
 	}
 	if refused < 150 || refused > 2_850 {
-		t.Errorf("of 3000 units %d are refused", refused)
+		t.Errorf("of 3000 batches %d are refused", refused)
 	}
 }
 
-// A counter is exact within its range, whatever was added and taken away before.
+// A counter is exact within its range, whatever was added and subtracted before.
 func TestACounterIsExactWithinItsRange(t *testing.T) {
 	a, b, c := newReplica(1), newReplica(2), newReplica(3)
 	add := func(r *replica, n int64, good bool) {
@@ -106,7 +106,7 @@ func TestACounterIsExactWithinItsRange(t *testing.T) {
 	add(b, math.MinInt64, false)
 	syncAll(t, a, b, c)
 	add(c, 7, true)
-	add(a, 1, false) // its own part is full
+	add(a, 1, false) // this actor's part is at its limit
 	syncAll(t, a, b, c)
 	reads(t, b, "n", "7")
 	add(c, math.MaxInt64-7, true)

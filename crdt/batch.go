@@ -8,40 +8,43 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// unit judges operations that are made together, each as if the earlier ones were made.
-type unit struct {
-	s    *Store
-	now  uint64
-	ops  []Op
-	keys map[string]*prospect // that operations of the unit write; nil before the second
-	most int                  // bytes that they add at most
+// batch checks operations that are made together. It checks each operation as if the
+// earlier ones had been made.
+type batch struct {
+	s         *Store
+	now       uint64
+	ops       []Op
+	keys      map[string]*plannedKey // keys that earlier operations of the batch write; nil before the second operation
+	maxGrowth int                    // upper bound of the bytes that the operations add
 }
 
-// prospect is what a key will be.
-type prospect struct {
-	kind     Kind            // 0: absent
-	ops      []int           // those of the unit, so far
-	elements map[string]bool // of a set, by slot path; nil before it matters
+// plannedKey is the state of a key after the operations of the batch so far.
+type plannedKey struct {
+	kind     Kind            // 0 if the key is absent
+	ops      []int           // indices of the batch's operations on the key so far
+	elements map[string]bool // elements of a set by slot path; nil until an operation needs them
 	tallies  map[string]tally
 }
 
-// tally is a counter: its sum as this replica sees it, and what its own actor gave.
+// tally is the state of a counter: its sum as this replica sees it, and the part of the sum
+// that this replica's actor has added.
 type tally struct{ sum, own int64 }
 
-// admit returns what the i-th operation makes its place, or why it may not.
-func (u *unit) admit(i int) (Kind, error) {
-	op := &u.ops[i]
-	p := u.keys[op.Key]
-	have, err := u.before(op, p)
+// admit returns the kind that the i-th operation gives to its key or path, 0 for a Delete,
+// or the reason why the store refuses the operation.
+func (b *batch) admit(i int) (Kind, error) {
+	op := &b.ops[i]
+	p := b.keys[op.Key]
+	have, err := b.kindBefore(op, p)
 	if err != nil {
 		return 0, err
 	}
-	var l leaves
-	kind, err := u.s.check(op, have, &l)
+	var l writeCheck
+	kind, err := b.s.check(op, have, &l)
 	if err != nil {
 		return 0, err
 	}
-	u.most += op.most(&l)
+	b.maxGrowth += op.maxGrowth(&l)
 	if op.Verb != Delete && (op.Verb != Put || len(op.Path) > 0) {
 		want := kind
 		if len(op.Path) > 0 {
@@ -52,18 +55,19 @@ func (u *unit) admit(i int) (Kind, error) {
 		}
 	}
 	if op.Verb == Increment {
-		err = u.count(op, p)
+		err = b.checkCounter(op, p)
 	}
 	return kind, err
 }
 
-// before returns what the key of op is when its turn comes, as far as op depends on it.
-func (u *unit) before(op *Op, p *prospect) (Kind, error) {
+// kindBefore checks op.If, and returns the kind that the key has before op is made. It
+// returns 0 if the key is absent, or if op does not depend on the kind.
+func (b *batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 	if op.If != nil {
 		if p != nil {
 			return 0, &OrderError{op.Key}
 		}
-		if v := u.s.version(op.Key, u.now); v != *op.If {
+		if v := b.s.currentVersion(op.Key, b.now); v != *op.If {
 			return 0, &ConflictError{op.Key, *op.If, v}
 		}
 	}
@@ -71,35 +75,36 @@ func (u *unit) before(op *Op, p *prospect) (Kind, error) {
 	case op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0:
 		return 0, nil
 	case p == nil:
-		return u.s.kind(op.Key, u.now), nil
-	case p.kind == Set && u.emptied(op.Key, p):
+		return b.s.visibleKind(op.Key, b.now), nil
+	case p.kind == Set && b.emptied(op.Key, p):
 		return 0, nil
 	}
 	return p.kind, nil
 }
 
-// note has the later operations see the i-th, which makes its place kind.
-func (u *unit) note(i int, kind Kind) {
-	op := &u.ops[i]
-	p, known := u.keys[op.Key]
+// noteOp makes the i-th operation known to the checks of later ones. kind is the kind that
+// the operation gives to its key or path.
+func (b *batch) noteOp(i int, kind Kind) {
+	op := &b.ops[i]
+	p, known := b.keys[op.Key]
 	if !known {
-		p = new(prospect)
-		if u.keys == nil {
-			u.keys = make(map[string]*prospect)
+		p = new(plannedKey)
+		if b.keys == nil {
+			b.keys = make(map[string]*plannedKey)
 		}
-		u.keys[op.Key] = p
+		b.keys[op.Key] = p
 	}
 	p.ops = append(p.ops, i)
 	if op.Verb != Increment {
 		p.tallies = nil
 	}
 	if p.elements != nil {
-		p.take(op)
+		p.applyToElements(op)
 	}
 	switch {
 	case op.Verb == Remove || op.Verb == Increment && op.Delta == 0 || op.Verb == Delete && len(op.Path) > 0:
 		if !known {
-			p.kind = u.s.kind(op.Key, u.now)
+			p.kind = b.s.visibleKind(op.Key, b.now)
 		}
 	case len(op.Path) > 0:
 		p.kind = Object
@@ -108,31 +113,31 @@ func (u *unit) note(i int, kind Kind) {
 	}
 }
 
-// emptied reports whether the set at key will have no element.
-func (u *unit) emptied(key string, p *prospect) bool {
-	if !slices.ContainsFunc(p.ops, func(i int) bool { return u.ops[i].Verb == Remove || u.ops[i].Verb == Put }) {
+// emptied reports whether the set at key has no element after the operations so far.
+func (b *batch) emptied(key string, p *plannedKey) bool {
+	if !slices.ContainsFunc(p.ops, func(i int) bool { return b.ops[i].Verb == Remove || b.ops[i].Verb == Put }) {
 		return false
 	}
 	if p.elements == nil {
 		p.elements = make(map[string]bool)
-		if c, ok := u.s.index.Load(key); ok && c.many() != nil {
+		if c, ok := b.s.index.Load(key); ok && c.many() != nil {
 			for _, slot := range c.many().slots {
-				if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), "") && len(alive(slot, u.now)) > 0 {
+				if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), "") && len(alive(slot, b.now)) > 0 {
 					p.elements[r.path()] = true
 				}
 			}
 		}
 		for _, i := range p.ops {
-			p.take(&u.ops[i])
+			p.applyToElements(&b.ops[i])
 		}
 	}
 	return len(p.elements) == 0
 }
 
-// take makes op on the elements, while the key is a set.
-func (p *prospect) take(op *Op) {
+// applyToElements makes op on p.elements.
+func (p *plannedKey) applyToElements(op *Op) {
 	switch {
-	case len(op.Path) > 0: // there is nothing
+	case len(op.Path) > 0: // an operation inside an object does not concern a set
 	case op.Verb == Add:
 		for _, v := range op.Values {
 			p.elements[elementPath("", v)] = true
@@ -149,8 +154,9 @@ func (p *prospect) take(op *Op) {
 	}
 }
 
-// count refuses an increment that leaves the range of a counter, or of its own part in it.
-func (u *unit) count(op *Op, p *prospect) error {
+// checkCounter refuses an increment after which the counter, or this actor's part of it,
+// would be out of range.
+func (b *batch) checkCounter(op *Op, p *plannedKey) error {
 	path := pathOf(op.Path)
 	var t tally
 	known := false
@@ -158,10 +164,10 @@ func (u *unit) count(op *Op, p *prospect) error {
 		t, known = p.tallies[path]
 	}
 	if !known {
-		t = renderer{u.s}.tally(op.Key, path, u.now)
+		t = renderer{b.s}.tally(op.Key, path, b.now)
 		if p != nil {
 			for _, i := range p.ops {
-				t = t.after(&u.ops[i], op.Path)
+				t = t.after(&b.ops[i], op.Path)
 			}
 		}
 	}
@@ -179,7 +185,7 @@ func (u *unit) count(op *Op, p *prospect) error {
 	return nil
 }
 
-// after returns the counter at place as op leaves it.
+// after returns the tally of the counter at the path place after op.
 func (t tally) after(op *Op, place []string) tally {
 	n := min(len(op.Path), len(place))
 	if !slices.Equal(op.Path[:n], place[:n]) {
@@ -200,11 +206,11 @@ func (t tally) after(op *Op, place []string) tally {
 	return tally{}
 }
 
-// reaches reports whether a patch by v says anything of the place that names lead to.
+// reaches reports whether a patch with v changes the path that names lead to.
 func (v Value) reaches(names []string) bool {
 	for _, name := range names {
 		if v.wireType() != wire.TypeMap {
-			return true // it stands in the way
+			return true // v replaces an object on the path
 		}
 		if v = v.Field(name); v.IsZero() {
 			return false
@@ -213,10 +219,12 @@ func (v Value) reaches(names []string) bool {
 	return true
 }
 
-// maxCount bounds a counter, and each actor's part of it, on both sides.
+// maxCount is the greatest value of a counter, and of each actor's part of it. The least
+// value is -maxCount.
 const maxCount = math.MaxInt64
 
-// plus adds n to what is in range, and reports whether the sum is.
+// plus returns a + n and whether the sum is in the range of a counter. If it is not, plus
+// returns a. a must be in range.
 func plus(a, n int64) (int64, bool) {
 	if n > 0 && a > maxCount-n || n < 0 && (n < -maxCount || a < -maxCount-n) {
 		return a, false
@@ -224,7 +232,7 @@ func plus(a, n int64) (int64, bool) {
 	return a + n, true
 }
 
-// tally returns the counter at path.
+// tally returns the tally of the counter at path.
 func (s renderer) tally(key, path string, nowMillis uint64) (t tally) {
 	c, ok := s.index.Load(key)
 	if !ok || c.many() == nil {
@@ -240,14 +248,14 @@ func (s renderer) tally(key, path string, nowMillis uint64) (t tally) {
 	return t
 }
 
-// net is what one actor gave.
+// net returns an actor's part of a counter, which is its record r.
 func net(r *record) int64 {
 	up, down := counterParts(r.val())
 	return int64(up) - int64(down)
 }
 
-// total adds up a counter, and stops at the ends of its range. It is exact in between,
-// whatever the parts are and their order.
+// total returns the sum of a counter's parts, limited to the range of a counter. The limit
+// applies to the final sum only, so the result does not depend on the order of the parts.
 func total(list []*record) int64 {
 	var high, low int64 // the sum is high<<32 + low
 	for _, r := range list {

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// told returns what subscribers of r hear of what has happened to it.
-func told(r *replica, now uint64) []Change {
-	return Tell(r.Changes(), func(key string) (Value, Kind, bool) {
+// notifications returns the changes that subscribers of r get.
+func notifications(r *replica, now uint64) []Change {
+	return Notifications(r.Changes(), func(key string) (Value, Kind, bool) {
 		e, ok := r.Render(key, now)
 		if !ok {
 			return Value{}, 0, false
@@ -27,7 +27,7 @@ func hears(t *testing.T, list []Change, want ...string) {
 	}
 }
 
-// A write that came with one that lost is told as a write.
+// A write that merges together with a concurrent loser is reported as a write.
 func TestWhatSurvivesIsToldByItsOwnCause(t *testing.T) {
 	patch := func(kv ...any) Op { return Op{Verb: Patch, Key: "k", Value: object(kv...)} }
 	a, b := newReplica(1), newReplica(2)
@@ -42,23 +42,24 @@ func TestWhatSurvivesIsToldByItsOwnCause(t *testing.T) {
 	for _, p := range a.log[1:] {
 		b.receive(t, p)
 	}
-	hears(t, told(b, 2000), `put object {"a":2,"c":0} > {"a":2,"b":1,"c":0}`, `conflict object {"a":2,"b":1,"c":0} > {"a":2,"b":1,"c":0}`)
+	hears(t, notifications(b, 2000), `put object {"a":2,"c":0} > {"a":2,"b":1,"c":0}`, `conflict object {"a":2,"b":1,"c":0} > {"a":2,"b":1,"c":0}`)
 
 	c := newReplica(3)
 	c.receive(t, b.log[0])
 	reads(t, c, "k", `{"a":2}`)
 	c.Changes()
-	for _, p := range slices.Backward(a.log) { // what lost comes first
+	for _, p := range slices.Backward(a.log) { // the loser comes first
 		c.receive(t, p)
 	}
-	hears(t, told(c, 2000), `put object {"a":2} > {"a":2,"b":1,"c":0}`, `conflict object {"a":2,"b":1,"c":0} > {"a":2,"b":1,"c":0}`)
+	hears(t, notifications(c, 2000), `put object {"a":2} > {"a":2,"b":1,"c":0}`, `conflict object {"a":2,"b":1,"c":0} > {"a":2,"b":1,"c":0}`)
 	a.receive(t, b.log[0])
 	must(t, a.apply(t, Op{Verb: Delete, Key: "k"}))
 	c.receive(t, a.log[len(a.log)-1])
-	hears(t, told(c, 2000), `delete object {"a":2,"b":1,"c":0} > null`)
+	hears(t, notifications(c, 2000), `delete object {"a":2,"b":1,"c":0} > null`)
 }
 
-// What was written beside something that expired is told as a write, and then the expiry.
+// If a part of a key is written and another part expires, the write is reported first and
+// then the expiry.
 func TestAnExpiryIsToldBesideAWrite(t *testing.T) {
 	r := newReplica(1)
 	must(t, r.apply(t, Op{Verb: Patch, Key: "k", Value: object("a", 1), Expiry: 1500}, Op{Verb: Patch, Key: "k", Value: object("c", 1)}))
@@ -66,14 +67,14 @@ func TestAnExpiryIsToldBesideAWrite(t *testing.T) {
 	r.Changes()
 	must(t, r.apply(t, Op{Verb: Patch, Key: "k", Value: object("b", 2), Expiry: 1600}))
 	r.Expire(1550)
-	hears(t, told(r, 1550), `put object {"a":1,"c":1} > {"b":2,"c":1}`, `expired object {"b":2,"c":1} > {"b":2,"c":1}`)
+	hears(t, notifications(r, 1550), `put object {"a":1,"c":1} > {"b":2,"c":1}`, `expired object {"b":2,"c":1} > {"b":2,"c":1}`)
 	must(t, r.applyAt(t, 1560, Op{Verb: Patch, Key: "k", Value: object("c", 2), Expiry: 1600}))
 	r.Expire(1700)
-	list := told(r, 1700)
+	list := notifications(r, 1700)
 	hears(t, list, `expired object {"b":2,"c":1} > null`)
 }
 
-// A change names the type that its key had or has.
+// A change has the kind that its key has, or had before a delete.
 func TestEveryChangeHasAType(t *testing.T) {
 	a, b := newReplica(1), newReplica(2)
 	for _, ops := range [][]Op{
