@@ -10,29 +10,29 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// fleet is the workers that beat in a run. A worker is alive for as long as somebody
-// renews its lease; what others know of it comes by heartbeats, which are not repaired.
+// fleet is the workers that beat in a run. A worker is alive as long as its lease is
+// renewed. Other peers know of it only by heartbeats, which are not retransmitted.
 type fleet struct {
 	c       *Cluster
-	workers map[string]*beating
-	late    time.Duration // how late a heartbeat may come
+	workers map[string]*beating // by the worker's ID
+	late    time.Duration       // the greatest extra delay of a heartbeat
 }
 
-// beating is one of them, by its last heartbeat.
+// beating is a worker, as of its last heartbeat.
 type beating struct {
-	host  *Peer
-	life  *replica.Replica
-	ttl   time.Duration
-	ends  time.Duration // when its lease does; forever if its host renews it
-	beats int
+	host  *Peer            // the peer that it last beat at
+	life  *replica.Replica // the life of that peer
+	ttl   time.Duration    // the longest that the worker used
+	ends  time.Duration    // the end of its lease; forever if its host renews it
+	beats int              // heartbeats and goodbyes so far
 }
 
-// beatInterval is the default of gossip.Config: a lease is to last for two of them.
+// beatInterval is the default of gossip.Config. A lease must last for two of them.
 const beatInterval = 5 * time.Second
 
 func (f *fleet) init(c *Cluster) { f.c, f.workers, f.late = c, map[string]*beating{}, c.cfg.Late }
 
-// beat reads "2 beat WORKER ttl", "2 host WORKER ttl" and "2 bye WORKER".
+// beat parses "beat WORKER ttl", "host WORKER ttl" and "bye WORKER".
 func (c steps) beat(p *Peer, verb string, args []string) (func(), error) {
 	id := arg(args, 0)
 	if err := gossip.ValidateWorkerID(id); err != nil {
@@ -51,10 +51,10 @@ func (c steps) beat(p *Peer, verb string, args []string) (func(), error) {
 	return func() { c.fleet.beat(p, id, ttl, verb == "host") }, nil
 }
 
-// beatVerbs are the steps of a peer that are about workers.
+// beatVerbs are the verbs of the steps of workers that beat.
 var beatVerbs = []string{"beat", "host", "bye"}
 
-// beat has a worker live through p: for a while, or as long as p does.
+// beat has a worker beat at p once, or, if hosted, as long as the life of p lasts.
 func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 	c := f.c
 	if !p.up || p.paused {
@@ -74,7 +74,7 @@ func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 		w = &beating{}
 		f.workers[id] = w
 	case w.ends == forever && w.host.up && w.host.r == w.life:
-		return // it lives longer already
+		return // its host renews the lease already
 	}
 	w.host, w.life, w.ttl, w.ends = p, p.r, max(w.ttl, ttl), ends
 	w.beats++
@@ -88,7 +88,7 @@ func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 	}
 }
 
-// bye ends a worker at its host.
+// bye ends the lease of a worker at its host.
 func (f *fleet) bye(p *Peer, id string) {
 	w := f.workers[id]
 	if w == nil || w.life != p.r || !p.up || p.paused {
@@ -101,7 +101,7 @@ func (f *fleet) bye(p *Peer, id string) {
 	f.expect(id)
 }
 
-// died ends what p hosts.
+// died ends the leases that p hosts, because the life of p ends.
 func (f *fleet) died(p *Peer) {
 	for _, id := range sortedKeys(f.workers) {
 		if w := f.workers[id]; w.life == p.r && w.ends == forever {
@@ -111,14 +111,14 @@ func (f *fleet) died(p *Peer) {
 	}
 }
 
-// expect demands in time that a worker which stopped is active nowhere.
+// expect plans the check that a worker which stopped is active nowhere (H2).
 func (f *fleet) expect(id string) {
 	w := f.workers[id]
 	beats := w.beats
 	f.c.At(w.ends+w.ttl+f.late+time.Second, func() { f.gone(id, beats) })
 }
 
-// alive demands that without faults all see a worker that beats.
+// alive checks that a worker that beats is active on every peer, if there was no fault (H1).
 func (f *fleet) alive(id string, beats int) {
 	c, w := f.c, f.workers[id]
 	blocked := c.judge.blockedAt > 0 && c.now < c.judge.blockedAt+beatsBlocked
@@ -132,12 +132,12 @@ func (f *fleet) alive(id string, beats int) {
 	}
 }
 
-// gone demands that a worker which stopped is active nowhere any more: twice its
-// time and what delayed its last heartbeats are over. Who was stopped or slow meanwhile
-// may only now have heard of them.
+// gone checks that a worker which stopped is active nowhere, once twice its TTL and the
+// delay of its last heartbeats have passed (H2). A peer that was paused or slow meanwhile
+// may have just received them, and is left out.
 func (f *fleet) gone(id string, beats int) {
 	c, w := f.c, f.workers[id]
-	if w.beats != beats || w.ends > c.now || c.judge.cloned && c.cfg.Key { // what a peer has taken is fresh to its copy
+	if w.beats != beats || w.ends > c.now || c.judge.cloned && c.cfg.Key { // a copy takes packets again that its original took
 		return
 	}
 	for _, p := range c.peers {
@@ -157,7 +157,7 @@ func (f *fleet) gone(id string, beats int) {
 	}
 }
 
-// settle demands that, healed, all see each worker that beats.
+// settle checks that after healing each worker that beats is active on every peer (H3).
 func (f *fleet) settle() {
 	c := f.c
 	var living []string
@@ -169,29 +169,30 @@ func (f *fleet) settle() {
 	if len(living) == 0 || c.judge.cloned {
 		return
 	}
-	seen := func(id string) bool {
+	everywhere := func(id string) bool {
 		return !slices.ContainsFunc(c.peers, func(p *Peer) bool {
 			h, _ := p.r.View().Heartbeat(p.wall(), id)
 			return h.State != gossip.Active
 		})
 	}
-	for until := c.now + lockPatience + 2*beatInterval; c.now < until && slices.ContainsFunc(living, func(id string) bool { return !seen(id) }); {
+	for until := c.now + lockPatience + 2*beatInterval; c.now < until && slices.ContainsFunc(living, func(id string) bool { return !everywhere(id) }); {
 		c.Run(100 * time.Millisecond)
 	}
 	for _, id := range living {
-		if !seen(id) {
+		if !everywhere(id) {
 			c.judge.violate(f.workers[id].host.index, "H3: healed, %s beats through %s and is not active everywhere", id, f.workers[id].host.name)
 		}
 	}
 	c.reached("a worker beat to the end")
 }
 
-// One seed of so many has workers that beat, by a stream of draws of its own.
+// One seed of beatsOneIn has workers that beat, drawn from a stream of their own.
 const (
 	beatsOneIn = 6
 	beatStream = 0xbea7
 )
 
+// drawBeats adds workers that beat to a script.
 func drawBeats(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, beatStream))
 	d.peers = d.script.Config.Peers
@@ -209,7 +210,7 @@ func drawBeats(d drawer) Script {
 			d.step(at, "%d beat w%d %v", p, i, ttl)
 			at += ttl/4 + d.up(ttl/4)
 			if d.one(8) {
-				p = d.peer() // it moves
+				p = d.peer() // the worker moves
 			}
 		}
 		if d.one(2) {

@@ -18,57 +18,50 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// liar is a member that speaks the protocol and lies. From its first lie on all take it
-// for a peer that is up, until somebody shuts it out, which calm does. It answers only with
-// lies.
+// liar is a member that breaks the protocol on purpose. All peers take it for a member that
+// is up, from its first lie until calm removes it. Every frame that it sends is a lie.
 type liar struct {
 	c      *Cluster
-	actor  clock.Actor // zero: not there yet
-	here   bool
-	stores [2]*crdt.Store // what it tells some, and what it tells others
+	actor  clock.Actor    // zero before the first lie
+	here   bool           // the liar is a member
+	stores [2]*crdt.Store // the two contents of its writes
 	told   uint64         // lies so far
-	made   uint64         // actors that it has made up
-	heard  []heard        // from each peer
+	made   uint64         // actors invented so far
+	heard  []heard        // the traffic from each peer
 
-	claimed *Peer             // whose name it claims, too
-	node    *lockservice.Node // by which it votes in that name
-	poison  *Peer             // of whose writes it says that it has seen what is yet to come
+	claimed *Peer             // the voter whose name the liar claims
+	node    *lockservice.Node // votes in that name
+	poison  *Peer             // the peer whose future writes the liar claims to have seen
 }
 
 const liarName = "liar"
 
-// heard is what came within a second.
+// heard counts the bytes that a peer has sent to the liar within a second.
 type heard struct {
 	since time.Duration
 	bytes int
 }
 
-// lies are what it may do:
-//
-//	twice KEY   one write with two contents, to different peers
-//	gaps 2      asks peer 2 for all it has, over and over
-//	heads 2     tells peer 2 of writes of thousands of actors that there are not
-//	name 2      claims to be voter 2, hears what is for that, and votes without memory
-//	seen 2      tells all who sync with it that it has seen writes that peer 2 is yet to make
-//	empty 2     tells peer 2, for a while, that it holds nothing of what peer 2 does
+// lies are the lies that a seed draws. See [Cluster.Do] for them, and for "seen" and
+// "empty", which drawLies adds in seeds where no peer is out of sight.
 var lies = []string{"twice", "gaps", "heads", "name"}
 
-// Shares of what a liar does.
+// The amounts of a liar.
 const (
-	liarOneIn   = 8 // seeds
+	liarOneIn   = 8 // one seed of so many has a liar
 	lieStream   = 0x11e5
-	liarRequest = time.Millisecond // between requests
-	liarAsks    = 500              // of them
-	liarHeads   = 20               // frames, of so many actors each
-	liarActors  = 100
-	liarLists   = 20 // that it holds nothing
-	liarList    = 100 * time.Millisecond
-	liarFills   = 100 // keys that there are for them to take
+	liarRequest = time.Millisecond       // between two requests for gaps
+	liarAsks    = 500                    // requests for gaps
+	liarHeads   = 20                     // frames of heads
+	liarActors  = 100                    // invented actors in each of them
+	liarLists   = 20                     // empty lists
+	liarList    = 100 * time.Millisecond // between two of them
+	liarFills   = 100                    // keys that exist when the lists come
 )
 
-// drawLies adds a liar to some scripts. Beside a copy that has not noticed that it is one,
-// peers count members differently, and for ten minutes believe nobody's word of what a
-// member that was shut out has written.
+// drawLies adds a liar to some scripts, but not to those with a clone. A clone that has not
+// noticed the other makes peers count members differently. They then believe nobody about
+// the writes of a removed member for ten minutes.
 func drawLies(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, lieStream))
 	d.peers = d.script.Config.Peers
@@ -102,8 +95,8 @@ func drawLies(d drawer) Script {
 	return d.script
 }
 
-// inSight leaves out what takes a peer out of others' sight. Nobody promises that a liar is
-// not believed what it says of a peer that is down, or by one that is alone with it.
+// inSight removes the steps that take a peer out of the sight of others. The protocol does
+// not protect a peer that is alone with the liar, nor the writes of a peer that is down.
 func (s *Script) inSight() {
 	s.Steps = slices.DeleteFunc(s.Steps, func(step Step) bool {
 		verb, _, _ := strings.Cut(step.Do, " ")
@@ -111,7 +104,7 @@ func (s *Script) inSight() {
 	})
 }
 
-// lie reads "twice KEY" or "gaps 2".
+// lie parses the arguments of a lie: "twice KEY", "gaps 2".
 func (c steps) lie(args []string) (func(), error) {
 	l := &c.liar
 	if arg(args, 0) == "twice" {
@@ -147,10 +140,10 @@ func (c steps) lie(args []string) (func(), error) {
 	}, nil
 }
 
-// wall is what the liar takes for the time: what the first peer does.
+// wall returns the liar's time: that of the first peer.
 func (l *liar) wall() time.Time { return l.c.peers[0].wall() }
 
-// join makes the liar a member.
+// join counts a lie, and makes the liar a member if it is none.
 func (l *liar) join() {
 	l.told++
 	if l.here {
@@ -170,10 +163,10 @@ func (l *liar) join() {
 	}
 }
 
-// leave shuts it out.
+// leave removes the liar from the members.
 func (l *liar) leave() { l.here, l.claimed, l.node, l.poison = false, nil, nil, nil }
 
-// tell sends a peer a frame of the liar's.
+// tell sends a frame with these sections to p.
 func (l *liar) tell(p *Peer, table *crdt.ActorTable, sections ...[]byte) {
 	c := l.c
 	b := wire.AppendArray(c.buffer(), 4)
@@ -193,22 +186,22 @@ func (l *liar) tell(p *Peer, table *crdt.ActorTable, sections ...[]byte) {
 	}
 }
 
-// clusterHash is the cluster's name in a frame.
+// clusterHash returns the hash that stands for the cluster's name in a frame.
 func clusterHash() uint64 {
 	h := fnv.New32a()
 	h.Write([]byte("sim"))
 	return uint64(h.Sum32())
 }
 
-// table is that of a frame of the liar's.
+// table returns the table of actors for a frame, with the liar first.
 func (l *liar) table() *crdt.ActorTable {
 	t := new(crdt.ActorTable)
 	t.Index(l.actor)
 	return t
 }
 
-// twice makes one write with two contents, and tells each peer the one or the other, or
-// nothing: that is for others to tell.
+// twice makes one write with two contents. It sends each peer the one or the other, or
+// nothing, so that such a peer gets it from others.
 func (l *liar) twice(key string) {
 	l.join()
 	c := l.c
@@ -243,13 +236,13 @@ func (l *liar) twice(key string) {
 	}
 }
 
-// number is a value.
+// number returns n as a value.
 func (c *Cluster) number(n int) crdt.Value {
-	v, _ := c.memo.value(strconv.Itoa(n)) // it is one
+	v, _ := c.memo.value(strconv.Itoa(n)) // a number is always a value
 	return v
 }
 
-// gaps asks p for all it has, again and again.
+// gaps asks p for all its writes, liarAsks times.
 func (l *liar) gaps(p *Peer) {
 	l.join()
 	life := p.r
@@ -266,13 +259,14 @@ func (l *liar) gaps(p *Peer) {
 	}
 }
 
-// heads shows p writes of actors that nobody has heard of.
+// heads announces to p writes of invented actors, and checks a second later that p asks
+// for few of them.
 func (l *liar) heads(p *Peer) {
 	l.join()
 	for range liarHeads {
 		t := l.table()
 		b := wire.AppendUint(wire.AppendArray(nil, 2+2*liarActors), 2)
-		b = append(b, 0xc3) // it wants to know when p has them
+		b = append(b, 0xc3) // asks for an acknowledgement
 		for range liarActors {
 			l.made++
 			b = wire.AppendUint(b, uint64(t.Index(clock.Actor{Birth: l.actor.Birth, Rand: l.made << 20})))
@@ -295,14 +289,14 @@ func (l *liar) heads(p *Peer) {
 	})
 }
 
-// What a liar may cost.
+// The bounds of O17: what a liar may cost one peer.
 const (
-	liarGaps    = 64 + 2 // gaps of those it speaks of; itself and a later version's peer among them
-	liarTakes   = 64     // records that it says are gone
-	liarAnswers = 32     // times what a peer holds that it is sent in a second
+	liarGaps    = 64 + 2 // actors with gaps; the liar and nextActor are the two beyond the protocol's 64
+	liarTakes   = 64     // records dropped because the liar alone says that they are gone
+	liarAnswers = 32     // bytes sent to the liar in a second, as a multiple of the peer's live bytes
 )
 
-// hear takes what a peer sends the liar: too much is the peer's fault.
+// hear takes a frame from p. It answers with a lie, and checks that p does not send too much.
 func (l *liar) hear(p *Peer, e gossip.Envelope) {
 	if e.Class == gossip.Bulk {
 		l.c.net.reopen(p, e, liarRequest)
@@ -319,7 +313,8 @@ func (l *liar) hear(p *Peer, e gossip.Envelope) {
 	}
 }
 
-// empty tells p that of all that both have seen the liar holds nothing.
+// empty tells p again and again that the liar has the same context and no records. It then
+// checks that p has dropped few of its own.
 func (l *liar) empty(p *Peer) {
 	l.join()
 	life, dropped := p.r, p.r.Store().Stats().Dropped
@@ -336,7 +331,7 @@ func (l *liar) empty(p *Peer) {
 			last := clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}
 			b := wire.AppendUint(wire.AppendArray(nil, 9), 11)
 			b = wire.AppendUint(b, s.Context().Sum())
-			b = append(wire.AppendBin(b, bytes.Repeat([]byte{0xff}, 32)), 0xc2) // all shards; no answer
+			b = append(wire.AppendBin(b, bytes.Repeat([]byte{0xff}, 32)), 0xc2) // all shards; wants no answer
 			b = wire.AppendUint(wire.AppendUint(b, uint64(t.Index(clock.Actor{Rand: 1}))), 0)
 			b = wire.AppendUint(wire.AppendUint(b, uint64(t.Index(last))), 1<<63)
 			l.tell(p, t, wire.AppendArray(b, 0))
@@ -349,7 +344,7 @@ func (l *liar) empty(p *Peer) {
 	})
 }
 
-// sums counts the records that a list can take.
+// sums returns the number of live records: those that a list can take away.
 func sums(s *crdt.Store) (n int) {
 	s.EachLive(clock.Dot{}, clock.Dot{Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}, nil, func(crdt.Delta) bool {
 		n++
@@ -358,13 +353,13 @@ func sums(s *crdt.Store) (n int) {
 	return n
 }
 
-// name claims the name of a voter, which is up. Nobody promises anything of a name whose
-// peer is down, so who takes it for that does not hear of the claim.
+// name claims the name of a voter that is up. The protocol does not protect the name of a
+// peer that is down, so peers that take the voter for dead do not learn of the claim.
 func (l *liar) name(voter *Peer) {
 	l.join()
 	cfg := lockservice.Config{
 		Self: voter.name, Seed: l.c.cfg.Seed, Voters: voter.voters,
-		MaxTTL: l.c.cfg.Locks.MaxTTL, Drift: l.c.cfg.Locks.Drift, FirstBoot: true, // it has no memory, and says nothing of that
+		MaxTTL: l.c.cfg.Locks.MaxTTL, Drift: l.c.cfg.Locks.Drift, FirstBoot: true, // claims to be new, and so is not silent
 	}
 	binary.BigEndian.PutUint64(cfg.Boot[8:], l.told)
 	node, err := lockservice.New(cfg, voter.lockTime())
@@ -379,14 +374,14 @@ func (l *liar) name(voter *Peer) {
 	}
 }
 
-// claims reports whether it claims to be q.
+// claims reports whether the liar claims the name of q.
 func (l *liar) claims(q *Peer) bool { return l.here && l.claimed == q }
 
-// vote answers what p has to say to the voter whose name it claims.
+// vote answers a lock packet from p in the name of the claimed voter.
 func (l *liar) vote(p *Peer, packet []byte) {
 	voter, t := l.claimed, l.claimed.lockTime()
 	if l.node.Receive(t, p.name, packet) != nil {
-		return // the list of voters is another
+		return // p has another list of voters
 	}
 	for _, answer := range l.node.Ready(t).Packets {
 		to := l.c.named(answer.To)
@@ -402,11 +397,11 @@ func (l *liar) vote(p *Peer, packet []byte) {
 	}
 }
 
-// liarSalt sets a liar's votes apart from others' packets.
+// liarSalt gives the liar's votes other fates than equal packets of the voter.
 const liarSalt = 0x11a5_11a5_11a5_11a5
 
-// seen says from here on that it has seen what a peer is yet to write, and has all others
-// ask.
+// seen makes the liar claim, from now on, that it has seen future writes of a peer. It
+// sends the other peers a digest that differs from theirs, so that they ask for a sync.
 func (l *liar) seen(writer *Peer) {
 	l.join()
 	l.poison = writer
@@ -416,17 +411,17 @@ func (l *liar) seen(writer *Peer) {
 			continue
 		}
 		b := wire.AppendUint(wire.AppendArray(nil, 7), 5)
-		for _, n := range []uint64{0, l.told, uint64(l.wall().UnixMilli()), l.c.rules.Fingerprint(), 0, 0} { // a digest that is like nobody's
+		for _, n := range []uint64{0, l.told, uint64(l.wall().UnixMilli()), l.c.rules.Fingerprint(), 0, 0} { // equal to no peer's digest
 			b = wire.AppendUint(b, n)
 		}
 		l.tell(p, l.table(), b)
 	}
 }
 
-// future is how many writes that are yet to come it says that it has seen.
+// future is the number of writes to come that the liar claims to have seen.
 const future = 1000
 
-// answer is that of a liar to a request for a sync.
+// answer replies to a sync-request with a context that has future writes of l.poison.
 func (l *liar) answer(p *Peer, frame []byte) {
 	if l.poison == nil || l.poison == p {
 		return
@@ -435,7 +430,7 @@ func (l *liar) answer(p *Peer, frame []byte) {
 	r.ArrayLen()
 	r.Skip()
 	if flags := r.Uint(); flags != 0 {
-		return // compressed, and no request
+		return // a compressed frame is no request
 	}
 	r.Skip()
 	for range r.ArrayLen() {
@@ -448,7 +443,7 @@ func (l *liar) answer(p *Peer, frame []byte) {
 		lie := clock.NewContext()
 		lie.AddRange(l.poison.r.Actor(), 1, l.poison.r.Store().Last()+future)
 		b := wire.AppendUint(wire.AppendArray(nil, 7), 8)
-		b = append(wire.AppendUint(b, request), 0xc2) // no more
+		b = append(wire.AppendUint(b, request), 0xc2) // the last answer
 		b = wire.AppendUint(wire.AppendUint(wire.AppendUint(b, 0), 0), 0)
 		l.tell(p, l.table(), lie.AppendTo(b))
 	}

@@ -14,28 +14,28 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// reader is a subscriber that takes its time. What waits for it is bounded as for those
-// of the agent: past its limit it hears that it lagged, forgets what it knew, and
-// looks at every key as it stands; what changes meanwhile waits behind that.
+// reader is a slow subscriber. Its queue is bounded as those of the agent's subscribers.
+// When the queue overflows, the reader learns that it lagged, discards its state, and reads
+// every key again. Changes that come meanwhile wait in the queue.
 type reader struct {
 	p     *Peer
-	life  *replica.Replica
-	limit int
-	pace  time.Duration
+	life  *replica.Replica // the life of p that it has subscribed to
+	limit int              // of the queue, in changes
+	pace  time.Duration    // how long it takes for a change
 	queue backlog.Queue[told]
-	state []string          // keys that it has yet to look at
-	holds map[string]string // what it takes each key for, as shown says it
-	exact bool              // nothing that waits is older than what it holds
-	busy  bool
+	state []string          // keys that it has yet to read
+	holds map[string]string // the value of each key, as far as the reader knows, as shown renders it
+	exact bool              // no change in the queue is older than holds
+	busy  bool              // a take is planned
 }
 
-// told is one change as a subscriber hears of it.
+// told is one change in the form that a subscriber gets.
 type told struct {
 	key, old, now string
-	lazy          bool
+	lazy          bool // old is not the value before
 }
 
-// watch reads "2 watch 8 50ms".
+// watch parses "watch 8 50ms".
 func (c steps) watch(p *Peer, args []string) (func(), error) {
 	limit, err := strconv.Atoi(arg(args, 0))
 	if err != nil || limit < 1 {
@@ -54,20 +54,20 @@ func (c steps) watch(p *Peer, args []string) (func(), error) {
 	}, nil
 }
 
-// subscribe begins with every key as it stands.
+// subscribe begins a subscription to the present life of the peer.
 func (r *reader) subscribe() {
 	r.life, r.queue, r.busy = r.p.r, backlog.Queue[told]{Limit: r.limit, Bytes: math.MaxInt}, false
 	r.over()
 	r.wait()
 }
 
-// over forgets what the reader knew.
+// over discards the reader's state, and has it read every key again.
 func (r *reader) over() {
 	r.holds, r.exact = map[string]string{}, false
 	r.state = slices.Sorted(maps.Keys(r.p.content()))
 }
 
-// tell turns changes into what subscribers hear.
+// tell returns the changes in the form that subscribers get.
 func (p *Peer) tell(changes []crdt.Change) []crdt.Change {
 	return crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
 		e, ok := p.Get(key)
@@ -78,7 +78,7 @@ func (p *Peer) tell(changes []crdt.Change) []crdt.Change {
 	})
 }
 
-// valueOf is the value of an entry, of a custom one the list of its siblings.
+// valueOf returns the value of an entry. That of a custom entry is the list of its siblings.
 func valueOf(e crdt.Entry) crdt.Value {
 	if e.Kind() != crdt.Custom {
 		return e.Value()
@@ -89,16 +89,15 @@ func valueOf(e crdt.Entry) crdt.Value {
 	}
 	v, err := crdt.ValueOf(list)
 	if err != nil {
-		panic(err) // what scripts write is small
+		panic(err) // the values of scripts are far below the limits
 	}
 	return v
 }
 
-// shown is what an entry shows, to compare.
+// shown returns the encoded value of an entry, to compare it with others.
 func shown(e crdt.Entry) string { return valueOf(e).Raw() }
 
-// hear queues what a peer tells, as the agent does, but for conflicts: whoever leaves them
-// out misses nothing.
+// hear queues changes, as the agent does. It leaves out conflicts, which change no value.
 func (r *reader) hear(changes []crdt.Change) {
 	if r.life != r.p.r {
 		r.subscribe()
@@ -113,7 +112,7 @@ func (r *reader) hear(changes []crdt.Change) {
 	r.wait()
 }
 
-// wait has the reader take something in its time.
+// wait plans the next take, unless one is planned.
 func (r *reader) wait() {
 	if r.busy {
 		return
@@ -134,7 +133,7 @@ func (r *reader) wait() {
 	})
 }
 
-// take looks at the next thing there is, and reports whether there was one.
+// take reads the next key, or takes the next change. It reports whether there was one.
 func (r *reader) take() bool {
 	if len(r.state) > 0 {
 		key := r.state[0]
@@ -163,8 +162,9 @@ func (r *reader) take() bool {
 	return true
 }
 
-// caughtUp demands that who has heard all there is knows what its peer has told. What
-// it has looked at may be newer, while a disk writes or an end is yet to be told.
+// caughtUp checks that a reader with an empty queue knows what its peer has reported (R2).
+// A key that the reader has read itself may be newer, because its disk is still writing or
+// its expiry is not reported yet.
 func (r *reader) caughtUp() {
 	if r.exact || r.p.held() {
 		return
@@ -187,23 +187,24 @@ func (r *reader) caughtUp() {
 	}
 }
 
-// settleReaders has every reader hear what there is.
+// settleReaders lets every reader take all that waits.
 func (p *Peer) settleReaders() {
 	for _, r := range p.readers {
 		if r.life == p.r && !p.held() {
-			r.exact = false // look once more
+			r.exact = false // caughtUp checks once more
 			for r.take() {
 			}
 		}
 	}
 }
 
-// One seed of so many has slow readers, by a stream of draws of its own.
+// One seed of readersOneIn has slow readers, drawn from a stream of their own.
 const (
 	readersOneIn = 6
 	readerStream = 0x4ead
 )
 
+// drawReaders adds slow readers to a script.
 func drawReaders(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, readerStream))
 	d.peers = d.script.Config.Peers

@@ -12,11 +12,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/envelope"
 )
 
-// recorder sees every packet of a cluster that has a key, and has none itself: it can
-// show a packet again, to whom it likes, and can make no other.
+// recorder is an attacker that sees every packet of a cluster with a key, and does not have
+// the key. It can send a packet again, to any peer, and cannot make a new one.
 type recorder struct {
-	tape []byte
-	sent [][]recorded // by each peer
+	tape []byte       // all packets, one after the other
+	sent [][]recorded // by the peer that sent them
 }
 
 // recorded is one packet.
@@ -24,17 +24,18 @@ type recorded struct {
 	from, to   *Peer
 	sender     string // the life that sent it
 	receiver   string // the life that it is for
-	first, end int    // on the tape
+	first, end int    // its bytes are tape[first:end]
 }
 
-// post is where a life of a peer, which has this id, seals its packets and opens those
-// of others; without a key neither is done.
+// post seals the packets of one life of a peer and opens those for it. Without a key it
+// has only the id.
 type post struct {
-	id string
+	id string // of the life
 	*envelope.Sealer
 	*envelope.Opener
 }
 
+// newPost returns the post of a life.
 func (c *Cluster) newPost(id string) *post {
 	if !c.cfg.Key {
 		return &post{id: id}
@@ -42,9 +43,11 @@ func (c *Cluster) newPost(id string) *post {
 	return &post{id, envelope.NewSealer(id, clusterKey), envelope.NewOpener(id, []envelope.Key{clusterKey})}
 }
 
-// clusterKey seals with the names of both lives, which nobody here forges.
+// clusterKey stands for a key. Its seal is the names of both lives in clear, which no peer
+// of a run forges, and so costs no time for cryptography.
 var clusterKey = envelope.Key{Pair: func(lives [2 * envelope.MarkBytes]byte) (cipher.AEAD, error) { return badge(lives), nil }}
 
+// badge is the seal of two lives.
 type badge [2 * envelope.MarkBytes]byte
 
 func (badge) NonceSize() int { return 12 }
@@ -60,7 +63,7 @@ func (b badge) Open(dst, _, sealed, _ []byte) ([]byte, error) {
 	return append(dst, plain...), nil
 }
 
-var errBadge = errors.New("sealed for or by another")
+var errBadge = errors.New("sealed for or by another life")
 
 // Kinds of messages in packets.
 const (
@@ -68,8 +71,8 @@ const (
 	frameInside
 )
 
-// seal returns the packet of a message, of which the recorder has a copy. It is not to
-// be kept.
+// seal returns the packet of a message from p to q, and records it. The packet lies on the
+// tape: it is valid until the next call.
 func (c *Cluster) seal(p, q *Peer, kind byte, message []byte) []byte {
 	t := &c.recorder
 	blank, err := p.post.Next(q.post.id)
@@ -83,7 +86,8 @@ func (c *Cluster) seal(p, q *Peer, kind byte, message []byte) []byte {
 	return t.tape[first:]
 }
 
-// open takes a packet, if the rule of the transport does.
+// open opens a packet by the rule of the transport, and handles its message. It reports
+// whether the rule took the packet.
 func (p *Peer) open(packet []byte) (taken bool) {
 	buffer := p.c.buffer()
 	l, v := p.post.Open(buffer, packet)
@@ -100,14 +104,14 @@ func (p *Peer) open(packet []byte) (taken bool) {
 	return true
 }
 
-// hearsOf has p hear that q's life is up, by a packet of memberlist's.
+// hearsOf delivers a packet of memberlist to p which says that the life of q is up.
 func (p *Peer) hearsOf(q *Peer) {
 	if p.c.cfg.Key {
 		p.open(p.c.seal(q, p, wordOfLife, []byte(q.post.id)))
 	}
 }
 
-// rotated demands that only a copy goes on as somebody else, or who was copied.
+// rotated checks that p takes a new actor only after a clone (O16).
 func (j *judge) rotated(p *Peer) {
 	if !j.cloned {
 		j.violate(p.index, "O16: %s takes itself for a copy, and nobody copied it", p.name)
@@ -115,20 +119,20 @@ func (j *judge) rotated(p *Peer) {
 	j.c.reached("a clone was noticed")
 }
 
-// lives demands that nobody hears of a life that has ended as if it were up.
+// lives checks that p takes no message which says that a life is up when it has ended (O16).
 func (j *judge) lives(p *Peer, id string) {
 	for _, q := range j.c.peers {
 		if q.up && q.post.id == id {
 			return
 		}
 	}
-	if j.cloned { // a copy has its original's id, and what is for the one is fresh to the other
+	if j.cloned { // a copy has the id of its original, and takes the packets for that once more
 		return
 	}
 	j.violate(p.index, "O16: %s is told that %s is up, a life that has ended", p.name, id)
 }
 
-// What the recorder does with a packet, and all of it is turned away.
+// The rare states of a replay. The receiver must refuse the packet in each of them.
 const (
 	againSame = "a packet was shown again"
 	againNext = "a packet was shown to the next life of its receiver"
@@ -137,6 +141,7 @@ const (
 	another   = "a packet was shown to another peer"
 )
 
+// shownTo returns the rare state of a replay of r to q.
 func (r recorded) shownTo(q *Peer) string {
 	switch {
 	case r.from == q:
@@ -151,8 +156,8 @@ func (r recorded) shownTo(q *Peer) string {
 	return againSame
 }
 
-// replay shows to q all that p has sent, whomever it was for: as it was sent, or the
-// latest first.
+// replay sends q all packets that p has sent to any peer, oldest or latest first. It returns
+// the number of packets, and how many of them q took.
 func (c *Cluster) replay(p, q *Peer) (shown, taken int) {
 	t := &c.recorder
 	list := slices.Clone(t.sent[p.index])
@@ -166,7 +171,7 @@ func (c *Cluster) replay(p, q *Peer) (shown, taken int) {
 		shown++
 		how := r.shownTo(q)
 		if q.open(t.tape[r.first:r.end]) {
-			taken++ // it was under way still
+			taken++ // the packet had not arrived before
 		} else {
 			c.reached(how)
 		}
@@ -174,14 +179,14 @@ func (c *Cluster) replay(p, q *Peer) (shown, taken int) {
 	return shown, taken
 }
 
-// replay reads "1,2 > 3".
+// replayed parses the sides of a replay: "1,2 > 3".
 func (c steps) replayed(text string) (func(), error) {
 	each, oneWay, err := c.sidesArg(text)
 	switch {
 	case err != nil || !oneWay:
 		return nil, fmt.Errorf("sides are wanted, like 1,2 > 3")
 	case !c.cfg.Key:
-		return nil, fmt.Errorf("without a key who replays is believed: the line \"key\" is wanted")
+		return nil, fmt.Errorf("without a key nothing stops a replay: the line \"key\" is wanted")
 	}
 	return func() {
 		shown, taken := 0, 0
@@ -193,13 +198,14 @@ func (c steps) replayed(text string) (func(), error) {
 	}, nil
 }
 
-// In one seed of so many the peers have a key, and somebody records, by a stream of draws
-// of its own: one that leaves the seeds of old faults as they were.
+// In one seed of recorderOneIn the peers have a key, and an attacker records. The draws come
+// from a stream of their own.
 const (
 	recorderOneIn  = 8
 	recorderStream = 0x7f16
 )
 
+// drawRecorder adds a key and replays to a script.
 func drawRecorder(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, recorderStream))
 	d.peers = d.script.Config.Peers
@@ -212,11 +218,11 @@ func drawRecorder(d drawer) Script {
 	}
 	for _, s := range d.script.Steps {
 		var p int
-		if n, _ := fmt.Sscanf(s.Do, "start %d", &p); n == 1 && d.one(2) { // to a life that has just begun, and of it
+		if n, _ := fmt.Sscanf(s.Do, "start %d", &p); n == 1 && d.one(2) { // packets of and to a life that has just begun
 			d.replays(s.At + d.up(3*time.Second))
 		}
 	}
-	if d.one(2) { // a worker that has stopped is made to beat
+	if d.one(2) { // replayed heartbeats of a worker that has stopped
 		at, p := d.up(d.script.Ends), d.peer()
 		d.step(at, "%d beat prey %v", p, 2*beatInterval)
 		for range 8 {
@@ -228,7 +234,7 @@ func drawRecorder(d drawer) Script {
 	return d.script
 }
 
-// replays draws who is shown whose packets: most often all are those of all.
+// replays adds a replay, most often of all packets to all peers.
 func (d *drawer) replays(at time.Duration) {
 	all := fmt.Sprint("1-", d.peers)
 	from, to := all, all
