@@ -10,14 +10,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Locks is the lock service of a run; without voters there is none.
+// Locks is the lock service of a run.
 type Locks struct {
-	Voters int           // the first so many peers certify leases; up to lockservice.MaxVoters
-	MaxTTL time.Duration // of leases: 3 s
-	Drift  int           // of clocks, that leases make up for, in parts per million: 10,000
+	Voters int           // the first peers vote, up to lockservice.MaxVoters; 0: there are no locks
+	MaxTTL time.Duration // the longest TTL of a lease; 0 means 3 s
+	Drift  int           // the drift of clocks that leases allow for, in parts per million; 0 means 10,000
 }
 
-// withDefaults fills in what is not said.
+// withDefaults checks k and fills in the defaults.
 func (k Locks) withDefaults(peers int) (Locks, error) {
 	if k.Voters == 0 {
 		return k, nil
@@ -34,35 +34,35 @@ func (k Locks) withDefaults(peers int) (Locks, error) {
 	return k, nil
 }
 
-// locker is the lock machine of one life of a peer, and what the agent does for it:
-// it carries packets between those who take each other for alive, keeps the bound of
-// tokens on disk, and hands results to who asked. Of a peer's troubles it shares a
-// stop of the process; the replica's loop and disk do not hold it up.
+// locker is the lock machine of one life of a peer, with the part that the agent plays for
+// it. It carries packets between peers that take each other for alive, keeps the bound of
+// tokens on disk, and returns results to the callers. A pause of the process holds it up,
+// the replica's loop and disk do not.
 type locker struct {
 	p     *Peer
 	node  *lockservice.Node
 	calls map[uint64]*lockCall
-	wake  time.Duration     // when the next tick is planned, -1 if none is
-	saved time.Duration     // when the last save is durable
-	late  []func()          // what would have happened while the process was stopped
-	known []string          // who is up, as told last
-	names map[string]string // whom each of their names stands for
+	wake  time.Duration     // the time of the next tick; -1: none is planned
+	saved time.Duration     // the time when the last save is durable
+	late  []func()          // the calls that wait for the end of a pause
+	known []string          // the peers that the machine takes for alive
+	names map[string]string // the member that each peer's name stands for
 }
 
-// lockCall is one attempt to hold a lock, and from its grant on a lease.
+// lockCall is a call for a lock, and from its grant on a lease.
 type lockCall struct {
 	lockservice.Call
 	id      uint64
 	p       *Peer
-	asked   time.Duration
+	asked   time.Duration // times of the run, here and below
 	token   uint64
 	granted time.Duration
-	sent    time.Duration // when the round that extended it last was, by the run's time
-	until   time.Duration // when its holder takes it to be over
+	sent    time.Duration // the beginning of the round that extended the lease last
+	until   time.Duration // the end of the lease by its holder's clock
 	state   callState
-	heard   func(lockservice.Result)
-	inst    lockservice.Inst // once it is known
-	resumed bool             // its client came from elsewhere
+	heard   func(lockservice.Result) // gets each result; may be nil
+	inst    lockservice.Inst         // from the grant on
+	resumed bool                     // the client held the lease at another peer or life before
 }
 
 type callState uint8
@@ -73,8 +73,8 @@ const (
 	callOver
 )
 
-// openLocks begins a life of the lock machine, the first one or one that cannot know
-// what an earlier one has certified.
+// openLocks begins a life of the lock machine. Without a disk, a life after the first does
+// not know what earlier ones have certified.
 func (p *Peer) openLocks() {
 	c := p.c
 	if c.cfg.Locks.Voters == 0 {
@@ -101,8 +101,8 @@ func (p *Peer) openLocks() {
 	p.locks.carry()
 }
 
-// close ends a life of the lock machine: the process is gone, and who held a lock by it is,
-// too, but for bearers, who are processes of their own.
+// close ends a life of the lock machine, because its process ends. The clients in the
+// process end too. Bearers are processes of their own, and keep their leases.
 func (l *locker) close() {
 	if l == nil {
 		return
@@ -115,10 +115,10 @@ func (l *locker) close() {
 	l.p.locks = nil
 }
 
-// takesForAlive reports whether p would send to q, and listen to it.
+// takesForAlive reports whether p takes q for alive, and so exchanges lock packets with it.
 func (p *Peer) takesForAlive(q *Peer) bool { return p.sees[q.index].alive && !p.suspects[q.index] }
 
-// look gives the lock machine what its peer believes.
+// look gives the lock machine its view of the members: what its peer believes.
 func (l *locker) look() {
 	if l == nil {
 		return
@@ -145,7 +145,7 @@ func (l *locker) look() {
 	})
 }
 
-// do does what concerns this life of the machine, once the process is not stopped.
+// do calls f, or defers the call to the end of a pause. It drops f once this life has ended.
 func (l *locker) do(f func()) {
 	switch p := l.p; {
 	case p.locks != l || !p.up:
@@ -158,11 +158,11 @@ func (l *locker) do(f func()) {
 	}
 }
 
-// after does it in a while.
+// after plans do for d from now.
 func (l *locker) after(d time.Duration, f func()) { l.p.c.At(l.p.c.now+d, func() { l.do(f) }) }
 
-// goOn does what has waited for a process that was stopped: first of all what its
-// timers have to say, or what has come for it, as it happens.
+// goOn makes the calls that were deferred during a pause. The tick that is due comes before
+// or after them, at random.
 func (l *locker) goOn() {
 	late := l.late
 	l.late = nil
@@ -178,12 +178,13 @@ func (l *locker) goOn() {
 	}
 }
 
+// tick gives the time to the machine.
 func (l *locker) tick() {
 	l.node.Tick(l.p.lockTime())
 	l.carry()
 }
 
-// carry carries out what the machine asks for.
+// carry carries out the effects of the machine.
 func (l *locker) carry() {
 	c := l.p.c
 	rd := l.node.Ready(l.p.lockTime())
@@ -201,7 +202,7 @@ func (l *locker) carry() {
 	}
 }
 
-// save makes a bound of tokens durable, in its time and its order.
+// save makes a bound of tokens durable after a delay. Saves become durable in their order.
 func (l *locker) save(s lockservice.State) {
 	c := l.p.c
 	f := newFate(c.cfg.Seed, uint64(l.p.index), s.TokenBound)
@@ -223,7 +224,8 @@ func (l *locker) save(s lockservice.State) {
 	})
 }
 
-// schedule plans the next tick, unless an earlier one is planned.
+// schedule plans the next tick, unless one is planned for that time or an earlier one. A
+// frozen boot clock may never reach that time.
 func (l *locker) schedule() {
 	c, next := l.p.c, l.node.Next()
 	if l.p.frozen > 0 && next > l.p.boot(c.now) {
@@ -237,17 +239,18 @@ func (l *locker) schedule() {
 	c.At(at, func() {
 		if l.wake == at && l.p.locks == l {
 			l.wake = -1
-			if !l.p.paused { // goOn comes by
+			if !l.p.paused { // otherwise goOn ticks
 				l.tick()
 			}
 		}
 	})
 }
 
-// receive takes a packet in the name of a peer from it, or from who claims to be it.
+// receive takes a packet in the name of the peer from. The sender is the member id, which
+// may be a liar that claims the name.
 func (l *locker) receive(id string, from *Peer, packet []byte) {
 	if !l.p.takesForAlive(from) || l.names[from.name] != id {
-		return // a stranger
+		return // the name stands for another member here
 	}
 	if err := l.node.Receive(l.p.lockTime(), from.name, packet); err != nil {
 		l.p.c.judge.violate(l.p.index, "O6: %s refused a lock packet of its own kind: %v", l.p.name, err)
@@ -255,10 +258,11 @@ func (l *locker) receive(id string, from *Peer, packet []byte) {
 	l.carry()
 }
 
+// result returns a result of the machine to the judge and to the caller.
 func (l *locker) result(r lockservice.Result) {
 	call := l.calls[r.ID]
 	if call == nil {
-		return // it was over, and is over
+		return // the call was over before
 	}
 	l.p.c.locks.heard(call, r)
 	if call.heard != nil {
@@ -266,8 +270,8 @@ func (l *locker) result(r lockservice.Result) {
 	}
 }
 
-// acquire asks for a lock by this peer; heard is told what becomes of it. It fails if
-// the peer does not run.
+// acquire asks for a lock at this peer. The function heard gets the results and may be nil.
+// It fails if the process does not run.
 func (p *Peer) acquire(call lockservice.Call, heard func(lockservice.Result)) (*lockCall, error) {
 	l := p.locks
 	if l == nil || !p.up || p.paused {
@@ -284,11 +288,11 @@ func (p *Peer) acquire(call lockservice.Call, heard func(lockservice.Result)) (*
 	return k, nil
 }
 
-// release gives a lock back, or gives up waiting for it.
+// release releases a lease, or ends a call that waits.
 func (k *lockCall) release() {
 	l := k.p.locks
 	if l == nil || l.calls[k.id] != k {
-		return // of an earlier life
+		return // the call belongs to an earlier life
 	}
 	l.do(func() {
 		k.p.c.locks.late(k)
@@ -314,8 +318,9 @@ func (k *lockCall) renew() {
 	})
 }
 
-// confirm begins a round of a lease, and returns its number: once Extended bears it, a
-// majority has certified the lease since.
+// confirm begins a round that extends a lease, and returns the number of the round. A
+// result Extended with this round or a later one proves that a majority has certified the
+// lease since the call.
 func (k *lockCall) confirm() (round uint64, err error) {
 	l := k.p.locks
 	if l == nil || l.calls[k.id] != k {
@@ -326,7 +331,7 @@ func (k *lockCall) confirm() (round uint64, err error) {
 	return round, err
 }
 
-// left is how long its holder takes a lease to last.
+// left returns the rest of the lease by its holder's clock.
 func (k *lockCall) left() time.Duration {
 	l := k.p.locks
 	if l == nil || l.calls[k.id] != k {
@@ -336,19 +341,18 @@ func (k *lockCall) left() time.Duration {
 	return max(deadline-k.p.lockTime().Mono, 0)
 }
 
-// sendLock decides what becomes of a packet of locks, from what it is: as of a frame,
-// and it may be lost as well.
+// sendLock decides the fate of a lock packet, and plans its arrival.
 func (n *network) sendLock(p *Peer, pk lockservice.Packet) {
 	c := n.c
 	q := c.named(pk.To)
 	if q == nil || !p.takesForAlive(q) {
-		return // no way is known
+		return // p takes the receiver for dead
 	}
 	if c.liar.claims(q) {
 		c.liar.vote(p, pk.Bytes)
 	}
 	if p.locks.names[q.name] != q.name {
-		return // it goes to who claims to be q
+		return // the name stands for the liar, which got the packet
 	}
 	id := digest(lockSalt^uint64(p.index)<<32^uint64(q.index), pk.Bytes)
 	c.hash = (c.hash ^ id ^ uint64(c.now)) * 0x9e3779b97f4a7c15
@@ -378,10 +382,10 @@ func (n *network) sendLock(p *Peer, pk lockservice.Packet) {
 	}
 }
 
-// lockSalt sets the packets of locks apart from frames.
+// lockSalt gives lock packets other fates than frames with equal bytes.
 const lockSalt = 0x10c5_10c5_10c5_10c5
 
-// named returns a peer by name.
+// named returns the peer with a name, or nil.
 func (c *Cluster) named(name string) *Peer {
 	for _, p := range c.peers {
 		if p.name == name {

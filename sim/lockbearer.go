@@ -8,11 +8,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// stopPatience is how long a process that stops still sends what it has to say.
+// stopPatience is how long a process that stops in order goes on sending.
 const stopPatience = 100 * time.Millisecond
 
-// stop ends the process in order: who waits for a lock is refused, holders in the process
-// let go, and bearers hold what they hold.
+// stop ends the process in order. Calls that wait are refused, and holders in the process
+// release their locks. Bearers keep their leases.
 func (p *Peer) stop() {
 	if !p.up || p.paused {
 		return
@@ -23,7 +23,7 @@ func (p *Peer) stop() {
 			switch k := l.calls[id]; {
 			case l.orphan(k):
 				p.c.reached("a peer stopped, and a bearer held a lease by it")
-			case k.state == callWaits, k.Manual: // by a clock that stands still it would hold for ever
+			case k.state == callWaits, k.Manual: // orphan refuses a bearer with a frozen clock, which would hold for ever
 				p.c.locks.ended(k)
 			case k.state == callHolds:
 				k.release()
@@ -40,8 +40,8 @@ func (p *Peer) stop() {
 	})
 }
 
-// orphan parts a bearer from its peer, and reports whether k is of one that holds a lease. It
-// takes itself for a holder until the time is over that it was told.
+// orphan parts a bearer from its peer, and reports whether k is a bearer's lease. The
+// bearer takes itself for a holder until the end of the lease that it was told last.
 func (l *locker) orphan(k *lockCall) bool {
 	if !k.Manual || k.state != callHolds || l.p.frozen > 0 {
 		return false
@@ -50,8 +50,8 @@ func (l *locker) orphan(k *lockCall) bool {
 	return true
 }
 
-// moveHere has the last bearer of a lock go on with its lease by this peer. Who is refused takes
-// itself for a holder until its time is over all the same, which is the stricter oracle.
+// moveHere has the last bearer of a lock go on with its lease at this peer. A bearer that
+// is refused still takes itself for a holder until its lease ends, which makes L1 stricter.
 func (l *locker) moveHere(lock string) {
 	if l == nil {
 		return
@@ -61,8 +61,8 @@ func (l *locker) moveHere(lock string) {
 	}
 }
 
-// takeOver has a bearer go on with its lease by p; heard is told what becomes of it. It
-// returns nil if that cannot be.
+// takeOver has a bearer go on with its lease at this peer. The function heard gets the
+// results and may be nil. takeOver returns nil if the lease cannot go on here.
 func (l *locker) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall {
 	if l == nil || !l.p.up || l.p.paused || old.state != callHolds {
 		return nil
@@ -85,7 +85,7 @@ func (l *locker) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCa
 	return k
 }
 
-// goesOn is the oracle of a lease that was resumed.
+// goesOn checks a lease that was resumed (L8).
 func (j *lockJudge) goesOn(k *lockCall, l *lockLedger, r lockservice.Result) {
 	j.c.reached("a bearer went on at another peer")
 	if r.Token != k.token {
@@ -94,16 +94,16 @@ func (j *lockJudge) goesOn(k *lockCall, l *lockLedger, r lockservice.Result) {
 	j.since(k, l)
 }
 
-// since demands of a client that believes in its lease anew, by a renewal here or elsewhere,
-// that nobody whom it excludes was granted the lock since it was: that one may have come and
-// gone, so that the two never believed at the same moment.
+// since checks, when a lease was renewed or resumed, that the lock was not granted to a
+// client that the lease excludes since the lease's own grant (L8). The windows of the two
+// may not overlap, because the other client may have released the lock already.
 func (j *lockJudge) since(k *lockCall, l *lockLedger) {
 	if last := l.excluding(k.Mode); k.token < last && j.ordered() && !j.stoodStill(k) {
 		j.c.judge.violate(k.p.index, "L8: %s goes on with %s by token %d, and %d was given since", k.p.name, k.Lock, k.token, last)
 	}
 }
 
-// excluding returns the highest token of a grant that excludes one of that mode.
+// excluding returns the highest token of all grants that exclude a lease of this mode.
 func (l *lockLedger) excluding(mode lockservice.Mode) uint64 {
 	if mode == lockservice.Exclusive {
 		return l.high
@@ -111,6 +111,6 @@ func (l *lockLedger) excluding(mode lockservice.Mode) uint64 {
 	return l.highX
 }
 
-// stoodStill reports whether k may take an answer that is long over: a clock for leases
-// stood still.
+// stoodStill reports whether k may accept an answer that is out of date, because a boot
+// clock stood still.
 func (j *lockJudge) stoodStill(k *lockCall) bool { return k.p.frozen > 0 || k.asked < j.c.thawed }

@@ -8,19 +8,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// One seed of so many has locks. Theirs is a stream of draws of its own, so that the
-// others do not change with what is drawn here.
+// One seed of locksOneIn has locks, drawn from streams of their own.
 const (
 	locksOneIn = 3
 	lockStream = 0x10c5
 	moveStream = 0x10c6 // of bearers that move
 )
 
-// drawLocks adds a lock service to the script, and who wants locks.
+// drawLocks adds a lock service and its clients to a script.
 func drawLocks(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, lockStream))
 	d.peers = d.script.Config.Peers
-	if !d.one(locksOneIn) || d.script.Config.Locks.Voters > 0 { // work queues use them as it is
+	if !d.one(locksOneIn) || d.script.Config.Locks.Voters > 0 { // a seed with work queues has its own
 		return d.script
 	}
 	k := &d.script.Config.Locks
@@ -47,8 +46,8 @@ func drawLocks(d drawer) Script {
 	return d.script
 }
 
-// move has a bearer's peer stop and start again, and the bearer go on at another peer, or
-// at the same one, while others want the lock.
+// move stops and starts the peer of a bearer. The bearer goes on at another peer or at the
+// same one, while others ask for the lock.
 func (d *drawer) move(k *Locks) {
 	at, from, to := d.up(d.script.Ends), d.peer(), d.peer()
 	d.step(at, "%d lock l0 ttl=%v manual", from, k.MaxTTL)
@@ -63,13 +62,13 @@ func (d *drawer) move(k *Locks) {
 	d.step(at+d.up(2*k.MaxTTL), "%d unlock l0", from)
 }
 
-// drift has the clocks that measure leases run at the bounds of what these allow for.
+// drift sets the drift of the boot clocks to the limits that leases allow for.
 func (d *drawer) drift(most int) {
 	clocks := &d.script.Config.Clocks
 	for len(*clocks) < d.peers {
 		*clocks = append(*clocks, Clock{})
 	}
-	slow := d.rng.IntN(2 * d.peers) // one among fast ones, or any as it comes
+	slow := d.rng.IntN(2 * d.peers) // one slow clock among fast ones, or any mixture
 	for i := range *clocks {
 		switch {
 		case slow >= d.peers:
@@ -82,8 +81,8 @@ func (d *drawer) drift(most int) {
 	}
 }
 
-// contend has some peers want one lock at about the same time, and meanwhile something
-// happen to the one that has it.
+// contend has some peers ask for one lock at about the same time, and often harms the
+// holder meanwhile.
 func (d *drawer) contend(k *Locks) {
 	at := d.up(d.script.Ends)
 	lock := fmt.Sprintf("l%d", d.rng.IntN(2))
@@ -107,7 +106,7 @@ func (d *drawer) contend(k *Locks) {
 	}
 }
 
-// want is one client.
+// want draws the step of one client.
 func (d *drawer) want(k *Locks, lock string) string {
 	ttl := k.MaxTTL
 	if d.one(2) {
@@ -118,7 +117,7 @@ func (d *drawer) want(k *Locks, lock string) string {
 		s = fmt.Sprintf("trylock %s ttl=%v", lock, ttl)
 	}
 	if d.one(8) {
-		return s + " manual" // and it forgets to renew
+		return s + " manual" // a client that forgets to renew
 	}
 	s += fmt.Sprintf(" hold=%v", time.Millisecond+d.up(2*k.MaxTTL))
 	if d.one(4) {
@@ -127,7 +126,7 @@ func (d *drawer) want(k *Locks, lock string) string {
 	return s
 }
 
-// harm is what happens to a holder, or to those who know of it.
+// harm adds a fault of a holder, or of the voters that certified its lease.
 func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 	lasts := d.up(3 * k.MaxTTL)
 	voter := func() int { return 1 + d.rng.IntN(k.Voters) }
@@ -136,7 +135,7 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 		do   func()
 	}{
 		{"pause", func() {
-			if d.one(2) { // with the answer to a renewal under way
+			if d.one(2) { // while the answer to a renewal is under way
 				d.step(at, "%d renew %s", holder, lock)
 				lasts = k.MaxTTL*2/3 + d.up(k.MaxTTL/3)
 			}
@@ -152,7 +151,7 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 			}
 		}},
 		{"kill", func() { d.restart(at, lasts, holder) }},
-		{"kill", func() { // and who queues for it does not know
+		{"kill", func() { // the clients that wait do not notice
 			d.isolate(at, lasts, holder, "|")
 			d.restart(at, lasts, voter())
 			for range 6 {
@@ -160,7 +159,7 @@ func (d *drawer) harm(k *Locks, at time.Duration, holder int, lock string) {
 			}
 		}},
 		{"kill", func() { d.restart(at, lasts/4, voter()) }},
-		{"kill", func() { // so many that what was certified is forgotten
+		{"kill", func() { // a majority forgets the lease
 			if d.one(2) {
 				d.isolate(at, lasts, holder, "|")
 			}
@@ -195,12 +194,14 @@ func (d *drawer) isolate(at, lasts time.Duration, p int, how string) {
 	d.step(at+lasts, "heal %d %s %s", p, how, list(others))
 }
 
+// restart kills a peer and starts it again.
 func (d *drawer) restart(at, lasts time.Duration, p int) {
 	d.step(at, "kill %d", p)
 	d.step(at+lasts, "start %d", p)
 }
 
-// revise changes the list of voters by a name at a time, or by more, which is refused.
+// revise changes the list of voters, by one name at a time. It sometimes tries two names,
+// which all peers must refuse.
 func (d *drawer) revise(k *Locks) {
 	most := min(d.peers, lockservice.MaxVoters)
 	votes := make([]bool, most)
@@ -226,7 +227,7 @@ func (d *drawer) revise(k *Locks) {
 				names = append(names, i)
 			}
 		}
-		if d.one(4) && most > 2 { // another one in the place of the first, which is too much
+		if d.one(4) && most > 2 { // replaces one voter: two names differ
 			d.step(at, "voters %s", list(append(names[1:len(names):len(names)], d.rng.IntN(most))))
 		}
 		d.step(at, "voters %s", list(names))

@@ -12,25 +12,24 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// lockJudge watches the locks of a run. A holder's window is the time during which it
-// takes itself for one, by its own clock, laid on the run's time.
+// lockJudge checks the locks of a run against the oracles L1 to L8.
 type lockJudge struct {
 	c        *Cluster
-	ledgers  map[string]*lockLedger
-	lists    []lockservice.Voters // by epoch, from 1
-	forgot   bool                 // a voter has: tokens are ordered by the wall clocks
-	settling bool
+	ledgers  map[string]*lockLedger // by lock
+	lists    []lockservice.Voters   // the lists of voters, by epoch from 1 on
+	forgot   bool                   // a voter lost its bound of tokens: only wall clocks order tokens
+	settling bool                   // the run has settled; the judge itself asks for the locks
 }
 
-// lockLedger is what is known of one lock.
+// lockLedger is the history of one lock.
 type lockLedger struct {
 	holding []*lockCall
 	waiting []*lockCall
-	bearer  *lockCall   // the last one to renew by hand
-	over    []*lockCall // held once; for the histories of tests
+	bearer  *lockCall   // the last bearer
+	over    []*lockCall // the leases that have ended; for the histories of tests
 	high    uint64      // the highest token granted
-	highX   uint64      // granted exclusively
-	written uint64      // the highest token that wrote to what the lock protects
+	highX   uint64      // the highest token granted exclusively
+	written uint64      // the highest token that has written to the protected resource
 }
 
 func (j *lockJudge) init(c *Cluster) {
@@ -52,10 +51,10 @@ func (j *lockJudge) of(lock string) *lockLedger {
 	return l
 }
 
-// votes reports whether p may certify leases.
+// votes reports whether p is a voter.
 func (j *lockJudge) votes(p *Peer) bool { return slices.Contains(p.voters.Names, p.name) }
 
-// started notes another life of a peer.
+// started notes that a life of the lock machine begins.
 func (j *lockJudge) started(p *Peer) {
 	if p.boots == 1 || !j.votes(p) {
 		return
@@ -80,13 +79,14 @@ func (j *lockJudge) started(p *Peer) {
 // wallSkew is the default of lockservice.Config.
 const wallSkew = 2 * time.Second
 
+// asked notes a call that waits from now on.
 func (j *lockJudge) asked(k *lockCall) {
 	l := j.of(k.Lock)
 	l.waiting = append(l.waiting, k)
 	j.c.hash = mix(j.c.hash^uint64(j.c.now), k.id)
 }
 
-// heard takes what the machine tells of a call.
+// heard checks a result of the machine.
 func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
 	c, l := j.c, j.of(k.Lock)
 	c.hash = mix(mix(c.hash^uint64(c.now), r.ID<<8|uint64(r.Event)), r.Token)
@@ -120,14 +120,15 @@ func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
 	}
 }
 
-// late demands that a lease has not been over for long, but while its process was stopped.
+// late checks that the holder of a lease hears of its end at once, or when its process is
+// resumed (L4).
 func (j *lockJudge) late(k *lockCall) {
 	if k.state == callHolds && j.c.now-max(k.until, k.p.resumed) > time.Millisecond {
 		j.c.judge.violate(k.p.index, "L4: %s was not told that it lost %s, %v ago", k.p.name, k.Lock, j.c.now-k.until)
 	}
 }
 
-// cause is the error that says why a lease was lost.
+// cause returns the error that says why a lease was lost.
 func cause(err error) error {
 	if lost, ok := errors.AsType[*lockservice.LostError](err); ok {
 		return lost.Cause
@@ -135,7 +136,7 @@ func cause(err error) error {
 	return err
 }
 
-// acquired is the oracle of tokens and of the order of waiters.
+// acquired notes a grant, and checks its token (L2) and the order of the waiters (L6).
 func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
@@ -157,7 +158,7 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	if k.Mode == lockservice.Exclusive {
 		l.highX = max(l.highX, r.Token)
 	}
-	l.written = max(l.written, r.Token) // everybody writes at once
+	l.written = max(l.written, r.Token) // each holder writes as soon as it has the lock
 	l.holding = append(l.holding, k)
 	j.cover(k, l)
 	for _, o := range l.waiting {
@@ -168,11 +169,12 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	}
 }
 
-// ordered reports whether tokens must rise: not if a voter forgot those it gave, and
-// clocks differ by more than its silence makes up for. With a disk, it makes up for none.
+// ordered reports whether tokens must rise. They need not if a voter forgot its tokens, and
+// the clocks differ by more than its silence covers. With a disk its silence covers nothing.
 func (j *lockJudge) ordered() bool { return !j.forgot || j.c.spread() <= wallSkew && !j.c.cfg.Disk }
 
-// extended is the oracle of windows: no two that exclude each other overlap.
+// extended notes the new end of a holder's window, and checks that it overlaps no window
+// that excludes it (L1).
 func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	if k.p.frozen == 0 {
@@ -195,7 +197,7 @@ func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 
 const forever = time.Duration(1 << 62)
 
-// ended notes that a holder or a waiter is none any more, by its own account.
+// ended notes that a client does not hold the lock or wait for it any more, and knows it.
 func (j *lockJudge) ended(k *lockCall) {
 	l := j.of(k.Lock)
 	gone := func(o *lockCall) bool { return o == k }
@@ -208,7 +210,8 @@ func (j *lockJudge) ended(k *lockCall) {
 	k.state = callOver
 }
 
-// answered demands that who holds nothing changes nothing.
+// answered checks the answer to a renewal or release (L3): over says that the client does
+// not hold the lock.
 func (j *lockJudge) answered(k *lockCall, what string, over bool, err error) {
 	switch {
 	case !over && err != nil:
@@ -220,8 +223,8 @@ func (j *lockJudge) answered(k *lockCall, what string, over bool, err error) {
 	}
 }
 
-// resumed has the holders that were stopped do what they were about to: write once
-// more, before they look at the time.
+// resumed notes the late writes of holders at a peer that is resumed. Such a holder writes
+// once more before it looks at the time, and its token must stop the write.
 func (j *lockJudge) resumed(p *Peer) {
 	for _, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
 		l := j.ledgers[lock]
@@ -237,7 +240,7 @@ func (j *lockJudge) resumed(p *Peer) {
 	}
 }
 
-// cover notes the rare states of a grant.
+// cover counts the rare states of a grant.
 func (j *lockJudge) cover(k *lockCall, l *lockLedger) {
 	c := j.c
 	if slices.ContainsFunc(l.holding, func(o *lockCall) bool { return o.inst != k.inst && o.until > c.now }) {
@@ -258,8 +261,8 @@ func (j *lockJudge) cover(k *lockCall, l *lockLedger) {
 	}
 }
 
-// settle has every client let go, waits until no voter is silent and all have heard of
-// the last list of voters, and demands that each lock that was ever wanted can be had.
+// settle has every client release its lock, and waits until no voter is silent and all
+// peers have the last list of voters. It then checks that each lock can be acquired (L5).
 func (j *lockJudge) settle() {
 	c := j.c
 	if c.cfg.Locks.Voters == 0 {
@@ -281,7 +284,7 @@ func (j *lockJudge) settle() {
 	j.settling = true
 	for i, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
 		if _, _, item := queue.ParseLock(lock); item {
-			continue // it may be barred for good
+			continue // the lock of a finished item is barred for good
 		}
 		p := c.peers[i%len(c.peers)]
 		k, err := p.acquire(lockservice.Call{Lock: lock, TTL: c.cfg.Locks.MaxTTL}, nil)
@@ -304,19 +307,20 @@ func (j *lockJudge) settle() {
 	}
 }
 
-// lockPatience is how long views take to become true, and a little longer.
+// lockPatience is the time until every view is right again, with a margin.
 const lockPatience = 12 * time.Second
 
-// quiet is how long voters that have started may be silent, and lists of voters take.
+// quiet is the time until no voter is silent and all peers have the last list of voters.
 func (j *lockJudge) quiet() time.Duration {
 	return 2*lockPatience + time.Duration(len(j.lists))*(j.c.cfg.Locks.MaxTTL+wallSkew)*5/4
 }
 
+// unsettled reports whether p is a silent voter or does not have the last list of voters.
 func (j *lockJudge) unsettled(p *Peer) bool {
 	return p.locks.node.Quarantine(p.lockTime()) > 0 || int(p.voters.Epoch) < len(j.lists)
 }
 
-// wait lets time pass until done, for at most so long.
+// wait runs until done returns true, for at most most. It reports whether done did.
 func (j *lockJudge) wait(most time.Duration, done func() bool) bool {
 	for until := j.c.now + most; !done(); {
 		if j.c.now >= until {

@@ -10,17 +10,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// lockVerbs are the steps of a peer that are about locks.
+// lockVerbs are the verbs of the steps of locks.
 var lockVerbs = []string{"lock", "trylock", "unlock", "renew", "move"}
 
-// client is a program that wants one lock.
+// client is a program that asks for one lock.
 type client struct {
 	call lockservice.Call
-	wait time.Duration // gives up then; 0: a minute
-	hold time.Duration // lets go then; 0: at unlock only
+	wait time.Duration // how long it waits for the lock
+	hold time.Duration // how long it holds the lock; 0: until unlock
 }
 
-// lock reads "2 lock NAME ttl=1s wait=5s hold=2s shared manual".
+// lock parses "lock NAME ttl=1s wait=5s hold=2s shared manual", and the other lockVerbs.
 func (c steps) lock(p *Peer, verb string, args []string) (func(), error) {
 	if c.cfg.Locks.Voters == 0 {
 		return nil, errors.New("there are no voters: a line like \"locks voters=3\" is wanted at the beginning")
@@ -53,6 +53,7 @@ func (c steps) lock(p *Peer, verb string, args []string) (func(), error) {
 	return func() { w.want(p) }, nil
 }
 
+// option parses one option of a lock step.
 func (w *client) option(word string) (err error) {
 	name, value, _ := strings.Cut(word, "=")
 	switch name {
@@ -72,7 +73,7 @@ func (w *client) option(word string) (err error) {
 	return err
 }
 
-// want has p ask for the lock, hold it for its time, and give it back.
+// want has the client ask for the lock at p, hold it, and release it.
 func (w client) want(p *Peer) {
 	var k *lockCall
 	k, err := p.acquire(w.call, func(r lockservice.Result) {
@@ -85,7 +86,7 @@ func (w client) want(p *Peer) {
 		}
 	})
 	if err != nil {
-		return // it does not run
+		return // the process does not run
 	}
 	p.locks.after(w.wait, func() {
 		if k.state == callWaits {
@@ -94,13 +95,13 @@ func (w client) want(p *Peer) {
 	})
 }
 
-// speakFor renews or releases a lock by the peer's last call for it that waits or
-// holds; or, if that is wanted or there is none, by the last one that is over.
+// speakFor renews or releases a lock. It uses the peer's last call that waits or holds; if
+// there is none, or for a stale step, it uses the last call that is over.
 func (l *locker) speakFor(lock string, renew, stale bool) {
 	if l == nil {
 		return
 	}
-	if l.p.paused { // it is the next thing that its client does
+	if l.p.paused { // the client does it first when it is resumed
 		l.do(func() { l.p.locks.speakFor(lock, renew, stale) })
 		return
 	}
@@ -110,7 +111,7 @@ func (l *locker) speakFor(lock string, renew, stale bool) {
 		if k.state == callOver {
 			last = &over
 		}
-		if k.Lock == lock && (*last == nil || (*last).id < k.id) { // the last: no order
+		if k.Lock == lock && (*last == nil || (*last).id < k.id) { // the order does not matter: the greatest id wins
 			*last = k
 		}
 	}
@@ -127,7 +128,7 @@ func (l *locker) speakFor(lock string, renew, stale bool) {
 	}
 }
 
-// voters reads "voters 1-3,5": the list that an operator gives to all.
+// voters parses "voters 1-3,5": an operator gives this list to all peers.
 func (c steps) voters(args []string) (func(), error) {
 	if c.cfg.Locks.Voters == 0 {
 		return nil, errors.New("there are no voters to change")
@@ -147,8 +148,8 @@ func (c steps) voters(args []string) (func(), error) {
 	return func() { c.locks.revise(slices.Compact(names)) }, nil
 }
 
-// revise has every peer reload with another list of voters, in its time. One that
-// differs by more than a name must be refused by all.
+// revise gives every peer another list of voters, each after a delay of its own. All peers
+// must refuse a list that differs by more than one name (L7).
 func (j *lockJudge) revise(names []string) {
 	c := j.c
 	last := j.lists[len(j.lists)-1]
@@ -176,6 +177,7 @@ func (j *lockJudge) revise(names []string) {
 	}
 }
 
+// refused checks that all peers refuse a list.
 func (j *lockJudge) refused(next lockservice.Voters) {
 	for _, p := range j.c.peers {
 		if p.locks == nil || !p.up || p.paused || p.voters.Epoch+1 != next.Epoch {
@@ -187,7 +189,7 @@ func (j *lockJudge) refused(next lockservice.Voters) {
 	}
 }
 
-// follow gives a peer a list, again and again until it takes it.
+// follow gives a list to a peer, again every second until the peer takes it.
 func (j *lockJudge) follow(p *Peer, next lockservice.Voters) {
 	again := func() { j.c.At(j.c.now+time.Second, func() { j.follow(p, next) }) }
 	switch l := p.locks; {
@@ -209,7 +211,7 @@ func (j *lockJudge) follow(p *Peer, next lockservice.Voters) {
 
 // held returns the leases of a peer.
 func (l *locker) held() (list []*lockCall) {
-	for _, k := range l.calls { // who asks does not care for the order
+	for _, k := range l.calls { // the callers do not care for the order
 		if k.state == callHolds {
 			list = append(list, k)
 		}
@@ -217,7 +219,7 @@ func (l *locker) held() (list []*lockCall) {
 	return list
 }
 
-// freeze has the clock that measures durations stand still, until calm.
+// freeze stops the boot clock, until calm.
 func (p *Peer) freeze() {
 	if p.frozen == 0 && p.locks != nil {
 		p.frozen = max(p.c.now, 1)
@@ -230,12 +232,12 @@ func (p *Peer) freeze() {
 	}
 }
 
-// thaw ends that.
+// thaw lets a boot clock that stands still go on.
 func (p *Peer) thaw() {
 	if p.frozen == 0 {
 		return
 	}
-	p.frozen, p.c.thawed = 0, p.c.now // what it certified meanwhile is over too early
+	p.frozen, p.c.thawed = 0, p.c.now // as a voter it has measured leases too short
 	if l := p.locks; l != nil {
 		for _, k := range l.held() {
 			if deadline, ok := l.node.Deadline(k.id); ok {

@@ -10,30 +10,31 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// workshop is the work queues of one life of a peer, package queue's machine for each,
-// and the workers there: the part of the agent.
+// workshop is the work queues of one life of a peer: the machine of package queue for each
+// of them, and the workers. It plays the part of the agent.
 type workshop struct {
 	p      *Peer
 	queues map[string]*workQueue
-	ending []*worker // whose verdicts wait for acknowledgements
-	held   []func()  // what was due while the process was stopped
-	closed bool      // nobody works any more
+	ending []*worker // the workers whose verdicts wait for acknowledgements
+	held   []func()  // the calls that wait for the end of a pause
+	closed bool      // all workers have stopped for good
 
-	first     bool // no earlier life has acknowledged what this one does not remember
-	recovered bool // what earlier lives have acknowledged is known
+	first     bool // no earlier life has acknowledged writes that this life does not have
+	recovered bool // this life has all writes that earlier lives have acknowledged
 }
 
+// workQueue is one queue at one life of a peer.
 type workQueue struct {
 	shop  *workshop
 	name  string
 	core  *queue.Index
-	turns map[uint64]*worker // who waits for an item
-	timer uint64             // the one that counts
-	armed time.Duration
-	tried map[string]bool // items, in this life
+	turns map[uint64]*worker // the workers that wait for an item, by turn
+	timer uint64             // the number of the timer that is not cancelled
+	armed time.Duration      // the time of that timer; -1: there is none
+	tried map[string]bool    // the items that this life has tried to claim, by ID
 }
 
-// What a peer's agent takes at its default settings.
+// The settings of the agent, at their defaults.
 const (
 	queueItems    = 1 << 20
 	queueAttempts = 5
@@ -41,7 +42,7 @@ const (
 	sweepEvery    = 10 * time.Second
 )
 
-// newWorkshop begins those of a life, with what its store holds.
+// newWorkshop begins the queues of a life with the records of its store.
 func newWorkshop(p *Peer) *workshop {
 	s := &workshop{p: p, queues: map[string]*workQueue{}, first: p.births == 1 || p.disk != nil && len(p.disk.image) > 0}
 	var keys []string
@@ -63,7 +64,7 @@ func newWorkshop(p *Peer) *workshop {
 	return s
 }
 
-// queue returns the machine of a queue, made if need be.
+// queue returns a queue, and makes it if there is none of that name.
 func (s *workshop) queue(name string) *workQueue {
 	q := s.queues[name]
 	if q == nil {
@@ -83,12 +84,13 @@ func (p *Peer) believes(name string) bool {
 	return err == nil && (n == p.index+1 || p.takesForAlive(p.c.peers[n-1]))
 }
 
-// later plans f, which waits while the process is stopped and ends with its life.
+// later plans run for d from now.
 func (s *workshop) later(d time.Duration, f func()) {
 	c := s.p.c
 	c.At(c.now+d, func() { s.run(f) })
 }
 
+// run calls f, or defers the call to the end of a pause. It drops f once this life has ended.
 func (s *workshop) run(f func()) {
 	switch p := s.p; {
 	case p.work != s || !p.up || s.closed:
@@ -99,7 +101,7 @@ func (s *workshop) run(f func()) {
 	}
 }
 
-// resume does what was due while the process was stopped.
+// resume makes the calls that were deferred during a pause.
 func (s *workshop) resume() {
 	held := s.held
 	s.held = nil
@@ -108,7 +110,8 @@ func (s *workshop) resume() {
 	}
 }
 
-// told takes what the replica tells, before anything that it received is acknowledged.
+// told gives the changes of the replica to the queues. As in the agent, the queues have a
+// write before the peer acknowledges it.
 func (s *workshop) told(changes []crdt.Change) {
 	for i := range changes {
 		c := &changes[i]
@@ -123,7 +126,8 @@ func (s *workshop) told(changes []crdt.Change) {
 	}
 }
 
-// barred is asked by the voter here with every round for a lock.
+// barred reports whether the voter at p must not certify a token for a lock. The voter asks
+// in every round.
 func (p *Peer) barred(lock string, token uint64) bool {
 	name, id, ok := queue.ParseLock(lock)
 	if !ok {
@@ -136,7 +140,8 @@ func (p *Peer) barred(lock string, token uint64) bool {
 	return q != nil && q.core.Bars(p.wall(), id, token)
 }
 
-// do runs f on the machine, then has those look again whom it woke, and sets the timer.
+// do runs f on the machine. It then starts the workers that the machine has woken, and sets
+// the timer.
 func (q *workQueue) do(f func(core *queue.Index, now time.Time)) {
 	p := q.shop.p
 	f(q.core, p.wall())
@@ -164,10 +169,10 @@ func (q *workQueue) do(f func(core *queue.Index, now time.Time)) {
 	})
 }
 
-// sweep removes, now and then, what says nothing any more.
+// sweep removes records that have lost their meaning, every sweepEvery.
 func (q *workQueue) sweep() {
 	if ops := q.core.Stale(crdt.MaxOps); len(ops) > 0 {
-		_ = q.shop.p.write(false, ops) // else they expire
+		_ = q.shop.p.write(false, ops) // records that stay expire
 	}
 	q.shop.later(sweepEvery, q.sweep)
 }
@@ -180,7 +185,7 @@ func (q *workQueue) enqueue(item queue.Item) {
 	}
 	f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now))
 	op, id, err := queue.Add(p.wall(), q.name, item, f.next())
-	for item.ID == "" && err == nil && q.knows(id) { // two of one instant
+	for item.ID == "" && err == nil && q.knows(id) { // two items of one instant would share an id
 		op, id, err = queue.Add(p.wall(), q.name, item, f.next())
 	}
 	if err != nil || q.core.Admit(1) != nil {
@@ -196,7 +201,7 @@ func (q *workQueue) enqueue(item queue.Item) {
 	}
 }
 
-// requeue has dead items tried again.
+// requeue makes the dead items pending again.
 func (q *workQueue) requeue() {
 	for _, ops := range q.core.Requeue(nil) {
 		q.shop.p.c.judge.claims(q)
@@ -206,10 +211,10 @@ func (q *workQueue) requeue() {
 	}
 }
 
-// queueVerbs are the steps of a peer that are about work queues.
+// queueVerbs are the verbs of the steps of work queues.
 var queueVerbs = []string{"enqueue", "work", "requeue"}
 
-// queue reads what is done about work queues: see [Cluster.Do].
+// queue parses a step of a work queue: see [Cluster.Do].
 func (c steps) queue(p *Peer, words []string) (func(), error) {
 	name, args := arg(words, 1), words[min(2, len(words)):]
 	if err := queue.CheckName(name); err != nil {
@@ -242,7 +247,7 @@ func (c steps) queue(p *Peer, words []string) (func(), error) {
 	}, err
 }
 
-// item reads "VALUE priority=1 delay=2s id=x attempts=3".
+// item parses "VALUE priority=1 delay=2s id=x attempts=3".
 func (c steps) item(args []string) (item queue.Item, err error) {
 	if item.Value, err = c.memo.value(arg(args, 0)); err != nil || len(args) == 0 {
 		return item, fmt.Errorf("a value is wanted")

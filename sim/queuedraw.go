@@ -10,11 +10,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// queuesOneIn of so many seeds have work queues.
+// One seed of queuesOneIn has work queues.
 const queuesOneIn = 12
 
-// queues adds a workload of work queues to a share of the seeds, drawn from a source of
-// its own: the other seeds are as they were.
+// queues adds a workload of work queues to some scripts, drawn from streams of their own.
 func (d *drawer) queues(seed uint64) {
 	d.rng = rand.New(rand.NewPCG(seed, 0x71))
 	if !d.one(queuesOneIn) {
@@ -23,13 +22,13 @@ func (d *drawer) queues(seed uint64) {
 	c := &d.script.Config
 	d.peers = c.Peers
 	c.Locks.Voters = max(c.Locks.Voters, min(d.peers, []int{1, 3, 3, 3, 5}[d.rng.IntN(5)]))
-	for i := range c.Clocks { // leases allow no more
+	for i := range c.Clocks { // larger differences would let leases of one item overlap
 		c.Clocks[i].Skew %= time.Second
 	}
 	names := []string{"q", "r"}[:1+d.rng.IntN(2)]
 	ends := d.script.Ends
 	if d.one(2) {
-		ends = min(ends, 10*time.Second) // all that happens, happens then
+		ends = min(ends, 10*time.Second) // the whole workload in a short time
 	}
 	for range 3 + d.rng.IntN(20) {
 		d.enqueue(d.up(ends), names[d.rng.IntN(len(names))])
@@ -50,8 +49,8 @@ func (d *drawer) queues(seed uint64) {
 	d.trim()
 }
 
-// mover draws a worker that goes on at another peer, or at the same one, while the first
-// stops in order in some of the runs.
+// mover draws a worker that claims at one peer and finishes at another, or at the same one.
+// In some scripts the first peer stops in order meanwhile.
 func (d *drawer) mover(at time.Duration, name string) {
 	from, ttl := d.peer(), []time.Duration{time.Second, 2 * time.Second, maxClaim}[d.rng.IntN(3)]
 	takes := d.up(ttl)
@@ -63,7 +62,7 @@ func (d *drawer) mover(at time.Duration, name string) {
 	}
 }
 
-// enqueue draws an item, that others are asked to acknowledge or not.
+// enqueue draws an item. Its peer sometimes asks the others to acknowledge it.
 func (d *drawer) enqueue(at time.Duration, name string) {
 	p := d.peer()
 	words := []string{fmt.Sprintf("%d enqueue %s %d", p, name, d.rng.IntN(3))}
@@ -85,7 +84,7 @@ func (d *drawer) enqueue(at time.Duration, name string) {
 	}
 }
 
-// report is a write of the records that task workers keep beside the queue.
+// report draws a write of the records that workers keep beside the queue.
 func (d *drawer) report(at time.Duration) {
 	p, task := d.peer(), d.rng.IntN(3)
 	key, value := keyspace.Tasks+strconv.Itoa(task)+keyspace.Progress, quote(map[string]any{"progress": d.rng.IntN(100), "status": "running"})
@@ -98,7 +97,7 @@ func (d *drawer) report(at time.Duration) {
 	d.step(at, "%d patch %s %s", p, key, value)
 }
 
-// worker draws what one does.
+// worker draws a worker, and often a fault of its peer.
 func (d *drawer) worker(at time.Duration, name string) {
 	p := d.peer()
 	ttl := []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, maxClaim}[d.rng.IntN(4)]
@@ -126,8 +125,9 @@ func (d *drawer) worker(at time.Duration, name string) {
 	}
 }
 
-// lag has voters hear of leases sooner than of items: their loops are busy just when a
-// worker says that it has finished, and stops. Another is there to take the item.
+// lag slows the loops of the voters down just when a worker completes its item and its
+// process is paused. The voters then learn of leases sooner than of completions, while
+// another worker tries to take the item.
 func (d *drawer) lag(at time.Duration, name string, p int, ttl time.Duration) {
 	for v := 1; v <= d.script.Config.Locks.Voters; v++ {
 		if v != p {

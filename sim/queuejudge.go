@@ -10,31 +10,32 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// itemFate is what happened to one item, as nobody in the run can know it.
+// itemFate is the true history of one item, which no peer of the run knows whole.
 type itemFate struct {
 	queue, id string
-	writes    []*deed  // that enqueued it
-	claims    []holder // that were handed out, in their order
-	token     uint64   // of the claim that completed it validly
-	deed      *deed    // and what that wrote
+	writes    []*deed  // the writes that enqueued it
+	claims    []holder // the claims that were handed out, in their order
+	token     uint64   // the token of the valid completion
+	deed      *deed    // the write of the valid completion; nil if there is none
 }
 
-// holder is a worker while it has one claim.
+// holder is a worker with one of its claims.
 type holder struct {
 	*worker
 	has *queue.Claim
 }
 
-// lasts reports whether the holder takes itself for one.
+// lasts reports whether the holder takes itself for the holder of the item.
 func (h holder) lasts() bool {
 	p := h.q.shop.p
 	return p.up && p.work == h.q.shop && h.claim == h.has && h.lease.left() > 0
 }
 
-// done reports whether the item was completed validly, and somebody who has heard of it
-// has not died since.
+// done reports whether the item was completed validly, and a surviving process or disk has
+// the completion.
 func (f *itemFate) done() bool { return f.deed != nil && f.deed.promised }
 
+// fate returns the history of an item, and begins it if there is none.
 func (j *judge) fate(q *workQueue, id string) *itemFate {
 	key := queue.ItemKey(q.name, id)
 	f := j.items[key]
@@ -48,11 +49,12 @@ func (j *judge) fate(q *workQueue, id string) *itemFate {
 	return f
 }
 
-// keeps reports whether peers remember what they have acknowledged.
+// keeps reports whether peers have kept every write that they acknowledged. W1 and W2
+// depend on that.
 func (j *judge) keeps() bool { return !j.cloned && !j.torn }
 
-// forgot reports whether the only voter has lost a deed with its memory: nobody else
-// certifies claims, so that it goes on at once.
+// forgot reports whether a deed was lost with the memory of the only voter. A single voter
+// has no other to learn from, and certifies claims at once after its start.
 func (j *judge) forgot(p *Peer, d *deed) bool {
 	return len(p.voters.Names) == 1 && slices.ContainsFunc(j.c.peers, func(v *Peer) bool {
 		all, _ := d.seenIn(v.r.Store().Context())
@@ -77,8 +79,8 @@ func (q *workQueue) knows(id string) bool {
 	return done
 }
 
-// enqueued demands that an id is not taken again by who knew it to be taken; what its
-// disk has not taken yet it need not know.
+// enqueued notes an item, and checks that a peer which knew its id to be taken does not
+// take the id again (W6). A peer need not know a write that its disk has not taken yet.
 func (j *judge) enqueued(q *workQueue, id string, known bool) {
 	f, p := j.fate(q, id), q.shop.p
 	if known && !p.held() {
@@ -87,14 +89,15 @@ func (j *judge) enqueued(q *workQueue, id string, known bool) {
 	f.writes = append(f.writes, j.deeds[len(j.deeds)-1])
 }
 
-// takes demands that a peer tries no item before another that is due, that it knows and
-// has not tried, and that nobody has claimed: by priority, and by age as long as there
-// are no rivals, among whom each begins with its own share.
+// takes checks the order in which a peer tries items (W5): by priority, and by age while no
+// other peer claims. With rivals, each peer begins with its own share of the items. The
+// check concerns items that are due, that the peer knows and has not tried, and that were
+// never claimed.
 func (j *judge) takes(w *worker) {
 	q, p := w.q, w.q.shop.p
 	q.tried[w.claim.ID] = true
 	if p.held() {
-		return // its store may be ahead of what was told
+		return // the store may be ahead of the queue's machine
 	}
 	taken, ok := q.rank(w.claim.ID)
 	if !ok {
@@ -113,8 +116,8 @@ func (j *judge) takes(w *worker) {
 	}
 }
 
-// claims notes that a peer writes that it claims something, or says what became of it:
-// whoever reads that takes it for a rival.
+// claims notes that a peer writes a claim or a verdict. Every peer that reads the record
+// takes the writer for a rival.
 func (j *judge) claims(q *workQueue) {
 	if j.claimants == nil {
 		j.claimants = map[string][]*Peer{}
@@ -124,12 +127,13 @@ func (j *judge) claims(q *workQueue) {
 	}
 }
 
-// rank is an item's place in its queue, by what the store of a peer holds.
+// rank is an item's position in its queue, by the store of a peer.
 type rank struct {
 	priority, due int64
 	stamp         clock.Timestamp
 }
 
+// rank returns the position of an item, and whether the store has it.
 func (q *workQueue) rank(id string) (r rank, ok bool) {
 	e, ok := q.shop.p.Get(queue.ItemKey(q.name, id))
 	if !ok {
@@ -141,8 +145,7 @@ func (q *workQueue) rank(id string) (r rank, ok bool) {
 	return r, true
 }
 
-// begins demands that an item is handed out to one worker at a time, and never after it
-// was completed validly.
+// begins notes that an item is handed out, and checks W1.
 func (j *judge) begins(w *worker) {
 	f, p := j.fate(w.q, w.claim.ID), w.q.shop.p
 	switch {
@@ -163,8 +166,8 @@ func (j *judge) begins(w *worker) {
 	f.claims = append(f.claims, holder{w, w.claim})
 }
 
-// concludes demands that one of an item's completions is valid, and that of its last
-// holder.
+// concludes notes a completion, and checks that it is the only valid one (W2) and that of
+// the last holder (W3).
 func (j *judge) concludes(w *worker, valid bool) {
 	f, p := j.fate(w.q, w.claim.ID), w.q.shop.p
 	switch {
@@ -183,12 +186,12 @@ func (j *judge) concludes(w *worker, valid bool) {
 	f.token, f.deed = w.claim.Token, w.deed
 }
 
-// queueBound is within which time every item is finished, once all agree and workers are
-// at all peers.
+// queueBound is the time in which every item must be finished, once all peers agree and
+// each has a worker (W4).
 const queueBound = 5 * time.Minute
 
-// work has workers at every peer, until every item that somebody has who lived on is
-// done or dead, and all agree on that.
+// work starts a worker at every peer, and runs until every item that a surviving process or
+// disk has is done or dead, and all peers agree. It then checks W2 and W4.
 func (j *judge) work() {
 	c, began := j.c, j.c.now
 	if len(j.items) == 0 {
@@ -206,7 +209,7 @@ func (j *judge) work() {
 	for _, p := range c.peers {
 		p.work.closed = true
 	}
-	for c.now < until && !c.Converged() { // what was under way
+	for c.now < until && !c.Converged() { // until the last writes have arrived
 		c.Run(min(100*time.Millisecond, until-c.now))
 	}
 	if j.cloned {
@@ -226,20 +229,20 @@ func (j *judge) work() {
 	}
 }
 
-// at returns what a peer says of the item, and the token of the claim that says so.
+// at returns the state of the item at a peer, and the token of the claim behind it.
 func (f *itemFate) at(p *Peer) (queue.State, uint64) {
 	v, _ := p.work.queue(f.queue).core.Look(p.wall(), f.id)
 	return v.State, v.Token
 }
 
-// promised reports whether somebody has the item who lived on.
+// promised reports whether a surviving process or disk has the item.
 func (f *itemFate) promised() bool {
 	return slices.ContainsFunc(f.writes, func(d *deed) bool { return d.promised })
 }
 
-// finished reports whether every item that was promised is done or dead everywhere.
+// finished reports whether every promised item is done or dead on every peer.
 func (j *judge) finished() bool {
-	for _, key := range sortedKeys(j.items) { // to look moves what is due
+	for _, key := range sortedKeys(j.items) { // sorted, because Look changes the machine
 		f := j.items[key]
 		if f.promised() && slices.ContainsFunc(j.c.peers, func(p *Peer) bool {
 			state, _ := f.at(p)

@@ -7,14 +7,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// A worker that moves is a process of its own, which claims by one peer and goes on by
-// another, as a client of HTTP does: whatever became of the first, by the lease of its claim.
+// A worker that moves is a process of its own, like an HTTP client. It claims at one peer
+// and goes on at another, by the lease of its claim, whether the first peer lives or not.
 
-// hearAgain is how often a peer looks whether it has heard of a claim that goes on there.
+// hearAgain is how often a peer checks whether it has the record of a claim that goes on there.
 const hearAgain = 20 * time.Millisecond
 
-// move has the worker finish at another peer. A claim that it cannot take along lapses
-// where it was.
+// move has the worker finish at another peer. The claim lapses at the first peer when its
+// lease ends.
 func (w *worker) move() {
 	old, c, from := w.lease, w.claim, w.q.shop
 	to := from.p.c.Peer(w.to)
@@ -35,7 +35,7 @@ func (w *worker) move() {
 	w.next()
 }
 
-// heardAgain takes what the lock service says of a lease that is to go on here.
+// heardAgain takes a result of the lock service for a lease that goes on here.
 func (w *worker) heardAgain(r lockservice.Result, id string, token uint64) {
 	switch {
 	case r.Event == lockservice.Acquired:
@@ -45,7 +45,7 @@ func (w *worker) heardAgain(r lockservice.Result, id string, token uint64) {
 	}
 }
 
-// adopt finishes the item once this peer has heard of the claim.
+// adopt finishes the item once this peer has the record of the claim.
 func (w *worker) adopt(id string, token uint64) {
 	q := w.q
 	if w.lease.left() <= 0 {
@@ -62,9 +62,10 @@ func (w *worker) adopt(id string, token uint64) {
 	w.finish()
 }
 
-// moves notes that a claim has its holder elsewhere.
+// moves notes that the holder of a claim has moved, and checks that the claim was handed
+// out (W1).
 func (j *judge) moves(w *worker) {
-	j.claims(w.q) // what it writes there shows a rival
+	j.claims(w.q) // the verdict shows its peer as a rival
 	f := j.fate(w.q, w.claim.ID)
 	for i, h := range f.claims {
 		if h.has.Token == w.claim.Token {

@@ -13,20 +13,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// job is what a worker does: so many items, each for so long under leases of a TTL,
-// which it extends unless it stalls, and what becomes of them then.
+// job is the work of one worker.
 type job struct {
-	times  int // 0: for ever
-	ttl    time.Duration
-	takes  time.Duration
-	ending string
-	to     int // the peer by which it goes on then; 0: where it is
+	times  int           // how many items it takes; 0: without end
+	ttl    time.Duration // of the lease of each item
+	takes  time.Duration // how long it works on an item
+	ending string        // the verdict on each item, one of endings
+	to     int           // the peer at which it finishes the item; 0: where it is
 }
 
-// endings are what a worker may do with an item that it has.
+// endings are the ways in which a worker may end its work on an item. A worker that stalls
+// does not renew its lease, and completes the item too late.
 var endings = []string{"complete", "fail", "dead", "release", "stall"}
 
-// parseJob reads "3 ttl=2s takes=500ms then=fail to=2".
+// parseJob parses "3 ttl=2s takes=500ms then=fail to=2".
 func parseJob(args []string) (j job, err error) {
 	j = job{ttl: 2 * time.Second, ending: "complete"}
 	if j.times, err = strconv.Atoi(arg(args, 0)); err != nil || j.times < 1 {
@@ -54,7 +54,7 @@ func parseJob(args []string) (j job, err error) {
 	return j, err
 }
 
-// options calls f for every "name=value".
+// options calls f for every "name=value", up to the first error.
 func options(words []string, f func(name, value string) error) error {
 	for _, w := range words {
 		name, value, _ := strings.Cut(w, "=")
@@ -69,34 +69,35 @@ func options(words []string, f func(name, value string) error) error {
 type worker struct {
 	q *workQueue
 	job
-	done  int
-	claim *queue.Claim // at present
-	lease *lockCall
-	round uint64 // that confirms the lease
+	done  int          // items so far
+	claim *queue.Claim // the present claim; nil without one
+	lease *lockCall    // the lease of the claim
+	round uint64       // the round that confirms the lease
 	stage stage
 
-	end     *queue.Ending
-	written uint64      // the last of this peer's writes that holds it
-	actor   clock.Actor // who wrote it
-	deed    *deed
+	end     *queue.Ending // the verdict
+	written uint64        // the last sequence number of the write of the verdict
+	actor   clock.Actor   // the writer of the verdict
+	deed    *deed         // the write of the verdict
 }
 
+// stage is the stage of a claim.
 type stage uint8
 
 const (
-	looking stage = iota
-	asking
-	confirming
-	working
-	deciding
+	looking    stage = iota // for an item
+	asking                  // for the item's lease
+	confirming              // the lease is granted, and a later round confirms it
+	working                 // the claim is written
+	deciding                // the verdict is written, and acknowledgements are awaited
 )
 
-// What the agent waits for, and a program before it asks again.
+// The times that the agent waits, or a program before it asks again.
 const (
-	confirmWithin = time.Second
-	askAgain      = time.Second
-	maxClaim      = 3 * time.Second // the locks' MaxTTL
-	lookAgain     = 100 * time.Millisecond
+	confirmWithin = time.Second            // for the confirmation of a lease
+	askAgain      = time.Second            // after a refusal, or without a majority
+	maxClaim      = 3 * time.Second        // the locks' MaxTTL
+	lookAgain     = 100 * time.Millisecond // after a claim was given up, and for acknowledgements
 )
 
 // begin looks for an item.
@@ -132,7 +133,7 @@ func (w *worker) begin() {
 	}
 }
 
-// hear takes what the lock service says of the lease.
+// hear takes a result of the lock service for the lease.
 func (w *worker) hear(r lockservice.Result) {
 	q, c := w.q, w.claim
 	switch {
@@ -167,7 +168,7 @@ func (w *worker) hear(r lockservice.Result) {
 	}
 }
 
-// confirmed claims the item, or finds that it is not to be had.
+// confirmed writes the claim, or gives the item up if it cannot be claimed any more.
 func (w *worker) confirmed() {
 	q, p, c := w.q, w.q.shop.p, w.claim
 	var ops []crdt.Op
@@ -207,6 +208,7 @@ func (w *worker) confirmed() {
 	})
 }
 
+// giveUp ends a claim that was not written, and looks for another item later.
 func (w *worker) giveUp() {
 	w.q.do(func(core *queue.Index, now time.Time) { core.GiveUp(now, w.claim) })
 	if w.lease != nil {
@@ -216,7 +218,7 @@ func (w *worker) giveUp() {
 	w.q.shop.later(lookAgain, w.begin)
 }
 
-// lost tells the others that the item is to be had again.
+// lost ends a claim whose lease was lost, and writes that the item is pending again.
 func (w *worker) lost() {
 	w.q.shop.p.c.reached("a claim was lost")
 	w.q.do(func(core *queue.Index, now time.Time) {
@@ -231,11 +233,11 @@ func (w *worker) lost() {
 	w.next()
 }
 
-// finish says what became of the item, and waits until a majority of voters knows.
+// finish writes the verdict on the item, and waits until a majority of voters has it.
 func (w *worker) finish() {
 	q, p, c := w.q, w.q.shop.p, w.claim
 	if w.lease.left() <= 0 {
-		return // it is lost, and about to hear of it
+		return // the lease is over, and the lock machine is about to say so
 	}
 	q.do(func(core *queue.Index, now time.Time) {
 		switch w.ending {
@@ -261,7 +263,7 @@ func (w *worker) finish() {
 	w.ask()
 }
 
-// ask asks the others to acknowledge, again and again.
+// ask asks the other peers to acknowledge the verdict, every lookAgain until it is decided.
 func (w *worker) ask() {
 	if w.stage != deciding || w.decided() {
 		return
@@ -275,14 +277,15 @@ func (w *worker) ask() {
 	})
 }
 
-// acked looks whose verdicts are known to enough voters now.
+// acked decides the verdicts that enough voters have acknowledged now.
 func (s *workshop) acked() {
 	for _, w := range slices.Clone(s.ending) {
 		w.decided()
 	}
 }
 
-// decided concludes once a majority of voters knows, or nothing depends on it any more.
+// decided concludes the verdict if a majority of voters has it, or if the lease has ended.
+// It reports whether it did.
 func (w *worker) decided() bool {
 	p := w.q.shop.p
 	acked := queue.Acknowledged(p.voters.Names, p.name, p.r.View().AckedBy(w.written)) && p.r.Actor() == w.actor
@@ -293,6 +296,7 @@ func (w *worker) decided() bool {
 	return true
 }
 
+// conclude ends a claim: acked says that a majority of voters has the verdict.
 func (w *worker) conclude(acked bool) {
 	q, p := w.q, w.q.shop.p
 	q.shop.ending = slices.DeleteFunc(q.shop.ending, func(o *worker) bool { return o == w })
@@ -303,7 +307,7 @@ func (w *worker) conclude(acked bool) {
 	p.c.judge.concludes(w, valid)
 	w.lease.release()
 	if remove.Key != "" {
-		_ = p.write(false, []crdt.Op{remove}) // else it goes when the result expires
+		_ = p.write(false, []crdt.Op{remove}) // a record that stays goes when the result expires
 	}
 	w.next()
 }
