@@ -9,34 +9,38 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Tier 2: the contexts are equal and the sums are not, so one side has dropped, or
-// kept, what the other has not. The shards that differ are narrowed to ranges in
-// dot order (range-based set reconciliation, Meyer 2022) and those to lists. A
-// record that one side lists and the other, having seen its dot, does not, is
-// superseded and dropped, see absence.go. Of a dot that both hold with different contents,
-// the side whose content stays sends it (crdt.Rival). All of it is void if a context moved
-// meanwhile.
+// If two contexts are equal and the checksums of the records are not, one peer holds a record that the
+// other has dropped, or both hold different contents for one dot. A reconciliation narrows the
+// shards whose checksums differ to ranges in the order of dots, and the ranges to lists (range-based
+// set reconciliation, Meyer 2022). If a list lacks a record, its sender has seen the dot and
+// dropped the record, so the receiver drops it too (absence.go). If a dot has two contents, the
+// peer with the content that stays sends it (crdt.Rival). Each message carries the hash of
+// the sender's context, and is ignored once the receiver's context differs.
 
 const (
-	splitInto = 16 // ranges
-	listUpTo  = 64 // dots of both sides together
+	splitInto = 16 // ranges that take the place of one that differs
+	listUpTo  = 64 // greatest number of records, of both sides together, in a range that is listed and not split
 
-	// What a frame says at most. Ranges beyond it are left for the next time that sums
-	// differ: each time, what was listed is out of the way.
-	maxRanges     = 4096
-	maxListedDots = 16_384
+	// Bounds of one frame. What is beyond them is left for the next reconciliation, which
+	// finds the first differences gone.
+	maxRanges     = 4096   // ranges
+	maxListedDots = 16_384 // records in lists
 )
 
-// reconciling narrows down what two peers with equal contexts hold differently.
+// reconciling finds the records in which two peers with equal contexts differ.
 type reconciling struct {
 	*shared
 	*digests
 }
 
+// shardMask is a set of shards: bit i % 64 of element i / 64 stands for shard i of 256.
 type shardMask [4]uint64
 
+// allDots are the first and the last dot that there can be.
 var allDots = [2]clock.Dot{{Actor: clock.Actor{Rand: 1}}, {Actor: clock.Actor{Birth: 1<<48 - 1, Rand: 1<<64 - 1}, Seq: 1 << 63}}
 
+// sendSums begins a reconciliation: it sends p the 256 checksums of this peer's shards, computed anew,
+// so that a value that broke in memory is found.
 func (s *reconciling) sendSums(now time.Time, p *peer) {
 	s.stats.Reconciliations++
 	s.store.Resum()
@@ -51,6 +55,7 @@ func (s *reconciling) sendSums(now time.Time, p *peer) {
 	s.send(now, p, Bulk, s.finish(w, 0, false))
 }
 
+// sums receives checksums, and answers with the ranges of the shards that differ.
 func (in *incoming) sums(r *wire.Reader) {
 	e := in.e
 	hash, sums := r.Uint(), r.Bin()
@@ -75,12 +80,15 @@ func (in *incoming) sums(r *wire.Reader) {
 	e.send(in.now, in.from, Bulk, e.finish(w, 0, false))
 }
 
-// dotRange is a range in dot order and what this peer has in it.
+// dotRange is a range in the order of dots, both ends included, with the number of one peer's live
+// records in it and their checksum.
 type dotRange struct {
 	from, to clock.Dot
 	count    int
 	sum      uint64
 }
+
+// measure counts and sums this peer's live records from one dot to another, in the shards of mask.
 
 func (s *reconciling) measure(from, to clock.Dot, mask shardMask) dotRange {
 	d := dotRange{from: from, to: to}
@@ -92,7 +100,7 @@ func (s *reconciling) measure(from, to clock.Dot, mask shardMask) dotRange {
 	return d
 }
 
-// split cuts a range into parts of about equal count that cover all of it.
+// split divides a range into about splitInto adjoining ranges with about equal numbers of records.
 func (s *reconciling) split(from, to clock.Dot, mask shardMask) []dotRange {
 	var dots []clock.Dot
 	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
@@ -104,7 +112,7 @@ func (s *reconciling) split(from, to clock.Dot, mask shardMask) []dotRange {
 	start := from
 	for i := step; i < len(dots); i += step {
 		end := dots[i]
-		end.Seq-- // the part ends before the next one's first dot
+		end.Seq-- // the range ends before the first dot of the next one
 		parts = append(parts, s.measure(start, end, mask))
 		start = dots[i]
 	}
@@ -156,6 +164,8 @@ func (s *reconciling) writeRanges(w *frameWriter, mask shardMask, parts []dotRan
 	}
 }
 
+// ranges receives ranges, and answers those that differ: with smaller ranges, or with lists where few
+// records are left.
 func (in *incoming) ranges(r *wire.Reader, n int) {
 	e := in.e
 	hash, mask := r.Uint(), in.mask(r)
@@ -196,7 +206,7 @@ func (in *incoming) ranges(r *wire.Reader, n int) {
 	}
 }
 
-// dotList is what this peer holds of a range.
+// dotList is a range and all of this peer's live records in it.
 type dotList struct {
 	from, to clock.Dot
 	held     []crdt.Delta
@@ -227,6 +237,8 @@ func (s *reconciling) writeLists(w *frameWriter, mask shardMask, lists []dotList
 	}
 }
 
+// lists receives lists. It sends the records whose content the other peer is to take over, and its own
+// lists where the other asks for them, and drops the records that the lists lack.
 func (in *incoming) lists(r *wire.Reader, n int) {
 	e := in.e
 	hash, mask, wantAnswer := r.Uint(), in.mask(r), r.Bool()
@@ -237,12 +249,12 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 		return
 	}
 	var answers []dotList
-	var superseded []clock.Dot
+	var absent []clock.Dot
 	w := e.begin()
 	listed, records := 0, 0
 	for range (n - 3) / 5 {
 		from, to := in.dot(r), in.dot(r)
-		theirs := make(map[clock.Dot]uint64) // shares
+		theirs := make(map[clock.Dot]uint64) // the hashes of the records that the list names
 		for range r.ArrayLen() / 3 {
 			dot := in.dot(r)
 			theirs[dot] = r.Uint()
@@ -258,7 +270,7 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 			}
 			switch {
 			case !both:
-				superseded = append(superseded, x.Dot())
+				absent = append(absent, x.Dot())
 				return true
 			case share == e.store.Hash(x):
 			case !e.store.Contest(x, share):
@@ -270,7 +282,7 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 			answer.held = append(answer.held, x)
 			return true
 		})
-		wanted = wanted || len(answer.held) < len(theirs) // what is superseded goes
+		wanted = wanted || len(answer.held) < len(theirs) // the other has records that this peer lacks, which its list will show
 		if wanted && listed+len(answer.held) <= maxListedDots {
 			listed += len(answer.held)
 			answers = append(answers, answer)
@@ -282,5 +294,5 @@ func (in *incoming) lists(r *wire.Reader, n int) {
 	if w.sections > 0 {
 		e.send(in.now, in.from, Bulk, e.finish(w, records, true))
 	}
-	e.dropAbsent(in.now, in.from, superseded)
+	e.dropAbsent(in.now, in.from, absent)
 }

@@ -8,23 +8,24 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Each start of a peer is a new actor, so all but a few of those in a context have ended.
-// They are retired: a request to sync gives a sum in place of them, and is understood
-// by who has the same (docs/decisions/0030). Who has not answers with its own sums of
-// parts, and those that differ are listed in the next request.
+// Each start of a peer makes a new actor, so almost all actors in an old context have ended. They are
+// retired: a sync-request does not list them, and carries one hash over them. A receiver whose own
+// retired actors have the same hash knows the whole context. Any other receiver answers
+// with hashes over smaller ranges of actors, called parts, and the next request lists the
+// actors of those parts that differ (docs/decisions/0030, clock.Summary).
 
 const (
-	maxRefined     = 8       // times that the parts of a sync's requests are split, into 256 each time
-	maxSpelledPart = 1 << 10 // retired actors of a part that are listed where it differs
-	maxSpelled     = 1 << 16 // and where the other cannot split it
+	maxRefined     = 8       // times that the parts of one sync's requests are split, into 256 each time
+	maxSpelledPart = 1 << 10 // greatest number of retired actors in a differing part that is listed and not split
+	maxSpelled     = 1 << 16 // the same, once the receiver cannot split the part further
 
-	retireSoon       = 1 << 10 // listed beside members: a disk was read, or much was told at once
-	maxContextActors = 1 << 14 // of an answer's part of a context, some 400 KiB
-	maxCoveredActors = 1 << 22 // actors that one sync tells of
+	retireSoon       = 1 << 10 // listed actors that are not members, beyond which a request retires first: after reading a disk or a large sync
+	maxContextActors = 1 << 14 // actors of the context in one sync-reply, about 400 KiB
+	maxCoveredActors = 1 << 22 // actors that the replies of one sync may name
 )
 
-// known returns what this peer has seen, and was told in a sync with p that goes on, as it
-// is now.
+// contextFor returns the context for a request to p: what this peer has seen, and what the
+// answers of the running sync with p have covered. The result is not changed later.
 func (s *syncs) contextFor(now time.Time, p *peer) *clock.CausalContext {
 	if len(s.store.Context().Listed()) > retireSoon+2*len(s.peers) {
 		s.Retire(now)
@@ -37,7 +38,7 @@ func (s *syncs) contextFor(now time.Time, p *peer) *clock.CausalContext {
 	return p.covered.Clone()
 }
 
-// refine says where a request was not understood.
+// refine answers a request whose hashes differ from this peer's with hashes over smaller parts.
 func (s *syncs) refine(now time.Time, p *peer, request uint64, theirs clock.Summary) {
 	w := s.begin()
 	w.section(secParts, 2)
@@ -47,8 +48,9 @@ func (s *syncs) refine(now time.Time, p *peer, request uint64, theirs clock.Summ
 	s.stats.SyncsRefined++
 }
 
-// parts asks again, in smaller parts. Where the other has few of the actors that differ, it
-// is the one to ask.
+// parts receives the answer to a request that p did not understand, and repeats the request with smaller
+// parts. If this peer has too many differing actors to list them, it ends the sync
+// and sends a digest: then p requests the sync, whose context lists fewer.
 func (in *incoming) parts(r *wire.Reader) {
 	e, p := in.e, in.from
 	request, theirs := r.Uint(), clock.ReadParts(r)
@@ -71,8 +73,8 @@ func (in *incoming) parts(r *wire.Reader) {
 	e.sendSyncRequest(in.now, p)
 }
 
-// toldOf notes a part of the context of p: up to its last actor, that is known to both. It
-// reports whether the sync is to go on.
+// noteContextPart records a part of p's context: p and this peer now agree on all actors up to the last
+// one in it. It returns false if the part brings nothing new or there are too many, which ends the sync.
 func (p *peer) noteContextPart(part *clock.CausalContext) bool {
 	listed := part.Listed()
 	if len(listed) == 0 || p.covered.Covers(part) || p.covered.Len() > maxCoveredActors {

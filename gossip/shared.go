@@ -9,28 +9,29 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// shared is what the protocols of an Engine have in common: the members, the store, and
-// the frames that leave.
+// shared is what the machines of an Engine have in common: the members, the store, and the frames
+// that leave.
 type shared struct {
 	*Members
 	cfg     Config
-	cluster uint32
+	cluster uint32 // hash of Config.Cluster
 	store   *crdt.Store
-	rng     *rand.Rand
+	rng     *rand.Rand // seeded with Config.Seed
 	stats   Stats
 
-	out   []Envelope
-	frame frameWriter
+	out   []Envelope  // frames since the last call of Envelopes
+	frame frameWriter // see begin
 	codec codec
 
-	scheduled []*peer   // those for whom something is, or was
-	peersAt   time.Time // not after anything is due for one of them
+	scheduled []*peer   // peers for which something is due at some time, and some for which nothing is any more
+	peersAt   time.Time // a time no later than the first of these; zero for never
 
-	blockedAt time.Time              // when packets to a peer were found blocked, so that other paths are doubted; not again for probeEvery
-	onBlock   func(time.Time, *peer) // makes good what packets to a peer did not carry
+	blockedAt time.Time              // when packets to any peer were last found blocked: older answers to probes say little; set once in probeEvery
+	onBlock   func(time.Time, *peer) // Engine.resendPackets
 }
 
-// begin returns the engine's writer, emptied.
+// begin returns the engine's frame writer, empty. There is one, so a frame is finished before the next
+// begins.
 func (s *shared) begin() *frameWriter {
 	w := &s.frame
 	w.table.Reset()
@@ -40,8 +41,8 @@ func (s *shared) begin() *frameWriter {
 	return w
 }
 
-// finish returns the frame, in memory of its own. From three deltas on it is
-// compressed if that saves a tenth.
+// finish returns the frame in memory of its own. A frame with at least three deltas and 512 B is
+// compressed if that saves a tenth; bulk says that it may use zstd.
 func (s *shared) finish(w *frameWriter, deltas int, bulk bool) []byte {
 	actors := w.table.Actors()
 	p := wire.AppendArray(w.payload[:0], w.sections+1)
@@ -71,9 +72,10 @@ func (s *shared) finish(w *frameWriter, deltas int, bulk bool) []byte {
 	return append(frame, p...)
 }
 
-// send hands out a frame. Where packets do not pass the stream carries it; now and then
-// it is asked whether they do, and once more after those to another peer stopped passing:
-// what stops them mostly stops more than one.
+// send makes an envelope of a frame, which it takes over. A packet that is too long goes on the stream as
+// bulk, and one that packets cannot carry goes there as urgent. After a packet it probes the path if the
+// last answer is old, or came before packets to another peer were found blocked: what blocks
+// packets mostly blocks them to several peers.
 func (s *shared) send(now time.Time, p *peer, class Class, frame []byte) {
 	if class == Packet && len(frame) > wire.MaxPacketBytes {
 		class = Bulk
@@ -88,13 +90,14 @@ func (s *shared) send(now time.Time, p *peer, class Class, frame []byte) {
 	}
 }
 
+// emit makes an envelope of a frame.
 func (s *shared) emit(p *peer, class Class, frame []byte) {
 	s.stats.FramesSent++
 	s.stats.BytesSent += uint64(len(frame))
 	s.out = append(s.out, Envelope{p.Actor, class, frame})
 }
 
-// await notes that something is due for p at a time.
+// schedule makes Tick look at p at a given time.
 func (s *shared) schedule(p *peer, at time.Time) {
 	s.peersAt = earlier(s.peersAt, at)
 	if !p.scheduled {
@@ -103,9 +106,9 @@ func (s *shared) schedule(p *peer, at time.Time) {
 	}
 }
 
-// fill writes sections for a's dots in have until the body holds limit bytes: the
-// live records; of the rest nothing is said. It returns the first dot left out, 0 if
-// none, and how many records it wrote.
+// fill writes sections with the live records of a in the range have, until the frame's body holds limit
+// bytes. The sections say nothing about dots without a record. fill returns the first dot left out,
+// 0 if there is none, and the number of records that it wrote.
 func (s *shared) fill(w *frameWriter, kind uint64, a clock.Actor, have clock.Range, limit int) (rest uint64, records int) {
 	for first := have.First; first <= have.Last; {
 		var items []crdt.Delta

@@ -7,25 +7,29 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// holesStand is for how long all must have seen the very same of a life that has ended, holes
-// included, until nothing counts as missing of it. No message is under way for so long.
+// endedAfter is the time for which all counted peers must have seen the same dots of an ended actor,
+// until its gaps no longer hold up stability. No message is on its way for so long.
 const endedAfter = 5 * time.Minute
 
-// stability is what all have seen, so that it can be forgotten how it came about.
+// stability computes which dots all counted peers have seen. Records that only explain how such dots
+// came to be overwritten or removed may then be forgotten.
 type stability struct {
 	*shared
 	*acks
 	*repairs
-	synced    bool                      // with somebody, since this peer started
-	sameSince map[clock.Actor]time.Time // since when all have seen the same of an actor that has ended
+	synced    bool                      // this peer has completed a sync since it started
+	sameSince map[clock.Actor]time.Time // ended actors of which all counted peers have seen the same dots, and since when
 }
 
-// Stable returns, for each actor that is not retired or of whom something is to be
-// forgotten, up to where every known peer has acknowledged
-// its dots while this peer has seen all that they had. Dead peers count until they
-// are forgotten, unless another life of the same name is up. Nothing is stable while
-// somebody knows of other members, or did when it was last heard: one that is cut off may
-// not be known here yet. Nor is anything for a peer that has not found anybody.
+// Stable returns sequence numbers up to which the dots of actors are stable: every counted peer has
+// acknowledged them, and this peer has seen everything that those peers had seen by then. The result
+// holds the actors that are not retired, and those for which the store has something to
+// forget (crdt.Store.Awaited).
+//
+// All listed peers count, also those that are down, unless a later actor with the same name is up. The
+// result is empty while a counted peer counts other members, by its last digest: that peer may know
+// of a member that is cut off from this one. It is empty, too, until this peer has
+// completed a sync.
 func (s *stability) Stable(now time.Time) clock.Vector {
 	v := make(clock.Vector)
 	c, ok := s.countedPeers()
@@ -42,20 +46,20 @@ func (s *stability) Stable(now time.Time) clock.Vector {
 	return v
 }
 
-// assent is what those have acknowledged who count for stability.
+// countedPeers are the peers that count for stability.
 type countedPeers struct {
 	of    *stability
 	peers []*peer
 }
 
-// assent fails where nothing is stable.
+// countedPeers returns the peers that count. ok is false while nothing is stable.
 func (s *stability) countedPeers() (c countedPeers, ok bool) {
 	c.of = s
 	for _, p := range s.peers {
 		switch {
 		case s.replaced(p):
 			continue
-		case p.acked == nil || p.membersHash != s.membersHash: // as it said last, if it is down
+		case p.acked == nil || p.membersHash != s.membersHash: // by its last digest, also if it is down
 			return c, false
 		}
 		c.peers = append(c.peers, p)
@@ -63,12 +67,13 @@ func (s *stability) countedPeers() (c countedPeers, ok bool) {
 	return c, s.synced
 }
 
-// upTo returns up to where this peer and the others have seen all of a's dots.
+// upTo returns the number up to which this peer and all counted peers have seen a's dots.
 //
-// A life that crashed may leave holes, dots that reached nobody, and others that only what
-// overwrote them tells of. They hold up removals while somebody may have them, and no
-// longer: then nothing more is to come of a, and all of it is stable (docs/decisions/0032).
-// They stay holes, so that what somebody has after all is taken.
+// An actor that crashed may leave gaps: dots that reached no peer. They hold up the removals above them
+// only while some peer may still have them. Once all counted peers have seen the same dots of
+// an ended actor for endedAfter, all its dots are stable, and upTo returns clock.MaxSeq
+// (docs/decisions/0032). The gaps stay in the context, so a missing record that turns up
+// after all is still merged.
 func (c countedPeers) upTo(now time.Time, a clock.Actor) uint64 {
 	seen := spanOf(c.of.store.Context(), a)
 	if c.sameSeen(a, seen) {
@@ -87,7 +92,7 @@ func (c countedPeers) upTo(now time.Time, a clock.Actor) uint64 {
 	return least
 }
 
-// spanOf returns what c has seen of a, not to be changed.
+// spanOf returns the dots of a in c. The result must not be changed.
 func spanOf(c *clock.CausalContext, a clock.Actor) *clock.Span {
 	if s := c.Span(a); s != nil {
 		return s
@@ -95,12 +100,13 @@ func spanOf(c *clock.CausalContext, a clock.Actor) *clock.Span {
 	return &clock.Span{}
 }
 
-// alike reports whether a rests, and the others have seen the very same of it.
+// sameSeen reports whether a is quiescent, and all counted peers have seen exactly the dots of it that
+// seen contains.
 func (c countedPeers) sameSeen(a clock.Actor, seen *clock.Span) bool {
 	return c.of.quiescent(a) && !slices.ContainsFunc(c.peers, func(p *peer) bool { return !spanOf(p.acked, a).Equal(seen) })
 }
 
-// holes returns since when all have seen the same of actors of whom something is awaited.
+// sameSince returns stability.sameSince anew, for the actors for which the store has something to forget.
 func (c countedPeers) sameSince(now time.Time) map[clock.Actor]time.Time {
 	all := make(map[clock.Actor]time.Time)
 	for _, a := range c.of.store.Awaited() {
@@ -116,27 +122,29 @@ func (c countedPeers) sameSince(now time.Time) map[clock.Actor]time.Time {
 	return all
 }
 
-// Retire takes the actors out of contexts of whom nothing new is to come. It is no claim:
-// who writes after all is back with the first write.
+// Retire retires the quiescent actors in the context and updates what Stable knows of ended actors. The
+// owner calls it every few seconds. Retiring changes only how the context stores an
+// actor: one that writes again is listed again with its first write.
 func (s *stability) Retire(now time.Time) {
-	for a, g := range s.gaps { // each for itself: no order
+	for a, g := range s.gaps { // each gap by itself, so the order does not matter
 		if p := s.byActor[a]; g.fruitless > hopelessAfter && (p == nil || !p.Alive) {
-			s.closeGap(a) // what somebody has after all, a sync tells of
+			s.closeGap(a) // if a peer has the dots after all, a sync brings them
 		}
 	}
 	if s.store.Retire(s.quiescent) > 0 {
-		s.snap = nil // later copies share what is retired
+		s.snap = nil // a new copy shares the memory of the retired actors
 	}
 	if c, ok := s.countedPeers(); ok {
 		s.sameSince = c.sameSince(now)
 	}
 }
 
-// rests reports whether nothing new is to come of a.
+// quiescent reports whether nothing new of a is expected: it is not up, none of its dots are in flight,
+// and no gap of it is being requested.
 func (s *stability) quiescent(a clock.Actor) bool {
 	if p := s.byActor[a]; a == s.cfg.Self || p != nil && p.Alive {
 		return false
 	}
-	_, moves := s.flights[a]
-	return !moves && s.gaps[a] == nil
+	_, inFlight := s.flights[a]
+	return !inFlight && s.gaps[a] == nil
 }

@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// Stats counts what an Engine has done.
+// Stats counts what an Engine has done since it was made. The last four fields are states, not counts.
 type Stats struct {
 	Pushed          uint64            `json:"pushed"`
 	DeltasSent      uint64            `json:"deltas_sent"`
@@ -20,22 +20,22 @@ type Stats struct {
 	Lost            uint64            `json:"lost"`
 	GapRequests     uint64            `json:"gap_requests"`
 	GapAnswers      uint64            `json:"gap_answers"`
-	GapsUnanswered  uint64            `json:"gaps_unanswered"` // ranges: more was asked for than is answered in a second
-	HeadsIgnored    uint64            `json:"heads_ignored"`   // of actors that nobody else has spoken of, beyond 64 a peer
+	GapsUnanswered  uint64            `json:"gaps_unanswered"` // ranges that were not answered, because the peer had requested too much within a second
+	HeadsIgnored    uint64            `json:"heads_ignored"`   // heads of actors that only their sender has named, beyond 64 a peer
 	Digests         uint64            `json:"digests"`
 	SyncRequests    uint64            `json:"sync_requests"`
-	ContextsHeld    uint64            `json:"contexts_held"` // ends of syncs that told of writes which nobody else had spoken of
-	SyncsRefined    uint64            `json:"syncs_refined"` // requests of others that were not understood: they had seen other lives
+	ContextsHeld    uint64            `json:"contexts_held"` // syncs whose context named writes that no other peer had confirmed
+	SyncsRefined    uint64            `json:"syncs_refined"` // requests of other peers whose hashes over retired actors differed from this peer's
 	Reconciliations uint64            `json:"reconciliations"`
 	BeatsSent       uint64            `json:"beats_sent"`
 	BeatsReceived   uint64            `json:"beats_received"` // leases of workers, not frames
-	Probes          uint64            `json:"probes"`         // packets that ask whether packets pass
-	PathsBlocked    uint64            `json:"paths_blocked"`  // times that packets to a peer turned out not to
-	Refused         map[string]uint64 `json:"refused"`        // frames, by reason
-	Pending         int               `json:"pending"`
+	Probes          uint64            `json:"probes"`         // packets that were sent to find out whether packets get through
+	PathsBlocked    uint64            `json:"paths_blocked"`  // times that packets to a peer were found blocked
+	Refused         map[string]uint64 `json:"refused"`        // refused frames, by FrameError.Reason
+	Pending         int               `json:"pending"`        // deltas queued for all peers
 	QueuedBytes     int               `json:"queued_bytes"`
 	Gaps            int               `json:"gaps"`
-	Disputed        int               `json:"disputed"` // records that a peer says are gone, and that stay
+	Disputed        int               `json:"disputed"` // live records that a peer reports as absent, the greatest number of any peer
 }
 
 func (s *Stats) refused(reason string) {
@@ -45,7 +45,7 @@ func (s *Stats) refused(reason string) {
 	s.Refused[reason]++
 }
 
-// Stats returns the current counts. Refused is the caller's.
+// Stats returns the current counts. The caller owns the map Refused.
 func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Refused = make(map[string]uint64, len(e.stats.Refused))
@@ -58,20 +58,20 @@ func (e *Engine) Stats() Stats {
 	return s
 }
 
-// PeerStatus is what the engine knows of one peer.
+// PeerStatus is what an Engine knows of one other peer.
 type PeerStatus struct {
 	Peer
-	Lag         uint64        // own writes it has not acknowledged
-	ClockOffset time.Duration // of its clock to this peer's, 0 if unknown
-	ClockSkewed bool          // by more than MaxSkew from the cluster's time
-	RulesDiffer bool
-	Contact     time.Time // when it was last heard
-	PacketsTo   Passage   // whether packets reach it
-	PacketsFrom Passage   // and its reach this peer, as far as it has said
-	Behind      bool      // its queue overflowed and it has not caught up
-	Have, Total int       // progress of the last sync from it
-	AgreedAt    time.Time // when its state was last seen to be equal to this peer's
-	Agrees      bool      // and this peer still holds that state
+	Lag         uint64        // this peer's own writes that the other has not acknowledged
+	ClockOffset time.Duration // the other peer's clock minus this one's, 0 if unknown
+	ClockSkewed bool          // the other peer's clock is more than MaxSkew from the cluster's time
+	RulesDiffer bool          // the other peer merges by other rules
+	Contact     time.Time     // when the last frame of the other peer came
+	PacketsTo   Passage       // whether packets reach the other peer
+	PacketsFrom Passage       // whether the other peer's packets reach this one, as it says
+	Behind      bool          // the queue for the other peer overflowed, and it has not synced since
+	Have, Total int           // progress of the last sync from the other peer, in records
+	AgreedAt    time.Time     // when the states of both were last seen to be equal
+	Agrees      bool          // this peer still holds the state of AgreedAt
 }
 
 // Peers returns the status of all peers, by actor.

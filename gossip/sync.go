@@ -11,67 +11,67 @@ import (
 )
 
 const (
-	syncBytes     = 512 << 10              // of one answer
-	minAskTimeout = 500 * time.Millisecond // for one, at least
-	maxAskTimeout = 2 * time.Minute        // and at most
-	answerAgain   = time.Second            // to a repeated request, at first
-	maxRequests   = 2                      // before another peer is tried
-	maxSyncs      = 2                      // under way at once: each peer asked sends much the same
-	minPause      = 50 * time.Millisecond  // after a sync that brought nothing, doubling with each
-	maxPause      = time.Second            // and at most
+	syncBytes     = 512 << 10              // bytes of the records in one answer
+	minAskTimeout = 500 * time.Millisecond // shortest time that a request waits for its answer
+	maxAskTimeout = 2 * time.Minute        // greatest minTimeout and answerWait
+	answerAgain   = time.Second            // pause before a large answer is sent again for a repeated request; it doubles each time
+	maxRequests   = 2                      // requests to one peer without an answer, after which another peer is asked
+	maxSyncs      = 2                      // syncs at once: different peers send mostly the same records
+	minPause      = 50 * time.Millisecond  // pause after a sync with a peer that brought nothing; it doubles each time
+	maxPause      = time.Second            // greatest such pause
 )
 
-// syncs fetch what a peer has and this one lacks, and answer those of others.
+// syncs fetch all that another peer has and this one lacks, and answer the requests of other peers.
 type syncs struct {
 	*shared
 	*stability
 	*reconciling
 }
 
-// peerSync is what is kept of the syncs with a peer: of this peer's requests, and of its
-// own.
+// peerSync is the state that syncs keep for each peer: first of this peer's requests, then of the other
+// peer's.
 type peerSync struct {
-	requestedAt     time.Time     // the request that is not answered yet
-	firstRequestAt  time.Time     // the first after the last answer
-	minTimeout      time.Duration // twice what the last answer took
-	lastRequest     uint64        // the number of the last request
-	lastFollowed    uint64        // requests up to this one have been followed
-	repeats         int
+	requestedAt     time.Time            // when the running request was sent; zero if none is running
+	firstRequestAt  time.Time            // when the first request since the last answer was sent
+	minTimeout      time.Duration        // twice the time that the last answer took; 0 after a sync has ended
+	lastRequest     uint64               // number of the last request
+	lastFollowed    uint64               // answers to requests up to this number are not followed by another request
+	repeats         int                  // repeats of the running request
 	unanswered      int                  // requests since the last answer
-	unansweredSince time.Time            // when the first of those went
-	covered         *clock.CausalContext // what the answers of a sync have covered, with what was seen
-	coveredUpTo     clock.Actor          // of whom they may have told a part
-	requestContext  *clock.CausalContext // what the latest request and its repeats say was seen
-	parts           []clock.Part         // in which they say it, see retire.go
-	refined         int                  // how often the parts were split
-	quarantined     bool                 // some of what came was set aside for its time
-	gained          bool                 // the answers have brought something
-	notBefore       time.Time            // no sync before
-	pauseTime       time.Duration        // for so long, because the last brought nothing
-	syncedOnce      bool                 // all that the peer had, at some time of this life, is here
-	have            int                  // progress of a sync from it
-	total           int
+	unansweredSince time.Time            // when the first of them was sent
+	covered         *clock.CausalContext // this peer's context, and the dots that the answers of the running sync cover; nil before the first
+	coveredUpTo     clock.Actor          // the actor that the last answer may cover only in part
+	requestContext  *clock.CausalContext // the context in the running request
+	parts           []clock.Part         // parts of that context, see retire.go
+	refined         int                  // number of times that the parts were split
+	quarantined     bool                 // a record of the running sync was not merged, because its timestamp is too far ahead
+	gained          bool                 // the running sync has brought something new
+	notBefore       time.Time            // when the next sync may begin
+	pauseTime       time.Duration        // the pause until then, 0 if the last sync brought something
+	syncedOnce      bool                 // a sync with the peer was completed since this peer started
+	have            int                  // records of the peer that this peer has, by the last answer
+	total           int                  // records of the peer
 
-	largeAnswered uint64        // its request that was answered at length last
-	answerUntil   time.Time     // while that may be under way
-	answerWait    time.Duration // before the next repeated one is answered
+	largeAnswered uint64        // number of the peer's request that last got an answer too long for a packet
+	answerUntil   time.Time     // until then that answer may still be on its way, and repeats get none
+	answerWait    time.Duration // the time until then, when the answer was sent
 }
 
-// askTimeout is how long an answer of p may take: twice what the last took, and longer
-// each time that it was not long enough.
+// askTimeout returns the time that an answer of p may take. It doubles with each repeat.
 func (p *peer) askTimeout() time.Duration { return max(p.minTimeout, minAskTimeout) << p.repeats }
 
-// requestSync sends this peer's context to p: tier 1. What p has above it comes
-// back, in as many answers as it takes, each asked for with what has been told by
-// then. So a sync survives loss and never outruns the receiver. Of a request and its
-// repeats the first answer is followed by another request: under load each would start
-// a sync of its own.
+// requestSync begins a sync with p, unless one runs, too many run, or p is to be spared until
+// notBefore. It sends this peer's context, and p answers with the records above it.
 //
-// A dot whose record is gone is told by the context in the last answer only, so until
-// then this peer may not count it as seen (docs/decisions/0012). What the answers so
-// far have covered is kept beside the context, for the requests of this one sync: else
-// each would list every such hole, and those that a frame has no room for would be
-// answered anew for ever.
+// Each answer that is not the last is followed by a request with the context that was reached by then. So a
+// sync survives the loss of frames, and p sends no faster than this peer asks. Only the
+// first answer to a request and its repeats is followed: otherwise each late answer
+// would start another sync.
+//
+// A dot whose record is gone counts as seen only after the last answer (docs/decisions/0012). Until
+// then the requests carry peerSync.covered, which contains such dots, in place of the
+// context. Otherwise each request would list a gap for each such dot, and the gaps
+// beyond wire.MaxGapRanges would be answered again for ever.
 func (s *syncs) requestSync(now time.Time, p *peer) {
 	if !p.requestedAt.IsZero() || s.underWay() >= maxSyncs {
 		return
@@ -83,31 +83,31 @@ func (s *syncs) requestSync(now time.Time, p *peer) {
 		}
 		return
 	}
-	if p.covered != nil || p.quarantined { // of a sync that was given up: its answers say nothing to this one
+	if p.covered != nil || p.quarantined { // left over from a sync that was given up
 		p.endSync()
 		p.quarantined = false
 	}
 	if p.lastFollowed == p.lastRequest {
 		p.firstRequestAt = now
 	}
-	if p.held != nil { // what it has told in vain it need not tell again
+	if p.held != nil { // the records above the held context are here already
 		p.covered = p.held.Clone()
 	}
 	s.sendSyncRequest(now, p)
 }
 
-// endSync ends a sync with p: what is still under way of it is merged, and not followed.
+// endSync ends a sync with p. Answers that are still on their way are merged and not followed.
 func (p *peer) endSync() {
 	p.requestedAt, p.repeats, p.covered, p.gained = time.Time{}, 0, nil, false
 	p.parts, p.refined = nil, 0
 	p.lastFollowed = p.lastRequest
 }
 
-// pause has the next sync with p wait, if this one brought nothing: two peers that each
-// lack what is on its way to them would ask in turn until it is there.
-func (p *peer) pause(now time.Time, fresh bool) {
+// pause makes the next sync with p wait, if this one brought nothing. Otherwise two peers that each lack
+// dots in flight would request syncs in turn until these arrive.
+func (p *peer) pause(now time.Time, gained bool) {
 	p.pauseTime = min(max(2*p.pauseTime, minPause), maxPause)
-	if fresh {
+	if gained {
 		p.pauseTime = 0
 	}
 	p.notBefore = now.Add(p.pauseTime)
@@ -124,6 +124,7 @@ func (s *syncs) underWay() int {
 	return n
 }
 
+// sendSyncRequest sends p a request: a new one, or a repeat if the last one has no answer yet.
 func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	p.requestedAt = now
 	if p.lastFollowed == p.lastRequest {
@@ -147,8 +148,8 @@ func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	s.stats.SyncRequests++
 }
 
-// bounded is c with no more ranges than a frame may hold. Leaving some out only makes
-// the answer repeat them.
+// bounded returns c, or, if c has more ranges than a frame may hold, a context with its bases alone. The
+// answer then repeats the records of those ranges.
 func bounded(c *clock.CausalContext) *clock.CausalContext {
 	ranges := 0
 	for _, s := range c.All() {
@@ -164,7 +165,7 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 	return b
 }
 
-// retrySyncs asks again where no answer came, and then somebody else.
+// retrySyncs repeats requests whose answer is overdue. After maxRequests it asks a random peer.
 func (s *syncs) retrySyncs(now time.Time) {
 	for _, p := range s.scheduled {
 		if p.requestedAt.IsZero() || !p.Alive || now.Sub(p.requestedAt) < p.askTimeout() {
@@ -182,11 +183,11 @@ func (s *syncs) retrySyncs(now time.Time) {
 	}
 }
 
-// syncRequest answers with the live records above the other's context; if that is
-// partly what it was told in this sync, it is no acknowledgement.
+// syncRequest receives a request, and answers it with the live records above its context. A partial
+// request contains dots that the peer counts as seen for this sync only, so it acknowledges nothing.
 func (in *incoming) syncRequest(r *wire.Reader) {
 	e, p := in.e, in.from
-	request, told, sum := r.Uint(), r.Bool(), r.Uint()
+	request, partial, sum := r.Uint(), r.Bool(), r.Uint()
 	listed, err := clock.ReadContext(r)
 	heard, parts := r.Uint(), clock.ReadParts(r)
 	if err != nil || r.Err() != nil || p == nil {
@@ -198,7 +199,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		e.refine(in.now, p, request, clock.Summary{Listed: listed, Parts: parts})
 		return
 	}
-	if !told {
+	if !partial {
 		e.claim(p, theirs)
 	}
 	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
@@ -208,13 +209,13 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	if heard >= p.largeAnswered {
 		p.answerWait = 0
 	}
-	if heard >= p.largeAnswered || !in.now.Before(p.answerUntil) { // else its answer may be on a slow stream still
-		e.answerSync(in.now, p, request, told, theirs)
+	if heard >= p.largeAnswered || !in.now.Before(p.answerUntil) { // otherwise the answer may still be on a slow stream
+		e.answerSync(in.now, p, request, partial, theirs)
 	}
 	switch {
 	case !covered:
 		e.requestSync(in.now, p)
-	case told:
+	case partial:
 	case covers && sum != e.store.Sum():
 		if p.mismatches++; p.mismatches >= 2 {
 			e.sendSums(in.now, p)
@@ -225,13 +226,13 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	}
 }
 
-// answerSync answers a request. What is large goes again only after a while to a peer
-// that has not heard it, and later each time: else the same would wait for a slow stream
-// over and over.
-func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, theirs *clock.CausalContext) {
+// answerSync answers a request. After an answer too long for a packet it sets how long repeats of the
+// request get no further answer: otherwise copies of one answer would fill a slow stream
+// (docs/decisions/0022).
+func (s *syncs) answerSync(now time.Time, p *peer, request uint64, partial bool, theirs *clock.CausalContext) {
 	w := s.begin()
 	more, records := s.writeState(now, w, p, theirs, false)
-	whole := !more && (told || s.hasUnpushedVoids(now, p, theirs))
+	whole := !more && (partial || s.hasUnpushedVoids(now, p, theirs))
 	if whole {
 		w = s.begin()
 		more, records = s.writeState(now, w, p, theirs, true)
@@ -245,7 +246,7 @@ func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, th
 		if differs, all = mine.FirstBeyond(theirs, maxContextActors, wire.MaxGapRanges); all {
 			differs = mine.Differs(theirs)
 		}
-		more = !all // a part, and the rest when it is asked for
+		more = !all // the reply has a part of the context, and the next request asks for the rest
 		if differs.Len() <= wire.MaxListed {
 			fields = 6
 		}
@@ -274,8 +275,8 @@ func (s *syncs) answerSync(now time.Time, p *peer, request uint64, told bool, th
 	}
 }
 
-// hides reports whether theirs lacks dots whose records are gone here, and that no
-// push will tell: they can only be told with everything that came after them.
+// hasUnpushedVoids reports whether theirs lacks dots whose records are gone here and that are not in
+// flight to p. Only this peer's whole context can tell p that they are gone.
 func (s *syncs) hasUnpushedVoids(now time.Time, p *peer, theirs *clock.CausalContext) bool {
 	for a, both := range s.store.Context().Against(theirs) {
 		gone := false
@@ -298,9 +299,9 @@ func (s *syncs) hasUnpushedVoids(now time.Time, p *peer, theirs *clock.CausalCon
 	return false
 }
 
-// writeState writes what theirs lacks, up to syncBytes. What is on its way to p already
-// it writes only if the whole is wanted, and as news: in the tree p passes on what comes
-// to it first, and that is this.
+// writeState writes the live records that theirs lacks, up to syncBytes, and reports whether there are
+// more. It writes records in flight to p only if whole is set, and in deltas sections: p then forwards
+// them down the tree, as it would have forwarded the push that now brings it nothing new.
 func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock.CausalContext, whole bool) (more bool, records int) {
 	for a, both := range stored(s.store, theirs) {
 		write := func(kind, first, last uint64) {
@@ -317,10 +318,10 @@ func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock
 				return !more
 			})
 		}
-		settled := s.landed(now, p, a, both)
-		write(secState, 1, settled)
-		if head := both.Mine.Head(); whole && !more && settled < head {
-			write(secDeltas, settled+1, head)
+		landed := s.landed(now, p, a, both)
+		write(secState, 1, landed)
+		if head := both.Mine.Head(); whole && !more && landed < head {
+			write(secDeltas, landed+1, head)
 		}
 		if more {
 			break
@@ -329,8 +330,8 @@ func (s *syncs) writeState(now time.Time, w *frameWriter, p *peer, theirs *clock
 	return more, records
 }
 
-// stored ranges over the actors of whom there may be records, and what this peer and another
-// have seen of each.
+// stored ranges, in order, over the actors of which s may have records, with what s and theirs have
+// seen of each.
 func stored(s *crdt.Store, theirs *clock.CausalContext) iter.Seq2[clock.Actor, clock.Both] {
 	return func(yield func(clock.Actor, clock.Both) bool) {
 		nothing := new(clock.Span)
@@ -348,8 +349,8 @@ func stored(s *crdt.Store, theirs *clock.CausalContext) iter.Seq2[clock.Actor, c
 	}
 }
 
-// settled returns up to where a's dots are not on their way to p already, by a push
-// from here or down the tree. In the tree a dot that came by a sync would not be passed on.
+// landed returns the number up to which a's dots are not in flight to p, by a push from here or down
+// the tree. In a tree, p does not forward dots that a sync brought before the push.
 func (s *syncs) landed(now time.Time, p *peer, a clock.Actor, both clock.Both) uint64 {
 	head := both.Mine.Head()
 	if m, ok := s.flights[a]; ok && !p.behind && m.landed < head && (len(s.living) > s.cfg.Direct || s.pushesTo(a, p)) && now.Sub(p.joined) > 2*flightInterval {
@@ -358,7 +359,7 @@ func (s *syncs) landed(now time.Time, p *peer, a clock.Actor, both clock.Both) u
 	return head
 }
 
-// remaining counts the live records above a context.
+// remaining returns about how many live records are above a context.
 func (s *syncs) remaining(theirs *clock.CausalContext) int {
 	n := 0
 	for a, both := range stored(s.store, theirs) {
@@ -369,14 +370,14 @@ func (s *syncs) remaining(theirs *clock.CausalContext) int {
 	return n
 }
 
-// syncReply ends an answer; its records have been merged. If it was the last, this
-// peer now has all that lives there, and may take over what was seen there.
+// syncReply receives the end of an answer, after its records were merged. If it was the last answer,
+// this peer now has every live record of p, and may adopt p's context.
 func (in *incoming) syncReply(r *wire.Reader, n int) {
 	e, p := in.e, in.from
 	request, more, have, total, stamp := r.Uint(), r.Bool(), r.Uint(), r.Uint(), clock.Timestamp(r.Uint())
 	var seen *clock.CausalContext
 	if n > 5 {
-		seen, _ = clock.ReadContext(r) // but for what it has as this peer said
+		seen, _ = clock.ReadContext(r) // the actors in which p's context differs from the request
 	}
 	if r.Err() != nil || p == nil {
 		return
@@ -410,16 +411,16 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		e.sendSyncRequest(in.now, p)
 		return
 	}
-	fresh := p.gained
+	gained := p.gained
 	p.endSync()
-	p.minTimeout = 0 // what comes next may be small, and its request lost
+	p.minTimeout = 0 // the next answer may be small, and must not wait as long if its request is lost
 	e.synced, p.syncedOnce = true, p.syncedOnce || !p.quarantined
-	if p.quarantined { // its time will come; until then all of it would come again
+	if p.quarantined { // every sync brings the quarantined records again until their time has come
 		p.notBefore = in.now.Add(quarantineRetry)
 		return
 	}
 	if seen == nil {
-		p.pause(in.now, fresh)
+		p.pause(in.now, gained)
 		return
 	}
 	seen = p.requestContext.Replaced(seen)
@@ -428,10 +429,10 @@ func (in *incoming) syncReply(r *wire.Reader, n int) {
 		return
 	}
 	adopted := e.holdOrAdopt(in.now, p, seen)
-	p.pause(in.now, fresh || adopted)
+	p.pause(in.now, gained || adopted)
 }
 
-// setSynced notes that p and this peer have compared notes to the end.
+// setSynced records that p and this peer hold the same state.
 func (s *syncs) setSynced(p *peer) {
 	s.synced, p.syncedOnce = true, true
 	p.behind, p.absent = false, nil

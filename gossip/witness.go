@@ -8,48 +8,49 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// A sync ends with what the peer asked has seen, and that removes: of a dot that it has
-// seen and has no record of, this peer will take none. So nobody's word alone says how
-// much somebody else has written (docs/decisions/0029).
+// A sync ends with the context of the other peer. If this peer adopts it, it ignores every later record
+// for a dot in it. A context that names dots which were never written would therefore suppress the
+// writes that get these dots later. So this peer believes nobody alone about how much a
+// third peer has written (docs/decisions/0029).
 //
-// A context is taken over whole or not at all: of two dots that are gone, one may have
-// removed the other. One that nobody bears out yet is held, for what it tells is mostly
-// on its way, and somebody else is asked.
+// A context is adopted whole or not at all: of two gone records in it, one may have removed the other.
+// A context that is not confirmed yet is held, and another peer is asked. Mostly the dots in
+// question are in flight, and confirm themselves.
 
 const (
-	holdFirst      = 10 * time.Millisecond // until a context that is held is looked at again
-	holdTries      = 4                     // times, each four times as long; then the next sync tells
-	believeAfter   = 10 * time.Minute      // after which who is out of sight has written its last, if who says so is not
-	membershipLag  = 15 * time.Second      // after which this peer has heard of a member of whom others have
-	silentAfter    = 30 * time.Second      // for which a peer that is up does not answer: it is out of sight
-	silentRequests = 8                     // requests to sync, at least, in that time
+	holdFirst      = 10 * time.Millisecond // time until a held context is looked at again; four times as long after each look
+	holdTries      = 4                     // looks at a held context; after them, only further syncs look at it
+	believeAfter   = 10 * time.Minute      // time after which a claim about an actor that is out of sight is believed
+	membershipLag  = 15 * time.Second      // time after which membership has told this peer of every member that others know
+	silentAfter    = 30 * time.Second      // time without an answer after which a peer that is up counts as out of sight
+	silentRequests = 8                     // least number of sync-requests within that time
 )
 
-// witnesses bear out what a peer says that others have written.
+// witnesses decide when a context that a peer sent is confirmed by others and may be adopted.
 type witnesses struct {
 	*shared
 	*syncs
 }
 
-// peerContext is what is kept of a peer until others bear out what it has told.
+// peerContext is the state that witnesses keep for each peer.
 type peerContext struct {
-	ownHead    uint64               // how many writes of its own it has spoken of
-	held       *clock.CausalContext // what it told in the end of its last sync, not taken over yet
-	heldAt     time.Time            // when that is looked at again
-	heldTries  int
-	nonMembers map[clock.Actor]time.Time // of whom that tells, who are no members: since when it does
+	ownHead    uint64                    // highest number of its own writes that the peer has named
+	held       *clock.CausalContext      // context at the end of the last sync with the peer, not adopted yet; nil if there is none
+	heldAt     time.Time                 // when it is looked at again; zero for never
+	heldTries  int                       // looks at it so far
+	nonMembers map[clock.Actor]time.Time // actors in it that are no members, and since when the peer names them
 }
 
-// says notes how many writes of its own the sender of the frame speaks of.
+// noteOwnHead records seq if the sender of the frame names its own write.
 func (in *incoming) noteOwnHead(a clock.Actor, seq uint64) {
 	if in.from != nil && in.from.Actor == a {
 		in.from.ownHead = max(in.from.ownHead, seq)
 	}
 }
 
-// weigh takes over what p has seen, of which this peer has every live record, as soon as it
-// is borne out. What it tells may bear out what others have told. It reports whether
-// anything was taken over.
+// holdOrAdopt takes p's context seen, of which this peer has every live record. It adopts it now or holds
+// it. The context may also confirm contexts of other peers, which are then adopted. It
+// reports whether this peer's context has grown.
 func (w *witnesses) holdOrAdopt(now time.Time, p *peer, seen *clock.CausalContext) bool {
 	p.held, p.heldTries = seen, 0
 	w.claim(p, seen)
@@ -67,12 +68,13 @@ func (w *witnesses) holdOrAdopt(now time.Time, p *peer, seen *clock.CausalContex
 	return w.store.ContextAdditions() != before
 }
 
+// heldUntil schedules the next look at p's held context.
 func (w *witnesses) heldUntil(now time.Time, p *peer) {
 	p.heldAt = now.Add(holdFirst << (2 * p.heldTries))
 	w.schedule(p, p.heldAt)
 }
 
-// retryHeld looks again at contexts that were held.
+// retryHeld looks again at the held contexts that are due, and after the first look asks another peer.
 func (w *witnesses) retryHeld(now time.Time) {
 	for _, p := range w.scheduled {
 		if !due(p.heldAt, now) {
@@ -82,39 +84,39 @@ func (w *witnesses) retryHeld(now time.Time) {
 		if p.held == nil {
 			continue
 		}
-		if doubted, ok := w.tryAdopt(now, p); !ok {
+		if unconfirmed, ok := w.tryAdopt(now, p); !ok {
 			if p.heldTries++; p.heldTries < holdTries {
 				w.heldUntil(now, p)
 			}
 			if p.heldTries == 1 {
-				w.askWitness(now, p, doubted)
+				w.askWitness(now, p, unconfirmed)
 			}
 		}
 	}
 }
 
-// adopt takes over the context that p has told if others bear it out, else it returns an
-// actor of whom they do not.
-func (w *witnesses) tryAdopt(now time.Time, p *peer) (doubted clock.Actor, ok bool) {
+// tryAdopt adopts p's held context if it is confirmed for every actor. Otherwise it returns false and
+// the first actor for which it is not.
+func (w *witnesses) tryAdopt(now time.Time, p *peer) (unconfirmed clock.Actor, ok bool) {
 	others := slices.DeleteFunc(slices.Clone(w.living), func(q *peer) bool { return q.silent(now) })
 	alone := !slices.ContainsFunc(others, func(q *peer) bool { return q != p })
 	agreed := !slices.ContainsFunc(others, func(q *peer) bool { return q.membersHash != w.membersHash })
 	maps.DeleteFunc(p.nonMembers, func(a clock.Actor, _ time.Time) bool { return p.held.Span(a) == nil })
-	news, ok := false, true
+	grows, ok := false, true
 	for a, both := range w.store.Context().Against(p.held) {
 		if both.Mine.Covers(both.Theirs) {
 			continue
 		}
-		news = true
+		grows = true
 		head := both.Theirs.Head()
 		if both.Mine.Head() < head && !alone && a != p.Actor && !w.witnessed(p, a, head) && !w.ended(now, p, a, agreed) && ok {
-			doubted, ok = a, false
+			unconfirmed, ok = a, false
 		}
 	}
 	if !ok {
-		return doubted, false
+		return unconfirmed, false
 	}
-	if news {
+	if grows {
 		w.store.Adopt(p.held)
 		p.nonMembers = nil
 	}
@@ -122,8 +124,8 @@ func (w *witnesses) tryAdopt(now time.Time, p *peer) (doubted clock.Actor, ok bo
 	return clock.Actor{}, true
 }
 
-// witnessed reports whether others than p know that a has written seq: a itself has spoken
-// of it, or a peer that is up has seen it.
+// witnessed reports whether another peer than p confirms that a has written seq: a itself has named it, or a
+// peer that is up claims to have seen it.
 func (w *witnesses) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 	if q := w.byActor[a]; q != nil && q.ownHead >= seq {
 		return true
@@ -137,14 +139,14 @@ func (w *witnesses) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 	})
 }
 
-// ended reports whether a writes no more, so that what p says of it takes nothing from
-// anybody: another has its name, or it is long out of sight while p is not, or nobody
-// counts it as a member.
+// ended reports whether a writes nothing more, so that a false claim of p about it suppresses no write: a
+// later actor has its name, or a has been out of sight for believeAfter while p was not, or no peer
+// counts it as a member. agreed says that all peers count the same members.
 func (w *witnesses) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bool {
 	switch q := w.byActor[a]; {
 	case q == nil:
-		spoken := now.Sub(p.namedSince(now, a))
-		return agreed && spoken >= membershipLag || spoken >= believeAfter
+		named := now.Sub(p.namedSince(now, a))
+		return agreed && named >= membershipLag || named >= believeAfter
 	case q.Alive:
 		return q.silent(now) && now.Sub(later(q.unansweredSince, p.joined)) >= believeAfter
 	default:
@@ -152,13 +154,13 @@ func (w *witnesses) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bo
 	}
 }
 
-// silent reports whether p is up and does not answer, however often it is asked: frames
-// do not pass between it and this peer, or nobody writes as it any more.
+// silent reports whether p has not answered for long, although it may be up: frames do not pass between
+// it and this peer, or its actor is no longer in use.
 func (p *peer) silent(now time.Time) bool {
 	return p.unanswered >= silentRequests && now.Sub(p.unansweredSince) >= silentAfter
 }
 
-// spokeOf returns since when p speaks of a, which is no member.
+// namedSince returns since when p's contexts name a, which is no member.
 func (p *peer) namedSince(now time.Time, a clock.Actor) time.Time {
 	since, ok := p.nonMembers[a]
 	if !ok {
@@ -170,8 +172,8 @@ func (p *peer) namedSince(now time.Time, a clock.Actor) time.Time {
 	return since
 }
 
-// askWitness asks somebody else than p: the actor of whom p told what nobody bears out,
-// or anybody.
+// askWitness requests a sync with a, about which p's claim is not confirmed, or, if a does not answer, with a
+// random peer other than p.
 func (w *witnesses) askWitness(now time.Time, p *peer, a clock.Actor) {
 	if q := w.byActor[a]; q != nil && q.Alive && !q.silent(now) {
 		w.requestSync(now, q)

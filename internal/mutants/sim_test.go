@@ -122,7 +122,7 @@ var lying = []mutant{
 	{"a name is not taken from its voter", "lockservice/names.go",
 		"ids[c.Name] == \"\" || before[c.Name] == c.ID", "true", "", ""},
 	{"a liar is not believed what others are yet to write", "gossip/witness.go",
-		"			doubted, ok = a, false\n", "			_ = doubted\n", "", ""},
+		"			unconfirmed, ok = a, false\n", "			_ = unconfirmed\n", "", ""},
 	{"a list is not believed", "gossip/absence.go",
 		"p.dropped+len(dots) <= maxUnconfirmedDrops", "true", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
