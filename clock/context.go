@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// CausalContext is the set of dots a replica has seen: a Span for each actor. Actors that
+// CausalContext is the set of dots that a replica has seen, as a Span for each actor. Actors that
 // may still write are listed; the others may be retired, see [CausalContext.Retire].
 // A context is not safe for concurrent use.
 type CausalContext struct {
@@ -79,14 +79,14 @@ func (c *CausalContext) Add(d Dot) bool { return c.Ensure(d.Actor).Add(d.Seq) }
 // AddRange marks first..last of a as seen.
 func (c *CausalContext) AddRange(a Actor, first, last uint64) { c.Ensure(a).AddRange(first, last) }
 
-// Join adds everything o has seen. o is not changed and not kept.
+// Join adds every dot of o to c. It neither changes nor keeps o.
 func (c *CausalContext) Join(o *CausalContext) {
 	for a, span := range o.Beyond(c).All() {
 		c.Ensure(a).Join(span)
 	}
 }
 
-// Covers reports whether c has seen everything o has.
+// Covers reports whether c contains every dot of o.
 func (c *CausalContext) Covers(o *CausalContext) bool {
 	_, others := unshared(c.blocks, o.blocks)
 	for _, both := range merge(c, nil, o, others, Actor{}, lastActor) {

@@ -1,12 +1,12 @@
-// Package clock holds the clocks of a replica: who wrote what, what has been
-// seen, and when.
+// Package clock holds the clocks of a replica. They identify writes, record which writes a
+// replica has seen, and order writes in time.
 //
-// An [Actor] is one life of a peer. It numbers its writes 1, 2, 3…; actor and
-// number are a [Dot], the identity of one write. What a replica has seen is a
-// set of dots, a [CausalContext]: per actor a [Span], contiguous from 1 but for
-// the gaps that loss and reordering leave. A [Vector] is the classical vector
-// clock: one number per actor. A [Timestamp] from an [HLC] orders writes in
-// time without disagreeing with their causal order.
+// An [Actor] is one life of a peer, from a start to the next. It numbers its writes 1, 2, 3…,
+// and an actor and a number are a [Dot], the identity of one write. A [CausalContext] is the
+// set of dots that a replica has seen. It has a [Span] for each actor, which is contiguous
+// from 1 except for the gaps that loss and reordering leave. A [Vector] is the classical
+// vector clock with one number for each actor. A [Timestamp] from an [HLC] orders writes in
+// time, and never contradicts their causal order.
 //
 // Every restart makes an actor, so most actors of an old cluster will never write
 // again. A context lists the actors that may still write, and keeps the others

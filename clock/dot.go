@@ -31,7 +31,7 @@ func (a Actor) Compare(b Actor) int {
 	return cmp.Compare(a.Rand, b.Rand)
 }
 
-// IsZero reports whether a is the zero Actor, which names nobody.
+// IsZero reports whether a is the zero Actor, which is the actor of no peer.
 func (a Actor) IsZero() bool { return a == Actor{} }
 
 // String returns a as 12 hex digits, a dash, and 16 hex digits.

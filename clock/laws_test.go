@@ -34,7 +34,7 @@ var contexts = rapid.Custom(func(t *rapid.T) *CausalContext {
 	return c
 })
 
-// A span behaves as a set of numbers, and has one form for one set.
+// A span behaves as a set of numbers, and equal sets have spans with equal fields (I2).
 func TestASpanIsASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var s Span
@@ -129,7 +129,7 @@ func TestAVectorObeysTheLawsOfVectorClocks(t *testing.T) {
 	})
 }
 
-// Events of two actors are concurrent until one actor hears of the other's.
+// Events of two actors are concurrent until one actor has seen an event of the other.
 func TestConcurrencyEndsWithAMessage(t *testing.T) {
 	x, y := Actor{1, 1}, Actor{1, 2}
 	a, b := Vector{}, Vector{}

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// lives is a pair of contexts that see the same dots of many actors; same never retires an actor.
+// lives is a pair of contexts that see the same dots of many actors. Only one of the two ever
+// retires actors; the other one is the context same.
 type lives struct {
 	rng     *rand.Rand
 	c, same *CausalContext
@@ -37,8 +38,8 @@ func newLives(seed uint64) *lives {
 	return &lives{rand.New(rand.NewPCG(seed, 1)), NewContext(), NewContext()}
 }
 
-// A context that retires actors has seen the same as one that does not, however both are changed,
-// copied and joined.
+// A context that retires actors has the same dots as one that does not, however both are
+// changed, copied and joined.
 func TestRetiringChangesNothingOfWhatWasSeen(t *testing.T) {
 	for seed := range uint64(40) {
 		x, y := newLives(seed), newLives(seed+1000)
@@ -101,8 +102,8 @@ func alike(t *testing.T, name string, c, plain *CausalContext) {
 	}
 }
 
-// understand exchanges summaries until the receiver knows what c has seen, and returns how many
-// were sent and how many actors they named.
+// understand exchanges summaries until the receiver knows the dots of c. It returns the number
+// of summaries and the number of actors that they named.
 func understand(t *testing.T, c, other *CausalContext) (rounds, named int) {
 	t.Helper()
 	var parts []Part

@@ -107,7 +107,7 @@ func (s *Span) Missing(upTo uint64, f func(Range) bool) {
 	f(Range{next, upTo})
 }
 
-// Join adds everything o has seen. o is not changed and not kept.
+// Join adds every number of o to s. It neither changes nor keeps o.
 func (s *Span) Join(o *Span) {
 	s.AddRange(1, o.Base)
 	for _, r := range o.Ranges {
@@ -115,7 +115,7 @@ func (s *Span) Join(o *Span) {
 	}
 }
 
-// Covers reports whether s has seen everything o has.
+// Covers reports whether s contains every number of o.
 func (s *Span) Covers(o *Span) bool {
 	if o.Base > s.Base {
 		return false
@@ -140,7 +140,7 @@ func (s *Span) Equal(o *Span) bool {
 	return s.Base == o.Base && slices.Equal(s.Ranges, o.Ranges)
 }
 
-// Clone returns a copy that shares nothing with s.
+// Clone returns a copy that shares no memory with s.
 func (s *Span) Clone() *Span {
 	return &Span{Base: s.Base, Ranges: slices.Clone(s.Ranges)}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Order is how two clocks relate.
+// Order is the causal relation of two clocks.
 type Order uint8
 
 // The four relations of two clocks.
@@ -45,8 +45,8 @@ func order(covers, covered bool) Order {
 	return Concurrent
 }
 
-// Vector is a vector clock: how many events of each actor are known. An absent
-// actor counts 0. The nil Vector is empty and may be read.
+// Vector is a vector clock: for each actor the number of its events that are known, 0 if the
+// actor is absent. The nil Vector is empty and may be read.
 type Vector map[Actor]uint64
 
 // Get returns the entry of a, 0 if absent.
@@ -67,7 +67,7 @@ func (v Vector) Update(o Vector) {
 	}
 }
 
-// Descends reports whether v knows everything o does.
+// Descends reports whether v includes every event that o includes.
 func (v Vector) Descends(o Vector) bool {
 	for a, n := range o {
 		if n > v[a] {

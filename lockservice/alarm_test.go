@@ -10,7 +10,7 @@ func TestAlarmsComeInOrderHoweverTheyAreSet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var h alarms
 	list := make([]alarm, 300)
-	due := make(map[int]time.Duration) // of those that are set
+	due := make(map[int]time.Duration) // due time of each alarm that is set
 	now, last := time.Duration(0), time.Duration(0)
 	for i := range list {
 		list[i].run = func(Time) {

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// ring is some nodes that pass their packets to each other at once.
+// ring is a few nodes with a network that has no delay.
 type ring struct {
 	nodes map[string]*Node
 	names []string
 	now   Time
-	busy  int // packets
+	busy  int // packets that were carried
 	done  func(string, Result)
 }
 
@@ -27,7 +27,7 @@ func newRing(b testing.TB, voters []string, clients ...string) *ring {
 	return r
 }
 
-// settle carries packets until there are none.
+// settle carries packets until no node has one to send.
 func (r *ring) settle(b testing.TB) {
 	for again := true; again; {
 		again = false
@@ -49,8 +49,8 @@ func (r *ring) settle(b testing.TB) {
 	}
 }
 
-// Lock and unlock by the protocol alone, encoding included, all roles on one core:
-// one client, one at a time and 64 at a time.
+// This benchmark measures the protocol of a lock and an unlock, with encoding and with all
+// roles on one core. One client makes one call at a time, or 64.
 func BenchmarkPairs(b *testing.B) {
 	for _, flight := range []int{1, 64} {
 		b.Run(fmt.Sprintf("inflight=%d", flight), func(b *testing.B) {
@@ -95,8 +95,8 @@ func BenchmarkPairs(b *testing.B) {
 	}
 }
 
-// Ten thousand leases held by one client at three voters, for as long as b runs in
-// virtual time: what renewing costs of one core, all four peers together.
+// One client holds ten thousand leases at three voters in virtual time. The benchmark measures
+// the share of one core that renewals take at all four peers together.
 func BenchmarkRenewals(b *testing.B) {
 	const leases = 10_000
 	r := newRing(b, abc, "client")
@@ -148,7 +148,7 @@ func BenchmarkRenewals(b *testing.B) {
 	b.ReportMetric(float64(r.busy)/virtual.Seconds(), "packets/s")
 }
 
-// Lock and unlock through sessions in one process: a network without delay.
+// This benchmark measures a lock and an unlock through sessions, over a network without delay.
 func BenchmarkSessionPair(b *testing.B) {
 	w := newTwin(b, 0)
 	defer w.close()
@@ -174,7 +174,7 @@ func BenchmarkSessionPair(b *testing.B) {
 	f("remote", client, ownedBy("b", abc))
 }
 
-// idleBytes returns what an acceptor keeps for each of n locks that were held once.
+// idleBytes returns the bytes that an acceptor keeps for each of n locks that were held once.
 func idleBytes(t testing.TB, n int) float64 {
 	a := newNode(t, "a", abc, nil).acceptor
 	memory := func() uint64 {

@@ -20,7 +20,7 @@ func (r reporter) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// What a session calls of its caller's may call the session.
+// A function of the caller that a session calls may itself call the session.
 func TestLostAndTheLogHandlerMayCallTheSession(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		var s *Session
@@ -47,8 +47,8 @@ func TestLostAndTheLogHandlerMayCallTheSession(t *testing.T) {
 	})
 }
 
-// A Lost or a log handler that does not return holds up no lease; Close waits a second
-// for each.
+// A Lost function or a log handler that does not return delays no lease. Close waits one
+// second for each.
 func TestLostAndALogHandlerThatBlockHoldUpNothing(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		hold := make(chan struct{})
@@ -70,7 +70,7 @@ func TestLostAndALogHandlerThatBlockHoldUpNothing(t *testing.T) {
 			t.Errorf("the lease: %v, %d have lapsed", kept.Err(), s.Stats().Lapsed)
 		}
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // nobody unlocks what is kept
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // the test never unlocks these leases
 		defer cancel()
 		if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 4*time.Second || !errors.Is(kept.Err(), ErrClosed) {
 			t.Errorf("Close took %v: %v", time.Since(began), err)

@@ -11,14 +11,14 @@ var (
 	checkerSeed  = flag.Uint64("seed", 1, "first seed of the random checker")
 )
 
-// worldSteps is how long each world of the checker lasts.
+// worldSteps is the number of steps of each world of the checker.
 const worldSteps = 20_000
 
-// Whatever owners believe and networks do, the rules hold: go test -run Checker
-// -steps 1000000000 -timeout 0 for a long run.
+// The invariants hold whatever owners believe and whatever faults the network has. A long run
+// is: go test -run Checker -steps 1000000000 -timeout 0.
 func TestCheckerFindsNoFault(t *testing.T) { check(t, *checkerSteps*3/4, nil) }
 
-// The list of voters changes step by step, and nobody notices.
+// The invariants also hold while the list of voters changes step by step.
 func TestCheckerFindsNoFaultWhileVotersChange(t *testing.T) {
 	check(t, *checkerSteps/4, func(p *plan) {
 		p.reload, p.voters, p.clients, p.locks, p.wild = true, 3, 3, 1, true

@@ -37,15 +37,15 @@ func TestTheClockOfLeasesIsTheKernels(t *testing.T) {
 	wg.Wait()
 }
 
-// A machine that was suspended has its wall clock and CLOCK_BOOTTIME ahead of Go's
-// monotonic clock, by the same.
+// After a suspend the wall clock and CLOCK_BOOTTIME are both ahead of Go's monotonic clock by
+// the length of the suspend.
 func TestTheClockOfLeasesRunsOnThroughANap(t *testing.T) {
 	const nap = time.Minute
 	var c bootClock
 	c.read(time.Now())
-	for _, fault := range []time.Duration{0, -time.Hour} { // and somebody sets the wall clock
+	for _, fault := range []time.Duration{0, -time.Hour} { // the wall clock is set by this much as well
 		awake := *c.last.Load()
-		awake.offset -= nap // as it was before
+		awake.offset -= nap // the offset before the suspend
 		awake.wall -= nap + fault
 		c.last.Store(&awake)
 		if got, want := c.read(time.Now()), boottime(t); got < want-2*shortNap || got > want {

@@ -60,10 +60,10 @@ func TestManyLocksAreTriedAtOnce(t *testing.T) {
 	})
 }
 
-// What a majority bars is refused, and what one voter bars is not.
+// A lock that a majority bars is refused, and one that a single voter bars is granted.
 func TestABarredLockIsNotCertified(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
-		var bar [3]atomic.Uint64 // the token under which each voter's work was done
+		var bar [3]atomic.Uint64 // for each voter, the token under which the work was done
 		var all []*Session
 		for i, name := range []string{"a", "b", "c"} {
 			all = append(all, w.open(name, abc, func(c *SessionConfig) {
@@ -89,7 +89,7 @@ func TestABarredLockIsNotCertified(t *testing.T) {
 		}
 		bar[0].Store(0)
 		next := mustLock(t, all[2], "x")
-		bar[0].Store(l.Token()) // it is certified already, but not any more
+		bar[0].Store(l.Token()) // from now on the voter does not certify the lease again
 		if err := errors.Join(all[2].ConfirmEach(in(t, time.Second), []*Lease{next})...); err == nil {
 			t.Error("a majority that bars it confirmed it")
 		}

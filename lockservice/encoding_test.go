@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files of the current wire version")
 
-// samples returns a message of each kind with every field it carries.
+// samples returns a message of each kind, with every field that the kind carries.
 func samples() []Message {
 	ann := Inst{"ann", [16]byte{1, 2, 3, 15: 9}, 7}
 	bob := Inst{"bob", [16]byte{4}, 1 << 40}
@@ -36,7 +36,7 @@ func samples() []Message {
 	return list
 }
 
-// carried returns m with only what its kind carries.
+// carried returns m with only those fields that its kind carries.
 func carried(t testing.TB, m Message) Message {
 	_, _, list, err := ReadPacket(appendMessage(appendHeader(nil, 2, 0xfeed, 1), &m))
 	if err != nil {
@@ -45,7 +45,7 @@ func carried(t testing.TB, m Message) Message {
 	return list[0]
 }
 
-// Packets of a released wire version are written and read for ever.
+// The packets of a released wire version must stay the same, and must stay readable.
 func TestGoldenPacketsAreWrittenAndReadAlike(t *testing.T) {
 	dir := filepath.Join("testdata", "wire", fmt.Sprintf("v%d", Version))
 	for _, m := range samples() {
@@ -183,7 +183,7 @@ func FuzzReadPacket(f *testing.F) {
 	})
 }
 
-// Whatever packets say, a node answers within its bounds and does not panic.
+// For any packet, the answers of a node are within its bounds and the node does not panic.
 func FuzzNodeReceives(f *testing.F) {
 	for _, m := range samples() {
 		m.Inst.Node = "b"

@@ -10,14 +10,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice/fence"
 )
 
-// A session that is the only voter. With others, Send puts packets on the urgent
-// class of a peer's stream, and Receive takes those that come.
+// The session of this example is the only voter. If there are other peers, Send must put
+// packets on the urgent class of a peer's stream, and Receive takes the packets that arrive.
 func open() *lockservice.Session {
 	s, err := lockservice.Open(lockservice.SessionConfig{
 		Node: lockservice.Config{
 			Self:      "alone",
 			Voters:    lockservice.Voters{Names: []string{"alone"}},
-			FirstBoot: true, // no earlier life granted anything
+			FirstBoot: true, // no earlier process of this voter granted anything
 		},
 		Send: func(peer string, packet []byte) {},
 	})
@@ -41,7 +41,7 @@ func ExampleSession() {
 	_, err = s.TryLock(ctx, "reports/daily")
 	fmt.Println("a second holder:", errors.Is(err, lockservice.ErrHeld))
 
-	// Work under lease.Context(), and give its token to whatever is written.
+	// The holder works under lease.Context() and passes the token with every write.
 	var disk fence.Memory
 	fmt.Println("the write:", disk.Check(lease.Context(), "reports/daily", lease.Token()))
 	fmt.Println("unlock:", lease.Unlock(ctx))
@@ -53,7 +53,7 @@ func ExampleSession() {
 		return
 	}
 	fmt.Println("the token rose:", next.Token() > lease.Token())
-	_ = next.Unlock(ctx) // else Close waits for it
+	_ = next.Unlock(ctx) // otherwise Close waits for the lease
 	// Output:
 	// a second holder: true
 	// the write: <nil>

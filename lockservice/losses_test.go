@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A callback that does not return costs memory up to a bound, however many leases are lost.
+// While a callback does not return, the memory for lost leases has a bound, however many are
+// lost.
 func TestLossesThatNobodyHearsAreBounded(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		stuck := make(chan struct{})
@@ -17,7 +18,7 @@ func TestLossesThatNobodyHearsAreBounded(t *testing.T) {
 			l.end(&LostError{Lock: "x", Cause: ErrExpired})
 		}
 		lose()
-		synctest.Wait() // it is being told
+		synctest.Wait() // the callback is running
 		for range maxLosses + 10 {
 			lose()
 		}
@@ -39,8 +40,8 @@ func TestALeaseThatIsReleasedElsewhereIsNotLost(t *testing.T) {
 	})
 }
 
-// When the time of a bearer's lease runs out at one peer, the lease may go on at another: that
-// is no loss at the first, nor is the end of a session.
+// When the time of a bearer's lease runs out at one peer, the lease may go on at another peer.
+// So the first peer does not count a loss. The end of a session is no loss either.
 func TestALeaseThatGoesOnElsewhereHasLapsed(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		told := make(chan *LostError, 10)

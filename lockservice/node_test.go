@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// wall is a token's wall time in these tests.
+// wall is the wall time, and so the token, with which these tests begin.
 const wall = 1 << 40
 
 func at(d time.Duration) Time {
@@ -44,7 +44,7 @@ func ownedBy(name string, voters []string) string {
 	panic("no lock")
 }
 
-// packet encodes messages as n would.
+// packet encodes messages with the version, epoch and hash of n.
 func packet(n *Node, list ...Message) []byte {
 	b := appendHeader(nil, n.voters.Epoch, n.voters.hash, len(list))
 	for i := range list {
@@ -53,7 +53,7 @@ func packet(n *Node, list ...Message) []byte {
 	return b
 }
 
-// sent returns the messages of a kind in what n wants sent to a peer.
+// sent returns the messages of a kind in the packets that n sends to a peer.
 func sent(t testing.TB, rd Ready, to string, kind Kind) (list []Message) {
 	t.Helper()
 	for _, p := range rd.Packets {
@@ -217,7 +217,7 @@ func TestAShardHasOneOwnerAndKeepsItWhenOthersLeave(t *testing.T) {
 	if moved < shards/12 || moved > shards/2 {
 		t.Errorf("e owned %d of %d shards", moved, shards)
 	}
-	for lock, owner := range want { // of wire version 1: all peers must agree
+	for lock, owner := range want { // part of wire version 1, because all peers must agree
 		if got := ranking(shardOf(lock), abc)[0]; got != owner {
 			t.Errorf("%q is owned by %s, want %s", lock, got, owner)
 		}
@@ -266,8 +266,8 @@ func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// Two owners may give one round of an instance two tokens. The acceptor keeps its
-// record at the second, and must refuse what lies between them all the same.
+// Two owners may give one round of an instance two tokens. The acceptor's record then has the
+// second token, and the acceptor must refuse other instances with tokens between the two.
 func TestAnAckThatChangesNothingRaisesTheFloor(t *testing.T) {
 	n := newNode(t, "a", abc, nil)
 	accept := func(inst, token uint64) Message {
@@ -285,8 +285,8 @@ func TestAnAckThatChangesNothingRaisesTheFloor(t *testing.T) {
 	}
 }
 
-// One voter with another list or a full table is one voter less; a majority of such
-// is an error of its own, at once.
+// A voter with another list or a full table counts as missing. If a majority of voters is like
+// that, the call fails at once with an error of its own.
 func TestAMinorityThatRefusesForGoodIsOutvoted(t *testing.T) {
 	for _, reason := range []Reason{WrongConfig, Full, TooLong} {
 		n := newNode(t, "a", abc, nil)
@@ -324,7 +324,7 @@ func TestAnEpochIsMadeDurableAtOnce(t *testing.T) {
 	}
 }
 
-// What a voter reports counts when no restart can forget it.
+// A token that a voter reports counts only when a restart of this peer cannot forget it (R5).
 func TestAdoptionCountsWhenItsTokensAreDurable(t *testing.T) {
 	n := newNode(t, "a", abc, func(c *Config) { c.Durable = true })
 	if err := n.Reload(at(0), Voters{Epoch: 2, Names: []string{"a", "b"}}); err != nil {
@@ -341,8 +341,9 @@ func TestAdoptionCountsWhenItsTokensAreDurable(t *testing.T) {
 	}
 }
 
-// Somebody was granted the lock elsewhere, with a token that this voter learns only by a
-// change of voters: who is on record here, and was granted nothing, needs a higher one.
+// Another client was granted the lock by other voters, with a token that this voter learns only
+// by a change of voters. An instance that is on record here without a grant then needs a
+// higher token.
 func TestWhatAChangeOfVotersTeachesHoldsForThoseOnRecord(t *testing.T) {
 	a := newNode(t, "a", abc, nil).acceptor
 	round := func(no, token uint64) Message {
@@ -360,8 +361,8 @@ func TestWhatAChangeOfVotersTeachesHoldsForThoseOnRecord(t *testing.T) {
 	}
 }
 
-// A renewal that arrives when another has held the lock since would bring a dead lease
-// back, below that token; whoever had its name could resume it.
+// A renewal may arrive after another client has held the lock with a higher token. If the
+// acceptor recorded it, the dead lease could be resumed by any peer that knows its instance.
 func TestALateRenewalRevivesNoLease(t *testing.T) {
 	for what, between := range map[string]func(a *acceptor){
 		"":                  func(*acceptor) {},

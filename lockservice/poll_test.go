@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A voter that starts again is known as fresh to all until it has heard of every lease,
-// although a majority answers, and by nobody's older answer as an equal.
+// Every peer treats a voter that has started again as fresh until the voter has heard of every
+// lease, even if a majority answers. An older answer about the voter does not change that.
 func TestAVoterThatHasStartedIsFreshUntilItKnowsAllLeases(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
@@ -52,14 +52,14 @@ func TestAVoterThatDoesNotAnswerIsNamedBesideAMajority(t *testing.T) {
 		if got := a.Turnout(t.Context()); got.Err != nil || !slices.Equal(got.Mute, []string{"c"}) {
 			t.Errorf("c is mute: %+v", got)
 		}
-		w.isolate(true, true, "c") // now all see that it is away
+		w.isolate(true, true, "c") // now every peer's view shows that the voter is away
 		if got := a.Turnout(t.Context()); got.Err != nil || got.Mute != nil {
 			t.Errorf("c is away: %+v", got)
 		}
 	})
 }
 
-// Only a voter that has been here before has others wait for it.
+// Other peers wait only for a voter that has run before.
 func TestAVoterReturnsIfItHasBeenHereBefore(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		dir := t.TempDir()
@@ -69,7 +69,7 @@ func TestAVoterReturnsIfItHasBeenHereBefore(t *testing.T) {
 			if got := s.Returning(); got != want {
 				t.Errorf("%s: %v, want %v", what, got, want)
 			}
-			time.Sleep(time.Minute) // its state is written
+			time.Sleep(time.Minute) // the voter writes its state
 			if got := s.Returning(); got != 0 {
 				t.Errorf("%s, later: %v", what, got)
 			}

@@ -8,17 +8,17 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// step_ is an operation of a history: an acquire, a release or an expiry, which is
-// the end of a window at its true deadline.
+// step_ is an operation of a history: an acquire or the end of a window. A window ends by a
+// release, or by an expiry at its deadline in real time.
 type step_ struct {
 	acquire bool
 	id      int
 	token   uint64
 }
 
-// mutex is what a lock with fencing tokens is, one at a time.
+// mutex is the sequential specification of a lock with fencing tokens.
 type mutex struct {
-	holder int // 0: nobody
+	holder int // ID of the holder, 0 for none
 	token  uint64
 }
 
@@ -34,8 +34,8 @@ var mutexModel = porcupine.Model{
 	DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
 }
 
-// history makes operations of the windows of one lock: an acquire from its call to
-// its grant, its end from the moment the holder stopped until anybody could know.
+// history returns two operations for each exclusive window of one lock. The acquire lasts from
+// the call to the grant. The end is at the moment when the holder stopped.
 func history(w *world, lock string) (ops []porcupine.Operation) {
 	for i, win := range w.taken {
 		if win.lock != lock || win.mode != Exclusive {
@@ -48,7 +48,8 @@ func history(w *world, lock string) (ops []porcupine.Operation) {
 	return ops
 }
 
-// Porcupine, which knows nothing of leases, agrees that what was granted is a mutex.
+// Porcupine, a checker that knows nothing of leases, accepts the histories of grants as those
+// of a mutex.
 func TestHistoriesAreThoseOfAMutex(t *testing.T) {
 	total := 0
 	for seed := range uint64(12) {
@@ -72,7 +73,7 @@ func TestHistoriesAreThoseOfAMutex(t *testing.T) {
 			if got := porcupine.CheckOperationsTimeout(mutexModel, ops, 20*time.Second); got != porcupine.Ok {
 				t.Errorf("seed %d, %s: %v", seed, lock, got)
 			}
-			if len(ops) > 4 { // somebody stayed in until after the next one came
+			if len(ops) > 4 { // a holder stayed until after the next grant
 				ops[1].Call, ops[1].Return = 1<<60, 1<<60
 				if got := porcupine.CheckOperationsTimeout(mutexModel, ops, 20*time.Second); got != porcupine.Illegal {
 					t.Errorf("seed %d: a lock held twice is %v", seed, got)
@@ -96,8 +97,8 @@ func sortedWindows(w *world) (list []holding_) {
 	return list
 }
 
-// A clock that stands still breaks the promise, as the specification says; the
-// checker sees it, and a guard at the resource stops the holder all the same.
+// A clock that stands still breaks the promise of one holder, as the package's comment says.
+// The checker reports it, and a guard at the resource still refuses the old holder's writes.
 func TestAFrozenClockIsStoppedByItsToken(t *testing.T) {
 	for seed := range uint64(200) {
 		w := newWorld(seed, func(p *plan) {
@@ -107,7 +108,7 @@ func TestAFrozenClockIsStoppedByItsToken(t *testing.T) {
 		if len(w.faults) == 0 {
 			continue
 		}
-		high := uint64(0) // what the resource has seen: everybody writes at once
+		high := uint64(0) // highest token that the resource has seen; every holder writes when it gets the lock
 		var last *window
 		for _, win := range w.open {
 			if high < win.token {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// nobody fails if the lock can be had.
+// nobody fails the test if another call can get the lock.
 func nobody(t *testing.T, s *Session, name string) {
 	t.Helper()
 	if l, err := s.TryLock(t.Context(), name); !errors.Is(err, ErrHeld) {
@@ -23,7 +23,7 @@ func mustResume(t *testing.T, s *Session, name, id string) *Lease {
 	return l
 }
 
-// A bearer goes from peer to peer as they stop and start, and holds one lease all the way.
+// A bearer moves from peer to peer as they stop and start, and holds one lease all the time.
 func TestALeaseIsRenewedAtEveryPeer(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
@@ -40,7 +40,7 @@ func TestALeaseIsRenewedAtEveryPeer(t *testing.T) {
 		if err := mustResume(t, c, "x", first.ID()).Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		// b takes it for held still, and must not bring it back.
+		// b still has the lease as held, and must not renew it after its release.
 		if _, err := b.Resume(t.Context(), "x", first.ID()); !errors.Is(err, ErrReleased) && !errors.Is(err, ErrNotHolder) {
 			t.Errorf("a lease that was released elsewhere is renewed: %v", err)
 		}
@@ -55,7 +55,8 @@ func TestALeaseIsRenewedAtEveryPeer(t *testing.T) {
 	})
 }
 
-// A peer that takes a lease for lost tells nobody: its bearer may have gone elsewhere.
+// A peer that loses a bearer's lease releases nothing, because the bearer may have renewed the
+// lease at another peer.
 func TestALeaseThatRunsOutHereGoesOnElsewhere(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
@@ -74,7 +75,7 @@ func TestALeaseThatRunsOutHereGoesOnElsewhere(t *testing.T) {
 	})
 }
 
-// What is no lease, or none any more, or another's, is not renewed.
+// Resume refuses an ID that never was a lease, a lease that is over, and one with other fields.
 func TestALeaseThatIsNotThereIsNotResumed(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
@@ -112,7 +113,7 @@ func TestALeaseThatIsNotThereIsNotResumed(t *testing.T) {
 	})
 }
 
-// Two calls that resume one lease get one.
+// Two calls that resume one lease get the same lease.
 func TestALeaseIsResumedOnce(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
@@ -127,7 +128,7 @@ func TestALeaseIsResumedOnce(t *testing.T) {
 	})
 }
 
-// All three voters stop and start, one after the other, while a bearer works on.
+// All three voters stop and start one after the other, while a bearer keeps its lease.
 func TestALeaseOutlivesARollingRestart(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
@@ -139,7 +140,7 @@ func TestALeaseOutlivesARollingRestart(t *testing.T) {
 			mustResume(t, at[other], "x", id)
 			nobody(t, at[abc[(i+2)%3]], "x")
 			at[name] = w.open(name, abc, func(c *SessionConfig) { c.Node.FirstBoot = false })
-			for range 12 { // its silence, and a renewal more
+			for range 12 { // the voter's quarantine, and one more renewal
 				time.Sleep(2 * time.Second)
 				mustResume(t, at[other], "x", id)
 			}

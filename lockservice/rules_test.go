@@ -27,7 +27,7 @@ func TestOnlyTheHeadOfAQueueIsProposed(t *testing.T) {
 func TestARoundThatSplitTheVotesIsGivenUp(t *testing.T) {
 	n, lock := newNode(t, "a", abc, nil), ownedBy("a", abc)
 	rd := receive(t, n, at(0), "x", Message{Kind: Acquire, Lock: lock, Inst: instOf("x"), Round: 1, TTL: time.Second})
-	accept := sent(t, rd, "b", Accept)[0] // a itself has acknowledged it
+	accept := sent(t, rd, "b", Accept)[0] // a has acknowledged the proposal itself
 	nack := ackOf(accept)
 	nack.Kind, nack.Reason, nack.Holder, nack.Left = Nack, Held, instOf("y"), time.Second
 	receive(t, n, at(0), "b", nack)
@@ -76,8 +76,8 @@ func TestWhatIsGrantedTooLateIsGivenBack(t *testing.T) {
 	}
 }
 
-// The comment of the package defines each rule that the code cites, and a mutant breaks
-// each that it defines.
+// The comment of the package defines each rule that the code cites, and each rule that it
+// defines has a mutant.
 func TestEachRuleIsDefinedAndBroken(t *testing.T) {
 	tag := regexp.MustCompile(`\b[ACOR]\d+\b`)
 	read := func(file string) string {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// text is a survey in short: lock: holders of peers for clients | who waits.
+// text returns a survey in a short form: lock: holders of peers for clients | waiting callers.
 func (s Survey) text() string {
 	var lines []string
 	list := func(clients []Client) string {
@@ -37,7 +37,7 @@ func wantSurvey(t *testing.T, s *Session, q Query, want string, silent ...string
 	return got
 }
 
-// waits has a client wait for a lock, until the test ends.
+// waits starts a call of a client that waits for a lock until the test ends.
 func waits(t *testing.T, s *Session, name string, opts ...Option) {
 	t.Helper()
 	before := s.Stats().Waiting
@@ -50,7 +50,7 @@ func waits(t *testing.T, s *Session, name string, opts ...Option) {
 	}
 }
 
-// Every peer, voter or not, tells the clients of all, and those that wait in their order.
+// Every peer, voter or not, lists the clients of all peers, with waiting ones in their order.
 func TestASurveyNamesTheClientsOfAllPeers(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
@@ -77,7 +77,7 @@ func TestASurveyNamesTheClientsOfAllPeers(t *testing.T) {
 		}
 		wantSurvey(t, c, Query{After: "x", Skip: "queues/"}, "y: a | ")
 
-		// A client that goes on at another peer is that one's.
+		// A client whose lease goes on at another peer belongs to that peer.
 		if _, err := b.Resume(t.Context(), "x", first.ID(), WithClient("ci, elsewhere")); err != nil {
 			t.Fatal(err)
 		}
@@ -85,8 +85,8 @@ func TestASurveyNamesTheClientsOfAllPeers(t *testing.T) {
 	})
 }
 
-// Of a peer that does not answer the voters know what it holds and that it waits, but not
-// for whom, and who asks is told so; and it waits for that peer once, not every time.
+// If a peer does not answer, the voters know its leases and waiting calls, but not its clients.
+// The survey says so. Only the first survey waits for that peer.
 func TestASurveySaysWhoseClientsItDoesNotKnow(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
@@ -94,7 +94,7 @@ func TestASurveySaysWhoseClientsItDoesNotKnow(t *testing.T) {
 		mustLock(t, d, "x", WithClient("ci"), WithManualRenewal(), WithTTL(15*time.Second))
 		mustLock(t, a, "y", WithManualRenewal(), WithTTL(15*time.Second))
 		waits(t, d, "y", WithClient("late"))
-		time.Sleep(time.Second) // what comes at one moment comes in no order
+		time.Sleep(time.Second) // the calls must be made at different times to have an order
 		waits(t, b, "y", WithClient("later"))
 		all := Query{Most: 10}
 		w.isolate(true, false, "d")
@@ -106,7 +106,7 @@ func TestASurveySaysWhoseClientsItDoesNotKnow(t *testing.T) {
 		if took := time.Since(began); took > 600*time.Millisecond {
 			t.Errorf("three surveys took %v", took)
 		}
-		w.view() // d is known to be gone
+		w.view() // every peer's view shows that d is gone
 		wantSurvey(t, a, all, want, "d")
 		w.isolate(true, true, "b", "c")
 		if got := wantSurvey(t, a, Query{Only: "y"}, "y: a | ", "b", "c"); got.Certain {
@@ -118,7 +118,8 @@ func TestASurveySaysWhoseClientsItDoesNotKnow(t *testing.T) {
 	})
 }
 
-// A page is bounded, whatever is held, and what is left out is counted or on the next page.
+// A page of a survey has a bound, however many locks are held. Entries that are left out are
+// counted, or are on the next page.
 func TestASurveyIsBounded(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
@@ -158,7 +159,8 @@ func TestASurveyIsBounded(t *testing.T) {
 	})
 }
 
-// A peer without voters of its own has locks of its own: others' are none of its.
+// Two peers that are each the only voter of their own list have separate locks. The survey of
+// one does not list the locks of the other.
 func TestASurveyTellsNoLocksOfOtherVoters(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b := w.open("a", []string{"a"}, nil), w.open("b", []string{"b"}, nil)

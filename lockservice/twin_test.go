@@ -13,22 +13,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// twin is the network and the membership of some sessions, in memory. Packets take
-// a moment; cut ends them.
+// twin is the network and the membership of some sessions in memory. Packets take the time
+// delay, and do not reach peers that are cut off.
 type twin struct {
 	t     testing.TB
 	delay time.Duration
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	sessions map[string]*Session
-	cut      map[string]bool // peers that nothing reaches
+	cut      map[string]bool // peers that are cut off
 }
 
 func newTwin(t testing.TB, delay time.Duration) *twin {
 	return &twin{t: t, delay: delay, sessions: make(map[string]*Session), cut: make(map[string]bool)}
 }
 
-// open starts a session by name; voters are those of cfg.
+// open starts the session of the peer name. tune, if set, may change its configuration.
 func (w *twin) open(name string, voters []string, tune func(*SessionConfig)) *Session {
 	w.t.Helper()
 	began := time.Now()
@@ -51,7 +51,7 @@ func (w *twin) open(name string, voters []string, tune func(*SessionConfig)) *Se
 	return s
 }
 
-// view tells all who is up.
+// view gives every session the view of the peers that are up.
 func (w *twin) view() {
 	w.mu.Lock()
 	names := sortedKeys(w.sessions)
@@ -86,7 +86,7 @@ func (w *twin) send(from, to string, b []byte) {
 	time.AfterFunc(w.delay, deliver)
 }
 
-// isolate cuts peers off, or joins them again; the view follows if told.
+// isolate cuts peers off, or connects them again. The views change only if told is true.
 func (w *twin) isolate(cut bool, tell bool, names ...string) {
 	w.mu.Lock()
 	for _, n := range names {
@@ -98,10 +98,10 @@ func (w *twin) isolate(cut bool, tell bool, names ...string) {
 	}
 }
 
-// over is a context that has ended: with it, Close waits for nobody.
+// over returns a context that has ended, with which Close waits for nothing.
 var over, _ = context.WithTimeout(context.Background(), 0)
 
-// crash takes a session away without a word.
+// crash removes a session without a Close that other peers could notice.
 func (w *twin) crash(name string) {
 	w.mu.Lock()
 	s := w.sessions[name]
@@ -112,7 +112,7 @@ func (w *twin) crash(name string) {
 	w.isolate(false, false, name)
 }
 
-// stop closes a session as its owner would.
+// stop closes a session and removes it from the network.
 func (w *twin) stop(s *Session) {
 	w.t.Helper()
 	if err := s.Close(context.Background()); err != nil {

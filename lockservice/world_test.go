@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// world runs nodes in virtual time under every fault that the design allows: drift
-// up to the bound, skewed wall clocks, loss, duplication, very late delivery,
-// partitions, pauses, restarts without a disk, and views drawn at random. Its
-// oracle knows real time, and watches I1 to I7.
+// world runs nodes in virtual time under every fault that the design allows: drift up to the
+// bound, skewed wall clocks, loss, duplication, very late delivery, partitions, pauses,
+// restarts without a disk, and random views. Its oracles know real time and check I1 to I7.
 type world struct {
 	rng      *rand.Rand
 	plan     plan
@@ -22,33 +21,33 @@ type world struct {
 	peers    []*peer
 	names    []string
 	locks    []string
-	list     []Voters // by epoch, from 1
+	list     []Voters // lists of voters, of the epochs 1, 2, …
 	cut      map[string]bool
 	open     map[holding_]*window
 	ended    map[Inst]bool
-	bearers  []Bearer               // whose leases were granted
-	released map[Inst]bool          // of bearers: somebody asked for that
-	parting  map[holding_]Inst      // and until it is confirmed, by whom
-	dead     map[Inst]time.Duration // when that was
-	high     map[string]uint64      // the highest token granted, and granted exclusively
+	bearers  []Bearer               // bearers with a lease that was granted
+	released map[Inst]bool          // bearers' instances for which a call has asked to release them
+	parting  map[holding_]Inst      // those whose release is not confirmed yet, by the call that asked
+	dead     map[Inst]time.Duration // real time from which on an instance must not be granted again
+	high     map[string]uint64      // highest token granted for each lock; highX counts exclusive grants only
 	highX    map[string]uint64
 	grants   int
 	faults   []string
-	taken    []*window // exclusive ones that are over, with when they began and ended; if keep
+	taken    []*window // exclusive windows that are over; only if keep is set
 	keep     bool
 }
 
-// plan is what one world is like.
+// plan is the configuration of one world.
 type plan struct {
 	voters, clients int
 	locks           int
 	durable         bool
 	reload          bool
 	shared          bool
-	wild            bool // views change all the time
+	wild            bool // views are random and change all the time
 	calm            bool // no restarts
 	slow            bool // every packet takes long
-	keep            bool // holders hold on
+	keep            bool // holders rarely unlock
 	bearers         bool // leases are renewed by hand, and resumed at other peers
 	drift           int
 	skew            time.Duration
@@ -61,13 +60,13 @@ type peer struct {
 	name    string
 	node    *Node
 	boot    uint64
-	rate    int64 // ppm off real time
+	rate    int64 // deviation from real time in parts per million
 	offset  time.Duration
-	wall    int64 // µs off
+	wall    int64 // deviation of the wall clock in µs
 	until   time.Duration
 	voters  Voters
 	state   State
-	stopped time.Duration // frozen clocks: when
+	stopped time.Duration // in a world with frozen clocks, the time at which the clock stopped
 	wakeAt  time.Duration
 	calls   map[uint64]call
 	done    map[uint64]bool
@@ -82,7 +81,7 @@ type call struct {
 	asked           time.Duration
 	ttl             time.Duration
 	manual, resumed bool
-	inst            Inst // once it is held
+	inst            Inst // set once the lock is held
 }
 
 type holding_ struct {
@@ -91,14 +90,14 @@ type holding_ struct {
 	id   uint64
 }
 
-// window is when a holder thinks that it holds, in real time.
+// window is the interval of real time in which a holder believes that it holds a lock.
 type window struct {
 	call
 	token uint64
 	end   time.Duration
 	who   holding_
 
-	granted, left time.Duration // of the history
+	granted, left time.Duration // real times of the grant and of the end, for the history
 }
 
 type event struct {
@@ -181,7 +180,7 @@ func newWorld(seed uint64, tune func(*plan)) *world {
 	return w
 }
 
-// start begins a life.
+// start starts the peer's process.
 func (p *peer) start(first bool) {
 	w := p.w
 	p.boot++
@@ -202,7 +201,7 @@ func (p *peer) start(first bool) {
 	p.carry()
 }
 
-// time is what the peer's clocks say now.
+// time returns the present readings of the peer's clocks.
 func (p *peer) time() Time {
 	real := p.w.now
 	if p.stopped > 1 {
@@ -212,7 +211,7 @@ func (p *peer) time() Time {
 	return Time{Mono: mono, Wall: uint64(worldEdge + real.Microseconds() + p.wall)}
 }
 
-// real returns when the peer's clock will say mono.
+// real returns the real time at which the peer's clock will show mono.
 func (p *peer) real(mono time.Duration) time.Duration {
 	d := mono - p.offset
 	est := d - time.Duration(int64(d/1000)*p.rate/(1_000_000+p.rate)*1000)
@@ -232,7 +231,7 @@ func (w *world) push(e *event) {
 	heap.Push(&w.queue, e)
 }
 
-// delay draws how long a packet takes: mostly little, sometimes longer than any lease.
+// delay draws the delay of a packet, which is mostly short and sometimes longer than any lease.
 func (w *world) delay() time.Duration {
 	switch n := w.rng.IntN(1000); {
 	case n < 10:
@@ -246,7 +245,7 @@ func (w *world) delay() time.Duration {
 	return 200*time.Microsecond + time.Duration(w.rng.Int64N(int64(5*time.Millisecond)))
 }
 
-// carry does what the node wants done, and looks at what it did.
+// carry carries out the node's Ready, and has the oracles look at it.
 func (p *peer) carry() {
 	w := p.w
 	rd := p.node.Ready(p.time())
@@ -287,7 +286,7 @@ func (p *peer) result(res Result) {
 	c := p.calls[res.ID]
 	switch res.Event {
 	case Acquired, Extended:
-		if w.released[c.inst] { // its bearer has let it go, here or elsewhere
+		if w.released[c.inst] { // its bearer has released it, here or at another peer
 			if dead, ok := w.dead[c.inst]; ok && p.stopped <= 1 && p.real(res.Deadline-c.ttl) > dead {
 				w.fault("I5: %v of %v is held by a round that began after its release", who, c.inst)
 			}
@@ -338,8 +337,8 @@ func (p *peer) result(res Result) {
 	}
 }
 
-// granted notes a bearer's lease, and is the oracle of the token of one that was resumed:
-// nobody who excludes it was granted the lock since.
+// granted notes a bearer's lease. It is also the oracle of a resumed lease: no instance that
+// excludes it may have been granted the lock with a higher token.
 func (w *world) granted(p *peer, c call, res Result) {
 	if !c.resumed && c.manual {
 		w.bearers = append(w.bearers, Bearer{Lock: c.lock, Inst: c.inst, Mode: c.mode, TTL: c.ttl, Token: res.Token})
@@ -365,9 +364,9 @@ func (w *world) over(who holding_) {
 	}
 }
 
-// certifiers is the oracle of I3 and I4: voters that have on record what was
-// granted, for longer than the holder's time, are a majority of one epoch, but for
-// those that forgot it since.
+// certifiers is the oracle of I3 and I4. The voters that have the granted instance on record,
+// until after the holder's deadline, must be a majority of one epoch. A voter that has
+// restarted since counts as one of them.
 func (p *peer) certifiers(id uint64, end time.Duration) {
 	w := p.w
 	r := p.node.client.calls[id]
@@ -430,7 +429,7 @@ func (w *world) hasEnded(inst Inst) bool {
 	return w.ended[inst] || w.released[inst]
 }
 
-// step does the next thing, and reports whether there was no fault.
+// step handles the next event or draws an action. It returns false after a fault.
 func (w *world) step() bool {
 	w.steps++
 	if w.rng.IntN(3) == 0 || len(w.queue) == 0 {
@@ -447,7 +446,7 @@ func (w *world) step() bool {
 		return true
 	}
 	switch {
-	case e.node != nil && e.node != p.node: // of an earlier life
+	case e.node != nil && e.node != p.node: // an event for an earlier process of the peer
 		w.steps--
 	case e.node != nil && e.save == nil && e.mono != p.wakeAt: // set anew since
 		w.steps--
@@ -532,14 +531,14 @@ func (p *peer) acquire() {
 	p.carry()
 }
 
-// held reports whether the node takes a lease for held, as its results said or not.
+// held reports whether the node has the lease as held.
 func (p *peer) held(id uint64) bool {
 	_, ok := p.node.Deadline(id)
 	return ok
 }
 
-// resume is a bearer that comes to another peer, or to the same one; mostly one that does
-// not know that its lease is over, if it is.
+// resume lets a bearer resume its lease at another peer or at the same one. A bearer whose
+// lease is over mostly does not know that.
 func (p *peer) resume() {
 	w := p.w
 	if len(w.bearers) == 0 {
@@ -553,7 +552,7 @@ func (p *peer) resume() {
 	p.carry()
 }
 
-// letGo notes that a bearer gives its lease back, whichever peers take it for theirs.
+// letGo notes that a bearer releases its lease, whichever peers still have it as held.
 func (w *world) letGo(by holding_, inst Inst) {
 	w.released[inst], w.parting[by] = true, inst
 	for who, win := range w.open {
@@ -582,14 +581,14 @@ func (p *peer) release() {
 			delete(p.done, id)
 			continue
 		}
-		often := 10 // who waits seldom gives up
+		often := 10 // a waiting call rarely gives up
 		if p.w.open[holding_{p.name, p.boot, id}] != nil {
 			often = 2
 		}
 		if p.w.rng.IntN(often) == 0 {
 			p.end(id)
 			if c := p.calls[id]; c.manual && c.inst.N != 0 && p.held(id) {
-				if w := p.w; w.rng.IntN(3) == 0 { // it goes elsewhere
+				if w := p.w; w.rng.IntN(3) == 0 { // the bearer goes to another peer
 					p.node.Leave(id)
 					return
 				}
@@ -629,7 +628,7 @@ func (w *world) partition() {
 	}
 }
 
-// restart restarts p, and often others with it, without memory but for the bound.
+// restart restarts p and often other peers with it. Only the token bound survives.
 func (w *world) restart(p *peer) {
 	all := []*peer{p}
 	switch w.rng.IntN(3) {
@@ -663,7 +662,7 @@ func (w *world) reload(p *peer) {
 		next = w.list[v.Epoch]
 	} else {
 		next.Names = slices.Clone(v.Names)
-		for range 1 + 2*w.rng.IntN(2) { // three at once must be refused
+		for range 1 + 2*w.rng.IntN(2) { // a list that is three steps ahead must be refused
 			name := w.names[w.rng.IntN(len(w.names))]
 			if i := slices.Index(next.Names, name); i >= 0 {
 				next.Names = slices.Delete(next.Names, i, i+1)
@@ -682,7 +681,7 @@ func (w *world) reload(p *peer) {
 	p.carry()
 }
 
-// run takes steps until one shows a fault.
+// run takes steps until one of them returns a fault.
 func (w *world) run(steps int) {
 	for range steps {
 		if !w.step() {

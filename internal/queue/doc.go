@@ -1,8 +1,8 @@
-// Package queue decides what becomes of the items of a work queue: the rules of one
-// peer, as a value machine. It reads no clock and starts nothing. Changes of the
-// replicated keys, answers of the lock service and time go in; what to try, to write
-// and to give back comes out. Package agent is its shell, and the simulator drives the
-// same machine.
+// Package queue contains the rules by which one peer claims and finishes the items of a work
+// queue, as a value machine. The machine reads no clock and starts no goroutine. Its inputs
+// are changes of the replicated keys, answers of the lock service, and the time. Its outputs
+// are the items to try, the writes to make, and the leases to release. Package agent is its
+// shell, and the simulator drives the same machine.
 //
 // An item is a key that is written once. Each claim has a key of its own, named by its
 // fencing token, which only the holder of that lease writes. The claim with the greatest

@@ -12,7 +12,7 @@ const (
 	retryMost = 5 * time.Minute // longest back-off before any attempt
 )
 
-// Ending is the last verdict of a claim, and Op the write of it.
+// Ending is the last verdict of a claim. Op is the write of its record.
 type Ending struct {
 	Claim *Claim
 	Op    crdt.Op

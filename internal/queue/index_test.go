@@ -21,7 +21,7 @@ func known(items ...string) *Index {
 	return x
 }
 
-// depth is how many items are in each state.
+// depth is the number of items in each state.
 type depth struct{ Pending, Delayed, Claimed, Done, Dead int }
 
 func depthOf(x *Index, now time.Time) depth {
@@ -36,7 +36,7 @@ func wantDepth(t *testing.T, x *Index, now time.Time, want depth) {
 	}
 }
 
-// take takes one item through its lease to its work.
+// take claims one item, from the try to the begin of its work.
 func take(t *testing.T, x *Index, now time.Time, token uint64) *Claim {
 	t.Helper()
 	list := x.Take(now, 1, nil)
@@ -51,7 +51,7 @@ func take(t *testing.T, x *Index, now time.Time, token uint64) *Claim {
 	return list[0]
 }
 
-// What claims say comes in any order, and the greatest token holds.
+// The records of claims may arrive in any order, and the one with the greatest token counts.
 func TestTheGreatestTokenHoldsInAnyOrder(t *testing.T) {
 	said := []struct {
 		token uint64
@@ -71,7 +71,7 @@ func TestTheGreatestTokenHoldsInAnyOrder(t *testing.T) {
 func TestNothingIsClaimedThatWasNotGranted(t *testing.T) {
 	x := known("x")
 	c := x.Take(t0, 1, nil)[0]
-	c.Token = 7 // as if it had heard of one
+	c.Token = 7 // as if the index had a claim with this token
 	if ops, work := x.Confirmed(t0, c, time.Second, true); work || len(ops) > 0 {
 		t.Errorf("claimed without a lease: %v", ops)
 	}
@@ -103,7 +103,8 @@ func TestOnlyTheHolderWhoseLeaseLastsFinishes(t *testing.T) {
 	}
 }
 
-// A claim whose ending had no room goes on, and ends otherwise; one that is over does not.
+// A claim whose ending the full store refused goes on and can end in another way, unless its
+// lease is over.
 func TestAClaimGoesOnWhoseEndingHadNoRoom(t *testing.T) {
 	x := known("x")
 	c := take(t, x, t0, 7)
@@ -126,7 +127,7 @@ func TestAClaimGoesOnWhoseEndingHadNoRoom(t *testing.T) {
 	}
 }
 
-// Who finds that an item was tried too often says that it is dead, and counts it.
+// A peer that finds that an item was tried too often writes that it is dead, and counts it.
 func TestAnItemThatWasGivenUpCountsAsDead(t *testing.T) {
 	x := known("x")
 	for token := uint64(7); token < 7+3; token++ {
@@ -156,7 +157,7 @@ func TestAnItemThatWasGivenUpCountsAsDead(t *testing.T) {
 	}
 }
 
-// A claim that could not be written has not been: it is no attempt, and nobody's.
+// A claim whose record could not be written counts as no attempt, and no peer has the item.
 func TestAClaimThatIsNotWrittenDidNotHappen(t *testing.T) {
 	x := known("x")
 	c := x.Take(t0, 1, nil)[0]
@@ -192,7 +193,7 @@ func TestALostClaimIsPendingAgainAndHasCounted(t *testing.T) {
 	}
 }
 
-// The record of a claim may be seen to go before that of the next one comes.
+// The record of a claim may be deleted here before the record of the next claim arrives.
 func TestAttemptsDoNotFallWhenARecordGoes(t *testing.T) {
 	x := known("x")
 	x.judge(t0, "x", 7, claimHead{State: "claimed", Worker: "n1", Attempt: 2, TTL: 1000})
@@ -202,8 +203,8 @@ func TestAttemptsDoNotFallWhenARecordGoes(t *testing.T) {
 	}
 }
 
-// A worker that was cut off finishes too late; the next claim, of which this peer hears
-// only later, has removed its record and failed.
+// A worker that was cut off finishes too late. The next claim has deleted the worker's record
+// and failed, and its own record arrives here only later.
 func TestAnItemOutlivesACompletionThatWasOverruled(t *testing.T) {
 	for _, expired := range []bool{false, true} {
 		x := known("x")
@@ -245,7 +246,7 @@ func TestAMajorityOfVotersAcknowledges(t *testing.T) {
 	}
 }
 
-// Any majority and those from whom a voter has heard have one in common beside itself.
+// Any majority and the voters with which a voter has synced share a voter other than itself.
 func TestAVoterRecoversFromOneOfEveryMajority(t *testing.T) {
 	all := []string{"n0", "n1", "n2", "n3", "n4", "n5", "n6"}
 	for n := 2; n <= len(all); n++ {
@@ -257,7 +258,7 @@ func TestAVoterRecoversFromOneOfEveryMajority(t *testing.T) {
 					heard = append(heard, v)
 				}
 			}
-			missed := false // some majority with n0 has none of them
+			missed := false // whether some majority with n0 includes none of them
 			for majority := range 1 << n {
 				missed = missed || majority&1 == 1 && bits.OnesCount(uint(majority)) > n/2 && majority&set&^1 == 0
 			}
@@ -281,7 +282,7 @@ func TestWhoWaitsIsToldOnceAndInOrder(t *testing.T) {
 	if w := x.Woken(); len(w) != 1 || w[0] != first {
 		t.Errorf("told %v, want %d", w, first)
 	}
-	x.Leave(first) // it was told, and does not go
+	x.Leave(first) // the caller was woken and leaves without looking
 	if w := x.Woken(); len(w) != 1 || w[0] != second {
 		t.Errorf("told %v, want %d", w, second)
 	}

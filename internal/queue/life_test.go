@@ -13,7 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// shelf is an index and the keys that it hears of.
+// shelf is an index and the keys whose changes it gets.
 type shelf struct {
 	*Index
 	t      *testing.T
@@ -25,7 +25,7 @@ func newShelf(t *testing.T) *shelf {
 	return &shelf{Index: known(), t: t, keys: map[string]crdt.Value{}}
 }
 
-// write carries operations out, and tells the index.
+// write makes operations, and passes the changes to the index.
 func (s *shelf) write(now time.Time, ops ...crdt.Op) {
 	s.t.Helper()
 	for _, op := range ops {
@@ -51,7 +51,7 @@ func (s *shelf) add(now time.Time, item Item) {
 	s.write(now, op)
 }
 
-// ends carries an ending out that a majority knows in time.
+// ends writes an ending that a majority acknowledges in time.
 func (s *shelf) ends(now time.Time, end *Ending, ok bool) {
 	s.t.Helper()
 	if !ok {
@@ -131,7 +131,7 @@ func TestAQueueTakesNoMoreThanItHasRoomFor(t *testing.T) {
 	}
 }
 
-// Whoever waits is told when a queue is not paused any more.
+// A waiting caller is woken when a queue is no longer paused.
 func TestAPausedQueueGivesNothing(t *testing.T) {
 	s := newShelf(t)
 	s.write(t0, crdt.Op{Verb: crdt.Put, Key: SettingKey("q"), Value: valueOf(t, Setting{Paused: true})})
@@ -156,7 +156,7 @@ func TestAWaiterThatLeavesPassesItsTurnOn(t *testing.T) {
 	if got := slices.Clone(s.Woken()); !slices.Equal(got, []uint64{first}) {
 		t.Fatalf("woke %v, want the first", got)
 	}
-	s.Leave(first) // it was told, and does not look
+	s.Leave(first) // the caller was woken and leaves without looking
 	if got := slices.Clone(s.Woken()); !slices.Equal(got, []uint64{second}) {
 		t.Errorf("then woke %v, want the second", got)
 	}
@@ -165,14 +165,14 @@ func TestAWaiterThatLeavesPassesItsTurnOn(t *testing.T) {
 		t.Errorf("at last woke %v, want the third", got)
 	}
 	s.Take(t0, 1, nil)
-	s.Leave(s.Wait(t0)) // nobody told it anything
+	s.Leave(s.Wait(t0)) // the caller was not woken
 	if s.WakeAll(t0); len(s.Woken()) != 0 {
 		t.Error("woke who had left")
 	}
 }
 
-// Refusals of one item leave the others to be claimed, unless the lock service as a
-// whole says no.
+// After the refusal of one item the others can still be claimed, unless the lock service
+// refuses every call.
 func TestARefusalIsOfOneItemOrOfAll(t *testing.T) {
 	for _, c := range []struct {
 		err    error
@@ -195,7 +195,7 @@ func TestARefusalIsOfOneItemOrOfAll(t *testing.T) {
 	}
 }
 
-// What another claimed while this peer tried waits for the other's lease.
+// An item that another peer claimed during a try here waits for the end of the other's lease.
 func TestARefusalOfAClaimedItemWaitsForItsLease(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x"})
@@ -212,7 +212,8 @@ func TestARefusalOfAClaimedItemWaitsForItsLease(t *testing.T) {
 	}
 }
 
-// While others claim too, each begins with its own share, but for what is more urgent.
+// While several peers claim, each one begins with its own share, except for items of a higher
+// priority.
 func TestWhatIsUrgentComesBeforeOnesOwnShare(t *testing.T) {
 	s := newShelf(t)
 	s.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
@@ -287,7 +288,7 @@ func TestAFailureSaysWhenItIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A release counts no attempt; a worker that stops, or whose lease is over, counts one.
+// A release does not count as an attempt. The end of a worker or of its lease counts as one.
 func TestWhoEndsWithoutAWord(t *testing.T) {
 	for name, c := range map[string]struct {
 		end     func(*shelf, *Claim) (*Ending, bool)
@@ -326,8 +327,8 @@ func TestWhoEndsWithoutAWord(t *testing.T) {
 	}
 }
 
-// A lease that is over here may go on at another peer: nothing is written, and the item
-// is pending once nobody says that it is claimed.
+// A lease that is over here may go on at another peer. So this peer writes nothing, and the
+// item is pending once no record says that it is claimed.
 func TestAClaimThatLapsesSaysNothing(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x"})
@@ -338,8 +339,8 @@ func TestAClaimThatLapsesSaysNothing(t *testing.T) {
 	s.want(t0, "x", Pending, 1)
 }
 
-// A worker that comes from another peer with its lease goes on with what that claimed,
-// once this one has heard of it, and no worker twice.
+// A worker that comes from another peer with its lease continues its claim here, once this peer
+// has the claim's record. The same claim is taken over only once.
 func TestAClaimIsAdoptedOnceItIsKnown(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x"})
@@ -359,8 +360,8 @@ func TestAClaimIsAdoptedOnceItIsKnown(t *testing.T) {
 	s.want(t0, "x", Done, 2)
 }
 
-// A claim of a peer that is up may have been extended, which nobody else hears of: it
-// counts as claimed, and is tried when there is nothing else, also without a wait.
+// A peer that is up may have extended its claim, which writes no record. So the item counts as
+// claimed, and is tried only when there is no other item.
 func TestAClaimThatMayBeOverIsTriedLast(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x"})
@@ -381,7 +382,7 @@ func TestAClaimThatMayBeOverIsTriedLast(t *testing.T) {
 	}
 }
 
-// What a peer claimed that is down is pending as soon as that is known.
+// The items that a peer has claimed are pending as soon as the peer is known to be down.
 func TestAClaimOfAPeerThatIsGoneIsPending(t *testing.T) {
 	s, up := newShelf(t), true
 	s.cfg.Alive = func(string) bool { return up }
@@ -453,7 +454,7 @@ func TestRequeueBeginsAgain(t *testing.T) {
 	}
 }
 
-// An item whose workers die with it is not tried for ever.
+// An item whose workers crash is not tried for ever.
 func TestAnItemIsGivenUpWhoseWorkersAreLost(t *testing.T) {
 	s := newShelf(t)
 	s.add(t0, Item{ID: "x", MaxAttempts: 2})

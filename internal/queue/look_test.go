@@ -13,7 +13,7 @@ func TestPeekIsInTheOrderOfClaims(t *testing.T) {
 	for i, priority := range []int{1, 9, 5, 9, 0, 5, 7} {
 		s.add(t0, Item{ID: string(rune('a' + i)), Priority: priority})
 	}
-	s.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000}) // a rival: work is divided
+	s.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000}) // n1 is a rival, so the items are divided into shares
 	s.ready.divide(t0)
 	var seen []string
 	for _, v := range s.Peek(t0, 100) {
@@ -27,7 +27,7 @@ func TestPeekIsInTheOrderOfClaims(t *testing.T) {
 	}
 }
 
-// Peek among rivals costs what it shows, however many items there are.
+// The time of Peek among rivals depends on the items that it returns, not on their total.
 func BenchmarkPeekAmongRivals(b *testing.B) {
 	for _, items := range []int{1_000, 10_000, 100_000} {
 		x := known()

@@ -15,7 +15,7 @@ func valueOf(t testing.TB, v any) crdt.Value {
 	return value
 }
 
-// What is written and read by hand is what msgpack makes of the struct.
+// The encoders and decoders by hand give the same as msgpack gives for the struct.
 func TestAClaimIsStoredAsItsStruct(t *testing.T) {
 	for _, r := range []claimRecord{
 		{},

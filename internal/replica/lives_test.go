@@ -11,17 +11,17 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// restarts are two peers that stay and one that starts again and again, each time without
-// a disk: it writes, and is gone.
+// restarts is a cluster of two peers that stay and one that starts again and again without a
+// disk. Each of its lives writes and then leaves.
 type restarts struct {
 	t     testing.TB
 	now   time.Time
 	stay  []*Replica
 	lives int
-	sizes map[uint64]int // of the latest frame by the first kind of section in it
+	sizes map[uint64]int // bytes of the latest frame, by the kind of its first section
 	lost  func(to int, frame []byte) bool
 	sent  func(gossip.Envelope)
-	last  gossip.Envelope // of a life
+	last  gossip.Envelope // latest envelope of a life that has ended
 }
 
 func newRestarts(t testing.TB) *restarts {
@@ -37,7 +37,7 @@ func (w *restarts) start(name string, a clock.Actor) *Replica {
 	return New(w.now, Config{Name: name, Conflicts: 1, Gossip: gossip.Config{Self: a, Cluster: "test", BatchInterval: gossip.AtOnce}})
 }
 
-// view tells those that stay of one another. Lives say goodbye.
+// view makes the peers that stay members of one another. Lives leave the list when they end.
 func (w *restarts) view() {
 	var all []gossip.Peer
 	for i, p := range w.stay {
@@ -48,7 +48,7 @@ func (w *restarts) view() {
 	}
 }
 
-// restart has a life write; one of three dots of some reaches nobody.
+// restart starts a life that writes. In some lives one of three dots reaches no other peer.
 func (w *restarts) restart() {
 	w.lives++
 	p := w.start("restarts", w.life())
@@ -90,7 +90,7 @@ func (w *restarts) deliver(e gossip.Envelope) {
 	}
 }
 
-// run lets time pass for those that stay.
+// run advances the time of the peers that stay.
 func (w *restarts) run(d time.Duration) {
 	for end := w.now.Add(d); w.now.Before(end); w.now = w.now.Add(50 * time.Millisecond) {
 		for _, p := range w.stay {
@@ -117,7 +117,7 @@ const (
 	requestKind = 6
 )
 
-// firstKind returns the kind of the first section behind the actors.
+// firstKind returns the kind of a frame's first section after the table of actors.
 func firstKind(frame []byte) uint64 {
 	r := wire.NewReader(frame)
 	r.ArrayLen()
@@ -132,7 +132,7 @@ func firstKind(frame []byte) uint64 {
 	return r.Uint()
 }
 
-// remember has those that stay know of n lives that have come and gone.
+// remember makes the peers that stay know n lives that have ended.
 func (w *restarts) remember(n int) {
 	known := clock.NewContext()
 	for w.lives < n {
@@ -145,8 +145,8 @@ func (w *restarts) remember(n int) {
 	}
 }
 
-// costs has n lives come and go, of which some have before, and returns the sizes of what
-// peers tell one another of what they have seen.
+// costs starts and ends lives until there were n, and returns the sizes of the frames in which
+// peers compare what they have seen.
 func costs(t testing.TB, n, before int) (digest, request, named int) {
 	w := newRestarts(t)
 	w.remember(before)
@@ -158,7 +158,7 @@ func costs(t testing.TB, n, before int) (digest, request, named int) {
 	}
 	w.run(3 * time.Minute)
 	w.sizes = map[uint64]int{}
-	w.lost = func(to int, frame []byte) bool { return to == 1 && firstKind(frame) == 1 } // so that it must ask
+	w.lost = func(to int, frame []byte) bool { return to == 1 && firstKind(frame) == 1 } // the loss makes the peer ask for a sync
 	v, err := crdt.ValueOf("lost")
 	if err != nil {
 		t.Fatal(err)
@@ -179,8 +179,8 @@ func costs(t testing.TB, n, before int) (digest, request, named int) {
 	return digest, request, len(a.Context().Listed())
 }
 
-// A million restarts leave digests, requests to sync and what contexts name as small as
-// ten.
+// Digests, sync requests and the lists of contexts are as small after a million restarts as
+// after ten.
 func TestManyLivesCostWhatFewDo(t *testing.T) {
 	digest, request, named := costs(t, 10, 0)
 	if digest == 0 || request == 0 {
@@ -193,9 +193,9 @@ func TestManyLivesCostWhatFewDo(t *testing.T) {
 	}
 }
 
-// Who joins where a million lives have come and gone is told of them in frames of half a
-// megabyte, each when it has taken the last, and once. Who knows them from its disk is told
-// nothing. Nobody makes a longer frame.
+// A peer that joins a cluster with a million ended lives gets them in frames of at most half a
+// megabyte. Each frame follows when the peer has taken the one before, and is sent once. A
+// peer that knows the lives from its disk gets none of them. No peer makes a longer frame.
 func TestWhoJoinsIsToldOfAMillionLivesInParts(t *testing.T) {
 	const lives, most, longest = 1_000_000, 20_000_000, 512 << 10
 	w := newRestarts(t)
@@ -228,7 +228,7 @@ func TestWhoJoinsIsToldOfAMillionLivesInParts(t *testing.T) {
 	meets(returns, longest)
 }
 
-// Two peers that each know many lives of which the other does not, come to know all.
+// Two peers that each know many lives unknown to the other come to know all of them.
 func TestPeersThatLackManyLivesOfEachOtherAgree(t *testing.T) {
 	for _, n := range [][2]int{{300, 100_000}, {100_000, 300}, {40_000, 40_000}, {100_000, 0}} {
 		w := newRestarts(t)
@@ -249,7 +249,7 @@ func TestPeersThatLackManyLivesOfEachOtherAgree(t *testing.T) {
 	}
 }
 
-// BenchmarkLives reports what peers tell one another after so many restarts of one.
+// BenchmarkLives reports the sizes of frames after each number of restarts of one peer.
 func BenchmarkLives(b *testing.B) {
 	for n := 10; n <= 1_000_000; n *= 10 {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -263,13 +263,13 @@ func BenchmarkLives(b *testing.B) {
 	}
 }
 
-// A peer that was away, and one that comes anew, understand who has retired many lives; and
-// a record of a retired life that comes late is not taken for a new one.
+// A peer that was away and a new peer both understand a peer that has retired many lives. A
+// late record of a retired life does not count as a new one.
 func TestWhoWasAwayMeetsRetiredLives(t *testing.T) {
 	w := newRestarts(t)
 	var late gossip.Envelope
 	for w.lives < 300 {
-		w.lost = func(to int, frame []byte) bool { return to == 1 && w.lives > 100 } // it is away
+		w.lost = func(to int, frame []byte) bool { return to == 1 && w.lives > 100 } // the peer is away
 		w.restart()
 		if w.lives%100 == 0 {
 			w.run(10 * time.Second)
@@ -278,7 +278,7 @@ func TestWhoWasAwayMeetsRetiredLives(t *testing.T) {
 			late = w.last
 		}
 	}
-	w.run(2 * time.Minute) // so that no hole is asked for any more
+	w.run(2 * time.Minute) // after this time no peer asks for a missing dot any more
 	if n := w.stay[0].Store().Stats().Retired; n != 300 {
 		t.Fatalf("%d lives are retired", n)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// A store that fills up is told of at four fifths, once until there is room again.
+// A store that is four fifths full is reported, and again only after it has had room.
 func TestAStoreThatFillsUpIsNoticedOnce(t *testing.T) {
 	const limit = 1 << 20
 	r := newWorld(t, 2, 1, func(c *Config) { c.MaxBytes = limit }).peers[0]
@@ -43,7 +43,7 @@ func TestAStoreThatFillsUpIsNoticedOnce(t *testing.T) {
 	}
 }
 
-// That a write came with two contents is told once, and known for an hour.
+// A write that came with two contents is reported once, and stays a problem for an hour.
 func TestAWriteWithTwoContentsIsNoticed(t *testing.T) {
 	w := newWorld(t, 2, 1, nil)
 	r, writer := w.peers[0], w.peers[1].Actor()
@@ -87,8 +87,8 @@ func TestAWriteWithTwoContentsIsNoticed(t *testing.T) {
 	}
 }
 
-// What one peer alone says is gone stays, with a notice of who says so, and in the end goes
-// everywhere: peers never differ for ever.
+// Records that one peer alone reports as gone stay at first, with a notice that names the peer.
+// In the end they go on every peer, so that peers do not differ for ever.
 func TestRecordsInDisputeAreNoticedAndSettled(t *testing.T) {
 	const records = 100
 	w := newWorld(t, 3, 1, nil)
@@ -99,7 +99,7 @@ func TestRecordsInDisputeAreNoticedAndSettled(t *testing.T) {
 	if !w.agree() {
 		t.Fatal("not settled")
 	}
-	for i := range records { // as if it had forgotten that they were removed
+	for i := range records { // as if the peer had forgotten the removals
 		e, _ := w.peers[2].Store().Render(fmt.Sprint("k", i), 0)
 		w.peers[2].Store().Drop(e.Dot(), w.peers[2].Actor(), 0)
 	}

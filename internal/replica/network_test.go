@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// world is a few replicas on a seeded network in virtual time.
+// world is a few replicas on a simulated network in virtual time, which a seed determines.
 type world struct {
 	t     testing.TB
 	rng   *rand.Rand
@@ -25,13 +25,13 @@ type world struct {
 	n     int
 	loss  float64
 	cut   func(from, to int) bool
-	mute  func(from, to int) bool // whose packets do not arrive, while streams are open
-	ahead time.Duration           // of peer 0's clock
-	far   time.Duration           // more than a millisecond that each way takes
-	rate  int                     // bytes a second of a stream from one to another; 0 is any
+	mute  func(from, to int) bool // whether packets from one peer to another are lost, while streams work
+	ahead time.Duration           // by how much the clock of peer 0 is ahead
+	far   time.Duration           // delay of each way in addition to one millisecond
+	rate  int                     // bytes per second of a stream between two peers; 0 for no limit
 	busy  map[[2]int]time.Time
 
-	journal []crdt.Saved // of peer 0
+	journal []crdt.Saved // entries of peer 0's journal so far
 	bytes   int
 	sent    int
 }
@@ -39,7 +39,7 @@ type world struct {
 type event struct {
 	at       time.Time
 	n        int
-	from, to int // to: whom; from < 0: a tick
+	from, to int // sender and receiver; from < 0 for a tick of the peer to
 	frame    []byte
 }
 
@@ -82,7 +82,7 @@ func newWorld(t testing.TB, n int, seed uint64, tune func(*Config)) *world {
 	return w
 }
 
-// clock is what peer i takes the time to be.
+// clock returns the reading of peer i's clock.
 func (w *world) clock(i int) time.Time {
 	if i == 0 {
 		return w.now.Add(w.ahead)
@@ -101,7 +101,7 @@ func (w *world) view() {
 	}
 }
 
-// carry takes a replica's Ready to the network and schedules its next tick.
+// carry takes a replica's Ready, sends its envelopes and schedules its next tick.
 func (w *world) carry(i int) {
 	rd := w.peers[i].Ready()
 	if i == 0 {
@@ -152,7 +152,7 @@ func (w *world) push(e event) {
 
 func (w *world) run(d time.Duration) {
 	until := w.now.Add(d)
-	spins := 0 // ticks in a row that did not move time
+	spins := 0 // ticks in a row at the same time
 	for len(w.queue) > 0 && !w.queue[0].at.After(until) {
 		e := heap.Pop(&w.queue).(event)
 		if spins++; w.now.Before(e.at) {
@@ -172,7 +172,7 @@ func (w *world) run(d time.Duration) {
 			if err := p.Receive(now, e.frame); err != nil {
 				w.t.Fatalf("receive: %v", err)
 			}
-			clear(e.frame) // nobody may keep it
+			clear(e.frame) // the receiver must not keep the frame
 		}
 		w.carry(e.to)
 	}
@@ -230,8 +230,8 @@ func TestPeersAgreeDespiteLoss(t *testing.T) {
 	}
 }
 
-// A sync over a slow path takes as long as its bytes do: nothing waits for the stream
-// twice because it came late.
+// A sync over a slow path takes as long as its bytes need: no answer is sent twice because the
+// first one was late.
 func TestASyncOverASlowPathSendsItsStateOnce(t *testing.T) {
 	for _, rate := range []int{10_000_000, 250_000, 50_000} {
 		w := newWorld(t, 2, 4, nil)
@@ -242,7 +242,7 @@ func TestASyncOverASlowPathSendsItsStateOnce(t *testing.T) {
 				noise[j] = byte(w.rng.Uint32())
 			}
 			w.put(0, fmt.Sprint("key-", i), bytes.Clone(noise))
-			if i%10 == 9 { // its dot is told, not carried
+			if i%10 == 9 { // the dot is known to exist and its record is lost
 				w.put(0, fmt.Sprint("key-", i-w.rng.IntN(min(i, 2000))), i)
 			}
 			if i%500 == 0 {
@@ -300,9 +300,9 @@ func TestAnEmptyPeerFillsUpFromOthers(t *testing.T) {
 	}
 }
 
-// What was overwritten is a hole in what the receiver has seen until the sync is over.
-// However many there are, and however often the line breaks, it comes to an end, and
-// what has arrived does not come again.
+// During a sync, overwritten dots are missing at the receiver. However many they are and
+// however often the connection breaks, the sync ends, and records that have arrived are not
+// sent again.
 func TestAnEmptyPeerFillsUpThoughMuchWasOverwritten(t *testing.T) {
 	w := newWorld(t, 2, 4, nil)
 	w.cut = func(from, to int) bool { return true }
@@ -342,8 +342,8 @@ func TestAnEmptyPeerFillsUpThoughMuchWasOverwritten(t *testing.T) {
 	}
 }
 
-// Writes from too far in the future are not merged, and cost little while they wait,
-// however many they are. Others are not held up by them.
+// Writes from too far in the future are not merged. They cost little while they wait, however
+// many they are, and do not delay other writes.
 func TestWritesFromTheFutureCostLittleUntilTheirTime(t *testing.T) {
 	w := newWorld(t, 3, 4, nil)
 	w.ahead = time.Hour
@@ -377,7 +377,7 @@ func TestWritesFromTheFutureCostLittleUntilTheirTime(t *testing.T) {
 	}
 }
 
-// What was acknowledged to the actor before says nothing of what the new one writes.
+// Acknowledgements of the former actor do not count for the writes of the new one.
 func TestANewActorHasNoAcknowledgements(t *testing.T) {
 	w := newWorld(t, 2, 1, nil)
 	acknowledged := func() int {
@@ -444,7 +444,7 @@ func TestRemovalsAreForgottenWhenAllHaveSeenThem(t *testing.T) {
 	}
 }
 
-// A write that its dead writer alone had leaves a hole. It is asked for less and less.
+// A write that only its dead writer had leaves a missing dot. Peers ask for it less and less.
 func TestAHoleThatNobodyCanFillCostsLittle(t *testing.T) {
 	w := newWorld(t, 3, 1, nil)
 	w.run(time.Second)

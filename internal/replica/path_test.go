@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip"
 )
 
-// blocks are ways in which packets do not pass, while streams are open.
+// blocks are ways in which packets are lost while streams work.
 var blocks = []struct {
 	name  string
 	peers int
@@ -24,8 +24,8 @@ var blocks = []struct {
 	{"one way in a tree", 12, func(from, to int) bool { return from < to }},
 }
 
-// A write reaches every peer that a stream reaches within two seconds of the block, and
-// so does all else: acknowledgements, removals, heartbeats, what is known of the path.
+// After a block begins, a write reaches every peer within two seconds if a stream reaches it.
+// Acknowledgements, removals, heartbeats and the knowledge of paths arrive as well.
 func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 	for _, b := range blocks {
 		for _, fromStart := range []bool{false, true} {
@@ -68,7 +68,7 @@ func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 						}
 					}
 					w.put(1, "later", 1)
-					w.run(100 * time.Millisecond) // nothing is tried first
+					w.run(100 * time.Millisecond) // the peers have not tried the path yet
 					if b.peers <= 8 && !w.agree() {
 						t.Error("the peers differ 100 ms after a write, long after the block")
 					}
@@ -87,8 +87,8 @@ func TestPacketsAreAShortcutNotACondition(t *testing.T) {
 	}
 }
 
-// Where packets never passed, each hop of a tree finds that out for itself: the stream
-// carries what has to arrive before a verdict.
+// If packets never pass, each hop of a tree finds that out by itself. Until then the stream
+// carries whatever must arrive.
 func TestAWriteDoesNotWaitForAVerdictAtEachHop(t *testing.T) {
 	for seed := range uint64(15) {
 		w := newWorld(t, 40, seed, nil)
@@ -103,7 +103,7 @@ func TestAWriteDoesNotWaitForAVerdictAtEachHop(t *testing.T) {
 	}
 }
 
-// A peer whose packets to one other stop passing soon knows of most of those it speaks to.
+// A peer whose packets do not reach one peer soon knows that of most peers it sends to.
 func TestABlockCastsDoubtOnOtherPaths(t *testing.T) {
 	for seed := range uint64(8) {
 		w := newWorld(t, 12, seed, nil)
@@ -125,7 +125,7 @@ func TestABlockCastsDoubtOnOtherPaths(t *testing.T) {
 	}
 }
 
-// Packets that are only often lost stay in use.
+// A path that loses many packets, but not all, stays in use.
 func TestALossyPathIsNotBlocked(t *testing.T) {
 	for seed := range uint64(5) {
 		w := newWorld(t, 3, seed, nil)
@@ -144,14 +144,14 @@ func TestALossyPathIsNotBlocked(t *testing.T) {
 	}
 }
 
-// Packets to peers that are far away are slow, and not blocked; when they are, it is
-// noticed all the same.
+// A path to a distant peer is slow and does not count as blocked. If it is blocked, the peer
+// still notices that.
 func TestADistantPeerIsNotBlocked(t *testing.T) {
 	for _, rtt := range []time.Duration{150 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond} {
 		for seed := range uint64(20) {
 			w := newWorld(t, 3, seed, func(cfg *Config) { cfg.Gossip.Seed = seed })
 			w.far = rtt / 2
-			w.queue = nil // what was sent before the way was so long
+			w.queue = nil // drops the packets that were sent before the delay grew
 			w.view()
 			for i := range 60 {
 				w.put(i%3, fmt.Sprint("k", i), i)

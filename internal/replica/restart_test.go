@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// A peer whose clock is an hour ahead of the others refuses its own writes, rather
-// than have them set aside. All name it, itself too, and the others go on.
+// A peer whose clock is an hour ahead of the others refuses its own writes, because the others
+// would set them aside. All peers, itself included, name it. The others continue.
 func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
 	w := newWorld(t, 3, 7, nil)
 	op := crdt.Op{Verb: crdt.Increment, Key: "n", Delta: 1}
@@ -45,15 +45,15 @@ func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
 	if err := write(0); err != nil {
 		t.Errorf("set right again: %v", err)
 	}
-	for i, p := range w.peers[1:] { // n0's timers have no monotonic clock here
+	for i, p := range w.peers[1:] { // n0 is left out, because its timers have no monotonic clock here
 		if got := p.Problems(); len(got) != 0 {
 			t.Errorf("set right, yet to n%d the problems are %v", i+1, got)
 		}
 	}
 }
 
-// A replica that comes back from its disk has what it had told the others, writes
-// later than all it wrote before, and shares what nobody else had.
+// A replica that restarts from its disk has every write that it had sent to others. Its next
+// write is later than all before, and it sends the writes that no other peer has.
 func TestALifeGoesOnFromDisk(t *testing.T) {
 	w := newWorld(t, 3, 8, func(c *Config) { c.Journal = true })
 	disk := map[string][]byte{}

@@ -32,7 +32,7 @@ func (r *Replica) Sustain(now time.Time, key, worker string, ttl time.Duration) 
 // sustainLooks is how often within its TTL a record is looked at.
 const sustainLooks = 8
 
-// sustain renews what is due.
+// sustain renews the records that are due.
 func (r *Replica) sustain(now time.Time) {
 	if r.sustainAt.IsZero() || now.Before(r.sustainAt) {
 		return
@@ -43,7 +43,7 @@ func (r *Replica) sustain(now time.Time) {
 		e, ok := r.store.Render(key, millis(now))
 		h, _ := r.engine.Heartbeat(now, s.worker)
 		if !ok || e.Dot().Actor != r.actor || h.Host != r.actor {
-			delete(r.sustains, key) // it went, or somebody else speaks for the worker now
+			delete(r.sustains, key) // the record is gone, another peer has written it, or another peer hosts the worker
 			continue
 		}
 		r.Sustain(now, key, s.worker, s.ttl) // it is looked at again

@@ -7,8 +7,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// What is said of a worker stays for as long as the worker beats here and this peer was
-// the last that wrote it; then it expires.
+// The record of a worker stays as long as the worker beats at this peer and this peer was the
+// last to write the record. After that it expires.
 func TestWhatIsSustainedStaysAsLongAsItsWorker(t *testing.T) {
 	const ttl = 40 * time.Second
 	for name, end := range map[string]func(t *testing.T, w *world){
@@ -45,7 +45,7 @@ func TestWhatIsSustainedStaysAsLongAsItsWorker(t *testing.T) {
 	}
 }
 
-// say writes the key at a peer, for a while.
+// say writes the key at a peer, with an expiry.
 func say(t *testing.T, w *world, peer int, ttl time.Duration) {
 	t.Helper()
 	v, err := crdt.ValueOf("busy")
