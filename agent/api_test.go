@@ -124,7 +124,7 @@ func TestAnErrorSaysWhatWasWrong(t *testing.T) {
 			t.Errorf("delete of key %.20q: %v", k, err)
 		}
 	}
-	var value *wire.ValueError
+	var value *crdt.ValueError
 	for _, v := range []any{math.NaN(), "\xff", make(chan int), strings.Repeat("x", wire.MaxValueBytes)} {
 		if err := a.Put(ctx, "k", v); !errors.As(err, &value) {
 			t.Errorf("value of type %T: %v", v, err)

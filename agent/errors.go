@@ -11,7 +11,7 @@ import (
 )
 
 // Errors to compare with errors.Is. Besides them, writes return *crdt.KeyError,
-// *crdt.TypeError, *crdt.ConflictError, *crdt.OrderError, *crdt.FullError and *wire.ValueError.
+// *crdt.TypeError, *crdt.ConflictError, *crdt.OrderError, *crdt.FullError and *crdt.ValueError.
 var (
 	ErrClosed         = memory.ErrClosed
 	ErrNotFound       = memory.ErrNotFound

@@ -80,7 +80,7 @@ type Counter struct {
 func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 
 // Add adds n, which may be negative. What would carry the sum beyond an int64 is refused
-// with a *wire.ValueError; where peers do so together, the sum stops there.
+// with a *crdt.ValueError; where peers do so together, the sum stops there.
 func (c Counter) Add(ctx context.Context, n int64) error {
 	if err := c.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
 		return fmt.Errorf("counter %q: %w", c.key, err)

@@ -13,7 +13,7 @@ const emptyMap = "\x80"
 // isNull reports whether v is null.
 func isNull(v Value) bool { return v.raw == "\xc0" }
 
-// ErrAbsent refuses to store an absent Value. It is a *wire.ValueError.
+// ErrAbsent refuses to store an absent Value. It is a *ValueError.
 var ErrAbsent error = &wire.ValueError{Reason: "is absent, such as what a missing key holds; put null to store nothing"}
 
 var (

@@ -1,6 +1,14 @@
 package crdt
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
+)
+
+// ValueError reports a value that cannot be stored; its Reason says what was wrong and
+// what is allowed.
+type ValueError = wire.ValueError
 
 // TypeError reports an operation that needs a key of one kind, on a key of another kind.
 // The caller can delete the key first, or use another key.

@@ -37,6 +37,6 @@
 //	Q5  an item that was claimed and has no verdict is pending again once its lease is over
 //	Q6  an id is taken while its item is there, and while its result is kept
 //
-// docs/decisions/0019-a-completion-is-a-majoritys.md explains why these rules make a
+// docs/decisions/0019-a-completion-needs-a-majority.md explains why these rules make a
 // completion valid at most once.
 package queue
