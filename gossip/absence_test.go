@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// holders is n machines that all have so many records of the last of them.
+// holders returns n machines that all hold the given number of records, written by the last machine.
 func holders(t *testing.T, n, records int) []*machine {
 	t.Helper()
 	list := cluster(n)
@@ -34,7 +34,7 @@ func holders(t *testing.T, n, records int) []*machine {
 	return list
 }
 
-// empties is a list by which from holds no record of the writer from a number on.
+// empties makes a frame with an empty list: it says that from holds no record of the writer from a number on.
 func empties(from *machine, writer clock.Actor, first uint64) []byte {
 	w := from.begin()
 	w.section(secLists, 3+5)
@@ -47,16 +47,8 @@ func empties(from *machine, writer clock.Actor, first uint64) []byte {
 	return from.finish(w, 0, false)
 }
 
-func (m *machine) takes(t *testing.T, now time.Time, frame []byte) []Envelope {
-	t.Helper()
-	if err := m.Receive(now, frame); err != nil {
-		t.Fatal(err)
-	}
-	return m.Envelopes()
-}
-
-// A list of 118 bytes that names nothing takes nothing for ten minutes, and another peer is
-// asked. Who has said so for that long is believed, so that nobody differs for ever.
+// An empty list of 118 bytes removes nothing for ten minutes, and another peer is asked. A peer that
+// repeats it for so long is believed, so that no two peers differ for ever.
 func TestAListThatTakesMuchIsBelievedInTenMinutes(t *testing.T) {
 	list := holders(t, 3, 200)
 	ann, bob, eve := list[0], list[1], list[2]
@@ -83,7 +75,7 @@ func TestAListThatTakesMuchIsBelievedInTenMinutes(t *testing.T) {
 	}
 }
 
-// What two say is gone goes at once, and no more than that.
+// Records that two peers report as absent are dropped at once, and no others.
 func TestWhatTwoSayIsGoneGoes(t *testing.T) {
 	list := holders(t, 4, 200)
 	ann, bob, sam, eve := list[0], list[1], list[2], list[3]
@@ -104,7 +96,8 @@ func TestWhatTwoSayIsGoneGoes(t *testing.T) {
 	}
 }
 
-// Who agrees again, names a record after all, or goes, has said nothing.
+// A peer's report of absent records is forgotten when its state equals this peer's again, when a list of it
+// names the records, or when it goes down.
 func TestWhatIsTakenBackWasNotSaid(t *testing.T) {
 	list := holders(t, 3, 200)
 	ann, bob, eve := list[0], list[1], list[2]
@@ -131,8 +124,8 @@ func TestWhatIsTakenBackWasNotSaid(t *testing.T) {
 	}
 }
 
-// A few records go at a word, in ten minutes and not in each list; who is alone with a peer, or
-// hears no other, takes its word.
+// A few records in ten minutes, and not in each list, are dropped for one peer's report alone. If no other
+// peer answers, the report is believed whole.
 func TestAFewRecordsGoAtAWord(t *testing.T) {
 	list := holders(t, 3, 200)
 	ann, bob, eve := list[0], list[1], list[2]

@@ -12,8 +12,8 @@
 // Packages clock and crdt define these words: an actor is one life of a peer, that is one run of
 // its process. A dot is an actor and a sequence number, and identifies one write. A causal context,
 // or context, is the set of all dots that a peer has seen. A record is the content of a write. It
-// is live until other records overwrite or remove it. A delta is a dot on its way to another peer,
-// with its record. A delta is void if it says that the record is gone and carries none.
+// is live until other records overwrite or remove it; then it is gone. A delta is a dot on its way to
+// another peer, with its record or as a void, a dot whose record another one has superseded.
 // Beyond these, the package uses:
 //
 //   - gap: the dots of one actor that are known to exist and have not arrived.
@@ -128,7 +128,7 @@
 //
 //	I1  A peer forwards a dot at most once, when the dot is new to it
 //	    (TestTheTreeReachesEveryMemberOnce).
-//	I2  A void delta is sent only in a section that also holds the record which replaced it
+//	I2  A void is sent only in a section that also carries the record which superseded it
 //	    (TestVoidsAloneAreRefused).
 //	I3  Queues are bounded in bytes. A peer whose queue overflows is synced instead
 //	    (TestAPeerThatTakesNothingCostsABoundedQueue).

@@ -37,10 +37,10 @@ const (
 	secSyncReply          // [kind, request, more, have, total, latest timestamp, context?], after the states
 	secSums               // [kind, context hash, 256 sums]
 	secRanges             // [kind, context hash, shards, from, to, count, sum, …]
-	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, hash, …], …]
+	secLists              // [kind, context hash, shards, wants answer, from, to, [actor, seq, share, …], …]; a share is the hash of one record
 	secLocks              // reserved for the lock service
 	secBeats              // [kind, worker, remaining ms, …]: leases of the sender's workers
-	secPath               // [kind, number, reply, last probe received, passage]
+	secPath               // [kind, number, asks, seen, passage]: a probe, an answer to one, or both
 	secParts              // [kind, request, parts]: the hashes in the request were not understood
 
 	firstCritical = 64

@@ -12,68 +12,11 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
-	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of the current wire version")
 
-var (
-	t0   = time.UnixMilli(1_700_000_000_000)
-	ann  = clock.Actor{Birth: 0x0102030405, Rand: 0xa1}
-	bob  = clock.Actor{Birth: 0x0102030406, Rand: 0xb2}
-	both = []Peer{{Actor: ann, Name: "ann", Alive: true}, {Actor: bob, Name: "bob", Alive: true}}
-)
-
-// machine is an engine with what a test needs around it.
-type machine struct {
-	*Engine
-	store *crdt.Store
-	hlc   clock.HLC
-}
-
-func newMachine(self clock.Actor, tune func(*Config)) *machine {
-	cfg := Config{Self: self, Cluster: "golden", BatchInterval: AtOnce, Seed: 1}
-	if tune != nil {
-		tune(&cfg)
-	}
-	store := crdt.New(crdt.Config{Actor: self})
-	m := &machine{Engine: New(cfg, store), store: store}
-	m.SetView(t0, both)
-	m.trust()
-	m.Tick(t0)
-	m.Envelopes()
-	return m
-}
-
-// trust has packets pass to all, as if that had just been tried.
-func (m *machine) trust() {
-	for _, p := range m.peers {
-		p.path.to, p.path.answeredAt = Passes, t0
-	}
-}
-
-func value(t testing.TB, v any) crdt.Value {
-	t.Helper()
-	x, err := crdt.ValueOf(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return x
-}
-
-// write applies and pushes, and returns the frames that go out at once.
-func (m *machine) write(t testing.TB, now time.Time, ops ...crdt.Op) []Envelope {
-	t.Helper()
-	ds, err := m.store.Apply(m.hlc.Now(now), uint64(now.UnixMilli()), ops...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Push(now, ds, false)
-	m.Flush(now)
-	return m.Envelopes()
-}
-
-// goldenFrames makes one frame of each kind, always the same.
+// goldenFrames makes frames with all kinds of sections. Their bytes are the same in each run.
 func goldenFrames(t testing.TB) map[string][]byte {
 	frames := map[string][]byte{}
 	put := func(key string, v any) crdt.Op { return crdt.Op{Verb: crdt.Put, Key: key, Value: value(t, v)} }
@@ -112,7 +55,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	if err := b.Receive(t0, frames["gap-answer"]); err != nil {
 		t.Fatal(err)
 	}
-	// What was deleted meanwhile takes a sync to tell.
+	// Only a sync can tell that records were deleted.
 	if err := a.Receive(t0, pick(t, b.Envelopes(), secSyncRequest)); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +67,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 
 	c := newMachine(ann, func(c *Config) { c.Rules = 0xfeed })
 	c.write(t, t0, put("k", 1))
-	for i := range 4 { // until it is not on its way any more
+	for i := range 4 { // until the dot is not in flight any more
 		c.Tick(t0.Add(time.Duration(i+1) * flightInterval))
 	}
 	c.Envelopes()
@@ -181,40 +124,7 @@ func goldenFrames(t testing.TB) map[string][]byte {
 	return frames
 }
 
-// pick returns the first frame with a section of kind.
-func pick(t testing.TB, out []Envelope, kind uint64) []byte {
-	t.Helper()
-	for _, e := range out {
-		for _, k := range kinds(e.Frame) {
-			if k == kind {
-				return e.Frame
-			}
-		}
-	}
-	t.Fatalf("no frame with section %d among %d", kind, len(out))
-	return nil
-}
-
-// kinds lists the section kinds of a plain frame.
-func kinds(frame []byte) []uint64 {
-	r := wire.NewReader(frame)
-	r.ArrayLen()
-	r.Skip()
-	if r.Uint() != 0 {
-		return nil
-	}
-	r.Skip()
-	var list []uint64
-	for range r.ArrayLen() {
-		raw := r.Raw()
-		sec := wire.NewReader(raw)
-		sec.ArrayLen()
-		list = append(list, sec.Uint())
-	}
-	return list
-}
-
-// Frames of a released wire version are written and read for ever.
+// The frames in testdata are still written byte for byte, and read. Files of a released wire version never change.
 func TestGoldenFramesAreWrittenAndReadAlike(t *testing.T) {
 	dir := filepath.Join("testdata", "wire", fmt.Sprintf("v%d", Version))
 	frames := goldenFrames(t)
@@ -245,7 +155,7 @@ func TestGoldenFramesAreWrittenAndReadAlike(t *testing.T) {
 	}
 }
 
-// dump writes 16 bytes a line, with what is text in them behind a #.
+// dump writes 16 bytes a line in hexadecimal, followed by # and their printable characters.
 func dump(b []byte) string {
 	var s strings.Builder
 	for len(b) > 0 {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A burst whose packet is lost is announced until it is there: the receiver asks as
-// soon as it hears of it, and says when it has it.
+// The heads of a burst whose packet was lost are announced until the receiver acknowledges them. The receiver
+// requests the gap as soon as it gets the heads.
 func TestABurstIsAnnouncedUntilItIsThere(t *testing.T) {
 	list := cluster(2)
 	a, b := list[0], list[1]
@@ -52,7 +52,7 @@ func TestABurstIsAnnouncedUntilItIsThere(t *testing.T) {
 	}
 }
 
-// Without an answer the announcements end.
+// Announcements that nobody acknowledges end after maxHeads.
 func TestAnnouncementsEnd(t *testing.T) {
 	a := cluster(2)[0]
 	a.write(t, t0, put(t, "k", "v"))

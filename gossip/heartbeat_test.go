@@ -13,12 +13,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// fleet runs machines that hear each other, in steps of 50 ms.
+// fleet runs machines that send each other frames, in steps of 50 ms.
 type fleet struct {
 	t    testing.TB
 	now  time.Time
 	list []*machine
-	deaf map[clock.Actor]bool // of the dead
+	deaf map[clock.Actor]bool // machines that neither send nor receive
 }
 
 func newFleet(t testing.TB, n int) *fleet {
@@ -44,7 +44,7 @@ func (f *fleet) run(d time.Duration) {
 	}
 }
 
-// view tells m that the first peer is as given; a nil one is not listed.
+// view sets the view of m: the first peer is as given, or not listed if it is nil, and all others are up.
 func (f *fleet) view(m *machine, first *Peer) {
 	peers := []Peer{{Actor: m.cfg.Self, Name: "self", Alive: true}}
 	for i, o := range f.list {
@@ -58,7 +58,7 @@ func (f *fleet) view(m *machine, first *Peer) {
 	m.SetView(f.now, peers)
 }
 
-// sees is what a machine says of a worker.
+// sees returns the state of a worker on machine i.
 func (f *fleet) sees(i int, worker string) Liveness {
 	h, _ := f.list[i].Heartbeat(f.now, worker)
 	return h.State
@@ -71,8 +71,8 @@ func (f *fleet) want(i int, worker string, want Liveness, why string) {
 	}
 }
 
-// Of two peers one knows the other first. What it tells of its workers until the other
-// knows it is dropped there.
+// One of two peers has the other in its view first. The leases that it sends before the other has it in its view
+// too are ignored there, and are sent again.
 func TestWorkersAreToldOnceTheOtherKnowsThisPeer(t *testing.T) {
 	f := newFleet(t, 2)
 	host, other := f.list[0], f.list[1]
@@ -106,8 +106,8 @@ func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 		f.want(1, w, Active, "at once")
 		f.want(0, w, Active, "on its host")
 	}
-	_ = host.Beat(f.now, "a", time.Second) // it lives as long as its host all the same
-	f.run(ttl + 6*time.Second)             // and until the host is heard once more
+	_ = host.Beat(f.now, "a", time.Second) // does not shorten the lease that Host renews
+	f.run(ttl + 6*time.Second)             // and until the next heartbeat of the host
 	f.want(1, "a", Active, "renewed by its host")
 	f.want(1, "b", 0, "its worker fell silent while the host went on")
 	if got := f.list[0].Hosted(f.now); !slices.Equal(got, []string{"a"}) {
@@ -118,7 +118,7 @@ func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 	f.want(1, "a", 0, "released")
 	f.want(0, "a", 0, "released")
 
-	// It moves to another host: the old one's goodbye says nothing any more.
+	// The worker moves to another host, and the former host's Release has no effect any more.
 	_ = host.Host(f.now, "m", ttl)
 	f.run(time.Second)
 	_ = f.list[1].Host(f.now, "m", ttl)
@@ -128,7 +128,7 @@ func TestAWorkerLivesAsLongAsItsHostRenewsItsLease(t *testing.T) {
 	f.want(2, "m", Active, "moved")
 }
 
-// Its old host goes on to tell what is left of the lease that it has.
+// The former host of a worker that moved still announces the rest of its lease.
 func TestAWorkerThatMovesIsActiveAllTheTime(t *testing.T) {
 	f := newFleet(t, 3)
 	_ = f.list[0].Beat(f.now, "m", 12*time.Second)
@@ -150,7 +150,7 @@ func TestWhoIsOutOfSightIsNotGone(t *testing.T) {
 	_ = f.list[0].Host(f.now, "w", ttl)
 	f.run(time.Second)
 
-	f.deaf[first.Actor] = true // cut off, or killed: nobody can tell
+	f.deaf[first.Actor] = true // cut off or killed: the other peers cannot tell which
 	f.run(10 * time.Second)
 	f.want(1, "w", Active, "its lease runs")
 	f.run(ttl)
@@ -234,7 +234,7 @@ func TestHeartbeatsAreBounded(t *testing.T) {
 	if err := b.Receive(t0, a.finish(w, 0, false)); !errors.As(err, &bad) || bad.Reason != "malformed" {
 		t.Errorf("a foreign name: %v", err)
 	}
-	// There is no room for another host's, until those of one that left are forgotten.
+	// There is no room for a lease of another host, until those of a host that left are removed.
 	carol := Peer{Actor: clock.Actor{Birth: 3, Rand: 3}, Name: "carol", Alive: true}
 	b.SetView(t0, append([]Peer{carol}, both...))
 	late := newMachine(carol.Actor, nil)
@@ -271,7 +271,7 @@ func TestWhatNoMemberSaysIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A peer of a version that does not know the section skips it, and only it.
+// A section of an unknown kind is skipped, and the sections after it are read.
 func TestABeatIsSkippedByWhoDoesNotKnowIt(t *testing.T) {
 	for _, kind := range []uint64{secBeats + 7, 63, 128} {
 		a, b := newMachine(ann, nil), newMachine(bob, nil)
@@ -303,10 +303,10 @@ func TestAThousandWorkersCostLittle(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// What the first peer sends, and what the others send it: of as many as
-		// it takes to know the rest.
+		// The test counts what the first peer sends, and what up to 19 others send to it. From
+		// these it estimates what all others send.
 		asked := list[:min(n, 20)]
-		for range 5*20 + 1 { // the announcements do not count
+		for range 5*20 + 1 { // the first announcements of new workers do not count
 			for _, m := range asked {
 				m.Tick(now)
 				m.Envelopes()

@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// A request of 50 bytes is answered with a quarter of a megabyte. Who asks for the same
-// again and again, or for ever other parts, is not.
+// A gap request of 50 bytes is answered with a quarter of a megabyte. A peer that requests the same range again
+// and again, or very many ranges, gets a bounded number of answers.
 func TestRequestsForGapsAreAnsweredAtABoundedRate(t *testing.T) {
 	list := cluster(2)
 	honest, liar := list[0], list[1]
@@ -64,8 +64,8 @@ func TestRequestsForGapsAreAnsweredAtABoundedRate(t *testing.T) {
 	}
 }
 
-// Who shows writes of thousands of actors that nobody else has spoken of makes few
-// requests, and no memory; writes of those that are known are asked for as ever.
+// Heads of thousands of actors that only their sender has named cause few gap requests and take little
+// memory. Gaps of members are still requested.
 func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	list := cluster(3)
 	honest, liar, known := list[0], list[1], list[2]
@@ -112,7 +112,7 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	if n := len(honest.gaps); n != maxSoleGaps {
 		t.Errorf("%d gaps after one was closed, want %d", n, maxSoleGaps)
 	}
-	// Who has left shows none: what was under way may be more than one shows.
+	// A sender that is no member shows no gaps.
 	far := newMachine(clock.Actor{Birth: 1, Rand: 99}, nil)
 	w := far.begin()
 	w.section(secHeads, 3)
@@ -125,7 +125,7 @@ func TestHeadsOfStrangersMakeFewRequests(t *testing.T) {
 	if n := len(honest.gaps); n != maxSoleGaps {
 		t.Errorf("%d gaps after who is no member showed one, want %d", n, maxSoleGaps)
 	}
-	// What only it has spoken of is forgotten with it, so that many lives of liars leave nothing.
+	// Gaps of actors that only a peer which left has named are forgotten, so that many liars leave nothing.
 	var others []Peer
 	for _, p := range honest.peers {
 		if p.Actor != liar.cfg.Self {

@@ -152,7 +152,7 @@ func (s *pushes) unload() {
 }
 
 // sendDeltas sends one frame with deltas from the front of queue, and returns how many it took. A
-// delta that a later one of its section supersedes is sent as void.
+// delta that a later one of its section supersedes is sent as a void.
 func (s *pushes) sendDeltas(now time.Time, p *peer, queue []crdt.Delta, class Class) int {
 	w := s.begin()
 	taken, bytes, live := 0, 0, 0
@@ -267,7 +267,7 @@ func (p *peer) headAcked(now time.Time, a clock.Actor, seq uint64) {
 }
 
 // Window sets how many bytes of class Bulk the owner takes for a peer now. Deltas beyond it stay in
-// the queue, where a newer write makes an older one of the same slot void.
+// the queue, where a newer write makes an older one of the same slot a void.
 func (s *pushes) Window(to clock.Actor, bytes int) {
 	if p := s.byActor[to]; p != nil {
 		if p.window <= 0 && bytes > 0 && len(p.bulk) > 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// pairOf is two peers over stores of the actors self and other.
+// pairOf returns two engines over stores of the actors self and other, with each other in their views.
 func pairOf(a, b *crdt.Store) []*Engine {
 	engines := []*Engine{New(Config{Self: self, Cluster: "c", Seed: 1}, a), New(Config{Self: other, Cluster: "c", Seed: 1}, b)}
 	engines[0].SetView(t0, []Peer{{other, "b", true}})
@@ -23,7 +23,8 @@ func pairOf(a, b *crdt.Store) []*Engine {
 
 var self, other = clock.Actor{Birth: 1, Rand: 1}, clock.Actor{Birth: 1, Rand: 2}
 
-// converse lets two peers talk until their digests are alike, for a minute at most.
+// converse runs two engines until their states are equal, for a minute at most. It returns the time that this took,
+// and the bytes of the largest frame.
 func converse(t *testing.T, engines []*Engine) (took time.Duration, largest int) {
 	t.Helper()
 	now := t0
@@ -43,7 +44,7 @@ func converse(t *testing.T, engines []*Engine) (took time.Duration, largest int)
 	return now.Sub(t0), largest
 }
 
-// Peers to whom one dot was told with two contents find it, and agree on one.
+// Two peers that hold different contents for one dot find the difference, and keep the same content.
 func TestADotWithTwoContentsIsFoundAndDecided(t *testing.T) {
 	liar := clock.Actor{Birth: 2, Rand: 9}
 	stores := []*crdt.Store{crdt.New(crdt.Config{Actor: self}), crdt.New(crdt.Config{Actor: other})}
@@ -82,8 +83,8 @@ func TestADotWithTwoContentsIsFoundAndDecided(t *testing.T) {
 	}
 }
 
-// However many records one side has dropped and the other kept, the frames stay small,
-// and the sides agree in the end.
+// However many records one peer has dropped and the other has kept, the frames stay small, and the peers
+// agree in the end.
 func TestALargeDifferenceIsMadeGoodInPieces(t *testing.T) {
 	const keys, atOnce = 100_000, 1000
 	value, _ := crdt.ValueOf(1)
@@ -123,7 +124,7 @@ func TestALargeDifferenceIsMadeGoodInPieces(t *testing.T) {
 	}
 }
 
-// A value that breaks in memory, and is overwritten later, is no difference for ever.
+// A value that breaks in memory, and is overwritten later, leaves no lasting difference of the checksums.
 func TestBrokenMemoryIsNoLastingDifference(t *testing.T) {
 	a, b := crdt.New(crdt.Config{Actor: self}), crdt.New(crdt.Config{Actor: other})
 	write := func(v string) {

@@ -3,14 +3,52 @@ package gossip
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// A write that was lost on its way down the tree, and comes by a sync, is passed on: those
-// below wait for it as well. What this peer missed while it was away is not.
+// Every member gets a write exactly once, through a tree in which each has three children at most.
+func TestTheTreeReachesEveryMemberOnce(t *testing.T) {
+	for _, n := range []int{9, 10, 50, 200} {
+		list := cluster(n)
+		byActor := map[clock.Actor]*machine{}
+		for _, m := range list {
+			byActor[m.cfg.Self] = m
+		}
+		queue := list[3].write(t, t0, put(t, "k", strings.Repeat("v", 200)))
+		frames, widest := 0, len(queue)
+		for len(queue) > 0 {
+			e := queue[0]
+			queue = queue[1:]
+			frames++
+			m := byActor[e.To]
+			if err := m.Receive(t0, e.Frame); err != nil {
+				t.Fatal(err)
+			}
+			m.Flush(t0)
+			next := m.Envelopes()
+			widest = max(widest, len(next))
+			queue = append(queue, next...)
+		}
+		for i, m := range list {
+			if m.store.Len() != 1 {
+				t.Fatalf("%d members: %d was not reached", n, i)
+			}
+		}
+		if frames != n-1 {
+			t.Errorf("%d members: %d frames, want %d", n, frames, n-1)
+		}
+		if n > 9 && widest > 3 {
+			t.Errorf("%d members: one told %d", n, widest)
+		}
+	}
+}
+
+// A few records that a sync brings were lost on their way down the tree, and are forwarded to the children,
+// which lack them too. Many records are what this peer alone missed, and are not forwarded.
 func TestAFewWritesOfASyncGoDownTheTree(t *testing.T) {
 	for writes, passed := range map[int]bool{1: true, maxForwarded: true, maxForwarded + 1: false} {
 		list := cluster(12)
@@ -42,8 +80,8 @@ func TestAFewWritesOfASyncGoDownTheTree(t *testing.T) {
 	}
 }
 
-// What is on its way down the tree is left to it by a sync, so that it is passed on; what
-// was seen two intervals ago is not.
+// A sync leaves out dots in flight down the tree, so that they are forwarded. Dots that were seen two
+// intervals ago are not in flight.
 func TestASyncLeavesToTheTreeWhatIsOnItsWay(t *testing.T) {
 	list := cluster(12)
 	origin, now := list[0], t0.Add(time.Second)
@@ -62,6 +100,6 @@ func TestASyncLeavesToTheTreeWhatIsOnItsWay(t *testing.T) {
 	both := clock.Both{Mine: origin.store.Context().Span(self), Theirs: &clock.Span{}}
 	i := slices.IndexFunc(origin.peers, func(p *peer) bool { return p.Actor != self })
 	if got := origin.landed(now, origin.peers[i], self, both); got != 3 {
-		t.Errorf("of 103 writes %d are settled, want the 3 of earlier", got)
+		t.Errorf("of 103 writes %d are not in flight, want the 3 of earlier", got)
 	}
 }

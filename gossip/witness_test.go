@@ -8,29 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// exchange has machines that are up take what others send them, and tick, for a while.
-func exchange(t testing.TB, now *time.Time, d time.Duration, up ...*machine) {
-	t.Helper()
-	for end := now.Add(d); now.Before(end); *now = now.Add(time.Millisecond) {
-		for _, m := range up {
-			if due(m.Deadline(), *now) {
-				m.Tick(*now)
-			}
-			for _, sent := range m.Envelopes() {
-				for _, to := range up {
-					if to.cfg.Self != sent.To {
-						continue
-					}
-					if err := to.Receive(*now, sent.Frame); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-		}
-	}
-}
-
-// tell has m take the end of a sync with from, in which from has seen all of the context.
+// tell gives m the last reply of a sync with from, with the context seen, and returns the frame.
 func tell(t testing.TB, now time.Time, m, from *machine, seen *clock.CausalContext) []byte {
 	t.Helper()
 	p := m.byActor[from.cfg.Self]
@@ -50,29 +28,14 @@ func tell(t testing.TB, now time.Time, m, from *machine, seen *clock.CausalConte
 	return frame
 }
 
+// seenOf returns a context with the dots of a up to seq.
 func seenOf(a clock.Actor, seq uint64) *clock.CausalContext {
 	c := clock.NewContext()
 	c.AddRange(a, 1, seq)
 	return c
 }
 
-// meets has the view of m be list, those in down not up, with equal ideas of who counts.
-func (m *machine) meets(now time.Time, list, down []*machine) {
-	var view []Peer
-	for _, o := range list {
-		view = append(view, Peer{Actor: o.cfg.Self, Name: fmt.Sprint("n", o.cfg.Self.Rand), Alive: true})
-	}
-	for _, o := range down {
-		view = append(view, Peer{Actor: o.cfg.Self, Name: fmt.Sprint("n", o.cfg.Self.Rand)})
-	}
-	m.SetView(now, view)
-	m.trust()
-	for _, p := range m.peers {
-		p.membersHash = m.membersHash
-	}
-}
-
-// asksInVain has m ask others for so long that they count as silent.
+// asksInVain makes m send others so many requests without an answer that they count as silent.
 func (m *machine) asksInVain(others ...*machine) {
 	for _, o := range others {
 		for range silentRequests {
@@ -81,13 +44,8 @@ func (m *machine) asksInVain(others ...*machine) {
 	}
 }
 
-func (m *machine) has(key string) bool {
-	_, ok := m.store.Render(key, 0)
-	return ok
-}
-
-// A peer that says it has seen another's writes up to 2^40 makes nobody take the writes that
-// follow for seen, neither those it tells nor those they tell.
+// A peer that claims to have seen 2^40 writes of another suppresses none of the writes that follow: neither at
+// the peers that it tells, nor at those that sync with them.
 func TestNobodysWordAloneSaysHowMuchAnotherWrote(t *testing.T) {
 	list := cluster(4)
 	ann, bob, xan, eve := list[0], list[1], list[2], list[3]
@@ -99,7 +57,7 @@ func TestNobodysWordAloneSaysHowMuchAnotherWrote(t *testing.T) {
 	}
 	tell(t, now, ann, bob, seenOf(bob.cfg.Self, 0))
 	honest := []*machine{ann, bob, xan}
-	for i := range 20 { // its heads may come before its writes
+	for i := range 20 { // heads come before the writes
 		sent := xan.write(t, now, put(t, fmt.Sprint("k", i), i))
 		xan.announceHeads(now.Add(headDelay))
 		for _, e := range append(xan.Envelopes(), sent...) {
@@ -128,7 +86,8 @@ func TestNobodysWordAloneSaysHowMuchAnotherWrote(t *testing.T) {
 	}
 }
 
-// overwritten has bob know a write of dan that is gone, by a write of its own that ann gets.
+// overwritten returns three machines. A write of dan reached bob alone, and a write of bob overwrote it, which
+// ann got. So the dot of dan is gone at bob and unknown to ann.
 func overwritten(t *testing.T) (ann, bob, dan *machine) {
 	list := cluster(4)
 	ann, bob, dan = list[0], list[1], list[2]
@@ -145,8 +104,8 @@ func overwritten(t *testing.T) (ann, bob, dan *machine) {
 	return ann, bob, dan
 }
 
-// What one peer alone has seen of another's last writes counts as soon as it can take
-// nothing from anybody, and not before.
+// A context that names writes which only its sender has seen is adopted as soon as it can suppress no
+// write, and not before.
 func TestTheLastWritesOfThoseWhoAreGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		view func(ann, bob, dan, sam *machine)
@@ -235,7 +194,7 @@ func TestTheLastWritesOfThoseWhoAreGone(t *testing.T) {
 	}
 }
 
-// A context that is held is taken over when the actor in question is asked.
+// A held context is adopted after the actor in question was asked.
 func TestWhoIsUpSaysHowMuchItWrote(t *testing.T) {
 	ann, bob, dan := overwritten(t)
 	now := t0.Add(time.Second)
@@ -249,7 +208,7 @@ func TestWhoIsUpSaysHowMuchItWrote(t *testing.T) {
 	}
 }
 
-// Two peers agree although they alone see each other, whoever else is said to be up.
+// Two peers that reach only each other agree in the end, although membership calls other peers up.
 func TestThoseWhoDoNotAnswerKeepNobodyApart(t *testing.T) {
 	ann, bob, _ := overwritten(t)
 	now := t0.Add(time.Second)
@@ -264,8 +223,8 @@ func TestThoseWhoDoNotAnswerKeepNobodyApart(t *testing.T) {
 	}
 }
 
-// Of thousands of lives that only one peer has heard of, each is believed in its time,
-// whatever others make up meanwhile.
+// Thousands of actors that only one peer has named are all believed after a time, whatever another peer makes
+// up meanwhile.
 func TestManyStrangersAreAllBelieved(t *testing.T) {
 	list := cluster(4)
 	ann, bob, eve := list[0], list[1], list[3]
@@ -298,75 +257,7 @@ func TestManyStrangersAreAllBelieved(t *testing.T) {
 	}
 }
 
-// What is held is not sent again.
-func TestWhatWasToldInVainIsNotToldAgain(t *testing.T) {
-	ann, bob, dan := overwritten(t)
-	ann.meets(t0, []*machine{bob, newMachine(clock.Actor{Birth: 1, Rand: 4}, nil)}, []*machine{dan})
-	now := t0.Add(time.Second)
-	for i := range 100 {
-		ds, err := bob.store.Apply(bob.hlc.Now(now), 0, put(t, fmt.Sprint("many", i%50), i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		bob.noteInFlight(now, bob.cfg.Self, ds[0].Seq())
-	}
-	now = now.Add(time.Minute)
-	for range 2 {
-		bob.ageFlights(now)
-	}
-	p := ann.byActor[bob.cfg.Self]
-	for i := range 5 {
-		before := ann.Stats()
-		ann.requestSync(now, p)
-		exchange(t, &now, 2*time.Second, ann, bob)
-		if more := ann.Stats().DeltasReceived - before.DeltasReceived; (more > 0) != (i == 0) {
-			t.Errorf("the %dth sync brings %d records", i+1, more)
-		}
-	}
-	if p.held == nil || ann.store.Len() != bob.store.Len() {
-		t.Error("the context is not held, or keys are missing")
-	}
-}
-
-// Two peers that ask each other in vain do so less and less often, and at once when one
-// of them has been away.
-func TestASyncThatBroughtNothingIsFollowedByAPause(t *testing.T) {
-	list := cluster(2)
-	ann, bob := list[0], list[1]
-	now := t0.Add(time.Second)
-	p := ann.byActor[bob.cfg.Self]
-	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
-		tell(t, now, ann, bob, clock.NewContext())
-		ann.Envelopes()
-		if got := p.notBefore.Sub(now); got != want*time.Millisecond {
-			t.Errorf("the next sync is %v away, want %v", got, want*time.Millisecond)
-		}
-		ann.requestSync(now, p)
-		if out := ann.Envelopes(); len(out) != 0 || p.digestDueAt != p.notBefore {
-			t.Fatalf("within the pause %d frames are sent; notes are compared at %v", len(out), p.digestDueAt.Sub(now))
-		}
-		now = p.notBefore
-		ann.Tick(now)
-		ann.Envelopes()
-	}
-	tell(t, now, ann, bob, clock.NewContext())
-	view := []Peer{p.Peer}
-	view[0].Alive = false
-	ann.SetView(now, view)
-	view[0].Alive = true
-	ann.SetView(now, view)
-	ann.requestSync(now, ann.byActor[bob.cfg.Self])
-	if len(ann.Envelopes()) == 0 {
-		t.Error("a peer that is back is not asked at once")
-	}
-	tell(t, now, ann, bob, seenOf(bob.cfg.Self, 3))
-	if p := ann.byActor[bob.cfg.Self]; p.notBefore.After(now) || ann.store.Context().Span(bob.cfg.Self).Base != 3 {
-		t.Error("after a sync that brought something there is a pause")
-	}
-}
-
-// Voids come with what superseded them: a section that says of dots only that they are gone
-// is refused.
+// A section with voids and no record that superseded them is refused.
 func TestVoidsAloneAreRefused(t *testing.T) {
 	list := cluster(3)
 	ann, xan, eve := list[0], list[1], list[2]
