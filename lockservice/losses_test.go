@@ -1,6 +1,7 @@
 package lockservice
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -66,6 +67,35 @@ func TestALeaseThatGoesOnElsewhereHasLapsed(t *testing.T) {
 		<-kept.Done()
 		if e := <-told; errors.Is(e, ErrLapsed) || a.Stats().Lost != 1 {
 			t.Errorf("told of %v, and %d are lost", e, a.Stats().Lost)
+		}
+	})
+}
+
+// Whoever sees that a lease is over finds the cause: it is set while the lease still shows as
+// held and nobody has been woken.
+func TestTheCauseOfAnEndIsThereBeforeTheEndShows(t *testing.T) {
+	within(t, func(t *testing.T, w *twin) {
+		l := mustLock(t, w.open("a", []string{"a"}, nil), "x")
+		l.mu.Lock()
+		woken, set := l.renewal(), false
+		cancel := l.cancel
+		l.cancel = func(cause error) { // end calls it with mu held
+			select {
+			case <-woken:
+				t.Error("who waits is woken before")
+			default:
+			}
+			if l.over {
+				t.Error("it is over before")
+			}
+			cancel(cause)
+			set = true
+		}
+		l.mu.Unlock()
+		mustUnlock(t, l)
+		<-woken
+		if !set || !errors.Is(l.Err(), context.Canceled) || l.Remaining() != 0 {
+			t.Errorf("afterwards: %v", l.Err())
 		}
 	})
 }
