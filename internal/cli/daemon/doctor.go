@@ -114,12 +114,8 @@ func (d *doctor) settings(ctx context.Context) {
 	}
 	host, _, _ := net.SplitHostPort(d.bind)
 	switch d.keys, err = ReadKeys(ctx, d.keyFile); {
-	case errors.Is(err, fs.ErrNotExist):
-		d.add("fail", "key", "copy the file of a peer that runs; for a new cluster, make one with 'sentinel-peer keygen FILE'", "%v", err)
-	case errors.Is(err, fs.ErrPermission):
-		d.add("fail", "key", "give the file to the user that the daemon runs as, or run the doctor as that user", "%v", err)
 	case err != nil:
-		d.add("fail", "key", "put the keys there that the other peers have: with a new key, this peer could not talk to them", "%v", err)
+		d.add("fail", "key", keyAdvice(err), "%v", err)
 	case d.keyFile == "" && !client.IsLoopback(host):
 		d.add("fail", "key", "make one with 'sentinel-peer keygen FILE' and give it to every peer as --key-file", "--bind %s is beyond loopback, and there is no --key-file", d.bind)
 	case d.keyFile == "":
@@ -127,6 +123,17 @@ func (d *doctor) settings(ctx context.Context) {
 	default:
 		d.keyMode()
 	}
+}
+
+// keyAdvice returns what to do about a key file that cannot be read.
+func keyAdvice(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "copy the file of a peer that runs; for a new cluster, make one with 'sentinel-peer keygen FILE'"
+	case errors.Is(err, fs.ErrPermission):
+		return "give the file to the user that the daemon runs as, or run the doctor as that user"
+	}
+	return "put the keys there that the other peers have: with a new key, this peer could not talk to them"
 }
 
 // keyMode checks which users may read the key.
