@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/gossip"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport"
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
@@ -25,6 +26,11 @@ type known struct {
 	rules uint64
 	locks lockservice.Guarantee
 	keys  []string // the short names of its keys, not changed in place
+}
+
+// peer is the member as the replica sees it.
+func (k known) peer() gossip.Peer {
+	return gossip.Peer{Actor: k.actor, Name: k.name, Alive: k.State == transport.Alive}
 }
 
 const metaVersion = 1
@@ -78,19 +84,15 @@ func readKeys(text []byte) []string {
 // missing.
 const showGone = 10 * time.Minute
 
-// dropPast gives up those who need to be known no more: who is gone and has a later life,
-// which holds removals back in its stead, and after a while who said goodbye.
+// dropPast gives up those who need to be known no more: who was replaced, and after a while
+// who said goodbye.
 func (r *roster) dropPast() {
-	living := make(map[string]uint64) // the latest birth by name
+	births := make(gossip.Births)
 	for _, k := range r.members {
-		if k.State == transport.Alive {
-			living[k.name] = max(living[k.name], k.actor.Birth)
-		}
+		births.Add(k.peer())
 	}
 	r.members = slices.DeleteFunc(r.members, func(k known) bool {
-		birth, back := living[k.name]
-		replaced := back && k.State != transport.Alive && birth >= k.actor.Birth
-		return replaced || k.State == transport.Left && time.Since(k.Since) > showGone
+		return births.Replaced(k.peer()) || k.State == transport.Left && time.Since(k.Since) > showGone
 	})
 }
 

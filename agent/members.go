@@ -130,11 +130,11 @@ func (a *Agent) viewChanged(r *replica.Replica, now time.Time) {
 		if k.ID == a.roster.id || k.State == transport.Left {
 			continue // who left on purpose needs nothing any more
 		}
-		alive := k.State == transport.Alive
-		if alive {
-			routes[k.actor] = k.ID
+		p := k.peer()
+		if p.Alive {
+			routes[p.Actor] = k.ID
 		}
-		peers = append(peers, gossip.Peer{Actor: k.actor, Name: k.name, Alive: alive})
+		peers = append(peers, p)
 	}
 	a.routes.Store(&routes)
 	r.SetMembers(now, peers)

@@ -10,11 +10,11 @@ import (
 type Members struct {
 	peers       []*peer // all peers, in the order of their actors
 	byActor     map[clock.Actor]*peer
-	living      []*peer           // the peers that are up, in the same order
-	actors      []clock.Actor     // the actors of living, index by index
-	names       map[string]uint64 // for each name that is up, the birth of its latest actor; nil while all peers are up
-	membersHash uint64            // hash of the members that count for stability
-	views       uint64            // number of calls of SetView
+	living      []*peer       // the peers that are up, in the same order
+	actors      []clock.Actor // the actors of living, index by index
+	births      Births        // nil while all peers are up
+	membersHash uint64        // hash of the members that count for stability
+	views       uint64        // number of calls of SetView
 }
 
 // peer is the state kept for one other member. Each machine has its own part of it.
@@ -47,11 +47,11 @@ func (m *Members) setLiving() {
 			m.actors = append(m.actors, p.Actor)
 		}
 	}
-	m.names = nil
+	m.births = nil
 	if len(m.living) < len(m.peers) {
-		m.names = make(map[string]uint64, len(m.living))
+		m.births = make(Births, len(m.living))
 		for _, p := range m.living {
-			m.names[p.Name] = max(m.names[p.Name], p.Actor.Birth)
+			m.births.Add(p.Peer)
 		}
 	}
 }
@@ -94,14 +94,24 @@ func (m *Members) setHash(self clock.Actor) {
 	}
 }
 
-// replaced reports whether p is down and a later actor with its name is up.
-func (m *Members) replaced(p *peer) bool {
+// Births holds, for each name that is up, the birth of its latest actor.
+type Births map[string]uint64
+
+// Add notes p if it is up.
+func (b Births) Add(p Peer) {
 	if p.Alive {
-		return false
+		b[p.Name] = max(b[p.Name], p.Actor.Birth)
 	}
-	latest, up := m.names[p.Name]
-	return up && latest >= p.Actor.Birth
 }
+
+// Replaced reports whether p is down and a later actor with its name is up. Nothing waits for such
+// a peer, and its cluster may forget it.
+func (b Births) Replaced(p Peer) bool {
+	latest, up := b[p.Name]
+	return up && !p.Alive && latest >= p.Actor.Birth
+}
+
+func (m *Members) replaced(p *peer) bool { return m.births.Replaced(p.Peer) }
 
 // Blocking returns the names of the peers that are down and not replaced. They cannot
 // acknowledge anything, so nothing new becomes stable, and removals are kept, while they are listed.
