@@ -22,7 +22,7 @@ type (
 	batchedBody struct {
 		Op        string          `json:"op"`
 		Key       string          `json:"key"`
-		Value     json.RawMessage `json:"value"` // of add and remove the elements, of increment by how much
+		Value     json.RawMessage `json:"value"` // the elements for add and remove, the amount for increment
 		TTL       string          `json:"ttl"`
 		Type      string          `json:"type"`
 		IfVersion string          `json:"if_version"`
@@ -34,7 +34,7 @@ type (
 	}
 )
 
-// extras are the fields that an operation of a batch may have beside op, key and value.
+// extras lists the fields that an operation of a batch may have beside op, key and value.
 var extras = map[string][]string{
 	"put":       {"ttl", "type", "if_version", "if_absent"},
 	"patch":     {"ttl", "if_version", "if_absent"},
@@ -45,10 +45,10 @@ var extras = map[string][]string{
 	"max":       nil,
 }
 
-// batchOps are their names, as they are listed to people.
+// batchOps are the names of these operations, in the order in which errors list them.
 var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max"}
 
-// batch makes writes as one unit. What is wrong with one of them is a *crdt.OpError.
+// batch makes several writes as one unit. A fault in one of them is a *crdt.OpError.
 func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body batchBody
 	if err := r.decode(&body); err != nil {
@@ -93,7 +93,7 @@ func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: whole(results)}, wait(ctx, a, replicas)
 }
 
-// join adds the operation to b.
+// join adds the operation to the batch b.
 func (op batchedBody) join(b *agent.Batch) error {
 	allowed, known := extras[op.Op]
 	if !known {
@@ -131,7 +131,7 @@ func (op batchedBody) join(b *agent.Batch) error {
 	return op.write(b, v, opts)
 }
 
-// only refuses what a kind of operation does not have.
+// only refuses fields that this kind of operation does not have.
 func (op batchedBody) only(allowed []string) error {
 	given := map[string]bool{"ttl": op.TTL != "", "type": op.Type != "", "if_version": op.IfVersion != "", "if_absent": op.IfAbsent}
 	for _, name := range allowed {
@@ -146,7 +146,7 @@ func (op batchedBody) only(allowed []string) error {
 	case op.Op == "delete" && op.Value != nil:
 		return bad("delete takes no value")
 	case op.Op != "delete" && op.Value == nil:
-		return bad("%s wants a value", op.Op)
+		return bad("%s needs a value", op.Op)
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func (op batchedBody) write(b *agent.Batch, v crdt.Value, opts []agent.WriteOpti
 	return nil
 }
 
-// flush hands all that was written here to the peers, and waits until so many have it.
+// flush sends all writes of this peer to the others, and waits until the given number has them.
 func flush(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body flushBody
 	if len(r.Body) > 0 {

@@ -6,7 +6,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// The bodies of requests that are not just a value.
+// These are the bodies of requests that have fields of their own.
 type (
 	setBody struct {
 		Add    []json.RawMessage `json:"add"`
@@ -17,8 +17,8 @@ type (
 		Max json.RawMessage `json:"max"`
 	}
 	progressBody struct {
-		Progress *float64 `json:"progress"` // 0 to 1; over 1 it is percent
-		Percent  *float64 `json:"percent"`  // 0 to 100, instead
+		Progress *float64 `json:"progress"` // a fraction from 0 to 1; a number over 1 is a percentage
+		Percent  *float64 `json:"percent"`  // a percentage from 0 to 100, in place of Progress
 		Status   string   `json:"status"`
 	}
 	capacityBody struct {
@@ -57,9 +57,9 @@ type (
 	verdictBody struct {
 		Lease  string     `json:"lease"`
 		Token  uint64     `json:"token"`
-		Result crdt.Value `json:"result"` // of complete
-		Error  string     `json:"error"`  // of fail
-		Retry  string     `json:"retry"`  // of fail: after how long, instead of the back-off; "never"
+		Result crdt.Value `json:"result"` // for complete
+		Error  string     `json:"error"`  // for fail
+		Retry  string     `json:"retry"`  // for fail: the time until the next attempt instead of the back-off, or "never"
 	}
 	idsBody struct {
 		IDs []string `json:"ids"`

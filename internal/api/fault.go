@@ -12,15 +12,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Fault is what an error is to those who call.
+// Fault is what a caller is told about an error.
 type Fault struct {
-	Code   string // stable
-	Status int    // of HTTP
-	Hint   string // what an agent is to do next
+	Code   string // a stable name
+	Status int    // the HTTP status
+	Hint   string // what an agent should do next
 }
 
-// FaultOf returns what an error is to those who call. One of no kind that is known is a
-// fault of the daemon.
+// FaultOf returns the fault of an error. An error of no known kind is a fault of the daemon.
 func FaultOf(err error) Fault {
 	for _, k := range faults {
 		if k.is(err) {
@@ -30,7 +29,7 @@ func FaultOf(err error) Fault {
 	return Fault{"internal", http.StatusInternalServerError, "this is a fault of the daemon; see its log"}
 }
 
-// Current returns the version that the key of a conflict has, false for another error.
+// Current returns the version that the key of a conflict has; false for any other error.
 func Current(err error) (crdt.Version, bool) {
 	if c, ok := errors.AsType[*crdt.ConflictError](err); ok {
 		return c.Have, true
@@ -41,7 +40,7 @@ func Current(err error) (crdt.Version, bool) {
 	return 0, false
 }
 
-// ExitCode is that of a command which the API refused with a status.
+// ExitCode returns the exit code of a command to which the API answered with a status.
 func ExitCode(status int) int {
 	switch status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
@@ -60,7 +59,7 @@ func ExitCode(status int) int {
 	return ExitOther
 }
 
-// The exit codes of commands.
+// These are the exit codes of the commands; docs/cli.md says what they mean.
 const (
 	ExitOther       = 1
 	ExitUsage       = 2
@@ -72,8 +71,8 @@ const (
 	ExitUnhealthy   = 8
 )
 
-// faults are the errors that a caller can do something about; the first that fits
-// counts. The table in docs/http.md says the same.
+// faults lists the errors about which a caller can do something. The first that matches counts.
+// The table in docs/http.md has the same codes.
 var faults = []struct {
 	is func(error) bool
 	Fault
@@ -81,49 +80,49 @@ var faults = []struct {
 	{of[*crdt.KeyError], Fault{"bad-key", http.StatusBadRequest,
 		"choose another key: up to 1,000 bytes, segments separated by '/', none empty, '.' or '..', no control characters"}},
 	{of[*wire.ValueError], Fault{"bad-value", http.StatusBadRequest,
-		"store a smaller or simpler value: up to 1 MiB, 32 levels deep, integers of 64 bits; split what is larger over several keys"}},
+		"store a smaller or simpler value: up to 1 MiB, 32 levels deep, integers of 64 bits; split a larger one over several keys"}},
 	{of[*BadRequest], Fault{"bad-request", http.StatusBadRequest, "correct the arguments and call again"}},
 	{of[*crdt.OrderError], Fault{"bad-request", http.StatusBadRequest, "put the conditions on a key before the other operations on it"}},
 	{of[*ForbiddenError], Fault{"forbidden", http.StatusForbidden,
-		"your token does not allow this; use a key it covers, or ask the operator for the right that is missing"}},
+		"your token does not allow this; use a key that it covers, or ask the operator for the missing right"}},
 	{ownShare, Fault{"too-many-requests", http.StatusTooManyRequests,
-		"you have all that one client may have: release locks that you do not need, and try again"}},
-	{of[*LimitError], Fault{"busy", http.StatusServiceUnavailable, "clients of the daemon have all that it has to give; try again later"}},
+		"you have the most that one client may have: release locks that you do not need, and try again"}},
+	{of[*LimitError], Fault{"busy", http.StatusServiceUnavailable, "the daemon's clients use all of its capacity; try again later"}},
 	{of[*crdt.TypeError], Fault{"wrong-type", http.StatusConflict,
-		"the key holds another type: retrieve it to see which, give a value that fits it, or pass type to make it another"}},
+		"the key holds another type: read it to see which; store a value that fits, or pass type to change the type"}},
 	{conflicted, Fault{"version-conflict", http.StatusPreconditionFailed,
-		"another writer came first: retrieve the key, merge your change, and store it with if_version of what you read"}},
+		"another writer came first: read the key, merge your change, and store it with the version you read as if_version"}},
 	{of[*crdt.FullError], Fault{"store-full", http.StatusInsufficientStorage,
 		"delete what is not needed any more, or store something shorter; the operator can raise --max-memory"}},
-	{of[*agent.ReplicationError], Fault{"not-replicated", http.StatusGatewayTimeout, "it is written here and goes on spreading"}},
+	{of[*agent.ReplicationError], Fault{"not-replicated", http.StatusGatewayTimeout, "the write is made here and goes on spreading; do not repeat it"}},
 	{is(agent.ErrRotated), Fault{"rotated", http.StatusGatewayTimeout,
-		"it is written here and goes on spreading; which peers have it is not known: a copy of the daemon runs, tell the operator"}},
+		"the write is made here and goes on spreading, but which peers have it is not known: a second daemon runs with this one's identity; tell the operator"}},
 	{is(agent.ErrClosed, lockservice.ErrClosed), Fault{"closed", http.StatusServiceUnavailable, "the daemon is stopping; try again in a few seconds"}},
 	{is(workqueue.ErrClaimLost), Fault{"claim-lost", http.StatusConflict,
-		"the claim has ended and someone else may have the task: drop the work, and call task_claim for another"}},
-	{is(agent.ErrAlive), Fault{"alive", http.StatusConflict, "the peer is up; end it first"}},
-	{is(workqueue.ErrDraining), Fault{"draining", http.StatusConflict, "the queue takes no more tasks; ask the operator to resume it, or use another queue"}},
-	{is(workqueue.ErrFull), Fault{"queue-full", http.StatusServiceUnavailable, "complete tasks first, then add more"}},
-	{is(agent.ErrTooManyWorkers), Fault{"workers-full", http.StatusServiceUnavailable, "beat through another peer, or end workers that are not needed"}},
+		"the claim has ended and another worker may have the task: stop the work, and call task_claim for another task"}},
+	{is(agent.ErrAlive), Fault{"alive", http.StatusConflict, "the peer is up; stop it first"}},
+	{is(workqueue.ErrDraining), Fault{"draining", http.StatusConflict, "the queue takes no new tasks; ask the operator to resume it, or use another queue"}},
+	{is(workqueue.ErrFull), Fault{"queue-full", http.StatusServiceUnavailable, "complete some tasks, then add more"}},
+	{is(agent.ErrTooManyWorkers), Fault{"workers-full", http.StatusServiceUnavailable, "send heartbeats through another peer, or remove workers that are not needed"}},
 	{is(lockservice.ErrHeld, lockservice.ErrTimeout), Fault{"held", http.StatusConflict,
-		"another holds the lock: do other work and try again, or wait with wait_s; go on without it only if that does no harm"}},
+		"another holder has the lock: do other work and try again, or wait with wait_s; go on without the lock only if that does no harm"}},
 	{is(lockservice.ErrNotHolder), Fault{"not-holder", http.StatusConflict,
-		"the lease has ended: stop what it protected, and call lock_acquire again"}},
+		"the lease has ended: stop the work that it protected, and call lock_acquire again"}},
 	{is(lockservice.ErrLost), Fault{"lease-lost", http.StatusConflict,
-		"the lease has ended meanwhile: stop what it protected, and call lock_acquire again"}},
+		"the lease ended in the meantime: stop the work that it protected, and call lock_acquire again"}},
 	{is(lockservice.ErrBarred), Fault{"barred", http.StatusConflict,
-		"the task is done, or is to be tried later: call task_claim for one that may be claimed"}},
+		"the task is done, or will be tried again later: call task_claim for one that may be claimed now"}},
 	{is(lockservice.ErrUnavailable), Fault{"no-majority", http.StatusServiceUnavailable,
-		"too few voters are within reach to decide this; memory still works; see cluster_status and try again later"}},
+		"too few voters can be reached to decide this; memory still works; call cluster_status and try again later"}},
 	{is(lockservice.ErrConfigMismatch), Fault{"voters-differ", http.StatusServiceUnavailable,
-		"peers were started with lists of voters that differ; memory still works; tell the operator"}},
+		"the peers were started with different lists of voters; memory still works; tell the operator"}},
 	{is(lockservice.ErrFull), Fault{"locks-full", http.StatusServiceUnavailable, "release locks that you do not need, and try again"}},
 	{is(lockservice.ErrName), Fault{"bad-lock-name", http.StatusBadRequest, "choose another name for the lock"}},
 	{is(lockservice.ErrTTLTooLong, lockservice.ErrTTLTooShort), Fault{"bad-ttl", http.StatusBadRequest, "ask for a time within the limits"}},
-	{is(agent.ErrNotFound), Fault{"not-found", http.StatusNotFound, "nothing is there; list or search to see what is"}},
+	{is(agent.ErrNotFound), Fault{"not-found", http.StatusNotFound, "there is nothing under this name; list or search to see what there is"}},
 	{is(agent.ErrClockSkew), Fault{"clock-skew", http.StatusServiceUnavailable, "the clock of the daemon's host is wrong; tell the operator"}},
-	{is(agent.ErrFaultsDisabled), Fault{"faults-disabled", http.StatusForbidden, "fault injection is for tests; the operator allows it by --dev-faults"}},
-	{is(context.DeadlineExceeded, context.Canceled), Fault{"timeout", http.StatusGatewayTimeout, "try again, with less at once"}},
+	{is(agent.ErrFaultsDisabled), Fault{"faults-disabled", http.StatusForbidden, "fault injection is for tests; the operator can allow it with --dev-faults"}},
+	{is(context.DeadlineExceeded, context.Canceled), Fault{"timeout", http.StatusGatewayTimeout, "try again, with less in one call"}},
 }
 
 func of[E error](err error) bool { _, ok := errors.AsType[E](err); return ok }

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// Verb is what may be done to a key or a lock.
+// Verb is a kind of access to a key or a lock.
 type Verb string
 
-// The verbs. Who may write a key may read it; who may lock a name may inspect it.
+// These are the verbs. Write includes Read; Lock includes inspecting the lock.
 const (
 	Read  Verb = "read"
 	Write Verb = "write"
-	Lock  Verb = "lock"  // of a lock's name, not of a key
-	Admin Verb = "admin" // of the cluster, without a key
+	Lock  Verb = "lock"  // its Key is a lock's name
+	Admin Verb = "admin" // administration of the cluster, without a Key
 )
 
-// Everything is the prefix of every key and lock.
+// Everything is the Key that covers all keys and locks.
 const Everything = "*"
 
-// Right is one thing that one may do. Its key stands for all below it: who reads
-// tasks/42 reads tasks/42/state too, but not tasks/421.
+// Right is a permission. Its Key covers all keys below it too: read:tasks/42 covers
+// tasks/42/state, but not tasks/421.
 type Right struct {
 	Verb Verb
 	Key  string
@@ -35,17 +35,17 @@ func (r Right) String() string {
 	return string(r.Verb) + ":" + r.Key
 }
 
-// Grant is what a caller may do. A nil Grant may do everything: it is that of a
-// daemon on loopback without tokens, and of programs within the process.
+// Grant is what a caller may do. A nil Grant allows everything: it is that of programs within
+// this process, and of all callers of a daemon on loopback without tokens.
 type Grant struct {
-	Name   string // of the token
+	Name   string // the name of the token
 	Rights []Right
-	// Withdrawn is closed when the token is withdrawn, or may do other things than
-	// these; nil if it never is. What was begun by the grant ends then.
+	// Withdrawn is closed when the token is withdrawn or its rights change, which ends streams and
+	// requests that use it; nil if neither ever happens.
 	Withdrawn <-chan struct{}
 }
 
-// Allows says whether the grant covers a right.
+// Allows reports whether the grant covers a right.
 func (g *Grant) Allows(want Right) bool {
 	if g == nil {
 		return true
@@ -58,13 +58,13 @@ func (g *Grant) Allows(want Right) bool {
 	return false
 }
 
-// MayRead says whether the grant covers reading key and all below it.
+// MayRead reports whether the grant covers reading a key and all keys below it.
 func (g *Grant) MayRead(key string) bool { return g.Allows(Right{Read, key}) }
 
-// MayWrite says whether the grant covers writing key and all below it.
+// MayWrite reports whether the grant covers writing a key and all keys below it.
 func (g *Grant) MayWrite(key string) bool { return g.Allows(Right{Write, key}) }
 
-// MayLock says whether the grant covers the lock of this name.
+// MayLock reports whether the grant covers the lock of a name.
 func (g *Grant) MayLock(name string) bool { return g.Allows(Right{Lock, name}) }
 
 // Check returns a *ForbiddenError if the grant does not cover want.
@@ -75,8 +75,8 @@ func (g *Grant) Check(want Right) error {
 	return &ForbiddenError{g.Name, want}
 }
 
-// CheckMatch returns a *ForbiddenError if no key that matches the glob pattern may be
-// read. Who reads some of them is shown those.
+// CheckMatch returns a *ForbiddenError if the grant covers no key that could match a glob. A
+// caller that may read some of the keys is shown those.
 func (g *Grant) CheckMatch(pattern string) error {
 	if g == nil {
 		return nil
@@ -90,7 +90,7 @@ func (g *Grant) CheckMatch(pattern string) error {
 	return &ForbiddenError{g.Name, Right{Read, pattern}}
 }
 
-// literal returns the segments of a glob before the first that is no plain text.
+// literal returns the segments of a glob before the first that has a special character.
 func literal(pattern string) string {
 	special := strings.IndexAny(pattern, `*?[]{}\`)
 	if special < 0 {
@@ -99,31 +99,31 @@ func literal(pattern string) string {
 	return pattern[:strings.LastIndexByte(pattern[:special], '/')+1]
 }
 
-// below says whether key is prefix or lies below it, by whole segments.
+// below reports whether key is prefix or lies below it, by whole segments.
 func below(key, prefix string) bool {
 	rest, ok := strings.CutPrefix(key, strings.TrimSuffix(prefix, "/"))
 	return prefix == Everything || ok && (rest == "" || rest[0] == '/')
 }
 
-// ForbiddenError says which right a caller lacks.
+// ForbiddenError is the error of a caller that lacks a right.
 type ForbiddenError struct {
-	Name    string // of the caller's token
+	Name    string // the name of the caller's token
 	Missing Right
 }
 
-// Error names the token and what it lacks.
+// Error names the token and the missing right.
 func (e *ForbiddenError) Error() string {
 	return fmt.Sprintf("token %q lacks %s", e.Name, e.Missing)
 }
 
 type grantKey struct{}
 
-// WithGrant returns a context of what a caller may do.
+// WithGrant returns a context with the grant of a caller.
 func WithGrant(ctx context.Context, g *Grant) context.Context {
 	return context.WithValue(ctx, grantKey{}, g)
 }
 
-// GrantOf returns what the caller of ctx may do: nil, everything, if nobody said.
+// GrantOf returns the grant in ctx; nil, which allows everything, if there is none.
 func GrantOf(ctx context.Context) *Grant {
 	g, _ := ctx.Value(grantKey{}).(*Grant)
 	return g

@@ -15,18 +15,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// LockHolder is who holds a lock, or may.
+// LockHolder is a holder of a lock, or a client that may still be one.
 type LockHolder struct {
-	Peer      string    `json:"peer"`             // through which it is held
-	Client    string    `json:"client,omitempty"` // of that peer, as far as that says
+	Peer      string    `json:"peer"`             // the peer through which the lock is held
+	Client    string    `json:"client,omitempty"` // the client of that peer, if the peer names it
 	Token     uint64    `json:"token"`
 	Shared    bool      `json:"shared,omitempty"`
 	Since     time.Time `json:"since"`     // by the clock of the voter that made the token
 	Remaining Duration  `json:"remaining"` // of the record, which outlasts the lease a little
-	Voters    int       `json:"voters"`    // that have it on record, of those that answered
+	Voters    int       `json:"voters"`    // how many of the voters that answered have it on record
 }
 
-// LockWaiter is who waits for a lock.
+// LockWaiter is a client that waits for a lock.
 type LockWaiter struct {
 	Peer   string    `json:"peer"`
 	Client string    `json:"client,omitempty"`
@@ -34,32 +34,32 @@ type LockWaiter struct {
 	Since  time.Time `json:"since"`
 }
 
-// LockEntry is who holds a lock and who waits for it, in the order in which they asked.
+// LockEntry is the holders and the waiters of a lock, the waiters in the order of their requests.
 type LockEntry struct {
 	Lock    string       `json:"lock"`
 	Holders []LockHolder `json:"holders"`
 	Waiters []LockWaiter `json:"waiters"`
-	More    int          `json:"more,omitempty"` // that hold or wait and are not listed
+	More    int          `json:"more,omitempty"` // how many further clients hold or wait
 }
 
 // LockList is a page of the locks of the cluster.
 type LockList struct {
 	Items     []LockEntry `json:"items"`
-	Next      string      `json:"next,omitempty"`    // ?after= for the next page; the last has none
-	Unknown   []string    `json:"unknown,omitempty"` // peers that do not answer: their clients are not known
-	Certain   bool        `json:"certain"`           // a majority of voters has answered
+	Next      string      `json:"next,omitempty"`    // the value of ?after= for the next page; "" on the last
+	Unknown   []string    `json:"unknown,omitempty"` // peers that do not answer, so that their clients are missing
+	Certain   bool        `json:"certain"`           // a majority of the voters has answered
 	Guarantee string      `json:"guarantee"`
 }
 
 const (
-	claimedLocks = "queues/"              // how the leases of claimed items are called, which are no locks of clients
-	surveyWait   = 500 * time.Millisecond // for the peers
-	surveysWait  = 2 * time.Second        // for a page that takes several surveys
-	maxClaim     = 64                     // bytes of what a client calls itself
+	claimedLocks = "queues/"              // the prefix of the leases of claimed items, which are not listed as locks
+	surveyWait   = 500 * time.Millisecond // the time for all peers to answer one survey
+	surveysWait  = 2 * time.Second        // the time for a page that needs several surveys
+	maxClaim     = 64                     // the most bytes with which a client may describe itself
 )
 
-// by names who asks for a lock, to those who look at it: as the surface knows it, and behind
-// that as it calls itself.
+// by returns how a client that asks for a lock is described to others: as the surface knows it,
+// followed by how it describes itself.
 func (r Request) by(claim string) (lockservice.Option, error) {
 	if len(claim) > maxClaim || !utf8.ValidString(claim) || strings.IndexFunc(claim, unicode.IsControl) >= 0 {
 		return nil, bad("client %q: want up to %d bytes of text without control characters", claim[:min(len(claim), maxClaim)], maxClaim)
@@ -89,7 +89,7 @@ func survey(ctx context.Context, a *agent.Agent, q lockservice.Query) (lockservi
 	return a.Locks().Survey(within, q)
 }
 
-// listLocks asks all peers, page by page until those that the caller may see are enough.
+// listLocks asks all peers, page by page, until there are enough locks that the caller may see.
 func listLocks(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	limit, err := r.limit()
 	if err != nil {
@@ -137,24 +137,24 @@ func holderOf(c lockservice.Client) LockHolder {
 		Since: lockservice.TokenTime(c.Token).UTC(), Remaining: Duration(c.Left.Round(time.Millisecond)), Voters: c.Voters}
 }
 
-// LockInfo is what is on record for a lock: at a majority of voters, or at this peer alone
-// and those that answer it where no majority does.
+// LockInfo is what is on record for one lock: at a majority of the voters or, if no majority
+// answers, at this peer and the voters that do.
 type LockInfo struct {
 	LockEntry
-	Source  string   `json:"source"`            // voters or here
-	Why     string   `json:"why,omitempty"`     // no majority says it
-	Waiting int      `json:"waiting"`           // who wait, listed or not
+	Source  string   `json:"source"`            // "voters" or "here"
+	Why     string   `json:"why,omitempty"`     // why no majority answered
+	Waiting int      `json:"waiting"`           // the number of waiters, listed or not
 	Owner   string   `json:"owner,omitempty"`   // the voter that orders the queue
 	Certain bool     `json:"certain"`           // a majority agrees on the holders
-	Unknown []string `json:"unknown,omitempty"` // peers that do not answer: their clients are not known
+	Unknown []string `json:"unknown,omitempty"` // peers that do not answer, so that their clients are missing
 }
 
-// inspectWait is how long the voters may take to say who holds a lock.
+// inspectWait is the time for the voters to name the holders of a lock.
 const inspectWait = 500 * time.Millisecond
 
-// inspectLock tells what a majority of voters says or, where none answers, what is known
-// here: at once if too few voters are up, or did not answer just before. All peers are
-// asked for their clients meanwhile.
+// inspectLock returns what a majority of the voters has on record. If too few voters are up, or
+// did not answer just before, it returns at once what is known at this peer. Meanwhile it asks
+// all peers for their clients.
 func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	type surveyed struct {
 		lockservice.Survey
@@ -186,7 +186,7 @@ func inspectLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 		out.Why = short.Error()
 		return Response{Body: out}, nil
 	}
-	out.Holders = out.Holders[:0] // a majority's word counts
+	out.Holders = out.Holders[:0] // the answer of a majority replaces what the peers said
 	for _, h := range info.Holders {
 		c := lockservice.Client{Peer: h.Inst.Node, Mode: h.Mode, Token: h.Token, Left: h.Left}
 		if at := slices.IndexFunc(l.Holders, func(k lockservice.Client) bool { return k.Token == h.Token }); at >= 0 {

@@ -11,21 +11,21 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Leases are the leases that a daemon holds for its clients. Each has an id that nobody
-// can guess: who has it renews and releases, at every daemon of the cluster. A client that
-// vanishes renews no more, and its leases end by themselves.
+// Leases are the leases that a daemon holds for its clients. Each has an id that nobody can guess;
+// a client that has the id renews and releases the lease, at every daemon of the cluster. The
+// leases of a client that vanishes are not renewed, and so end by themselves.
 type Leases struct {
 	mu   sync.Mutex
 	held map[string]*clientLease // by id
 
-	places *Shares // of leases that are held, and of calls that may come to hold one
+	places *Shares // bounds the leases that are held, and the calls that may get one
 }
 
 type clientLease struct {
 	*lockservice.Lease
 	lock   string
 	shared bool
-	place  string // whose it is
+	place  string // the caller that has the place in Leases.places
 }
 
 const (
@@ -33,13 +33,13 @@ const (
 	maxWait   = 24 * time.Hour
 )
 
-// NewLeases returns a table for one daemon. One client may have half of it.
+// NewLeases returns a table for one daemon. One client may have half of its places.
 func NewLeases() *Leases {
 	return &Leases{held: make(map[string]*clientLease),
 		places: NewShares("leases of clients, held or waited for,", maxLeases, maxLeases/2)}
 }
 
-// keep notes a lease until it ends, and gives its place back then.
+// keep holds a lease until it ends, and gives its place back then.
 func (t *Leases) keep(l *clientLease) {
 	id := l.ID()
 	t.mu.Lock()
@@ -55,8 +55,8 @@ func (t *Leases) keep(l *clientLease) {
 	})
 }
 
-// find returns the lease with this id, if it is one on lock. One of another daemon, or of
-// an earlier life of this one, goes on here, as that of by.
+// find returns the lease with an id, if it is one on the lock. A lease of another daemon, or of an
+// earlier process of this one, is resumed here, for the client that by describes.
 func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id string, by lockservice.Option) (*clientLease, error) {
 	t.mu.Lock()
 	l := t.held[id]
@@ -78,7 +78,7 @@ func (t *Leases) find(ctx context.Context, s *lockservice.Session, lock, id stri
 	return l, nil
 }
 
-// Count returns how many are held; of no table, none.
+// Count returns the number of leases; 0 for a nil table.
 func (t *Leases) Count() int {
 	if t == nil {
 		return 0
@@ -88,13 +88,13 @@ func (t *Leases) Count() int {
 	return len(t.held)
 }
 
-// Lease is a lease as its client sees it.
+// Lease is a lease as its client sees it: with the id, which allows to renew and release it.
 type Lease struct {
 	Held
 	Lease string `json:"lease"` // the id
 }
 
-// Held is a lease as all may see it, who may not renew it.
+// Held is a lease as every caller may see it: without the id.
 type Held struct {
 	Lock      string   `json:"lock"`
 	Token     uint64   `json:"token"`
@@ -148,13 +148,13 @@ func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	}
 	l := &clientLease{lease, r.Key, body.Shared, place}
 	r.Leases.keep(l)
-	if ctx.Err() != nil { // nobody is there to take it
+	if ctx.Err() != nil { // the client is gone, so the lock is released
 		return Response{}, errors.Join(context.Cause(ctx), lease.Unlock(context.WithoutCancel(ctx)))
 	}
 	return Response{Body: Lease{l.shown(), l.ID()}}, nil
 }
 
-// lockWithin takes a lock, and waits for others if wait is not 0.
+// lockWithin takes a lock, and waits for other holders unless wait is 0.
 func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait time.Duration, opts []lockservice.Option) (*lockservice.Lease, error) {
 	if wait == 0 {
 		return s.TryLock(ctx, name, opts...)
@@ -164,7 +164,7 @@ func lockWithin(ctx context.Context, s *lockservice.Session, name string, wait t
 	return s.Lock(within, name, opts...)
 }
 
-// lease returns the id of the lease that a request names, in its query or its body.
+// lease returns the id of the lease that a request names in its query or its body.
 func (r Request) lease() (string, error) {
 	body := leaseBody{r.Query.Get("lease")}
 	if len(r.Body) > 0 {
@@ -173,12 +173,12 @@ func (r Request) lease() (string, error) {
 		}
 	}
 	if body.Lease == "" {
-		return "", bad(`body: want {"lease":"…"} with the lease that was answered when the lock was acquired`)
+		return "", bad(`body: want {"lease":"…"} with the lease in the answer of the request that acquired the lock`)
 	}
 	return body.Lease, nil
 }
 
-// find returns the lease with this id.
+// find returns the lease with an id.
 func (r Request) find(ctx context.Context, a *agent.Agent, id string) (*clientLease, error) {
 	by, err := r.by("")
 	if err != nil {
@@ -187,8 +187,8 @@ func (r Request) find(ctx context.Context, a *agent.Agent, id string) (*clientLe
 	return r.Leases.find(ctx, a.Locks(), r.Key, id, by)
 }
 
-// renewing bounds a renewal to a quarter of the TTL, so that its client, who has a third,
-// hears what is in its way.
+// renewing limits a renewal to a quarter of the TTL. The client, which renews every third of the
+// TTL, so still learns what prevents a renewal.
 func renewing(ctx context.Context, id string) (context.Context, context.CancelFunc) {
 	b, ok := lockservice.ParseBearer("", id)
 	if !ok {
@@ -229,7 +229,7 @@ func releaseLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 func askVoters(ctx context.Context, s *lockservice.Session, name string) (lockservice.Info, error) {
 	if err := s.Majority(ctx); err != nil {
 		if short, ok := errors.AsType[*lockservice.UnavailableError](err); ok {
-			of := *short // a question of its own
+			of := *short // a copy that names this lock
 			of.Lock, err = name, &of
 		}
 		return lockservice.Info{}, err

@@ -2,7 +2,8 @@ package api
 
 import "slices"
 
-// Nearest returns the name that word may have meant, one no more than a third of word away, or "".
+// Nearest returns the name to which word has the least distance, at most a third of the length of
+// word and at most 3; "" if there is none.
 func Nearest(word string, names []string) (best string) {
 	distance := min(3, len(word)/3) + 1
 	for _, name := range names {
@@ -13,7 +14,8 @@ func Nearest(word string, names []string) (best string) {
 	return best
 }
 
-// edits is the Levenshtein distance.
+// edits returns the Levenshtein distance of two words in bytes. No library is used: cobra does
+// not export its own, and the algorithm is these few lines.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

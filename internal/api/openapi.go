@@ -17,13 +17,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// parameter is one of a query, a path or a header.
+// parameter describes a parameter of a query, a path or a header.
 type parameter struct {
 	text   string
 	schema object
 }
 
-// object is one of JSON.
+// object is a JSON object.
 type object = map[string]any
 
 var (
@@ -32,59 +32,59 @@ var (
 	boolean = object{"type": "boolean"}
 )
 
-// parameters are described once each; where a name stands for two things, it goes with
-// the operation's.
+// parameters describes each parameter once. A name with two meanings is listed with the name of
+// the operation before it.
 var parameters = map[string]parameter{
 	"key":               {"the key, or the lock's name, escaped as one segment", text},
-	"id":                {"of a task, worker or item", text},
+	"id":                {"the id of a task, worker or item", text},
 	"agent":             {"an agent's name", text},
 	"queue":             {"a queue's name", text},
-	"ttl":               {"how long it lasts", lasting},
-	"type":              {"of the key, if it has no rule", object{"type": "string", "enum": []string{"register", "set", "max", "counter", "object", "custom"}}},
-	"replicas":          {"wait until so many other peers have the write", object{"type": "integer", "minimum": 0, "maximum": 1000}},
-	"match":             {"a glob on keys: * within a segment, ** across them", text},
-	"limit":             {"entries at most", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
-	"after":             {"go on behind this entry", text},
-	"values":            {"show values too", boolean},
-	"free":              {"workers that take so many more tasks", object{"type": "integer", "minimum": 0}},
-	"label":             {"workers with all of these labels", object{"type": "array", "items": text}},
-	"worker_list state": {"workers in this state", object{"type": "string", "enum": []string{"active", "unreachable", "gone"}}},
-	"work_peek state":   {"items in this state, or all", object{"type": "string", "enum": itemStates}},
-	"work_purge state":  {"items in these states", object{"type": "array", "items": object{"type": "string", "enum": []string{"pending", "delayed", "done", "dead"}}}},
+	"ttl":               {"the time until it expires", lasting},
+	"type":              {"the type of the key, if no rule of the daemon sets it", object{"type": "string", "enum": []string{"register", "set", "max", "counter", "object", "custom"}}},
+	"replicas":          {"wait until this many other peers have the write", object{"type": "integer", "minimum": 0, "maximum": 1000}},
+	"match":             {"a glob on keys: * within a segment, ** across segments", text},
+	"limit":             {"the greatest number of entries", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
+	"after":             {"begin after this entry", text},
+	"values":            {"show the values too", boolean},
+	"free":              {"only workers that have room for this many more tasks", object{"type": "integer", "minimum": 0}},
+	"label":             {"only workers with all of these labels", object{"type": "array", "items": text}},
+	"worker_list state": {"only workers in this state", object{"type": "string", "enum": []string{"active", "unreachable", "gone"}}},
+	"work_peek state":   {"only items in this state; or all", object{"type": "string", "enum": itemStates}},
+	"work_purge state":  {"only items in these states", object{"type": "array", "items": object{"type": "string", "enum": []string{"pending", "delayed", "done", "dead"}}}},
 	"lease":             {"the lease to release, if it is not in the body", text},
-	"snapshot":          {"first tell what is there", boolean},
-	"last_event_id":     {"go on behind this event, if the header cannot be set", text},
+	"snapshot":          {"send the present state first", boolean},
+	"last_event_id":     {"go on after this event, for clients that cannot set the header", text},
 	"If-Match":          {"write only if this is the key's version on this peer", text},
-	"If-None-Match":     {"*: write only if this peer has nothing there; of a read, 304 if this is still the version", text},
-	"Last-Event-ID":     {"go on behind this event", text},
+	"If-None-Match":     {"*: write only if the key does not exist on this peer; for a read: answer 304 if this is still the version", text},
+	"Last-Event-ID":     {"go on after this event", text},
 }
 
-// told are fields of which their type does not say all.
+// told describes the fields about which their Go type does not say everything.
 var told = map[string]object{
 	"LockInfo.source": {"type": "string", "enum": []string{"voters", "here"},
-		"description": "voters: a majority of them was asked; here: none answers, and this is what this peer alone has on record"},
+		"description": "voters: a majority of the voters was asked; here: no majority answers, and this is what this peer alone has on record"},
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
-		"description": "ok: nothing is to be done; warn: it works, and somebody should look within the day; fail: something that was promised does not work now"},
+		"description": "ok: nothing needs to be done; warn: everything works, and somebody should look within the day; fail: something that was promised does not work now"},
 	"Stats.vector": {"type": "object", "additionalProperties": object{"type": "integer", "minimum": 0},
-		"description": "how many writes this peer has seen of each life that has not ended; store.retired counts the lives that have"},
+		"description": "how many writes this peer has seen of each actor, which is one life of a peer, that has not ended; store.retired counts those that have"},
 	"Event.cause": {"type": "string",
 		"enum":        []agent.Cause{agent.CausePut, agent.CauseDelete, agent.CauseExpired, agent.CauseConflict, agent.CauseSnapshot, agent.CauseSynced, agent.CauseLagged},
-		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key as it stands; without a key: synced, the snapshot is complete; lagged: changes were missed, and all there is follows anew"},
-	"progressBody.progress": {"type": "number", "minimum": 0, "maximum": 100, "description": "0 to 1; over 1 it is percent"},
-	"progressBody.percent":  {"type": "number", "minimum": 0, "maximum": 100, "description": "in place of the progress"},
+		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key of the present state; without a key: synced: the snapshot is complete; lagged: changes were missed, and the whole state follows again"},
+	"progressBody.progress": {"type": "number", "minimum": 0, "maximum": 100, "description": "a fraction from 0 to 1; a number over 1 is a percentage"},
+	"progressBody.percent":  {"type": "number", "minimum": 0, "maximum": 100, "description": "a percentage, in place of progress"},
 	"batchedBody.op":        {"type": "string", "enum": batchOps},
 	"Member.locks": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
-		"description": "what a lease by that peer is worth: see the guarantee of a lock"},
+		"description": "the guarantee of a lease that is taken at that peer: see the guarantee of a lock"},
 	"LockList.guarantee": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
-		"description": "what a lease by this peer is worth; this-peer: these are its locks alone"},
+		"description": "the guarantee of a lease that is taken at this peer; this-peer: only the locks of this peer are listed"},
 	"Held.guarantee": {"type": "string",
 		"enum":        []string{lockservice.Quorum.String(), lockservice.BestEffort.String(), lockservice.ThisPeer.String()},
-		"description": "quorum: never held twice; best-effort: once on each side of a cut; this-peer: no voters are named, and it keeps out callers of this peer only"},
+		"description": "quorum: never held twice; best-effort: may be held once on each side of a partition; this-peer: there are no voters, and the lock excludes only callers of this peer"},
 }
 
-// Repeats says whether a parameter of the operation may be given more than once.
+// Repeats reports whether a parameter of the operation may be given more than once.
 func (op *Operation) Repeats(name string) bool {
 	return op.parameter(name).schema["type"] == "array"
 }
@@ -96,8 +96,9 @@ func (op *Operation) parameter(name string) parameter {
 	return parameters[name]
 }
 
-// OpenAPI is the document that describes the operations over HTTP, and what else is
-// served there (OpenAPI 3.1).
+// OpenAPI returns the OpenAPI 3.1 document of the operations over HTTP and of the other paths that
+// are served there. No library is used: generators such as swaggo read comments, and frameworks
+// such as huma bring their own router, while this document follows from the table of operations.
 var OpenAPI = sync.OnceValue(func() []byte {
 	s := schemas{}
 	paths := map[string]object{}
@@ -111,7 +112,7 @@ var OpenAPI = sync.OnceValue(func() []byte {
 		add(op.Method, op.Path, s.operation(op))
 	}
 	plain := object{"text/plain": object{"schema": text}}
-	for path, what := range map[string]string{"/healthz": "whether the daemon is up", "/readyz": "whether it has synced with a peer, or needs none", "/metrics": "metrics for Prometheus"} {
+	for path, what := range map[string]string{"/healthz": "whether the daemon is up", "/readyz": "whether the daemon has synced with a peer, or needs no peer", "/metrics": "metrics for Prometheus"} {
 		o := object{"operationId": strings.TrimPrefix(path, "/"), "summary": what, "responses": object{"200": object{"description": "OK", "content": plain}, "4XX": problems, "default": problems}}
 		if path != "/metrics" {
 			o["security"] = []object{{}}
@@ -122,21 +123,21 @@ var OpenAPI = sync.OnceValue(func() []byte {
 		"responses": object{"200": answer("OK", object{"type": "object"}), "4XX": problems, "default": problems}})
 	s["Problem"] = object{"type": "object", "description": "RFC 9457", "required": []string{"type", "title", "status", "detail", "code"}, "properties": object{
 		"type": text, "title": text, "status": object{"type": "integer"}, "detail": text, "code": object{"type": "string", "description": "stable, one of docs/http.md"},
-		"current_version": text, "index": object{"type": "integer", "minimum": 0, "description": "of the operation of a batch that is refused"}, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
+		"current_version": text, "index": object{"type": "integer", "minimum": 0, "description": "the index of the operation in a batch that is refused"}, "reachable": object{"type": "integer"}, "needed": object{"type": "integer"}, "quarantine": lasting}}
 	doc := object{
 		"openapi":  "3.1.0",
-		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents. A write that has no If-Match and If-None-Match here refuses them.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+		"info":     object{"title": "sentinel-peer", "version": "1", "description": "Shared memory for fleets of task workers and AI agents. A write whose description has no If-Match and If-None-Match refuses these headers.", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"}},
 		"servers":  []object{{"url": "http://127.0.0.1:7700"}},
 		"security": []object{{"token": []string{}}, {}},
 		"paths":    paths,
 		"components": object{
 			"schemas":         s,
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "where the daemon has a --token-file"}},
+			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer", "description": "needed where the daemon has a --token-file"}},
 		},
 	}
 	out, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
-		panic(err) // it is made of literals
+		panic(err) // the document is made of literals
 	}
 	return append(out, '\n')
 })
@@ -163,33 +164,32 @@ func (s schemas) responses(op Operation) object {
 	all := object{"4XX": problems, "default": problems}
 	switch {
 	case op.Streams():
-		all["200"] = object{"description": "server-sent events: the data line of each is one of this schema", "content": object{"text/event-stream": object{"schema": s.of(reflect.TypeOf(op.gives), true)}}}
+		all["200"] = object{"description": "server-sent events, whose data lines have this schema", "content": object{"text/event-stream": object{"schema": s.of(reflect.TypeOf(op.gives), true)}}}
 	case op.gives != nil:
 		all["200"] = answer("OK", s.of(reflect.TypeOf(op.gives), true))
 		if op.makes {
-			all["201"] = answer("made", s.of(reflect.TypeOf(op.gives), true))
+			all["201"] = answer("created", s.of(reflect.TypeOf(op.gives), true))
 		}
 	default:
 		all["204"] = object{"description": "done"}
 	}
 	if op.versioned() && op.Method == "GET" {
-		all["304"] = object{"description": "it is still this version"}
+		all["304"] = object{"description": "the version has not changed"}
 	}
 	if op.versioned() {
 		for _, status := range []string{"200", "201", "304"} {
 			if good, ok := all[status].(object); ok {
-				good["headers"] = object{"ETag": object{"description": "the key's version, if anything is left of it", "schema": text}}
+				good["headers"] = object{"ETag": object{"description": "the key's version, unless nothing is left of the key", "schema": text}}
 			}
 		}
 	}
 	return all
 }
 
-// Conditional says whether the operation is a write that may be asked for on condition of
-// a key's version.
+// Conditional reports whether the operation is a write that can depend on a key's version.
 func (op *Operation) Conditional() bool { return op.conditional }
 
-// versioned says whether the operation reads or writes one key with a version.
+// versioned reports whether the operation reads or writes one key, which has a version.
 func (op *Operation) versioned() bool {
 	return op.Conditional() || op.Method == "GET" && reflect.TypeOf(op.gives) == valueType
 }
@@ -220,7 +220,7 @@ func (s schemas) parameters(op Operation) []object {
 	return list
 }
 
-// schemas are those of named types.
+// schemas maps the names of types to their schemas.
 type schemas object
 
 var (
@@ -232,8 +232,8 @@ var (
 	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// of returns the schema of what encoding/json makes of a type, or takes for it. In an
-// answer a field is there unless it may be left out.
+// of returns the schema of the JSON that encoding/json writes for a type, or reads. In an answer a
+// field is required unless it may be omitted.
 func (s schemas) of(t reflect.Type, answer bool) object {
 	switch {
 	case t == valueType || t == rawType || t.Kind() == reflect.Interface:
@@ -274,7 +274,7 @@ func (s schemas) of(t reflect.Type, answer bool) object {
 func (s schemas) named(t reflect.Type, answer bool) object {
 	name := nameOf(t)
 	if _, known := s[name]; !known {
-		s[name] = nil // it may hold itself
+		s[name] = nil // known from now on: the type may contain itself
 		properties, required := object{}, []string{}
 		s.fields(t, answer, properties, &required)
 		o := object{"type": "object", "properties": properties}
@@ -290,7 +290,7 @@ func (s schemas) named(t reflect.Type, answer bool) object {
 	return object{"$ref": "#/components/schemas/" + name}
 }
 
-// nameOf returns the name of a type's schema: of api.List[api.Key] it is KeyList.
+// nameOf returns the name of a type's schema: KeyList for api.List[api.Key].
 func nameOf(t reflect.Type) string {
 	if strings.HasPrefix(t.Name(), "List[") {
 		return nameOf(t.Field(0).Type.Elem()) + "List"
@@ -302,7 +302,7 @@ func nameOf(t reflect.Type) string {
 	return name
 }
 
-// fields adds those of t. Its own hide those of what it embeds, as in encoding/json.
+// fields adds the fields of t. They hide those of embedded types, as in encoding/json.
 func (s schemas) fields(t reflect.Type, answer bool, properties object, required *[]string) {
 	var embedded []reflect.Type
 	for f := range t.Fields() {

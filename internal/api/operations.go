@@ -44,13 +44,13 @@ func alternatives(_ context.Context, a *agent.Agent, r Request) (Response, error
 	return Response{Body: others}, nil
 }
 
-// maxReplicas is how many other peers a write may be waited for.
+// maxReplicas is the greatest number of other peers for which a write can wait.
 const maxReplicas = 1000
 
 // longestTTL is about a century.
 const longestTTL = 876_000 * time.Hour
 
-// options reads what a write may carry; made gets the version it makes, if it is not nil.
+// options reads the options of a write. If made is not nil, the write stores its version there.
 func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas int, err error) {
 	if made != nil {
 		opts = append(opts, agent.ReportVersion(made))
@@ -71,27 +71,28 @@ func (r Request) options(made *crdt.Version) (opts []agent.WriteOption, replicas
 	}
 	if s := r.Query.Get("replicas"); s != "" {
 		if replicas, err = strconv.Atoi(s); err != nil || replicas < 0 || replicas > maxReplicas {
-			return nil, 0, bad("replicas %q: want how many other peers must have the write", s)
+			return nil, 0, bad("replicas %q: want 0 to %d, the number of other peers that must have the write", s, maxReplicas)
 		}
 	}
 	return opts, replicas, nil
 }
 
-// Condition is what a write asks of the version its key has on this peer: all that is set.
+// Condition is what a write demands of the version that its key has on this peer. All fields that
+// are set must hold.
 type Condition struct {
-	Among          []crdt.Version // it is one of these
-	NotAmong       []crdt.Version // it is none of these
+	Among          []crdt.Version // the version is one of these
+	NotAmong       []crdt.Version // the version is none of these
 	Exists, Absent bool
 }
 
-// holds says whether a key of this version, 0 if it is absent, is as it should be.
+// holds reports whether the condition holds for a version, which is 0 if the key is absent.
 func (c *Condition) holds(have crdt.Version) bool {
 	return (len(c.Among) == 0 || slices.Contains(c.Among, have)) && !slices.Contains(c.NotAmong, have) &&
 		(have != 0 || !c.Exists) && (have == 0 || !c.Absent)
 }
 
-// onCondition returns the option that makes a write of r.Key only if the key is still as it
-// is now, if that is what was asked for.
+// onCondition checks the condition of a write of r.Key now. It adds the option that the write is
+// made only if the key still has that version.
 func (r Request) onCondition(a *agent.Agent, opts []agent.WriteOption) ([]agent.WriteOption, error) {
 	if r.If == nil {
 		return opts, nil
@@ -106,18 +107,18 @@ func (r Request) onCondition(a *agent.Agent, opts []agent.WriteOption) ([]agent.
 	return append(opts, agent.IfVersion(have)), nil
 }
 
-// ConditionError says that a key is not as the condition of a write wants it.
+// ConditionError is the error of a write whose condition does not hold.
 type ConditionError struct {
 	Key  string
-	Have crdt.Version // 0 if it is absent
+	Have crdt.Version // the key's version; 0 if it is absent
 }
 
-// Error names the key and how it is.
+// Error names the key and its version.
 func (e *ConditionError) Error() string {
 	if e.Have == 0 {
-		return fmt.Sprintf("key %q is absent, and the condition of the write does not hold", e.Key)
+		return fmt.Sprintf("key %q is absent, so the condition of the write does not hold", e.Key)
 	}
-	return fmt.Sprintf("key %q exists with version %s, and the condition of the write does not hold", e.Key, e.Have)
+	return fmt.Sprintf("key %q has version %s, so the condition of the write does not hold", e.Key, e.Have)
 }
 
 func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -126,13 +127,13 @@ func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	})
 }
 
-// commit makes a batch that writes r.Key, with what the surface writes beside it.
+// commit commits a batch that writes r.Key, together with the writes of Beside.
 func (r Request) commit(ctx context.Context, b *agent.Batch) error {
 	if r.Beside != nil {
 		r.Beside(b)
 	}
 	err := b.Commit(ctx)
-	if op, ok := errors.AsType[*crdt.OpError](err); ok { // the client asked for one
+	if op, ok := errors.AsType[*crdt.OpError](err); ok { // the client asked for one write, not for a batch
 		return op.Err
 	}
 	return err
@@ -195,7 +196,7 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Version: made, Body: gone}, wait(ctx, a, replicas)
 }
 
-// Key is one line of a listing.
+// Key is one entry of a list of keys.
 type Key struct {
 	Key     string      `json:"key"`
 	Type    string      `json:"type"`
@@ -231,15 +232,15 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: l}, err
 }
 
-// Found is what a key holds.
+// Found is a key and its value.
 type Found struct {
 	Key   string
 	Entry crdt.Entry
-	Value crdt.Value // by the resolver of a custom key
-	Err   error      // of that
+	Value crdt.Value // for a custom key, the result of its resolver
+	Err   error      // the error of the resolver
 }
 
-// find returns the keys that match a glob, in order, as a []Found.
+// find returns the keys that match a glob as a []Found, in the order of the keys.
 func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	pattern, grant := r.Query.Get("match"), GrantOf(ctx)
 	if err := mayMatch(grant, pattern); err != nil {
@@ -262,8 +263,7 @@ func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: list}, nil
 }
 
-// mayMatch refuses a glob none of whose keys may be read, before any is looked at, and
-// one that is malformed.
+// mayMatch refuses a malformed glob, and one of whose keys the caller may read none.
 func mayMatch(grant *Grant, pattern string) error {
 	if err := grant.CheckMatch(pattern); err != nil {
 		return err
@@ -274,7 +274,7 @@ func mayMatch(grant *Grant, pattern string) error {
 	return nil
 }
 
-// Flag reads a parameter that is true or false, by default false.
+// Flag reads a parameter of the query that is true or false; the default is false.
 func Flag(q url.Values, name string) (bool, error) {
 	switch s := q.Get(name); s {
 	case "true":
@@ -286,10 +286,10 @@ func Flag(q url.Values, name string) (bool, error) {
 	}
 }
 
-// decode reads a JSON body into v, without fields it does not have.
+// decode reads a JSON body into v, and refuses fields that v does not have.
 func (r Request) decode(v any) error {
-	if string(bytes.TrimSpace(r.Body)) == "null" { // which a decoder takes for an object without fields
-		return bad("body: it is null; want an object")
+	if string(bytes.TrimSpace(r.Body)) == "null" { // the decoder would take it for an object without fields
+		return bad("body: want an object, not null")
 	}
 	if err := wire.CheckText(r.Body); err != nil {
 		return bad("body: %v", err)
@@ -309,12 +309,12 @@ func (r Request) decode(v any) error {
 		return bad("body: %v", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return bad("body: something follows the object")
+		return bad("body: want one object and nothing after it")
 	}
 	return nil
 }
 
-// fieldsOf returns the names in JSON of what a body has, and of what its lists hold.
+// fieldsOf returns the JSON names of the fields of a body, and of the elements of its lists.
 func fieldsOf(body reflect.Type) (names []string) {
 	for _, f := range reflect.VisibleFields(body) {
 		names = append(names, f.Tag.Get("json"))
@@ -325,7 +325,7 @@ func fieldsOf(body reflect.Type) (names []string) {
 	return names
 }
 
-// inJSON says what a Go type is in JSON.
+// inJSON names the JSON type for a Go type.
 func inJSON(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:
@@ -394,7 +394,7 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return commit(ctx, a, r, b)
 }
 
-// commit makes a batch of writes to one key and shows the outcome.
+// commit commits a batch of writes to one key and returns the key's value after it.
 func commit(ctx context.Context, a *agent.Agent, r Request, b *agent.Batch) (Response, error) {
 	_, existed := a.Entry(r.Key)
 	if err := r.commit(ctx, b); err != nil {
@@ -424,7 +424,7 @@ func digest(_ context.Context, a *agent.Agent, _ Request) (Response, error) {
 	return Response{Body: Digest{hash, keys}}, nil
 }
 
-// Conflict is a lost concurrent write.
+// Conflict is a concurrent write that lost, and the write that won.
 type Conflict struct {
 	Key    string `json:"key"`
 	Path   string `json:"path,omitempty"`

@@ -17,14 +17,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// Enqueued is an item that was enqueued, now or, with its id, before.
+// Enqueued is the answer for an item that was enqueued now or, as a duplicate, before.
 type Enqueued struct {
 	ID        string `json:"id"`
 	Duplicate bool   `json:"duplicate,omitempty"`
 }
 
-// Claimed is a claim as its worker sees it. Lease and token finish and extend it, through
-// every daemon of the cluster.
+// Claimed is a claim as its worker sees it. The lease and the token finish and extend the claim,
+// at every daemon of the cluster.
 type Claimed struct {
 	ID        string     `json:"id"`
 	Value     crdt.Value `json:"value"`
@@ -35,17 +35,17 @@ type Claimed struct {
 	Remaining Duration   `json:"remaining"`
 }
 
-// Extended says how long a claim lasts now.
+// Extended is how long a claim lasts after it was extended.
 type Extended struct {
 	Remaining Duration `json:"remaining"`
 }
 
-// Changed says how many items were changed.
+// Changed is how many items an operation changed.
 type Changed struct {
 	Changed int `json:"changed"`
 }
 
-// duration reads one from a body.
+// duration reads a duration from a body or a query.
 func duration(name, text string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(cmp.Or(text, "0s"))
 	if err != nil || text != "" && (d < least || d > most) {
@@ -74,7 +74,7 @@ func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, err
 	}
 	if body.Value.IsZero() {
-		return Response{}, bad(`body: want {"value":…}, and at will "priority", "delay", "id", "max_attempts"`)
+		return Response{}, bad(`body: want {"value":…}, with "priority", "delay", "id" and "max_attempts" if you like`)
 	}
 	delay, err := duration("delay", body.Delay, 0, workqueue.MaxDelay)
 	if err != nil {
@@ -82,7 +82,7 @@ func enqueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	}
 	copies, err := strconv.Atoi(cmp.Or(r.Query.Get("replicas"), "0"))
 	if err != nil || copies < 0 || body.MaxAttempts < 0 {
-		return Response{}, bad("replicas and max_attempts: want numbers, 0 or more")
+		return Response{}, bad("replicas and max_attempts: want whole numbers, 0 or more")
 	}
 	id, err := a.WorkQueue(r.Queue).Enqueue(ctx, body.Value, workqueue.WithPriority(body.Priority), workqueue.WithDelay(delay),
 		workqueue.WithID(body.ID), workqueue.WithMaxAttempts(body.MaxAttempts))
@@ -121,13 +121,13 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, workqueue.WithManualExtend(), workqueue.WithTTL(ttl), workqueue.WithWait(wait))
 	if err != nil && !errors.Is(err, workqueue.ErrEmpty) {
 		if ctx.Err() != nil {
-			err = context.Cause(ctx) // this daemon stops, or the token is withdrawn
+			err = context.Cause(ctx) // the daemon is stopping, or the token was withdrawn
 		}
 		return Response{}, err
 	}
 	got := []Claimed{}
 	for _, c := range list {
-		if ctx.Err() != nil { // nobody is there to take it
+		if ctx.Err() != nil { // the client is gone, so the item is released
 			if err := c.Release(context.WithoutCancel(ctx)); err != nil {
 				return Response{}, err
 			}
@@ -139,10 +139,10 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	return Response{Body: whole(got)}, nil
 }
 
-// proof returns the body of a request about a claim, which names its lease and token.
+// proof returns the body of a request about a claim, with the lease and the token that prove it.
 func (r Request) proof() (body verdictBody, err error) {
 	if err = r.decode(&body); err == nil && (body.Lease == "" || body.Token == 0) {
-		err = bad(`body: want {"lease":"…","token":…} as they were answered when the item was claimed`)
+		err = bad(`body: want {"lease":"…","token":…} from the answer of the request that claimed the item`)
 	}
 	return body, err
 }
@@ -209,7 +209,7 @@ func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return listItems(ctx, a, r)
 	}
 	if r.Query.Get("after") != "" {
-		return Response{}, bad("after: want a state too")
+		return Response{}, bad("after: it needs a state too")
 	}
 	limit, err := r.limit()
 	if err != nil {
@@ -223,10 +223,11 @@ func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	return Response{Body: List[workqueue.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
 }
 
-// itemStates are what ?state= of a queue's items may be.
+// itemStates are the values that ?state= may have for a queue's items.
 var itemStates = []string{"all", "pending", "delayed", "claimed", "done", "dead"}
 
-// listItems returns the items of a queue that are in a state, by id. It walks all keys.
+// listItems returns the items of a queue that are in a state, by id. It visits all keys of the
+// queues.
 func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	q, state := a.WorkQueue(r.Queue), r.Query.Get("state")
 	depth, err := q.Depth()
@@ -249,7 +250,7 @@ func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	return Response{Body: l}, err
 }
 
-// itemIDs returns the ids of a queue's items, those that are done too, in order.
+// itemIDs returns the sorted ids of a queue's items, including those that are done.
 func itemIDs(ctx context.Context, a *agent.Agent, name string) ([]string, error) {
 	prefix := keyspace.Queues + name + "/"
 	keys, err := a.KeysWhere(ctx, keyspace.Queues+"*/**", func(key string) bool { return strings.HasPrefix(key, prefix) })
@@ -279,7 +280,7 @@ func resumeQueue(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	return Response{Empty: true}, a.WorkQueue(r.Queue).Resume(ctx)
 }
 
-// drainQueue starts a drain; the depth says when it is done.
+// drainQueue starts a drain. It does not wait for the end, which the depth shows.
 func drainQueue(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	now, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()

@@ -84,7 +84,7 @@ func TestItemsAreListedByState(t *testing.T) {
 			"state=all&after=b":          "4 : c dead no such host d pending ",
 			"state=done":                 "0 :",
 			"state=gone":                 `state "gone": want all, pending, delayed, claimed, done, dead`,
-			"after=b":                    "after: want a state too",
+			"after=b":                    "after: it needs a state too",
 		} {
 			if got := show(query); got != want {
 				t.Errorf("?%s: %s; want %s", query, got, want)

@@ -14,16 +14,16 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// Task is all that is known of a task. What is not known is left out.
+// Task is all that this peer knows about a task. Fields that it does not know are omitted.
 type Task struct {
 	ID       string                `json:"id"`
 	State    *crdt.Value           `json:"state,omitempty"`
 	Progress *crdt.Value           `json:"progress,omitempty"`
 	Agents   map[string]crdt.Value `json:"agents,omitempty"`
-	Lock     *fleet.TaskHolder     `json:"lock,omitempty"` // who holds it, as far as this peer has heard
+	Lock     *fleet.TaskHolder     `json:"lock,omitempty"` // the holder of the task's lock, as far as this peer knows
 }
 
-// value returns what key holds, nil if nothing.
+// value returns the value of a key, nil if it has none.
 func value(a *agent.Agent, key string) *crdt.Value {
 	v, ok := a.Get(key)
 	if !ok {
@@ -82,8 +82,8 @@ func deleteTask(ctx context.Context, a *agent.Agent, r Request) (Response, error
 	return Response{Empty: true}, a.Tasks().Delete(ctx, r.ID)
 }
 
-// record makes the operations on one typed record: read shows what it holds, and
-// change hands a body and the options of a write to set.
+// record returns the operations on one typed record: read returns its value, and change passes a
+// body and the options of a write to set.
 func record(key func(r Request) string, set func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error) (read, change func(context.Context, *agent.Agent, Request) (Response, error)) {
 	read = func(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		r.Key = key(r)
@@ -115,7 +115,7 @@ var (
 			}
 			switch {
 			case (p.Progress == nil) == (p.Percent == nil):
-				return bad(`body: want {"progress":0.5,"status":"…"}, or "percent":50 in place of the progress`)
+				return bad(`body: want {"progress":0.5,"status":"…"}, or "percent":50 in place of "progress"`)
 			case p.Percent != nil && !(*p.Percent >= 0 && *p.Percent <= 100):
 				return bad("percent %v: want 0 to 100", *p.Percent)
 			case p.Percent != nil:
@@ -138,7 +138,7 @@ var (
 		func(ctx context.Context, a *agent.Agent, r Request, v crdt.Value, opts []agent.WriteOption) error {
 			var n int
 			if err := v.Field("capacity").Decode(&n); err != nil || n < 0 {
-				return bad(`body: want {"capacity":4}, 0 or more`)
+				return bad(`body: want {"capacity":4}, with a number of 0 or more`)
 			}
 			return a.Workers().SetCapacity(ctx, r.ID, n, opts...)
 		})
@@ -156,7 +156,7 @@ func listAgents(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 func listWorkers(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	free, err := strconv.Atoi(cmp.Or(r.Query.Get("free"), "0"))
 	if err != nil || free < 0 {
-		return Response{}, bad("free %q: want how many more tasks a worker must take", r.Query.Get("free"))
+		return Response{}, bad("free %q: want 0 or more, the number of tasks for which a worker must have room", r.Query.Get("free"))
 	}
 	state := fleet.WorkerState(r.Query.Get("state"))
 	if !slices.Contains([]fleet.WorkerState{"", fleet.Active, fleet.Unreachable, fleet.Gone}, state) {
@@ -180,7 +180,7 @@ func getWorker(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: workerOf(w)}, err
 }
 
-// beat renews a worker's lease. A body says for how long.
+// beat renews a worker's lease, for the time in the body if there is one.
 func beat(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body beatBody
 	if len(r.Body) > 0 {
@@ -252,7 +252,7 @@ func patchMetrics(ctx context.Context, a *agent.Agent, r Request) (Response, err
 	return r.changed(a, keyspace.Metrics, err)
 }
 
-// changed is the answer of a write to a key of the fleet that failed with err, if it did.
+// changed returns the answer for a write to a key of the fleet, or the error err of the write.
 func (r Request) changed(a *agent.Agent, key string, err error) (Response, error) {
 	if err != nil {
 		return Response{}, err

@@ -9,15 +9,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
-// Reloads remembers what of a daemon's files was refused when it was last read again. All
-// surfaces of a daemon share it. A nil one, and the zero value, remember nothing yet.
+// Reloads remembers which of a daemon's files were refused when they were last read again. All
+// surfaces of a daemon share it. A nil *Reloads and the zero value remember nothing yet.
 type Reloads struct {
 	mu      sync.Mutex
 	refused map[string]error
 }
 
-// Done notes that what, such as "keys", was read again, and refused with err if it is not
-// nil. Only the latest of each counts.
+// Done records that what, such as "keys", was read again, and the error if it was refused. Only
+// the latest result of each counts.
 func (r *Reloads) Done(what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,8 +31,8 @@ func (r *Reloads) Done(what string, err error) {
 	r.refused[what] = err
 }
 
-// shown returns what was refused, sorted. Errors name files, so they are for those alone
-// who may administer the cluster.
+// shown returns what was refused, sorted. The errors name files, so only callers that may
+// administer the cluster see them.
 func (r *Reloads) shown(grant *Grant) []verdict.Refused {
 	if r == nil {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// on makes the Right of an operation: a verb and the key it needs it on.
+// on returns the Right of an operation that needs a verb on a key.
 func on(verb Verb, key func(Request) string) func(Request) Right {
 	return func(r Request) Right { return Right{verb, key(r)} }
 }

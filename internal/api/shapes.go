@@ -16,19 +16,20 @@ import (
 // List is a list, or a page of one.
 type List[T any] struct {
 	Items []T    `json:"items"`
-	Count int    `json:"count"`          // in the whole list, whatever the page holds
-	Next  string `json:"next,omitempty"` // ?after= for the next page; the last has none
+	Count int    `json:"count"`          // the length of the whole list, not of the page
+	Next  string `json:"next,omitempty"` // the value of ?after= for the next page; "" on the last
 }
 
-// A page holds so many entries, and ends after the one that brings its values to so
-// many bytes.
+// A page holds at most maxPage entries, and ends after the entry with which its values have
+// pageBytes bytes or more.
 const (
 	maxPage   = 1000
 	pageBytes = 4 << 20
 )
 
-// page returns the entries of all, which is sorted by id, behind ?after=. Show makes an
-// entry of the answer, says how many bytes its values have, and whether it is still there.
+// page returns the entries of all, which is sorted by id, that come after ?after=. The function
+// show makes an entry of the answer, and returns how many bytes its values have and whether it
+// still exists.
 func page[S, T any](r Request, all []S, id func(S) string, show func(S) (entry T, size int, there bool)) (List[T], error) {
 	limit, err := r.limit()
 	if err != nil {
@@ -54,10 +55,10 @@ func page[S, T any](r Request, all []S, id func(S) string, show func(S) (entry T
 	return l, nil
 }
 
-// itself shows an entry as it is.
+// itself shows an entry unchanged.
 func itself[T any](entry T) (T, int, bool) { return entry, 0, true }
 
-// whole is a list without pages.
+// whole returns a list as one page.
 func whole[T any](items []T) List[T] {
 	if items == nil {
 		items = []T{}
@@ -77,8 +78,8 @@ func (r Request) limit() (int, error) {
 	return n, nil
 }
 
-// Duration is one in JSON: decimal seconds and the letter s, "4.7s". It reads other units
-// of time.ParseDuration too.
+// Duration is a duration whose JSON is decimal seconds and the letter s, such as "4.7s". It also
+// reads the other units of time.ParseDuration.
 type Duration time.Duration
 
 // String returns d as Go writes it: 1m30s.
@@ -90,7 +91,7 @@ func (d Duration) MarshalText() ([]byte, error) {
 	return append(strconv.AppendFloat(nil, float64(micros)/1e6, 'f', -1, 64), 's'), nil
 }
 
-// UnmarshalText reads what time.ParseDuration does.
+// UnmarshalText reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	*d = Duration(parsed)
@@ -100,19 +101,19 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // Written is what a write did to a key.
 type Written struct {
 	Key     string      `json:"key"`
-	Version string      `json:"version,omitempty"` // none if nothing is left
-	Created bool        `json:"created"`           // there was nothing before
-	Value   *crdt.Value `json:"value,omitempty"`   // what the key holds now, after a write that merges
+	Version string      `json:"version,omitempty"` // omitted if nothing is left of the key
+	Created bool        `json:"created"`           // the key did not exist before
+	Value   *crdt.Value `json:"value,omitempty"`   // the key's value after a write that merges
 }
 
-// Deleted is what became of a key that was deleted.
+// Deleted is what a delete did to a key.
 type Deleted struct {
 	Key     string `json:"key"`
-	Deleted bool   `json:"deleted"`           // there was something
-	Version string `json:"version,omitempty"` // of what another wrote meanwhile, if anything is left
+	Deleted bool   `json:"deleted"`           // the key existed
+	Version string `json:"version,omitempty"` // the version that concurrent writes have left, if any
 }
 
-// written is the answer of a write that made this version of r.Key.
+// written returns the answer for a write that made a version of r.Key.
 func (r Request) written(made crdt.Version, created bool) Response {
 	w := Written{Key: r.Key, Created: created}
 	if made != 0 {
@@ -121,8 +122,8 @@ func (r Request) written(made crdt.Version, created bool) Response {
 	return Response{Created: created, Version: made, Body: w}
 }
 
-// outcome is the answer of a write to r.Key that merges into what is there: it shows both
-// the value and its version as they are now.
+// outcome returns the answer for a write that merges into r.Key, with the value and the version
+// that the key has now.
 func (r Request) outcome(a *agent.Agent, created bool) (Response, error) {
 	e, ok := a.Entry(r.Key)
 	if !ok {
@@ -142,7 +143,7 @@ func (r Request) outcome(a *agent.Agent, created bool) (Response, error) {
 // Member is a peer as clients see it.
 type Member struct {
 	agent.Member
-	ClockOffset Duration `json:"clock_offset"` // of its clock to this peer's
+	ClockOffset Duration `json:"clock_offset"` // of that peer's clock to this peer's
 }
 
 // MembersOf returns peers as clients see them.
@@ -154,17 +155,17 @@ func MembersOf(list []agent.Member) []Member {
 	return shown
 }
 
-// Stats are a peer's counters and gauges as clients see them.
+// Stats is a peer's counters and gauges as clients see them.
 type Stats struct {
 	agent.Stats
 	Transport Transport `json:"transport"`
-	Leases    int       `json:"leases"` // of locks, that this daemon holds for its clients
+	Leases    int       `json:"leases"` // the number of lock leases that this daemon holds for its clients
 }
 
-// Transport is what a peer's transport did.
+// Transport is the counters and gauges of a peer's transport.
 type Transport struct {
 	transport.Stats
-	PartitionAge Duration `json:"partition_age"` // since the longest missing peer went missing
+	PartitionAge Duration `json:"partition_age"` // the time since the first of the missing peers went missing
 }
 
 // Event is one event of a watch as clients see it.
@@ -172,8 +173,8 @@ type Event struct {
 	Key    string      `json:"key,omitempty"`
 	Type   string      `json:"type,omitempty"`
 	Cause  agent.Cause `json:"cause"`
-	Value  crdt.Value  `json:"value"` // null if nothing is left
-	Old    crdt.Value  `json:"old"`   // null if nothing was there
+	Value  crdt.Value  `json:"value"` // null if the key is gone
+	Old    crdt.Value  `json:"old"`   // null if the key did not exist before
 	Writer string      `json:"writer,omitempty"`
 	Order  string      `json:"order,omitempty"`
 	At     time.Time   `json:"at,omitzero"`
@@ -188,16 +189,16 @@ func EventOf(e agent.Event) Event {
 	return shown
 }
 
-// Worker is a worker with how many more tasks it takes.
+// Worker is a worker, and for how many more tasks it has room.
 type Worker struct {
 	fleet.Worker
-	Expires Duration `json:"expires,omitempty"` // how long its heartbeat is still good
+	Expires Duration `json:"expires,omitempty"` // the time until its heartbeat expires
 	Free    int      `json:"free"`
 }
 
 func workerOf(w fleet.Worker) Worker { return Worker{w, Duration(w.Expires), w.Free()} }
 
-// WorkQueue is a queue of work and what this peer did with it.
+// WorkQueue is a work queue, and what this peer did with it.
 type WorkQueue struct {
 	Name string `json:"name"`
 	workqueue.Stats

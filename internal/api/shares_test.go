@@ -15,7 +15,7 @@ func TestTheLastIsForThoseWhoHaveFew(t *testing.T) {
 	}
 	for _, who := range []string{"a", "b"} {
 		limit, ok := errors.AsType[*LimitError](s.Take(who))
-		if !ok || !limit.Own || limit.Few != 20 || limit.Error() != "the last of 1280 things are for clients that have fewer than 20" {
+		if !ok || !limit.Own || limit.Few != 20 || limit.Error() != "the last of 1280 things are kept for clients that have fewer than 20" {
 			t.Errorf("%s: %v", who, limit)
 		}
 	}

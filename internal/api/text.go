@@ -7,5 +7,5 @@ import (
 
 var endings = strings.NewReplacer(context.DeadlineExceeded.Error(), "the time for it is over", context.Canceled.Error(), "it was given up")
 
-// Text returns what an error says, in words for clients: they know no contexts.
+// Text returns the text of an error for clients, who do not know what a Go context is.
 func Text(err error) string { return endings.Replace(err.Error()) }

@@ -16,10 +16,10 @@ func judge(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: Judge(ctx, a, r.Reloads)}, nil
 }
 
-// Judge returns how the cluster is as a's peer sees it, and how its daemon is, whose
-// reloads may be nil. The level is the same for every
-// caller; queues, tasks and workers are named to those who may read them. Where voters are
-// named and up but do not answer it takes half a second, at most once in two.
+// Judge returns the verdict on the cluster as the peer of a sees it, and on the daemon, whose
+// reloads may be nil. The level is the same for every caller; queues, tasks and workers are named
+// only to callers that may read them. If enough voters are up but do not answer, Judge takes half
+// a second, at most once in two seconds.
 func Judge(ctx context.Context, a *agent.Agent, reloads *Reloads) verdict.Verdict {
 	grant, stats := GrantOf(ctx), a.Stats()
 	k := verdict.Known{Now: time.Now(), Ready: a.Ready(), Members: a.Members(), Backlog: stats.Backlog, Memory: stats.Store.Memory, Limit: stats.Store.Limit}
@@ -34,7 +34,7 @@ func Judge(ctx context.Context, a *agent.Agent, reloads *Reloads) verdict.Verdic
 		}
 	}
 	k.DeadIn = named(grant, keyspace.Queues, dead)
-	left, _ := a.Unfinished() // of a peer that is closed, which is not ready, nothing is known
+	left, _ := a.Unfinished() // an error means that the agent is closed; then it is not ready either
 	k.Failed = named(grant, keyspace.Tasks, left.Failed)
 	workers := make([]string, len(left.Abandoned))
 	for i, w := range left.Abandoned {
@@ -46,7 +46,7 @@ func Judge(ctx context.Context, a *agent.Agent, reloads *Reloads) verdict.Verdic
 	return verdict.Judge(k)
 }
 
-// named counts ids, and keeps those that the grant covers.
+// named counts ids, and names those that the grant covers.
 func named(grant *Grant, prefix string, ids []string) verdict.Names {
 	n := verdict.Names{Count: len(ids)}
 	for _, id := range ids {

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Queue is what is to be called. There is a goroutine only while there is something.
+// Queue calls functions one after the other. It has a goroutine only while there are some to call.
 type Queue struct {
 	limit int
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	waiting []func()
-	idle    chan struct{} // closed when all is done; nil before the first call
+	idle    chan struct{} // closed when all calls are done; nil before the first call
 	running bool
 	closed  bool
 	dropped uint64
 }
 
-// Patience is how long whoever stops waits for code of others that does not return.
+// Patience is how long a stop waits for code of the embedding program that does not return.
 const Patience = time.Second
 
 // New returns an empty queue of up to limit calls, 0 for any number.
 func New(limit int) *Queue { return &Queue{limit: limit} }
 
-// Do has f called. It returns at once, and false if f is dropped instead: the queue is
-// full or closed.
+// Do schedules a call of f. It returns at once: false if f is dropped because the queue is full or
+// closed.
 func (q *Queue) Do(f func()) bool { return q.within(q.limit, f) }
 
 // within is Do with a limit of its own.
@@ -70,9 +70,9 @@ func (q *Queue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Close takes no more calls and waits, up to patience, for those that were taken. It
-// reports whether all are done; else the first of them still runs, the rest are dropped,
-// and the goroutine ends with it. A nil Queue has none.
+// Close refuses further calls, and waits up to patience for those that were scheduled. It reports
+// whether all are done. If not, one call still runs, the others are dropped, and the goroutine ends
+// with that call. A nil Queue has no calls.
 func (q *Queue) Close(patience time.Duration) (done bool) {
 	if q == nil {
 		return true

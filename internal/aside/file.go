@@ -9,32 +9,33 @@ import (
 	"time"
 )
 
-// FilePatience is how long ReadFile waits for a disk, which may be another machine's.
+// FilePatience is how long ReadFile waits for a disk, which may belong to another machine.
 const FilePatience = 5 * time.Second
 
 const (
 	maxFile  = 16 << 20 // bytes
-	maxReads = 16       // at once, with those that were given up and have not ended
+	maxReads = 16       // reads at once, including those that were given up and have not ended
 )
 
 var files = newReader(readRegular)
 
-// File is what was read of a file.
+// File is the content of a file, and its mode.
 type File struct {
 	Text []byte
 	Mode fs.FileMode
 }
 
-// ReadFile reads a file of up to 16 MiB. It refuses what is no regular file, such as a
-// pipe, which may never end. It gives the read up when ctx ends, or after FilePatience.
+// ReadFile reads a file of up to 16 MiB. It refuses files that are not regular, such as a pipe,
+// which
+// may never end. It gives up when ctx ends, or after FilePatience.
 func ReadFile(ctx context.Context, name string) (File, error) {
 	return files.read(ctx, name)
 }
 
-// reader has files read aside.
+// reader reads files on goroutines of their own.
 type reader struct {
 	from  func(name string) (File, error)
-	reads chan struct{} // under way
+	reads chan struct{} // holds one value for each read under way
 }
 
 func newReader(from func(name string) (File, error)) *reader {
@@ -67,7 +68,7 @@ func (r *reader) read(ctx context.Context, name string) (File, error) {
 }
 
 func readRegular(name string) (file File, err error) {
-	stat, err := os.Stat(name) // to open a pipe would wait for who writes to it
+	stat, err := os.Stat(name) // before it is opened, since opening a pipe would wait for a writer
 	if err != nil {
 		return file, err
 	}

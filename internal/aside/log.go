@@ -6,17 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// maxLines bounds the records that wait for a handler, and maxChatter those when another
-// below a warning comes: however many of these there are, warnings find room.
+// maxLines bounds the records that wait for a handler. Records below a warning are dropped from
+// maxChatter on, so that there is room for warnings however many other records there are.
 const (
 	maxLines   = 1024
 	maxChatter = maxLines / 2
 )
 
-// Logger returns a logger whose records are handled aside, with those that wait when the
-// handler is too slow bounded: beyond, records are dropped, those below a warning first,
-// and the next one is preceded by their number. The caller closes the queue. A logger that discards, or that is
-// handled aside already, comes back as it is, with a nil queue.
+// Logger returns a logger whose handler runs aside. If the handler is too slow, the records that
+// wait
+// are bounded: further ones are dropped, those below a warning first, and the next record is
+// preceded by their number. The caller must close the queue. A logger that discards its records, or
+// that already runs aside, is returned unchanged with a nil queue.
 func Logger(l *slog.Logger) (*slog.Logger, *Queue) {
 	switch to := l.Handler().(type) {
 	case handler:
@@ -30,12 +31,12 @@ func Logger(l *slog.Logger) (*slog.Logger, *Queue) {
 	}
 }
 
-// handler hands records over. It asks the handler behind it nothing before: that, too,
-// is code of others.
+// handler passes records on. It calls the handler behind it only from the queue, since that is code
+// of the embedding program too.
 type handler struct {
 	q    *Queue
 	to   slog.Handler
-	told *atomic.Uint64 // of the dropped
+	told *atomic.Uint64 // how many dropped records were reported
 }
 
 func (h handler) Enabled(context.Context, slog.Level) bool { return true }
@@ -59,7 +60,7 @@ func (h handler) Handle(ctx context.Context, r slog.Record) error {
 
 func (h handler) pass(ctx context.Context, r slog.Record) {
 	if h.to.Enabled(ctx, r.Level) {
-		_ = h.to.Handle(ctx, r) // slog ignores it, too
+		_ = h.to.Handle(ctx, r) // slog ignores the error too
 	}
 }
 

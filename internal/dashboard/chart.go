@@ -9,8 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// chart is a line over the last minutes, drawn by the server. Its box is chartWidth by
-// chartHeight.
+// chart is a line over the last minutes, drawn by the server in a box of chartWidth by chartHeight.
 type chart struct {
 	Title string
 	Unit  string
@@ -25,7 +24,7 @@ const (
 	chartHeight = 56
 )
 
-// plot draws values, the newest at the right edge, so that a short past starts there.
+// plot draws values with the newest at the right edge. A short history starts at that edge too.
 func plot(title, unit string, now float64, values []float64, text func(float64) string) chart {
 	c := chart{Title: title, Unit: unit, Now: text(now)}
 	most := 0.0
@@ -51,37 +50,37 @@ func plot(title, unit string, now float64, values []float64, text func(float64) 
 	return c
 }
 
-// picture is the cluster as this peer sees it: itself in the middle, the others around,
-// and what it knows of the link to each.
+// picture is the cluster as this peer sees it: this peer in the middle, the others around it, and
+// the state of the link to each.
 type picture struct {
 	Self  string
-	Box   string // of the drawing
+	Box   string // the viewBox of the drawing
 	Nodes []node
-	More  int // not drawn
+	More  int // the number of peers that are not drawn
 	Label string
 }
 
 // node is another peer in the picture.
 type node struct {
 	Name  string
-	State string // class: good, wait or bad
-	Text  string // on the link
+	State string // CSS class: good, wait or bad
+	Text  string // the text on the link
 	Title string
 	X, Y  float64
-	MX    float64 // where the text is: beside the line
+	MX    float64 // the place of the text, beside the line
 	MY    float64
-	Side  string // of the text that is at that place: start, middle or end
+	Side  string // which part of the text is at that place: start, middle or end
 }
 
 const (
 	maxNodes    = 18
-	pictureX    = 260.0 // the middle
+	pictureX    = 260.0 // the centre
 	pictureY    = 170.0
-	pictureWide = 190.0 // half axes of the ellipse
+	pictureWide = 190.0 // the half axes of the ellipse
 	pictureHigh = 122.0
 )
 
-// draw makes the picture. Of many peers those with trouble are drawn first.
+// draw returns the picture. If there are many peers, those with trouble are drawn first.
 func draw(members []agent.Member) picture {
 	var p picture
 	var others []agent.Member
@@ -98,7 +97,7 @@ func draw(members []agent.Member) picture {
 	others = others[:len(others)-p.More]
 	p.Box = "0 0 520 340"
 	if len(others) <= 2 {
-		p.Box = "0 110 520 120" // side by side
+		p.Box = "0 110 520 120" // the peers are side by side
 	}
 	for i, m := range others {
 		angle := 2*math.Pi*float64(i)/float64(len(others)) - math.Pi/2
@@ -116,8 +115,9 @@ func draw(members []agent.Member) picture {
 	return p
 }
 
-// beside returns where the text of a line from the middle by dx and dy is: a little off it,
-// to the right of a steep one and above a flat one.
+// beside returns the place of the text of a line from the centre by dx and dy: a little off the
+// line,
+// to the right of a steep line and above a flat one.
 func beside(dx, dy float64) (x, y float64, side string) {
 	const away = 11
 	long := math.Hypot(dx, dy)
@@ -134,7 +134,7 @@ func beside(dx, dy float64) (x, y float64, side string) {
 	return pictureX + dx*.55 + nx*away, pictureY + dy*.55 + ny*away, side
 }
 
-// trouble orders peers by how much they need a look.
+// trouble orders peers by how urgently somebody should look at them.
 func trouble(m agent.Member) int {
 	switch {
 	case m.State == "dead" || len(m.Problems) > 0:
@@ -145,7 +145,7 @@ func trouble(m agent.Member) int {
 	return 0
 }
 
-// linkText says in a word or two how a peer is to this one.
+// linkText describes the state of a peer in a word or two.
 func linkText(m agent.Member) string {
 	switch {
 	case m.State == "dead":

@@ -7,13 +7,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// conflict is a concurrent write that lost, and to which.
+// conflict is a concurrent write that lost, and the write that won.
 type conflict struct {
 	Key, Href, Path, Rule string
 	Winner, Loser         side
 }
 
-// conflicts is the list of the latest ones.
+// conflicts loads the list of the latest conflicts.
 func conflicts(v *view) (any, error) {
 	type data struct {
 		Rows  []conflict
@@ -31,7 +31,7 @@ func conflicts(v *view) (any, error) {
 	return data{rows, v.agent.Stats().Conflicts, maxRows}, err
 }
 
-// conflicts returns the latest ones of keys that match a pattern.
+// conflicts returns the latest conflicts of keys that match a pattern.
 func (v *view) conflicts(match string, limit int) ([]conflict, error) {
 	found, err := do[api.List[api.Conflict]](v, "conflicts", api.Request{Query: url.Values{"match": {match}, "limit": {strconv.Itoa(limit)}}})
 	list := make([]conflict, 0, len(found.Items))

@@ -26,27 +26,26 @@ import (
 // Config configures a dashboard. Agent is mandatory.
 type Config struct {
 	Agent   *agent.Agent
-	Leases  *api.Leases  // of the daemon's clients, shared with its other surfaces; may be nil
-	Reloads *api.Reloads // likewise
-	Version string       // of the daemon, shown in the footer
+	Leases  *api.Leases  // shared with the daemon's other surfaces; may be nil
+	Reloads *api.Reloads // shared with the daemon's other surfaces; may be nil
+	Version string       // the version of the daemon, shown in the footer
 }
 
-// Dashboard serves the pages: / and all below /ui/, and /login.
+// Dashboard serves the pages: /, /login and all paths below /ui/.
 type Dashboard struct {
 	cfg     Config
 	agent   *agent.Agent
-	done    <-chan struct{} // streams and sampling end
+	done    <-chan struct{} // closed when streams and sampling must end
 	index   index
 	samples samples
 	events  events
-	streams chan struct{} // one token each
+	streams chan struct{} // holds one token for each open stream
 }
 
 // maxStreams bounds the open pages that are kept up to date. More pages stay as they were loaded.
 const maxStreams = 64
 
-// New returns a dashboard of cfg.Agent. The end of ctx ends its streams and its sampling
-// of rates.
+// New returns a dashboard of cfg.Agent. Its streams and its sampling of rates end with ctx.
 func New(ctx context.Context, cfg Config) *Dashboard {
 	cfg.Leases = cmp.Or(cfg.Leases, api.NewLeases())
 	d := &Dashboard{cfg: cfg, agent: cfg.Agent, done: ctx.Done(), streams: make(chan struct{}, maxStreams)}
@@ -60,8 +59,8 @@ var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(functions).ParseFS(files, "templates/*.html"))
 
-// assets are the files below /ui/static/. Their addresses carry their hash, so that a
-// browser may keep them.
+// assets are the files below /ui/static/. Their addresses contain their hash, so that a browser may
+// keep them.
 var assets = readAssets()
 
 type asset struct {
@@ -74,7 +73,7 @@ func readAssets() map[string]asset {
 	all := make(map[string]asset)
 	list, err := fs.ReadDir(files, "static")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the files are embedded
 	}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	for _, f := range list {
@@ -88,7 +87,7 @@ func readAssets() map[string]asset {
 	return all
 }
 
-// policy allows the embedded script and style sheet, the stream and own forms, and
+// policy allows the embedded script and style sheet, the streams and forms of this server, and
 // nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -97,7 +96,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin") // with no-referrer the forms would come from nowhere
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would have the origin null
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -128,17 +127,17 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	if r.URL.Query().Get("v") == a.hash {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	_, _ = w.Write(a.body) // the client is gone if this fails
+	_, _ = w.Write(a.body) // on an error the client has gone
 }
 
-// page is one page, by the name of its templates: NAME.head, which stays as it is, and
-// NAME.live, which the stream renews.
+// page is one page. Its templates are NAME.head, which stays as it is, and NAME.live, which the
+// stream renews.
 type page struct {
 	name  string
 	title string
-	// load returns what the templates show.
+	// load returns the data of the templates.
 	load func(v *view) (any, error)
-	// once returns what only the head shows, if anything: it is not asked again.
+	// once returns the data that only the head shows; it may be nil, and is called once for a page.
 	once func(v *view) (any, error)
 }
 
@@ -170,7 +169,7 @@ func find(path string) *page {
 	return &pages[i]
 }
 
-// view is one rendering of a page: who asks what, and when.
+// view is one rendering of a page: for which caller, with which parameters, and when.
 type view struct {
 	*Dashboard
 	ctx   context.Context
@@ -184,7 +183,7 @@ func (d *Dashboard) view(r *http.Request, p *page) *view {
 	return &view{d, r.Context(), api.GrantOf(r.Context()), r.URL.Query(), time.Now(), p}
 }
 
-// do runs an operation of the table for whoever asks.
+// do runs an operation of package api for the caller of a page.
 func do[T any](v *view, name string, r api.Request) (T, error) {
 	r.Leases, r.Reloads = v.cfg.Leases, v.cfg.Reloads
 	if r.Query == nil {
@@ -195,17 +194,17 @@ func do[T any](v *view, name string, r api.Request) (T, error) {
 	return body, err
 }
 
-// layout is what stands around every page.
+// layout is the frame of every page.
 type layout struct {
 	Title   string
 	Page    string
 	Pages   []link
 	Verdict verdict.Verdict
 	Head    template.HTML // rendered by html/template
-	Live    template.HTML // likewise
-	Stream  string        // address of the stream, "" if there is nothing to renew
+	Live    template.HTML // rendered by html/template
+	Stream  string        // the address of the stream; "" if nothing is to be renewed
 	Peer    string
-	Name    string // of the caller's token
+	Name    string // the name of the caller's token
 	Version string
 }
 
@@ -227,7 +226,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request) {
 		if k := v.query.Get("key"); p.name == "key" && k != "" {
 			l.Title = k
 		}
-		l.Head = v.head() // first: what waits for peers that do not answer spares the rest that wait
+		l.Head = v.head() // first: its wait for peers that do not answer also covers the rest
 		status, l.Live = v.live()
 	}
 	for _, o := range pages {
@@ -246,7 +245,7 @@ func respond(w http.ResponseWriter, status int, name string, data any) {
 	body := render(name, data)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body)) // the client is gone if this fails
+	_, _ = w.Write([]byte(body)) // on an error the client has gone
 }
 
 // live renders the part that the stream renews.
@@ -259,7 +258,7 @@ func (v *view) live() (status int, html template.HTML) {
 	return http.StatusOK, render(v.page.name+".live", data)
 }
 
-// head renders what stays: forms, whose fields nobody types anew.
+// head renders the part that stays: forms, whose fields must keep what was typed.
 func (v *view) head() template.HTML {
 	if templates.Lookup(v.page.name+".head") == nil {
 		return ""
@@ -283,7 +282,7 @@ func (v *view) head() template.HTML {
 	return render(v.page.name+".head", data)
 }
 
-// render executes a template. Only a template that does not fit its data fails.
+// render executes a template. It fails only if the template does not match its data.
 func render(name string, data any) template.HTML {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
@@ -295,12 +294,12 @@ func render(name string, data any) template.HTML {
 // problem is the error that a page shows instead of its content.
 type problem struct{ Title, Detail string }
 
-// badQuery is a parameter that makes no sense.
+// badQuery is a parameter that is not valid.
 type badQuery struct{ reason string }
 
 func (e *badQuery) Error() string { return e.reason }
 
-// titles head the page of an error, by its code.
+// titles are the titles of error pages, by the code of the error.
 var titles = map[string]string{
 	"forbidden":   "Your token does not cover this.",
 	"not-found":   "Nothing here.",
@@ -318,14 +317,14 @@ func describe(err error) (status int, p problem) {
 	switch {
 	case title != "":
 	case fault.Status == http.StatusBadRequest:
-		title = "That makes no sense."
+		title = "The request is not valid."
 	default:
-		title = "That did not work."
+		title = "The request failed."
 	}
 	return fault.Status, problem{title, api.Text(err)}
 }
 
-// login is the page to log in at. Its form posts there, to the server of the API.
+// login serves the login page. Its form posts to the same path, which the API's server handles.
 func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	respond(w, http.StatusOK, "login", struct {
@@ -334,13 +333,14 @@ func (d *Dashboard) login(w http.ResponseWriter, r *http.Request) {
 	}{d.agent.Name(), q.Get("next"), q.Get("failed") != ""})
 }
 
-// choice is an entry of a list to choose from.
+// choice is an entry in a list of choices.
 type choice struct {
 	Value, Text string
 	Chosen      bool
 }
 
-// shades are the classes of levels: beside each stands a word, for colour alone says nothing.
+// shades are the CSS classes of levels. A word stands beside each, since colour alone is not
+// enough.
 var shades = map[verdict.Level]string{verdict.OK: "good", verdict.Warn: "wait", verdict.Fail: "bad"}
 
 var functions = template.FuncMap{
@@ -358,7 +358,7 @@ var functions = template.FuncMap{
 		case uint64:
 			return count(n), nil
 		}
-		return "", fmt.Errorf("%T is no number to be counted", n)
+		return "", fmt.Errorf("%T is not a number that can be counted", n)
 	},
 	"shade":  func(l verdict.Level) string { return shades[l] },
 	"choice": func(value, text, now string) choice { return choice{value, text, value == now} },

@@ -11,18 +11,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// events records what happens to this peer while somebody looks, and for a minute after.
-// It takes so many a second; the rest is counted.
+// events records what happens at this peer while a page is open, and for a minute after. It records
+// a bounded number per second, and counts the rest.
 type events struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	list    []happening
-	began   time.Time // recording; zero while nobody looks
+	began   time.Time // when the recording began; zero while no page is open
 	until   time.Time
 	seen    uint64
 	dropped uint64
 }
 
-// happening is one event as a row shows it. It keeps no value alive.
+// happening is one event as a row shows it. It does not keep the event's value in memory.
 type happening struct {
 	At     time.Time
 	Type   string
@@ -30,17 +30,17 @@ type happening struct {
 	Href   string
 	Value  string
 	Writer string
-	right  api.Right // to see it
+	right  api.Right // the right that is needed to see it
 }
 
 const (
 	keptEvents = 1000
-	burst      = 200 // events taken in a window; what comes then fills the agent's buffer, and drops
+	burst      = 200 // events recorded in a window; later ones fill the agent's buffer, and are dropped
 	window     = 100 * time.Millisecond
 	linger     = time.Minute
 )
 
-// silent are the types that tell of what goes on inside, or again of a write.
+// silent are the types that report internals, or a write a second time.
 var silent = map[agent.EventType]bool{
 	agent.BatchFlushed: true, agent.Subscribed: true, agent.Unsubscribed: true, agent.CacheCleared: true, agent.ForcedSync: true,
 	agent.TaskStateSynced: true, agent.WorkerStatusSynced: true, agent.AgentCoordinated: true, agent.QueueSynced: true,
@@ -96,7 +96,7 @@ func (d *Dashboard) record(s *agent.EventStream) {
 	}
 }
 
-// happened makes a row of an event.
+// happened returns the row of an event.
 func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 	h := happening{At: time.Now(), Type: string(e.Type), Name: e.Name, right: api.Right{Verb: api.Read, Key: e.Name}}
 	if c := e.Change; c != nil {
@@ -105,8 +105,8 @@ func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 	}
 	switch e.Type {
 	case agent.PeerJoined, agent.PeerLeft, agent.Shutdown:
-		h.right = api.Right{} // everybody's
-	case agent.Lagged: // its name is a pattern that somebody watches
+		h.right = api.Right{} // every caller may see it
+	case agent.Lagged: // the event's name is the pattern of a watch
 		h.right.Key = api.Everything
 	case agent.LockLost, agent.LockLapsed:
 		h.right.Verb = api.Lock
@@ -144,7 +144,7 @@ func (e *events) end() {
 	e.began, e.list = time.Time{}, nil
 }
 
-// recent is the page of what just happened, the newest first.
+// recent loads the page of recent events, the newest first.
 func recent(v *view) (any, error) {
 	type data struct {
 		Rows          []happening

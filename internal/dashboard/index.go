@@ -12,18 +12,18 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// index is all keys in order, shared by all who look and walked rarely: not while
-// nothing has changed, at most five times a second, and for a fiftieth of a core.
+// index is the sorted list of all keys, which all pages share. The keys are walked only after a
+// change, at most five times a second, and for at most a fiftieth of the time.
 type index struct {
-	mu   sync.Mutex // guards what follows, and makes those wait who would walk too
-	keys []string   // never changed
+	mu   sync.Mutex // guards the fields below; pages that would walk the keys too wait for it
+	keys []string   // never modified, only replaced
 	mark mark
 	at   time.Time
 	took time.Duration
 	used time.Time
 }
 
-// mark changes whenever keys may have come or gone.
+// mark is a value that changes whenever keys may have come or gone.
 type mark struct {
 	Writes, Merged, Expired, Dropped uint64
 	Keys                             int
@@ -31,8 +31,8 @@ type mark struct {
 
 const (
 	walkEvery = 200 * time.Millisecond
-	walkShare = 50          // of the time
-	unused    = time.Minute // after which the keys are let go
+	walkShare = 50          // a walk is followed by a pause of so many times its duration
+	unused    = time.Minute // the keys are freed when no page has used them for this time
 )
 
 // all returns all keys in order, and the age of that list. The caller must not change the slice.
@@ -90,7 +90,7 @@ func readable(keys []string, g *api.Grant) []string {
 	}
 	slices.SortFunc(parts, func(x, y []string) int { return cmp.Compare(x[0], y[0]) })
 	var list []string
-	for _, part := range parts { // of two that overlap, one holds the other
+	for _, part := range parts { // if two overlap, one contains the other
 		if len(list) > 0 {
 			part = part[after(part, list[len(list)-1]):]
 		}
@@ -106,7 +106,7 @@ func within(keys []string, prefix string) []string {
 	return keys[:sort.Search(len(keys), func(i int) bool { return !strings.HasPrefix(keys[i], prefix) })]
 }
 
-// after returns where the keys after key begin.
+// after returns the index of the first key after key.
 func after(keys []string, key string) int {
 	at, found := slices.BinarySearch(keys, key)
 	if found {
@@ -115,18 +115,18 @@ func after(keys []string, key string) int {
 	return at
 }
 
-// child is a key right below a prefix, or a folder of keys: its path ends with a slash.
+// child is a key right below a prefix, or a folder of keys, whose path ends with a slash.
 type child struct {
 	Path string
-	Name string // what follows the prefix
-	Keys int    // in it
+	Name string // the part after the prefix
+	Keys int    // the number of keys in the folder
 }
 
-// Folder says whether it stands for other keys.
+// Folder reports whether the child is a folder.
 func (c child) Folder() bool { return strings.HasSuffix(c.Path, "/") }
 
-// children returns what is right below prefix, from after on, at most limit; and
-// whether there is more. It looks at what it returns, not at what that holds.
+// children returns at most limit children of a prefix, beginning after from, and whether there are
+// more. It skips the keys inside each folder.
 func children(keys []string, prefix, from string, limit int) (list []child, more bool) {
 	keys = within(keys, prefix)
 	if strings.HasSuffix(from, "/") {

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// keyRow is a line of the browser: a key, or a folder of keys.
+// keyRow is a row of the browser: a key, or a folder of keys.
 type keyRow struct {
 	Name   string
 	Href   string
@@ -24,17 +24,17 @@ type keyRow struct {
 	Age    string
 }
 
-// keys is the browser: folders and keys below a prefix, or the keys that contain a text.
+// keys loads the browser: the folders and keys below a prefix, or the keys that contain a text.
 func keys(v *view) (any, error) {
 	type data struct {
 		Prefix string
 		Crumbs []link
 		Search string
 		Rows   []keyRow
-		Count  int    // keys below the prefix
-		Age    string // of the list
-		First  string // address of the first page, "" if this is it
-		Next   string // of the next one
+		Count  int    // the number of keys below the prefix
+		Age    string // the age of the list
+		First  string // the address of the first page, "" on the first page
+		Next   string // the address of the next page
 	}
 	all, age, err := v.keysFor()
 	if err != nil {
@@ -72,7 +72,7 @@ func keys(v *view) (any, error) {
 
 const maxQuery = 1024
 
-// address makes the address of a page, without the parameters that are empty.
+// address returns the address of a page, without empty parameters.
 func address(path string, pairs ...string) string {
 	q := url.Values{}
 	for pair := range slices.Chunk(pairs, 2) {
@@ -86,7 +86,7 @@ func address(path string, pairs ...string) string {
 	return path + "?" + q.Encode()
 }
 
-// crumbs are the folders above what a prefix names.
+// crumbs returns links to the folders above a prefix.
 func crumbs(prefix string) []link {
 	list := []link{{Title: "all keys", Href: "/ui/keys"}}
 	for i := range len(prefix) {
@@ -99,8 +99,9 @@ func crumbs(prefix string) []link {
 	return list
 }
 
-// search returns the keys after from that contain text, whatever the case of its
-// letters, at most limit; and whether there is more.
+// search returns at most limit keys after from that contain a text, ignoring case, and whether
+// there
+// are more.
 func search(keys []string, text, from string, limit int) (list []child, more bool) {
 	text = strings.ToLower(text)
 	for _, key := range keys[after(keys, from):] {
@@ -131,14 +132,14 @@ func (v *view) keyRow(c child) keyRow {
 	return row
 }
 
-// side is a value with who wrote it and when.
+// side is a value, its writer, and the time of the write.
 type side struct {
 	Value  string
 	Writer string
 	At     time.Time
 }
 
-// key shows all that is known of one key.
+// key loads the page with all that is known of one key.
 func key(v *view) (any, error) {
 	type version struct {
 		Writer, Actor string
@@ -157,7 +158,7 @@ func key(v *view) (any, error) {
 		Size      int
 		Value     string
 		Cut       bool
-		Raw       string // address of the value itself
+		Raw       string // the address of the value itself
 		Versions  []version
 		Siblings  []side
 		Others    []other
@@ -209,10 +210,10 @@ func key(v *view) (any, error) {
 // maxShown is how many bytes of a value are shown.
 const maxShown = 256 << 10
 
-// pretty writes a value as indented JSON, or as much of it as is shown.
+// pretty returns a value as indented JSON, cut to the bytes that are shown.
 func pretty(v crdt.Value) (text string, short bool) {
 	if len(v.Raw()) > maxShown {
-		return "", true // it would take much more as text
+		return "", true // as text it would have far more bytes than are shown
 	}
 	raw, err := v.MarshalJSON()
 	if err != nil {
@@ -225,7 +226,7 @@ func pretty(v crdt.Value) (text string, short bool) {
 	return b.String(), false
 }
 
-// literally makes a pattern that matches key alone.
+// literally returns a pattern that matches only one key.
 func literally(key string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `{`, `\{`, `}`, `\}`).Replace(key)
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// holder is who holds a lock, for how long, and how long the record of that lasts.
+// holder is a holder of a lock, how long it has held it, and when its record expires.
 type holder struct {
 	api.LockHolder
 	For, Left string
 }
 
-// waiter is who waits for one, and for how long.
+// waiter is a client that waits for a lock, and how long it has waited.
 type waiter struct {
 	api.LockWaiter
 	For string
@@ -41,14 +41,14 @@ func (v *view) record(l api.LockEntry) record {
 	return r
 }
 
-// locks is the table of the locks of the cluster, and of who holds them and waits.
+// locks loads the table of the cluster's locks with their holders and waiters.
 func locks(v *view) (any, error) {
 	type data struct {
 		api.LockList
 		Records     []record
 		First, Next string
 		Stats       lockservice.Stats
-		Quiet       string // until this voter takes part
+		Quiet       string // the time until this voter takes part
 	}
 	s, after := v.agent.Locks(), v.query.Get("after")
 	list, err := do[api.LockList](v, "lock_list", api.Request{Query: url.Values{"limit": {strconv.Itoa(maxRows)}, "after": {after}}})
@@ -71,7 +71,7 @@ func locks(v *view) (any, error) {
 	return d, nil
 }
 
-// inspectLock asks the voters who holds the lock that the page names, and the peers who waits.
+// inspectLock loads one lock: the holders from the voters, and the waiters from the peers.
 func inspectLock(v *view) (any, error) {
 	type data struct {
 		api.LockInfo

@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/verdict"
 )
 
-// overview is the front page: the peers, how they are linked, and how much goes on.
+// overview loads the front page: the peers, their links, and the rates of reads and writes.
 func overview(v *view) (any, error) {
 	type data struct {
 		Members  []member
@@ -44,17 +44,17 @@ func overview(v *view) (any, error) {
 	return d, nil
 }
 
-// maxRows is how many rows a page shows at most.
+// maxRows is the greatest number of rows on a page.
 const maxRows = 100
 
-// member is a peer on its card.
+// member is a peer as its card shows it.
 type member struct {
 	agent.Member
-	Level  string // good, wait, bad or none
+	Level  string // CSS class: good, wait, bad or none
 	Word   string
-	Seen   string // when it was last heard
-	Agreed string // when it was last seen to be equal
-	Clock  string // how far its clock is off
+	Seen   string // the time since it was last heard
+	Agreed string // the time since its state was last seen to be equal
+	Clock  string // the offset of its clock
 	For    string // how long it has been in its state
 }
 

@@ -23,14 +23,14 @@ type bar struct {
 type item struct {
 	workqueue.Item
 	Text string
-	Age  string // since it was enqueued
-	Held string // since it was claimed last
-	Lost bool   // the peer through which it was claimed is out of reach
+	Age  string // the time since it was enqueued
+	Held string // the time since it was last claimed
+	Lost bool   // the peer through which it was claimed cannot be reached
 }
 
-const maxItems = 20 // of each state of a queue
+const maxItems = 20 // the greatest number of items shown for each state
 
-// queues is the table of work queues, and what is in one of them.
+// queues loads the table of work queues, and the items of one of them.
 func queues(v *view) (any, error) {
 	type row struct {
 		Name, Href string
@@ -42,7 +42,7 @@ func queues(v *view) (any, error) {
 	type data struct {
 		Rows                []row
 		More                int
-		Name                string // of the queue whose items are shown
+		Name                string // the queue whose items are shown
 		Dead, Claimed, Next []item
 		Most                int
 	}
@@ -94,7 +94,7 @@ func (v *view) items(list []workqueue.Item, up map[string]bool) (rows []item) {
 	return rows
 }
 
-// bars draws how many items are in each state that is not done.
+// bars returns a bar for each state of items that are not done.
 func bars(d workqueue.Depth) (list []bar) {
 	total, x := float64(d.Pending+d.Delayed+d.Claimed+d.Dead), 0.0
 	for _, part := range []struct {

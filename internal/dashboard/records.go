@@ -14,7 +14,7 @@ import (
 // mayRead refuses a key that the grant does not cover.
 func (v *view) mayRead(key string) error { return v.grant.Check(api.Right{Verb: api.Read, Key: key}) }
 
-// percent reads a progress that some fleets count to 1 and others to 100.
+// percent returns a progress in percent. Some fleets count it up to 1 and others up to 100.
 func percent(p float64) float64 {
 	if p <= 1 {
 		p *= 100
@@ -22,15 +22,15 @@ func percent(p float64) float64 {
 	return min(max(p, 0), 100)
 }
 
-// workers is the table of workers: those that beat, and those that left something behind.
+// workers loads the table of workers: those with heartbeats, and those that left records behind.
 func workers(v *view) (any, error) {
 	type row struct {
 		fleet.Worker
 		Level string
-		Good  string // for how long its heartbeat is
-		Said  string // when it last said something
+		Good  string // the time until its heartbeat expires
+		Said  string // the time since its last report
 		Href  string
-		Left  []string // tasks in its hands, though it is out of sight or gone
+		Left  []string // its tasks, if the worker is unreachable or gone
 	}
 	type data struct {
 		Rows   []row
@@ -90,7 +90,7 @@ func workers(v *view) (any, error) {
 	return d, nil
 }
 
-// level orders workers by how much they are there.
+// level orders workers by their state: active, unreachable, gone.
 func level(s fleet.WorkerState) int {
 	return slices.Index([]fleet.WorkerState{fleet.Active, fleet.Unreachable, fleet.Gone}, s)
 }

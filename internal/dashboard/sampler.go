@@ -12,14 +12,14 @@ import (
 const (
 	sampleEvery = 2 * time.Second
 	maxSamples  = 150 // five minutes
-	lately      = 5   // samples that a rate of now is taken over
+	lately      = 5   // the number of samples for a present rate
 )
 
-// sample is a reading of the counters that have a rate.
+// sample is a reading of the counters from which rates are computed.
 type sample struct {
 	at                                        time.Time
 	writes, merged, conflicts, sent, received uint64
-	queues                                    map[string]workqueue.Stats // of the latest ones only
+	queues                                    map[string]workqueue.Stats // nil in all but the latest samples
 }
 
 // samples are the readings of the last minutes, the oldest first.
@@ -41,7 +41,7 @@ func (s *samples) take(st agent.Stats, now time.Time) {
 	}
 }
 
-// rates returns the rate of a counter, for each second, between each two samples that follow each other.
+// rates returns the rate of a counter per second, between each two successive samples.
 func (s *samples) rates(of func(sample) uint64) []float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,8 +60,8 @@ func (s *samples) recent(of func(sample) uint64) float64 {
 	return per(s.list[max(last-lately+1, 0)], s.list[last], of)
 }
 
-// per returns the rate of a counter between two samples, for each second. It is 0 if the
-// counter fell, which a reset does.
+// per returns the rate of a counter per second between two samples. It is 0 if the counter fell,
+// which happens when it is reset.
 func per(a, b sample, of func(sample) uint64) float64 {
 	from, to, took := of(a), of(b), b.at.Sub(a.at).Seconds()
 	if to < from || took <= 0 {
@@ -70,7 +70,7 @@ func per(a, b sample, of func(sample) uint64) float64 {
 	return float64(to-from) / took
 }
 
-// sample reads the counters now and then, and lets go of what nobody looks at.
+// sample reads the counters at intervals, and frees what no page uses.
 func (d *Dashboard) sample(ctx context.Context) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()

@@ -13,14 +13,16 @@ import (
 
 const (
 	renewEvery  = time.Second
-	renderShare = 20               // of the time, that a stream renders
-	keepAlive   = 15 * time.Second // a silent stream says that it is there
-	eventWrite  = 10 * time.Second // a browser that takes an event no faster is cut off
+	renderShare = 20               // a rendering is followed by a pause of so many times its duration
+	keepAlive   = 15 * time.Second // a silent stream sends a comment this often
+	eventWrite  = 10 * time.Second // a browser that takes longer for one event is cut off
 )
 
-// An event is written by hand, as in internal/httpapi: there is one kind, without an id.
+// No library for server-sent events is used, as in internal/httpapi: there is one kind of event,
+// without an id.
 
-// renewal is one event: those parts of a page that have changed, as HTML.
+// renewal is one event: the HTML of those parts of a page that have changed, by the id of the
+// element.
 type renewal map[string]string
 
 // stream renews a page as long as the browser listens: at most once a second, and more
@@ -36,7 +38,7 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-d.streams }()
 	default:
 		w.Header().Set("Retry-After", "30")
-		http.Error(w, fmt.Sprintf("%d pages are kept up to date, and no more can be", maxStreams), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("%d pages are kept up to date, which is the most", maxStreams), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -53,7 +55,7 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	}
-	if send("retry: 1000\n\n") != nil { // milliseconds until a browser comes back
+	if send("retry: 1000\n\n") != nil { // ms until a browser connects again
 		return
 	}
 	shown := make(renewal)
@@ -95,20 +97,20 @@ func (d *Dashboard) streamed(r *http.Request) (*page, url.Values, error) {
 	}
 	p := find(path)
 	if p == nil {
-		return nil, nil, fmt.Errorf("page %q: there is none of that name", q.Get("page"))
+		return nil, nil, fmt.Errorf("page %q: there is no page of that name", q.Get("page"))
 	}
 	query, err := url.ParseQuery(q.Get("query"))
 	return p, query, err
 }
 
-// parts renders what is renewed, by the id of its element.
+// parts renders the parts that are renewed, by the id of their element.
 func (v *view) parts() renewal {
 	_, live := v.live()
 	s := api.Judge(v.ctx, v.agent, v.cfg.Reloads)
 	return renewal{"live": string(live), "verdict": string(render("verdict", s)), "detail": string(render("detail", s))}
 }
 
-// event returns the event of what differs from what was shown, "" if nothing does.
+// event returns the event of the parts that differ from what was shown, "" if none does.
 func (shown renewal) event(parts renewal) string {
 	changed := make(renewal)
 	for id, html := range parts {
@@ -121,7 +123,7 @@ func (shown renewal) event(parts renewal) string {
 	}
 	var b strings.Builder
 	b.WriteString("event: renew\ndata: ")
-	_ = json.NewEncoder(&b).Encode(changed) // strings always encode; it ends the line
+	_ = json.NewEncoder(&b).Encode(changed) // strings always encode; Encode ends the line
 	b.WriteString("\n")
 	return b.String()
 }

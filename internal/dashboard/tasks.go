@@ -15,26 +15,26 @@ import (
 // task is a row of the table of tasks.
 type task struct {
 	ID, Href  string
-	State     fleet.TaskState // empty if it may not be read
+	State     fleet.TaskState // empty if the caller may not read it
 	Percent   float64
-	Text      string // of Percent
-	Word      string // what is said of the progress
-	Known     bool   // progress
+	Text      string // Percent as text
+	Word      string // the status in the progress
+	Known     bool   // there is a progress
 	Holder    string
 	Since     string
 	Error     string
-	Age       string // since its state changed
-	Abandoned bool   // its worker is out of sight or gone
+	Age       string // the time since its state changed
+	Abandoned bool   // its worker is unreachable or gone
 	changed   time.Time
 }
 
-// tasks is the table of tasks: all in the order of their ids, page by page, or those that
-// a filter lets through, in an order that is asked for.
+// tasks loads the table of tasks: all of them by id, page by page, or those that match a filter, in
+// the chosen order.
 func tasks(v *view) (any, error) {
 	type data struct {
 		Rows        []task
 		First, Next string
-		Count       int // let through, shown or not
+		Count       int // the number of tasks that match, shown or not
 		Filtered    bool
 	}
 	f, err := readFilter(v)
@@ -85,9 +85,9 @@ func tasks(v *view) (any, error) {
 
 // filter says which tasks are shown, and in which order.
 type filter struct {
-	text  string // part of id, status, worker, label or error, in any case
-	which string // failed, running, abandoned, or all
-	order string // oldest, newest or by id
+	text  string // a part of the id, status, worker, label or error, ignoring case
+	which string // failed, running, abandoned, or "" for all
+	order string // oldest or newest first, or "" for by id
 }
 
 func readFilter(v *view) (filter, error) {
@@ -116,7 +116,7 @@ func (f filter) lets(t *task) bool {
 	return f.text == "" || strings.Contains(strings.ToLower(strings.Join(text, "\n")), f.text)
 }
 
-// insert puts a task where it belongs among the first rows of the order.
+// insert puts a task at its place among the first rows of the order.
 func (f filter) insert(rows []task, t task) []task {
 	at, _ := slices.BinarySearchFunc(rows, t, func(x, y task) int {
 		switch f.order {
@@ -134,20 +134,20 @@ func (f filter) insert(rows []task, t task) []task {
 	return rows[:min(len(rows), maxRows)]
 }
 
-// task is what a filter looks at.
+// task returns the fields of a task that a filter reads.
 func (v *view) task(id string) task {
 	t := task{ID: id}
 	if !v.grant.MayRead(fleet.TaskStateKey(id)) {
 		return t
 	}
-	t.State, _ = v.agent.Tasks().State(id) // who said nothing has none
+	t.State, _ = v.agent.Tasks().State(id) // on an error there is none
 	if e, ok := v.agent.Entry(fleet.TaskStateKey(id)); ok {
 		t.changed = e.Stamp().Time()
 	}
 	return t
 }
 
-// complete adds what a row shows beside.
+// complete adds the other fields of a row.
 func (v *view) complete(t *task) {
 	t.Href, t.Error = address("/ui/keys", "prefix", keyspace.Tasks+t.ID+"/"), cut(t.State.Error, glance)
 	if !t.changed.IsZero() {
@@ -162,7 +162,7 @@ func (v *view) complete(t *task) {
 	}
 }
 
-// readableTasks returns those of some tasks that the caller may see.
+// readableTasks returns those of the tasks that the caller may read.
 func (v *view) readableTasks(ids []string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.grant.MayRead(keyspace.Tasks + id) })
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// count writes a number with a thin gap between thousands.
+// count writes a number with thin spaces between thousands.
 func count[N int | uint64](n N) string {
 	s := strconv.FormatInt(int64(n), 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -18,7 +18,7 @@ func count[N int | uint64](n N) string {
 	return s
 }
 
-// ago writes how long something lasted, to two digits or so.
+// ago writes a duration with about two digits.
 func ago(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -46,7 +46,7 @@ func size(n int) string {
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
-// rate writes how many there are in a second.
+// rate writes a rate per second.
 func rate(perSecond float64) string {
 	if perSecond >= 100 {
 		return count(int(perSecond + 0.5))
@@ -65,7 +65,7 @@ func plural[N int | uint64](n N, noun string) string {
 // glance is how many bytes of a value a row shows.
 const glance = 120
 
-// preview writes what a row shows of a value. One that is large is not encoded for it.
+// preview returns the text that a row shows of a value. A large value is not encoded for it.
 func preview(v crdt.Value) string {
 	if v.IsZero() {
 		return "nothing"
@@ -76,7 +76,7 @@ func preview(v crdt.Value) string {
 	return cut(v.String(), glance)
 }
 
-// cut shortens a text to n bytes, by whole characters.
+// cut shortens a text to n bytes, without halving a character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Limits of this process in bytes, 0 where there is none or none can be told.
+// Limits are the limits of this process in bytes. A limit is 0 if there is none or it is not known.
 type Limits struct {
-	Group   int // of the control groups around it, the least
-	Machine int // what the machine has
+	Group   int // the least limit of the control groups that contain this process
+	Machine int // the memory of the machine
 }
 
 // Least returns the lower of the limits, 0 if there is none.
@@ -25,14 +25,15 @@ func (l Limits) Least() int {
 	return l.Machine
 }
 
-// Read returns the limits of now.
+// Read returns the present limits. No library is used: they would bring the whole of a container
+// runtime, and the limits are three files.
 func Read() Limits { return read(os.DirFS("/")) }
 
 func read(root fs.FS) Limits {
 	return Limits{Group: group(root), Machine: machine(root)}
 }
 
-// machine reads MemTotal.
+// machine returns MemTotal in bytes.
 func machine(root fs.FS) int {
 	info, _ := fs.ReadFile(root, "proc/meminfo")
 	for line := range bytes.Lines(info) {
@@ -44,19 +45,20 @@ func machine(root fs.FS) int {
 	return 0
 }
 
-// group returns the least limit of the groups that this process is in, and of those
-// around them: any of them ends it.
+// group returns the least limit of the control groups of this process and of the groups around
+// them,
+// since the kernel enforces each of them.
 func group(root fs.FS) int {
 	least := math.MaxInt
 	list, _ := fs.ReadFile(root, "proc/self/cgroup")
 	lines := bufio.NewScanner(bytes.NewReader(list))
 	for lines.Scan() {
-		f := strings.SplitN(lines.Text(), ":", 3) // number:controllers:path
+		f := strings.SplitN(lines.Text(), ":", 3) // number, controllers, path
 		if len(f) != 3 {
 			continue
 		}
 		dir, file := "sys/fs/cgroup", "memory.max"
-		if f[1] != "" { // of version 1
+		if f[1] != "" { // the line is of version 1
 			if !strings.Contains(","+f[1]+",", ",memory,") {
 				continue
 			}
@@ -77,11 +79,11 @@ func group(root fs.FS) int {
 	return least
 }
 
-// unlimited is below what version 1 says where there is no limit.
+// unlimited is below the number that version 1 shows where there is no limit.
 const unlimited = math.MaxInt >> 1
 
 func number(root fs.FS, name string) int {
 	b, _ := fs.ReadFile(root, name)
-	n, _ := strconv.Atoi(string(bytes.TrimSpace(b))) // "max" is none
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(b))) // "max" becomes 0
 	return n
 }

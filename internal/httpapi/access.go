@@ -40,7 +40,7 @@ func (h *handler) admitted(count *atomic.Uint64, public, stream bool, next http.
 		out.place = &at
 		defer at.leave()
 		if stream {
-			w.Header().Set("X-Accel-Buffering", "no") // nginx would keep all of it back
+			w.Header().Set("X-Accel-Buffering", "no") // else nginx buffers the stream
 			ctx, cancel := h.whileGood(r.Context(), out)
 			defer cancel(nil)
 			r = r.WithContext(ctx)
@@ -104,9 +104,9 @@ func (h *handler) unknown(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/login?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 		return
 	}
-	challenge, detail := `Bearer realm="sentinel-peer"`, "this server wants a token: Authorization: Bearer …"
+	challenge, detail := `Bearer realm="sentinel-peer"`, "this server needs a token: Authorization: Bearer …"
 	if r.Header.Get("Authorization") != "" {
-		challenge, detail = challenge+`, error="invalid_token"`, "nobody has this token"
+		challenge, detail = challenge+`, error="invalid_token"`, "this token is not valid here"
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
 	h.problem(w, Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: detail})

@@ -62,7 +62,7 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 			{`{"op":"patch","key":"x","value":[1]}`, "bad-value", ""},
 			{`{"op":"max","key":"x","value":"high"}`, "bad-value", ""},
 			{`{"op":"assign","key":"x","value":1}`, "bad-request", "put, patch, delete"},
-			{`{"op":"put","key":"x"}`, "bad-request", "wants a value"},
+			{`{"op":"put","key":"x"}`, "bad-request", "needs a value"},
 			{`{"op":"delete","key":"x","value":1}`, "bad-request", "takes no value"},
 			{`{"op":"delete","key":"x","ttl":"1s"}`, "bad-request", "takes no ttl"},
 			{`{"op":"patch","key":"x","value":{},"type":"set"}`, "bad-request", "takes no type"},

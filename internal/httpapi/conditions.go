@@ -14,10 +14,10 @@ import (
 // tag is an entity-tag (RFC 9110, 8.8.3).
 type tag struct {
 	opaque string
-	weak   bool // as proxies make them that change how an answer is encoded
+	weak   bool // proxies that change the encoding of an answer make tags weak
 }
 
-var errTags = errors.New(`want *, or tags as in ETag, such as "3f0c9a1b2d4e5f60", with commas between them`)
+var errTags = errors.New(`want *, or tags as in ETag, such as "3f0c9a1b2d4e5f60", separated by commas`)
 
 // tagsOf reads the lines of an If-Match or If-None-Match header.
 func tagsOf(lines []string) (list []tag, any bool, err error) {
@@ -46,8 +46,9 @@ func tagsOf(lines []string) (list []tag, any bool, err error) {
 	}
 }
 
-// unchanged says whether a reader that sent these lines of If-None-Match has the
-// version already. What is no tag, it has not.
+// unchanged reports whether a reader that sent these lines of If-None-Match has the version
+// already.
+// A malformed tag matches no version.
 func unchanged(lines []string, version crdt.Version) bool {
 	if len(lines) == 0 {
 		return false
@@ -56,8 +57,8 @@ func unchanged(lines []string, version crdt.Version) bool {
 	return err == nil && (any || slices.ContainsFunc(list, func(t tag) bool { return t.opaque == version.String() }))
 }
 
-// preconditions reads the If-Match and If-None-Match of a write. It refuses them where
-// the operation has none, for a write must not be made against its condition.
+// preconditions reads the If-Match and If-None-Match of a write. It refuses them for an operation
+// without conditions, since a write must not be made against its condition.
 func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
 	match, none := r.Header.Values("If-Match"), r.Header.Values("If-None-Match")
 	if safe(r) || len(match)+len(none) == 0 {
@@ -70,7 +71,7 @@ func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
 	var err error
 	if len(match) > 0 {
 		if req.If.Among, req.If.Exists, err = versions("If-Match", match, false); err == nil && len(req.If.Among) == 0 && !req.If.Exists {
-			err = &Problem{Status: http.StatusPreconditionFailed, Code: "version-conflict", Detail: `If-Match: a weak tag (W/"…") matches nothing there; take off W/ if the proxy that added it keeps values as they are`}
+			err = &Problem{Status: http.StatusPreconditionFailed, Code: "version-conflict", Detail: `If-Match: a weak tag (W/"…") matches nothing; remove W/ if the proxy that added it leaves values unchanged`}
 		}
 	}
 	if err == nil && len(none) > 0 {
@@ -79,8 +80,8 @@ func preconditions(r *http.Request, op *api.Operation, req *api.Request) error {
 	return err
 }
 
-// versions reads the tags of a condition of a write. Weak ones count where weak comparison is
-// the rule.
+// versions reads the tags in the condition of a write. Weak tags count where the header is compared
+// weakly.
 func versions(header string, lines []string, weak bool) (list []crdt.Version, any bool, err error) {
 	tags, any, err := tagsOf(lines)
 	if err != nil {

@@ -17,11 +17,11 @@ type Limits struct {
 	Connections int // greatest number of open connections
 	Requests    int // greatest number of running requests that do not wait
 	Streams     int // greatest number of event streams and of requests that wait for a lock or an item
-	// Share is how much of Requests and Streams one client may have, and of Connections one
-	// address, as one of so many parts. The last of each is for who has few, see api.Kept.
+	// Share divides Requests and Streams for each client, and Connections for each address: one of
+	// them may have 1/Share. The last of each is kept for clients that have few; see api.Kept.
 	Share int
-	// Rate is how many requests one client may make in a second, and at once after a
-	// pause; 0 is no bound.
+	// Rate is how many requests one client may make per second, and at once after a pause; 0 sets
+	// no limit.
 	Rate int
 	// Bodies is how many bytes of bodies over 64 KiB may be read at once.
 	Bodies int64
@@ -38,22 +38,23 @@ func (l Limits) withDefaults() Limits {
 
 const smallBody = 64 << 10
 
-// client is one who calls.
+// client is a client of the server.
 type client struct {
 	requests, streams atomic.Int64
 	bucket            atomic.Pointer[rate.Limiter] // made at the first request
-	connections       int                          // of an address; guarded by clients.mu
+	connections       int                          // open connections, for an address; guarded by clients.mu
 }
 
 func newClient() *client { return &client{} }
 
-// clients are the addresses that have connections, and those that had some lately.
+// clients are the addresses that have connections, and those that had some a short time ago.
 type clients struct {
 	mu        sync.Mutex
 	byAddress map[string]*client
 }
 
-// maxAddresses are remembered; beyond, those without a connection are forgotten.
+// maxAddresses is how many addresses are remembered. Beyond it, those without a connection are
+// forgotten.
 const maxAddresses = 10_000
 
 func (cs *clients) arrive(address string) *client {
@@ -81,20 +82,20 @@ func (cs *clients) leave(address string) {
 	cs.byAddress[address].connections--
 }
 
-// load is what a server does at the moment.
+// load is the number of requests, streams and bodies at the moment.
 type load struct {
 	Limits
 	requests, streams, bodies atomic.Int64
 }
 
-// place is one request's among those that are under way.
+// place is the place of one request among those under way.
 type place struct {
 	load   *load
 	client *client
 	stream bool
 }
 
-// enter finds a place for a request of c.
+// enter takes a place for a request of client c.
 func (l *load) enter(c *client, stream bool) (place, *Problem) {
 	if l.Rate > 0 && !c.limiter(l.Rate).Allow() {
 		return place{}, tooMany("over %d requests in a second", l.Rate)
@@ -126,9 +127,9 @@ func (p *place) take() *Problem {
 	case has > each:
 		refused = tooMany("over %d %s at once", each, what)
 	case taken > most:
-		refused = busy("%d %s are under way, and no more are taken", most, what)
+		refused = busy("%d %s are under way, which is the most", most, what)
 	case taken > most-kept && has > few:
-		refused = tooMany("the last of %d %s are for clients that have fewer than %d", most, what, few)
+		refused = tooMany("the last of %d %s are kept for clients that have fewer than %d", most, what, few)
 	}
 	if refused != nil {
 		p.leave()
@@ -142,7 +143,7 @@ func (p *place) leave() {
 	own.Add(-1)
 }
 
-// linger counts a request among Streams from now on, because it will wait.
+// linger counts a request among the streams from now on, because it will wait.
 func (p *place) linger() *Problem {
 	if p.stream {
 		return nil
@@ -167,7 +168,7 @@ func (l *load) reserve(r *http.Request) (free func(), err error) {
 	}
 	if l.bodies.Add(size) > l.Bodies {
 		l.bodies.Add(-size)
-		return nil, busy("bodies of %d MiB are being read, and no more are taken", l.Bodies>>20)
+		return nil, busy("bodies of %d MiB are being read, which is the most", l.Bodies>>20)
 	}
 	return func() { l.bodies.Add(-size) }, nil
 }

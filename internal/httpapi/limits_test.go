@@ -105,7 +105,7 @@ func TestTheLastWaitsAreForThoseWhoHaveFew(t *testing.T) {
 		}
 	}
 	for _, c := range greedy {
-		if refused := take(c); refused == nil || refused.Status != 429 || refused.Detail != "the last of 128 streams and waits are for clients that have fewer than 2" {
+		if refused := take(c); refused == nil || refused.Status != 429 || refused.Detail != "the last of 128 streams and waits are kept for clients that have fewer than 2" {
 			t.Errorf("%v", refused)
 		}
 	}

@@ -12,9 +12,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// Listen opens addr for Serve. Until then callers wait. Only a server that will have
-// both tokens and TLS, or was told to go without the latter, may be open beyond
-// loopback.
+// Listen opens addr for Serve; callers wait until Serve begins. The address may be beyond loopback
+// only if the server will have tokens and TLS, or tokens in a network that the user trusts.
 func Listen(addr string, open bool) (net.Listener, error) {
 	if err := loopback(addr); err != nil && !open {
 		return nil, err
@@ -35,12 +34,12 @@ func loopback(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("http address %q: without tokens and TLS only loopback is served; want 127.0.0.1:port, or a token file, a certificate and its key", addr)
+	return fmt.Errorf("http address %q: without tokens and TLS the server listens on loopback only; want 127.0.0.1:port, or a token file, a certificate and its key", addr)
 }
 
-// door counts the connections that a listener lets in. Of those that are too many it
-// lets some in to be told so, and to ask for health; it closes the others: it must not
-// wait, for who holds the places may never go.
+// door is a listener that bounds its connections. Of those beyond the bound, it lets some in to be
+// told so and to ask for health, and closes the others. It cannot let them wait, since those that
+// have the places may never go.
 type door struct {
 	net.Listener
 	clients *clients
@@ -49,7 +48,8 @@ type door struct {
 	spare   *api.Shares
 }
 
-// spareConnections are kept for who has no place, and spareEach of them for one address.
+// spareConnections are kept for clients without a place; spareEach is how many of them one address
+// may have.
 const (
 	spareConnections = 256
 	spareEach        = 16
@@ -87,14 +87,14 @@ type conn struct {
 	net.Conn
 	door    *door
 	address string
-	client  *client // who it is, unless a token says
+	client  *client // the address; a request with a token belongs to the client of that token
 	place   *api.Shares
-	full    error // why it has a spare place only
+	full    error // why the connection has only a spare place; nil if it has a full one
 	once    sync.Once
-	asking  atomic.Bool // bytes of a request have come, which no handler has seen yet
+	asking  atomic.Bool // bytes of a request have arrived that no handler has seen yet
 }
 
-// Close gives its place to another.
+// Close closes the connection and gives its place back.
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.place.Give(c.address)
@@ -103,8 +103,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite ends what is sent, so that a client that still sends can read why it was
-// refused.
+// CloseWrite ends the sending side, so that a client that still sends can read why it was refused.
 func (c *conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -124,7 +123,7 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
-// ours returns the connection below what net/http has of it.
+// ours returns the connection that a net/http connection wraps.
 func (d *door) ours(nc net.Conn) *conn {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
@@ -133,9 +132,9 @@ func (d *door) ours(nc net.Conn) *conn {
 	return c
 }
 
-// changed is told by net/http what becomes of a connection. A request that ends
-// without a handler having seen it was refused there: its header was malformed, too
-// large or too slow.
+// changed is called by net/http when the state of a connection changes. A request that ends before
+// a
+// handler has seen it was refused by net/http: its header was malformed, too large or too slow.
 func (d *door) changed(nc net.Conn, state http.ConnState) {
 	c := d.ours(nc)
 	switch state {

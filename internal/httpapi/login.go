@@ -21,14 +21,14 @@ type logins struct {
 }
 
 type login struct {
-	token [sha256.Size]byte // its hash
+	token [sha256.Size]byte // the hash of the token
 	until time.Time
 }
 
 const (
 	loginTime   = 12 * time.Hour
 	maxLogins   = 1000
-	tokenLogins = 50 // of one token: the oldest makes room for the next
+	tokenLogins = 50 // the most logins with one token; a further one replaces the oldest
 	maxForm     = 8 << 10
 )
 
@@ -60,7 +60,7 @@ func (ls *logins) begin(token [sha256.Size]byte) (string, error) {
 		delete(ls.open, oldest)
 	}
 	if len(ls.open) >= maxLogins {
-		return "", fmt.Errorf("%d people are logged in, and no more can", maxLogins)
+		return "", fmt.Errorf("%d browsers are logged in, which is the most", maxLogins)
 	}
 	secret := crand.Text()
 	ls.open[sha256.Sum256([]byte(secret))] = login{token, now.Add(loginTime)}
@@ -87,8 +87,8 @@ func (ls *logins) end(r *http.Request) {
 	}
 }
 
-// login takes the form of the page to log in at: the fields token, and next, the path
-// to go on to. A wrong token leads back there, with failed=1.
+// login handles the form of the login page. Its fields are token, and next, the path to go on to. A
+// wrong token leads back to the page, with failed=1.
 func (h *handler) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
@@ -136,7 +136,7 @@ func (h *handler) setCookie(w http.ResponseWriter, r *http.Request, value string
 	})
 }
 
-// ownPath returns a path on this server to go on to, / for what is none.
+// ownPath returns next if it is a path on this server, else "/".
 func ownPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\x00\r\n\t") {

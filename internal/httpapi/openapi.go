@@ -9,5 +9,5 @@ import (
 // openapi answers with the document that describes the API.
 func openapi(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(api.OpenAPI()) // the client is gone if this fails
+	_, _ = w.Write(api.OpenAPI()) // on an error the client has gone
 }

@@ -43,23 +43,24 @@ func (h hosts) has(host string) bool {
 // guard refuses requests from web pages of another origin, and paths that the router would clean
 // into other paths.
 func (h *handler) guard(r *http.Request) *Problem {
-	if r.Host != "" && !h.hosts.has(r.Host) { // HTTP/1.0 has none at will, and no browser speaks it
-		return &Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses, the address it is bound to, and the names of --http-host", r.Host)}
+	if r.Host != "" && !h.hosts.has(r.Host) { // HTTP/1.0 allows requests without a host, and no browser sends such
+		return &Problem{Status: http.StatusForbidden, Code: "bad-host", Detail: fmt.Sprintf("host %q: this server answers to loopback addresses, the address on which it listens, and the names of --http-host", r.Host)}
 	}
 	if foreign(r) || h.protection.Check(r) != nil {
 		return &Problem{Status: http.StatusForbidden, Code: "cross-site", Detail: "the request comes from a web page of another origin"}
 	}
 	path := r.URL.EscapedPath()
 	if odd(path) {
-		return &Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has an empty, . or .. segment; escape the whole key, slashes too"}
+		return &Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: "the path has a segment that is empty, . or ..; escape the whole key, slashes too"}
 	}
 	return nil
 }
 
-// foreign says whether a page of another origin asks to see something. One may follow a
-// link there; but it may not look, nor measure, nor hold streams open. Without these
-// headers it is no browser, or one that tells the origin of what changes things, which
-// http.CrossOriginProtection looks at.
+// foreign reports whether a page of another origin asks to see something. Such a page may link
+// here,
+// but it may not read, measure or hold streams open. A request without these headers comes from no
+// browser, or from one that names the origin of requests that change something, which
+// http.CrossOriginProtection checks.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":
@@ -77,8 +78,8 @@ func sameOrigin(origin string, r *http.Request) bool {
 	return err == nil && u.Host == r.Host
 }
 
-// odd says whether a path has a segment that is cleaned away. What is mounted has
-// folders, whose paths end with a slash.
+// odd reports whether a path has a segment that the router would clean away. The paths of mounted
+// handlers may end with a slash.
 func odd(path string) bool {
 	if path == "/" {
 		return false

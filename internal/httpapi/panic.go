@@ -17,7 +17,7 @@ func (h *handler) recovered(out *tracked, r *http.Request, p any) {
 		h.cfg.Panicked()
 	}
 	if out.began {
-		panic(http.ErrAbortHandler) // half an answer must not look whole
+		panic(http.ErrAbortHandler) // so that half an answer does not look whole
 	}
 	h.problem(out, Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: fmt.Sprint("panic: ", p)})
 }
@@ -27,8 +27,8 @@ type tracked struct {
 	http.ResponseWriter
 	began bool
 	conn  *conn
-	place *place // once it was let in
-	token *token // that it showed, if the server wants one
+	place *place // nil until the request was let in
+	token *token // the token of the request, if the server has tokens
 }
 
 // caller names the client in logs.
@@ -49,5 +49,5 @@ func (t *tracked) Write(b []byte) (int, error) {
 	return t.ResponseWriter.Write(b)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is called by http.ResponseController.
 func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// patience is how long an operation may take: callTimeout, or less if the client says
-// by a Prefer header (RFC 7240) that it waits no longer: wait=10, in seconds. What is no
-// such preference is passed over, as that document wants it.
+// patience returns how long an operation may take: callTimeout, or less if a Prefer header
+// (RFC 7240) says that the client waits no longer, as in wait=10, in seconds. Malformed preferences
+// are ignored, as that RFC demands.
 func patience(r *http.Request) time.Duration {
 	for _, line := range r.Header["Prefer"] {
 		for preference := range strings.SplitSeq(line, ",") {

@@ -23,7 +23,7 @@ func (h *handler) route() {
 		}
 		handle(op.Method+" "+path, op.Name, false, false, h.operation(op))
 		if bare := strings.TrimSuffix(op.Path, "/{key}"); bare != op.Path && !served(op.Method, bare) {
-			handle(op.Method+" "+bare, op.Name, false, false, h.keyless(op)) // the router would redirect
+			handle(op.Method+" "+bare, op.Name, false, false, h.keyless(op)) // else the router would redirect
 		}
 	}
 	handle("GET /v1/openapi.json", "openapi", false, false, openapi)
@@ -32,7 +32,7 @@ func (h *handler) route() {
 	handle("POST /login", "login", true, false, h.login)
 	handle("POST /logout", "logout", true, false, h.logout)
 	if h.cfg.Metrics != nil {
-		all := api.Right{Verb: api.Read, Key: api.Everything} // they name queues
+		all := api.Right{Verb: api.Read, Key: api.Everything} // since metrics name queues
 		handle("GET /metrics", "metrics", false, false, h.holding(all, h.cfg.Metrics.ServeHTTP))
 	}
 	if h.cfg.Faults {
@@ -40,7 +40,7 @@ func (h *handler) route() {
 		handle("POST /v1/dev/cut", "dev_cut", false, false, h.holding(admin, h.cut))
 		handle("POST /v1/dev/heal", "dev_heal", false, false, h.holding(admin, h.heal))
 	}
-	for pattern, mounted := range h.cfg.Mounts { // the order says nothing to the router
+	for pattern, mounted := range h.cfg.Mounts { // the router does not depend on the order
 		handle(exact(pattern), pattern, false, false, mounted.ServeHTTP)
 	}
 	for pattern, mounted := range h.cfg.Public {
@@ -73,11 +73,11 @@ func served(method, path string) bool {
 
 func (h *handler) keyless(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		h.problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: fmt.Sprintf("%s names no key; want %s %s", r.URL.Path, op.Method, op.Path)})
+		h.problem(w, Problem{Status: http.StatusBadRequest, Code: "bad-key", Detail: fmt.Sprintf("%s has no key; want %s %s", r.URL.Path, op.Method, op.Path)})
 	}
 }
 
-// unrouted answers what no pattern matches.
+// unrouted answers a request that matches no pattern.
 func (h *handler) unrouted(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"} {
@@ -96,7 +96,7 @@ func (h *handler) unrouted(w http.ResponseWriter, r *http.Request) {
 	h.problem(w, Problem{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, list, r.Method)})
 }
 
-// holding asks for a right where there is no operation to do so.
+// holding checks a right for a handler that is not an operation.
 func (h *handler) holding(right api.Right, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := api.GrantOf(r.Context()).Check(right); err != nil {

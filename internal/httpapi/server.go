@@ -26,31 +26,32 @@ import (
 type Config struct {
 	Agent    *agent.Agent
 	Metrics  http.Handler // served at /metrics
-	Panicked func()       // called for each request that panicked
+	Panicked func()       // called for each request that panicked; may be nil
 	Logger   *slog.Logger
 	Faults   bool // serve /v1/dev/cut and /v1/dev/heal
 
-	Tokens      *Tokens      // who may call; without them everybody, so that only loopback may be served
-	Certificate *Certificate // for TLS, if there is one
-	Hosts       []string     // names that the server answers to, beside localhost and addresses
+	Tokens      *Tokens      // the callers; nil lets everybody call, so that the server must be on loopback
+	Certificate *Certificate // for TLS; nil for none
+	Hosts       []string     // host names that the server answers to, beside localhost and addresses
 	Limits      Limits
 
-	// Leases is shared with the other surfaces that hand out leases. It may be nil.
+	// Leases is shared with the other surfaces that grant leases. It may be nil.
 	Leases *api.Leases
-	// Reloads is shared likewise.
+	// Reloads is shared with the other surfaces. It may be nil.
 	Reloads *api.Reloads
-	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page
-	// alone. They sit behind the same checks and limits as the API, and find the grant of
-	// their caller by api.GrantOf. A stream sets its own deadline before each write, and
-	// asks for Accept: text/event-stream by GET, by which it counts as one.
+	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page alone.
+	// They
+	// are behind the same checks and limits as the API, and find the grant of their caller by
+	// api.GrantOf. A stream sets its own deadline before each write. A GET with
+	// Accept: text/event-stream counts as a stream.
 	Mounts map[string]http.Handler
-	// Public are such handlers that need no token: "GET /login", the page to log in at,
-	// whose form posts token and next there, and what that page needs.
+	// Public are handlers that need no token: "GET /login", the login page, whose form posts token
+	// and next to the same path, and the files which that page needs.
 	Public map[string]http.Handler
 }
 
 const (
-	maxBody     = 6*wire.MaxValueBytes + 1<<16 // a value as JSON, every byte escaped
+	maxBody     = 6*wire.MaxValueBytes + 1<<16 // a value as JSON with every byte escaped, and the rest of a body
 	maxHeader   = 64 << 10
 	callTimeout = 30 * time.Second
 )
@@ -86,7 +87,7 @@ func Serve(l net.Listener, cfg Config) *Server {
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       callTimeout,
-		WriteTimeout:      callTimeout + 5*time.Second, // streams move it along
+		WriteTimeout:      callTimeout + 5*time.Second, // streams set later deadlines
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
@@ -106,7 +107,7 @@ func Serve(l net.Listener, cfg Config) *Server {
 	return s
 }
 
-// Close stops taking requests, ends streams and waits for what runs, within ctx.
+// Close stops accepting requests, ends streams, and waits for running requests until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.drain()
 	err := s.http.Shutdown(ctx)
@@ -119,14 +120,14 @@ func (s *Server) Close(ctx context.Context) error {
 
 type handler struct {
 	cfg        Config
-	draining   context.Context // done when streams must end
+	draining   context.Context // ends when streams must end
 	leases     *api.Leases
 	load       *load
 	counters   *counters
 	hosts      hosts
 	protection *http.CrossOriginProtection
 	logins     *logins
-	loginPage  bool // there is one
+	loginPage  bool // Public has a login page
 	mux        *http.ServeMux
 }
 
@@ -142,7 +143,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	w.Header()["X-Content-Type-Options"] = noSniff
 	if out.conn.full != nil {
-		w.Header().Set("Connection", "close") // its place is for the next
+		w.Header().Set("Connection", "close") // so that the next client gets its place
 	}
 	if refused := h.guard(r); refused != nil {
 		h.problem(out, *refused)
@@ -153,7 +154,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var noSniff = []string{"nosniff"} // shared by all answers
 
-// operation renders one operation of the table.
+// operation returns the handler of an operation.
 func (h *handler) operation(op api.Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
@@ -201,8 +202,8 @@ func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return b, err
 }
 
-// parameters reads the query. It refuses parameters that the operation does not have,
-// or has only once: a misspelt ttl must not keep a key for ever.
+// parameters reads the query. It refuses parameters that the operation does not have, and repeated
+// ones that it has only once. Ignoring a misspelt ttl, say, would keep a key for ever.
 func parameters(r *http.Request, op *api.Operation) (url.Values, error) {
 	if r.URL.RawQuery == "" {
 		return nil, nil
@@ -220,7 +221,7 @@ func parameters(r *http.Request, op *api.Operation) (url.Values, error) {
 			return nil, &api.BadRequest{Reason: fmt.Sprintf("unknown parameter %q; %s", name, allowed)}
 		}
 		if len(values) > 1 && !op.Repeats(name) {
-			return nil, &api.BadRequest{Reason: fmt.Sprintf("parameter %q is there %d times; want it once", name, len(values))}
+			return nil, &api.BadRequest{Reason: fmt.Sprintf("parameter %q is given %d times; want it once", name, len(values))}
 		}
 	}
 	return query, nil
@@ -248,10 +249,11 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, res api.Respons
 	if res.Created {
 		w.WriteHeader(http.StatusCreated)
 	}
-	_, _ = w.Write(append(body, '\n')) // the client is gone if this fails
+	_, _ = w.Write(append(body, '\n')) // on an error the client has gone
 }
 
-// encoded is json.Marshal, which would look at what a value encodes to once more.
+// encoded returns v as JSON. It calls MarshalJSON itself, since json.Marshal would check the result
+// again.
 func encoded(v any) ([]byte, error) {
 	if v, ok := v.(crdt.Value); ok {
 		return v.AppendJSON(nil)
@@ -259,9 +261,9 @@ func encoded(v any) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// ready says whether this peer may be asked, and whether a rollout may go on to the next,
-// whatever others do. The verdict beside it is for those who read: it names nobody, for no
-// token is needed here.
+// ready reports whether this peer may be used, and whether a rollout may go on to the next peer,
+// whatever the state of other peers. The answer also has the verdict, for people; it names nobody,
+// since no token is needed here.
 func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 	if !h.cfg.Agent.Ready() {
 		h.problem(w, Problem{Status: http.StatusServiceUnavailable, Code: "not-ready", Detail: "not synced with any peer yet"})

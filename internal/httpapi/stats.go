@@ -6,17 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// Stats are what a server did and does. The maps are the caller's.
+// Stats is what a server has done and is doing. The maps belong to the caller.
 type Stats struct {
-	Requests    map[string]uint64 // by operation, or pattern of what is mounted
-	Refused     map[string]uint64 // answers that were a problem, by its code; "malformed" and "connections" got none
+	Requests    map[string]uint64 // by operation, or by the pattern of a mounted handler
+	Refused     map[string]uint64 // answers that were a problem, by its code; for "malformed" and "connections" there was no answer
 	Running     int               // requests under way, without streams
-	Streams     int               // of events, and requests that wait for a lock or an item
+	Streams     int               // event streams, and requests that wait for a lock or an item
 	Connections int
 }
 
-// counters are what Stats shows. The map of requests is filled before the server
-// starts.
+// counters are the counters behind Stats. The map of requests is filled before the server starts.
 type counters struct {
 	requests map[string]*atomic.Uint64
 
@@ -28,7 +27,7 @@ func newCounters() *counters {
 	return &counters{requests: map[string]*atomic.Uint64{}, refused: map[string]uint64{}}
 }
 
-// of returns the counter of the requests of one name.
+// of returns the counter for the requests of one name.
 func (c *counters) of(name string) *atomic.Uint64 {
 	if c.requests[name] == nil {
 		c.requests[name] = new(atomic.Uint64)
@@ -42,7 +41,7 @@ func (c *counters) refuse(code string) {
 	c.refused[code]++
 }
 
-// Stats returns what the server did since it began, and does now.
+// Stats returns the counters since the start of the server, and its present state.
 func (s *Server) Stats() Stats {
 	out := Stats{
 		Requests:    make(map[string]uint64, len(s.counters.requests)),

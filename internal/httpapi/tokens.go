@@ -20,14 +20,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/aside"
 )
 
-// Tokens are the callers that a file names, one a line:
+// Tokens are the callers in a file, one a line:
 //
-//	# name  token, or its SHA-256    what it may do
+//	# name  token, or its SHA-256    what the caller may do
 //	ci      sha256:1f3870be…         read:tasks/ write:memory/ci/ lock:deploy
 //	ops     zXh4dm5ocnB0Y2V3c2Zq…    write:* lock:* admin
 //
-// A key or lock stands for all below it, * for all there are. Of a token only the hash
-// is kept.
+// A key or a lock's name covers all below it, and * covers all. Only the hash of a token is kept.
 type Tokens struct {
 	file string
 	log  *slog.Logger
@@ -37,18 +36,18 @@ type Tokens struct {
 type token struct {
 	hash     [sha256.Size]byte
 	grant    *api.Grant
-	withdraw func() // whoever acts by its grant
+	withdraw func() // ends the streams and waits that use the grant
 	client   *client
 }
 
 const (
 	maxTokens = 1000
-	minToken  = 20 // characters: what is shorter can be guessed
+	minToken  = 20 // characters; a shorter token could be guessed
 	maxToken  = 512
 	hashed    = "sha256:"
 )
 
-// LoadTokens reads a file, and warns of one that everybody on the machine can read.
+// LoadTokens reads a file of tokens, and warns if every user of the machine can read it.
 func LoadTokens(ctx context.Context, file string, log *slog.Logger) (*Tokens, error) {
 	t := &Tokens{file: file, log: log}
 	list, err := t.read(ctx)
@@ -59,8 +58,8 @@ func LoadTokens(ctx context.Context, file string, log *slog.Logger) (*Tokens, er
 	return t, nil
 }
 
-// Reload reads the file again. The callers it does not name any more, or lets do other
-// things, are turned away: their streams and waits end. After an error all is as before.
+// Reload reads the file again. The streams and waits of a caller end if the file does not name it
+// any more, or gives it other rights. After an error everything stays as it was.
 func (t *Tokens) Reload(ctx context.Context) error {
 	list, err := t.read(ctx)
 	if err != nil {
@@ -82,7 +81,7 @@ func (t *Tokens) Reload(ctx context.Context) error {
 	return nil
 }
 
-// same says whether another reading of the file found the same token, which may do the same.
+// same reports whether another reading of the file has the same token with the same rights.
 func (t *token) same(other *token) bool {
 	return t.hash == other.hash && t.grant.Name == other.grant.Name && slices.Equal(t.grant.Rights, other.grant.Rights)
 }
@@ -92,8 +91,8 @@ func (t *Tokens) read(ctx context.Context) ([]*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Mode.Perm()&0o004 != 0 && runtime.GOOS != "windows" { // whose modes say nothing
-		t.log.Warn("everybody on this machine can read the tokens: chmod 600", "file", t.file)
+	if f.Mode.Perm()&0o004 != 0 && runtime.GOOS != "windows" { // on Windows the mode does not tell who may read
+		t.log.Warn("every user of this machine can read the tokens: chmod 600", "file", t.file)
 	}
 	return parseTokens(bytes.NewReader(f.Text), t.file)
 }
@@ -109,7 +108,7 @@ func parseTokens(r io.Reader, file string) ([]*token, error) {
 		k, err := parseToken(fields)
 		for _, other := range list {
 			if err == nil && (other.grant.Name == k.grant.Name || other.hash == k.hash) {
-				err = fmt.Errorf("%q has its name or its token", other.grant.Name)
+				err = fmt.Errorf("%q has the same name or the same token", other.grant.Name)
 			}
 		}
 		if err != nil {
@@ -123,15 +122,15 @@ func parseTokens(r io.Reader, file string) ([]*token, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s: names no token, and nobody could call", file)
+		return nil, fmt.Errorf("%s: it names no token, so nobody could call", file)
 	}
 	return list, nil
 }
 
-// parseToken reads the fields of a line. Its errors do not show the token.
+// parseToken reads the fields of a line. Its errors do not contain the token.
 func parseToken(fields []string) (*token, error) {
 	if len(fields) < 3 {
-		return nil, errors.New("want a name, a token, and what it may do, such as read:tasks/ write:memory/ci/ lock:deploy admin")
+		return nil, errors.New("want a name, a token, and what the caller may do, such as read:tasks/ write:memory/ci/ lock:deploy admin")
 	}
 	withdrawn := make(chan struct{})
 	k := &token{grant: &api.Grant{Name: fields[0], Withdrawn: withdrawn}, withdraw: func() { close(withdrawn) }, client: newClient()}
@@ -155,7 +154,7 @@ func parseToken(fields []string) (*token, error) {
 	return k, nil
 }
 
-// notToken says whether a bearer token cannot have c (RFC 6750, 2.1).
+// notToken reports whether a bearer token cannot contain c (RFC 6750, 2.1).
 func notToken(c rune) bool {
 	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("-._~+/=", c))
 }
@@ -170,19 +169,19 @@ func parseRight(s string) (api.Right, error) {
 	case strings.Trim(key, "/") == "" || key[0] == '/':
 		return api.Right{}, fmt.Errorf("%q: want a key after the colon, or * for all", s)
 	case key != api.Everything && strings.ContainsAny(key, "*?"):
-		return api.Right{}, fmt.Errorf("%q: a key stands for all below it, and takes no wildcards", s)
+		return api.Right{}, fmt.Errorf("%q: a key covers all below it; wildcards are not allowed", s)
 	default:
 		return api.Right{Verb: v, Key: key}, nil
 	}
 }
 
-// find returns who shows this token, nil if it is nobody's.
+// find returns the caller with a token, nil if there is none.
 func (t *Tokens) find(text string) *token {
 	return t.byHash(sha256.Sum256([]byte(text)))
 }
 
-// byHash compares with all there are, in a time that tells nothing of how far a hash
-// agrees.
+// byHash compares a hash with those of all tokens, in a time that does not depend on how far it
+// matches one of them.
 func (t *Tokens) byHash(hash [sha256.Size]byte) (found *token) {
 	for _, k := range *t.list.Load() {
 		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {

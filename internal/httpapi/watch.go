@@ -14,11 +14,11 @@ import (
 
 const (
 	keepAlive  = 15 * time.Second
-	eventWrite = 10 * time.Second // a client that takes an event no faster is cut off
+	eventWrite = 10 * time.Second // a client that takes longer for one event is cut off
 )
 
-// An event is written by hand, in a few lines: libraries for server-sent events bring a hub and
-// a replay of their own, and here the agent has both (subscriptions and cursors).
+// No library for server-sent events is used: they bring a hub and a replay of their own, which the
+// agent already has (subscriptions and cursors), and an event is a few lines.
 
 // watch answers with events until the client or the server goes.
 func (h *handler) watch(op api.Operation) http.HandlerFunc {
@@ -31,7 +31,7 @@ func (h *handler) watch(op api.Operation) http.HandlerFunc {
 		defer sub.Close()
 		w.Header().Set("Content-Type", eventStream)
 		w.Header().Set("Cache-Control", "no-store")
-		if r.Method != http.MethodHead { // which has no end to wait for
+		if r.Method != http.MethodHead { // a stream has no end to wait for
 			h.stream(w, r, sub)
 		}
 	}
@@ -68,7 +68,7 @@ func (h *handler) subscribe(r *http.Request, op *api.Operation) (*agent.Subscrip
 	return sub, err
 }
 
-// stream sends the events of sub for as long as the client takes them.
+// stream sends the events of sub until the client goes or the stream must end.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subscription) {
 	out := http.NewResponseController(w)
 	send := func(format string, args ...any) error {
@@ -80,7 +80,8 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 		}
 		return out.Flush()
 	}
-	// A block of an id without data moves on where a client resumes, and is no event to it.
+	// A block with an id and without data moves the place where a client resumes, and is no event
+	// to it.
 	say := func(comment string) error {
 		if c, ok := sub.Cursor(); ok {
 			return send(": %s\nid: %s\n\n", comment, c)
@@ -117,7 +118,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request, sub *agent.Subs
 }
 
 func encode(e agent.Event) []byte {
-	data, _ := json.Marshal(api.EventOf(e)) // values always encode
+	data, _ := json.Marshal(api.EventOf(e)) // an event always encodes
 	var b []byte
 	if !e.Cursor.IsZero() {
 		b = fmt.Appendf(b, "id: %s\n", e.Cursor)

@@ -1,3 +1,3 @@
-// Package keyspace says where the keys of tasks, workers, agents and work queues stand
-// and of which type they are. They are the same for a worker in any language.
+// Package keyspace names the keys of tasks, workers, agents and work queues, and their types. The
+// keys are the same for workers in every language.
 package keyspace

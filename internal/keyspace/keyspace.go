@@ -6,7 +6,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// The trees of keys. Below them an id is one segment.
+// These are the trees of keys. Below each of them, an id is one segment.
 const (
 	Root         = "task-sentinel"
 	Tasks        = Root + "/tasks/"
@@ -15,7 +15,7 @@ const (
 	Coordination = Root + "/coordination/"
 )
 
-// The parts of a record below its id, and the keys of what there is once.
+// These are the parts of a record's key after the id, and the keys of records without an id.
 const (
 	State     = "/state"     // of a task
 	Progress  = "/progress"  // of a task
@@ -30,8 +30,7 @@ const (
 	Metrics     = Coordination + "metrics"
 )
 
-// Rules returns a user's own rules, and behind them those that give the keys above
-// their types.
+// Rules returns a user's own rules, followed by those that give the keys above their types.
 func Rules(own []crdt.Rule) []crdt.Rule {
 	return slices.Concat(own, []crdt.Rule{
 		{Pattern: Tasks + "*" + State, Kind: crdt.Object},

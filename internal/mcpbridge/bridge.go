@@ -17,40 +17,41 @@ import (
 	"time"
 )
 
-// Config says where the daemon is.
+// Config configures a bridge.
 type Config struct {
-	URL  string // of its MCP
+	URL  string // the daemon's MCP endpoint
 	Send func(*http.Request) (*http.Response, error)
-	// Patience is how long the client's initialize waits for a daemon that is not there
-	// yet. Other requests do not wait.
+	// Patience is how long the client's initialize waits for a daemon that is not up yet. Other
+	// requests do not wait.
 	Patience time.Duration
 	Logger   *slog.Logger
 }
 
 const (
-	maxRequests = 64 // under way at once; the next is read when one ends
+	maxRequests = 64 // requests under way at once; the next line is read when one ends
 	requestTime = time.Minute
-	promptly    = 5 * time.Second // for what a daemon does at once, and others wait for
-	lastAnswers = 2 * time.Second // for what is under way when the client's input ends
+	promptly    = 5 * time.Second // the limit for requests that a daemon answers at once and for which others wait
+	lastAnswers = 2 * time.Second // how long requests under way may take after the client's input has ended
 	farewell    = 2 * time.Second
 	retryAfter  = 250 * time.Millisecond
 )
 
-// bridge is one client and its daemon.
+// bridge connects one client to its daemon.
 type bridge struct {
 	cfg     Config
 	session session
-	lines   chan []byte             // for the client, one at a time
-	deaf    context.Context         // ends when the client has not read for a while after the end
-	gone    context.CancelCauseFunc // the client does not read any more
+	lines   chan []byte             // messages for the client, one a line
+	deaf    context.Context         // ends when, after the end, the client has not read for a while
+	gone    context.CancelCauseFunc // called when the client does not read any more
 	calls   sync.WaitGroup
-	streams sync.WaitGroup // of what the daemon tells by itself
+	streams sync.WaitGroup // streams of messages that the daemon sends unasked
 	hangUp  context.Context
 }
 
-// Run forwards lines of r until it ends or ctx does. What is under way when r ends is
-// still answered if that takes two seconds at most; then the daemon is told that nobody
-// waits for it. A client that does not read is given up two seconds after the end. Nothing but messages is written to w.
+// Run forwards the lines of r until r or ctx ends. Requests under way when r ends are still
+// answered
+// if that takes at most 2 s; then the daemon is told that nobody waits for them. A client that
+// does not read is given up 2 s after the end. Only messages are written to w.
 func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
@@ -64,7 +65,7 @@ func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	})()
 	b := &bridge{cfg: cfg, lines: make(chan []byte), deaf: deaf, gone: gone, hangUp: streaming}
 	written := make(chan struct{})
-	go func() { // ends with w: a write cannot be broken off
+	go func() { // ends with w: a write cannot be interrupted
 		defer close(written)
 		b.deliver(w)
 	}()
@@ -76,7 +77,7 @@ func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	hangUp()
 	b.streams.Wait()
 	close(b.lines)
-	gone(nil) // from now on the client's time runs
+	gone(nil) // from now on the client has a limited time to read
 	select {
 	case <-written:
 	case <-deaf.Done():
@@ -86,7 +87,7 @@ func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	return err
 }
 
-// deliver writes lines out until there are no more.
+// deliver writes the lines until there are no more.
 func (b *bridge) deliver(w io.Writer) {
 	for line := range b.lines {
 		if _, err := w.Write(line); err != nil {
@@ -97,17 +98,17 @@ func (b *bridge) deliver(w io.Writer) {
 
 var (
 	errInputEnded = errors.New("the input has ended")
-	errDeaf       = errors.New("the client does not read what it is answered")
+	errDeaf       = errors.New("the client does not read its answers")
 )
 
-// read takes lines until there are no more.
+// read reads lines and forwards them, until there are no more.
 func (b *bridge) read(ctx context.Context, r io.Reader) error {
 	type result struct {
 		line []byte
 		err  error
 	}
 	lines := make(chan result)
-	go func() { // ends with r: a read cannot be broken off
+	go func() { // ends with r: a read cannot be interrupted
 		for in, ok := bufio.NewReader(r), true; ok; {
 			line, err := readLine(in)
 			if ok = err == nil || err == errLong; !ok {
@@ -127,7 +128,7 @@ func (b *bridge) read(ctx context.Context, r io.Reader) error {
 		case l := <-lines:
 			switch {
 			case l.err == errLong:
-				b.write((&message{}).failed(codeInvalid, fmt.Sprintf("the line is over %d bytes", maxLine)))
+				b.write((&message{}).failed(codeInvalid, fmt.Sprintf("the line has over %d bytes", maxLine)))
 			case l.err == io.EOF:
 				return nil
 			case l.err != nil:
@@ -141,8 +142,9 @@ func (b *bridge) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// take forwards one line. Requests run beside each other; what others must come after
-// does not.
+// take forwards one line. Requests run concurrently. A message that must come before later ones,
+// such
+// as a notification, is forwarded before the next line is taken.
 func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
 	m, err := parse(line)
 	if wrong, ok := errors.AsType[*fault](err); ok {
@@ -150,7 +152,7 @@ func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
 		return
 	}
 	switch {
-	case m.Method == "": // an answer: the daemon asks nothing
+	case m.Method == "": // an answer, though the daemon asks nothing
 	case m.Method == "initialize" && m.request():
 		b.initialize(ctx, &m)
 	case !m.request():
@@ -172,7 +174,7 @@ func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
 	}
 }
 
-// initialize begins the session, and waits a while for a daemon that is not there yet.
+// initialize begins the session. It waits up to Patience for a daemon that is not up yet.
 func (b *bridge) initialize(ctx context.Context, m *message) {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Patience)
 	defer cancel()
@@ -205,7 +207,8 @@ func (b *bridge) answer(ctx context.Context, m *message) {
 	}
 }
 
-// forward sends m, once more if its session has just ended: the daemon makes it anew.
+// forward sends m. If the session has just ended it sends m again, and the daemon makes the session
+// anew.
 func (b *bridge) forward(ctx context.Context, m *message) error {
 	for again := false; ; again = true {
 		res, body, err := b.post(ctx, m, true)
@@ -233,7 +236,7 @@ func isProblem(res *http.Response) bool {
 	return strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json")
 }
 
-// note keeps the subscriptions the daemon agreed to.
+// note records the subscriptions to which the daemon agreed.
 func (b *bridge) note(m *message, body []byte) {
 	on := m.Method == "resources/subscribe"
 	if !on && m.Method != "resources/unsubscribe" {
@@ -245,8 +248,9 @@ func (b *bridge) note(m *message, body []byte) {
 	}
 }
 
-// open opens the stream of what the daemon tells by itself, from which it knows that its
-// client is there. It returns when the stream is, or cannot be, open.
+// open opens the stream of messages that the daemon sends unasked, by which the daemon also sees
+// that
+// its client is there. It returns when the stream is open or has failed.
 func (b *bridge) open(ctx context.Context) {
 	if !b.session.listen() {
 		return
@@ -255,14 +259,14 @@ func (b *bridge) open(ctx context.Context) {
 	defer cancel()
 	opened := make(chan struct{})
 	b.streams.Go(func() { b.listen(b.hangUp, sync.OnceFunc(func() { close(opened) })) })
-	select { // else the first update has nowhere to go
+	select { // else the first update could be lost
 	case <-opened:
 	case <-ctx.Done():
 	}
 }
 
-// post sends m and returns the answer. A stream of messages is written out as it comes,
-// and has no body.
+// post sends m and returns the answer. If the answer is a stream of messages, they are passed on as
+// they come, and there is no body.
 func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Response, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.cfg.URL, bytes.NewReader(m.line))
 	if err != nil {
@@ -284,7 +288,7 @@ func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Re
 	return res, body, err
 }
 
-// relay writes out the messages of a stream of server-sent events.
+// relay passes on the messages of a stream of server-sent events.
 func (b *bridge) relay(r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {
@@ -301,8 +305,8 @@ func (b *bridge) relay(r io.Reader) error {
 	}
 }
 
-// listen relays what the daemon tells by itself in the session, and opens another stream
-// when one breaks. opened is called when the first one is, or cannot be.
+// listen passes on the messages that the daemon sends unasked in the session, and opens another
+// stream when one breaks. It calls opened when the first one is open or has failed.
 func (b *bridge) listen(ctx context.Context, opened func()) {
 	defer opened()
 	for again := false; ctx.Err() == nil; again = true {
@@ -338,8 +342,8 @@ func (b *bridge) stream(ctx context.Context, again bool, opened func()) error {
 	return cmp.Or(b.relay(res.Body), io.ErrUnexpectedEOF)
 }
 
-// resubscribe makes the subscriptions again, which a daemon that has restarted does not
-// know, and tells the client that what it subscribed to may have changed meanwhile.
+// resubscribe renews the subscriptions at a daemon that has restarted and so does not know them. It
+// tells the client that these resources may have changed in the meantime.
 func (b *bridge) resubscribe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
@@ -367,7 +371,7 @@ func (b *bridge) leave(ctx context.Context) {
 		return
 	}
 	if res, err := b.cfg.Send(req); err == nil {
-		_ = res.Body.Close() // it runs out by itself if this fails
+		_ = res.Body.Close() // on an error the session times out
 	}
 }
 

@@ -7,12 +7,12 @@ import (
 	"io"
 )
 
-// maxLine is what the daemon takes, and more than any value needs.
+// maxLine is the longest line in bytes; the daemon takes no longer body.
 const maxLine = 6<<20 + 1<<16
 
 var errLong = errors.New("the line is too long")
 
-// readLine returns the next line that is not blank. A line beyond maxLine is skipped:
+// readLine returns the next line that is not blank. It skips a line longer than maxLine and returns
 // errLong.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	for {
@@ -39,7 +39,7 @@ func wholeLine(r *bufio.Reader) ([]byte, error) {
 		case long && (err == nil || err == io.EOF):
 			return nil, errLong
 		case err == io.EOF && len(line) > 0:
-			return line, nil // the end comes next
+			return line, nil // the next call returns the end
 		}
 		return line, err
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// message is what the bridge looks at of a line.
+// message is the part of a message that the bridge reads.
 type message struct {
 	ID     json.RawMessage
 	Method string
@@ -20,14 +20,14 @@ type message struct {
 	line []byte
 }
 
-// The codes of JSON-RPC, and ours.
+// These are the codes of JSON-RPC, and those of the bridge.
 const (
 	codeParse       = -32700
 	codeInvalid     = -32600
 	codeUnavailable = -32000
 )
 
-// fault is why a line is no message.
+// fault is the reason why a line is not a message.
 type fault struct {
 	code int
 	text string
@@ -35,10 +35,10 @@ type fault struct {
 
 func (f *fault) Error() string { return f.text }
 
-// parse reads a line. What it cannot make out of the parameters is the daemon's to say.
+// parse reads a line. It leaves errors in the parameters to the daemon.
 func parse(line []byte) (m message, err error) {
 	if !json.Valid(line) {
-		return m, &fault{codeParse, "the line is no JSON"}
+		return m, &fault{codeParse, "the line is not JSON"}
 	}
 	var envelope struct {
 		ID     json.RawMessage
@@ -49,7 +49,7 @@ func parse(line []byte) (m message, err error) {
 		return m, &fault{codeInvalid, "batches are not supported; send one message a line"}
 	}
 	if json.Unmarshal(line, &envelope) != nil {
-		return m, &fault{codeInvalid, "the line is no JSON-RPC message"}
+		return m, &fault{codeInvalid, "the line is not a JSON-RPC message"}
 	}
 	m.line, m.ID, m.Method = line, envelope.ID, envelope.Method
 	_ = json.Unmarshal(envelope.Params, &m.Params)
@@ -61,13 +61,13 @@ func parse(line []byte) (m message, err error) {
 
 func (m *message) request() bool { return m.ID != nil }
 
-// stateless is the first version of the protocol that has no sessions. What it sends
-// says so in each request, and its headers repeat what is in the body.
+// stateless is the first version of the protocol without sessions. Each request of it names the
+// version, and has headers that repeat a part of the body.
 const stateless = "2026-07-28"
 
 func (m *message) sessionless() bool { return m.Params.Meta.Version >= stateless }
 
-// header sets what the transport asks for besides the session.
+// header sets the headers that the transport needs besides the session.
 func (m *message) header(h http.Header) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Accept", "application/json, text/event-stream")
@@ -84,7 +84,7 @@ func (m *message) header(h http.Header) {
 	}
 }
 
-// failed is the error that answers m.
+// failed returns an error as the answer to m.
 func (m *message) failed(code int, text string) []byte {
 	id := m.ID
 	if id == nil {
@@ -93,8 +93,9 @@ func (m *message) failed(code int, text string) []byte {
 	return encode(map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": code, "message": text}})
 }
 
-// unavailable says that the daemon did not do it: of a tool as its answer, which agents
-// see, else as an error.
+// unavailable returns the answer that the daemon did not execute m: for a call of a tool, as a
+// result
+// of the tool, which agents see; else as an error.
 func (m *message) unavailable(code, text, hint string) []byte {
 	if m.Method != "tools/call" {
 		return m.failed(codeUnavailable, text+"; "+hint)
@@ -105,11 +106,11 @@ func (m *message) unavailable(code, text, hint string) []byte {
 }
 
 func encode(v any) []byte {
-	b, _ := json.Marshal(v) // maps of text always encode
+	b, _ := json.Marshal(v) // maps with strings always encode
 	return b
 }
 
-// updated tells the client that a resource may have changed.
+// updated returns the notification that a resource may have changed.
 func updated(uri string) []byte {
 	return encode(map[string]any{"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": map[string]any{"uri": uri}})
 }

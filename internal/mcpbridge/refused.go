@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// refused is an answer of the daemon that is no message.
+// refused is an answer of the daemon that is not a message.
 type refused struct {
 	status int
 	body   []byte
@@ -24,7 +24,7 @@ func (r *refused) Error() string {
 	return fmt.Sprintf("%d %s: %s", r.status, http.StatusText(r.status), text)
 }
 
-// refuse answers a request that the daemon did not.
+// refuse answers a request that the daemon did not answer.
 func (b *bridge) refuse(m *message, err error) {
 	b.cfg.Logger.Warn("a request failed", "method", m.Method, "err", err)
 	no, ok := errors.AsType[*refused](err)
@@ -36,12 +36,12 @@ func (b *bridge) refuse(m *message, err error) {
 	case ok:
 		b.write(m.failed(codeInvalid, no.Error()))
 	case unstarted(err):
-		b.write(m.unavailable("unreachable", "no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent'; this session goes on when it is there, so try again"))
+		b.write(m.unavailable("unreachable", "no daemon at "+b.cfg.URL, "start one with 'sentinel-peer agent' and try again; this session goes on then"))
 	case errors.Is(err, errInputEnded), errors.Is(err, context.Canceled):
-		b.write(m.unavailable("closed", "the bridge ends, and the call was given up", "it may have been done: look before you try again"))
+		b.write(m.unavailable("closed", "the bridge is stopping, and gave the call up", "the call may have been executed: check before you try again"))
 	case errors.Is(err, context.DeadlineExceeded):
-		b.write(m.unavailable("timeout", "the daemon did not answer in time", "it may have done it: look before you try again"))
+		b.write(m.unavailable("timeout", "the daemon did not answer in time", "the call may have been executed: check before you try again"))
 	default:
-		b.write(m.unavailable("unreachable", "the daemon broke off: "+err.Error(), "it may have done it: look before you try again"))
+		b.write(m.unavailable("unreachable", "the daemon broke off: "+err.Error(), "the call may have been executed: check before you try again"))
 	}
 }

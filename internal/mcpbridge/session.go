@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// session is what the daemon knows the client by.
+// session is the daemon's session of the client.
 type session struct {
 	mu      sync.Mutex
 	id      string
 	version string
-	uris    map[string]bool // subscribed to
-	listens bool            // to the daemon's stream
+	uris    map[string]bool // the resources to which the client has subscribed
+	listens bool            // the stream of the session is open
 }
 
-// header names the session in a request, if there is one.
+// header adds the id of the session to a request, if there is one, and returns the id.
 func (s *session) header(h http.Header) (id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,8 +35,8 @@ func (s *session) begin(id, version string) {
 	s.id, s.version, s.uris = id, version, map[string]bool{}
 }
 
-// listen reports whether there is a session whose stream nobody has opened, and has it
-// be the caller who does.
+// listen reports whether there is a session whose stream nobody has opened. If so, the caller must
+// open it.
 func (s *session) listen() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *session) listen() bool {
 	return first
 }
 
-// subscribed notes what the daemon has agreed to.
+// subscribed records a subscription, or its end, to which the daemon agreed.
 func (s *session) subscribed(uri string, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *session) subscriptions() []string {
 	return slices.Sorted(maps.Keys(s.uris))
 }
 
-// greet begins a session by the client's initialize and returns the daemon's answer.
+// greet begins a session with the client's initialize, and returns the daemon's answer.
 func (b *bridge) greet(ctx context.Context, m *message) ([]byte, error) {
 	res, body, err := b.post(ctx, m, false)
 	if err != nil {
@@ -74,7 +74,7 @@ func (b *bridge) greet(ctx context.Context, m *message) ([]byte, error) {
 	var answer struct {
 		Result struct{ ProtocolVersion string }
 	}
-	_ = json.Unmarshal(body, &answer) // an error has no result, and begins none
+	_ = json.Unmarshal(body, &answer) // an error has no result, and begins no session
 	if id := res.Header.Get("Mcp-Session-Id"); id != "" && answer.Result.ProtocolVersion != "" {
 		b.session.begin(id, answer.Result.ProtocolVersion)
 	}

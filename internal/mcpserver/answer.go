@@ -14,16 +14,16 @@ import (
 const (
 	// maxAnswer bounds the text of an answer: clients refuse more than about 25,000 tokens.
 	maxAnswer = 32 << 10
-	// budget is what of it lists may fill; the rest is for what stands around them.
+	// budget is the part of maxAnswer that lists may fill; the rest is for the fields around them.
 	budget = 30 << 10
-	// maxShown bounds each of several values in one answer.
+	// maxShown bounds each value in an answer with several values.
 	maxShown = 2 << 10
 )
 
-// fields are the names and values of a JSON object, alternating and in order.
+// fields are the names and values of a JSON object, in turn and in order.
 type fields []any
 
-// MarshalJSON keeps the order.
+// MarshalJSON writes the fields in their order.
 func (f fields) MarshalJSON() ([]byte, error) {
 	b := []byte{'{'}
 	for i := 0; i+1 < len(f); i += 2 {
@@ -43,7 +43,7 @@ func (f fields) MarshalJSON() ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// encode is json.Marshal without the escapes that are for web pages.
+// encode is json.Marshal without the escapes for HTML.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -52,7 +52,7 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// printed is how long a part of an answer gets.
+// printed returns how many bytes a part of an answer has.
 func printed(v any) int {
 	raw, err := encode(v)
 	if err != nil {
@@ -61,21 +61,21 @@ func printed(v any) int {
 	return len(raw)
 }
 
-// fits returns as much of a text as gets no longer than room in an answer.
+// fits returns as much of a text as has at most room bytes in an answer.
 func fits(text string, room int) string {
-	for limit := room; ; limit = limit * 3 / 4 { // escapes make it longer
+	for limit := room; ; limit = limit * 3 / 4 { // escapes make the text longer
 		if part := prefix(text, limit); printed(part) <= room {
 			return part
 		}
 	}
 }
 
-// now is a time as answers have it.
+// now returns the time in the form of answers.
 func now() string { return timestamp(time.Now()) }
 
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
-// result makes an answer of fields, or of the failure.
+// result returns the answer for fields, or for the error err.
 func (c *call) result(f fields, err error) *mcp.CallToolResult {
 	if err != nil {
 		f = append(fields{"success", false}, explain(err).fields()...)
@@ -103,7 +103,7 @@ func (c *call) result(f fields, err error) *mcp.CallToolResult {
 	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: string(raw)}}, StructuredContent: json.RawMessage(raw), IsError: err != nil}
 }
 
-// shown is a value as agents see it: stored text that is JSON comes back parsed.
+// shown returns a value as agents see it: text that is JSON is shown as that JSON.
 func shown(v crdt.Value) json.RawMessage {
 	raw, err := v.AppendJSON(nil)
 	if err != nil || len(raw) == 0 {
@@ -118,7 +118,7 @@ func shown(v crdt.Value) json.RawMessage {
 	return raw
 }
 
-// glimpse is a value among others, cut if it is long.
+// glimpse returns a value for a list, cut if it is long.
 func glimpse(v crdt.Value) (value any, cut bool) {
 	raw := shown(v)
 	if len(raw) <= maxShown {
@@ -127,7 +127,7 @@ func glimpse(v crdt.Value) (value any, cut bool) {
 	return shorten(plain(raw), maxShown), true
 }
 
-// plain returns the text of JSON text, and other JSON as it is.
+// plain returns the text of a JSON string, and other JSON unchanged.
 func plain(raw json.RawMessage) string {
 	var text string
 	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {

@@ -14,12 +14,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// args are what a client gave a tool, read liberally: models send numbers as text, text
-// as numbers, null for what they leave out, and names of other tools.
+// args are the arguments that a client gave a tool. They are read liberally: models send numbers
+// as text, text as numbers, null for what they omit, and the argument names of other tools.
 type args struct {
 	given    map[string]json.RawMessage
 	warnings []string
-	fault    error // the first
+	fault    error // the first fault found
 }
 
 // parse reads the arguments of a tool that knows the given names.
@@ -27,14 +27,14 @@ func parse(raw json.RawMessage, known []string) *args {
 	a := &args{}
 	raw = bytes.TrimSpace(raw)
 	var text string
-	if wire.CheckText(raw) == nil && json.Unmarshal(raw, &text) == nil && text != "" { // encoded twice
+	if wire.CheckText(raw) == nil && json.Unmarshal(raw, &text) == nil && text != "" { // the client encoded the object twice
 		raw = []byte(text)
 	}
 	if err := wire.CheckText(raw); err != nil {
 		a.fail("the arguments: %v", err)
 	} else if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &a.given); err != nil {
-			a.fail("the arguments are no JSON object: %v", err)
+			a.fail("the arguments are not a JSON object: %v", err)
 		}
 	}
 	var unknown []string
@@ -56,8 +56,8 @@ func parse(raw json.RawMessage, known []string) *args {
 	return a
 }
 
-// mistyped returns the argument that was meant by an unknown one: to leave out a misspelt
-// ttl would keep for ever what was to go. Arguments of other tools are no such.
+// mistyped returns the known argument that an unknown one is probably a misspelling of. Ignoring a
+// misspelt ttl, say, would keep a value for ever. Arguments of other tools are no misspellings.
 func mistyped(name string, known []string) string {
 	stem, _, unit := strings.Cut(name, "_")
 	if unit && slices.Contains(known, stem) {
@@ -94,7 +94,7 @@ func (a *args) text(name string) string {
 	return string(raw)
 }
 
-// required is text that must be there.
+// required returns an argument that must be given, as text.
 func (a *args) required(name string) string {
 	s := a.text(name)
 	if s == "" {
@@ -103,7 +103,7 @@ func (a *args) required(name string) string {
 	return s
 }
 
-// either returns the first of several names that was given.
+// either returns the first of several arguments that was given.
 func (a *args) either(names ...string) string {
 	for _, name := range names {
 		if s := a.text(name); s != "" {
@@ -113,7 +113,7 @@ func (a *args) either(names ...string) string {
 	return ""
 }
 
-// number returns an argument that is a number or reads as one.
+// number returns an argument that is a number, or text that reads as one.
 func (a *args) number(name string, absent float64) float64 {
 	s := strings.TrimSpace(a.text(name))
 	if s == "" {
@@ -121,23 +121,23 @@ func (a *args) number(name string, absent float64) float64 {
 	}
 	n, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
-		a.fail("%s: %q is no number", name, shorten(s, 64))
+		a.fail("%s: %q is not a number", name, shorten(s, 64))
 		return absent
 	}
 	return n
 }
 
-// count is a whole number from 1 to most; what is beyond is brought within.
+// count returns a whole number from 1 to most. A number beyond that is replaced by the nearest.
 func (a *args) count(name string, absent, most int) int {
 	n := a.number(name, float64(absent))
 	if within := min(max(n, 1), float64(most)); within != n {
-		a.warn("%s was brought within 1 to %d", name, most)
+		a.warn("%s was changed to be within 1 to %d", name, most)
 		n = within
 	}
 	return int(n)
 }
 
-// whole is a whole number from least to most.
+// whole returns a whole number from least to most.
 func (a *args) whole(name string, absent, least, most int) int {
 	n := a.number(name, float64(absent))
 	if n != math.Trunc(n) || n < float64(least) || n > float64(most) {
@@ -147,17 +147,17 @@ func (a *args) whole(name string, absent, least, most int) int {
 	return int(n)
 }
 
-// seconds is a duration from 0 to most; what is beyond is brought within.
+// seconds returns a duration from 0 to most. A number beyond that is replaced by the nearest.
 func (a *args) seconds(name string, absent, most time.Duration) time.Duration {
 	n := a.number(name, absent.Seconds())
 	if within := min(max(n, 0), most.Seconds()); within != n {
-		a.warn("%s was brought within 0 to %v seconds", name, most.Seconds())
+		a.warn("%s was changed to be within 0 to %v seconds", name, most.Seconds())
 		n = within
 	}
 	return time.Duration(n * float64(time.Second))
 }
 
-// texts are given as an array, or with commas between.
+// texts returns a list that was given as an array, or as text with commas between.
 func (a *args) texts(name string) (list []string) {
 	if raw := a.given[name]; raw == nil || json.Unmarshal(raw, &list) == nil {
 		return list
@@ -180,7 +180,7 @@ func (a *args) flag(name string, absent bool) bool {
 	return b
 }
 
-// shorten cuts text to n bytes, and marks that it did.
+// shorten cuts text to n bytes, and adds a sign that it did.
 func shorten(s string, n int) string {
 	if head := prefix(s, n); len(head) < len(s) {
 		return head + "…"
@@ -193,7 +193,7 @@ func prefix(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && s[n]&0xc0 == 0x80 { // within a character
+	for n > 0 && s[n]&0xc0 == 0x80 { // n is within a character
 		n--
 	}
 	return s[:n]

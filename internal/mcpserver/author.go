@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// sign adds to a batch that writes key who does it.
+// sign adds to a batch that writes key a record of its author.
 func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
 	by, created := c.writer, time.Now()
 	if e, ok := c.s.cfg.Agent.Entry(key); ok {
@@ -22,7 +22,7 @@ func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
 	b.Put(authors+key, by, opts...)
 }
 
-// authorOf returns who wrote what key holds, and when the key was made.
+// authorOf returns the author of a key's value, and when the key was created.
 func (s *Server) authorOf(key string, e crdt.Entry) (by author, created time.Time) {
 	created = e.Stamp().Time()
 	peer := s.cfg.Agent.WriterName(e.Dot().Actor)
@@ -35,20 +35,20 @@ func (s *Server) authorOf(key string, e crdt.Entry) (by author, created time.Tim
 		created = time.UnixMilli(by.Created)
 	}
 	by.peer, other.Tags = peer, by.Tags
-	if sig.Stamp() != e.Stamp() || sig.Dot().Actor != e.Dot().Actor { // written past the tools since
+	if sig.Stamp() != e.Stamp() || sig.Dot().Actor != e.Dot().Actor { // the key was written since, without a tool
 		return other, created
 	}
 	return by, created
 }
 
-// reads counts how often keys were retrieved through this daemon.
+// reads counts how often each key was retrieved through this daemon.
 type reads struct {
 	mu sync.Mutex
 	by map[string]uint64
 }
 
-// maxCounted bounds the keys whose reads are counted; beyond it one is forgotten for each
-// that comes.
+// maxCounted bounds the keys whose reads are counted. Beyond it, each new key replaces one that is
+// counted.
 const maxCounted = 1 << 16
 
 func (r *reads) count(key string) {

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// callTimeout bounds a call without its wait.
+	// callTimeout bounds the time of a call, besides its wait.
 	callTimeout = 5 * time.Second
-	// maxWait bounds what a call may wait: clients and proxies give up after 30 s or so.
+	// maxWait bounds the wait of a call: clients and proxies give up after about 30 s.
 	maxWait = 25 * time.Second
 )
 
@@ -27,15 +27,15 @@ const (
 type call struct {
 	*args
 	s      *Server
-	ctx    context.Context // carries the grant
+	ctx    context.Context // with the grant of the caller
 	grant  *api.Grant
 	from   *caller
 	writer author
-	action string // as it is called in the answer
+	action string // the name of the action in the answer
 }
 
-// owner names who holds what the call takes: its session, or without one its token and
-// client.
+// owner identifies the holder of what the call acquires: the session or, without one, the token
+// and the client's name.
 func (c *call) owner() string {
 	if c.from.session != nil && c.from.session.id != "" {
 		return c.from.session.id
@@ -43,14 +43,14 @@ func (c *call) owner() string {
 	return c.writer.Token + "\n" + c.writer.Client
 }
 
-// within bounds the call to a wait and what it takes besides.
+// within limits the call to a wait and callTimeout.
 func (c *call) within(wait time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(c.ctx, wait+callTimeout)
 	c.ctx = ctx
 	return cancel
 }
 
-// do runs an operation of the table. Its body is encoded as JSON.
+// do runs an operation of package api, with its body encoded as JSON.
 func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -66,13 +66,13 @@ func (c *call) do(name string, r api.Request, body any) (api.Response, error) {
 	return api.Find(name).Do(c.ctx, c.s.cfg.Agent, r)
 }
 
-// handler makes a tool one of the SDK's.
+// handler returns a tool as a handler of the SDK.
 func (s *Server) handler(t *tool) mcp.ToolHandler {
 	return func(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		ctx, done := s.until(ctx)
 		defer done()
 		c := &call{args: parse(req.Params.Arguments, t.known()), s: s, ctx: ctx, grant: api.GrantOf(ctx)}
-		c.from, _ = ctx.Value(callerKey{}).(*caller) // each message has one
+		c.from, _ = ctx.Value(callerKey{}).(*caller) // every message has one
 		c.writer = authorOf(req, c.grant)
 		cancel := c.within(maxWait)
 		defer cancel()
@@ -93,7 +93,7 @@ func (s *Server) handler(t *tool) mcp.ToolHandler {
 	}
 }
 
-// run runs a tool. One that panics has failed.
+// run runs a tool. A panic is returned as an error.
 func (c *call) run(t *tool) (out fields, err error) {
 	defer c.s.recovered(t.name, &err)
 	return t.run(c)
@@ -108,17 +108,17 @@ func (s *Server) until(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, func() { stop(); cancel() }
 }
 
-// author is who wrote a key through a tool.
+// author is the client that wrote a key through a tool.
 type author struct {
-	Client  string   `json:"client"` // as it calls itself
+	Client  string   `json:"client"` // the name that the client gives itself
 	Session string   `json:"session,omitempty"`
 	Token   string   `json:"token,omitempty"`
-	Created int64    `json:"created"` // of the key, milliseconds since 1970
+	Created int64    `json:"created"` // when the key was created, in ms since 1970
 	Tags    []string `json:"tags,omitempty"`
 	peer    string
 }
 
-// writer is what is known of the author: the token, or else the connection.
+// writer names the author as far as it is verified: by the token, or else by the connection.
 func (a author) writer() string {
 	switch {
 	case a.Token != "":
@@ -129,7 +129,7 @@ func (a author) writer() string {
 	return a.peer
 }
 
-// asker is who asks for a lock, to those who look at it.
+// asker describes the author of a request for a lock to those who inspect the lock.
 func (a author) asker() string {
 	who := "MCP"
 	switch {
@@ -147,7 +147,7 @@ func authorOf(req *mcp.CallToolRequest, grant *api.Grant) author {
 		a.Client = shorten(strings.ToValidUTF8(strings.TrimSpace(info.Name+" "+info.Version), "\uFFFD"), 128)
 	}
 	if id := req.Session.ID(); id != "" {
-		sum := sha256.Sum256([]byte(id)) // who knows the id may act in the session
+		sum := sha256.Sum256([]byte(id)) // the id itself would let others act in the session
 		a.Session = hex.EncodeToString(sum[:4])
 	}
 	if grant != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// conn joins the HTTP requests of a session to the SDK, which reads from it what was
-// posted and writes to it what it answers. The ids that the SDK sees are of our making:
-// of the client's it keeps 53 bits and no fraction, so that two of them can be one.
+// conn joins the HTTP requests of a session to the SDK. The SDK reads the messages that were
+// posted, and writes its answers. It sees ids that this package makes, since it keeps only 53 bits
+// and no fraction of a client's id, so that two ids could become one.
 type conn struct {
 	id     string
 	in     chan jsonrpc.Message
@@ -24,7 +24,7 @@ type conn struct {
 
 	mu    sync.Mutex
 	last  uint64
-	asked map[string]*question // by our id
+	asked map[string]*question // by the id that the SDK sees
 }
 
 // question is a call that waits for its answer.
@@ -41,22 +41,22 @@ func newConn(id string) *conn {
 	return c
 }
 
-// Connect makes the connection a transport.
+// Connect makes the connection a transport of the SDK.
 func (c *conn) Connect(context.Context) (mcp.Connection, error) { return c, nil }
 
-// SupportsProtocolVersion leaves out what has no sessions.
+// SupportsProtocolVersion excludes the versions without sessions.
 func (c *conn) SupportsProtocolVersion(version string) bool { return version < stateless }
 
-// SessionID is for the SDK.
+// SessionID implements mcp.Connection.
 func (c *conn) SessionID() string { return c.id }
 
-// Close is for the SDK.
+// Close implements mcp.Connection.
 func (c *conn) Close() error {
 	c.close()
 	return nil
 }
 
-// Read returns what was posted.
+// Read returns the next message that was posted.
 func (c *conn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	select {
 	case m := <-c.in:
@@ -68,7 +68,7 @@ func (c *conn) Read(ctx context.Context) (jsonrpc.Message, error) {
 	}
 }
 
-// Write takes an answer to its question, and what the server tells by itself to the stream.
+// Write passes an answer to its question, and notifications of the server to the stream.
 func (c *conn) Write(_ context.Context, m jsonrpc.Message) error {
 	raw, err := jsonrpc.EncodeMessage(m)
 	if err != nil {
@@ -79,13 +79,13 @@ func (c *conn) Write(_ context.Context, m jsonrpc.Message) error {
 		c.out.put(raw)
 		return nil
 	}
-	id, _ := answer.ID.Raw().(string) // of our making
+	id, _ := answer.ID.Raw().(string) // an id that this package made
 	c.mu.Lock()
 	q := c.asked[id]
 	delete(c.asked, id)
 	c.mu.Unlock()
 	if q == nil {
-		return nil // nobody waits for it any more
+		return nil // the caller does not wait any more
 	}
 	if raw, err = withID(raw, q.id); err == nil {
 		q.answer <- raw
@@ -93,7 +93,7 @@ func (c *conn) Write(_ context.Context, m jsonrpc.Message) error {
 	return err
 }
 
-// post hands a message to the SDK. Of a call it returns the question that it is.
+// post passes a message to the SDK. For a call it returns the question.
 func (c *conn) post(m *message, extra any, cancel context.CancelFunc) (*question, error) {
 	to := &jsonrpc.Request{Method: m.Method, Params: m.Params, Extra: extra}
 	var q *question
@@ -104,7 +104,7 @@ func (c *conn) post(m *message, extra any, cancel context.CancelFunc) (*question
 		id := strconv.FormatUint(c.last, 10)
 		c.asked[id] = q
 		c.mu.Unlock()
-		to.ID, _ = jsonrpc.MakeID(id) // text always is an id
+		to.ID, _ = jsonrpc.MakeID(id) // text is always a valid id
 	}
 	select {
 	case c.in <- to:
@@ -114,7 +114,7 @@ func (c *conn) post(m *message, extra any, cancel context.CancelFunc) (*question
 	}
 }
 
-// cancel ends the calls with an id of the client; all of them if it is nil.
+// cancel ends the calls with an id of the client's; all calls if the id is nil.
 func (c *conn) cancel(id json.RawMessage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,16 +125,15 @@ func (c *conn) cancel(id json.RawMessage) {
 	}
 }
 
-// outbox is what a session is told that did not ask: each thing once until its stream
-// takes it.
+// outbox holds the notifications for a session, each of them once, until a stream sends them.
 type outbox struct {
 	mu      sync.Mutex
 	waiting []json.RawMessage
-	more    chan struct{} // has room for one sign
+	more    chan struct{} // has room for one value: there is something to send
 	turn    chan struct{} // closed when another stream takes over
 }
 
-// maxOutbox bounds it: one update of each subscription, and some more.
+// maxOutbox bounds an outbox: one update for each subscription, and a few others.
 const maxOutbox = maxSubscriptions + 16
 
 func (o *outbox) put(raw json.RawMessage) {
@@ -163,7 +162,7 @@ func (o *outbox) take() []json.RawMessage {
 	return all
 }
 
-// open begins a stream, and ends the one before: its client has come back.
+// open begins a stream, and ends the previous one, whose client has come back.
 func (o *outbox) open() (over <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

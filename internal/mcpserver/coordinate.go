@@ -18,7 +18,7 @@ import (
 
 const (
 	defaultQueue = "tasks"
-	defaultHold  = 10 * time.Minute // of a task
+	defaultHold  = 10 * time.Minute // how long a task is held unless the call says
 	maxHold      = time.Hour
 )
 
@@ -59,7 +59,7 @@ func workerList(c *call) (fields, error) {
 	return cut(fields{"workers", shown, "count", list.Count}, more), nil
 }
 
-// cut says where an answer goes on, if it does.
+// cut adds to an answer the cursor with which the next call goes on, if there is one.
 func cut(out fields, next string) fields {
 	if next != "" {
 		out = append(out, "truncated", true, "next_cursor", next)
@@ -67,7 +67,7 @@ func cut(out fields, next string) fields {
 	return out
 }
 
-// fitting returns how many of list, which is at room bytes, an answer holds.
+// fitting returns how many elements of a list fit in an answer with room bytes left.
 func fitting[T any](list []T, room int) int {
 	for i, x := range list {
 		if room -= printed(x) + 1; room < 0 {
@@ -86,7 +86,7 @@ func agentCoordinate(c *call) (fields, error) {
 	out := fields{"task", task, "agent", name}
 	if c.has("data") {
 		raw := c.given["data"]
-		if text := plain(raw); json.Valid([]byte(text)) { // an object as text
+		if text := plain(raw); json.Valid([]byte(text)) { // the object may come as text
 			raw = json.RawMessage(text)
 		}
 		if _, err := c.do("agent_coordinate", api.Request{ID: task, Agent: name}, raw); err != nil {
@@ -100,7 +100,7 @@ func agentCoordinate(c *call) (fields, error) {
 	case err == nil:
 		t = all.Body.(api.Task)
 	case errors.Is(err, agent.ErrNotFound):
-	case c.has("data"): // one may tell and not see
+	case c.has("data"): // the caller may have the right to write and not to read
 		return append(out, "stored", true), nil
 	default:
 		return nil, err
@@ -141,7 +141,7 @@ type seen struct {
 
 func clusterStatus(c *call) (fields, error) { return c.status(), c.fault }
 
-// part returns what of list comes from at on and fits, and where the rest begins.
+// part returns the elements of a list from the index at that fit, and the index of the rest.
 func part[T any](list []T, at, room int) (shown []T, next int) {
 	at = min(max(at, 0), len(list))
 	n := fitting(list[at:], room)
@@ -149,10 +149,10 @@ func part[T any](list []T, at, room int) (shown []T, next int) {
 }
 
 func (c *call) status() fields {
-	var at [3]int // of the cursor: peers, namespaces, queues
+	var at [3]int // the parts of the cursor: peers, namespaces, queues
 	if s := c.text("cursor"); s != "" {
 		if _, err := fmt.Sscanf(s, "%d.%d.%d", &at[0], &at[1], &at[2]); err != nil {
-			c.fail("cursor is none of cluster_status")
+			c.fail("cursor: this is not one that cluster_status returned")
 		}
 	}
 	a := c.s.cfg.Agent
@@ -180,16 +180,16 @@ func (c *call) status() fields {
 	return out
 }
 
-// count is a namespace with how many keys it has.
+// count is a namespace and its number of keys.
 type count struct {
 	Namespace string `json:"namespace"`
 	Keys      int    `json:"keys"`
 }
 
-// namespaces returns those that the caller may read, the largest first.
+// namespaces returns the namespaces that the caller may read, the largest first.
 func (c *call) namespaces() []count {
 	list, by := []count{}, map[string]int{}
-	keys, _ := c.matching(under("")) // who may read none has no namespaces
+	keys, _ := c.matching(under("")) // a caller that may read nothing gets an empty list
 	for _, f := range keys {
 		n, _ := nameOf(f.Key)
 		by[n]++

@@ -1,33 +1,31 @@
-// Package mcpserver serves a peer to AI agents by the Model Context Protocol: tools that
-// store, search and watch shared memory, take tasks and locks, and see the fleet; and
-// resources, keys that clients read and subscribe to.
+// Package mcpserver serves a peer to AI agents by the Model Context Protocol. It has tools that
+// store, search and watch shared memory, take tasks and locks, and show the fleet; and resources,
+// which are keys that clients read and subscribe to.
 //
-// # Where things live
+// # Where values are stored
 //
-// Key k of namespace n is the key memory/n/k of the peer, and a key that starts with
-// task-sentinel/ is that key itself; the namespace task-sentinel is that tree. A slash or
-// percent sign in a namespace is escaped, so that two namespaces never share a key.
+// Key k of namespace n is the key memory/n/k of the peer. A key that starts with task-sentinel/ is
+// that key itself, and the namespace task-sentinel is that tree. A slash or percent sign in a
+// namespace is escaped, so that two namespaces never share a key.
 //
-// Beside each key that a tool wrote stands mcp/<key>: who wrote it (client, session and
-// token) and when it was made. Both are one unit of writes with one stamp. A value with
-// another stamp was written past the tools; then its peer is named as its writer, and
-// its time is when it was written. How often a key was retrieved is counted by each
-// daemon for itself, and forgotten when it stops.
+// For each key that a tool wrote, the key mcp/<key> holds the author (client, session and token)
+// and when the key was created. Both are written as one unit with one stamp. A value with another
+// stamp was written without a tool; its author is then its peer, and its time that of the write.
+// Each daemon counts by itself how often a key was retrieved, and forgets that when it stops.
 //
 // # Rules
 //
-//   - A request's id comes back as the client wrote it; the SDK sees ids of ours.
-//   - A session can be made anew from its id, by any daemon; a lease or a claim is enough
-//     to go on with it. What is held for a client ends with its session or token, and
-//     not with the daemon. A call ends when its client goes.
-//   - The grant of each request counts, not that of the session's first one.
-//   - Tools act through the operations of internal/api, which check rights. What streams
-//     has none: memory_watch and subscriptions check theirs.
-//   - What is read is read liberally: numbers as text, aliases, unknown arguments are
-//     named in warnings, and refused if they look like known ones that are misspelt. What is answered has one form.
-//   - An answer holds at most 32 KiB of text, and says where it goes on.
-//   - A failure says what to do next.
-//   - Nothing a client does, or fails to do, is waited for by the merge of writes: each
-//     subscribed resource has a goroutine that drops what it cannot tell in time, and
-//     every write to a client has a deadline.
+//   - A response has the id of its request byte for byte; the SDK sees ids of this package.
+//   - Any daemon can make a session anew from its id, and go on with a lease or a claim. What a
+//     daemon holds for a client ends with the client's session or token, not with the daemon.
+//     A call ends when its client goes.
+//   - The grant of each request counts, not that of the first request of a session.
+//   - Tools act through the operations of internal/api, which check rights. The streams are no
+//     operations: memory_watch and subscriptions check rights themselves.
+//   - Arguments are read liberally: numbers as text, and aliases. Unknown arguments are named in
+//     warnings, and refused if they look like misspelt known ones. Answers have one form.
+//   - An answer holds at most 32 KiB of text, and says how to get the rest.
+//   - An error says what to do next.
+//   - The merge of writes never waits for a client: each subscribed resource has a goroutine that
+//     drops the updates it cannot send in time, and every write to a client has a deadline.
 package mcpserver

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	maxExact     = 20      // numbers that one answer spells
-	maxSafe      = 1 << 53 // up to here whole numbers are the same as floats
+	maxExact     = 20      // the most numbers that one answer lists
+	maxSafe      = 1 << 53 // whole numbers up to this one are exact as floats
 	maxExactPath = 200     // bytes
 )
 
 var longNumber = regexp.MustCompile(`[0-9]{16}`)
 
-// exact spells the whole numbers of an answer that JavaScript and others who read all as
-// floats would alter, by where they stand (RFC 6901).
+// exact lists, by their JSON pointers (RFC 6901), the whole numbers of an answer that a reader
+// which reads all numbers as floats, such as JavaScript, would change.
 func (c *call) exact(f fields) (exact fields) {
 	raw, err := encode(f)
 	if err != nil || !longNumber.Match(raw) {
@@ -56,15 +56,15 @@ func (c *call) exact(f fields) (exact fields) {
 	}
 	walk("", whole)
 	if more > 0 {
-		c.warn("%d more numbers are beyond 2^53: read them with a parser that keeps them", more)
+		c.warn("%d more numbers are beyond 2^53: read them with a parser that keeps them exact", more)
 	}
 	return exact
 }
 
-// safe says whether a float holds the number as it is written.
+// safe reports whether a float holds a number exactly.
 func safe(number string) bool {
 	if n, err := strconv.ParseInt(number, 10, 64); err == nil {
 		return -maxSafe <= n && n <= maxSafe
 	}
-	return strings.ContainsAny(number, ".eE") // stored as a float
+	return strings.ContainsAny(number, ".eE") // the number is stored as a float
 }

@@ -10,11 +10,11 @@ import (
 
 // failure is an error as an agent sees it.
 type failure struct {
-	Code    string // stable, that of the HTTP API where it has one
+	Code    string // stable, the same as that of the HTTP API where that has one
 	Text    string
 	Hint    string   // what to do next
-	Current string   // version of the key, of a conflict
-	Holders []fields // of a lock
+	Current string   // the version of the key, for a conflict
+	Holders []fields // the holders of a lock
 }
 
 // Error returns the text.
@@ -34,7 +34,7 @@ func (f *failure) fields() fields {
 	return out
 }
 
-// explain says what went wrong and what to do about it.
+// explain returns an error as an agent sees it.
 func explain(err error) *failure {
 	if own, ok := errors.AsType[*failure](err); ok {
 		return own

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	maxFeeds         = 10_000 // resources that are watched for clients
-	maxSubscriptions = 256    // of one session
-	// interval is how soon one update of a resource follows another.
+	maxFeeds         = 10_000 // the most resources with subscribers
+	maxSubscriptions = 256    // the most of one session
+	// interval is the shortest time between two updates of one resource.
 	interval = 100 * time.Millisecond
 )
 
-// feeds are the resources that are watched for subscribers.
+// feeds are the resources that have subscribers.
 type feeds struct {
 	mu   sync.Mutex
 	by   map[string]*feed                       // by URI
@@ -55,7 +55,7 @@ func (s *Server) subscribe(ctx context.Context, req *mcp.SubscribeRequest) error
 		}
 		uris = map[string]bool{}
 		s.feeds.subs[req.Session] = uris
-		go func() { // a session that ends does not unsubscribe
+		go func() { // a session ends without unsubscribing
 			defer s.streams.Done()
 			_ = req.Session.Wait()
 			s.feeds.forget(req.Session)
@@ -68,19 +68,19 @@ func (s *Server) subscribe(ctx context.Context, req *mcp.SubscribeRequest) error
 	return nil
 }
 
-// feed adds a subscriber to a resource, which is watched from the first one on. feeds.mu
-// is held.
+// feed adds a subscriber to a resource, which is watched while it has any. The caller holds
+// feeds.mu.
 func (s *Server) feed(uri, key string) error {
 	f := s.feeds.by[uri]
 	if f == nil {
 		if len(s.feeds.by) >= maxFeeds {
-			return errors.New("too many resources are watched here; try again later, or use memory_watch")
+			return errors.New("too many resources are watched at this daemon; try again later, or use memory_watch")
 		}
 		if !s.begin(&s.streams) {
 			return errStopping
 		}
 		ctx, stop := context.WithCancel(s.closing)
-		sub, err := s.cfg.Agent.Watch(ctx, literal(key), agent.Buffer(1)) // what it lags behind is one update
+		sub, err := s.cfg.Agent.Watch(ctx, literal(key), agent.Buffer(1)) // events that it misses are one update too
 		if err != nil {
 			stop()
 			s.streams.Done()
@@ -94,7 +94,7 @@ func (s *Server) feed(uri, key string) error {
 	return nil
 }
 
-// tell turns events into updates, however many there are.
+// tell turns events into updates; several events at once are one update.
 func (s *Server) tell(ctx context.Context, sub *agent.Subscription, uri string) {
 	defer s.streams.Done()
 	pause := time.NewTimer(0)
@@ -110,7 +110,7 @@ func (s *Server) tell(ctx context.Context, sub *agent.Subscription, uri string) 
 		if ctx.Err() != nil {
 			return
 		}
-		_ = s.mcp.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}) // who cannot be told has gone
+		_ = s.mcp.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}) // on an error the client has gone
 		pause.Reset(interval)
 		select {
 		case <-pause.C:

@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// stateless is the first version of the protocol that has no sessions.
+	// stateless is the first version of the protocol without sessions.
 	stateless   = "2026-07-28"
 	mediaJSON   = "application/json"
 	mediaEvents = "text/event-stream"
-	// heartbeat is how often a quiet stream says that it is there: proxies end one after
-	// a minute.
+	// heartbeat is how often a quiet stream sends a comment: proxies end a stream that is quiet
+	// for a minute.
 	heartbeat = 15 * time.Second
 	pulse     = ": beat\n\n"
 )
@@ -39,9 +39,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.servePost(p, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodDelete || version >= stateless:
 		w.Header().Set("Allow", "GET, POST, DELETE")
-		http.Error(p, "want POST, and in a session GET or DELETE", http.StatusMethodNotAllowed)
+		http.Error(p, "want POST, or GET or DELETE in a session", http.StatusMethodNotAllowed)
 	case r.Header.Get(headerSession) == "":
-		http.Error(p, r.Method+" wants the header "+headerSession, http.StatusBadRequest)
+		http.Error(p, r.Method+" needs the header "+headerSession, http.StatusBadRequest)
 	case r.Method == http.MethodGet:
 		s.serveStream(p, r)
 	default:
@@ -72,13 +72,13 @@ func (s *Server) servePost(w *prompt, r *http.Request) {
 	case version != "" && !slices.Contains(mcp.SupportedProtocolVersions(), version):
 		fail(w, http.StatusBadRequest, codeInvalid, fmt.Sprintf("%s: %q is none of %s", headerProtocol, version, strings.Join(mcp.SupportedProtocolVersions(), ", ")))
 	case batch && version > lastWithBatch:
-		fail(w, http.StatusBadRequest, codeInvalid, "batches ended with version "+lastWithBatch+" of the protocol")
+		fail(w, http.StatusBadRequest, codeInvalid, "batches are not allowed since version "+lastWithBatch+" of the protocol")
 	default:
 		s.serveMessages(w, r, list, batch)
 	}
 }
 
-// fail answers with an error of no message.
+// fail answers with an error that belongs to no message.
 func fail(w http.ResponseWriter, status, code int, text string) {
 	raw, _ := encode(fields{"jsonrpc", "2.0", "id", nil, "error", fields{"code", code, "message", text}}) // always encodes
 	w.Header().Set("Content-Type", mediaJSON)
@@ -91,7 +91,7 @@ func (s *Server) servePlain(p *prompt, r *http.Request, list []*message, body []
 	listens := r.Header.Get("Mcp-Method") == "subscriptions/listen"
 	group := &s.running
 	if listens {
-		group = &s.streams // it ends with the request only
+		group = &s.streams // the stream ends with the request only
 	}
 	if !s.begin(group) {
 		stopping(p)
@@ -116,15 +116,15 @@ func (s *Server) servePlain(p *prompt, r *http.Request, list []*message, body []
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(marked)), int64(len(marked))
 	r.Header.Set("Accept", mediaJSON+", "+mediaEvents)
 	r.Header.Set("Authorization", "Bearer verified")
-	// The SDK hands a call what the verifier of its request's token returned, and no
-	// other part of the request's context.
+	// The SDK passes on to a call what the verifier of the token returned, and no other part of
+	// the request's context. So the verifier returns the caller.
 	verified := func(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
 		return (&caller{grant: api.GrantOf(ctx), ctx: ctx}).info(), nil
 	}
 	auth.RequireBearerToken(verified, &auth.RequireBearerTokenOptions{AllowMissingExpiration: true})(s.plain).ServeHTTP(w, r)
 }
 
-// serveMessages serves what was posted in a session, or by a client that has none.
+// serveMessages serves messages of a session, or of a client that has none.
 func (s *Server) serveMessages(w *prompt, r *http.Request, list []*message, batch bool) {
 	if !s.begin(&s.running) {
 		stopping(w)
@@ -143,13 +143,13 @@ func (s *Server) serveMessages(w *prompt, r *http.Request, list []*message, batc
 	answers, err := x.ask(r, list)
 	if begins {
 		if x.sdk.InitializeParams() == nil {
-			x.end() // the client was refused
+			x.end() // the session was not initialized
 		} else {
 			w.Header().Set(headerSession, x.id)
 		}
 	}
 	switch {
-	case r.Context().Err() != nil: // nobody reads an answer
+	case r.Context().Err() != nil: // the client does not read the answer any more
 	case err != nil:
 		refuse(w, err)
 	case len(answers) == 0:
@@ -159,8 +159,8 @@ func (s *Server) serveMessages(w *prompt, r *http.Request, list []*message, batc
 	}
 }
 
-// sessionFor returns the session of a request. One that greets begins one; who greeted
-// nobody has one for that request.
+// sessionFor returns the session of a request. An initialize request begins one. A client that
+// never initialized gets a session for this request alone.
 func (s *Server) sessionFor(r *http.Request, list []*message) (x *session, begins bool, err error) {
 	i := slices.IndexFunc(list, func(m *message) bool { return m.Method == "initialize" && m.call() })
 	if i >= 0 {
@@ -175,15 +175,15 @@ func (s *Server) sessionFor(r *http.Request, list []*message) (x *session, begin
 	return x, false, err
 }
 
-// ask hands messages to the SDK, and returns the answers to those that are calls. A call
-// ends when its client goes.
+// ask passes messages to the SDK, and returns the answers to those that are calls. A call ends
+// when its client goes.
 func (x *session) ask(r *http.Request, list []*message) (answers []json.RawMessage, err error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	var asked []*question
 	for _, m := range list {
 		switch m.Method {
-		case "": // an answer: the server asks nothing
+		case "": // an answer, though the server asks nothing
 			continue
 		case "notifications/cancelled":
 			var p struct{ RequestID json.RawMessage }
@@ -216,7 +216,7 @@ func (x *session) ask(r *http.Request, list []*message) (answers []json.RawMessa
 	return answers, nil
 }
 
-// eventsOnly says whether a client takes events and no JSON.
+// eventsOnly reports whether a client accepts events but not JSON.
 func eventsOnly(r *http.Request) bool {
 	accept := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
 	takes := func(names ...string) bool {
@@ -232,25 +232,25 @@ func answer(w http.ResponseWriter, r *http.Request, answers []json.RawMessage, b
 	if eventsOnly(r) {
 		h.Set("Content-Type", mediaEvents)
 		for _, a := range answers {
-			_, _ = w.Write(event(a)) // who cannot be told has gone
+			_, _ = w.Write(event(a)) // on an error the client has gone
 		}
 		return
 	}
 	h.Set("Content-Type", mediaJSON)
 	raw := []byte(answers[0])
 	if batch {
-		raw, _ = encode(answers) // they are JSON
+		raw, _ = encode(answers) // the answers are valid JSON
 	}
 	_, _ = w.Write(raw)
 }
 
-// refuse says why there is no answer.
+// refuse answers with the error for which there is no answer of the SDK.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	if r, ok := errors.AsType[*refusal](err); ok {
 		status = r.status
 	} else if errors.Is(err, errEnded) {
-		status = http.StatusNotFound // as the protocol wants it
+		status = http.StatusNotFound // the protocol demands it
 	}
 	http.Error(w, err.Error(), status)
 }
@@ -259,7 +259,7 @@ func stopping(w http.ResponseWriter) {
 	http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 }
 
-// serveStream tells a session what it did not ask, until it or its client ends.
+// serveStream sends the notifications of a session, until the session or the client ends.
 func (s *Server) serveStream(w *prompt, r *http.Request) {
 	if !s.begin(&s.streams) {
 		stopping(w)
@@ -276,9 +276,9 @@ func (s *Server) serveStream(w *prompt, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", mediaEvents)
 	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx would keep it all
+	h.Set("X-Accel-Buffering", "no") // else nginx buffers the stream
 	text := pulse
-	if x.revived.Swap(false) { // its subscriptions are lost
+	if x.revived.Swap(false) { // the subscriptions of the session are lost
 		text += string(event([]byte(`{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}`)))
 	}
 	tick := time.NewTicker(heartbeat)

@@ -16,11 +16,11 @@ import (
 // found is a key of a listing.
 type found struct {
 	api.Found
-	score int // how many words it has of a search
+	score int // how many words of a search it has
 	reads uint64
 }
 
-// place is where a found stands in the order of a listing.
+// place is the place of a found key in the order of a listing.
 type place struct {
 	score int
 	reads uint64
@@ -30,8 +30,8 @@ type place struct {
 
 func (f found) place() place { return place{f.score, f.reads, f.Entry.Stamp(), f.Key} }
 
-// compare puts what has most of the words first, then what was read most, if that counts,
-// then what is newest.
+// compare puts keys with more of the words first, then those that were read more often, if that
+// counts, then newer ones.
 func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(o.score, p.score), cmp.Compare(o.reads, p.reads), cmp.Compare(o.stamp, p.stamp), cmp.Compare(p.key, o.key))
 }
@@ -65,7 +65,7 @@ func (c *call) matching(pattern string) ([]api.Found, error) {
 	return res.Body.([]api.Found), nil
 }
 
-// find returns the keys of a namespace that have a score, in order.
+// find returns the keys of a namespace whose score is not 0, in order.
 func (c *call) find(n string, score func(api.Found) int, byReads bool) ([]found, error) {
 	all, err := c.matching(under(n))
 	if err != nil {
@@ -89,14 +89,14 @@ func (c *call) find(n string, score func(api.Found) int, byReads bool) ([]found,
 	return list, nil
 }
 
-// page shows what of list comes after the cursor, up to a limit and the budget.
+// page shows the part of a list after the cursor, up to a limit and the budget.
 func (c *call) page(list []found, limit int, show func(found) any) (entries []any, more fields, err error) {
 	entries = []any{}
 	total := len(list)
 	if s := c.text("cursor"); s != "" {
 		after, err := parsePlace(s)
 		if err != nil {
-			return nil, nil, &failure{Code: "bad-request", Text: "cursor is none of a listing", Hint: "give the next_cursor of the answer before, or none to start"}
+			return nil, nil, &failure{Code: "bad-request", Text: "cursor: this is not one that a listing returned", Hint: "pass next_cursor of the previous answer, or no cursor to start"}
 		}
 		list = slices.DeleteFunc(list, func(f found) bool { return f.place().compare(after) <= 0 })
 	}
@@ -113,7 +113,7 @@ func (c *call) page(list []found, limit int, show func(found) any) (entries []an
 	return entries, fields{"total", total}, nil
 }
 
-// every is the score of all keys that are listed.
+// every is the score of keys when all of them are listed.
 func every(api.Found) int { return 1 }
 
 func (c *call) list(n string) (fields, error) {
@@ -133,7 +133,7 @@ func (c *call) list(n string) (fields, error) {
 	return append(fields{"entries", entries, "count", len(entries)}, more...), err
 }
 
-// names lists keys of one namespace as short as can be.
+// names lists the keys of one namespace in the shortest form.
 func (c *call) names(all []found, limit int) (fields, error) {
 	keys, more, err := c.page(all, limit, func(f found) any {
 		_, k := nameOf(f.Key)

@@ -35,7 +35,7 @@ func lockAcquire(c *call) (fields, error) {
 	return fields{"name", name, "acquired", true, "lease", l.Lease, "token", l.Token, "shared", l.Shared, "hold_s", last.Seconds(), "guarantee", l.Guarantee}, nil
 }
 
-// holdLock holds a lease for the caller, and tells all peers who that is.
+// holdLock holds a lease for the caller, and tells all peers which agent that is.
 func (c *call) holdLock(name string, l api.Lease, last time.Duration) (time.Duration, error) {
 	last = cmp.Or(last, 2*time.Minute)
 	request, body := api.Request{Key: name}, map[string]any{"lease": l.Lease}
@@ -53,14 +53,14 @@ func (c *call) renewLock(name, lease string, last time.Duration) (fields, error)
 	if err := api.Find("lock_renew").Check(c.ctx, request); err != nil {
 		return nil, err
 	}
-	ended := &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "it has ended: stop what it protected, and call lock_acquire without lease"}
+	ended := &failure{Code: "not-holder", Text: "no such lease is held on this lock", Hint: "the lease has ended: stop the work that it protected, and call lock_acquire without lease"}
 	h, until, ok := c.touch(lease, last)
 	switch {
 	case ok && (h.queue != "" || h.id != name):
 		return nil, ended
 	case ok:
 		c.tell(name, h.token, until)
-	default: // it may have begun before a restart, or at another daemon
+	default: // the lease may have begun before a restart, or at another daemon
 		res, err := c.do("lock_renew", request, map[string]any{"lease": lease})
 		if errors.Is(err, lockservice.ErrNotHolder) {
 			return nil, ended
@@ -75,8 +75,8 @@ func (c *call) renewLock(name, lease string, last time.Duration) (fields, error)
 	return fields{"name", name, "acquired", true, "lease", lease, "hold_s", until.Seconds()}, nil
 }
 
-// unlessMoved makes the end of a hold one that leaves a lease alone which its agent has
-// renewed at another daemon since.
+// unlessMoved wraps the end of a hold, so that it leaves a lease alone that the agent has renewed
+// at another daemon since.
 func (c *call) unlessMoved(lock string, token uint64, end func(context.Context) error) func(context.Context) error {
 	a := c.s.cfg.Agent
 	return func(ctx context.Context) error {
@@ -98,26 +98,26 @@ func lockRelease(c *call) (fields, error) {
 	}
 	if h, _, ok := c.touch(lease, 0); ok {
 		c.s.holds.drop(lease, h)
-		_ = c.s.cfg.Agent.Delete(c.ctx, noteKey(name, h.token)) // it expires by itself
+		_ = c.s.cfg.Agent.Delete(c.ctx, noteKey(name, h.token)) // on an error the note expires by itself
 	}
 	return fields{"name", name, "released", true}, nil
 }
 
-// note tells all peers which agent holds a lock, or by which daemon: voters know neither.
+// note tells all peers which agent holds a lock, through which daemon: voters know neither.
 type note struct {
 	author
 	Hold float64 `json:"hold_s"`
 }
 
-// maxNoted bounds a lock's name that has a note, as text in a URL.
+// maxNoted bounds the length of a lock's name that gets a note, in bytes of its URL form.
 const maxNoted = 900
 
 func noteKey(name string, token uint64) string {
 	return authors + "lock/" + url.PathEscape(name) + "/" + strconv.FormatUint(token, 10)
 }
 
-// tell notes that the caller holds a lock for so long from now. That it cannot is no
-// failure of the lock.
+// tell records that the caller holds a lock for the given time. A failure to record that is not a
+// failure to get the lock.
 func (c *call) tell(name string, token uint64, last time.Duration) {
 	if len(url.PathEscape(name)) > maxNoted {
 		return
@@ -127,7 +127,7 @@ func (c *call) tell(name string, token uint64, last time.Duration) {
 	_ = c.s.cfg.Agent.Put(c.ctx, noteKey(name, token), note{by, last.Seconds()}, agent.WithTTL(last+callTimeout))
 }
 
-// heldBy adds to the error of a lock that another holds who that is.
+// heldBy adds the holders to the error of a lock that is held by others.
 func (c *call) heldBy(name string, err error) error {
 	if !errors.Is(err, lockservice.ErrHeld) && !errors.Is(err, lockservice.ErrTimeout) {
 		return err
@@ -145,7 +145,8 @@ func (c *call) heldBy(name string, err error) error {
 	return f
 }
 
-// holder shows who holds a lock: the agent, or where no tool took it the client and its peer.
+// holder shows the holder of a lock: the agent or, if no tool took the lock, the client and its
+// peer.
 func (s *Server) holder(name string, h lockservice.Client) fields {
 	since := timestamp(lockservice.TokenTime(h.Token))
 	v, ok := s.cfg.Agent.Get(noteKey(name, h.Token))
@@ -162,7 +163,7 @@ func (s *Server) holder(name string, h lockservice.Client) fields {
 	return fields{"writer", n.writer(), "claimed_client", n.Client, "since", since, "hold_s", n.Hold, "hold_left_s", max(left, 0).Round(time.Second).Seconds()}
 }
 
-// locks are those of the cluster, with the agents and other clients that hold them or wait.
+// locks returns the locks of the cluster, with the agents and other clients that hold them or wait.
 func (c *call) locks() (any, error) {
 	locks, query := []fields{}, url.Values{}
 	for {
@@ -182,7 +183,7 @@ func (c *call) locks() (any, error) {
 	}
 }
 
-// maxLocks bounds the locks of a resource, but for the rest of a page.
+// maxLocks is the number of locks after which the resource ends, at the end of a page.
 const maxLocks = 1000
 
 func (s *Server) locked(l api.LockEntry) fields {

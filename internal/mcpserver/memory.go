@@ -16,16 +16,16 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// storage is what answers call the kind of store there is.
+// storage is the name of the kind of store in answers.
 const storage = "crdt-gossip"
 
 const (
 	maxNamespace = 200 // bytes
 	maxListed    = 1000
-	longest      = 100 * 365 * 24 * time.Hour // TTL
+	longest      = 100 * 365 * 24 * time.Hour // the longest TTL
 )
 
-// memoryUsage is the tool of that name in claude-flow 2.x.
+// memoryUsage is the tool memory_usage of claude-flow 2.x.
 func memoryUsage(c *call) (fields, error) {
 	c.action = strings.ToLower(c.required("action"))
 	switch c.action {
@@ -67,7 +67,7 @@ func memorySearch(c *call) (fields, error) {
 	return c.search(n, c.either("pattern", "query", "value"), 10)
 }
 
-// namespace returns the one that is meant.
+// namespace returns the namespace that the call names, or the one for calls that name none.
 func (c *call) namespace(absent string) (string, error) {
 	n := cmp.Or(c.text("namespace"), absent)
 	if len(n) > maxNamespace {
@@ -76,7 +76,7 @@ func (c *call) namespace(absent string) (string, error) {
 	return n, nil
 }
 
-// key returns the key that is meant, and where it lives.
+// key returns the key that the call names, and the key of the peer where it is stored.
 func (c *call) key(n string) (k, key string, err error) {
 	k = c.required("key")
 	if c.fault == nil {
@@ -85,7 +85,7 @@ func (c *call) key(n string) (k, key string, err error) {
 	return k, key, cmp.Or(c.fault, err)
 }
 
-// written is the request of a write to key: its time to live, its condition, and who does it.
+// written returns the request of a write to key, with its TTL, its condition and its author.
 func (c *call) written(key string) (api.Request, error) {
 	r := api.Request{Key: key, Query: url.Values{}}
 	if c.number("ttl", 0) < 0 {
@@ -101,7 +101,7 @@ func (c *call) written(key string) (api.Request, error) {
 	} else if s != "" {
 		v, err := crdt.ParseVersion(s)
 		if err != nil {
-			return r, &failure{Code: "bad-request", Text: "if_version: " + err.Error(), Hint: `give the version that retrieve answered, or "0" if the key must not exist`}
+			return r, &failure{Code: "bad-request", Text: "if_version: " + err.Error(), Hint: `pass the version that retrieve returned, or "0" if the key must not exist`}
 		}
 		r.If = &api.Condition{Among: []crdt.Version{v}}
 	}
@@ -115,11 +115,11 @@ func (c *call) store(n string) (fields, error) {
 		return nil, err
 	}
 	if !c.has("value") {
-		return nil, &failure{Code: "bad-request", Text: "value is missing", Hint: "give the text or JSON to store as value"}
+		return nil, &failure{Code: "bad-request", Text: "value is missing", Hint: "pass the text or JSON to store as value"}
 	}
 	r, err := c.written(key)
 	if err == nil {
-		err = api.Find("kv_put").Check(c.ctx, r) // before the answer tells what the key is
+		err = api.Find("kv_put").Check(c.ctx, r) // before the answer reveals the type of the key
 	}
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (c *call) store(n string) (fields, error) {
 	if kind == crdt.Counter {
 		var by int64
 		if v.Decode(&by) != nil || r.Query.Has("ttl") || r.If != nil {
-			return nil, &failure{Code: "bad-value", Text: "a counter takes a whole number, which is added, and neither ttl nor if_version", Hint: "store how much to add"}
+			return nil, &failure{Code: "bad-value", Text: "a counter takes a whole number, which is added, and neither ttl nor if_version", Hint: "store the number to add"}
 		}
 		name, body = "counter_add", fields{"add", by}
 	} else if c.has("type") {
@@ -149,7 +149,7 @@ func (c *call) store(n string) (fields, error) {
 	return fields{"key", k, "stored", true, "size", size(v), "id", n + ":" + k, "version", res.Version.String()}, nil
 }
 
-// kind returns the type a key has or gets.
+// kind returns the type that a key has, or gets by this call.
 func (c *call) kind(key string) (crdt.Kind, error) {
 	if s := c.text("type"); s != "" {
 		kind, err := crdt.ParseKind(s)
@@ -168,7 +168,7 @@ func (c *call) kind(key string) (crdt.Kind, error) {
 	return crdt.Register, nil
 }
 
-// value reads what to store. Only a register keeps text that is JSON as the text it is.
+// value returns the value to store. Only a register keeps text that is JSON as text.
 func (c *call) value(kind crdt.Kind) (crdt.Value, error) {
 	raw := c.given["value"]
 	var text string
@@ -178,12 +178,12 @@ func (c *call) value(kind crdt.Kind) (crdt.Value, error) {
 	return crdt.JSONValue(raw)
 }
 
-// size is the length of a value as the 2.x server counts it: UTF-16 units of the text.
+// size returns the length of a value as the server of claude-flow 2.x counts it: in UTF-16 units.
 func size(v crdt.Value) int {
 	return len(utf16.Encode([]rune(plain(json.RawMessage(v.String())))))
 }
 
-// retrieve answers what a key holds, and returns it too, nil if nothing.
+// retrieve answers with the value of a key. It also returns the key, nil if it does not exist.
 func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	k, key, err := c.key(n)
 	if err != nil {
@@ -207,7 +207,7 @@ func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	return append(append(fields{"key", k}, part...), "found", true, "version", version, "updatedAt", timestamp(f.Entry.Stamp().Time())), f, err
 }
 
-// part answers a value, or as much of its text as one answer holds from the cursor on.
+// part answers with a value, or with as much of its text after the cursor as one answer holds.
 func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 	cursor := c.text("cursor")
 	if cursor == "" && printed(raw) <= budget {
@@ -221,7 +221,7 @@ func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 		case err == nil && was != version:
 			return nil, &failure{Code: "version-conflict", Text: "the value changed while it was read in parts", Current: version, Hint: "retrieve it again without cursor"}
 		case err != nil || n < 0 || n > len(text):
-			return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("cursor %q is none of this", shorten(cursor, 64)), Hint: "give the next_cursor of the answer before, or none to start"}
+			return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("cursor %q is not one of this value", shorten(cursor, 64)), Hint: "pass next_cursor of the previous answer, or no cursor to start"}
 		}
 		from = n
 	}
@@ -229,12 +229,12 @@ func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 	out := fields{name, part, "size", len(text), "offset", from}
 	if end := from + len(part); end < len(text) {
 		out = append(out, "truncated", true, "next_cursor", version+"+"+strconv.Itoa(end),
-			"hint", name+" is a part of the text; ask again with cursor for the next")
+			"hint", name+" is a part of the text; call again with next_cursor as cursor for the next part")
 	}
 	return out, nil
 }
 
-// elsewhere returns up to five other namespaces with key k.
+// elsewhere returns up to five other namespaces that have a key k.
 func (c *call) elsewhere(n, k string) (list []string) {
 	all, err := c.matching(memory + "/*/" + literal(k))
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// The tools of claude-flow 3.x. Their answers carry its names beside those of 2.x.
+// These are the tools of claude-flow 3.x. Their answers have its field names beside those of 2.x.
 
 func memoryStore(c *call) (fields, error) {
 	n, err := c.namespace(defaultNS)
@@ -68,12 +68,12 @@ func memoryList(c *call) (fields, error) {
 	})
 	out := fields{"entries", entries, "total", len(all), "limit", limit, "offset", offset, "backend", storage}
 	if len(more) > 2 {
-		out = append(out, "hint", "more: call again with offset "+strconv.Itoa(skipped+len(entries)))
+		out = append(out, "hint", "there are more: call again with offset "+strconv.Itoa(skipped+len(entries)))
 	}
 	return out, err
 }
 
-// textOf is the value of a key as text, "" if it has none.
+// textOf returns the value of a key as text, "" if it has none.
 func textOf(f api.Found) string {
 	if f.Err != nil {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// message is what a client posts. Its id stays as it was written.
+// message is a message that a client posts. Its id keeps the bytes that the client wrote.
 type message struct {
 	Version string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
@@ -21,7 +21,7 @@ type message struct {
 
 func (m *message) call() bool { return m.Method != "" && m.ID != nil }
 
-// sessionless says whether a message is of the protocol without sessions.
+// sessionless reports whether a message is of the protocol without sessions.
 func (m *message) sessionless() bool {
 	var params struct {
 		Meta struct {
@@ -31,13 +31,13 @@ func (m *message) sessionless() bool {
 	return json.Unmarshal(m.Params, &params) == nil && params.Meta.Version != nil
 }
 
-// The codes of JSON-RPC that are ours to say.
+// These are the JSON-RPC error codes of this package.
 const (
 	codeParse   = -32700
 	codeInvalid = -32600
 )
 
-// malformed is why a body is no message.
+// malformed is the reason why a body is not a message.
 type malformed struct {
 	code int
 	text string
@@ -45,14 +45,14 @@ type malformed struct {
 
 func (m *malformed) Error() string { return m.text }
 
-// messages reads a body: a message, or in old versions a batch of some.
+// messages reads a body: one message or, in old versions of the protocol, a batch.
 func messages(body []byte) (list []*message, batch bool, err error) {
 	body = bytes.TrimSpace(body)
 	switch {
 	case len(body) == 0:
 		return nil, false, &malformed{codeParse, "want a non-empty body with a JSON-RPC message"}
 	case !json.Valid(body):
-		return nil, false, &malformed{codeParse, "malformed body: it is no JSON"}
+		return nil, false, &malformed{codeParse, "malformed body: it is not JSON"}
 	}
 	if batch = body[0] == '['; batch {
 		err = json.Unmarshal(body, &list)
@@ -80,7 +80,7 @@ func messages(body []byte) (list []*message, batch bool, err error) {
 	return list, batch, nil
 }
 
-// withID gives a message another id.
+// withID returns a message with another id.
 func withID(raw []byte, id json.RawMessage) ([]byte, error) {
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -90,20 +90,20 @@ func withID(raw []byte, id json.RawMessage) ([]byte, error) {
 	return encode(m)
 }
 
-// echo is the response to a call of the protocol without sessions. The SDK knows it by a
-// mark that is found nowhere else; the client gets its id back wherever that stands.
+// echo is the response to a call of the protocol without sessions. The SDK sees a mark as the id,
+// which occurs nowhere else in the response; echo replaces it by the client's id.
 type echo struct {
 	*prompt
-	mark   []byte // as JSON; nil: there is no id
+	mark   []byte // as JSON; nil if the message has no id
 	id     []byte
-	events bool // the client takes nothing but events
+	events bool // the client accepts only events
 
-	mu    sync.Mutex // guards what follows, and the prompt
-	wraps bool       // JSON becomes an event
+	mu    sync.Mutex // guards wraps and the prompt
+	wraps bool       // JSON is sent as an event
 	began bool
 }
 
-// newEcho returns the response, and the body that the SDK is to see.
+// newEcho returns the response, and the body with the mark for the SDK.
 func newEcho(p *prompt, m *message, body []byte, events bool) (*echo, []byte) {
 	e := &echo{prompt: p, events: events}
 	if m == nil || m.ID == nil {
@@ -117,7 +117,7 @@ func newEcho(p *prompt, m *message, body []byte, events bool) (*echo, []byte) {
 	return e, marked
 }
 
-// WriteHeader may say that it is an event.
+// WriteHeader changes the type of an answer to events where the client accepts only those.
 func (e *echo) WriteHeader(status int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,14 +150,14 @@ func (e *echo) Write(b []byte) (int, error) {
 	return len(b), err
 }
 
-// FlushError is for http.ResponseController: beats come between the messages.
+// FlushError is called by http.ResponseController. Heartbeats come between messages.
 func (e *echo) FlushError() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.prompt.FlushError()
 }
 
-// beat keeps a stream of events alive for those between, until the returned function
+// beat sends heartbeats on a stream of events, for proxies on the way, until the returned function
 // is called.
 func (e *echo) beat() (stop func()) {
 	done := make(chan struct{})
@@ -170,7 +170,7 @@ func (e *echo) beat() (stop func()) {
 			case <-tick.C:
 				e.mu.Lock()
 				if e.began {
-					_, _ = io.WriteString(e.prompt, pulse) // who cannot be told has gone
+					_, _ = io.WriteString(e.prompt, pulse) // on an error the client has gone
 					_ = e.prompt.FlushError()
 				}
 				e.mu.Unlock()
@@ -182,7 +182,7 @@ func (e *echo) beat() (stop func()) {
 	return func() { close(done); ended.Wait() }
 }
 
-// event is a message as a server-sent event.
+// event returns a message as a server-sent event. No library is used: an event is two lines.
 func event(raw []byte) []byte {
 	return append(append([]byte("event: message\ndata: "), raw...), "\n\n"...)
 }

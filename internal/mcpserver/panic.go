@@ -7,8 +7,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// recovered is deferred: it makes a panic a fault of ours, which is logged and counted.
-// The SDK runs what we give it on goroutines of its own, where one would end the daemon.
+// recovered is deferred. It turns a panic into an error of the daemon, which is logged and counted.
+// The SDK calls handlers on goroutines of its own, where a panic would end the daemon.
 func (s *Server) recovered(what string, err *error) {
 	p := recover()
 	if p == nil {

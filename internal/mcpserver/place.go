@@ -14,7 +14,7 @@ const (
 	defaultNS = "default"
 )
 
-// keyOf returns where key k of namespace n lives.
+// keyOf returns the key of the peer where key k of namespace n is stored.
 func keyOf(n, k string) (string, error) {
 	key := memory + "/" + segment(n) + "/" + k
 	switch {
@@ -29,7 +29,7 @@ func keyOf(n, k string) (string, error) {
 	return key, crdt.ValidateKey(authors + key)
 }
 
-// nameOf is the way back: the namespace and the key within it.
+// nameOf is the inverse of keyOf: it returns the namespace and the key within it.
 func nameOf(key string) (n, k string) {
 	if rest, ok := strings.CutPrefix(key, memory+"/"); ok {
 		if n, k, ok = strings.Cut(rest, "/"); ok {
@@ -40,7 +40,7 @@ func nameOf(key string) (n, k string) {
 	return n, key
 }
 
-// under returns a glob of all keys of namespace n, of all namespaces if it is empty.
+// under returns a glob for all keys of namespace n, or of all namespaces if n is empty.
 func under(n string) string {
 	switch n {
 	case "":
@@ -51,7 +51,7 @@ func under(n string) string {
 	return memory + "/" + literal(segment(n)) + "/**"
 }
 
-// segment makes a namespace one segment of a key.
+// segment escapes a namespace so that it is one segment of a key.
 func segment(n string) string {
 	switch n {
 	case ".":
@@ -64,7 +64,7 @@ func segment(n string) string {
 
 var unsegment = strings.NewReplacer("%2E", ".", "%2F", "/", "%25", "%")
 
-// literal returns a glob of one key.
+// literal returns a glob that matches one key only.
 func literal(key string) string {
 	var b strings.Builder
 	for i := range len(key) {

@@ -8,14 +8,14 @@ import (
 // writeTimeout is how long a client may take to accept a message.
 const writeTimeout = 10 * time.Second
 
-// prompt is a response whose every write has a deadline of its own: a stream outlives
-// the server's timeout, and a client that does not read is cut off.
+// prompt is a response each of whose writes has a deadline of its own. So a stream may outlast the
+// server's time-out, while a client that does not read is cut off.
 type prompt struct {
 	http.ResponseWriter
 	out *http.ResponseController
 }
 
-// WriteHeader may be where headers are sent.
+// WriteHeader sets the deadline too, since it may send the headers.
 func (p *prompt) WriteHeader(status int) {
 	_ = p.out.SetWriteDeadline(time.Now().Add(writeTimeout))
 	p.ResponseWriter.WriteHeader(status)
@@ -26,11 +26,11 @@ func (p *prompt) Write(b []byte) (int, error) {
 	return p.ResponseWriter.Write(b)
 }
 
-// FlushError is for http.ResponseController.
+// FlushError is called by http.ResponseController.
 func (p *prompt) FlushError() error {
 	_ = p.out.SetWriteDeadline(time.Now().Add(writeTimeout))
 	return p.out.Flush()
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap is called by http.ResponseController.
 func (p *prompt) Unwrap() http.ResponseWriter { return p.ResponseWriter }

@@ -15,14 +15,14 @@ import (
 
 const keysURI = "sentinel://keys/"
 
-// views are the resources that have no key.
+// views are the resources that are not keys.
 var views = []struct {
 	uri, name, description string
 	show                   func(c *call) (any, error)
 }{
-	{"sentinel://cluster/status", "cluster status", "who is here and whether all is well", func(c *call) (any, error) { return c.status(), nil }},
+	{"sentinel://cluster/status", "cluster status", "the peers, whether all is well and, if not, what to do", func(c *call) (any, error) { return c.status(), nil }},
 	{"sentinel://cluster/members", "cluster members", "all known peers", operation("members")},
-	{"sentinel://locks", "locks", "the locks of the cluster: who holds them, agents and others, and who waits", (*call).locks},
+	{"sentinel://locks", "locks", "the locks of the cluster, with their holders and waiters, agents and others", (*call).locks},
 	{"sentinel://conflicts", "conflicts", "concurrent writes that lost, newest first", operation("conflicts")},
 }
 
@@ -39,10 +39,10 @@ func (s *Server) addResources() {
 			s.reader(func(c *call, _ string) (any, error) { return v.show(c) }))
 	}
 	s.mcp.AddResourceTemplate(&mcp.ResourceTemplate{URITemplate: keysURI + "{+key}", Name: "key", MIMEType: "application/json",
-		Description: "the value of a key; subscribe to hear of its changes. Keys of memory are memory/<namespace>/<key>"}, s.reader(readKey))
+		Description: "the value of a key; subscribe to be told of its changes. Keys of memory are memory/<namespace>/<key>"}, s.reader(readKey))
 }
 
-// reader makes a resource one of the SDK's.
+// reader returns a resource as a handler of the SDK.
 func (s *Server) reader(show func(c *call, uri string) (any, error)) mcp.ResourceHandler {
 	return func(ctx context.Context, req *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		ctx, done := s.until(ctx)
@@ -73,7 +73,7 @@ func readKey(c *call, uri string) (any, error) {
 	return res.Body, err
 }
 
-// keyOfURI returns the key of a resource: slashes in it may be escaped or not.
+// keyOfURI returns the key that a URI names. Slashes in the key may be escaped or not.
 func keyOfURI(uri string) (string, error) {
 	rest, ok := strings.CutPrefix(uri, keysURI)
 	key, err := url.PathUnescape(rest)

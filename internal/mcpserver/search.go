@@ -7,8 +7,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// search finds keys whose name or value has words of a text in it, of any case: first
-// those that have most of them. A star in a word stands for anything.
+// search finds keys whose name or value contains words of a text, in any case. Keys with more of
+// the words come first. A star in a word stands for any text.
 func (c *call) search(n, text string, most int) (fields, error) {
 	limit, values := c.count("limit", most, maxListed), c.flag("values", true)
 	if text == "" {
@@ -20,7 +20,7 @@ func (c *call) search(n, text string, most int) (fields, error) {
 	q := wordsOf(text)
 	all, err := c.find(n, func(f api.Found) int {
 		if _, records := queue.ParseKey(f.Key); records && n == "" {
-			return 0 // of work queues, which have tools of their own
+			return 0 // keys of work queues have tools of their own
 		}
 		_, k := nameOf(f.Key)
 		return q.score(k, textOf(f))
@@ -44,8 +44,8 @@ func (c *call) search(n, text string, most int) (fields, error) {
 	return append(append(out, "results", results, "count", len(results)), more...), err
 }
 
-// words are those of a search, and at the end all of them as one phrase. Each is the
-// parts between its stars, in lower case.
+// words are the words of a search, and at the end all of them as one phrase. Each is the list of
+// the parts between its stars, in lower case.
 type words [][]string
 
 func wordsOf(text string) (w words) {
@@ -61,7 +61,7 @@ func wordsOf(text string) (w words) {
 	return append(w, strings.Split(text, "*"))
 }
 
-// score is how many of the words a key or its value has.
+// score returns how many of the words a key or its value contains.
 func (w words) score(key, value string) (n int) {
 	key, value = strings.ToLower(key), strings.ToLower(value)
 	for _, parts := range w {
@@ -72,7 +72,7 @@ func (w words) score(key, value string) (n int) {
 	return n
 }
 
-// contains says whether all parts come one after the other in text.
+// contains reports whether the parts occur in text one after the other.
 func contains(text string, parts []string) bool {
 	for _, part := range parts {
 		i := strings.Index(text, part)

@@ -19,47 +19,47 @@ import (
 // Config configures a server.
 type Config struct {
 	Agent    *agent.Agent
-	Leases   *api.Leases  // those of the HTTP API
-	Reloads  *api.Reloads // likewise; may be nil
-	Version  string       // of this program
+	Leases   *api.Leases  // shared with the HTTP API
+	Reloads  *api.Reloads // shared with the HTTP API; may be nil
+	Version  string       // the version of this program
 	Memory   Memory
-	Called   func(tool string, failed bool) // for each call of a tool; may be nil
-	Panicked func()                         // for each call that panicked; may be nil
+	Called   func(tool string, failed bool) // called for each call of a tool; may be nil
+	Panicked func()                         // called for each call that panicked; may be nil
 	Logger   *slog.Logger
 }
 
 const maxBody = 6*wire.MaxValueBytes + 1<<16
 
-// Memory says whose names the tools of memory have.
+// Memory selects the names of the tools for memory.
 type Memory string
 
-// The generations of claude-flow. The empty text is the second.
+// These are the generations of claude-flow. The empty text stands for the second.
 const (
 	Memory2    Memory = "2" // memory_usage
 	Memory3    Memory = "3" // memory_store, memory_retrieve, memory_list, memory_delete
 	MemoryBoth Memory = "both"
 )
 
-// Server serves MCP for one peer. It is an http.Handler for one path, that stands behind
-// the checks of internal/httpapi: of hosts, origins and tokens. The grant of each caller
-// is in the context of the request (api.WithGrant).
+// Server serves MCP for one peer. It is an http.Handler for one path, behind the checks of
+// internal/httpapi of hosts, origins and tokens. The grant of a caller is in the context of the
+// request (api.WithGrant).
 type Server struct {
 	cfg   Config
 	mcp   *mcp.Server
-	plain http.Handler // of the protocol without sessions
+	plain http.Handler // for the protocol without sessions
 	reads reads
 	holds holds
 	feeds feeds
 
 	sessions sessions
-	most     int           // of them
+	most     int           // the greatest number of sessions
 	grace    time.Duration // sessionGrace
 
-	mu      sync.Mutex // orders Add and closing
+	mu      sync.Mutex // orders Add of the groups below and Close
 	closing context.Context
 	close   context.CancelFunc
 	running sync.WaitGroup // requests and holds
-	streams sync.WaitGroup // feeds, and waits for the end of sessions
+	streams sync.WaitGroup // feeds, and goroutines that wait for the end of a session
 }
 
 // New returns a server. Close it before its agent.
@@ -91,11 +91,11 @@ func New(cfg Config) *Server {
 	return s
 }
 
-const instructions = `Shared memory of a fleet of agents. What you store here, agents on every machine of the fleet read within moments.
-Use memory_usage to store and retrieve, memory_search to find, memory_watch to wait for what others write.
-Two writers of one key: the later one wins, unless you pass if_version. What only one agent may do at a time needs lock_acquire; work to be shared out goes through task_add and task_claim.`
+const instructions = `Shared memory of a fleet of agents. Agents on every machine of the fleet read what you store here within moments.
+Use memory_usage to store and retrieve, memory_search to find, memory_watch to wait for writes of others.
+If two agents write one key, the later write wins, unless you pass if_version. Work that only one agent may do at a time needs lock_acquire; to share out work, use task_add and task_claim.`
 
-// begin adds something that Close waits for, unless it has begun to.
+// begin adds something for which Close waits. It reports false if Close has begun.
 func (s *Server) begin(what *sync.WaitGroup) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,15 +106,15 @@ func (s *Server) begin(what *sync.WaitGroup) bool {
 	return true
 }
 
-// caller is who sent a message.
+// caller is the sender of a message.
 type caller struct {
 	grant   *api.Grant
 	ctx     context.Context // ends when nobody waits for the answer any more
-	session *session        // nil: none
+	session *session        // nil if there is none
 }
 
-// ends returns what closes when the session of the caller has ended, and when its token
-// is withdrawn; nil where there is none.
+// ends returns channels that close when the caller's session has ended and when its token is
+// withdrawn; nil where there is none.
 func (c *caller) ends() (session, token <-chan struct{}) {
 	if c.session != nil && c.session.id != "" {
 		session = c.session.ended
@@ -125,15 +125,15 @@ func (c *caller) ends() (session, token <-chan struct{}) {
 	return session, token
 }
 
-// info is how the SDK hands a caller on.
+// info returns the form in which the SDK passes a caller on.
 func (c *caller) info() *auth.TokenInfo {
 	return &auth.TokenInfo{Extra: map[string]any{"caller": c}}
 }
 
 type callerKey struct{}
 
-// called gives each message the grant of its own HTTP request, and ends with it. A panic
-// is its answer.
+// called gives each message the grant of its own HTTP request, and ends it with the request. A
+// panic becomes the answer.
 func (s *Server) called(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (_ mcp.Result, err error) {
 		defer s.recovered(method, &err)
@@ -150,9 +150,9 @@ func (s *Server) called(next mcp.MethodHandler) mcp.MethodHandler {
 	}
 }
 
-// Close ends waits and subscriptions, has calls under way answered, and ends all
-// sessions; no goroutine is left then. What is under way after ctx ends with its
-// connection. What was held for agents ends with its TTL.
+// Close ends waits and subscriptions, lets calls under way answer, and ends all sessions; no
+// goroutine is left then. Calls that are not done when ctx ends are ended with their connections.
+// What was held for agents ends with its TTL.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.close()
@@ -174,7 +174,7 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// demoted logs what the SDK has to say as debugging.
+// demoted logs the messages of the SDK at the debug level.
 type demoted struct{ slog.Handler }
 
 func (d demoted) Enabled(ctx context.Context, _ slog.Level) bool {

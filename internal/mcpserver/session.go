@@ -22,17 +22,17 @@ import (
 
 const (
 	maxSessions = 2000
-	// A token has a part of the sessions, and so has an address; one may be that of a
-	// proxy with many clients.
+	// A token may have a fourth of the sessions, and an address half of them: it may be that of
+	// a proxy with many clients.
 	tokenShare, addressShare = 4, 2
-	// sessionTimeout ends a session from its last request, with no stream open. What is
-	// held for it has ended by then.
+	// sessionTimeout ends a session this long after its last request, unless a stream is open.
+	// Everything that was held for it has ended by then.
 	sessionTimeout = maxHold + time.Minute
-	// sessionGrace ends a session whose stream broke, if nothing more comes of its client.
+	// sessionGrace ends a session whose stream broke, unless its client sends another request.
 	sessionGrace   = 15 * time.Second
 	maxSessionID   = 1024 // bytes
 	maxNameInID    = 128
-	firstVersion   = "2025-03-26" // of the protocol, where a request names none
+	firstVersion   = "2025-03-26" // the version of the protocol where a request names none
 	lastWithBatch  = "2025-03-26"
 	headerSession  = "Mcp-Session-Id"
 	headerProtocol = "Mcp-Protocol-Version"
@@ -40,32 +40,32 @@ const (
 
 var errEnded = errors.New("the session has ended")
 
-// session is what the daemon knows of a client between its requests. It can be made anew
-// from its id at any daemon, but for its subscriptions.
+// session is what the daemon knows of a client between its requests. Any daemon can make it anew
+// from its id, except for its subscriptions.
 type session struct {
 	s              *Server
 	id             string
-	token, address string      // of who began it
-	revived        atomic.Bool // and its client was not told
+	token, address string      // of the client that began it
+	revived        atomic.Bool // it was made anew, and its client was not told yet
 	conn           *conn
 	sdk            *mcp.ServerSession
-	ended          chan struct{} // what is held for it ends too
+	ended          chan struct{} // closed at its end, when what is held for it ends too
 	end            func()
 
 	mu     sync.Mutex
-	busy   int  // requests and streams under way
+	busy   int  // the number of requests and streams under way
 	orphan bool // its stream broke, and no request came since
 	timer  *time.Timer
 }
 
-// sessions are those of the daemon.
+// sessions are the sessions of the daemon.
 type sessions struct {
 	mu                 sync.Mutex
 	by                 map[string]*session
 	ofToken, ofAddress map[string]int
 }
 
-// refusal is why a request gets no session.
+// refusal is the reason why a request gets no session.
 type refusal struct {
 	status int
 	text   string
@@ -73,11 +73,11 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// sessionOf returns the session that a request is in. One that is not known, after a
+// sessionOf returns the session with the id of a request. A session that is not known, after a
 // restart or at another daemon, is made anew.
 func (s *Server) sessionOf(r *http.Request, id string) (*session, error) {
 	if len(id) > maxSessionID || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, &refusal{http.StatusBadRequest, "the id of a session is up to 1,024 visible characters of ASCII"}
+		return nil, &refusal{http.StatusBadRequest, "the id of a session has up to 1,024 visible ASCII characters"}
 	}
 	s.sessions.mu.Lock()
 	x := s.sessions.by[id]
@@ -99,8 +99,8 @@ func tokenOf(r *http.Request) string {
 	return ""
 }
 
-// newSession begins a session: one with an id is known by it until it ends, and one with
-// parameters has been initialized.
+// newSession begins a session. With an id, it is known by that id until it ends; with parameters,
+// it has been initialized already.
 func (s *Server) newSession(r *http.Request, id string, params *mcp.InitializeParams) (*session, error) {
 	x := &session{s: s, id: id, token: tokenOf(r), conn: newConn(id), ended: make(chan struct{})}
 	x.address, _, _ = net.SplitHostPort(r.RemoteAddr)
@@ -136,7 +136,7 @@ func (s *Server) newSession(r *http.Request, id string, params *mcp.InitializePa
 	return x, nil
 }
 
-// add makes a session known, or returns the one of that id.
+// add makes a session known, or returns the session that has its id already.
 func (t *sessions) add(x *session, most int) (*session, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,11 +144,11 @@ func (t *sessions) add(x *session, most int) (*session, error) {
 	case t.by[x.id] != nil && t.by[x.id].token == x.token:
 		return t.by[x.id], nil
 	case len(t.by) >= most || t.by[x.id] != nil:
-		return nil, &refusal{http.StatusServiceUnavailable, "too many sessions; end some, or wait until idle ones have run out"}
+		return nil, &refusal{http.StatusServiceUnavailable, "too many sessions; end some, or wait until idle ones have timed out"}
 	case x.token != "" && t.ofToken[x.token] >= max(most/tokenShare, 1):
-		return nil, &refusal{http.StatusTooManyRequests, fmt.Sprintf("token %q has too many sessions; end some, or wait until idle ones have run out", x.token)}
+		return nil, &refusal{http.StatusTooManyRequests, fmt.Sprintf("token %q has too many sessions; end some, or wait until idle ones have timed out", x.token)}
 	case t.ofAddress[x.address] >= max(most/addressShare, 1):
-		return nil, &refusal{http.StatusTooManyRequests, "this address has too many sessions; end some, or wait until idle ones have run out"}
+		return nil, &refusal{http.StatusTooManyRequests, "this address has too many sessions; end some, or wait until idle ones have timed out"}
 	}
 	t.by[x.id] = x
 	t.ofToken[x.token]++
@@ -179,8 +179,8 @@ func (t *sessions) all() (list []*session) {
 	return list
 }
 
-// begins notes that a request or a stream of the client is under way, until the returned
-// function is called.
+// begins records that a request or a stream of the client is under way, until the returned function
+// is called.
 func (x *session) begins(stream bool) (over func()) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -206,21 +206,21 @@ func (x *session) finish() {
 	close(x.ended)
 	x.timer.Stop()
 	x.conn.cancel(nil)
-	_ = x.sdk.Close() // the connection is ours, and fails at nothing
+	_ = x.sdk.Close() // the connection is of this package, and its Close does not fail
 }
 
-// newID returns an id of a session that nobody can guess. It tells who began the session
-// to a daemon that does not know it.
+// newID returns the id of a session. Nobody can guess it, and it tells a daemon that does not know
+// the session which client began it.
 func newID(initialize *message) string {
 	var p mcp.InitializeParams
 	if json.Unmarshal(initialize.Params, &p) != nil || p.ClientInfo == nil {
 		return rand.Text()
 	}
-	name, _ := json.Marshal([]string{prefix(p.ClientInfo.Name, maxNameInID), prefix(p.ClientInfo.Version, maxNameInID)}) // text always encodes
+	name, _ := json.Marshal([]string{prefix(p.ClientInfo.Name, maxNameInID), prefix(p.ClientInfo.Version, maxNameInID)}) // strings always encode
 	return rand.Text() + "." + base64.RawURLEncoding.EncodeToString(name)
 }
 
-// clientIn returns who began a session, as its id tells.
+// clientIn returns the client in the id of a session.
 func clientIn(id string) *mcp.Implementation {
 	_, name, _ := strings.Cut(id, ".")
 	var p []string

@@ -49,7 +49,7 @@ func taskClaim(c *call) (fields, error) {
 	}
 	items := res.Body.(api.List[api.Claimed]).Items
 	if len(items) == 0 {
-		return fields{"queue", name, "claimed", false, "hint", "nothing to do now; call again with wait_s"}, nil
+		return fields{"queue", name, "claimed", false, "hint", "there is nothing to do now; call again with wait_s"}, nil
 	}
 	x := items[0]
 	h := &hold{queue: name, id: x.ID, lease: x.Lease, token: x.Token, last: last}
@@ -61,17 +61,17 @@ func taskClaim(c *call) (fields, error) {
 		out = append(out, "value", value)
 	} else {
 		out = append(out, "value", fits(plain(value), budget/2)+"…", "truncated", true,
-			"hint", "task_list with queue and task gives the whole value, in parts")
+			"hint", "task_list with queue and task returns the whole value, in parts")
 	}
 	return append(out, "claim", h.claim(), "attempt", x.Attempt, "token", x.Token, "hold_s", last.Seconds()), nil
 }
 
-// claim is what the agent has of a claim: all that another daemon needs to go on with it.
+// claim returns the claim that the agent is given: all that another daemon needs to go on with it.
 func (h *hold) claim() string {
 	return h.queue + "/" + h.id + "/" + strconv.FormatUint(h.token, 10) + "/" + h.lease
 }
 
-// claimed returns the hold that a claim stands for, in a daemon that does not have it.
+// claimed returns the hold for a claim, at a daemon that does not have the hold.
 func claimed(claim string) (*hold, bool) {
 	part := strings.Split(claim, "/")
 	if len(part) != 4 {
@@ -95,7 +95,7 @@ func (c *call) holdClaim(h *hold, ttl time.Duration) error {
 	return nil
 }
 
-// resume holds a claim that began before a restart, or at another daemon, which is told.
+// resume holds a claim that began before a restart or at another daemon, and tells that daemon.
 func (c *call) resume(claim string, last time.Duration) (time.Duration, error) {
 	h, ok := claimed(claim)
 	if !ok {
@@ -111,7 +111,7 @@ func (c *call) resume(claim string, last time.Duration) (time.Duration, error) {
 	return last, c.holdClaim(h, time.Duration(res.Body.(api.Extended).Remaining))
 }
 
-// later makes an operation one that runs after its call, which was allowed it.
+// later returns a function that runs an operation after the call that was allowed it.
 func (c *call) later(name string, r api.Request, body any) func(context.Context) error {
 	s := c.s
 	return func(ctx context.Context) (err error) {
@@ -126,11 +126,11 @@ func taskComplete(c *call) (fields, error) {
 	if claim == "" && task != "" {
 		if claim = c.claimOf(task); claim == "" {
 			return nil, &failure{Code: "claim-lost", Text: fmt.Sprintf("you have no claim of task %q", shorten(task, 200)),
-				Hint: "give the claim that task_claim answered; if it has ended, drop the work and call task_claim for another"}
+				Hint: "pass the claim that task_claim returned; if it has ended, stop the work and call task_claim for another"}
 		}
 	}
 	if claim == "" {
-		c.fail("claim is missing, or the id of a task that you claimed")
+		c.fail("claim is missing: pass it, or the id of a task that you claimed")
 	}
 	if c.fault != nil {
 		return nil, c.fault
@@ -166,7 +166,7 @@ func taskComplete(c *call) (fields, error) {
 	return fields{"queue", h.queue, "task", h.id, "completed", name == "work_complete"}, nil
 }
 
-// conclude has the progress of a task, if anybody told any, say how it ended.
+// conclude sets the status of a task's progress, if the task has progress, to how the task ended.
 func (c *call) conclude(id, status string) {
 	request := api.Request{ID: id}
 	res, err := c.do("task_progress", request, nil)
@@ -210,8 +210,8 @@ func taskProgress(c *call) (fields, error) {
 	return append(out, "progress", res.Body.(api.Written).Value.Field("progress"), "status", body["status"], "version", res.Version.String()), nil
 }
 
-// progress is the body of task_set_progress, which knows parts of 1 from percent. A status
-// alone leaves the progress as it is.
+// progress returns the body for task_set_progress, which tells a fraction from a percentage. A
+// status alone leaves the progress unchanged.
 func (c *call) progress(id string) map[string]any {
 	body := map[string]any{"status": c.text("status")}
 	for _, name := range []string{"progress", "percent"} {
@@ -220,23 +220,23 @@ func (c *call) progress(id string) map[string]any {
 		}
 	}
 	if len(body) == 1 {
-		var p fleet.TaskProgress // 0 if nobody said
+		var p fleet.TaskProgress // 0 if no progress was recorded
 		if res, err := c.do("task_progress", api.Request{ID: id}, nil); err == nil {
-			_ = res.Body.(crdt.Value).Decode(&p) // likewise
+			_ = res.Body.(crdt.Value).Decode(&p) // 0 on an error too
 		}
 		body["progress"] = p.Progress
 	}
 	return body
 }
 
-// signed notes who wrote a key by an operation. That it cannot is no failure of that.
+// signed records the author of a key. A failure of that is not a failure of the write.
 func (c *call) signed(key string) {
 	b := c.s.cfg.Agent.Batch()
 	c.sign(b, key, 0)
 	_ = b.Commit(c.ctx)
 }
 
-// taskList shows the tasks of a queue, or all of one.
+// taskList shows the tasks of a queue, or everything about one of them.
 func taskList(c *call) (fields, error) {
 	request := api.Request{Queue: cmp.Or(c.text("queue"), defaultQueue)}
 	if request.ID = c.either("task", "taskId"); request.ID != "" {
@@ -267,7 +267,7 @@ func taskList(c *call) (fields, error) {
 	return cut(fields{"queue", request.Queue, "tasks", list, "count", len(list), "known", page.Count}, next), nil
 }
 
-// item shows a task among others.
+// item shows a task in a list.
 func (c *call) item(i workqueue.Item) fields {
 	out := fields{"task", i.ID, "state", i.State}
 	for _, v := range []struct {
@@ -284,7 +284,7 @@ func (c *call) item(i workqueue.Item) fields {
 	return append(out, c.history(i)...)
 }
 
-// history is what became of a task so far.
+// history shows what happened to a task so far.
 func (c *call) history(i workqueue.Item) (out fields) {
 	if i.Attempt > 0 {
 		out = append(out, "attempt", i.Attempt)
@@ -314,7 +314,7 @@ func (c *call) task(request api.Request) (fields, error) {
 	if v.IsZero() {
 		return out, nil
 	}
-	sum := sha256.Sum256([]byte(v.String())) // parts are of one text
+	sum := sha256.Sum256([]byte(v.String())) // all parts must be of the same text
 	part, err := c.part(name, hex.EncodeToString(sum[:4]), shown(v))
 	return append(out, part...), err
 }

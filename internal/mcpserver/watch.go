@@ -7,10 +7,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// company is how long a watch that has something to tell waits for more.
+// company is how long a watch that has an event waits for more of them.
 const company = 20 * time.Millisecond
 
-// memoryWatch is a long poll.
+// memoryWatch waits for events (long polling).
 func memoryWatch(c *call) (fields, error) {
 	n, err := c.namespace(defaultNS)
 	if err != nil {
@@ -21,7 +21,7 @@ func memoryWatch(c *call) (fields, error) {
 	from := a.Cursor()
 	if since := c.text("since"); since != "" {
 		if from, err = agent.ParseCursor(since); err != nil || from.IsZero() {
-			return nil, &failure{Code: "bad-request", Text: "since is none of a watch", Hint: "give next of the answer before, or nothing to start now"}
+			return nil, &failure{Code: "bad-request", Text: "since: this is not one that a watch returned", Hint: "pass next of the previous answer, or no since to start now"}
 		}
 	}
 	if c.fault != nil {
@@ -40,7 +40,7 @@ func memoryWatch(c *call) (fields, error) {
 		_, k := nameOf(e.Key)
 		return strings.HasPrefix(k, prefix) && c.grant.MayRead(e.Key)
 	}
-	out, next, lagged := c.gather(sub, wanted, from, max(patience, company)) // what was missed comes at once
+	out, next, lagged := c.gather(sub, wanted, from, max(patience, company)) // missed events come at once
 	switch {
 	case lagged:
 		return fields{"events", out, "count", 0, "next", a.Cursor().String(), "lagged", true,
@@ -51,9 +51,9 @@ func memoryWatch(c *call) (fields, error) {
 	return fields{"events", out, "count", len(out), "next", next.String()}, nil
 }
 
-// gather takes wanted events: it waits for the first, then a moment for more, up to the
-// budget. next is where to go on; it moves though nothing wanted came, lest the history
-// be short of it once something does.
+// gather takes wanted events: it waits for the first, then a moment for more, up to the budget.
+// next is the cursor after the last event. It moves even if no event was wanted, since the history
+// might not reach back to the old cursor once one is.
 func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, from agent.Cursor, patience time.Duration) (out []fields, next agent.Cursor, lagged bool) {
 	out, next = []fields{}, from
 	room := budget

@@ -1,4 +1,4 @@
-// Command notices prints the licences of what is linked into sentinel-peer, for the
-// platforms named, GOOS/GOARCH each; without one for this machine's. It reads them where
-// the go command keeps the modules, and fails if one has none.
+// Command notices prints the licences of the modules that are linked into sentinel-peer, for the
+// given platforms (GOOS/GOARCH), or for that of this machine. It reads them from the module cache,
+// and fails if a module has none.
 package main

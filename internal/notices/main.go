@@ -27,7 +27,7 @@ const (
 	toolchain = "Go, its standard library and runtime"
 )
 
-// linked is a package as the go command lists it.
+// linked is a package in the output of go list.
 type linked struct {
 	Dir      string
 	Standard bool
@@ -37,7 +37,7 @@ type linked struct {
 	}
 }
 
-// write prints, by module, each file of a licence that goes with a linked package of it.
+// write prints, by module, each licence file that applies to a linked package of the module.
 func write(out io.Writer, platforms []string) error {
 	modules, err := licences(platforms)
 	if err != nil {
@@ -60,7 +60,7 @@ func write(out io.Writer, platforms []string) error {
 	return nil
 }
 
-// licences returns the files of each module, and of Go itself.
+// licences returns the licence files of each module, and of Go itself.
 func licences(platforms []string) (map[string]map[string]bool, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -86,7 +86,7 @@ func licences(platforms []string) (map[string]map[string]bool, error) {
 			if modules[name] == nil {
 				modules[name] = map[string]bool{}
 			}
-			for dir := p.Dir; len(dir) >= len(p.Module.Dir); dir = filepath.Dir(dir) { // a package may have one of its own
+			for dir := p.Dir; len(dir) >= len(p.Module.Dir); dir = filepath.Dir(dir) { // a package may have its own licence
 				if err := gather(modules[name], dir); err != nil {
 					return nil, err
 				}
@@ -96,11 +96,11 @@ func licences(platforms []string) (map[string]map[string]bool, error) {
 	return modules, nil
 }
 
-// list returns the packages of the program on a platform; for "/" on this one.
+// list returns the packages of the program on a platform, or, for "/", on this machine's.
 func list(platform string) ([]linked, error) {
 	system, machine, ok := strings.Cut(platform, "/")
 	if !ok {
-		return nil, fmt.Errorf("%q is no platform: want GOOS/GOARCH", platform)
+		return nil, fmt.Errorf("%q is not a platform: want GOOS/GOARCH", platform)
 	}
 	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Standard,Module", program)
 	cmd.Env, cmd.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
@@ -123,7 +123,7 @@ func list(platform string) ([]linked, error) {
 	}
 }
 
-var legal = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([.-](txt|md|[a-z0-9]+))?$`) // LICENSE-MIT too
+var legal = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([.-](txt|md|[a-z0-9]+))?$`) // also LICENSE-MIT
 
 func gather(files map[string]bool, dir string) error {
 	entries, err := os.ReadDir(dir)

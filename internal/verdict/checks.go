@@ -20,7 +20,7 @@ func ready(k *Known) []Finding {
 		"run 'sentinel-peer doctor' with the settings of this peer: it says which address does not answer"}}
 }
 
-// strays are peers that name no voters beside others that do.
+// strays finds peers that name no voters while others do.
 func strays(k *Known) []Finding {
 	var with, without []string
 	for _, m := range k.Members {
@@ -45,7 +45,7 @@ func strays(k *Known) []Finding {
 	return nil
 }
 
-// majority fails if none of the voters takes part.
+// majority fails if no majority of the voters is up.
 func majority(k *Known) []Finding {
 	if len(k.Voters) == 0 {
 		return nil
@@ -56,22 +56,23 @@ func majority(k *Known) []Finding {
 	case here < need:
 		return []Finding{{"voters", Fail, fmt.Sprintf("%d of %d voters up: no lock and no item can be taken", here, all),
 			fmt.Sprintf("%s of %d must certify each lease, and %s cannot be reached", plural(need, "voter"), all, list(away)),
-			"start " + list(away) + ", or see to the network between; name other voters only if they are gone for good (docs/locks.md)"}}
+			"start " + list(away) + ", or check the network between; name other voters only if they are gone for good (docs/locks.md)"}}
 	case k.Turnout.Err != nil:
 		return []Finding{unanswered(k.Turnout.Err)}
 	}
 	return nil
 }
 
-// away are the voters that are not up.
+// away returns the voters that are not up.
 func (k *Known) away() []string {
 	return slices.DeleteFunc(slices.Clone(k.Voters), func(name string) bool {
 		return slices.ContainsFunc(k.Members, func(m agent.Member) bool { return m.Name == name && m.State == "alive" })
 	})
 }
 
-// spare names the voters that do not take part, or not fully, beside a majority that does.
-// It fails when the stop of one more would leave none.
+// spare names the voters that do not take part, or not fully, while a majority does. It fails if
+// the
+// stop of one more voter would leave no majority.
 func spare(k *Known) []Finding {
 	if len(k.Voters) == 0 || majority(k) != nil {
 		return nil
@@ -105,7 +106,7 @@ func spare(k *Known) []Finding {
 	return []Finding{f}
 }
 
-// unanswered is of voters that are up and certify nothing.
+// unanswered returns the finding for voters that are up and certify nothing.
 func unanswered(err error) Finding {
 	f := Finding{"voters", Fail, "no majority of voters answers: no lock and no item can be taken", err.Error(), "look at the logs of the voters"}
 	u, short := errors.AsType[*lockservice.UnavailableError](err)
@@ -115,7 +116,7 @@ func unanswered(err error) Finding {
 		f.Next = "wait for it; the very first start of a voter needs no silence with --first-boot (docs/locks.md)"
 	case short && len(u.Silent) > 0:
 		f.Why = fmt.Sprintf("%d of the %d needed answered in time; nothing came from %s", u.Reachable, u.Needed, list(u.Silent))
-		f.Next = "see whether " + list(u.Silent) + " " + are(u.Silent) + " running and in reach, and start what is not; within a minute they are known to be down if they are"
+		f.Next = "check whether " + list(u.Silent) + " " + are(u.Silent) + " running and in reach, and start what is not; a peer that is down is known to be so within a minute"
 	case short:
 		f.Why = fmt.Sprintf("%d of the %d needed answered in time", u.Reachable, u.Needed)
 	case errors.Is(err, lockservice.ErrConfigMismatch):
@@ -141,7 +142,7 @@ func peers(k *Known) []Finding {
 	}
 	return []Finding{{"peers", Fail, list(names) + " out of reach",
 		"since " + since.UTC().Format(time.DateTime) + " UTC, " + ago(k.Now.Sub(since)) + " ago, without a goodbye",
-		"start it, or see to the network between; give up on one that is gone for good by 'sentinel-peer forget " + names[0] + "' on every daemon"}}
+		"start it, or check the network between; give up on one that is gone for good by 'sentinel-peer forget " + names[0] + "' on every daemon"}}
 }
 
 func silent(k *Known) (found []Finding) {
@@ -161,14 +162,14 @@ func silent(k *Known) (found []Finding) {
 	return found
 }
 
-// advice says what to do about a problem of a member.
+// advice says what to do about each problem of a member.
 var advice = map[string]string{
 	"clone":            "two peers ran from one copy: restart one of them",
 	"duplicate name":   "give each peer a --name of its own",
 	"clock skew":       "run NTP there: clocks must agree within a minute",
 	"rules differ":     "give every peer the same --rule settings",
-	"records disputed": "`/v1/stats` says how many; if it lies or its memory is broken, stop it, and change the cluster's key if somebody else may have it; else remove them here too, or wait",
-	"two contents":     "its log or this one names the write; test the memory of that machine, and change the cluster's key if somebody else may have it",
+	"records disputed": "`/v1/stats` says how many; if that peer lies or its memory is broken, stop it, and change the cluster's key if somebody else may have it; else remove the records here too, or wait",
+	"two contents":     "its log or that of this peer names the write; test the memory of that machine, and change the cluster's key if somebody else may have it",
 }
 
 func problems(k *Known) (found []Finding) {
@@ -199,7 +200,7 @@ func lagging(k *Known) []Finding {
 		return nil
 	}
 	return []Finding{{"lag", Warn, worst.Name + " is far behind", plural(int(worst.Lag), "write") + " of this peer are not acknowledged by it",
-		"look at its load and at the network between"}}
+		"check its load and the network between"}}
 }
 
 func packets(k *Known) []Finding {
@@ -275,7 +276,7 @@ func failed(k *Known) []Finding {
 		"read their errors, then set their status anew or delete them"}}
 }
 
-// refused tells of files that were to be read again and are not in force.
+// refused finds files that were refused when they were read again, so that old ones are in force.
 func refused(k *Known) (found []Finding) {
 	for _, r := range k.Refused {
 		why := "the file was refused when it was read again; the daemon's log says why"

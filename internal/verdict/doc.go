@@ -1,7 +1,7 @@
-// Package verdict says how a cluster is, from what one peer knows of it. Every surface
-// that tells users whether all is well asks it, so that all of them tell the same.
+// Package verdict judges the state of a cluster from what one peer knows. Every surface that tells
+// users whether all is well uses it, so that all of them give the same verdict.
 //
-//	I1  Of the same knowledge it says the same. It reads no clock and asks nobody.
-//	I2  What and Next change only when the state does: screens read them aloud.
-//	I3  Each finding says what is so, why, and what to do next.
+//	I1  The same knowledge has the same verdict. The package reads no clock and asks nobody.
+//	I2  What and Next of a finding change only when the state does: screen readers read them aloud.
+//	I3  Each finding says what is wrong, why, and what to do next.
 package verdict

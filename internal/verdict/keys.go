@@ -9,8 +9,9 @@ import (
 
 const oneKey = "add it to the --key-file there, and send SIGHUP: every peer must hold a key before any seals with it"
 
-// keys looks how far a change of the cluster's key has come: which peers hold which keys,
-// those that are down as they were when they were last heard of.
+// keys checks how far a change of the cluster's key has come: which peers hold which keys. Of a
+// peer
+// that is down, the keys are those that it had when it was last heard.
 func keys(k *Known) (found []Finding) {
 	var self agent.Member
 	var others []agent.Member
@@ -26,7 +27,7 @@ func keys(k *Known) (found []Finding) {
 	if len(self.Keys) == 0 || len(others) == 0 {
 		return nil
 	}
-	told := map[string]bool{} // keys of which a finding speaks
+	told := map[string]bool{} // the keys that a finding names
 	for _, m := range others {
 		switch {
 		case m.State != "alive":
@@ -56,7 +57,7 @@ func keys(k *Known) (found []Finding) {
 	return append(found, sealing(all)...)
 }
 
-// keysApart says that this peer and m cannot read each other, one way or both.
+// keysApart reports whether this peer and m cannot read each other, one way or both.
 func (k *Known) keysApart(m agent.Member) bool {
 	for _, self := range k.Members {
 		if self.Self && len(self.Keys) > 0 && len(m.Keys) > 0 {
@@ -66,7 +67,7 @@ func (k *Known) keysApart(m agent.Member) bool {
 	return false
 }
 
-// spread is who holds a key, if not all do.
+// spread finds a key that some peers hold and others lack.
 func spread(id string, all []agent.Member) []Finding {
 	var with, without []string
 	for _, m := range all {
@@ -88,7 +89,7 @@ func spread(id string, all []agent.Member) []Finding {
 		"if it is the new key, add it behind the old one where it is not; if it is the old one, take it out where it is; and send SIGHUP there"}}
 }
 
-// sealing is who seals with which key, if not all use one.
+// sealing finds peers that seal with different keys.
 func sealing(all []agent.Member) []Finding {
 	var with []string
 	peers := map[string][]string{}

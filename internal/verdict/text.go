@@ -15,7 +15,7 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// size writes bytes in a unit of which there are ten or more.
+// size writes a number of bytes in the greatest unit of which there are ten or more.
 func size(n int) string {
 	switch {
 	case n < 10<<10:
@@ -26,7 +26,7 @@ func size(n int) string {
 	return plural(n>>20, "MiB")
 }
 
-// are is the verb of names.
+// are returns the verb for a list of names: is or are.
 func are(names []string) string {
 	if len(names) == 1 {
 		return "is"
@@ -34,7 +34,7 @@ func are(names []string) string {
 	return "are"
 }
 
-// list writes names as a sentence has them, the first few.
+// list writes the first few names as a part of a sentence.
 func list(names []string) string {
 	const most = 3
 	switch n := len(names); {
@@ -46,7 +46,7 @@ func list(names []string) string {
 	return strings.Join(names, "")
 }
 
-// text writes how many there are, and which as far as that may be known.
+// text writes the number of the things, and those of their names that are known.
 func (n Names) text(noun string) string {
 	if len(n.Names) == 0 {
 		return plural(n.Count, noun)
@@ -59,7 +59,7 @@ func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// ago writes how long something lasted, to two digits or so.
+// ago writes a duration with about two digits.
 func ago(d time.Duration) string {
 	switch {
 	case d < time.Second:

@@ -11,81 +11,81 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Level is how bad it is.
+// Level is the level of a finding or a verdict.
 type Level string
 
-// The levels. A command that is asked whether all is well exits with 8 on Fail, and with 0
-// on the others.
+// These are the levels. A command that judges the cluster exits with 8 on Fail, and with 0
+// otherwise.
 const (
-	OK   Level = "ok"   // nothing is to be done
-	Warn Level = "warn" // it works, and somebody should look within the day
+	OK   Level = "ok"   // nothing needs to be done
+	Warn Level = "warn" // everything works, and somebody should look within the day
 	Fail Level = "fail" // something that was promised does not work now
 )
 
-// rank orders levels.
+// rank returns the order of a level, from 0 for OK.
 func (l Level) rank() int { return slices.Index([]Level{OK, Warn, Fail}, l) }
 
-// Word is what a person calls the level.
+// Word returns the level in a word for people.
 func (l Level) Word() string {
 	return map[Level]string{OK: "healthy", Warn: "warning", Fail: "unhealthy"}[l]
 }
 
 // Finding is one thing that is not as it should be.
 type Finding struct {
-	Check string `json:"check"` // stable: ready, voters, peers, ...
+	Check string `json:"check"` // a stable name: ready, voters, peers, ...
 	Level Level  `json:"level"`
 	What  string `json:"what"`
 	Why   string `json:"why"`
 	Next  string `json:"next"` // the step to take
 }
 
-// Verdict is how the cluster is, as one peer sees it.
+// Verdict is the judgement on the cluster as one peer sees it.
 type Verdict struct {
 	Level    Level     `json:"level"`
 	Summary  string    `json:"summary"`  // one sentence; it changes only with the state
-	Detail   string    `json:"detail"`   // why that is said; it changes all the time
-	Next     string    `json:"next"`     // of the first finding, "" if there is none
+	Detail   string    `json:"detail"`   // the reason for the summary; it changes all the time
+	Next     string    `json:"next"`     // the Next of the first finding, "" if there is none
 	Findings []Finding `json:"findings"` // the worst first
 }
 
-// Names are things that are counted, and the names of those that the reader may know.
+// Names counts things, and has the names of those that the reader may know.
 type Names struct {
 	Count int
 	Names []string
 }
 
-// Known is what a peer knows at a moment. It is of one reader, who may not know all names.
+// Known is what a peer knows at one moment. It is for one reader, who may not know all names.
 type Known struct {
 	Now        time.Time
 	Ready      bool
 	Members    []agent.Member
-	Backlog    int // bytes written that are not carried out yet
-	Memory     int // bytes that the store takes
-	Limit      int // of Memory for writes here, 0 for none
+	Backlog    int // bytes of writes that are not carried out yet
+	Memory     int // bytes that the store uses
+	Limit      int // the most bytes that writes here may fill; 0 for no limit
 	Voters     []string
-	Turnout    lockservice.Turnout // of the voters; zero if none are named
-	Dead       int                 // items
-	DeadIn     Names               // queues that hold them
-	Failed     Names               // tasks
-	Abandoned  Names               // workers that are out of sight or gone with work in hand
-	Unfinished int                 // tasks in their hands
-	Refused    []Refused           // of the daemon's files
+	Turnout    lockservice.Turnout // which voters take part; zero without voters
+	Dead       int                 // the number of dead items
+	DeadIn     Names               // the queues that hold them
+	Failed     Names               // failed tasks
+	Abandoned  Names               // workers that are unreachable or gone and have tasks
+	Unfinished int                 // the number of their tasks
+	Refused    []Refused           // the daemon's files that were refused
 }
 
-// Refused is something that a daemon was to read again and did not take.
+// Refused is a file that the daemon refused when it read it again.
 type Refused struct {
 	What string // keys, settings, voters, tokens, certificate
-	Why  string // "" if the reader may not know
+	Why  string // the error; "" if the reader may not know it
 }
 
 const (
-	silence    = 30 * time.Second // after which a live peer has been heard of for too long ago
-	behind     = 10_000           // writes that a peer lacks and others will soon wait for
-	slowWrites = 32 << 20         // bytes of the 64 MiB at which writes wait
-	smallWrite = 4 << 10          // bytes: a store without room for so many takes no new key of use
+	silence    = 30 * time.Second // a live peer that was not heard for longer is silent
+	behind     = 10_000           // the number of unacknowledged writes from which on a peer is far behind
+	slowWrites = 32 << 20         // the backlog in bytes to warn of; writes wait from 64 MiB on
+	smallWrite = 4 << 10          // a store without room for so many bytes cannot take a useful new key
 )
 
-// Judge says how the cluster is.
+// Judge returns the verdict on what a peer knows.
 func Judge(k Known) Verdict {
 	v := Verdict{Level: OK, Findings: []Finding{}}
 	for _, check := range []func(*Known) []Finding{ready, majority, strays, peers, spare, silent, problems, lagging, packets, keys, memory, backlog, dead, abandoned, failed, refused} {
@@ -119,8 +119,8 @@ func count(k *Known) string {
 	return fmt.Sprintf("%d of %s alive", alive, plural(known, "peer"))
 }
 
-// silent are the voters of whom no answer came, so that there is no majority: they may be
-// down, although the members do not show it yet.
+// silent returns the voters that did not answer, so that there is no majority. They may be down
+// although the members do not show it yet.
 func (k *Known) silent() []string {
 	if u, short := errors.AsType[*lockservice.UnavailableError](k.Turnout.Err); short {
 		return u.Silent
@@ -128,9 +128,9 @@ func (k *Known) silent() []string {
 	return nil
 }
 
-// settled says how far the peers agree. This peer knows which of its writes another has
-// not acknowledged, and when it last saw another's state to be equal to its own; it cannot
-// know what other two owe each other.
+// settled describes how far the peers agree. This peer knows which of its writes another has not
+// acknowledged, and when it last saw another's state to be equal to its own. It cannot know which
+// writes two other peers still owe each other.
 func settled(k *Known) (summary, detail string) {
 	var self string
 	var differ []string
