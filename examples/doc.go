@@ -1,5 +1,6 @@
-// Package examples holds whole programs, one a folder. Its test builds and runs
-// each, so that what they show stays true.
+// Package examples holds complete programs, one in each folder. Its test builds and runs each of
+// them,
+// so that they stay correct.
 //
 //	go run ./examples/quickstart
 package examples

@@ -1,5 +1,6 @@
-// Agents shows three agents, each a peer of its own, that share one task: each waits
-// for what it needs from another, does its part, and tells.
+// Agents shows three agents, each a peer of its own, that share one task. Each agent waits for what
+// it
+// needs from another, does its part, and reports it.
 //
 //	go run ./examples/agents
 //	go run ./examples/agents -join 127.0.0.1:7946 -cluster farm
@@ -24,7 +25,7 @@ var (
 
 const task = "login-page"
 
-// part is what one agent does, and whom it waits for.
+// part is the part of one agent, and the agent it waits for.
 type part struct {
 	name, after string
 	do          func(input any) (output any)
@@ -73,7 +74,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	// Whoever asks sees all, once it has heard of all.
+	// Any peer can show all parts, once it has received them.
 	sub, err := peers[2].Watch(ctx, fleet.AgentKey(task, "*"), agent.WithSnapshot())
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// play waits for the agent before, does this one's part and tells.
+// play waits for the previous agent, does this agent's part and reports it.
 func (p part) play(ctx context.Context, a *agent.Agent) error {
 	input, err := p.wait(ctx, a)
 	if err != nil {
@@ -106,12 +107,12 @@ func (p part) play(ctx context.Context, a *agent.Agent) error {
 	return a.Agents().SetCoordination(ctx, task, p.name, fleet.AgentInfo{Role: p.name, Status: "done", Output: output})
 }
 
-// wait returns what the agent before this one made.
+// wait returns what the previous agent made.
 func (p part) wait(ctx context.Context, a *agent.Agent) (any, error) {
 	if p.after == "" {
 		return nil, nil
 	}
-	// A snapshot first: it may be done already.
+	// The watch begins with a snapshot, since the previous part may be done already.
 	sub, err := a.Watch(ctx, fleet.AgentKey(task, p.after), agent.WithSnapshot())
 	if err != nil {
 		return nil, err

@@ -1,5 +1,6 @@
-// Batch shows writes by the thousand: collected into units that take effect whole or
-// not at all, flushed at once, and acknowledged by another peer.
+// Batch shows writes by the thousand: they are collected into units that take effect whole or not
+// at
+// all, flushed at once, and acknowledged by another peer.
 //
 //	go run ./examples/batch
 //	go run ./examples/batch -join 127.0.0.1:7946 -cluster farm
@@ -35,7 +36,7 @@ func run(ctx context.Context) error {
 	if *join != "" {
 		seeds = append(seeds, *join)
 	}
-	// A write may wait 100 ms for company; what comes together goes together.
+	// By default a write waits up to 100 ms, and is sent together with others.
 	writer, err := agent.Open(ctx, agent.Config{Name: "writer", Cluster: *cluster, Seeds: seeds, BatchInterval: 100 * time.Millisecond})
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// One unit: on this peer nobody sees a part of it.
+	// A batch is one unit: no reader of this peer sees a part of it.
 	b := writer.Batch()
 	for i := range 500 {
 		b.Patch(fleet.TaskStateKey(fmt.Sprintf("batch-%03d", i)), fleet.TaskState{Status: "pending", Priority: i % 10})
@@ -61,7 +62,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// One wrong write, and none is made.
+	// One invalid write prevents the whole batch.
 	err = writer.Batch().Put("batch/good", 1).Put("batch//bad", 1).Commit(ctx)
 	_, made := writer.Get("batch/good")
 	fmt.Printf("refused: %v, written: %t\n", err != nil, made)
@@ -72,10 +73,10 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := writer.ForceSync(ctx); err != nil { // do not wait for the interval
+	if err := writer.ForceSync(ctx); err != nil { // sends at once instead of after the interval
 		return err
 	}
-	if err := writer.WaitReplicated(ctx, 1); err != nil { // and now somebody has it all
+	if err := writer.WaitReplicated(ctx, 1); err != nil { // then one other peer has everything
 		return err
 	}
 
@@ -89,7 +90,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 		p, err := reader.Tasks().Progress("batch-007")
-		if err == nil && p.Progress == 1 && len(keys) == 500 { // in a larger cluster, not at once
+		if err == nil && p.Progress == 1 && len(keys) == 500 { // a peer that has acknowledged may not be this reader
 			fmt.Printf("reader has %d tasks, %d created, batch-007 at %.0f %%\n", len(keys), created, 100*p.Progress)
 			return nil
 		}

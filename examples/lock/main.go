@@ -1,5 +1,6 @@
-// Lock shows the execution of a task under a lock: one worker at a time, and a worker
-// that was paused for too long is kept from writing by its stale token.
+// Lock shows how a task is executed under a lock: by one worker at a time. The stale token of a
+// worker
+// that was paused for too long keeps it from writing.
 //
 //	go run ./examples/lock
 //	go run ./examples/lock -join 127.0.0.1:7946 -cluster farm
@@ -33,7 +34,7 @@ func main() {
 	}
 }
 
-// storage is what the lock protects. Its guard refuses who has been overtaken.
+// storage is what the lock protects. Its guard refuses a token lower than one it has seen.
 type storage struct {
 	guard fence.Memory
 	text  string
@@ -65,7 +66,7 @@ func run(ctx context.Context) error {
 	ann, bob, eve := peers[0], peers[1], peers[2]
 	var disk storage
 
-	// Ann executes the task; Eve sees that she does.
+	// Ann executes the task, and Eve sees that Ann holds the lock.
 	lease, err := ann.Tasks().AcquireLock(ctx, "render-1", time.Second)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Bob is next, and is paused: nobody renews his lease, and it runs out.
+	// Bob is next, and is paused: his lease is not renewed, and so it expires.
 	paused, err := bob.Locks().Lock(ctx, "tasks/render-1", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
 	if err != nil {
 		return err
@@ -94,14 +95,14 @@ func run(ctx context.Context) error {
 	if err := disk.write(next.Context(), next.Token(), "by eve"); err != nil {
 		return err
 	}
-	// He wakes up and writes before he looks at his lease.
+	// He wakes up, and writes before he looks at his lease.
 	late := disk.write(ctx, paused.Token(), "by bob")
 	fmt.Println("bob's late write is refused:", errors.Is(late, fence.ErrStale), "and his lease lost:", errors.Is(paused.Err(), lockservice.ErrLost))
 	fmt.Println("written", disk.text)
 	return eve.Tasks().ReleaseLock(ctx, "render-1")
 }
 
-// holder waits until a peer sees that name holds the task's lock.
+// holder waits until a peer sees that the named worker holds the task's lock.
 func holder(ctx context.Context, a *agent.Agent, name string) error {
 	sub, err := a.Watch(ctx, fleet.TaskLockKey("render-1"), agent.WithSnapshot())
 	if err != nil {

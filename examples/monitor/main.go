@@ -1,5 +1,6 @@
-// Monitor shows what can be seen from any peer while others work: who comes and goes,
-// what they write, which writes collided, and counters.
+// Monitor shows what any peer can observe while others work: peers that come and go, writes,
+// conflicts
+// and counters.
 //
 //	go run ./examples/monitor
 //	go run ./examples/monitor -join 127.0.0.1:7946 -cluster farm    (until ctrl-C)
@@ -33,7 +34,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	cfg := agent.Config{Name: "monitor", Cluster: *cluster, HeartbeatInterval: agent.Manual} // it is no worker
+	cfg := agent.Config{Name: "monitor", Cluster: *cluster, HeartbeatInterval: agent.Manual} // the monitor is no worker
 	if *join != "" {
 		cfg.Seeds = []string{*join}
 	}
@@ -70,8 +71,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// show prints what happens until a task named last is done. It calls joined when
-// somebody has.
+// show prints events until the task named last is done. It calls joined when another peer has
+// joined.
 func show(ctx context.Context, monitor *agent.Agent, events *agent.EventStream, joined func()) error {
 	for {
 		select {
@@ -101,7 +102,7 @@ func show(ctx context.Context, monitor *agent.Agent, events *agent.EventStream, 
 	}
 }
 
-// work is what is watched: two tasks.
+// work is the work that is observed: two tasks.
 func work(ctx context.Context, worker *agent.Agent) error {
 	for _, id := range []string{"first", "last"} {
 		for _, step := range []func() error{
@@ -112,7 +113,7 @@ func work(ctx context.Context, worker *agent.Agent) error {
 			if err := step(); err != nil {
 				return err
 			}
-			if err := worker.WaitReplicated(ctx, 1); err != nil { // each is seen before the next
+			if err := worker.WaitReplicated(ctx, 1); err != nil { // so that each write is observed before the next
 				return err
 			}
 		}

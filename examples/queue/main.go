@@ -1,5 +1,6 @@
-// Queue shows a work queue: items are claimed by one worker at a time; one worker stalls
-// and loses its item to another, one item fails until it is dead.
+// Queue shows a work queue. Each item is claimed by one worker at a time; one worker stalls and
+// loses
+// its item to another, and one item fails until it is dead.
 //
 //	go run ./examples/queue
 //	go run ./examples/queue -join 127.0.0.1:7946 -cluster farm
@@ -40,7 +41,7 @@ func run(ctx context.Context) error {
 	names := []string{"ann", "bob", "eve"}
 	for _, name := range names {
 		a, err := agent.Open(ctx, agent.Config{Name: name, Cluster: *cluster, Seeds: seeds,
-			Locks: agent.LockConfig{Voters: names, FirstBoot: true}}) // nobody ran before
+			Locks: agent.LockConfig{Voters: names, FirstBoot: true}}) // no voter ran before
 		if err != nil {
 			return err
 		}
@@ -91,7 +92,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 		if c.ID == "bounce" {
-			err = c.Fail(ctx, errors.New("no such address")) // its only attempt
+			err = c.Fail(ctx, errors.New("no such address")) // this was its only attempt
 		} else {
 			fmt.Printf("eve has %s, attempt %d\n", c.ID, c.Attempt)
 			err = c.Complete(ctx, "sent by eve")

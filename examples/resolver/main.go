@@ -1,6 +1,8 @@
-// Resolver shows what becomes of concurrent writes: two peers are cut off from each
-// other, write the same keys, and agree once the cut heals, by the type of each key:
-// the last write, a union, a merge of fields, or a function of yours.
+// Resolver shows how concurrent writes are resolved. Two peers are cut off from each other, write
+// the
+// same keys, and agree once the cut heals, by the type of each key: the last write, a union, a
+// merge
+// of fields, or a function of yours.
 //
 //	go run ./examples/resolver
 //	go run ./examples/resolver -join 127.0.0.1:7946 -cluster farm
@@ -29,8 +31,9 @@ var rules = []crdt.Rule{
 	{Pattern: "demo/budget", Kind: crdt.Custom, Resolver: "lowest"},
 }
 
-// lowest keeps the most careful of several budgets. It runs when the key is read, on
-// every peer, so it must depend on nothing but its argument.
+// lowest keeps the lowest of several budgets. It runs on every peer when the key is read, so its
+// result
+// must depend on its argument alone.
 func lowest(siblings []crdt.Sibling) (crdt.Value, error) {
 	best := siblings[0].Value
 	for _, s := range siblings[1:] {
@@ -92,7 +95,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(5 * time.Millisecond) // so that right is the later one
+		time.Sleep(5 * time.Millisecond) // so that the write of right is the later one
 	}
 	if err := errors.Join(left.Heal(), right.Heal()); err != nil {
 		return err
@@ -114,7 +117,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// agreed returns what both read at key, once that is the same.
+// agreed returns the value that both peers read at a key, once it is the same.
 func agreed(ctx context.Context, left, right *agent.Agent, key string) (l, r crdt.Value, err error) {
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		l, _ = left.Get(key)

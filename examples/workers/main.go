@@ -1,5 +1,6 @@
-// Workers shows basic coordination: workers say what they can do, a scheduler finds
-// the one with the most room, and everybody notices at once when one leaves.
+// Workers shows basic coordination: workers publish their capacity, a scheduler finds the one with
+// the
+// most room, and all notice at once when one leaves.
 //
 //	go run ./examples/workers
 //	go run ./examples/workers -join 127.0.0.1:7946 -cluster farm
@@ -59,7 +60,7 @@ func run(ctx context.Context) error {
 		}
 	}
 
-	// Ann is the scheduler: she waits until she sees both others' offers.
+	// Ann is the scheduler. She waits until she sees the offers of both others.
 	scheduler := peers[0]
 	var found []fleet.Worker
 	err := until(ctx, func() (done bool, err error) {
@@ -100,7 +101,7 @@ func run(ctx context.Context) error {
 	})
 }
 
-// work does the first task that is assigned to the peer's own worker.
+// work does the first task that is assigned to the worker of this peer.
 func work(ctx context.Context, a *agent.Agent) error {
 	sub, err := a.Watch(ctx, fleet.TaskStateKey("*"), agent.WithSnapshot())
 	if err != nil {
@@ -110,7 +111,7 @@ func work(ctx context.Context, a *agent.Agent) error {
 	for range sub.C() {
 		t, err := a.Tasks().State("render-1")
 		if err != nil || t.Worker != a.Name() {
-			continue // not there yet, or not ours
+			continue // the assignment has not arrived, or is for another worker
 		}
 		fmt.Println(a.Name(), "works on render-1")
 		if err := a.Tasks().SetProgress(ctx, "render-1", 1, "rendered"); err != nil {
@@ -121,7 +122,7 @@ func work(ctx context.Context, a *agent.Agent) error {
 	return ctx.Err()
 }
 
-// until asks f until it is done.
+// until calls f until it reports that it is done.
 func until(ctx context.Context, f func() (bool, error)) error {
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		if done, err := f(); done || err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// What a surface writes beside a key is one unit with it, and needs no right of the caller.
+// A key and what a surface writes beside it are one unit, and the latter needs no right of the
+// caller.
 func TestASurfaceWritesBesideAKey(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]

@@ -43,8 +43,9 @@ func TestTheDocsHaveEveryCode(t *testing.T) {
 	}
 }
 
-// Each surface tells an error by this table. The first kind that fits counts, whatever
-// an error is wrapped in.
+// Every surface gets the fault of an error from this table. The first match counts, however the
+// error
+// is wrapped.
 func TestAnErrorIsOfTheKindThatSaysMost(t *testing.T) {
 	for want, list := range map[string][]error{
 		"400 2 bad-key":           {&crdt.KeyError{}},

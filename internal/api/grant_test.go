@@ -64,7 +64,7 @@ func TestAMatchNeedsAKeyThatMayBeRead(t *testing.T) {
 	f("*", "workers/**", true)
 }
 
-// Whoever has no rights gets nothing, of any operation, but what is everybody's.
+// A caller without rights can use only the operations that are open to everybody.
 func TestEveryOperationAsksForItsRight(t *testing.T) {
 	everybodys := []string{"members", "stats", "digest", "task_list", "worker_list", "lock_list", "work_queues", "verdict", "flush"}
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
@@ -74,7 +74,7 @@ func TestEveryOperationAsksForItsRight(t *testing.T) {
 				continue
 			}
 			var body []byte
-			if op.Name == "batch" { // which names its keys there
+			if op.Name == "batch" { // the batch names its keys in its body
 				body = []byte(`{"operations":[{"op":"delete","key":"k"}]}`)
 			}
 			_, err := op.Do(ctx, peers[0], Request{Body: body, Key: "k", ID: "i", Agent: "a", Queue: "q", Query: url.Values{}, Leases: NewLeases()})
@@ -85,8 +85,9 @@ func TestEveryOperationAsksForItsRight(t *testing.T) {
 	})
 }
 
-// Rights come before all that costs something: who may read nothing that a glob can meet is
-// told so whatever the glob is, and before keys are looked at.
+// Rights are checked first: a caller that may read no key a glob could match gets a refusal,
+// whatever
+// the glob is, and before any key is looked at.
 func TestRightsComeBeforeGlobs(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Read, "mine"}}})
@@ -138,8 +139,9 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 	})
 }
 
-// What an operation writes lies below the key that its right names, so that a grant of
-// just that is enough, and covers all of it.
+// An operation writes only below the key that its right names, so that a grant of this key is
+// enough,
+// and covers all of it.
 func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		sub, err := peers[0].Watch(t.Context(), "**")

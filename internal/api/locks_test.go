@@ -35,7 +35,7 @@ func TestATaskShowsWhoHoldsItsLock(t *testing.T) {
 	})
 }
 
-// vanishing is the context of a client that goes as it is granted a lease.
+// vanishing is the context of a client that goes at the moment it is granted a lease.
 type vanishing struct {
 	context.Context
 	leases *Leases
@@ -53,7 +53,7 @@ func (v *vanishing) Err() error {
 	return v.Context.Err()
 }
 
-// A lease that nobody is there to take is given back, and the call says so.
+// A lease whose client has gone is released, and the call returns an error.
 func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
@@ -80,8 +80,9 @@ func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
 	})
 }
 
-// No more leases are held for clients than there is room for, and for one client no more
-// than its share; each that ends makes room.
+// The number of leases for clients is bounded, and that for one client by its share. Each lease
+// that
+// ends makes room.
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()
@@ -127,8 +128,8 @@ func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	})
 }
 
-// Without a majority of voters the question who holds a lock is answered at once, by what
-// this peer has on record; and by the voters as soon as they can be asked.
+// Without a majority of voters, the holders of a lock are answered at once from the records of this
+// peer; as soon as the voters can be asked, from theirs.
 func TestWhoHoldsALockIsToldWithoutAMajority(t *testing.T) {
 	voting(t, 3, func(t *testing.T, n *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()

@@ -19,19 +19,19 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// several runs peers n1 to n<count> on a network in memory, in virtual time.
+// several runs peers n1 to n<count> on an in-memory network, in virtual time.
 func several(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	tuned(t, count, agent.LockConfig{}, f)
 }
 
-// voting is several with the first three as voters.
+// voting is several, with the first three peers as voters.
 func voting(t *testing.T, count int, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	tuned(t, count, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, f)
 }
 
 func tuned(t *testing.T, count int, locks agent.LockConfig, f func(t *testing.T, n *memnet.Network, peers []*agent.Agent)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, for memberlist's last timers
 		n := memnet.New(5)
 		var peers []*agent.Agent
 		for i := range count {
@@ -165,14 +165,15 @@ func TestALostWriteIsShownWithBothSides(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		list, err = call[List[Conflict]](t, peers[0], "conflicts", Request{Query: url.Values{"match": {"big/*"}}})
-		if err != nil || len(list.Items) != 3 || list.Count != 5 { // each has two values of 900 KiB
+		if err != nil || len(list.Items) != 3 || list.Count != 5 { // each entry has two values of 900 KiB
 			t.Errorf("%d of %d conflicts, %v: want as many as fit a page", len(list.Items), list.Count, err)
 		}
 	})
 }
 
-// A write answers with what it made: the version, which a later condition may name, and
-// what the key holds where that is not what was sent.
+// The answer to a write has the new version, for later conditions, and the key's value where that
+// is
+// not the value that was sent.
 func TestAWriteShowsWhatItMade(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
@@ -204,8 +205,8 @@ func TestAWriteShowsWhatItMade(t *testing.T) {
 	})
 }
 
-// Every list is one of List, and counts all it has whatever a page holds; but for the locks,
-// of which no peer knows how many there are.
+// Every list is a List, and counts all its entries whatever a page holds; except the list of locks,
+// whose number no peer knows.
 func TestEveryListHasOneShape(t *testing.T) {
 	for _, op := range Operations {
 		if op.gives != nil && reflect.TypeOf(op.gives).Kind() == reflect.Slice {
@@ -269,7 +270,7 @@ func TestADurationIsDecimalSeconds(t *testing.T) {
 	}
 }
 
-// What a client gets wrong is a *BadRequest, on every operation that has such input.
+// Wrong input is a *BadRequest, for every operation that has such input.
 func TestBadInputIsABadRequest(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		f := func(name, query, body string) {

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// The clients of one daemon have its lease in common; the token tells their claims apart.
+// The clients of one daemon can have the same lease; the token tells their claims apart.
 func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		if _, err := call[Enqueued](t, peers[0], "work_enqueue", Request{Queue: "q", Body: []byte(`{"value":1,"id":"a"}`)}); err != nil {
@@ -40,7 +40,7 @@ func TestALateClientDoesNotFinishTheNextOnesClaim(t *testing.T) {
 	})
 }
 
-// Who tries dead items again sees which there are.
+// A user who wants to retry dead items can list them.
 func TestItemsAreListedByState(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		enqueue := func(queue, id string) {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// However much two callers take, there is some for those who have little.
+// However much two callers take, something is left for callers that have little.
 func TestTheLastIsForThoseWhoHaveFew(t *testing.T) {
 	s := NewShares("things", 1280, 640) // 160 are kept, for callers with fewer than 20
 	for i := range 1120 {

@@ -2,7 +2,7 @@ package api
 
 import "testing"
 
-// A decoder would put U+FFFD in place of what is no character, in names of keys too.
+// A decoder would replace invalid characters by U+FFFD, also in the names of keys.
 func TestABodyWhoseTextWouldChangeIsRefused(t *testing.T) {
 	for body, good := range map[string]bool{`{"add":["\ud83d\ude00"]}`: true, `{"add":["\ud800"]}`: false, "{\"add\":[\"\xff\"]}": false} {
 		var v struct {

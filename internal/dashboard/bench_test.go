@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
-// BenchmarkPages renders pages of a peer that has 100,000 keys, as a stream does each
-// second; and takes the walk of all keys, which they share.
+// BenchmarkPages renders the pages of a peer with 100,000 keys, as a stream does each second, and
+// walks the keys, which all pages share.
 func BenchmarkPages(b *testing.B) {
 	a, err := agent.Open(b.Context(), agent.Config{Name: "n1", Cluster: "bench"})
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Every text of the style sheet has a contrast of 4.5 to its ground, and every line
-// that means something 3 (WCAG 2.2, 1.4.3 and 1.4.11), in both schemes.
+// In both colour schemes, each text of the style sheet has a contrast of 4.5 to its background, and
+// each line that has a meaning 3 (WCAG 2.2, 1.4.3 and 1.4.11).
 func TestContrast(t *testing.T) {
 	css := string(assets["app.css"].body)
 	light, dark := palette(t, css[:strings.Index(css, "@media")]), palette(t, css[strings.Index(css, "@media"):])

@@ -42,7 +42,7 @@ func showing(t *testing.T, count int, f func(x *fixture)) {
 
 func tuned(t *testing.T, count int, locks agent.LockConfig, f func(x *fixture)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: memberlist's last timers
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, for memberlist's last timers
 		x := &fixture{T: t, net: memnet.New(3)}
 		for i := range count {
 			l, err := x.net.Listen(peerAddr(i))
@@ -81,7 +81,7 @@ func (x *fixture) get(status int, path string) string {
 	return w.Body.String()
 }
 
-// has fails unless a page shows all of these.
+// has fails unless a page contains all of the texts.
 func (x *fixture) has(path string, want ...string) {
 	x.Helper()
 	body := x.get(200, path)
@@ -114,13 +114,13 @@ var (
 	spaces = regexp.MustCompile(`\s+`)
 )
 
-// text is about what a reader sees.
+// text returns roughly what a reader of the page sees.
 func text(html string) string {
 	_, html, _ = strings.Cut(html, "<main")
 	return spaces.ReplaceAllString(tags.ReplaceAllString("<main"+html, ""), " ")
 }
 
-// fill writes something of everything; s is part of each name and value.
+// fill writes a record of every kind; s is part of each name and value.
 func (x *fixture) fill(s string) {
 	x.Helper()
 	ctx, a := x.Context(), x.peers[0]
@@ -165,14 +165,14 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 		x.has("/ui/keys", "free/", "task-sentinel/", "folder")
 		x.has("/ui/keys?prefix=free/", "key-x", "register", "&#34;-x&#34;", "set-x", "set", "counter", "n1")
 		x.has("/ui/keys?q=KEY-", "free/key-x")
-		x.has("/ui/key?key=free/key-x", "register", "Written byn1", "never", "&#34;-x&#34;", "Versions", "None is remembered")
+		x.has("/ui/key?key=free/key-x", "register", "Written byn1", "never", "&#34;-x&#34;", "Versions", "No conflict on this key")
 		x.has("/ui/key?key=free/brief", "Expiresin 4")
 		x.has("/ui/key?key=free/fought-x", "Conflicts", "first-x", "second-x", "n2")
 		x.has("/ui/tasks", "t-x", "busy-x", "25 %", "part-x")
 		x.has("/ui/workers", "w-x", "active", "1 of 4", "good for", "3 more tasks")
 		x.has("/ui/queues", "mail", "Pending")
 		x.has("/ui/queues?name=mail", "Next in mail", "id-x")
-		x.has("/ui/locks", "deploy/eu", "exclusive", "this-peer No voters are named")
+		x.has("/ui/locks", "deploy/eu", "exclusive", "this-peer There are no voters")
 		x.has("/ui/locks?name=deploy/eu", "A majority of voters agrees", "n1", "exclusive")
 		x.has("/ui/locks?name=free", "Nobody holds it")
 		x.has("/ui/conflicts", "free/fought-x", "first-x", "second-x")
@@ -200,9 +200,9 @@ func TestWhatCannotBeShownIsAPageThatSaysWhy(t *testing.T) {
 		f(400, "/ui/keys?prefix="+long, "1,024")
 		f(400, "/ui/events?q="+long, "1,024")
 		f(400, "/ui/conflicts?match="+long, "1,024")
-		f(400, "/ui/conflicts?match=%5B", "makes no sense")
+		f(400, "/ui/conflicts?match=%5B", "is not valid")
 		f(404, "/ui/queues?name=absent", "Nothing here")
-		f(200, "/ui/locks?name="+long, "makes no sense") // the rest of the page stands
+		f(200, "/ui/locks?name="+long, "is not valid") // the rest of the page is shown
 		x.get(404, "/ui/static/nothing.css")
 		x.get(400, "/ui/stream?page=nonsense")
 		x.get(400, "/ui/stream?page=keys&query=%25zz")
@@ -241,7 +241,7 @@ func TestEveryAnswerIsGuarded(t *testing.T) {
 	})
 }
 
-// What the policy would refuse, or what leads away, must not be there at all.
+// The pages must not contain what the policy would refuse, nor links to other servers.
 var (
 	values = regexp.MustCompile(`="[^"]*"`)
 	inline = regexp.MustCompile(`(?i)<script(?: type="")?>|<style|<img|<iframe|<base|\sstyle=|\son[a-z]+=`)
@@ -251,7 +251,7 @@ var (
 func TestHostileNamesAndValuesAreText(t *testing.T) {
 	showing(t, 2, func(x *fixture) {
 		x.get(200, "/ui/events")
-		const evil = `<img src=x onerror=alert(1)>"'` + "`{{.}}</script><script>alert(2)<" // no slash within: it is one segment of a key
+		const evil = `<img src=x onerror=alert(1)>"'` + "`{{.}}</script><script>alert(2)<" // without a slash: it is one segment of a key
 		evil1 := strings.ReplaceAll(evil, "/", "")
 		x.fill(evil1)
 		x.must(x.peers[0].Put(x.Context(), "free/late"+evil1, evil), x.peers[0].Workers().Heartbeat(x.Context(), "w"+evil1))
@@ -465,7 +465,7 @@ func TestRatesAreOfTheLastMinutes(t *testing.T) {
 	if s.list[0].queues != nil || s.list[maxSamples-1].queues == nil {
 		t.Error("queues are kept where nobody asks, or not where somebody does")
 	}
-	s.take(agent.Stats{}, begin.Add(time.Hour)) // a new life
+	s.take(agent.Stats{}, begin.Add(time.Hour)) // the counters of a peer that has restarted
 	if r := s.rates(writes); r[len(r)-1] != 0 {
 		t.Errorf("a counter that began anew: %v", r[len(r)-1])
 	}

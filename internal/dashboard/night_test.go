@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// What one looks for at night: work that nobody does, and why.
+// The pages show tasks that nobody works on, and why.
 func TestWorkOfThoseThatAreGoneIsFlagged(t *testing.T) {
 	showing(t, 2, func(x *fixture) {
 		ctx, other := x.Context(), x.peers[1]
@@ -82,8 +82,8 @@ func TestTasksAreFilteredAndOrdered(t *testing.T) {
 	})
 }
 
-// Every peer shows the clients of all that hold locks and wait; of one that does not answer
-// it says that its clients are not known, and it waits for it half a second and no longer.
+// Every peer shows the clients of all peers that hold locks or wait for them. If a peer does not
+// answer, the page says so, and waits for it at most half a second.
 func TestLocksNameTheClientsOfAllPeers(t *testing.T) {
 	tuned(t, 3, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, func(x *fixture) {
 		leases := api.NewLeases()
@@ -125,8 +125,8 @@ func TestLocksNameTheClientsOfAllPeers(t *testing.T) {
 	})
 }
 
-// Without a majority the page of a lock shows what is known here, and does not keep
-// whoever looks waiting for voters that do not answer.
+// Without a majority, the page of a lock shows what this peer knows, without a wait for voters that
+// do not answer.
 func TestALocksPageWaitsForNoVoters(t *testing.T) {
 	tuned(t, 3, agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}, func(x *fixture) {
 		_, err := api.Find("lock_acquire").Do(x.Context(), x.agent, api.Request{Key: "deploy", Body: []byte(`{"ttl":"15s"}`), Leases: x.cfg.Leases})
@@ -134,7 +134,7 @@ func TestALocksPageWaitsForNoVoters(t *testing.T) {
 		x.has("/ui/locks?name=deploy", "A majority of voters agrees")
 		x.net.Split([]string{peerAddr(0)}, []string{peerAddr(1), peerAddr(2)})
 		for i, within := range []time.Duration{500 * time.Millisecond, 500 * time.Millisecond, 0} {
-			time.Sleep(time.Duration(2-i) * time.Second) // an answer of the voters is good for so long
+			time.Sleep(time.Duration(2-i) * time.Second) // how long an answer of the voters is reused
 			began := time.Now()
 			x.has("/ui/locks?name=deploy", "n1")
 			if took := time.Since(began); took > within {

@@ -14,7 +14,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// stream is a connection that one reads from.
+// stream is a stream of events that a test reads.
 type stream struct {
 	head http.Header
 	out  chan string

@@ -18,7 +18,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// callers is a token file of some, each with the token that bearer gives.
+// callers is a token file with some callers, whose tokens bearer returns.
 type callers struct {
 	t    *testing.T
 	file string
@@ -31,7 +31,7 @@ func newCallers(t *testing.T, lines ...string) *callers {
 	return c
 }
 
-// tune has a server ask for tokens. It is called where time is virtual.
+// tune makes a server demand tokens. It is called inside the bubble of virtual time.
 func (c *callers) tune(cfg *Config) {
 	var err error
 	if c.Tokens, err = LoadTokens(context.Background(), c.file, slog.New(slog.DiscardHandler)); err != nil {
@@ -40,7 +40,7 @@ func (c *callers) tune(cfg *Config) {
 	cfg.Tokens = c.Tokens
 }
 
-// write makes the file anew: each line is a name and rights.
+// write writes the file anew; each line is a name and its rights.
 func (c *callers) write(lines ...string) {
 	c.t.Helper()
 	var b strings.Builder
@@ -55,7 +55,7 @@ func (c *callers) write(lines ...string) {
 
 func tokenOf(name string) string { return "token-of-" + name + "-0123456789" }
 
-// as are the headers of a caller.
+// as returns the header that makes a request one of the named caller.
 func as(name string) []string { return []string{"Authorization", "Bearer " + tokenOf(name)} }
 
 func TestWithTokensNobodyElseMayCall(t *testing.T) {
@@ -142,8 +142,9 @@ func TestAWatchTellsOnlyWhatMayBeRead(t *testing.T) {
 	})
 }
 
-// A watch of a token that was withdrawn ends, others go on; a file that cannot be read
-// changes nothing.
+// The watch of a token that was withdrawn ends while others go on. A file that cannot be read
+// changes
+// nothing.
 func TestTokensAreReadAgain(t *testing.T) {
 	c := newCallers(t, "old read:*", "kept read:*")
 	serving(t, c.tune, func(x *fixture) {
@@ -173,7 +174,7 @@ func TestTokensAreReadAgain(t *testing.T) {
 	})
 }
 
-// A wait for a lock ends with the token that asked.
+// A wait for a lock ends when its token is withdrawn.
 func TestAWithdrawnTokenWaitsNoMore(t *testing.T) {
 	c := newCallers(t, "boss lock:*", "waiter lock:*")
 	serving(t, c.tune, func(x *fixture) {
@@ -195,7 +196,7 @@ func TestAWithdrawnTokenWaitsNoMore(t *testing.T) {
 	})
 }
 
-// browser keeps cookies and follows no redirect.
+// form posts a form as a browser does. It follows no redirect.
 func (x *fixture) form(path string, fields url.Values, header ...string) answer {
 	x.t.Helper()
 	return x.send("POST", path, fields.Encode(), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)

@@ -47,7 +47,7 @@ func TestABatchIsOneUnit(t *testing.T) {
 	})
 }
 
-// One operation that cannot be keeps all of them from being made, and is named.
+// One operation that cannot be made prevents the whole batch, and is named in the error.
 func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		x.must(201, "PUT", "/v1/keys/there", "1")
@@ -92,7 +92,7 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 	})
 }
 
-// Rights come before all else: who may not write a key learns nothing of it.
+// Rights are checked first: a caller that may not write a key learns nothing about it.
 func TestABatchNeedsTheRightOfEachOperation(t *testing.T) {
 	c := newCallers(t, "a write:mine")
 	serving(t, c.tune, func(x *fixture) {

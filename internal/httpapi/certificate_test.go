@@ -21,7 +21,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// certify writes a certificate of its own for localhost, and returns it.
+// certify writes a self-signed certificate for localhost, and returns it.
 func certify(t *testing.T, certFile, keyFile string) *x509.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// Conditions are those of RFC 9110, 13.1: lists of tags, *, and weak ones, which a proxy
-// makes of ours when it compresses.
+// Conditions are those of RFC 9110, 13.1: lists of tags, *, and the weak tags that a proxy makes of
+// strong ones when it compresses.
 func TestConditionsTakeListsAndWeakTags(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		const other, more = `"00000000000000ff"`, `"0000000000000001"`
@@ -48,7 +48,7 @@ func TestConditionsTakeListsAndWeakTags(t *testing.T) {
 	})
 }
 
-// Every write is either made on condition or refused with one, as the document says.
+// Every write either obeys its condition or is refused with one, as the OpenAPI document says.
 func TestNoWriteIsMadeAgainstItsCondition(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		doc, err := described()
@@ -61,7 +61,7 @@ func TestNoWriteIsMadeAgainstItsCondition(t *testing.T) {
 				continue
 			}
 			url := path.Replace(op.Path)
-			body := `{"progress":0.5,"capacity":1}` // for those that take one
+			body := `{"progress":0.5,"capacity":1}` // for the operations that take a body
 			req, err := http.NewRequest(op.Method, base+url, nil)
 			if err != nil {
 				t.Fatal(err)

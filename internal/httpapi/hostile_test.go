@@ -16,8 +16,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// raw sends bytes as they are on a connection of its own, and returns what comes back
-// until the server ends it, or sends no more for a minute of virtual time.
+// raw sends bytes unchanged on a connection of its own, and returns what the server sends until it
+// closes the connection, or is silent for a minute of virtual time.
 func (x *fixture) raw(text string) string {
 	x.t.Helper()
 	c, err := x.pipes.dial(x.t.Context(), "", "")
@@ -31,7 +31,7 @@ func (x *fixture) raw(text string) string {
 	return string(got)
 }
 
-// answers splits what raw returned.
+// answers returns the statuses in what raw returned.
 func answers(t *testing.T, text string) (statuses []int) {
 	t.Helper()
 	in := bufio.NewReader(strings.NewReader(text))
@@ -50,7 +50,7 @@ func answers(t *testing.T, text string) (statuses []int) {
 
 const get = "GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-// What is no request, or one that lies, is refused and counted; the next one is served.
+// A malformed or contradictory request is refused and counted, and the next one is served.
 func TestHostileRequestsAreRefusedAndCounted(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		put := "PUT /v1/keys/victim HTTP/1.1\r\nHost: localhost\r\n"
@@ -80,7 +80,7 @@ func TestHostileRequestsAreRefusedAndCounted(t *testing.T) {
 		f("a length below zero", put+"Content-Length: -1\r\n\r\n1", "malformed", 400)
 		f("a length beyond all", put+"Content-Length: 99999999999999999999\r\n\r\n1", "malformed", 400)
 		f("a coding that is none", put+"Transfer-Encoding: gzip\r\n\r\n1", "malformed", 501)
-		f("length and chunks", put+"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n2\r\n0\r\n\r\n"+get, "", 201, 200) // RFC 9112, 6.3: chunks it is
+		f("length and chunks", put+"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n2\r\n0\r\n\r\n"+get, "", 201, 200) // the chunks count (RFC 9112, 6.3)
 		f("chunks that lie", put+"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n1", "incomplete-body", 408)
 		f("chunks that are none", put+"Transfer-Encoding: chunked\r\n\r\nzz\r\n1", "incomplete-body", 408)
 		f("more than it said", put+"Content-Length: 1\r\n\r\n12"+get, "method-not-allowed", 200, 405)
@@ -110,7 +110,7 @@ func slicesOf(n, status int) []int {
 	return list
 }
 
-// No spelling of a path reaches another key than the one it names, and none breaks.
+// No spelling of a path reaches another key than the one it names, or makes the server fail.
 func TestNoPathReachesAnotherKey(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		x.must(201, "PUT", "/v1/keys/secret", `"s"`)
@@ -133,8 +133,7 @@ func TestNoPathReachesAnotherKey(t *testing.T) {
 	})
 }
 
-// Keys and values are data: they come back as they went, in JSON, in events and in
-// headers.
+// Keys and values are data: JSON, events and headers return them unchanged.
 func TestInjectedTextStaysText(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		e := x.watch("")
@@ -201,8 +200,7 @@ func TestHEADIsAGETWithoutABody(t *testing.T) {
 	})
 }
 
-// Who never reads is cut off; meanwhile others are served, and afterwards nothing of it
-// is left.
+// A client that never reads is cut off. Meanwhile others are served, and nothing of it remains.
 func TestWhoNeverReadsHoldsUpNobody(t *testing.T) {
 	serving(t, func(cfg *Config) { cfg.Limits = Limits{Streams: 8} }, func(x *fixture) {
 		x.must(201, "PUT", "/v1/keys/large", `"`+strings.Repeat("x", 1<<19)+`"`)

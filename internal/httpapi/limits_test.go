@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// hold mounts a page that answers when it is let go.
+// hold mounts a page that answers when the returned channel is closed.
 func hold(cfg *Config) chan struct{} {
 	let := make(chan struct{})
 	cfg.Mounts = map[string]http.Handler{"GET /hold": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-let })}
@@ -91,7 +91,7 @@ func TestOnlySoManyStreamsAndWaits(t *testing.T) {
 	})
 }
 
-// Two clients cannot take all waits: the last are for those who have few.
+// Two clients cannot take all waits: the last are kept for clients that have few.
 func TestTheLastWaitsAreForThoseWhoHaveFew(t *testing.T) {
 	l := &load{Limits: Limits{Streams: 128}.withDefaults()} // 16 are kept, for clients with fewer than 2
 	take := func(c *client) *Problem {
@@ -196,7 +196,8 @@ func (x *fixture) arrive(address string) (ask func(path string) *http.Response, 
 	}, ours.Close
 }
 
-// Who holds all the connections it may shuts nobody out, itself neither from health.
+// An address that holds all the connections it may have shuts nobody out, and can still ask for
+// health.
 func TestAnAddressHasItsShareOfConnections(t *testing.T) {
 	serving(t, func(cfg *Config) { cfg.Limits = Limits{Connections: 6, Requests: 2} }, func(x *fixture) {
 		var greedy []func() error

@@ -61,7 +61,7 @@ func TestALockOverHTTP(t *testing.T) {
 		if next.Token <= g.Token {
 			x.t.Errorf("token %d after %d", next.Token, g.Token)
 		}
-		time.Sleep(3 * time.Second) // its client has vanished, and no voter has it on record
+		time.Sleep(3 * time.Second) // the client has vanished, so the lease ends and no voter has it on record
 		x.refused("not-holder", x.must(409, "PUT", "/v1/locks/jobs/nightly", lease(next)))
 		x.lock("jobs/nightly", "")
 	})
@@ -80,7 +80,7 @@ func TestReadersOverHTTPShare(t *testing.T) {
 	})
 }
 
-// A wait may be longer than what other requests get.
+// A wait may last longer than other requests.
 func TestAWaitOutlastsTheUsualDeadlines(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		g := x.lock("k", "")
@@ -172,8 +172,8 @@ func TestBadLocksAreNamed(t *testing.T) {
 			{"bad-request", "POST", "k", `{"wait":"25h"}`, "0s to 24h"},
 			{"bad-request", "POST", "k", `{"shared":1}`, "shared"},
 			{"bad-request", "POST", "k", `{"tll":"2s"}`, "tll"},
-			{"bad-request", "PUT", "k", `{}`, "the lease that was answered"},
-			{"bad-request", "DELETE", "k", ``, "the lease that was answered"},
+			{"bad-request", "PUT", "k", `{}`, "with the lease in the answer"},
+			{"bad-request", "DELETE", "k", ``, "with the lease in the answer"},
 			{"bad-lock-name", "POST", "a%23b", ``, "'#' is not allowed"},
 			{"bad-lock-name", "POST", strings.Repeat("x", 257), ``, "allowed are 256"},
 			{"bad-lock-name", "GET", "a%0Ab", ``, "not allowed"},

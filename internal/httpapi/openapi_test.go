@@ -14,7 +14,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// described is the document, with objects that have no fields but those it names.
+// described returns the OpenAPI document, changed so that objects have only the fields it names.
 var described = sync.OnceValues(func() (*openapi3.T, error) {
 	var raw map[string]any
 	if err := json.Unmarshal(api.OpenAPI(), &raw); err != nil {
@@ -32,8 +32,7 @@ var described = sync.OnceValues(func() (*openapi3.T, error) {
 	return openapi3.NewLoader().LoadFromData(strict)
 })
 
-// conform holds an answer that a test got, and what it asked if that was good, to the
-// document. What the document does not have is no operation.
+// conform checks an answer against the document, and also the request if the answer is a good one.
 func conform(t *testing.T, req *http.Request, sent string, got answer) {
 	t.Helper()
 	doc, err := described()
@@ -94,7 +93,7 @@ func fits(t *testing.T, what string, content openapi3.Content, mimeType, text st
 	matches(t, what, c.Schema.Value, text)
 }
 
-// fitsStream holds the data of an event to the document.
+// fitsStream checks the data of an event against the document.
 func fitsStream(t *testing.T, data string) {
 	t.Helper()
 	doc, err := described()
@@ -117,7 +116,7 @@ func matches(t *testing.T, what string, schema *openapi3.Schema, text string) {
 	}
 }
 
-// The routes that are served are those that the document has.
+// The document has exactly the routes that are served.
 func TestTheDocumentHasEveryRoute(t *testing.T) {
 	serving(t, func(cfg *Config) { cfg.Metrics = http.NotFoundHandler() }, func(x *fixture) {
 		got := x.must(200, "GET", "/v1/openapi.json", "")
@@ -125,7 +124,7 @@ func TestTheDocumentHasEveryRoute(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids := map[string]bool{"login": true, "logout": true, "other": true} // for browsers, and what is nothing
+		ids := map[string]bool{"login": true, "logout": true, "other": true} // routes for browsers, and unknown routes
 		for _, item := range doc.Paths.Map() {
 			for _, op := range item.Operations() {
 				ids[op.OperationID] = true
@@ -143,7 +142,7 @@ func TestTheDocumentHasEveryRoute(t *testing.T) {
 	})
 }
 
-// A round over all operations, each of which conform holds to the document.
+// This test calls every operation; conform checks each answer against the document.
 func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 	serving(t, func(cfg *Config) { cfg.Metrics = http.NotFoundHandler() }, func(x *fixture) {
 		met := map[string]bool{}

@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// What can be wrong with a write has a code of its own: 500 is a fault of the daemon.
+// Each fault of a write has its own code, since status 500 means a fault of the daemon.
 func TestEveryFaultOfAWriteHasACode(t *testing.T) {
 	for want, err := range map[string]error{
 		"504 rotated":    fmt.Errorf("queue %q: %w", "q", agent.ErrRotated),

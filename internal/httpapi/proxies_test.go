@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// nginx keeps an answer back until it is whole, unless a header says not to; and a
-// client behind it waits for headers that come with the first bytes.
+// nginx buffers an answer until it is complete, unless a header forbids it. A client behind it
+// waits
+// for the headers, which come with the first bytes.
 func TestAStreamPassesAProxy(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, ": hello\n\n") })
 	serving(t, func(cfg *Config) { cfg.Mounts = map[string]http.Handler{"GET /stream": page} }, func(x *fixture) {
@@ -33,7 +34,7 @@ func TestAStreamPassesAProxy(t *testing.T) {
 	})
 }
 
-// HTTP/1.0 knows no Host header, and checks of load balancers speak it.
+// Health checks of load balancers use HTTP/1.0, which has no Host header.
 func TestAHostMayBeMissingBeforeHTTP11(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		for _, path := range []string{"/healthz", "/readyz", "/v1/keys"} {

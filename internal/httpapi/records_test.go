@@ -49,7 +49,7 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		x.reads("/v1/workers?label=gpu&label=eu", `{"items":[],"count":0}`)
 		time.Sleep(time.Minute)
 		x.reads("/v1/workers?state=gone", `{"items":[{"id":"py-1","state":"gone","capacity":4,"status":"busy","running":1,"labels":["gpu"],"free":0}],"count":1}`)
-		x.reads("/v1/workers?free=1", `{"items":[],"count":0}`) // who is gone takes nothing
+		x.reads("/v1/workers?free=1", `{"items":[],"count":0}`) // a worker that is gone has no room
 		x.must(201, "PUT", "/v1/workers/ts-1/status", `{"state":"busy","tasks":["a","b"],"capacity":5}`)
 		x.must(204, "POST", "/v1/workers/ts-1/heartbeat", "")
 		x.reads("/v1/workers?free=3", `{"items":[{"id":"ts-1","state":"active","host":"n1","capacity":5,"status":"busy","running":2,"expires":"30s","free":3}],"count":1}`)
@@ -64,7 +64,7 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		x.refused("not-found", x.must(404, "GET", "/v1/workers/py-1/status", ""))
 
 		x.reads("/v1/queue", `{"pending":[],"processing":[]}`)
-		x.must(200, "PUT", "/v1/queue", `{}`) // which writes nothing
+		x.must(200, "PUT", "/v1/queue", `{}`) // this writes nothing
 		x.must(200, "PUT", "/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
 		x.reads("/v1/queue", `{"pending":["b","a"],"processing":["c"],"fields":{"paused":true}}`)
 		x.must(200, "PATCH", "/v1/queue/assignments", `{"w1":["c"],"w2":["x"]}`)
@@ -75,7 +75,8 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 	})
 }
 
-// A progress is a part of 1; one over 1 is percent, and percent has a field of its own.
+// A progress is a fraction of 1. A number over 1 is a percentage, which also has a field of its
+// own.
 func TestAProgressIsAPartOfOne(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		for body, want := range map[string]string{
@@ -100,7 +101,7 @@ func manyWorkers(n int) string {
 	for i := range n {
 		all[fmt.Sprint("w", i)] = []string{"t"}
 	}
-	body, _ := json.Marshal(all) // of strings
+	body, _ := json.Marshal(all) // maps of strings always encode
 	return string(body)
 }
 
@@ -151,7 +152,7 @@ func TestAPeerHasRoomForSoManyWorkers(t *testing.T) {
 	})
 }
 
-// A key of another type says once which it is, and how to make it the one that is wanted.
+// The error for a key of another type names that type once, and says how to change it.
 func TestAKeyOfAnotherTypeHasAWayOut(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		for _, c := range []struct{ method, path, body, kind string }{

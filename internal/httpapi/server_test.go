@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pipes is a listener whose connections are pipes, so that time can be virtual.
+// pipes is a listener whose connections are in-memory pipes, so that time can be virtual.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -72,7 +72,7 @@ const base = "http://127.0.0.1:7700"
 
 func serving(t *testing.T, tune func(*Config), f func(*fixture)) {
 	synctest.Test(t, func(t *testing.T) {
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // memberlist's last timers
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last, for memberlist's last timers
 		l, err := memnet.New(1).Listen("10.0.0.1:7946")
 		if err != nil {
 			t.Fatal(err)
@@ -105,17 +105,17 @@ func (x *fixture) close() {
 	}
 }
 
-// answer is what came back.
+// answer is the answer to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request, and waits until all that it caused has happened.
+// do sends a request, and waits until every goroutine is idle.
 func (x *fixture) do(method, path, body string, header ...string) answer {
 	x.t.Helper()
-	defer synctest.Wait() // subscribers and the history have what it did
+	defer synctest.Wait() // subscribers and the history have the write then
 	return x.send(method, path, body, header...)
 }
 
@@ -154,8 +154,8 @@ func (x *fixture) must(want int, method, path, body string, header ...string) an
 	return got
 }
 
-// refused checks that a request fails with a problem of this code, and that its
-// detail says something about each of parts.
+// refused checks that an answer is a problem with this code, whose detail contains each of the
+// parts.
 func (x *fixture) refused(code string, got answer, parts ...string) {
 	x.t.Helper()
 	var p Problem
@@ -166,7 +166,7 @@ func (x *fixture) refused(code string, got answer, parts ...string) {
 	if p.Code != code || p.Status != got.status || p.Title == "" || !strings.HasSuffix(p.Type, "#"+code) {
 		x.t.Errorf("got %+v with status %d, want code %q", p, got.status, code)
 	}
-	if strings.Contains(p.Detail, "context ") { // which no client knows
+	if strings.Contains(p.Detail, "context ") { // clients do not know what a Go context is
 		x.t.Errorf("%s: %q", code, p.Detail)
 	}
 	for _, part := range parts {
@@ -379,10 +379,10 @@ func TestBadRequestsAreToldWhatIsAllowed(t *testing.T) {
 			{"bad-request", "POST", "/v1/counters/c", `{"add":9223372036854775808}`, []string{"64 bits"}},
 			{"bad-request", "POST", "/v1/sets/s", `{"add":"x"}`, []string{"add is a string; want an array"}},
 			{"bad-request", "POST", "/v1/counters/c", `[`, nil},
-			{"bad-request", "POST", "/v1/counters/c", `{"add":1} {"add":2}`, []string{"follows"}},
-			{"bad-request", "POST", "/v1/sets/s", `{"add":[1]}]`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/counters/c", `{"add":1} {"add":2}`, []string{"nothing after it"}},
+			{"bad-request", "POST", "/v1/sets/s", `{"add":[1]}]`, []string{"nothing after it"}},
 			{"bad-request", "POST", "/v1/sets/s", `{"ad":[1]}`, []string{`unknown field "ad"; allowed are add, remove`}},
-			{"bad-request", "POST", "/v1/forget", `{"name":"n2"}x`, []string{"follows"}},
+			{"bad-request", "POST", "/v1/forget", `{"name":"n2"}x`, []string{"nothing after it"}},
 			{"bad-request", "POST", "/v1/forget", "", []string{"body is empty; want an object with name"}},
 			{"not-found", "POST", "/v1/forget", `{"name":"n9"}`, []string{"n9", "down"}},
 			{"alive", "POST", "/v1/forget", `{"name":"n1"}`, []string{"n1", "alive", "down"}},

@@ -99,7 +99,7 @@ func TestSlowAndHugeHeadersAreCutOff(t *testing.T) {
 	})
 }
 
-// A handler that panics costs its own request, and is told where faults are looked for.
+// A handler that panics affects only its own request. The panic is logged and counted.
 func TestAPanicIsAnsweredLoggedAndCounted(t *testing.T) {
 	var log bytes.Buffer
 	panics := 0
@@ -149,8 +149,8 @@ func TestAClosedAgentSaysSo(t *testing.T) {
 	})
 }
 
-// A rollout that asks whether a peer is ready waits for a voter that has restarted; nobody
-// waits for one that starts for the first time, and its requests are served in any case.
+// While a voter that has restarted is not ready, a rollout waits for it; its requests are served
+// nevertheless. A voter that starts for the first time is ready at once.
 func TestAVoterThatHasRestartedIsReadyOnceItKnowsAllLeases(t *testing.T) {
 	dir := t.TempDir()
 	for _, restart := range []bool{false, true} {

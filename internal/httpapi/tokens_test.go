@@ -56,8 +56,8 @@ func TestAMalformedTokenFileIsRefusedWithItsLine(t *testing.T) {
 	for _, right := range []string{"read", "read:", "read:/", "read://", "read:/k", "admin:x", "root", "write:tasks/*", "Read:k", ":k"} {
 		f(fmt.Sprintf("tokens:1: %q: ", right), "ci "+secret+" "+right)
 	}
-	f(`tokens:2: "ci" has its name`, "ci "+secret+" read:*", "ci "+secret+"2 read:*")
-	f(`tokens:2: "ci" has its name or its token`, "ci "+secret+" read:*", fmt.Sprintf("ops sha256:%x read:*", sha256.Sum256([]byte(secret))))
+	f(`tokens:2: "ci" has the same name`, "ci "+secret+" read:*", "ci "+secret+"2 read:*")
+	f(`tokens:2: "ci" has the same name or the same token`, "ci "+secret+" read:*", fmt.Sprintf("ops sha256:%x read:*", sha256.Sum256([]byte(secret))))
 	f("token too long", "ci "+strings.Repeat("x", 1<<17)+" read:*")
 	var many []string
 	for i := range maxTokens + 1 {

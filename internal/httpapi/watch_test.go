@@ -35,7 +35,7 @@ func (x *fixture) watch(query string, header ...string) *events {
 	return &events{x.t, res.Body, bufio.NewReader(res.Body)}
 }
 
-// next returns the next event, with id ":" and the text for a comment.
+// next returns the next event. A comment is an event with the id ":" and its text.
 func (e *events) next() (out event) {
 	e.t.Helper()
 	for {
@@ -114,7 +114,7 @@ func TestAWatchTellsEveryChangeAndResumes(t *testing.T) {
 	})
 }
 
-// A watch whose keys are quiet goes on where it was, whatever happened to others.
+// A watch of quiet keys resumes where it was, however much was written to other keys.
 func TestAQuietWatchResumesThoughMuchElseWasWritten(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
 		e := x.watch("match=a/**")

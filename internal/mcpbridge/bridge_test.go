@@ -51,7 +51,7 @@ func daemon(t *testing.T, addr string) (at string, stop func()) {
 	}
 }
 
-// talk is a client on the bridge's input and output.
+// talk is a client at the bridge's input and output.
 type talk struct {
 	t     *testing.T
 	in    *io.PipeWriter
@@ -163,7 +163,7 @@ func TestRawConversation(t *testing.T) {
 	c.send(`"text"`)
 	c.gets(`"id":null`, `-32600`)
 	c.send(strings.Repeat("x", maxLine+1))
-	c.gets(`"id":null`, `the line is over`)
+	c.gets(`"id":null`, `the line has over`)
 	c.send("\n  ")
 	c.send(`{"jsonrpc":"2.0","id":"two","method":"no/such"}`)
 	c.gets(`"id":"two"`, `-32601`)
@@ -185,8 +185,9 @@ func TestRawConversation(t *testing.T) {
 	c.end()
 }
 
-// The input may end before the answers are there. Those that take long do not come: who
-// waits for a lock is gone, and does not get it.
+// The input may end before the answers come. Long calls are then given up: a client that waited for
+// a
+// lock is gone, and does not get it.
 func TestAnswersCameThoughTheInputEnded(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	defer stop()
@@ -219,9 +220,9 @@ func TestWhoEndsTheInputWaitsForNothing(t *testing.T) {
 	acquire(first, "0")
 	first.gets(`\"acquired\":true`)
 	acquire(second, "25")
-	second.end() // and does not wait until its call does
-	second.gets(`"id":1`, `the bridge ends`)
-	first.end() // which gives back its lock
+	second.end() // does not wait until its call ends
+	second.gets(`"id":1`, `the bridge is stopping`)
+	first.end() // gives back its lock
 	if !deleted.Load() {
 		t.Error("the session is not ended; it is, once the daemon takes its client for lost")
 	}
@@ -238,12 +239,12 @@ func TestADaemonThatRestarts(t *testing.T) {
 	c.send(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"` + uri + `"}}`)
 	c.gets(`"id":1`, `"result"`)
 	c.send(usage(2, `{"action":"store","key":"k","value":1}`))
-	for range 2 { // in either order
+	for range 2 { // the two lines come in either order
 		if line := c.next(); !strings.Contains(line, `"id":2`) && !strings.Contains(line, `notifications/resources/updated`) {
 			t.Errorf("got %s", line)
 		}
 	}
-	for _, method := range []string{"unsubscribe", "subscribe"} { // there is one stream for all
+	for _, method := range []string{"unsubscribe", "subscribe"} { // all subscriptions share one stream
 		c.send(`{"jsonrpc":"2.0","id":2,"method":"resources/` + method + `","params":{"uri":"` + uri + `"}}`)
 		c.gets(`"id":2`, `"result"`)
 	}
@@ -251,11 +252,11 @@ func TestADaemonThatRestarts(t *testing.T) {
 	c.send(usage(3, `{"action":"retrieve","key":"k"}`))
 	c.gets(`"id":3`, `"isError":true`, `unreachable`, `try again`)
 	c.send(`{"jsonrpc":"2.0","id":4,"method":"tools/list"}`)
-	c.gets(`"id":4`, `-32000`) // no daemon, or one that broke off
+	c.gets(`"id":4`, `-32000`) // there was no daemon, or it broke off
 
 	_, stop = daemon(t, addr)
 	defer stop()
-	c.gets(`notifications/resources/updated`, uri) // all that was known is void
+	c.gets(`notifications/resources/updated`, uri) // anything may have changed in the meantime
 	c.gets(`notifications/resources/list_changed`)
 	c.send(usage(5, `{"action":"store","key":"k","value":2}`))
 	seen := map[bool]bool{}
@@ -268,7 +269,7 @@ func TestADaemonThatRestarts(t *testing.T) {
 	c.end()
 }
 
-// A client that begins first waits for the daemon.
+// A client that starts before the daemon waits for it.
 func TestADaemonThatComesLater(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	stop()
@@ -280,7 +281,8 @@ func TestADaemonThatComesLater(t *testing.T) {
 	c.end()
 }
 
-// The protocol without sessions: requests say their version, a subscription is one.
+// In the protocol without sessions, each request names its version, and a subscription is a
+// request.
 func TestWithoutSessions(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	defer stop()

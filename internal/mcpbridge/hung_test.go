@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// hung is a daemon that does not answer some of what it is asked.
+// hung returns a daemon that does not answer some of the methods.
 func hung(hangs func(method string) bool) func(*http.Request) (*http.Response, error) {
 	return func(r *http.Request) (*http.Response, error) {
 		m := struct {
@@ -40,8 +40,8 @@ func hung(hangs func(method string) bool) func(*http.Request) (*http.Response, e
 	}
 }
 
-// Nothing that a daemon leaves unanswered keeps the client from what comes after it, nor
-// the bridge from its end.
+// A daemon that leaves requests unanswered keeps neither later requests from being answered nor the
+// bridge from ending.
 func TestADaemonThatHangs(t *testing.T) {
 	const subscribe = `{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"sentinel://keys/k"}}`
 	talks := func(t *testing.T, hangs func(method string) bool, do func(t *testing.T, c *talk)) {

@@ -14,7 +14,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// The records of work queues are found where they are looked for, not everywhere.
+// The keys of work queues are found by a search of their namespace, and not by a search of all.
 func TestASearchPassesOverTheRecordsOfQueues(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		x.good(s, "memory_usage", `{"action":"store","key":"note","value":"needle"}`)
@@ -123,7 +123,7 @@ func TestResources(t *testing.T) {
 		if err := s.Subscribe(ctx, &mcp.SubscribeParams{URI: uri}); err != nil {
 			t.Fatal(err)
 		}
-		for first := false; !first; { // the newest client does not wait until it is subscribed
+		for first := false; !first; { // the newest client may not be subscribed yet
 			if err := x.agent.Put(ctx, "memory/default/fast", time.Now().UnixNano()); err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ func TestRawHTTP(t *testing.T) {
 		{`{"jsonrpc":"2.0","id":null,"method":"ping"}`, `"code":-32600`, 400, []string{"Mcp-Protocol-Version", stateless}},
 		{`{broken`, `"code":-32700`, 400, []string{"Mcp-Protocol-Version", stateless}},
 		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "", 415, []string{"Content-Type", "text/plain"}},
-		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, "", 200, nil}, // an error of the protocol
+		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, "", 200, nil}, // the answer is an error of the protocol
 		{strings.Repeat(" ", maxBody+1), "exceeds", 413, nil},
 		{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, "", 403, []string{"Origin", "http://evil.example"}},
 	} {
@@ -181,8 +181,9 @@ func TestRawHTTP(t *testing.T) {
 	}
 }
 
-// A stream of updates lasts longer than the server lets a write take, and ends when the
-// server does; TestMain sees that nothing is left.
+// A stream of updates may last longer than the server's time-out for writes, and ends when the
+// server
+// does. TestMain checks that no goroutine is left.
 func TestCloseEndsStreamsAndWaits(t *testing.T) {
 	for _, version := range versions {
 		x := serve(t, nil)
@@ -212,7 +213,7 @@ func TestCloseEndsStreamsAndWaits(t *testing.T) {
 	}
 }
 
-// Neither a token nor an address shuts the others out.
+// Neither a token nor an address can shut out the others.
 func TestSessionsAreBounded(t *testing.T) {
 	x := serve(t, nil)
 	x.server.most = 20

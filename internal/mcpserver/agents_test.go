@@ -58,7 +58,7 @@ func TestAListOfNamesIsShort(t *testing.T) {
 		}
 	}
 	_, text := x.post(toolCall("1", "memory_usage", `{"action":"list","namespace":"many","values":false}`))
-	if n := strings.Count(text, "key-"); n != 2000 || len(text) > 40_000 || strings.Contains(text, `\n`) { // as text and structured
+	if n := strings.Count(text, "key-"); n != 2000 || len(text) > 40_000 || strings.Contains(text, `\n`) { // each key is in the text and in the structured content
 		t.Errorf("%d names in %d bytes: %.300s", n, len(text), text)
 	}
 }
@@ -70,7 +70,7 @@ func TestTasksAreListed(t *testing.T) {
 		}
 		other := x.connect(versions[0], nil)
 		x.shows(x.good(s, "task_claim", `{"wait_s":5}`), `{"task":"t0"}`)
-		x.bad("claim-lost", other, "task_complete", `{"task":"t0"}`) // it is another's
+		x.bad("claim-lost", other, "task_complete", `{"task":"t0"}`) // the claim is another agent's
 		x.shows(x.good(s, "task_complete", `{"taskId":"t0","result":"fine"}`), `{"task":"t0","completed":true}`)
 		x.good(s, "task_claim", `{"wait_s":5}`)
 		x.good(s, "task_complete", `{"task":"t1","error":"broken","retry":false}`)
@@ -123,7 +123,7 @@ func TestWhoHoldsALock(t *testing.T) {
 		if keys, _ := x.agent.Keys(authors + "**"); len(keys) > 0 {
 			t.Errorf("what is left: %v", keys)
 		}
-		l, err := x.agent.Locks().TryLock(t.Context(), "a/b") // past the tools
+		l, err := x.agent.Locks().TryLock(t.Context(), "a/b") // without a tool
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestWhoHoldsALock(t *testing.T) {
 	})
 }
 
-// What JavaScript would alter is spelled.
+// Numbers that JavaScript would change are listed as text.
 func TestLongNumbersAreSpelled(t *testing.T) {
 	x := serve(t, nil)
 	session := x.greet()
@@ -149,7 +149,7 @@ func TestLongNumbersAreSpelled(t *testing.T) {
 	}
 }
 
-// Whatever is cut says where it goes on.
+// Every answer that is cut says how to get the rest.
 func TestEveryCutAnswerGoesOn(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)

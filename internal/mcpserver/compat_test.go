@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// shape returns a value with the names of JSON types in place of what it holds. Of a list
-// one element stands for all.
+// shape returns a value with the names of JSON types in place of its values. Of a list, one element
+// stands for all.
 func shape(v any) any {
 	switch v := v.(type) {
 	case nil:
@@ -28,7 +28,7 @@ func shape(v any) any {
 	return "string"
 }
 
-// lacking returns what of a shape is not in another, which may have more.
+// lacking returns the parts of a shape that are missing in another, which may have more.
 func lacking(path string, want, have any) []string {
 	switch want := want.(type) {
 	case map[string]any:
@@ -50,7 +50,7 @@ func lacking(path string, want, have any) []string {
 	return []string{path}
 }
 
-// The answers of claude-flow 2.7.47, as shapes, are in ours.
+// Our answers contain the answers of claude-flow 2.7.47, compared by shape.
 func TestAnswersHaveTheShapeOfClaudeFlow(t *testing.T) {
 	raw, err := os.ReadFile("testdata/claude-flow-2.json")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// A write that was made, and one that was not, are told apart by a code.
+// The code tells whether a write was made.
 func TestEveryFaultOfAWriteHasACode(t *testing.T) {
 	for code, err := range map[string]error{
 		"rotated":        agent.ErrRotated,

@@ -15,7 +15,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// FuzzArguments: whatever a client sends, the answer is one that agents can read.
+// FuzzArguments checks that agents can read the answer, whatever a client sends.
 func FuzzArguments(f *testing.F) {
 	for _, tool := range tools {
 		f.Add(tool.name, []byte(`{"action":"store","key":"k","value":1,"task":"t","name":"l"}`))

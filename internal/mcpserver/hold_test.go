@@ -22,14 +22,14 @@ func TestLocks(t *testing.T) {
 		x.bad("not-holder", s, "lock_release", `{"name":"other","lease":"`+lease+`"}`)
 		x.shows(x.good(s, "lock_release", `{"name":"deploy","lease":"`+lease+`"}`), `{"released":true}`)
 		x.bad("not-holder", s, "lock_acquire", `{"name":"deploy","lease":"`+lease+`"}`)
-		x.good(s, "lock_acquire", `{"name":"deploy","hold_s":0.2}`) // given back by itself
+		x.good(s, "lock_acquire", `{"name":"deploy","hold_s":0.2}`) // released by itself after 0.2 s
 		x.good(s, "lock_acquire", `{"name":"deploy","wait_s":20}`)
 		x.bad("bad-lock-name", s, "lock_acquire", `{"name":"a\u0000b"}`)
 		x.bad("bad-request", s, "lock_acquire", `{}`)
 	})
 }
 
-// One client has its share of the leases that are held for agents, and others have theirs.
+// One client may have its share of the leases held for agents; the rest is for others.
 func TestAClientHasItsShareOfHolds(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		x.server.holds.places = api.NewShares("leases held for agents", 2, 1)
@@ -43,7 +43,7 @@ func TestAClientHasItsShareOfHolds(t *testing.T) {
 	})
 }
 
-// locks are those that are held or waited for.
+// locks returns the locks that are held or waited for.
 func (x *fixture) locks() []api.LockEntry {
 	res, err := api.Find("lock_list").Do(x.t.Context(), x.agent, api.Request{Leases: x.server.cfg.Leases})
 	if err != nil {
@@ -53,7 +53,7 @@ func (x *fixture) locks() []api.LockEntry {
 	return res.Body.(api.LockList).Items
 }
 
-// A hold outlasts the lease's own time, which is the point of it.
+// A hold renews its lease, and so lasts longer than the lease's TTL.
 func TestAHoldOutlastsItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)
@@ -63,7 +63,7 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 		t.Fatalf("the lease lasts %v; this test waits for it", left)
 	}
 	renewed := make(chan struct{})
-	go func() { // by looking at the lease: it gets longer again
+	go func() { // a renewal shows when the remaining time grows
 		defer close(renewed)
 		for t.Context().Err() == nil {
 			list := x.locks()
@@ -85,8 +85,7 @@ func TestAHoldOutlastsItsLease(t *testing.T) {
 	}
 }
 
-// A lease that is given back by another way is not held any more, and neither is one
-// whose time is over.
+// A hold ends when its lease is released by another way, and when its time is over.
 func TestAHoldEndsWithItsLease(t *testing.T) {
 	x := serve(t, nil)
 	s := x.connect("", nil)

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
 func TestMemoryUsage(t *testing.T) {
@@ -84,23 +85,22 @@ func TestWhatOneWroteAnotherHears(t *testing.T) {
 		again := x.good(s, "memory_watch", `{"timeout_s":0,"since":"`+start["next"].(string)+`"}`)
 		x.shows(again, `{"count":2}`)
 
-		// One that waits is woken.
+		// A call that waits is woken by a write.
+		events := x.agent.Events(t.Context())
 		done := make(chan answered)
 		go func() {
 			out, _ := x.call(s, "memory_watch", `{"prefix":"late","timeout_s":25}`)
 			done <- out
 		}()
-		for woken := false; !woken; {
-			if err := x.agent.Put(t.Context(), "memory/default/late", 1); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case out := <-done:
-				x.shows(out, `{"success":true}`)
-				woken = true
-			case <-time.After(10 * time.Millisecond): // it may not have begun to wait
+		for e := range events.C {
+			if e.Type == agent.Subscribed {
+				break
 			}
 		}
+		if err := x.agent.Put(t.Context(), "memory/default/late", 1); err != nil {
+			t.Fatal(err)
+		}
+		x.shows(<-done, `{"success":true,"count":1}`)
 		lagged := x.good(s, "memory_watch", `{"since":"`+start["next"].(string)+`99999"}`)
 		x.shows(lagged, `{"lagged":true,"count":0}`)
 		x.bad("bad-request", s, "memory_watch", `{"since":"yesterday"}`)

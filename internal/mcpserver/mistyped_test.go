@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A misspelt ttl must not keep for ever what was to go, nor an argument of another tool be refused.
+// A misspelt ttl must not keep a value for ever; an argument of another tool must not be refused.
 func TestAMisspeltArgumentIsRefused(t *testing.T) {
 	for name, refused := range map[string]bool{"ttll": true, "ttl_s": true, "values": true, "swarmId": false, "ttl": false} {
 		raw, err := json.Marshal(map[string]any{name: 3})

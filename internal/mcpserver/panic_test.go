@@ -16,9 +16,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// A call that panics has failed, and is told where faults are looked for; all others go on.
+// A call that panics fails, and the panic is logged and counted; all other calls go on.
 func TestAPanicIsAnsweredLoggedAndCounted(t *testing.T) {
-	var log bytes.Buffer // the handler orders writes
+	var log bytes.Buffer // the handler of slog serialises writes
 	var panics, failed atomic.Int32
 	each(t, func(cfg *Config) {
 		log.Reset()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// one is a listener with one connection, which is a pipe: time can be virtual.
+// one is a listener with one connection, an in-memory pipe, so that time can be virtual.
 type one struct {
 	conn chan net.Conn
 	done chan struct{}
@@ -27,7 +27,7 @@ func (l *one) Accept() (net.Conn, error) {
 func (l *one) Close() error   { close(l.done); return nil }
 func (l *one) Addr() net.Addr { return &net.TCPAddr{} }
 
-// prompted serves one request by h behind a server that ends writes after a second.
+// prompted serves one request by h, behind a server whose time-out for writes is one second.
 func prompted(t *testing.T, h func(w http.ResponseWriter), client func(c net.Conn)) {
 	t.Helper()
 	ours, theirs := net.Pipe()

@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// again ends the server and starts another of the same peer, whose leases go on.
+// again ends the server and starts another for the same peer, whose leases go on.
 func (x *fixture) again() {
 	x.t.Helper()
 	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
@@ -20,8 +20,8 @@ func (x *fixture) again() {
 	x.server = New(x.server.cfg)
 }
 
-// An agent goes on with its lock and its task though the server restarted, and loses them
-// as before.
+// An agent goes on with its lock and its task after a restart of the server, and can lose them as
+// before.
 func TestWhatIsHeldGoesOnAfterARestart(t *testing.T) {
 	x := serve(t, nil)
 	session, other := x.greet(), x.greet()
@@ -50,7 +50,7 @@ func TestWhatIsHeldGoesOnAfterARestart(t *testing.T) {
 	x.shows(x.raw(other, "task_claim", `{"wait_s":25}`), `{"claimed":true,"attempt":2}`)
 }
 
-// What its agent renews at another daemon is not given back by the first.
+// The first daemon does not release a lease that the agent has renewed at another.
 func TestWhatMovedIsLeftAlone(t *testing.T) {
 	x := serve(t, nil)
 	there, err := agent.Open(t.Context(), agent.Config{Name: "n2", Cluster: "test", Seeds: []string{x.agent.Addr()},

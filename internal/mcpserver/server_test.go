@@ -31,8 +31,8 @@ type fixture struct {
 	agent  *agent.Agent
 	server *Server
 	url    string
-	as     func() *api.Grant // who calls
-	share  string            // whose share counts, if not that of the address
+	as     func() *api.Grant // returns the grant of the caller
+	share  string            // the caller whose share counts, if not the address
 }
 
 func serve(t *testing.T, tune func(*Config)) *fixture {
@@ -83,7 +83,7 @@ func (x *fixture) connect(version string, opts *mcp.ClientOptions) *mcp.ClientSe
 	return session
 }
 
-// answered is what a tool answered.
+// answered is the answer of a tool.
 type answered map[string]any
 
 // call calls a tool with arguments given as JSON.
@@ -127,7 +127,7 @@ func (x *fixture) good(session *mcp.ClientSession, tool, arguments string) answe
 	return out
 }
 
-// bad wants a failure with a code and a hint.
+// bad calls a tool that must fail with a code and a hint.
 func (x *fixture) bad(code string, session *mcp.ClientSession, tool, arguments string) answered {
 	x.t.Helper()
 	out, ok := x.call(session, tool, arguments)
@@ -137,7 +137,7 @@ func (x *fixture) bad(code string, session *mcp.ClientSession, tool, arguments s
 	return out
 }
 
-// holds says whether the fields of want, given as JSON, are in got.
+// shows checks that got has the fields of want, which is given as JSON.
 func (x *fixture) shows(got answered, want string) {
 	x.t.Helper()
 	var fields map[string]any
@@ -159,7 +159,7 @@ func (x *fixture) held() int {
 	return len(x.server.holds.by)
 }
 
-// soon waits until it is so, or fails with what is wrong.
+// soon waits until met returns true, or fails with the text of what is wrong.
 func (x *fixture) soon(wrong string, met func() bool) {
 	x.t.Helper()
 	for end := time.Now().Add(patience); !met(); time.Sleep(5 * time.Millisecond) {

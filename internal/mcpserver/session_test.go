@@ -19,7 +19,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
-// plainMeta is in each request of the protocol without sessions.
+// plainMeta is the _meta of each request of the protocol without sessions.
 const plainMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"raw","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 
 const greeting = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"raw","version":"7"}}}`
@@ -40,7 +40,7 @@ func toolCall(id, tool, arguments string) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, id, tool, arguments)
 }
 
-// raw calls a tool and returns what it answered.
+// raw calls a tool and returns its answer.
 func (x *fixture) raw(session, tool, arguments string) answered {
 	x.t.Helper()
 	_, text := x.post(toolCall("1", tool, arguments), headerSession, session)
@@ -83,7 +83,7 @@ func TestIDsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-// Two ids that are one as floating-point numbers are two, also when one is cancelled.
+// Two ids that are equal as floating-point numbers stay different, also when one is cancelled.
 func TestNeighboursAreTwoCalls(t *testing.T) {
 	x := serve(t, nil)
 	session := x.greet()
@@ -130,7 +130,7 @@ func TestAcceptIsReadLiberally(t *testing.T) {
 	}
 }
 
-// A session outlives the daemon that began it: what it does is known to be its client's.
+// A session outlives the daemon that began it: its calls still have its client as their author.
 func TestASessionIsMadeAnew(t *testing.T) {
 	session := serve(t, nil).greet()
 	x := serve(t, nil)
@@ -160,7 +160,7 @@ func TestASessionIsMadeAnew(t *testing.T) {
 	t.Error("the stream ended")
 }
 
-// listen opens the stream of a session, and returns its lines and what ends it.
+// listen opens the stream of a session; it returns its lines and a function that ends it.
 func (x *fixture) listen(session string) (lines <-chan string, hangUp func()) {
 	x.t.Helper()
 	ctx, hangUp := context.WithCancel(x.t.Context())
@@ -191,7 +191,7 @@ func (x *fixture) listen(session string) (lines <-chan string, hangUp func()) {
 	return out, hangUp
 }
 
-// Who is gone as it waits gets neither a lock nor a task.
+// A client that goes while it waits gets neither a lock nor a task.
 func TestAClientThatGoesAsItWaits(t *testing.T) {
 	for name, header := range map[string]func(x *fixture) []string{
 		"in a session": func(x *fixture) []string { return []string{headerSession, x.greet()} },
@@ -244,13 +244,13 @@ func TestAClientThatGoesAsItWaits(t *testing.T) {
 	}
 }
 
-// stacks tells where all goroutines are.
+// stacks returns the stacks of all goroutines.
 func stacks() string {
 	buf := make([]byte, 1<<22)
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// What is held for a client ends with its session and its token, and outlives the daemon.
+// What is held for a client ends with its session and with its token, but outlives the daemon.
 func TestWhatASessionHolds(t *testing.T) {
 	ends := map[string]func(x *fixture, session string){
 		"it is deleted": func(x *fixture, session string) {
@@ -274,7 +274,7 @@ func TestWhatASessionHolds(t *testing.T) {
 			session, other := x.greet(), x.greet()
 			x.raw(session, "lock_acquire", `{"name":"l","hold_s":3600}`)
 			moved := x.raw(session, "lock_acquire", `{"name":"m","hold_s":3600}`)
-			x.raw(other, "lock_acquire", `{"name":"m","lease":"`+moved["lease"].(string)+`"}`) // it is the other's now
+			x.raw(other, "lock_acquire", `{"name":"m","lease":"`+moved["lease"].(string)+`"}`) // from now on the lease is the other session's
 			x.raw(other, "task_add", `{"value":1}`)
 			x.raw(session, "task_claim", `{"hold_s":3600}`)
 			end(x, session)
@@ -295,7 +295,7 @@ func TestWhatASessionHolds(t *testing.T) {
 		x.as = func() *api.Grant {
 			return &api.Grant{Name: "ci", Rights: []api.Right{{Verb: api.Lock, Key: "l"}}, Withdrawn: withdrawn}
 		}
-		x.raw("", "lock_acquire", `{"name":"l","hold_s":3600}`) // also without a session
+		x.raw("", "lock_acquire", `{"name":"l","hold_s":3600}`) // a call without a session holds a lease too
 		session := x.greet()
 		x.as = func() *api.Grant { return nil }
 		close(withdrawn)
@@ -322,7 +322,8 @@ func TestWhatASessionHolds(t *testing.T) {
 	})
 }
 
-// Proxies end what is silent for a minute, in a session or without one.
+// A stream sends heartbeats, with a session or without, since proxies end one that is silent for a
+// minute.
 func TestAQuietStreamHasAPulse(t *testing.T) {
 	listen := `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{` + plainMeta + `,"notifications":{"resourcesListChanged":true}}}`
 	for name, request := range map[string]string{
@@ -334,7 +335,7 @@ func TestAQuietStreamHasAPulse(t *testing.T) {
 	}
 }
 
-// pulses sends a request for a stream, and counts what comes of it while nothing happens.
+// pulses sends a request for a stream, and counts its heartbeats while nothing happens.
 func pulses(t *testing.T, request string) {
 	s := New(Config{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test"})
 	ours, theirs := net.Pipe()
@@ -349,7 +350,7 @@ func pulses(t *testing.T, request string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := res.Header.Get("X-Accel-Buffering"); got != "no" { // its client need not say what it accepts
+	if got := res.Header.Get("X-Accel-Buffering"); got != "no" { // whatever Accept header the client sends
 		t.Errorf("nginx would keep it all: %q", got)
 	}
 	var began time.Time

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The operations of internal/api check rights; only what streams does so by itself.
+// The operations of internal/api check rights; only streams check theirs themselves.
 func TestNoToolChecksRightsByItself(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {

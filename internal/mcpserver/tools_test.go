@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
-// tokens estimates what a text costs a model: JSON is about 3.5 bytes a token.
+// tokens estimates the cost of a text for a model: JSON has about 3.5 bytes a token.
 func tokens(text []byte) int { return len(text) * 10 / 35 }
 
 func TestToolsAreFewAndShort(t *testing.T) {
@@ -116,7 +116,8 @@ func TestTasks(t *testing.T) {
 	})
 }
 
-// A progress is a part of 1; one over 1 is percent, and percent has a field of its own.
+// A progress is a fraction of 1. A number over 1 is a percentage, which also has a field of its
+// own.
 func TestAProgressIsAPartOfOne(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		for _, c := range []struct{ given, want string }{
@@ -135,7 +136,7 @@ func TestAProgressIsAPartOfOne(t *testing.T) {
 	})
 }
 
-// Agents of one daemon work beside each other: each claim is its own.
+// Agents of one daemon work concurrently, each with its own claim.
 func TestAClaimIsNoOther(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		claim := func(task, arguments string) string {

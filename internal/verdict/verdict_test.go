@@ -72,7 +72,7 @@ func TestEachConditionHasItsFinding(t *testing.T) {
 		{"no voters there, and it is down", member(1, func(m *agent.Member) { m.Locks = "this-peer"; down(m) }), Fail, "peers voters", "n2 out of reach"},
 		{"lost a moment ago", func(k *Known) {
 			k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Silent: []string{"n2", "n3"}}
-		}, Fail, "voters", "1 of 3 peers alive; no majority of voters answers|nothing came from n2 and n3|see whether n2 and n3 are running"},
+		}, Fail, "voters", "1 of 3 peers alive; no majority of voters answers|nothing came from n2 and n3|check whether n2 and n3 are running"},
 		{"voters do not answer", func(k *Known) { k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2} }, Fail, "voters", "1 of the 2 needed answered in time"},
 		{"voters are quarantined", func(k *Known) {
 			k.Turnout.Err = &lockservice.UnavailableError{Reachable: 1, Needed: 2, Quarantine: 12 * time.Second}

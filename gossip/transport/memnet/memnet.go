@@ -15,12 +15,12 @@ import (
 
 // Network carries packets and streams between the addresses that listen on it.
 type Network struct {
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	rng       *rand.Rand
 	nodes     map[string]*node
-	conns     map[*stream]struct{} // both ends of each
+	conns     map[*stream]struct{} // both ends of each connection
 	cuts      map[route]struct{}
-	blocks    map[route]struct{} // of packets
+	blocks    map[route]struct{} // routes that carry no packets
 	fate      fate
 	nextPort  uint16
 	sent      Traffic
@@ -35,10 +35,10 @@ type fate struct {
 	min, max                 time.Duration
 }
 
-// Traffic counts what was handed to the network, delivered or not.
+// Traffic counts the packets and bytes that were passed to the network, delivered or not.
 type Traffic struct{ Packets, PacketBytes, StreamBytes uint64 }
 
-// New makes a network without faults; seed draws the fates of packets.
+// New returns a network without faults. The seed determines the fates of packets.
 func New(seed uint64) *Network {
 	return &Network{
 		rng:      rand.New(rand.NewPCG(seed, 0x6d656d6e6574)),
@@ -66,13 +66,13 @@ func (n *Network) SetDuplicate(p float64) { n.set(func(f *fate) { f.duplicate = 
 // ones to overtake it.
 func (n *Network) SetReorder(p float64) { n.set(func(f *fate) { f.reorder = p }) }
 
-// SetDelay makes each packet, and each piece of a stream, travel for between
-// least and most.
+// SetDelay makes each packet, and each piece of a stream, take between least and most.
 func (n *Network) SetDelay(least, most time.Duration) {
 	n.set(func(f *fate) { f.min, f.max = least, max(least, most) })
 }
 
-// Cut makes from unheard by to. What is under way still arrives; streams
+// Cut makes the address from unheard by the address to. What is under way still arrives, and
+// streams
 // between the two break.
 func (n *Network) Cut(from, to string) {
 	n.mu.Lock()
@@ -89,15 +89,16 @@ func (n *Network) Cut(from, to string) {
 	}
 }
 
-// Block drops the packets from one address to another, as a firewall that is open for
-// TCP alone; streams carry on.
+// Block drops the packets from one address to another, as a firewall does that is open for TCP
+// only.
+// Streams go on.
 func (n *Network) Block(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.blocks[route{from, to}] = struct{}{}
 }
 
-// Split cuts every address of one side from every one of the other, both ways.
+// Split cuts every address of one side off from every address of the other, in both directions.
 func (n *Network) Split(one, other []string) {
 	for _, a := range one {
 		for _, b := range other {
@@ -107,7 +108,7 @@ func (n *Network) Split(one, other []string) {
 	}
 }
 
-// Heal ends every cut and block. Losses, delays and the like stay.
+// Heal ends every cut and block. Loss, duplication, reordering and delay stay.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -115,15 +116,16 @@ func (n *Network) Heal() {
 	clear(n.blocks)
 }
 
-// Sent reads what was handed to the network so far.
+// Sent returns the traffic so far.
 func (n *Network) Sent() Traffic {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.sent
 }
 
-// Listen opens an address, ip:port; port 0 takes a free one. Shutdown of the
-// transport frees it.
+// Listen opens an address of the form ip:port; port 0 takes a free port. Shutdown of the transport
+// frees
+// the address.
 func (n *Network) Listen(addr string) (memberlist.NodeAwareTransport, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -145,9 +147,9 @@ func (n *Network) Listen(addr string) (memberlist.NodeAwareTransport, error) {
 		net:     n,
 		addr:    address(addr),
 		at:      ap,
-		inbox:   make(chan *memberlist.Packet, 4096), // as a socket's buffer: full drops
+		inbox:   make(chan *memberlist.Packet, 4096), // like the buffer of a socket: packets are dropped when it is full
 		packets: make(chan *memberlist.Packet),
-		streams: make(chan net.Conn, 128), // as a listener's backlog: full refuses
+		streams: make(chan net.Conn, 128), // like the backlog of a listener: connections are refused when it is full
 		done:    make(chan struct{}),
 	}
 	n.nodes[addr] = d
@@ -246,15 +248,16 @@ func (d *node) arrive(buf []byte, from address) {
 	}
 }
 
-// A delivered packet is overwritten so much later: memberlist queues packets as
-// they are, and a slow reader may need a while to come to one. Of a flood, the
-// oldest are let go untouched.
+// A delivered packet is overwritten this much later: memberlist queues packets without a copy, and
+// a
+// slow reader may need a while to come to one. In a flood of packets, the oldest are not
+// overwritten.
 const (
 	scribbleAfter = 30 * time.Second
 	maxKept       = 1 << 14
 )
 
-// deliver hands packets on, and overwrites those delivered a while ago.
+// deliver passes packets on, and overwrites those that were delivered some time ago.
 func (d *node) deliver() {
 	defer d.wg.Done()
 	var kept []*memberlist.Packet
@@ -270,7 +273,7 @@ func (d *node) deliver() {
 			done = max(done, len(kept)+1-maxKept)
 			clear(kept[:done])
 			kept = append(kept[done:], p)
-			// The receiver gets its own struct: the one kept is ours.
+			// The receiver gets a struct of its own; the network keeps the other.
 			select {
 			case d.packets <- &memberlist.Packet{Buf: p.Buf, From: p.From, Timestamp: p.Timestamp}:
 			case <-d.done:
@@ -282,8 +285,9 @@ func (d *node) deliver() {
 	}
 }
 
-// scribble is hidden from the race detector: the reader was done long ago, but
-// by the clock only, which the detector does not know.
+// scribble overwrites a packet. It is hidden from the race detector, which does not know that by
+// the
+// clock the reader was done long ago.
 //
 //go:norace
 func scribble(b []byte) {
@@ -305,7 +309,7 @@ func (d *node) DialAddressTimeout(to memberlist.Address, timeout time.Duration) 
 	for n.severed(string(d.addr), to.Addr) {
 		t := time.NewTimer(min(time.Second, time.Until(gaveUp)))
 		select {
-		case <-t.C: // as TCP does, ask again
+		case <-t.C: // send again, as TCP does
 		case <-d.done:
 			t.Stop()
 			return fail(net.ErrClosed)
@@ -332,7 +336,7 @@ func (d *node) DialAddressTimeout(to memberlist.Address, timeout time.Duration) 
 	return fail(errRefused)
 }
 
-// severed reports whether no stream can be between two addresses.
+// severed reports whether a stream between two addresses is impossible.
 func (n *Network) severed(a, b string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// window is how much one direction of a stream holds before its writer waits.
+// window is how many bytes one direction of a stream holds before its writer waits.
 const window = 256 << 10
 
 type timeoutError struct{}
@@ -26,14 +26,14 @@ type stream struct {
 	other         *stream
 }
 
-// half is one direction: pieces on their way, and who waits for them.
+// half is one direction of a stream: the pieces on their way, and the reader and writer that wait.
 type half struct {
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	cond     sync.Cond
 	pieces   []piece
 	held     int
 	lastDue  time.Time
-	finished bool // the writer closed: what is here may be read, then EOF
+	finished bool // the writer has closed: the pieces here may be read, then EOF
 	broken   error
 	readBy   deadline
 	writeBy  deadline
@@ -65,7 +65,7 @@ func (n *Network) pipe(a, b address) (near, far *stream) {
 	n.mu.Lock()
 	n.conns[near], n.conns[far] = struct{}{}, struct{}{}
 	n.mu.Unlock()
-	if n.severed(string(a), string(b)) { // since the dial asked, and the cut did not see this stream
+	if n.severed(string(a), string(b)) { // a cut came after the dial asked and did not see this stream
 		near.reset()
 	}
 	return near, far
@@ -132,7 +132,7 @@ func (s *stream) Write(p []byte) (int, error) {
 			n := min(room, len(p)-written)
 			due := now.Add(wait)
 			if due.Before(h.lastDue) {
-				due = h.lastDue // in order, however fast
+				due = h.lastDue // pieces arrive in order
 			}
 			h.lastDue = due
 			h.pieces = append(h.pieces, piece{append([]byte(nil), p[written:written+n]...), due})
@@ -149,8 +149,7 @@ func (s *stream) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
 }
 
-// Close ends both directions: what we wrote can still be read, what comes in
-// cannot.
+// Close ends both directions: what this end wrote can still be read, what comes in cannot.
 func (s *stream) Close() error {
 	s.out.end(func(h *half) { h.finished = true })
 	s.in.end(func(h *half) { h.broken = cmp.Or(h.broken, net.ErrClosed) })
@@ -158,7 +157,7 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// reset breaks the connection at both ends, as a peer that vanished does.
+// reset breaks the connection at both ends, as happens when a peer vanishes.
 func (s *stream) reset() {
 	for _, h := range []*half{s.in, s.out} {
 		h.end(func(h *half) { h.broken = syscall.ECONNRESET })

@@ -289,7 +289,7 @@ func login(x *tab) {
 	}
 	x.do(chromedp.Navigate(x.f.url(0, "/ui/keys?q=k")))
 	enter("wrong-wrong-wrong-wrong-wrong")
-	x.shows("That token is not known here.")
+	x.shows("This daemon does not know that token.")
 	enter("only-mine-is-seen-by-this")
 	x.shows("mine/k")
 	x.until(`document.getElementById("link")?.hasAttribute("data-on")`)

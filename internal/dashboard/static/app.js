@@ -1,20 +1,20 @@
-// Keeps the page up to date: the server renders, this puts in place. Without it every
-// page is complete as of when it was opened.
+// This script keeps the page up to date: it replaces the parts that the server has rendered anew.
+// Without it, a page is complete and shows the state when it was opened.
 
 const link = document.getElementById("link");
 const state = document.getElementById("link-state");
 const pause = document.getElementById("pause");
 
-let source = null; // the stream, null while there is none
-let retry = 0; // timer of the next try
+let source = null; // the stream of events; null while there is none
+let retry = 0; // the timer of the next attempt
 
 function say(text, on) {
   if (state.textContent !== text) state.textContent = text;
   link.toggleAttribute("data-on", on);
 }
 
-// open starts the stream. The browser tries again by itself when the connection breaks;
-// what the server refuses is tried again here.
+// open starts the stream. The browser reconnects by itself when the connection breaks, but not when
+// the server refuses the stream; then open is called again after 5 s.
 function open() {
   clearTimeout(retry);
   source = new EventSource(link.dataset.stream);
@@ -38,16 +38,17 @@ function close(text) {
   say(text, false);
 }
 
-// renew makes an element hold what html says. The server escaped it with the same
-// templates as the page, and the policy of the page runs no script that is in it.
+// renew replaces the content of an element. The server rendered the html with the same templates as
+// the page, so it is escaped, and the policy of the page runs no script in it.
 function renew(id, html) {
   const to = document.createElement("template");
   to.innerHTML = html;
   morph(document.getElementById(id), to.content);
 }
 
-// morph makes the children of have those of want, and keeps the nodes that fit: focus,
-// selection and scrolling stay where they are.
+// morph makes the children of have equal to those of want. It keeps the nodes that match, so that
+// focus, selection and scrolling stay. No library is used: the pages need these few lines, and the
+// policy allows no script from elsewhere.
 function morph(have, want) {
   let node = have.firstChild;
   for (const next of [...want.childNodes]) {
@@ -84,7 +85,7 @@ function toggle() {
   paused ? close("paused") : open();
 }
 
-// A page that nobody sees costs nothing.
+// shown opens the stream if the page is visible, and closes it if not, so that a hidden page costs nothing.
 function shown() {
   if (pause.getAttribute("aria-pressed") === "true") return;
   if (document.hidden) close("asleep");
@@ -100,7 +101,7 @@ if (link !== null) {
   shown();
 }
 
-// The slash leads to the search, p pauses.
+// The key / focuses the search field, and p pauses the stream.
 document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, textarea, select")) return;
   const search = document.querySelector("form[role=search] input");
