@@ -157,7 +157,7 @@ func (c *CausalContext) between(after, upTo Actor) iter.Seq2[Actor, *Span] {
 // Len returns how many actors c knows.
 func (c *CausalContext) Len() int { return len(c.actors) + c.Retired() }
 
-// Both holds what two contexts have seen of one actor. Neither span is nil.
+// Both holds the spans of one actor in two contexts. Neither span is nil.
 type Both struct{ Mine, Theirs *Span }
 
 // Against ranges in order over the actors of which c and o may have seen different dots: all

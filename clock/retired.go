@@ -182,7 +182,7 @@ func stir(x uint64) uint64 {
 // lastActor is the greatest Actor.
 var lastActor = Actor{maxMillis, 1<<64 - 1}
 
-// Sum returns a 64-bit hash of what c has seen, whatever is retired. Equal contexts have equal
+// Sum returns a 64-bit hash of the dots of c, whichever actors are retired. Equal contexts have equal
 // sums; two different ones have the same sum with a probability of 2^-64. It guards against
 // accidents, and not against a peer that looks for collisions.
 func (c *CausalContext) Sum() uint64 {

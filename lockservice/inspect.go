@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Info is what a majority of voters has on record for a lock.
+// Info is the answer to an inspection: the records that a majority of voters has for a lock.
 type Info struct {
 	Lock    string
 	Holders []Holder // instances that hold the lock or may hold it, ordered by token

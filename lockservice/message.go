@@ -25,7 +25,7 @@ func (i Inst) compare(o Inst) int {
 // little to renew or release the instance.
 func (i Inst) String() string { return fmt.Sprintf("%s.%x#%04x", i.Node, i.Boot[:2], i.N>>48) }
 
-// Mode is how a lock is held.
+// Mode says whether a lock is held by one instance alone or by several.
 type Mode uint8
 
 // The modes of a lock.
@@ -45,22 +45,22 @@ func (m Mode) String() string {
 	return "exclusive"
 }
 
-// Kind is what a Message says.
+// Kind is the kind of a Message.
 type Kind uint8
 
 // The kinds of messages, between the roles of a client, an owner and an acceptor.
 const (
-	Acquire     Kind = iota + 1 // client to owner: queue me, I am alive
-	Renew                       // client to owner: I hold it, extend it
-	Granted                     // owner to client: a majority certified that round
-	Queued                      // owner to client: not yet, and why
-	Contended                   // owner to client: this instance will not get it
+	Acquire     Kind = iota + 1 // client to owner: queue the instance, whose client is alive
+	Renew                       // client to owner: extend the lease, which the client holds
+	Granted                     // owner to client: a majority certified the round
+	Queued                      // owner to client: the instance waits, for Reason
+	Contended                   // owner to client: the instance will not get the lock
 	Redirect                    // owner to client: ask Hint
-	Release                     // client to owner: this instance is dead
-	Released                    // owner to client: a majority cleared it
-	Accept                      // owner to acceptor: certify this round
-	Ack                         // acceptor to owner: certified
-	Nack                        // acceptor to owner: refused, and why
+	Release                     // client to owner: the instance is dead
+	Released                    // owner to client: a majority cleared the instance
+	Accept                      // owner to acceptor: certify the round
+	Ack                         // acceptor to owner: the round is certified
+	Nack                        // acceptor to owner: the round is refused, for Reason
 	Clear                       // owner to acceptor: the client released this instance
 	Cleared                     // acceptor to owner: the instance has no record any more
 	Status                      // any peer to acceptor: which records are there for the lock?
@@ -81,7 +81,7 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Reason is why a lock was refused or is not there yet.
+// Reason says why a lock was refused or is not granted yet.
 type Reason uint8
 
 // The reasons of Nack, Queued and Contended.
@@ -131,9 +131,9 @@ const (
 // so each is newer than the other, and none is mistaken for the other.
 func after(k, o uint64) bool { return k>>32 != o>>32 || k > o }
 
-// Message is what the roles send each other. Kind decides which fields count, see fieldsOf. All
-// messages are idempotent: one that is lost, doubled, late or out of order costs time, and
-// never safety.
+// Message is a message from one role to another. Its Kind decides which fields it uses; see
+// fieldsOf. All messages are idempotent: one that is lost, doubled, late or out of order costs
+// time, and never safety.
 type Message struct {
 	Kind       Kind
 	Mode       Mode

@@ -1,7 +1,7 @@
 package lockservice
 
-// Claim is what a peer that is up says of itself: an ID that no other peer has, and the name by
-// which it wants to be known.
+// Claim is the claim of a peer that is up to a name. The ID differs from that of every other
+// peer.
 type Claim struct{ ID, Name string }
 
 // Claimed returns the ID that each name stands for: the one that it stood for before, as long as

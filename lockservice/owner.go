@@ -183,7 +183,7 @@ func (o *owner) renew(t Time, client string, m *Message) {
 		flags: flagRenew | m.Flags&(flagBearer|flagResume)})
 }
 
-// release ends an instance at the word of its own client, and proposes the next waiter at once:
+// release ends an instance that its own client has released, and proposes the next waiter at once:
 // the proposal names the released instance, so it need not wait until the acceptors have
 // cleared that.
 func (o *owner) release(t Time, client string, m *Message) {

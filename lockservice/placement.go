@@ -29,7 +29,7 @@ func ranking(shard int, names []string) []string {
 
 func score(shard int, name string) uint64 { return mix(hash64(name) ^ mix(uint64(shard)+1)) }
 
-// hash64 is FNV-1a.
+// hash64 returns the FNV-1a hash of its argument.
 func hash64(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(s) {

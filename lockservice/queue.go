@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// owned is what an owner believes of one lock.
+// owned is the state of one lock at its owner: beliefs about holders, and the queue.
 type owned struct {
 	name    string
 	queue   []*waiter // ordered by when their callers asked

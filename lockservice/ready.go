@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Ready is what a node wants done, and its only output. Packets may be lost; results may not. The
-// slices belong to the caller.
+// Ready is the only output of a node: the actions that its caller must take. Packets may be
+// lost; results may not. The slices belong to the caller.
 type Ready struct {
 	Packets  []Packet
 	Results  []Result
@@ -23,7 +23,7 @@ type Packet struct {
 	Bytes []byte
 }
 
-// Event is what happened to a call.
+// Event is the kind of a Result.
 type Event uint8
 
 // The events of a Result.

@@ -19,7 +19,7 @@ const (
 	Dead    State = "dead"    // the item failed too often; it stays until Requeue or Purge
 )
 
-// entry is what a peer knows of one item.
+// entry is a peer's knowledge of one item.
 type entry struct {
 	id string
 

@@ -40,7 +40,7 @@ type Counters struct {
 	Contended uint64 // tries for items that another peer had
 }
 
-// Index holds what a peer knows of one work queue, and decides what the peer does. Changes may
+// Index holds a peer's knowledge of one work queue, and decides what the peer does. Changes may
 // arrive in any order and any number of times, and lead to the same knowledge. It is not safe
 // for concurrent use. After each call the caller serves the waiters that Woken returns, and
 // calls Tick at the time of Next.

@@ -13,7 +13,7 @@ func (x *Index) Counts(now time.Time) map[State]int {
 	return x.count
 }
 
-// View is what a peer knows of one item.
+// View is a peer's knowledge of one item.
 type View struct {
 	ID       string
 	State    State

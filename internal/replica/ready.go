@@ -10,9 +10,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Ready is what the owner must do, in this order: write the journal to disk, pass the changes to
-// readers, send the envelopes. The order makes sure that whatever another peer has heard from
-// this one, acknowledgements included, this one knows again after a restart.
+// Ready lists the actions that the owner must take, in this order: write the journal to disk,
+// pass the changes to readers, send the envelopes. Because of the order, this peer knows after a
+// restart everything that it has sent to another peer, acknowledgements included.
 type Ready struct {
 	Journal   []crdt.Saved // entries of one transaction; empty without Config.Journal
 	Changes   []crdt.Change
