@@ -109,10 +109,12 @@ func (c *ClusterClock) Odd(f func(name string, clockSkewed, rulesDiffer bool)) {
 	}
 }
 
+// skewed reports whether the clock of a peer is too far from the cluster's time.
 func (c *ClusterClock) skewed(r report) bool {
 	return r.heard && (r.offset-c.offset).Abs() > c.cfg.MaxSkew
 }
 
+// differs reports whether a peer merges by other rules than this one.
 func (c *ClusterClock) differs(r report) bool { return r.heard && r.rules != c.cfg.Rules }
 
 // MaxStamp returns the latest timestamp that was written or merged here, or that a digest or a

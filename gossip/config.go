@@ -28,6 +28,7 @@ type Config struct {
 	MaxSkew        time.Duration // how far a write's timestamp may be ahead of the cluster's time; 60 s by default
 }
 
+// withDefaults returns c with defaults in place of zero values.
 func (c Config) withDefaults() Config {
 	c.BatchInterval = cmp.Or(c.BatchInterval, 100*time.Millisecond)
 	c.Repair = cmp.Or(c.Repair, 20*time.Millisecond)

@@ -46,18 +46,19 @@
 //	              absence.go       when a peer is believed that a record is gone
 //	witnesses     witness.go       when a peer is believed how much others have written
 //
-// # The four ways of a write
+// # How peers come to agree
 //
-// A write reaches a peer by the first of these ways that works. Each way is slower than the one
-// before it, and covers what that one can lose.
+// Four mechanisms bring all peers to the same state. Each is slower than the one before it, and
+// repairs what that one missed.
 //
 //  1. Push: the writer sends deltas. Up to Config.Direct peers get them from the writer.
 //     Larger clusters forward them down a tree that each peer computes from the writer's actor
 //     and the members.
 //  2. Gap repair: a later delta, or an announced head, shows a gap. The receiver requests it.
 //  3. Sync: digests of two peers differ, so one fetches all records above its own context.
-//  4. Reconciliation: the contexts are equal and the records differ. The difference is narrowed
-//     down to single records, and a record that is on one side only is dropped.
+//  4. Reconciliation: the contexts are equal and the records differ, which the first three cannot
+//     repair. The difference is narrowed down to single records. A record that one of the peers
+//     lacks, although it has seen the dot, is dropped by the other.
 //
 // # One sync
 //

@@ -100,6 +100,7 @@ func (w *frameWriter) deltas(s *crdt.Store, kind uint64, a clock.Actor, first, l
 	w.body = s.AppendSection(w.body, &w.table, a, first, last, items)
 }
 
+// heads writes a section of heads. wantAck asks for an acknowledgement on the stream.
 func (w *frameWriter) heads(list []head, wantAck bool) {
 	w.section(secHeads, 1+2*len(list))
 	w.bool(wantAck)
@@ -127,6 +128,7 @@ func (e *Engine) Receive(now time.Time, frame []byte) error {
 	return nil
 }
 
+// receive checks a frame within the limits before it decodes any section.
 func (e *Engine) receive(now time.Time, frame []byte) *FrameError {
 	if len(frame) > wire.MaxFrameBytes {
 		return &FrameError{Reason: "too-large"}
@@ -166,6 +168,7 @@ func (e *Engine) receive(now time.Time, frame []byte) *FrameError {
 	return e.sections(now, &r)
 }
 
+// sections handles the sections of a frame in their order.
 func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
 	count := r.ArrayLen()
 	actors, err := readActors(r)
@@ -204,6 +207,7 @@ func (e *Engine) sections(now time.Time, r *wire.Reader) *FrameError {
 	return nil
 }
 
+// cmpErr returns the first of two errors that is not nil.
 func cmpErr(a, b error) error {
 	if a != nil {
 		return a
@@ -211,6 +215,7 @@ func cmpErr(a, b error) error {
 	return b
 }
 
+// readActors reads the table of actors, which has at least the sender.
 func readActors(r *wire.Reader) ([]clock.Actor, error) {
 	n := r.ArrayLen()
 	if r.Uint() != secActors || n < 2 || n > wire.MaxActors {
@@ -254,6 +259,7 @@ func (in *incoming) actor(r *wire.Reader) clock.Actor {
 	return in.actors[i]
 }
 
+// section handles one section with n elements after its kind. Unknown kinds are skipped.
 func (in *incoming) section(kind uint64, n int, r *wire.Reader) {
 	e := in.e
 	switch kind {

@@ -122,6 +122,7 @@ func (hs *Beats) Beat(now time.Time, worker string, ttl time.Duration) error {
 	return hs.setHosted(now, worker, hosted{ttl: ttl, until: now.Add(min(ttl, MaxHeartbeatTTL))})
 }
 
+// setHosted checks and records a hosted lease.
 func (hs *Beats) setHosted(now time.Time, worker string, h hosted) error {
 	if err := ValidateWorkerID(worker); err != nil {
 		return err

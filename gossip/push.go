@@ -107,6 +107,7 @@ func (s *pushes) enqueue(now time.Time, deltas []crdt.Delta, urgent bool) {
 	}
 }
 
+// dropQueue empties the queues of p and frees their memory.
 func (p *peer) dropQueue() {
 	p.urgent, p.bulk, p.queued = nil, nil, 0
 }

@@ -89,7 +89,6 @@ type dotRange struct {
 }
 
 // measure counts and sums this peer's live records from one dot to another, in the shards of mask.
-
 func (s *reconciling) measure(from, to clock.Dot, mask shardMask) dotRange {
 	d := dotRange{from: from, to: to}
 	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {
@@ -212,6 +211,7 @@ type dotList struct {
 	held     []crdt.Delta
 }
 
+// list returns this peer's live records from one dot to another, in the shards of mask.
 func (s *reconciling) list(from, to clock.Dot, mask shardMask) dotList {
 	l := dotList{from: from, to: to}
 	s.store.EachLive(from, to, (*[4]uint64)(&mask), func(x crdt.Delta) bool {

@@ -38,6 +38,7 @@ type Stats struct {
 	Disputed        int               `json:"disputed"` // live records that a peer reports as absent, the greatest number of any peer
 }
 
+// refused counts a refused frame.
 func (s *Stats) refused(reason string) {
 	if s.Refused == nil {
 		s.Refused = make(map[string]uint64)
