@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// The tests and scenarios that docs/simulation.md names exist.
+// TestTheDocsNameWhatThereIs checks that the tests and scenarios that docs/simulation.md
+// names exist.
 func TestTheDocsNameWhatThereIs(t *testing.T) {
 	text, err := os.ReadFile("../docs/simulation.md")
 	if err != nil {

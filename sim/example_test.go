@@ -8,9 +8,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/sim"
 )
 
-// A resolver and a worker of one's own, in a network that splits: notes written on both
-// sides of the cut are joined when they are read, and a worker on peer 3 counts what it
-// is told of.
+// A program brings its own resolver and worker. The network splits, and both sides write a
+// note. The resolver joins the two notes when they are read, and a worker on peer 3 counts
+// the remote changes.
 func ExampleCluster() {
 	join := func(siblings []crdt.Sibling) (crdt.Value, error) {
 		all := ""

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Each oracle of heartbeats complains about what it is there for.
+// Each oracle of heartbeats reports the fault that it is there for.
 func TestTheOraclesOfHeartbeatsComplain(t *testing.T) {
 	f := func(oracle string, step string, spoil func(c *Cluster)) {
 		t.Helper()

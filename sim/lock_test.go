@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// lockWorld is three voters of whom the first holds a lock.
+// lockWorld returns a cluster of three voters, the first of which holds a lock.
 func lockWorld(t *testing.T) (*Cluster, *lockCall) {
 	t.Helper()
 	c, err := New(Config{Seed: 1, Locks: Locks{Voters: 3}})
@@ -25,7 +25,8 @@ func lockWorld(t *testing.T) (*Cluster, *lockCall) {
 	return c, k
 }
 
-// A run may end while a peer stops: it has stopped then, and comes back as others do.
+// A run may end while a peer stops in order. The peer counts as stopped, and is started as
+// the others are.
 func TestARunSettlesAlthoughAPeerIsStopping(t *testing.T) {
 	c, _ := lockWorld(t)
 	c.Peer(2).stop()
@@ -35,7 +36,7 @@ func TestARunSettlesAlthoughAPeerIsStopping(t *testing.T) {
 	}
 }
 
-// Each oracle of locks complains about what it is there for.
+// Each oracle of locks reports the fault that it is there for.
 func TestTheOraclesOfLocksComplain(t *testing.T) {
 	f := func(oracle string, spoil func(c *Cluster, k *lockCall)) {
 		t.Helper()
@@ -69,7 +70,7 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 		k.release()
 		c.locks.heard(k, lockservice.Result{Event: lockservice.Acquired, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
 	})
-	f("L5", func(c *Cluster, _ *lockCall) { // somebody holds it for ever
+	f("L5", func(c *Cluster, _ *lockCall) { // a client holds the lock for ever
 		if _, err := c.Peer(2).locks.node.Acquire(c.Peer(2).lockTime(), lockservice.Call{Lock: "l", TTL: 3 * time.Second}); err != nil {
 			t.Fatal(err)
 		}
@@ -85,17 +86,17 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 	})
 	f("L7", func(c *Cluster, _ *lockCall) {
 		j := &c.locks
-		j.lists = append(j.lists, lockservice.Voters{Epoch: 2, Names: []string{"n1"}}) // differs by two, taken for one
+		j.lists = append(j.lists, lockservice.Voters{Epoch: 2, Names: []string{"n1"}}) // differs by two names
 		j.refused(lockservice.Voters{Epoch: 2, Names: []string{"n1", "n2"}})
 	})
-	f("L8", func(c *Cluster, k *lockCall) { // it goes on after another came and went
+	f("L8", func(c *Cluster, k *lockCall) { // the lease goes on after another client held the lock
 		k.until = c.now
 		o, r := other(c, k.token+1, time.Second)
 		c.locks.heard(o, r)
 		c.locks.ended(o)
 		c.locks.heard(k, lockservice.Result{Event: lockservice.Extended, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
 	})
-	f("L8", func(c *Cluster, k *lockCall) { // it comes back with another token
+	f("L8", func(c *Cluster, k *lockCall) { // the lease goes on with another token
 		o, r := other(c, k.token+1, time.Second)
 		o.resumed, o.inst, o.token, r.Inst = true, k.inst, k.token, k.inst
 		c.locks.heard(o, r)
@@ -103,7 +104,7 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 	})
 }
 
-// What a peer may not do is an error of the script, not of the run.
+// A step of locks that is not allowed is an error of the script, not of the run.
 func TestWrongStepsOfLocksAreRefused(t *testing.T) {
 	for step, want := range map[string]string{
 		"1 lock":             "the name of a lock",

@@ -10,7 +10,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// A flood into small stores ends in refusals on every peer, and the peers agree.
+// A flood of writes into small stores ends in refusals on every peer, and all peers agree.
 func TestAFloodIntoSmallStoresIsRefusedAndPeersAgree(t *testing.T) {
 	const limit = 32 << 10
 	c, err := New(Config{Seed: 1, Peers: 3, Memory: limit, Loss: 0.2})
@@ -38,7 +38,7 @@ func TestAFloodIntoSmallStoresIsRefusedAndPeersAgree(t *testing.T) {
 	if refused == 0 {
 		t.Error("nothing was refused")
 	}
-	for n := 1; n <= 3; n++ { // all may write before they hear of each other, and not more
+	for n := 1; n <= 3; n++ { // at most three writers fill their stores before they hear of each other
 		if used := c.Peer(n).r.Store().Memory(); used < limit || used > 3*limit {
 			t.Errorf("peer %d holds %d bytes, with a limit of %d", n, used, limit)
 		}

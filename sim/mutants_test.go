@@ -16,11 +16,11 @@ var (
 	mutantPlay   = flag.String("mutant-play", "", "this build is broken: fail if this script shows it")
 )
 
-// mutantSeeds is within how many seeds a broken rule must show.
+// mutantSeeds is the number of seeds within which a broken rule must show.
 const mutantSeeds = 2000
 
-// The schedules that caught each broken build violate nothing in the true one, and
-// a person can read them.
+// The schedules that show the mutants violate nothing in the true build, and are short
+// enough for a person to read.
 func TestWhatCaughtTheMutantsIsClean(t *testing.T) {
 	files, err := filepath.Glob("testdata/mutants/*.txt")
 	if err != nil || len(files) < 12 {
@@ -53,7 +53,7 @@ func readScript(t *testing.T, file string) Script {
 	return s
 }
 
-// TestMutant is run in builds that are broken on purpose: see internal/mutants.
+// TestMutant runs in builds that are broken on purpose: see internal/mutants.
 func TestMutant(t *testing.T) {
 	switch {
 	case *mutantPlay != "":
@@ -74,12 +74,11 @@ func TestMutant(t *testing.T) {
 	}
 }
 
-// fates is under how many fates of its messages a schedule may show what it shows. A
-// change of the core that sends one frame more gives every message another fate; what
-// the schedule shows must not hang on one of them.
+// fates is the number of seeds with which a schedule is tried. A change of the core that
+// sends one frame more gives every message another fate, and a schedule should survive it.
 const fates = 200
 
-// shows returns which oracle the schedule violates under some fate.
+// shows returns the oracle that a schedule violates with one of the seeds.
 func shows(s Script) string {
 	seed := s.Config.Seed
 	for i := range uint64(fates) {
@@ -99,7 +98,7 @@ func search(t *testing.T) (Script, string) {
 			continue
 		}
 		left--
-		if *mutantWith != "" { // not whether it plays alike, which takes a run more
+		if *mutantWith != "" { // skips the check that a run is reproducible, which takes a second run
 			if r, err := s.Run(Options{}); err != nil || len(r.Violations) == 0 {
 				continue
 			}

@@ -18,9 +18,9 @@ type lockOp struct {
 	token  uint64
 }
 
-// mutex is what a lock with fencing tokens is: held by one, or by some that share it.
+// mutex is the state of a lock with fencing tokens. One client holds it, or several share it.
 type mutex struct {
-	holders     string // their numbers, in order; "" is nobody
+	holders     string // the numbers of the holders, in order; "" without a holder
 	shared      bool
 	token       uint64 // the highest given
 	exclusively uint64
@@ -44,7 +44,7 @@ var mutexModel = porcupine.Model{
 	DescribeOperation: func(input, _ any) string { return fmt.Sprintf("%+v", input) },
 }
 
-// drop takes a holder out.
+// drop removes a holder.
 func (m mutex) drop(who string) (bool, any) {
 	for i := 0; i+len(who) <= len(m.holders); i++ {
 		if m.holders[i:i+len(who)] == who && (i == 0 || m.holders[i-1] == ' ') {
@@ -55,8 +55,8 @@ func (m mutex) drop(who string) (bool, any) {
 	return false, m
 }
 
-// history makes operations of the windows of a lock: a grant from when it was asked for
-// until its holder heard of it, and an end at the moment when the holder stopped.
+// history turns the windows of a lock into operations. A grant lasts from the request until
+// its holder hears of it. An end is the moment when the holder stops to hold the lock.
 func history(l *lockLedger) (ops []porcupine.Operation) {
 	for i, k := range l.over {
 		op := lockOp{true, i + 1, k.Mode == lockservice.Shared, k.token}
@@ -67,8 +67,8 @@ func history(l *lockLedger) (ops []porcupine.Operation) {
 	return ops
 }
 
-// Porcupine, which knows nothing of leases and voters, agrees that what was granted in
-// spite of all faults is a mutex that gives rising tokens.
+// Porcupine knows nothing of leases and voters. It finds that the grants, in spite of all
+// faults, are those of a mutex with rising tokens.
 func TestHistoriesOfLocksAreThoseOfAMutex(t *testing.T) {
 	const most = 5000
 	locks, total := 0, 0
@@ -95,7 +95,7 @@ func TestHistoriesOfLocksAreThoseOfAMutex(t *testing.T) {
 			if len(ops) < 4 || l.over[0].Mode == lockservice.Shared {
 				continue
 			}
-			ops[1].Call, ops[1].Return = 1<<60, 1<<60 // the first stayed until after all the others
+			ops[1].Call, ops[1].Return = 1<<60, 1<<60 // the first holder stays until after all the others
 			if got := porcupine.CheckOperationsTimeout(mutexModel, ops, time.Minute); got != porcupine.Illegal {
 				t.Errorf("seed %d: a lock %s held twice is %v", seed, name, got)
 			}
@@ -106,7 +106,7 @@ func TestHistoriesOfLocksAreThoseOfAMutex(t *testing.T) {
 	}
 }
 
-// played is a cluster that has played s.
+// played returns a cluster that has played s.
 func played(t *testing.T, s Script) *Cluster {
 	t.Helper()
 	c, err := New(s.Config)

@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// queued returns a cluster after these steps and a while.
+// queued returns a cluster some time after these steps.
 func queued(t *testing.T, steps ...string) *Cluster {
 	t.Helper()
 	c, err := New(Config{Seed: 1, Locks: Locks{Voters: 3}})
@@ -28,7 +28,7 @@ func queued(t *testing.T, steps ...string) *Cluster {
 	return c
 }
 
-// Each oracle of work queues complains about what it is there for.
+// Each oracle of work queues reports the fault that it is there for.
 func TestTheOraclesOfQueuesComplain(t *testing.T) {
 	enqueue := "1 enqueue q 1 id=a"
 	f := func(oracle string, c *Cluster, spoil func(j *judge, q *workQueue, f *itemFate)) {
@@ -65,7 +65,7 @@ func TestTheOraclesOfQueuesComplain(t *testing.T) {
 	f("W6", queued(t, enqueue), func(j *judge, q *workQueue, _ *itemFate) { j.enqueued(q, "a", q.knows("a")) })
 }
 
-// A worker finishes at another peer although the one that it claimed by has stopped.
+// A worker finishes at another peer although the peer at which it claimed has stopped.
 func TestAWorkerGoesOnAtAnotherPeer(t *testing.T) {
 	c := queued(t, "1 enqueue q 1 id=a", "2 work q 1 ttl=3s takes=1s to=3", "run 500ms", "stop 2", "run 1s")
 	if v, _ := c.Peer(3).work.queue("q").core.Look(c.Peer(3).wall(), "a"); v.State != queue.Done || v.Worker != "n3" {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Each oracle of subscribers complains about what it is there for.
+// Each oracle of subscribers reports the fault that it is there for.
 func TestTheOraclesOfReadersComplain(t *testing.T) {
 	f := func(oracle string, spoil func(r *reader)) {
 		t.Helper()
@@ -39,12 +39,12 @@ func TestTheOraclesOfReadersComplain(t *testing.T) {
 		}
 	})
 	f("R2", func(r *reader) {
-		for i := range 9 { // more than may wait
+		for i := range 9 { // one more than the queue takes
 			if err := r.p.c.Do("1 put a " + string(rune('0'+i))); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r.queue.Next() // nobody tells the reader
+		r.queue.Next() // the change is lost, and the reader is not notified
 		r.exact = false
 		r.p.c.Run(time.Second)
 	})

@@ -14,19 +14,19 @@ var reportPage string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportPage))
 
-// ReportOptions say what a report tells beside the run.
+// ReportOptions say what a report shows beside the run.
 type ReportOptions struct {
-	Command string // that plays it again; the seed's if empty
+	Command string // the command that plays the run again; empty: that of the seed
 }
 
-// The picture's measures, in its own units.
+// The sizes of the picture, in the units of its SVG.
 const (
 	chartWidth = 1000
 	laneHeight = 28
 	chartTall  = 90
 )
 
-// report is what the page shows. Numbers are ready for the picture.
+// report has the data of the page. Its numbers are in the units of the picture.
 type report struct {
 	Script   Script
 	Result   Result
@@ -51,7 +51,10 @@ type lane struct {
 	Parts []band
 }
 
-// band is a stretch of time; Group is 0 for a peer that is down.
+// lane is the row of one peer.
+//
+// band is an interval of time. Its Group is the number of the peer's state, or 0 if the
+// peer is down.
 type band struct {
 	X, W  float64
 	Group int
@@ -72,11 +75,11 @@ type tick struct {
 
 type chart struct{ Points, Most string }
 
-// signs of the moments that belong to one peer.
+// signs are the signs of the moments of one peer.
 var signs = map[Kind]string{Killed: "✕", Started: "▲", Paused: "‖", Resumed: "▶", Torn: "⚡", Suspected: "?", Rotated: "↻", Granted: "●", Released: "○", Lost: "◌", Violated: "!"}
 
-// WriteReport writes one self-contained HTML page about a run that was played with
-// Options.Report: lanes of peers over time, cuts, divergence and bytes.
+// WriteReport writes a self-contained HTML page about a run: the peers over time, cuts,
+// divergence and bytes. The run must have been played with Options.Report.
 func WriteReport(w io.Writer, s Script, r Result, opt ReportOptions) error {
 	p := report{
 		Script: s, Result: r, Text: s.String(), Command: opt.Command, Failed: len(r.Violations) > 0,
@@ -116,7 +119,7 @@ func WriteReport(w io.Writer, s Script, r Result, opt ReportOptions) error {
 	return reportTemplate.Execute(w, p)
 }
 
-// bands joins the samples of one peer that are alike.
+// bands joins the consecutive samples in which a peer has the same state.
 func bands(r Result, peer int, x func(time.Duration) float64) (list []band) {
 	for i, s := range r.Samples {
 		end := r.Virtual
@@ -160,15 +163,15 @@ func plot(r Result, x func(time.Duration) float64, of func(Sample) float64) char
 	return chart{string(points), fmt.Sprintf("%.0f", most)}
 }
 
-// Shade is how a band is filled: states beyond the sixth look alike, and are told
-// apart by their titles.
+// Shade returns the number of the band's colour. States beyond the sixth share a colour,
+// and differ by their titles.
 func (b band) Shade() int { return min(b.Group, 6) }
 
-// Labelled reports whether there is room to write the state's number.
+// Labelled reports whether the band has a number, and room for it.
 func (b band) Labelled() bool { return b.Group > 1 && b.W > 14 }
 
-// Middle is where the number goes.
+// Middle returns the horizontal position of the band's number.
 func (b band) Middle() float64 { return b.X + b.W/2 }
 
-// TextY is the height of a lane's text.
+// TextY returns the vertical position of the lane's text.
 func (l lane) TextY() int { return l.Y + laneHeight/2 + 5 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Script is a run written down: the world it begins in, and steps at their times.
-// As text it is one line each, "#" begins a comment:
+// Script is the description of a run: the world that it begins in, and steps with their
+// times. In its text form, each of these is a line, and "#" begins a comment:
 //
 //	seed 42
 //	peers 5
@@ -26,20 +26,21 @@ import (
 //	1.25s  2 put color red
 //	3s     cut 1,2 | 3,4,5
 //
-// A step without a time comes at that of the step before; "run 5s" moves it on.
+// A step without a time has the time of the step before. The line "run 5s" adds 5 s to that
+// time, and "end" marks the end.
 type Script struct {
 	Config Config
-	Steps  []Step
-	Ends   time.Duration // how long the hostile part lasts
+	Steps  []Step        // in the order of time
+	Ends   time.Duration // the end of the hostile part, after which all faults heal
 }
 
-// Step is what happens at one time: see [Cluster.Do].
+// Step is one step of a script: see [Cluster.Do].
 type Step struct {
-	At time.Duration
+	At time.Duration // since the beginning of the run
 	Do string
 }
 
-// String returns the script as text that ParseScript reads.
+// String returns the script in its text form.
 func (s Script) String() string {
 	var b strings.Builder
 	c := s.Config
@@ -97,7 +98,7 @@ func (s Script) String() string {
 	return b.String()
 }
 
-// ParseScript reads a script. The error names every line that is wrong.
+// ParseScript parses and checks the text form of a script. The error names every faulty line.
 func ParseScript(text string) (Script, error) {
 	var s Script
 	var errs []error
@@ -139,7 +140,7 @@ func ParseScript(text string) (Script, error) {
 	return s, errors.Join(errs...)
 }
 
-// header reads a line about the world, if it is one.
+// header parses a line about the world, and reports whether the line is one.
 func (s *Script) header(words []string) (bool, error) {
 	c := &s.Config
 	value := arg(words, 1)
@@ -224,7 +225,7 @@ func (s *Script) locks(words []string) (err error) {
 	return nil
 }
 
-// Check compiles every step without doing it.
+// Check returns an error that names every faulty step and setting. It carries out no step.
 func (s Script) Check() error {
 	c, err := New(s.Config)
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// The files testdata/*.txt say what happens, and what is seen of it:
+// The files testdata/*.txt have commands, each with its input and the output expected:
 //
-//	play           a new cluster, from the script's lines about the world and its steps
-//	step           the same cluster goes on
-//	trace          as step, telling every write, frame and merge
-//	scenario NAME  one that comes with the package: its moments and its end
+//	play           makes a cluster from a script, and plays the script
+//	step           carries out further steps on that cluster
+//	trace          as step, with a line for every write, frame and merge
+//	scenario NAME  plays a scenario of the package, and prints its moments and its end
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 10 {
@@ -63,8 +63,8 @@ func playFile(t *testing.T, path string) {
 	})
 }
 
-// A peer that holds nothing gets a million keys in seconds, in answers that it asks
-// for one after the other.
+// An empty peer gets a million keys within seconds, in answers that it requests one after
+// the other.
 func TestAnEmptyPeerJoinsAMillionKeys(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds and 1.5 GB")

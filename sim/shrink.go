@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Shrink returns a smaller script that violates the same oracle: fewer steps, fewer
-// kinds of faults, fewer peers. It plays at most tries runs.
+// Shrink returns a smaller script that violates the same oracle first: with fewer steps,
+// fewer kinds of faults and fewer peers. It plays at most tries scripts. If s violates
+// nothing, Shrink returns s.
 func Shrink(s Script, tries int) Script {
 	oracle := failure(s)
 	if oracle == "" {
@@ -28,7 +29,7 @@ func Shrink(s Script, tries int) Script {
 	}
 }
 
-// failure returns which oracle a script violates first, "" for none.
+// failure returns the oracle that a script violates first, or "".
 func failure(s Script) string {
 	r, err := s.Run(Options{})
 	if err != nil {
@@ -39,13 +40,13 @@ func failure(s Script) string {
 		return oracle
 	}
 	if again, _ := s.Run(Options{}); again.Hash != r.Hash {
-		return "O12" // a run plays alike
+		return "O12"
 	}
 	return ""
 }
 
-// shrinkSteps is delta debugging (Zeller, Hildebrandt 2002): it leaves out ever
-// smaller parts.
+// shrinkSteps removes steps by delta debugging (Zeller, Hildebrandt 2002): it tries to leave
+// out ever smaller groups of steps.
 func shrinkSteps(s Script, fails func(Script) bool) Script {
 	for size := max(len(s.Steps)/2, 1); ; size /= 2 {
 		for at := 0; at < len(s.Steps); {
@@ -63,7 +64,7 @@ func shrinkSteps(s Script, fails func(Script) bool) Script {
 	}
 }
 
-// shrinkWorld does without what is not needed.
+// shrinkWorld removes the faults, clocks, voters and peers that the failure does not need.
 func shrinkWorld(s Script, fails func(Script) bool) Script {
 	try := func(change func(*Script)) {
 		t := s

@@ -29,8 +29,8 @@ func TestNoSeedViolatesAPromise(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 100)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(2000)) // a run holds little and drops it all
-	var mu sync.Mutex                                  // guards what follows
+	defer debug.SetGCPercent(debug.SetGCPercent(2000)) // a run has little live memory and makes much garbage
+	var mu sync.Mutex                                  // guards the variables below
 	covered := map[string]int{}
 	next := *first
 	var wg sync.WaitGroup
@@ -64,8 +64,8 @@ func TestNoSeedViolatesAPromise(t *testing.T) {
 	}
 }
 
-// Seeds that showed a fault once, of the code or of an oracle, in sweeps too long for
-// every day.
+// Each of these seeds has shown a fault of the code or of an oracle, in a sweep too long to
+// run every day.
 func TestSeedsOfOldFaultsPass(t *testing.T) {
 	for _, seed := range []uint64{1420, 2099, 2156, 7271, 8620, 9441, 10840, 11784, 15797, 15878, 16046, 19438, 20117, 20654, 21686, 24049, 25222, 28041, 43442, 43714, 44113, 45633, 50660, 52790, 53308, 64607, 66748, 89089, 90511, 104248, 183869, 214856, 234520, 263092, 303783, 381727, 83576, 85192, 614592, 618811, 845545, 5093474} {
 		for _, v := range Seed(seed).Violations {
@@ -74,12 +74,12 @@ func TestSeedsOfOldFaultsPass(t *testing.T) {
 	}
 }
 
-// hashesFile holds the hashes of the first seeds' traces, one a line.
+// hashesFile has the trace hashes of the first seeds, one a line.
 const hashesFile = "testdata/golden.hashes"
 
-// A seed plays alike in every process, on any number of processors, with the race
-// detector and without. A change of what is sent, or when, changes the hashes: look
-// whether it was meant, and run make golden.
+// A seed gives the same run in every process, on any number of processors, with the race
+// detector and without. A change of the frames or their times changes the hashes. If the
+// change is intended, run make golden.
 func TestASeedPlaysAlwaysAlike(t *testing.T) {
 	var b strings.Builder
 	for seed := range uint64(20) {
@@ -110,7 +110,7 @@ func TestASeedPlaysAlwaysAlike(t *testing.T) {
 	}
 }
 
-// Each oracle complains about what it is there for.
+// Each oracle of the store reports the fault that it is there for.
 func TestTheOraclesComplain(t *testing.T) {
 	put := func(key string, v any) crdt.Op {
 		value, err := crdt.ValueOf(v)
@@ -188,25 +188,25 @@ func TestTheOraclesComplain(t *testing.T) {
 		if err := c.Do("1 delete reg/a"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Do("kill 3"); err != nil { // never to be heard of again, so that nothing is forgotten
+		if err := c.Do("kill 3"); err != nil { // the peer never answers again, so no removal is forgotten
 			t.Fatal(err)
 		}
 		c.judge.rested()
 	})
 	f("O15", func(c *Cluster) {
-		c.cfg.Memory = 1 // of the peer that starts again
+		c.cfg.Memory = 1 // the limit of the peer that starts again
 		for _, step := range []string{"kill 1", "start 1"} {
 			if err := c.Do(step); err != nil {
 				t.Fatal(err)
 			}
 		}
-		c.cfg.Memory = 1 << 20 // as the judge believes
+		c.cfg.Memory = 1 << 20 // the limit that the judge assumes
 		var full *crdt.FullError
 		if err := c.Peer(1).Write(put("reg/b", 1)); !errors.As(err, &full) {
 			t.Fatal(err)
 		}
 	})
-	f("O16", func(c *Cluster) { // a packet of its own that the rule would have dropped
+	f("O16", func(c *Cluster) { // the peer takes its own packet, which the rule drops
 		for _, r := range c.recorder.sent[0] {
 			packet := c.recorder.tape[r.first:r.end]
 			c.Peer(1).receive(bytes.Clone(packet[16 : len(packet)-16]))
@@ -223,7 +223,7 @@ func TestTheOraclesComplain(t *testing.T) {
 	})
 }
 
-// What heals a cut costs little more than what was missing.
+// The repair after a cut costs little more bytes than the missing writes have.
 func TestHealingSendsWhatWasMissing(t *testing.T) {
 	const entries = 200
 	c, err := New(Config{Seed: 3, Peers: 4, Batch: 20 * time.Millisecond})
@@ -242,7 +242,7 @@ func TestHealingSendsWhatWasMissing(t *testing.T) {
 	do("cut 1,2 | 3,4")
 	c.Run(30 * time.Second)
 	f := newFate(1)
-	noise := func() (s string) { // does not compress
+	noise := func() (s string) { // a value that does not compress
 		for range 10 {
 			s += fmt.Sprintf("%016x", f.next())
 		}
@@ -260,7 +260,7 @@ func TestHealingSendsWhatWasMissing(t *testing.T) {
 		s := p.r.Store()
 		var all []crdt.Delta
 		s.Live(p.r.Actor(), 2, s.Last(), func(d crdt.Delta) bool { all = append(all, d); return true })
-		missing += 2 * len(s.AppendSection(nil, &table, p.r.Actor(), 2, s.Last(), all)) // each side's for both of the other
+		missing += 2 * len(s.AppendSection(nil, &table, p.r.Actor(), 2, s.Last(), all)) // the writes of each side go to both peers of the other
 	}
 	do("heal")
 	before := c.Bytes()
@@ -277,7 +277,7 @@ func TestHealingSendsWhatWasMissing(t *testing.T) {
 	}
 }
 
-// A script says the same when written down and read again.
+// A script stays the same when it is written as text and parsed again.
 func TestAScriptIsItsText(t *testing.T) {
 	for seed := range uint64(200) {
 		s := Draw(seed, Bounds{})
@@ -306,7 +306,7 @@ func TestAWrongScriptIsRefusedByLine(t *testing.T) {
 	}
 }
 
-// A run that fails is reduced to the steps that matter.
+// Shrink reduces a failed run to the steps that matter.
 func TestShrinkKeepsWhatMatters(t *testing.T) {
 	s := Draw(3, Bounds{Faults: []string{"cut"}})
 	s.Steps = append([]Step{{0, "cut 1 | 2"}}, append(s.Steps, Step{s.Ends, "1 spoil"})...)
@@ -351,17 +351,17 @@ func BenchmarkThousandPeers(b *testing.B) {
 	b.ReportMetric(60*float64(b.N)/b.Elapsed().Seconds(), "x-real-time")
 }
 
-// A link that is down between two who both reach a third keeps nobody from agreeing, although
-// each sees the other's last writes through the third alone.
+// Two peers agree although the link between them is down: each gets the other's last writes
+// through a third peer.
 func TestPeersAgreeAroundALinkThatIsDown(t *testing.T) {
 	for _, c := range []struct {
 		peers  int
 		cut    string
 		within time.Duration
 	}{
-		{3, "cut 1 | 3", 5 * time.Minute},    // nobody else answers
-		{4, "cut 1 | 3", 10 * time.Second},   // the fourth bears the second out
-		{4, "cut 1 | 3,4", 15 * time.Minute}, // two that both lack it
+		{3, "cut 1 | 3", 5 * time.Minute},    // no other peer answers
+		{4, "cut 1 | 3", 10 * time.Second},   // the fourth peer confirms the claim of the second
+		{4, "cut 1 | 3,4", 15 * time.Minute}, // two peers lack the write
 	} {
 		t.Run(fmt.Sprint(c.peers, " peers, ", c.cut), func(t *testing.T) {
 			cluster, err := New(Config{Seed: 5, Peers: c.peers})
@@ -373,11 +373,11 @@ func TestPeersAgreeAroundALinkThatIsDown(t *testing.T) {
 				if err := cluster.Do(step); err != nil {
 					t.Fatal(err)
 				}
-				cluster.Run(30 * time.Millisecond) // no digest goes so soon
+				cluster.Run(30 * time.Millisecond) // before the next digest
 			}
 			do(c.cut)
 			do("1 put reg/a 1")
-			do("2 put reg/a 2") // of the first write there is no record any more
+			do("2 put reg/a 2") // the second write removes the record of the first
 			do("1 put reg/b 1")
 			do("2 delete reg/b")
 			for began := cluster.Now(); !cluster.Converged(); cluster.Run(time.Second) {

@@ -9,22 +9,21 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// Spread is how one write at a time reaches every peer of an idle cluster: by this
-// program, and by memberlist's broadcast queue at its default settings, over the same
-// network.
+// Spread compares how fast a write reaches every peer of an idle cluster. Gossip and a
+// model of memberlist's broadcast queue, at its default settings, use the same network.
 type Spread struct {
 	Peers  int
-	Loss   float64 // share of packets
-	Writes int
-	Here   Reach
-	Queue  Reach
-	Goal   time.Duration // of Here.P99, 0 if there is none
+	Loss   float64       // the share of packets that are lost, 0 to 1
+	Writes int           // how many writes were measured
+	Here   Reach         // by package gossip
+	Queue  Reach         // by the broadcast queue
+	Goal   time.Duration // of Here.P99; 0: there is none
 }
 
-// Reach says when the last peer had a write, over many writes.
+// Reach is the distribution, over many writes, of the time until the last peer has a write.
 type Reach struct {
 	P50, P99 time.Duration
-	Copies   float64 // received for each one needed
+	Copies   float64 // copies received for each copy needed; 1 is the least
 }
 
 // spreadGoals are the goals at 0, 5 and 20 % loss, by the number of peers.
@@ -34,8 +33,8 @@ var spreadGoals = map[int][3]time.Duration{
 	500: {40 * time.Millisecond, 75 * time.Millisecond, 200 * time.Millisecond},
 }
 
-// MeasureSpread lets so many writes of 200 bytes spread, one after the other, each
-// from another peer.
+// MeasureSpread measures the spread of 200-byte writes, one after the other, on one peer
+// after the other.
 func MeasureSpread(seed uint64, peers int, loss float64, writes int) (Spread, error) {
 	s := Spread{Peers: peers, Loss: loss, Writes: writes}
 	if i := slices.Index([]float64{0, 0.05, 0.2}, loss); i >= 0 {
@@ -75,7 +74,7 @@ func MeasureSpread(seed uint64, peers int, loss float64, writes int) (Spread, er
 	return s, nil
 }
 
-// received counts the deltas that came to all peers, twice or not.
+// received returns the number of deltas that all peers received, duplicates included.
 func (c *Cluster) received() (n uint64) {
 	for _, p := range c.peers {
 		stats := p.r.Store().Stats()
@@ -84,6 +83,7 @@ func (c *Cluster) received() (n uint64) {
 	return n
 }
 
+// reach returns the percentiles of durations, which it sorts.
 func reach(took []time.Duration) Reach {
 	slices.Sort(took)
 	at := func(share float64) time.Duration {
@@ -92,18 +92,18 @@ func reach(took []time.Duration) Reach {
 	return Reach{P50: at(0.5), P99: at(0.99)}
 }
 
-// What memberlist.DefaultLANConfig says, and how it scales.
+// The settings of memberlist.DefaultLANConfig.
 const (
 	gossipInterval   = 200 * time.Millisecond
 	gossipNodes      = 3
-	retransmits      = 4 // times the digits of the number of nodes
+	retransmits      = 4 // is multiplied by the decimal logarithm of the number of nodes
 	pushPullInterval = 30 * time.Second
-	pushPullScales   = 32 // nodes, beyond which the interval grows with their logarithm
+	pushPullScales   = 32 // number of nodes from which on the interval grows with its logarithm
 )
 
-// broadcast models a TransmitLimitedQueue whose receivers queue what they hear first:
-// every interval a node tells three others at random, as often as the limit allows;
-// whom that misses an exchange of the whole state finds.
+// broadcast models a TransmitLimitedQueue whose receivers queue a message when they get it
+// first. In every interval a node sends the message to three random others, up to the limit
+// of copies. A node that all copies miss gets the message from an exchange of whole states.
 func broadcast(seed uint64, nodes int, loss float64, writes int) Reach {
 	limit := retransmits * int(math.Ceil(math.Log10(float64(nodes+1))))
 	exchange := pushPullInterval
@@ -166,9 +166,9 @@ func broadcast(seed uint64, nodes int, loss float64, writes int) Reach {
 		took = append(took, now)
 	}
 	r := reach(took)
-	r.Copies = float64(nodes*limit) * (1 - loss) / float64(nodes-1) // whoever has it goes on to the limit
+	r.Copies = float64(nodes*limit) * (1 - loss) / float64(nodes-1) // each node sends the message up to the limit
 	return r
 }
 
-// transit is how long a packet takes.
+// transit returns the delay of a packet.
 func transit(f *fate) time.Duration { return f.between(200*time.Microsecond, 2200*time.Microsecond) }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A write is everywhere within the goals, and long before memberlist's broadcast queue
-// would have it there.
+// A write reaches every peer within the goals, and long before memberlist's broadcast queue
+// would.
 func TestAWriteSpreadsWithinTheGoals(t *testing.T) {
 	for _, peers := range []int{3, 50, 500} {
 		for _, loss := range []float64{0, 0.05, 0.2} {

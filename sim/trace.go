@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Kind is what a moment is about.
+// Kind is the kind of a moment.
 type Kind string
 
 // The kinds of moments.
@@ -31,15 +31,15 @@ const (
 	Granted   Kind = "granted"
 	Released  Kind = "released"
 	Lost      Kind = "lost"
-	Revised   Kind = "revised" // the list of voters
+	Revised   Kind = "revised" // the list of voters changed
 	Violated  Kind = "violated"
 )
 
-// Moment is something worth telling of a run.
+// Moment is one entry of a run's timeline.
 type Moment struct {
-	At   time.Duration
+	At   time.Duration // since the beginning of the run
 	Kind Kind
-	Peer int // from 1 on, 0 if it is about all
+	Peer int // from 1 on; 0: the moment concerns all peers
 	Text string
 }
 
@@ -54,11 +54,11 @@ func (m Moment) String() string {
 // Sample is the state of a run at one time.
 type Sample struct {
 	At     time.Duration
-	States []int // of each peer: equal numbers agree, 0 is down
-	Bytes  uint64
+	States []int  // by peer: peers with equal numbers agree; 0 is a peer that is down
+	Bytes  uint64 // bytes that all peers have sent so far
 }
 
-// Groups counts the different states.
+// Groups returns the number of different states.
 func (s Sample) Groups() int {
 	n := 0
 	for _, g := range s.States {
@@ -69,8 +69,8 @@ func (s Sample) Groups() int {
 
 const sampleEvery = 50 * time.Millisecond
 
-// Timeline returns the moments of a run, with those when its peers began to differ
-// and when they agreed again.
+// Timeline returns the moments of a run in the order of time. It adds the moments when the
+// peers began to differ and when they agreed again, if they differed for worthTelling.
 func Timeline(r Result) []Moment {
 	list := slices.Clone(r.Moments)
 	groups, since := 1, time.Duration(0)
@@ -88,16 +88,18 @@ func Timeline(r Result) []Moment {
 	return list
 }
 
-// worthTelling is how long peers must differ for a timeline to say so.
+// worthTelling is the least time of a difference that a timeline mentions.
 const worthTelling = time.Second
 
-// sample looks at the run from time to time.
+// sample takes samples of the run at regular times. The interval grows with the length of
+// the run, so that there are at most about 2,000.
 func (c *Cluster) sample(until time.Duration) {
 	c.look()
 	every := max(sampleEvery, until/2000)
 	c.agenda.add(c.now+every, func() { c.sample(until) })
 }
 
+// look takes one sample.
 func (c *Cluster) look() {
 	s := Sample{At: c.now, States: make([]int, len(c.peers)), Bytes: c.Bytes()}
 	var firsts []*Peer
@@ -118,7 +120,8 @@ func (c *Cluster) look() {
 	c.samples = append(c.samples, s)
 }
 
-// note keeps a moment.
+// note records a moment. The peer is an index, and does not count for kinds that concern
+// all peers.
 func (c *Cluster) note(kind Kind, peer int, format string, args ...any) {
 	if !c.watch && c.tracer == nil {
 		return
@@ -133,14 +136,14 @@ func (c *Cluster) note(kind Kind, peer int, format string, args ...any) {
 	c.trace("%s", strings.TrimSpace(strings.TrimPrefix(m.String(), fmt.Sprintf("%10v", m.At.Round(time.Millisecond)))))
 }
 
-// trace tells a line of what happens.
+// trace passes a line to Options.Trace.
 func (c *Cluster) trace(format string, args ...any) {
 	if c.tracer != nil {
 		c.tracer(fmt.Sprintf("%10v  ", c.now.Round(time.Microsecond)) + fmt.Sprintf(format, args...))
 	}
 }
 
-// describe says what is in a frame: its sections by name.
+// describe returns the names of a frame's sections, each with its number of fields.
 func describe(frame []byte) string {
 	r := wire.NewReader(frame)
 	r.ArrayLen()

@@ -1,4 +1,5 @@
-// Package layout holds the house in shape: its test fails when a package imports
-// from its own floor or above, when a third-party package leaves its home, when the
-// core touches the world, or when a package does not say what it is.
+// Package layout tests the structure of the module. Its tests fail if a package imports
+// from its own floor or a higher one, if a third-party package is imported outside its home,
+// if the core uses clocks, goroutines or the operating system, or if a package has no doc
+// comment.
 package layout

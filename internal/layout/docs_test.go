@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What the documents tell to make or to install is there.
+// The targets of make and the commands that the documents name exist.
 func TestDocumentsNameTargetsAndPackagesThatExist(t *testing.T) {
 	makefile, err := os.ReadFile("../../Makefile")
 	if err != nil {
@@ -44,7 +44,7 @@ func TestDocumentsNameTargetsAndPackagesThatExist(t *testing.T) {
 	}
 }
 
-// documents returns what people read before they run anything.
+// documents returns the paths of all Markdown files.
 func documents(t *testing.T) (files []string) {
 	for _, pattern := range []string{"*.md", "*/*.md", "docs/*/*.md"} {
 		list, err := filepath.Glob("../../" + pattern)
@@ -56,7 +56,7 @@ func documents(t *testing.T) (files []string) {
 	return files
 }
 
-// Comments that cite a test cite one that there is.
+// Comments cite only tests that exist.
 func TestTestsThatAreCitedExist(t *testing.T) {
 	there, cited := make(map[string]bool), make(map[string]string)
 	name := regexp.MustCompile(`\(Test[A-Z]\w+`)
@@ -67,7 +67,7 @@ func TestTestsThatAreCitedExist(t *testing.T) {
 			}
 		}
 		for _, group := range syntax.Comments {
-			for _, n := range name.FindAllString(group.Text(), -1) { // in brackets: what shows how to write one names its own
+			for _, n := range name.FindAllString(group.Text(), -1) { // only citations in brackets: examples name tests of their own
 				cited[n[1:]] = file
 			}
 		}
@@ -82,7 +82,7 @@ func TestTestsThatAreCitedExist(t *testing.T) {
 	}
 }
 
-// The files that the architecture names are there.
+// The files that docs/architecture.md names exist.
 func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 const module = "github.com/sentinel-peer/sentinel-peer/"
 
-// floors says how high each package stands; it imports only from below.
+// floors are the floors of the packages. A package imports only from lower floors.
 var floors = map[string]int{
 	"internal/wire":            0,
 	"internal/backlog":         0,
@@ -33,7 +33,7 @@ var floors = map[string]int{
 	"lockservice/fence":        0,
 	"internal/replica":         4,
 	"internal/queue":           4,
-	"sim":                      5, // beside the agent: of this module only the core
+	"sim":                      5, // below the agent: it imports only the core
 	"gossip/transport":         4,
 	"gossip/transport/memnet":  4,
 	"internal/memory":          5,
@@ -64,14 +64,14 @@ var floors = map[string]int{
 	"internal/cli":             15,
 	"cmd/sentinel-peer":        16,
 	"internal/tests/fence":     0,
-	"internal/tests/fleet":     0, // its tests import what they like
+	"internal/tests/fleet":     0, // its tests may import any package
 	"examples":                 12,
 }
 
 // commands are the packages of the command line.
 var commands = []string{"internal/cli", "internal/cli/command", "internal/cli/client", "internal/cli/status", "internal/cli/hold", "internal/cli/data", "internal/cli/daemon", "internal/cli/simulate", "internal/cli/demo"}
 
-// homes says where a third-party package may be imported.
+// homes are the packages that may import a third-party package.
 var homes = map[string][]string{
 	"github.com/vmihailenco/msgpack/v5":      {"internal/wire"},
 	"github.com/hashicorp/memberlist":        {"gossip/transport", "gossip/transport/memnet"},
@@ -95,24 +95,25 @@ var homes = map[string][]string{
 	"pgregory.net/rapid":                     {"crdt/crdttest"},
 }
 
-// pure packages decide; the shell acts. They may not import these.
+// The pure packages decide and have no effects: they may not import the worldly packages.
 var (
 	pure = []string{"internal/wire", "internal/backlog", "internal/envelope", "clock", "crdt", "gossip", "lockservice", "internal/replica", "internal/queue", "internal/keyspace", "internal/verdict", "sim"}
-	// shells are the files of pure packages that act all the same.
+	// shells are the files of pure packages that may have effects.
 	shells = []string{"lockservice/session.go", "lockservice/lease.go", "lockservice/line.go", "lockservice/lock.go", "lockservice/semaphore.go",
 		"lockservice/campaign.go", "lockservice/several.go", "lockservice/resume.go", "lockservice/each.go", "lockservice/clock.go", "lockservice/clock_linux.go",
 		"lockservice/clock_other.go", "lockservice/statefile.go", "lockservice/majority.go"}
 	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
-	// atoms publish what lock-free readers use.
+	// atoms are the files that may use sync/atomic, to publish data to lock-free readers.
 	atoms = []string{"crdt/store.go", "crdt/history.go", "crdt/cell.go", "crdt/record.go"}
-	// clocks of package time that a pure package may not touch.
+	// clocks are the functions of package time that a pure package may not use.
 	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
-	// draws of math/rand/v2 from the process's own source.
+	// seeded are the names of math/rand/v2 that a pure package may use. All others draw from
+	// the source of the process.
 	seeded = []string{"New", "NewPCG", "NewChaCha8", "ChaCha8", "Rand", "PCG", "Source", "NewZipf", "Zipf"}
 )
 
 func TestEveryPackageStandsOnItsFloor(t *testing.T) {
-	seen := map[string]bool{} // packages; with a doc comment or not
+	seen := map[string]bool{} // by package: whether it has a doc comment
 	walk(t, false, func(pkg, file string, _ *token.FileSet, f *ast.File) {
 		floor, known := floorOf(pkg)
 		if !known {
@@ -162,7 +163,8 @@ func floorOf(pkg string) (int, bool) {
 	return n, ok
 }
 
-// homeOf returns where a package may be imported, nil for anywhere.
+// homeOf returns the packages that may import a package, or nil if all may. The result ok is
+// false for a third-party package without a home.
 func homeOf(name string) ([]string, bool) {
 	if !strings.Contains(strings.SplitN(name, "/", 2)[0], ".") {
 		return nil, true // the standard library
@@ -175,7 +177,7 @@ func homeOf(name string) ([]string, bool) {
 	return nil, false
 }
 
-// inspect looks for goroutines, clocks and the process's randomness.
+// inspect reports goroutines, clocks and the randomness of the process in a file.
 func inspect(t *testing.T, file string, f *ast.File) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -199,8 +201,7 @@ func inspect(t *testing.T, file string, f *ast.File) {
 	})
 }
 
-// walk calls f for each source file of the module, and for those of tests if they are
-// asked for.
+// walk calls f for each source file of the module, and for test files too if tests is set.
 func walk(t *testing.T, tests bool, f func(pkg, file string, fset *token.FileSet, syntax *ast.File)) {
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -231,7 +232,7 @@ func walk(t *testing.T, tests bool, f func(pkg, file string, fset *token.FileSet
 	}
 }
 
-// The root of all shared keys stands in one file.
+// Only package internal/keyspace has the root of all shared keys.
 func TestTheKeySpaceHasOneHome(t *testing.T) {
 	walk(t, false, func(pkg, file string, _ *token.FileSet, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
@@ -243,7 +244,7 @@ func TestTheKeySpaceHasOneHome(t *testing.T) {
 	})
 }
 
-// The table of floors in the docs is the one above.
+// The table of floors in docs/architecture.md is equal to floors.
 func TestTheDocsShowTheFloors(t *testing.T) {
 	b, err := os.ReadFile("../../docs/architecture.md")
 	if err != nil {

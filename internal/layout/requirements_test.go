@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Who embeds a peer gets none of what only the program needs.
+// A program that embeds an agent does not depend on packages that only the command needs.
 func TestTheAgentNeedsNoCommand(t *testing.T) {
 	list := exec.Command("go", "list", "-deps", "./agent")
 	list.Dir = "../.."
@@ -35,8 +35,8 @@ func TestTheAgentNeedsNoCommand(t *testing.T) {
 	}
 }
 
-// What go.mod requires is imported by what users build. The rest has a comment there that
-// says why it has no module of its own, and is imported by tests.
+// Packages that users build import every requirement of go.mod. A requirement that only
+// tests import has a comment in go.mod, which says why it has no module of its own.
 func TestEachRequirementIsNeeded(t *testing.T) {
 	text, err := os.ReadFile("../../go.mod")
 	if err != nil {

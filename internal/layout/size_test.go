@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What fits a reader's head. A count is of one type, file or function.
+// The limits of one type, file or function.
 const (
 	maxMethods      = 45 // with those that are not exported
 	maxFields       = 30
@@ -22,8 +22,8 @@ const (
 	printedExamples = 12  // of the largest of each
 )
 
-// exceptions are over a limit today. Each may only shrink: the test fails when one has
-// grown, and when one has shrunk, so that its entry follows until it can go.
+// exceptions are the counts that exceed a limit. An exception may only shrink. The test fails
+// if a count differs from its entry, so that the entry follows until it can be removed.
 var exceptions = map[string]int{
 	"methods of agent.Agent": 60,
 }
@@ -31,12 +31,12 @@ var exceptions = map[string]int{
 // longTests are the packages that still have files of tests with more lines than others.
 var longTests = []string{"agent", "lockservice"}
 
-// sizes are the counts of the module, by what is counted.
+// sizes are the counts of the module, by name.
 type sizes struct {
 	methods, fields, files, tests, long, funcs map[string]int
 }
 
-// measure counts what all files hold.
+// measure counts the methods, fields and lines of all files.
 func measure(t *testing.T) sizes {
 	s := sizes{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
 	walk(t, true, func(pkg, file string, fset *token.FileSet, f *ast.File) {

@@ -1,6 +1,6 @@
-// Package mutants proves the proof: each mutant breaks one rule of the core on
-// purpose, and the tests of the core must notice. Nothing is switched in the code
-// that ships; the compiler is given another file in place of one.
+// Package mutants tests the tests. Each mutant breaks one rule of the core on purpose, and a
+// test must fail. The title of a mutant is the rule that it breaks. The code that ships has
+// no switches for this: an overlay gives the compiler a changed copy of one file.
 //
 //	go test ./internal/mutants -mutants
 package mutants

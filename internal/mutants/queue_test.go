@@ -1,14 +1,14 @@
 package mutants
 
-// queue are the rules of work queues.
+// queue are the mutants of work queues.
 var queue = []mutant{
-	{"who reads a queue sees its own writes", "agent/workqueue/queues.go",
+	{"a reader of a queue sees its own writes", "agent/workqueue/queues.go",
 		"s.heard.Load() < want; {", "false; {", "./agent/workqueue", "TestAQueueIsReadWithOnesOwnWrites"},
-	{"what is done is barred", "internal/queue/voter.go",
+	{"a finished item is barred", "internal/queue/voter.go",
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "./internal/queue", "TestAVoterBarsWhatWasSaidUnderAnotherToken"},
-	{"what failed is barred until it is due", "internal/queue/entry.go",
+	{"a failed item is barred until it is due", "internal/queue/entry.go",
 		"		return e.claim.NotBefore > now.UnixMilli()\n", "		return false\n", "./internal/queue", "TestAVoterBarsWhatWasSaidUnderAnotherToken"},
-	{"a voter bars what is done", "lockservice/acceptor.go",
+	{"a voter refuses a barred lease", "lockservice/acceptor.go",
 		"a.cfg.Barred(m.Lock, m.Token) {", "a.cfg.Barred(m.Lock, m.Token) && false {", "./lockservice", "TestABarredLockIsNotCertified"},
 	{"a lease is confirmed by a later round", "lockservice/each.go",
 		"l.round >= round", "true", "./lockservice", "TestManyLocksAreTriedAtOnce"},
@@ -16,7 +16,7 @@ var queue = []mutant{
 		"c != nil && c.Token() == token", "c != nil", "./internal/httpapi", "TestAWorkQueueOverHTTP"},
 	{"the greatest token counts", "internal/queue/index.go",
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0 && token == e.token", "./internal/queue", "TestTheGreatestTokenHoldsInAnyOrder"},
-	{"a claim that may be over is tried", "internal/queue/share.go",
+	{"an item whose claim may be over is tried", "internal/queue/share.go",
 		"	case len(r.doubted.list) > 0:\n		return r.doubted.list[0]\n", "", "./internal/queue", "TestAClaimThatMayBeOverIsTriedLast"},
 	{"a lost claim is pending again", "internal/queue/finish.go",
 		"	x.Counters.Lost++\n	x.leave(now, c, time.Time{})\n	return end, true\n", "	x.Counters.Lost++\n	return end, true\n", "./internal/queue", "TestALostClaimIsPendingAgainAndHasCounted"},
@@ -30,26 +30,25 @@ var queue = []mutant{
 		"e.attempts+1", "e.claim.Attempt+1", "./internal/queue", "TestAttemptsDoNotFallWhenARecordGoes"},
 	{"a claim holds once it is written", "internal/queue/claim.go",
 		"	c.said = rec.head()\n", "	c.said = rec.head()\n	x.judge(now, c.ID, c.Token, c.said)\n", "./internal/queue", "TestAClaimThatIsNotWrittenDidNotHappen"},
-	{"a claim goes on whose ending had no room", "internal/queue/finish.go",
+	{"a claim goes on if its ending had no room", "internal/queue/finish.go",
 		"	end.Claim.phase = working\n	return true\n", "	return true\n", "./internal/queue", "TestAClaimGoesOnWhoseEndingHadNoRoom"},
 	{"a claim that is over does not go on", "internal/queue/finish.go",
 		"	if end.Claim.phase != finishing {\n", "	if end.Claim == nil {\n", "./internal/queue", "TestAClaimGoesOnWhoseEndingHadNoRoom"},
-	{"a verdict is a majority's", "internal/queue/voter.go",
+	{"a verdict needs a majority", "internal/queue/voter.go",
 		"n > len(voters)/2", "n > 0", "./internal/queue", "TestAMajorityOfVotersAcknowledges"},
 }
 
-// queueing are the rules of work queues that the simulator must see broken, as those of
-// simulated.
+// queueing are the mutants of work queues that the simulator must catch, as for simulated.
 var queueing = []mutant{
 	{"a worker claims with a lease", "sim/queueworker.go",
 		"	case r.Event == lockservice.Refused:\n", "	case r.Event == lockservice.Refused && w.times > 0:\n		q.core.Granted(c, lockservice.TokenAt(q.shop.p.wall()))\n		w.confirmed()\n	case r.Event == lockservice.Refused:\n", "", ""},
-	{"a completion is its holder's", "internal/queue/finish.go",
+	{"only the holder completes an item", "internal/queue/finish.go",
 		"valid = acked && left > 0 &&", "valid = acked &&", "", ""},
 	{"a completion is known to a majority of voters", "internal/queue/voter.go",
 		"n > len(voters)/2", "n > 0", "", ""},
-	{"of two claims the later counts", "internal/queue/index.go",
+	{"the later of two claims counts", "internal/queue/index.go",
 		"cmp.Or(cmp.Compare(token, e.token), cmp.Compare(v, e.verdict)) <= 0", "cmp.Compare(v, e.verdict) <= 0", "", ""},
-	{"what was claimed by who died is pending again", "internal/queue/entry.go",
+	{"an item is pending again when its holder has died", "internal/queue/entry.go",
 		"	case x.held(e):\n		x.ready.doubted.add(e)\n		x.wake()\n", "	case e.verdict == claimed:\n", "", ""},
 	{"an id is taken after its item is collected", "internal/queue/add.go",
 		"e != nil && (e.present || e.verdict == done)", "e != nil && e.present", "", ""},
@@ -57,7 +56,7 @@ var queueing = []mutant{
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "", ""},
 	{"an item outlives a completion that was overruled", "internal/queue/index.go",
 		"e.verdict == done && e.present && expired", "e.verdict == done && e.present", "", ""},
-	{"who has forgotten hears from one of every majority", "internal/queue/voter.go",
+	{"a voter without memory hears from one of every majority", "internal/queue/voter.go",
 		"return n >= (len(voters)+1)/2", "return n > 0", "", ""},
 	{"items are tried by priority", "internal/queue/entry.go",
 		"-cmp.Compare(a.head.Priority, b.head.Priority), ", "", "", ""},

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-var record = flag.Bool("record", false, "where the kept schedule does not show a mutant any more, find and shrink another")
+var record = flag.Bool("record", false, "find and shrink another schedule for each mutant that its schedule does not show any more")
 
-// simulated are the rules that the simulator must see broken, each within 2,000
-// seeds. The schedule that showed it, shrunk, is kept in sim/testdata/mutants.
+// simulated are the mutants that the simulator must catch, each within 2,000 seeds. The
+// shrunk schedule that caught one is kept in sim/testdata/mutants.
 var simulated = []mutant{
-	{"ties are not left to arrival", "crdt/history.go",
+	{"the order of arrival does not decide a tie", "crdt/history.go",
 		"		h.actors[a.actor].actor.Compare(h.actors[b.actor].actor),\n		cmp.Compare(a.seq, b.seq),\n	) > 0", "		0,\n	) >= 0", "", ""},
 	{"the clock is restored from disk", "internal/replica/ready.go",
 		"		r.engine.Restored(clock.Timestamp(in.Uint()))\n		r.hlc.Observe(r.engine.MaxStamp())\n", "		_ = clock.Timestamp(in.Uint())\n", "", ""},
@@ -25,7 +25,7 @@ var simulated = []mutant{
 		"return d.contextHash() ^ d.store.Sum()*0x9e3779b97f4a7c15", "return d.store.Sum()", "", ""},
 	{"a digest covers what is held", "gossip/digest.go",
 		"return d.contextHash() ^ d.store.Sum()*0x9e3779b97f4a7c15", "return d.contextHash()", "", ""},
-	{"peers compare notes", "gossip/digest.go",
+	{"peers compare digests", "gossip/digest.go",
 		"	d.sendDigest(now, d.living[d.rng.IntN(len(d.living))])\n", "", "", ""},
 	{"writes are pushed", "gossip/push.go",
 		"	s.enqueue(now, deltas, urgent)\n", "", "", ""},
@@ -42,7 +42,7 @@ var simulated = []mutant{
 		"	slices.SortFunc(s.loaded, func(a, b *peer) int { return a.Actor.Compare(b.Actor) })\n	for _, p := range s.loaded {", "	for _, p := range s.byActor {", "", ""},
 	{"the skew is bounded", "crdt/encoding.go",
 		"if stamp > limit {", "if stamp > limit && false {", "", ""},
-	{"what others overwrote is spelt out", "crdt/delta.go",
+	{"a past names all that its writer overwrote", "crdt/delta.go",
 		"	case d.r.pos >= 0 || d.r.pos == dead:\n		return false\n", "	case d.r.pos >= 0:\n		return false\n	case d.r.pos == dead:\n		return true\n", "", ""},
 	{"waiters are served in order", "lockservice/queue.go",
 		"l.queue[i-1].trial == nil && l.queue[i-1].asked > w.asked {", "l.queue[i-1].trial == nil {", "", ""},
@@ -50,15 +50,15 @@ var simulated = []mutant{
 		"	for _, r := range s.dirtyRecords {\n", "	for _, r := range s.dirtyRecords[:len(s.dirtyRecords)/2] {\n", "", ""},
 	{"subscribers hear of every change", "crdt/join.go",
 		"	ch := s.noteChange(r, cause, ord, local)\n	ch.Old, ch.New = shownValue(cur), shownValue(r)\n", "	if ord != clock.Concurrent {\n		ch := s.noteChange(r, cause, ord, local)\n		ch.Old, ch.New = shownValue(cur), shownValue(r)\n	}\n", "", ""},
-	{"a context comes with all that it covers", "gossip/sync.go",
+	{"a context comes with all records that it covers", "gossip/sync.go",
 		"s.writeState(now, w, p, theirs, true)", "s.writeState(now, w, p, theirs, false)", "", ""},
 	{"a context is not taken over while a record of it is set aside", "gossip/sync.go",
 		"p.quarantined = p.quarantined || in.quarantined", "p.quarantined = false", "", ""},
-	{"a sum is understood by who has the same", "clock/summary.go",
+	{"a sum of retired lives is understood by a peer with the same sum", "clock/summary.go",
 		"if p.Sum != 0 && p.Sum != c.sumBeside(s.Listed, after, p.UpTo) {", "if false {", "", ""},
-	{"subscribers are told that they lag", "internal/backlog/queue.go",
+	{"subscribers are notified that they lag", "internal/backlog/queue.go",
 		"q.list, q.bytes, q.lagged = nil, 0, true", "q.list, q.bytes, q.lagged = nil, 0, false", "", ""},
-	{"what packets cannot carry goes on the stream", "gossip/shared.go",
+	{"a stream carries what packets cannot", "gossip/shared.go",
 		"	if class == Packet && !p.path.usable() {\n		class = Urgent\n	}\n", "", "", ""},
 	{"packets that do not pass are noticed", "gossip/path.go",
 		"		default:\n			s.block(now, p, now.Add(probeAgain))\n", "		default:\n			s.probe(now, p)\n", "", ""},
@@ -69,9 +69,9 @@ var simulated = []mutant{
 
 	{"a lease takes a majority", "lockservice/voters.go",
 		"return len(e.Names)/2 + 1 }", "return max(len(e.Names)/2, 1) }", "", ""},
-	{"voters count and not their answers", "lockservice/round.go",
+	{"a voter counts once however often it answers", "lockservice/round.go",
 		"		r.acks |= bit\n		o.settle(t, r)\n", "		r.acks |= bit | 1<<bits.OnesCount8(r.acks)\n		o.settle(t, r)\n", "", ""},
-	{"an owner does not end a lease", "lockservice/round.go",
+	{"an owner does not end a lease of its own accord", "lockservice/round.go",
 		"if o.released.has(b.inst) && ", "if ", "", ""},
 	{"a lease is not overwritten", "lockservice/acceptor.go",
 		"if r.inst != m.Inst && r.mode", "if len(list) == 0 && r.mode", "", ""},
@@ -89,13 +89,13 @@ var simulated = []mutant{
 		"left > 0 { // A0", "left > 1<<62 {", "", ""},
 	{"a voter that starts is silent for the longest lease", "lockservice/acceptor.go",
 		"now + cfg.Quarantine\n", "now + cfg.Quarantine*6/10\n", "", ""},
-	{"a lease counts from when it was asked for", "lockservice/client.go",
+	{"a lease counts from its request", "lockservice/client.go",
 		"deadline := sent.at + r.TTL", "deadline := t.Mono + r.TTL", "", ""},
 	{"a lease is not renewed after its end", "lockservice/client.go",
 		"	if r.phase == holding && t.Mono >= r.deadline { // C2\n", "	if r.phase == holding && false {\n", "", ""},
 	{"voters wait longer than a slow clock", "lockservice/acceptor.go",
 		"until: t.Mono + stretch(m.TTL, a.cfg.Drift)", "until: t.Mono + m.TTL", "", ""},
-	{"a majority is not of the view", "lockservice/round.go",
+	{"a majority is of the voters and not of the live peers", "lockservice/round.go",
 		"voters, need := len(o.n.voters.Names), o.n.voters.majority()\n", "voters, need := len(o.n.voters.Names), len(o.n.liveVoters)/2+1\n", "", ""},
 	{"a change of voters waits for the one before", "lockservice/voters.go",
 		"	if e.Epoch == 1 {\n", "	if e.Epoch >= 1 {\n", "", ""},
@@ -103,17 +103,17 @@ var simulated = []mutant{
 		"len(changed) != 1", "len(changed) > 6", "", ""},
 	{"a duplicate counts as the highest token too", "lockservice/acceptor.go",
 		"	a.raise(m.Lock, m.Token)\n	switch {\n	case own < 0 || after(m.Round, list[own].round): // A3, A5\n", "	switch {\n	case own < 0 || after(m.Round, list[own].round):\n		a.raise(m.Lock, m.Token)\n", "", ""},
-	{"who holds nothing renews nothing", "lockservice/client.go",
+	{"a client without a lease renews nothing", "lockservice/client.go",
 		"	if r == nil || r.phase != holding || t.Mono >= r.deadline {\n		return ErrNotHolder", "	if r == nil || r.phase != holding {\n		return ErrNotHolder", "", ""},
 	{"a stop releases nothing that bearers hold", "lockservice/client.go",
 		"			c.leave(id)\n", "			_ = c.release(t, id)\n", "", ""},
 }
 
-// lying are the rules that a lying member shows.
+// lying are the mutants that only a liar shows.
 var lying = []mutant{
-	{"checksums cover what records say", "crdt/history.go",
+	{"checksums cover the contents of records", "crdt/history.go",
 		"fold(h.actors[r.actor].hash(r.seq), r.fingerprint())", "h.actors[r.actor].hash(r.seq)", "", ""},
-	{"which of two contents stays is not left to arrival", "crdt/rival.go",
+	{"the order of arrival does not decide between two contents", "crdt/rival.go",
 		"return share <= s.share(d.r)", "return true", "", ""},
 	{"lists tell two contents apart", "gossip/reconcile.go",
 		"case share == e.store.Hash(x):", "case true:", "", ""},
@@ -121,9 +121,9 @@ var lying = []mutant{
 		"t.given[key] >= maxAnswersPerRange || t.bytes >= maxAnswerBytes || ", "", "", ""},
 	{"a name is not taken from its voter", "lockservice/names.go",
 		"ids[c.Name] == \"\" || before[c.Name] == c.ID", "true", "", ""},
-	{"a liar is not believed what others are yet to write", "gossip/witness.go",
+	{"a liar is not believed about writes to come", "gossip/witness.go",
 		"			unconfirmed, ok = a, false\n", "			_ = unconfirmed\n", "", ""},
-	{"a list is not believed", "gossip/absence.go",
+	{"the list of a liar is not believed", "gossip/absence.go",
 		"p.dropped+len(dots) <= maxUnconfirmedDrops", "true", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
 		"from == nil || from.soleGaps >= maxSoleGaps", "from == nil", "", ""},
@@ -142,7 +142,7 @@ func TestTheSimulatorSeesEveryMutant(t *testing.T) {
 			if *record {
 				mode = "-mutant-record="
 			}
-			with := "" // what a script holds that can show it
+			with := "" // a script that can show the mutant contains this text
 			switch {
 			case strings.HasPrefix(m.file, "lockservice/"):
 				with = "locks voters="
