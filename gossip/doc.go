@@ -62,7 +62,8 @@
 //
 // # One sync
 //
-// Peer A has seen a digest of peer B that differs from its own, and fetches what it lacks:
+// Peer A has seen a digest of peer B that differs from its own, or a sync-request of B with dots that
+// A lacks, and fetches what it lacks:
 //
 //  1. A sends a sync-request with its context. Actors that have ended and were retired are not
 //     listed: a hash over them stands in their place.
@@ -70,8 +71,8 @@
 //     hashes of smaller ranges of actors (parts), and A repeats the request with the actors
 //     of the differing ranges listed, until B understands it.
 //  3. B sends up to 512 KiB of live records that A's context does not contain (state), and ends the
-//     answer with a sync-reply. Dots in flight are left out: their push brings them, and
-//     forwards them down the tree.
+//     answer with a sync-reply. Dots in flight are left out while that is possible: their push
+//     brings them, and A forwards what a push brings, but not what a large sync brings.
 //  4. While the sync-reply says that there is more, A requests the rest. A gone record is not
 //     sent, so its dot may count as seen only once A also has the record that replaced it. A
 //     therefore keeps the dots that B's answers cover beside its context, and
@@ -81,8 +82,8 @@
 //     it counts these dots as seen, and a record that still arrives for one is ignored. A
 //     context with very many new actors comes in several replies.
 //  6. A wrong context would therefore suppress real writes. For each actor in it, A waits until
-//     the actor itself or another peer has confirmed that it wrote so much, or until the
-//     actor has ended or was out of sight for ten minutes. Until then A holds the context,
+//     the actor itself or another peer has confirmed as many writes, or until the actor has
+//     ended or was out of sight for ten minutes. Until then A holds the context,
 //     and asks another peer.
 //
 // A waits 500 ms for an answer, or twice as long as the last one took. It repeats a request
@@ -98,7 +99,8 @@
 //     heads or a later delta show a gap.
 //   - heads: the heads of the actors whose deltas the sender has pushed to the receiver. They go 5 ms
 //     after a burst, and again until the receiver acknowledges them, ten times at most. The
-//     receiver requests what it lacks. If all are lost, the next digest differs.
+//     receiver requests what it lacks. If all are lost, the next digest differs. A peer whose
+//     caller waits for replication sends its own head by stream, and repeats it for 5 s.
 //   - acks: for actors in received heads, up to which sequence number the sender has every
 //     write. If they are lost, the heads are repeated.
 //   - gaps: ranges of dots that the sender lacks, 20 ms after it learnt that they exist. The
