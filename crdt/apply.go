@@ -72,16 +72,16 @@ func (s *Store) visibleKind(key string, nowMillis uint64) Kind {
 		}
 		return 0
 	}
-	if family, sole := c.many().soleKind(); sole {
+	if keyKind, sole := c.many().soleKind(); sole {
 		for _, slot := range c.many().slots {
 			if slices.ContainsFunc(slot, func(r *record) bool { return r.kind < firstUnknown && r.contentAt(nowMillis) }) {
-				return family // no record of another slot can change the answer
+				return keyKind // no record of another slot can change the answer
 			}
 		}
 		return 0
 	}
-	family, _ := renderer{s}.latestKind(c.many(), nowMillis)
-	return family
+	keyKind, _ := renderer{s}.latestKind(c.many(), nowMillis)
+	return keyKind
 }
 
 // writer turns one operation into records and merges them.

@@ -39,7 +39,8 @@
 // # Invariants
 //
 //	I1  A dot is assigned to one write only. It is in C exactly if its record was
-//	    merged, or if a peer sent it as a void.
+//	    merged, or if it was a void at the peer from which a section or a context
+//	    brought it.
 //	I2  Pasts are transitive: a record that covers another also covers what that one
 //	    covered, alone or together with the other live records of the slot.
 //	I3  Two peers with equal C have equal S, whatever the order of arrival, if each

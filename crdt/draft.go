@@ -192,10 +192,10 @@ func (d *draft) patch(path string, raw []byte, expires bool) {
 	r := wire.NewReader(raw)
 	for range r.MapLen() {
 		at := string(wire.AppendStr([]byte(path), r.Str()))
-		kind := r.Peek()
-		sets = sets || kind != wire.TypeNil
+		valueType := r.Peek()
+		sets = sets || valueType != wire.TypeNil
 		value := r.Raw()
-		switch kind {
+		switch valueType {
 		case wire.TypeNil:
 			removed = d.clear(at) || removed
 		case wire.TypeMap:

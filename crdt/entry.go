@@ -157,17 +157,17 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 // the key has no visible content.
 func (s renderer) render(c *cell, nowMillis uint64) *record {
 	v := &record{cell: c, ext: &ext{many: c.many()}, pos: dead}
-	family, top := s.latestKind(c.many(), nowMillis)
+	keyKind, top := s.latestKind(c.many(), nowMillis)
 	v.ext.expiry = c.many().nextExpiry(nowMillis)
-	if family == 0 {
+	if keyKind == 0 {
 		v.tomb = true
 		return v
 	}
-	v.ext.renderedKind = family
+	v.ext.renderedKind = keyKind
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
 	v.ext.version = s.versionOf(c.many(), nowMillis)
-	v.ext.value = s.renderAs(c.many(), family, nowMillis)
-	if family == Custom {
+	v.ext.value = s.renderAs(c.many(), keyKind, nowMillis)
+	if keyKind == Custom {
 		for _, r := range alive(c.many().slots[slotKey(slotSibling, "")], nowMillis) {
 			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
 		}
@@ -176,9 +176,9 @@ func (s renderer) render(c *cell, nowMillis uint64) *record {
 	return v
 }
 
-// renderAs encodes the records of m that belong to a key of kind family, "" for Custom.
-func (s renderer) renderAs(m *many, family Kind, nowMillis uint64) string {
-	switch family {
+// renderAs encodes the records of m that belong to a key of kind keyKind. The result is "" for Custom.
+func (s renderer) renderAs(m *many, keyKind Kind, nowMillis uint64) string {
+	switch keyKind {
 	case Object:
 		return string(s.renderObject(m, nowMillis))
 	case Set:
@@ -186,7 +186,7 @@ func (s renderer) renderAs(m *many, family Kind, nowMillis uint64) string {
 	case Custom:
 		return ""
 	}
-	kind := leafSlot(family)
+	kind := leafSlot(keyKind)
 	list := alive(m.slots[slotKey(kind, "")], nowMillis)
 	return string(s.renderLeaf(list[0], list))
 }
@@ -278,7 +278,7 @@ func kindOf(kind slotKind, path string) Kind {
 // latestKind returns the kind of the key that readers see and the latest record of that
 // kind. If peers assigned several kinds concurrently, it is the kind that was written last.
 func (s renderer) latestKind(m *many, nowMillis uint64) (Kind, *record) {
-	var family Kind
+	var keyKind Kind
 	var top *record
 	for _, slot := range m.slots {
 		for _, r := range slot {
@@ -287,11 +287,11 @@ func (s renderer) latestKind(m *many, nowMillis uint64) (Kind, *record) {
 				continue
 			}
 			if top == nil || s.wins(r, top) {
-				family, top = k, r
+				keyKind, top = k, r
 			}
 		}
 	}
-	return family, top
+	return keyKind, top
 }
 
 // Alternatives returns the values of key under kinds that peers assigned concurrently and

@@ -21,10 +21,10 @@ func (w *writer) patch(path string, raw []byte) {
 	r := wire.NewReader(raw)
 	for range r.MapLen() {
 		at := string(wire.AppendStr([]byte(path), r.Str()))
-		kind := r.Peek()
-		sets = sets || kind != wire.TypeNil
+		valueType := r.Peek()
+		sets = sets || valueType != wire.TypeNil
 		value := r.Raw()
-		switch kind {
+		switch valueType {
 		case wire.TypeNil:
 			removed = w.clearBelow(at) || removed
 		case wire.TypeMap:

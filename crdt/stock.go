@@ -117,11 +117,11 @@ var ownKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling, slotM
 
 // soleKind returns the only kind of which the key has content, expired or not, and 0 if it
 // has no content. ok is false if concurrent writes have left content of several kinds.
-func (m *many) soleKind() (family Kind, ok bool) {
+func (m *many) soleKind() (keyKind Kind, ok bool) {
 	found := 0
 	note := func(k Kind, there bool) {
 		if there {
-			family = k
+			keyKind = k
 			found++
 		}
 	}
@@ -131,5 +131,5 @@ func (m *many) soleKind() (family Kind, ok bool) {
 	}
 	note(Set, m.set.records > 0)
 	note(Object, m.root.records > m.set.records || holds(slotMarker))
-	return family, found <= 1
+	return keyKind, found <= 1
 }
