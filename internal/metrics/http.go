@@ -12,10 +12,10 @@ func (m *Metrics) HTTP(stats func() httpapi.Stats) { m.register(httpCollector(st
 type httpCollector func() httpapi.Stats
 
 var (
-	httpRequests    = desc("http_requests_total", "HTTP requests that reached the router, by operation, or pattern of what is mounted.", "operation")
-	httpProblems    = desc("http_problems_total", "HTTP requests that were answered with a problem, by its code; malformed ones and connections got no such answer.", "code")
-	httpRunning     = desc("http_requests_running", "HTTP requests under way, without streams and waits.")
-	httpStreams     = desc("http_streams", "Streams of events, and requests that wait for a lock or an item.")
+	httpRequests    = desc("http_requests_total", "HTTP requests that reached the router, by operation or mounted pattern.", "operation")
+	httpProblems    = desc("http_problems_total", "HTTP requests answered with a problem, by its code.", "code")
+	httpRunning     = desc("http_requests_running", "Running HTTP requests, without streams and waits.")
+	httpStreams     = desc("http_streams", "Open streams of events, and requests that wait for a lock or an item.")
 	httpConnections = desc("http_connections", "Open HTTP connections.")
 )
 

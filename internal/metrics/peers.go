@@ -13,10 +13,10 @@ import (
 var (
 	ready       = desc("ready", "1 if this peer has synced with another, or needs none.")
 	peerLag     = desc("peer_lag_writes", "Writes of this peer that the live peer furthest behind has not acknowledged.")
-	peerSilence = desc("peer_silence_seconds", "Since the live peer that is silent for longest was last heard of.")
-	partition   = desc("partition_seconds", "Since the known address that is missing for longest went missing; 0 if none is.")
-	peerPackets = desc("peer_packets", "Live peers by whether UDP passes between them and this one; blocked is one way or both.", "passage")
-	peerOffset  = desc("peer_clock_offset_seconds", "Of the clock of the live peer that differs most from this one's, ahead or behind.")
+	peerSilence = desc("peer_silence_seconds", "Seconds since the last message of the live peer that is silent for longest.")
+	partition   = desc("partition_seconds", "Seconds since the known address that is missing for longest went missing; 0 if none is.")
+	peerPackets = desc("peer_packets", "Live peers by whether UDP passes between them and this one; blocked means in one direction or both.", "passage")
+	peerOffset  = desc("peer_clock_offset_seconds", "Difference of this peer's clock and that of the live peer that differs most, ahead or behind.")
 )
 
 func describePeers(ch chan<- *prometheus.Desc) {

@@ -25,10 +25,10 @@ var (
 		{desc("queue_claims_total", "Items claimed through this peer.", "queue"), func(c *workqueue.Counters) uint64 { return c.Claimed }},
 		{desc("queue_completed_total", "Claims of this peer that were completed.", "queue"), func(c *workqueue.Counters) uint64 { return c.Completed }},
 		{desc("queue_failed_total", "Claims of this peer that were failed.", "queue"), func(c *workqueue.Counters) uint64 { return c.Failed }},
-		{desc("queue_dead_total", "Items that are dead through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *workqueue.Counters) uint64 { return c.Dead }},
+		{desc("queue_dead_total", "Items that died through this peer: their last attempt failed, or its worker was lost.", "queue"), func(c *workqueue.Counters) uint64 { return c.Dead }},
 		{desc("queue_claims_lost_total", "Claims of this peer that ended before they were finished.", "queue"), func(c *workqueue.Counters) uint64 { return c.Lost }},
 		{desc("queue_claims_lapsed_total", "Claims of clients that ended at this peer before they were finished here: given up, or extended or finished at another.", "queue"), func(c *workqueue.Counters) uint64 { return c.Lapsed }},
-		{desc("queue_contended_total", "Tries of this peer for items that another had.", "queue"), func(c *workqueue.Counters) uint64 { return c.Contended }},
+		{desc("queue_contended_total", "Attempts of this peer to claim an item that another peer had.", "queue"), func(c *workqueue.Counters) uint64 { return c.Contended }},
 	}
 )
 
