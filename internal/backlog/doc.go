@@ -1,4 +1,5 @@
-// Package backlog holds what waits for one reader: in order, bounded in number and
-// size, and never short of something in silence. It is a value machine: the agent's
-// subscriptions and the simulator's readers drive the same one.
+// Package backlog queues events for one reader, in order, and bounds their number and their
+// size in bytes. A reader for which events were given up is always told. The queue is a value
+// machine without a lock, a clock or a goroutine: the subscriptions of package agent and the
+// readers of the simulator drive the same one.
 package backlog

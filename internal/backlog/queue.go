@@ -1,16 +1,17 @@
 package backlog
 
-// Queue holds events for one reader. Past its bounds it gives all of them up, and
-// says so once: the reader is to forget what it knew and to look at the current state.
-// One caller at a time.
+// Queue holds the events that one reader has not taken yet. An event beyond the bounds makes
+// the queue give up all of its events, and Next then reports once that the reader lagged: the
+// reader discards the state that it built from earlier events and reads the current state.
+// Calls must be made one at a time.
 type Queue[E any] struct {
-	Limit int // events
-	Bytes int // their sizes together
+	Limit int // greatest number of events
+	Bytes int // greatest sum of the sizes that Offer was given
 
-	list   []sized[E]
-	bytes  int
-	lagged bool
-	missed uint64
+	list   []sized[E] // oldest first
+	bytes  int        // sum of the sizes in list
+	lagged bool       // Next has not yet reported that events were given up
+	missed uint64     // events given up since the queue was made
 }
 
 type sized[E any] struct {
@@ -18,7 +19,8 @@ type sized[E any] struct {
 	size  int
 }
 
-// Offer queues an event.
+// Offer queues an event of size bytes. It gives the event up if the reader has yet to learn
+// that it lagged, and all events if this one is beyond the bounds.
 func (q *Queue[E]) Offer(e E, size int) {
 	switch {
 	case q.lagged:
@@ -32,10 +34,12 @@ func (q *Queue[E]) Offer(e E, size int) {
 	}
 }
 
-// Lag gives up what came before the queue did.
+// Lag makes the next call of Next report that the reader lagged. It is for a reader that missed
+// events before it had this queue.
 func (q *Queue[E]) Lag() { q.lagged = true }
 
-// Next takes the first event that waits, or the news that some were given up.
+// Next takes the oldest event; ok is false if none waits. If events were given up since the last
+// call, it returns no event, and lagged is true.
 func (q *Queue[E]) Next() (e E, ok, lagged bool) {
 	if q.lagged {
 		q.lagged = false
@@ -45,14 +49,14 @@ func (q *Queue[E]) Next() (e E, ok, lagged bool) {
 		return e, false, false
 	}
 	first := q.list[0]
-	q.list[0] = sized[E]{} // what it refers to is the reader's alone now
+	q.list[0] = sized[E]{} // so that the list does not keep alive what the event refers to
 	q.list = q.list[1:]
 	q.bytes -= first.size
 	return first.event, true, false
 }
 
-// Waiting returns how many events wait, and their sizes together.
+// Waiting returns how many events wait, and the sum of their sizes in bytes.
 func (q *Queue[E]) Waiting() (events, bytes int) { return len(q.list), q.bytes }
 
-// Missed returns how many events were given up so far.
+// Missed returns how many events were given up since the queue was made.
 func (q *Queue[E]) Missed() uint64 { return q.missed }

@@ -8,21 +8,25 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// Wait is a wait for acknowledgements of what was written here before.
+// Wait describes what Acked waits for.
 type Wait struct {
-	// Enough is asked under the lock: first, then whenever acknowledgements came. last is
-	// the number of the last write.
+	// Enough reports whether enough peers have acknowledged the writes of this peer up to the
+	// one with sequence number last. It is called with the lock held: at the start, after each
+	// acknowledgement, and every Again.
 	Enough func(v replica.View, last uint64) bool
-	// Again is how often it is asked all the same, and so are the others.
+	// Again is the interval at which the wait calls Enough and asks the other peers to
+	// acknowledge once more, since such a request may be lost. It must be positive.
 	Again time.Duration
-	// Matters, if set, is asked without the lock whether to go on; its error ends the wait.
+	// Matters may be nil. It is called without the lock after each Enough that returned false,
+	// and an error of it ends the wait.
 	Matters func() error
-	// Closing, if not nil, ends the wait with ErrClosed.
+	// Closing may be nil. When it is closed, the wait ends with ErrClosed.
 	Closing <-chan struct{}
 }
 
-// Acked waits until the others have acknowledged enough. It fails with the error of ctx,
-// with ErrRotated if this peer goes on as another actor meanwhile, and as Wait says.
+// Acked waits until other peers have acknowledged what was written here before the call, as far
+// as w.Enough demands. It fails with the error of ctx, with ErrRotated if this peer starts to
+// write as another actor meanwhile, with the error of w.Matters, and with ErrClosed.
 func (m *Memory) Acked(ctx context.Context, w Wait) error {
 	m.mu.Lock()
 	last, actor := m.store.Last(), m.replica.Actor()
@@ -59,8 +63,8 @@ func (m *Memory) Acked(ctx context.Context, w Wait) error {
 	}
 }
 
-// Flush returns when everything written before the call has been handed over for every
-// peer that is up.
+// Flush returns when the owner has handed everything that was written before the call to the
+// transport, for every peer that is up. It fails with the error of ctx and with ErrClosed.
 func (m *Memory) Flush(ctx context.Context) error {
 	if m.Closed() {
 		return ErrClosed

@@ -11,24 +11,26 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// Cache keeps decoded values for As. An entry is good for as long as the key is in the
-// very state it was decoded from, so a reader never gets a stale one; age and size only
-// bound the memory.
+// Cache keeps decoded values for As. A value is served only while its key is in the very state
+// from which the value was decoded, so a reader never gets a stale one. The age and the number
+// of values are bounded to bound the memory, not for correctness. All methods are safe for
+// concurrent use.
 type Cache struct {
 	lru         *lru.Cache[string, *decoded]
-	ttl         time.Duration
-	size        int
+	ttl         time.Duration // a value is kept no longer
+	size        int           // greatest number of values
 	hits        atomic.Uint64
 	misses      atomic.Uint64
-	invalidated atomic.Uint64
+	invalidated atomic.Uint64 // values dropped before their end: their key changed, or Invalidate
 }
 
+// decoded is one value of the cache.
 type decoded struct {
 	key   string
-	entry crdt.Entry
-	kind  reflect.Type
+	entry crdt.Entry   // the state that the value was decoded from
+	kind  reflect.Type // type of value
 	value any
-	until int64 // Unix milliseconds
+	until int64 // end of its time to live, Unix milliseconds
 }
 
 func newCache(size int, ttl time.Duration) (*Cache, error) {
@@ -39,10 +41,10 @@ func newCache(size int, ttl time.Duration) (*Cache, error) {
 	return &Cache{lru: l, ttl: ttl, size: size}, nil
 }
 
-// Cache returns the decoded values that are kept.
+// Cache returns the cache of decoded values.
 func (m *Memory) Cache() *Cache { return m.cache }
 
-// Len returns how many values are kept.
+// Len returns how many values the cache holds.
 func (c *Cache) Len() int { return c.lru.Len() }
 
 // Clear drops all values and returns how many there were.
@@ -52,7 +54,8 @@ func (c *Cache) Clear() int {
 	return n
 }
 
-// Invalidate drops the values of keys that match and returns how many.
+// Invalidate drops the values of keys for which match returns true, and returns how many it
+// dropped.
 func (c *Cache) Invalidate(match func(key string) bool) (n int) {
 	for _, key := range c.lru.Keys() {
 		if match(key) && c.lru.Remove(key) {
@@ -63,8 +66,8 @@ func (c *Cache) Invalidate(match func(key string) bool) (n int) {
 	return n
 }
 
-// Changed drops decoded values that replication or a local write has made old; a value may
-// have been decoded since.
+// Changed drops the decoded values of keys that changed. It keeps a value that a reader has
+// decoded after the change.
 func (m *Memory) Changed(changes []crdt.Change) {
 	c := m.cache
 	if c.lru.Len() == 0 {
@@ -79,15 +82,15 @@ func (m *Memory) Changed(changes []crdt.Change) {
 		if e, ok, fresh := m.store.Load(key); ok && fresh && e.Same(d.entry) {
 			continue
 		}
-		if now, cached := c.lru.Peek(key); cached && now == d && c.lru.Remove(key) { // else a reader has replaced it
+		if now, cached := c.lru.Peek(key); cached && now == d && c.lru.Remove(key) { // if now is not d, a reader has replaced it
 			c.invalidated.Add(1)
 		}
 	}
 }
 
-// As returns the value of key decoded into T. The result may be shared with other
-// callers: what its pointers, slices and maps refer to is not to be changed. An absent key
-// gives ErrNotFound.
+// As returns the value of key decoded into T. The result may be shared with other callers: the
+// caller must not change what its pointers, slices and maps refer to. As fails with ErrNotFound
+// for an absent key, with ErrClosed, and if the value does not decode into T.
 func As[T any](m *Memory, key string) (T, error) {
 	if v, ok := Cached[T](m, key); ok {
 		return v, nil
@@ -114,8 +117,8 @@ func As[T any](m *Memory, key string) (T, error) {
 	return value, nil
 }
 
-// Cached returns the value of key if it was decoded into T before and the key is
-// still in that state. It neither keeps key nor allocates.
+// Cached returns the value of key if the cache has it decoded into T and the key is still in the
+// state that it was decoded from. It neither retains key nor allocates.
 func Cached[T any](m *Memory, key string) (value T, ok bool) {
 	c := m.cache
 	d, ok := c.lru.Get(key)

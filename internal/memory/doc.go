@@ -1,8 +1,12 @@
-// Package memory is the shared memory at one peer: the machine (internal/replica) behind
-// one lock, for readers and writers on any goroutine. The peer itself (package agent) and
-// what is built on it (agent/fleet, agent/workqueue) all go through it.
+// Package memory makes the machine of one peer (internal/replica) safe for concurrent use: one
+// mutex, here called the lock, guards it. Package agent and the packages built on it
+// (agent/fleet, agent/workqueue) read and write shared keys only through a [Memory].
 //
-// Readers of keys take no lock, for the store publishes what they need. Everything else
-// that touches the machine does so within [Memory.Do], [Memory.Write] or [Memory.Turn]; no
-// I/O and no code of users runs there.
+// A Memory has one owner, the loop of package agent. The owner calls [Memory.Turn], which hands
+// received frames and the time to the machine, and carries out the effects that Turn returns:
+// changes for subscribers, envelopes for the network.
+//
+// A reader of a key takes no lock in the usual case, since the store publishes its entries. All
+// other access to the machine happens within [Memory.Do], [Memory.Write] or [Memory.Turn], with
+// the lock held. No I/O and no code of users runs there.
 package memory

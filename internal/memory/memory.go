@@ -12,44 +12,48 @@ import (
 
 // Errors of calls.
 var (
-	ErrClosed   = errors.New("the agent is closed")
+	// ErrClosed is returned by calls after the agent was closed, and by those that were waiting.
+	ErrClosed = errors.New("the agent is closed")
+	// ErrNotFound is returned for a key that is absent.
 	ErrNotFound = errors.New("not found")
-	ErrRotated  = errors.New("another process wrote as this peer, a copy of it; it goes on as a new actor, and who has its earlier writes is not known")
+	// ErrRotated is returned by a wait for acknowledgements when a copy of this peer turned up.
+	ErrRotated = errors.New("another process wrote as this peer, a copy of it; this peer now writes as a new actor, and it is unknown which peers have its earlier writes")
 )
 
 // Config configures a Memory.
 type Config struct {
 	Replica    replica.Config
-	Resolvers  map[string]crdt.Resolver // of custom keys, by the name in their rule
-	MaxBacklog int                      // bytes written and not yet carried out, before writes wait
-	CacheSize  int                      // decoded values kept for As
-	CacheTTL   time.Duration            // and how long
+	Resolvers  map[string]crdt.Resolver // resolvers of custom keys, by the name in a key's rule
+	MaxBacklog int                      // a write waits while more bytes than this wait for the owner
+	CacheSize  int                      // greatest number of decoded values kept for As
+	CacheTTL   time.Duration            // how long a decoded value is kept at most
 
-	// Wrote hears, under the lock, of writes that succeeded.
+	// Wrote is called with the lock held after each write that succeeded. It must not keep ops.
 	Wrote func(ops []crdt.Op)
 }
 
-// Memory is what a peer holds, and the machine that holds it.
+// Memory is the shared memory at one peer. All methods are safe for concurrent use, except that
+// only the owner calls Turn and Carried.
 type Memory struct {
 	cfg     Config
-	store   *crdt.Store // Load, Keys and Len without the lock
+	store   *crdt.Store // its Load, Keys and Len need no lock
 	cache   *Cache
-	ticked  atomic.Int64 // Unix milliseconds of the latest Turn, or up to a second earlier
-	reads   atomic.Uint64
-	wake    chan struct{} // there is something for Turn
-	closing chan struct{} // no more calls
+	ticked  atomic.Int64  // time of the latest Turn, Unix milliseconds
+	reads   atomic.Uint64 // reads counted so far, see ReadSample
+	wake    chan struct{} // holds a token while the owner is to call Turn
+	closing chan struct{} // closed by Close
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // the lock; it guards the fields below
 	replica *replica.Replica
-	backlog int           // bytes written that the owner has not carried out
-	drained chan struct{} // closed when it has, then renewed
-	acked   chan struct{} // closed when an acknowledgement came, then renewed
-	waiters []chan struct{}
-	writes  uint64
+	backlog int             // bytes written that the owner has not taken in a Turn
+	drained chan struct{}   // closed when a Turn takes the backlog, then replaced
+	acked   chan struct{}   // closed when an acknowledgement arrives, then replaced
+	waiters []chan struct{} // one for each caller of Flush
+	writes  uint64          // operations written so far
 }
 
-// New returns an empty memory. Its owner calls Turn whenever Woken says so, and at the
-// time that Carried returned.
+// New returns an empty memory. Its owner must call Turn whenever Woken delivers, and at the time
+// that Carried returned.
 func New(now time.Time, cfg Config) (*Memory, error) {
 	cache, err := newCache(cfg.CacheSize, cfg.CacheTTL)
 	if err != nil {
@@ -64,18 +68,18 @@ func New(now time.Time, cfg Config) (*Memory, error) {
 	return m, nil
 }
 
-// Do runs f with the lock held. It must not wait, nor call the memory again. What it has
-// the machine do is carried out after Signal.
+// Do calls f with the lock held. f must not wait and must not call methods of m. The owner carries
+// out the effects on the machine in its next Turn, which Signal asks for.
 func (m *Memory) Do(f func(r *replica.Replica, now time.Time)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(m.replica, time.Now())
 }
 
-// Woken delivers when there is something for Turn.
+// Woken returns the channel that delivers when the owner is to call Turn.
 func (m *Memory) Woken() <-chan struct{} { return m.wake }
 
-// Signal has the owner take a Turn. The channel holds one token: more say nothing new.
+// Signal makes the owner call Turn soon. It never waits. Signals before that Turn count as one.
 func (m *Memory) Signal() {
 	select {
 	case m.wake <- struct{}{}:
@@ -83,10 +87,11 @@ func (m *Memory) Signal() {
 	}
 }
 
-// Close takes no more calls. It is called once.
+// Close makes later calls fail with ErrClosed, as their comments say, and ends those that wait.
+// It must be called once only.
 func (m *Memory) Close() { close(m.closing) }
 
-// Closing is closed by Close.
+// Closing returns a channel that is closed by Close.
 func (m *Memory) Closing() <-chan struct{} { return m.closing }
 
 // Closed reports whether Close was called.
@@ -99,9 +104,10 @@ func (m *Memory) Closed() bool {
 	}
 }
 
-// Turn is one hold of the lock by the owner: frames are received, what is due is done,
-// and beside has its say before what is to happen comes out. refused hears of frames that
-// were not taken; sent is to be called once the envelopes are handed over.
+// Turn holds the lock once for the owner. It gives the frames to the machine, does what is due by
+// the clock, calls beside, and returns the effects that the owner is to carry out. refused is
+// called with the error of each frame that the machine refused. The owner calls sent after it has
+// handed rd.Envelopes to the transport; sent ends the waits of Flush.
 func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *replica.Replica)) (rd replica.Ready, now time.Time, sent func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,22 +143,22 @@ func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *repli
 	}
 }
 
-// Carried takes back the changes of a Turn that nobody reads any more, and returns when
-// the next Turn is due, if nothing wakes the owner before.
+// Carried takes back the changes of a Turn, which no reader may use any more. It returns the time
+// at which the next Turn is due if Woken does not deliver before.
 func (m *Memory) Carried(changes []crdt.Change) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.store.Recycle(changes)
-	return m.replica.Deadline() // now that the replica knows what was not taken
+	return m.replica.Deadline() // the owner has reported by now which frames the transport refused
 }
 
-// Counts are readings of a memory.
+// Counts are readings of the counters and gauges of a Memory.
 type Counts struct {
-	Reads                               uint64 // one of so many is counted for all
-	Writes                              uint64
-	Backlog                             int
-	CacheHits, CacheMisses, Invalidated uint64
-	CacheSize, CacheMax                 int
+	Reads                               uint64 // an estimate, see ReadSample
+	Writes                              uint64 // operations
+	Backlog                             int    // bytes that wait for the owner
+	CacheHits, CacheMisses, Invalidated uint64 // Invalidated counts values dropped before their end
+	CacheSize, CacheMax                 int    // values in the cache, and the greatest number of them
 }
 
 // Counts returns the current readings.

@@ -13,24 +13,25 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// ReadSample is how many calls of Get are counted by one of them: a counter that
-// all cores share costs more than the read it counts.
+// ReadSample is the number by which one call of Get in as many raises the counter of reads. The
+// counter is sampled because a counter that all cores share costs more than the read it counts.
 const ReadSample = 64
 
+// sampleRead counts a read with a probability of 1/ReadSample.
 func (m *Memory) sampleRead() {
 	if rand.Uint32()%ReadSample == 0 {
 		m.reads.Add(ReadSample)
 	}
 }
 
-// Get returns the value of key. It takes no lock, and for a plain register allocates
-// nothing.
+// Get returns the value of key; false if the key is absent. For a plain register without an expiry
+// it takes no lock and allocates nothing.
 func (m *Memory) Get(key string) (crdt.Value, bool) {
 	m.sampleRead()
 	return m.Peek(key)
 }
 
-// Peek is Get for what a peer looks up for itself: it counts as no read.
+// Peek is Get for the peer's own use: the counter of reads does not count it.
 func (m *Memory) Peek(key string) (crdt.Value, bool) {
 	e, ok, fresh := m.store.Load(key)
 	if fresh && ok && e.Expiry() == 0 && e.Kind() == crdt.Register {
@@ -46,23 +47,25 @@ func (m *Memory) Peek(key string) (crdt.Value, bool) {
 	return v, err == nil
 }
 
-// Entry returns what key holds, and counts as a read.
+// Entry returns the entry of key; false if the key is absent. The counter of reads counts it.
 func (m *Memory) Entry(key string) (crdt.Entry, bool) {
 	m.reads.Add(1)
 	return m.PeekEntry(key)
 }
 
-// PeekEntry is Entry for what a peer looks up for itself.
+// PeekEntry is Entry for the peer's own use: the counter of reads does not count it.
 func (m *Memory) PeekEntry(key string) (crdt.Entry, bool) {
 	e, ok, fresh := m.store.Load(key)
 	return m.current(key, e, ok, fresh)
 }
 
-// farOff is how many milliseconds an expiry must lie ahead of the latest Turn for a reader
-// not to look at the clock, which costs more than the read.
+// farOff is the least distance, in milliseconds, from the latest Turn to an expiry at which a
+// reader does not read the clock. Reading the clock costs more than reading the key, and turns are
+// much less than a minute apart.
 const farOff = 60_000
 
-// current returns what key holds now, given what Load returned.
+// current returns the entry that key has now. Its other arguments are what Load returned for key.
+// An entry that has expired, or that the store did not publish, is rendered with the lock held.
 func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, bool) {
 	if fresh && (!ok || e.Expiry() == 0) {
 		return e, ok
@@ -79,7 +82,8 @@ func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, 
 	return m.store.Render(key, now)
 }
 
-// Typed returns the value of a key that must be of kind or absent.
+// Typed returns the value of key, the zero Value if key is absent. It fails with a *crdt.TypeError
+// if key is of another kind, with a *crdt.KeyError, with ErrClosed, and with the resolver's error.
 func (m *Memory) Typed(key string, kind crdt.Kind) (crdt.Value, error) {
 	if m.Closed() {
 		return crdt.Value{}, ErrClosed
@@ -97,7 +101,8 @@ func (m *Memory) Typed(key string, kind crdt.Kind) (crdt.Value, error) {
 	return m.Resolve(key, e)
 }
 
-// Resolve returns the value of an entry of key; of a custom key, by its resolver.
+// Resolve returns the value of e, an entry of key. The resolver of a custom key decides between its
+// siblings; the call fails with the error that the resolver returns.
 func (m *Memory) Resolve(key string, e crdt.Entry) (crdt.Value, error) {
 	if e.Kind() != crdt.Custom {
 		return e.Value(), nil
@@ -118,18 +123,18 @@ func (m *Memory) Resolve(key string, e crdt.Entry) (crdt.Value, error) {
 	return v, nil
 }
 
-// latest resolves a custom key that no rule here has a resolver for.
+// latest is the resolver of a custom key for which this peer has none: the latest write wins.
 func latest(siblings []crdt.Sibling) (crdt.Value, error) {
 	return slices.MaxFunc(siblings, func(x, y crdt.Sibling) int {
 		return cmp.Or(cmp.Compare(x.Stamp, y.Stamp), x.Dot.Compare(y.Dot))
 	}).Value, nil
 }
 
-// KeysPerLook is how many keys are matched before the context is looked at.
+// KeysPerLook is how many keys Keys matches between two checks of its context.
 const KeysPerLook = 64
 
-// Keys returns the keys that hold something and that match, sorted. It walks all keys, and
-// fails when ctx ends.
+// Keys returns, sorted, the keys that are present and for which match returns true. It walks all
+// keys of the store, and fails with the error of ctx.
 func (m *Memory) Keys(ctx context.Context, match func(key string) bool) ([]string, error) {
 	now := uint64(time.Now().UnixMilli())
 	var keys, unsure []string

@@ -8,32 +8,34 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// Options are what may be said of one write; the zero value says nothing.
+// Options are the settings of one write. The zero value is an ordinary write.
 type Options struct {
-	TTL     time.Duration // after which what is written expires; none if 0
-	Kind    crdt.Kind     // what the key becomes
-	If      *crdt.Version // at which the key must be here
-	Vital   bool          // a full store takes it, a short one, all the same
-	Urgent  bool          // it is sent at once and before others that wait
-	Reports []*crdt.Version
+	TTL     time.Duration   // time after which the written value expires; 0 for never
+	Kind    crdt.Kind       // type that the key gets; 0 leaves it to the key's rule
+	If      *crdt.Version   // version that the key must have at this peer; nil for any
+	Vital   bool            // the write may add up to crdt.VitalBytes to a store that is full
+	Urgent  bool            // the write is sent at once, and before other writes that wait
+	Reports []*crdt.Version // variables that get the version that the key has right after the write
 }
 
-// Option changes one write.
+// Option changes the settings of one write.
 type Option func(*Options)
 
-// Manner is how a unit of writes is made.
+// Manner says how a unit of writes is made.
 type Manner struct {
-	Urgent  bool
-	Reports []Report
+	Urgent  bool     // the unit is sent at once, and before other writes that wait
+	Reports []Report // versions that the caller asks for
 }
 
-// Report asks for the version of a key right after a unit.
+// Report asks for the version that Key has right after a unit of writes. It is stored in *Into; 0 if
+// the key is absent then.
 type Report struct {
 	Key  string
 	Into *crdt.Version
 }
 
-// Prepare applies options to op.
+// Prepare applies options to op, and returns those that concern the unit that op is part of. It fails
+// for a negative TTL and for a report into nil.
 func Prepare(op *crdt.Op, opts []Option) (Manner, error) {
 	if len(opts) == 0 {
 		return Manner{}, nil
@@ -59,7 +61,8 @@ func Prepare(op *crdt.Op, opts []Option) (Manner, error) {
 	return how, nil
 }
 
-// Assign makes one write of value, by the verb, key and path of op.
+// Assign writes value as a unit of one operation: op gives the verb, the key and the path. A Delete
+// ignores value. It fails with the errors of crdt.ValueOf, Prepare and Write.
 func (m *Memory) Assign(ctx context.Context, op crdt.Op, value any, opts []Option) (err error) {
 	var how Manner
 	if op.Verb != crdt.Delete {
@@ -74,7 +77,9 @@ func (m *Memory) Assign(ctx context.Context, op crdt.Op, value any, opts []Optio
 	return err
 }
 
-// Write makes ops one unit. It waits, within ctx, while the owner is too far behind.
+// Write makes ops take effect as one unit: all of them or, if it fails, none. It waits, within ctx,
+// while more than Config.MaxBacklog bytes wait for the owner. It fails with the error of ctx, with
+// ErrClosed, and with the errors of replica.Replica.Write.
 func (m *Memory) Write(ctx context.Context, how Manner, ops ...crdt.Op) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -96,7 +101,8 @@ func (m *Memory) Write(ctx context.Context, how Manner, ops ...crdt.Op) error {
 	return err
 }
 
-// lockWithRoom takes the lock once the owner is not too far behind, or fails.
+// lockWithRoom takes the lock when no more than Config.MaxBacklog bytes wait for the owner. The lock
+// is not held if it fails.
 func (m *Memory) lockWithRoom(ctx context.Context) error {
 	m.mu.Lock()
 	for m.backlog > m.cfg.MaxBacklog {
@@ -119,7 +125,7 @@ func (m *Memory) lockWithRoom(ctx context.Context) error {
 	return nil
 }
 
-// commit makes ops, of size bytes, under the lock, which it gives back whatever happens.
+// commit writes ops, which take size bytes, and releases the lock, which the caller holds.
 func (m *Memory) commit(how Manner, size int, ops []crdt.Op) error {
 	defer m.mu.Unlock()
 	now := time.Now()
