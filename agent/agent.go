@@ -27,7 +27,7 @@ import (
 // Agent is one peer. All methods are safe for concurrent use.
 type Agent struct {
 	cfg    Config
-	log    *slog.Logger // never the caller's handler itself
+	log    *slog.Logger // hands lines to logs; it never calls the handler of cfg.Logger itself
 	rules  *crdt.Rules
 	mem    *memory.Memory
 	roster roster
@@ -38,25 +38,25 @@ type Agent struct {
 	locks  locks
 	queues *workqueue.Queues
 	fleet  *fleet.Fleet
-	logs   *aside.Queue // of log, on its way to the caller's handler
+	logs   *aside.Queue // lines of log that wait for the handler of cfg.Logger
 
-	routes atomic.Pointer[map[clock.Actor]string] // member ids
-	closed chan struct{}                          // no more work
-	ended  chan struct{}                          // Close is done
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
-	once   sync.Once
-	err    error // of Close
+	routes atomic.Pointer[map[clock.Actor]string] // member ids of the peers that are up
+	closed chan struct{}                          // closed when subscribers and senders must stop
+	ended  chan struct{}                          // closed when Close has finished and err is set
+	stop   context.CancelFunc                     // ends the loop and the sweep of the work queues
+	wg     sync.WaitGroup                         // all goroutines of this peer
+	once   sync.Once                              // of Close
+	err    error                                  // result of Close
 
-	turning sync.Mutex // serialises SetKeys
+	keysMu sync.Mutex // serialises SetKeys
 
-	// What follows is guarded by the lock of mem.
-	keyIDs   []string // short names of the keys in force, not changed in place
+	// The lock of mem guards the fields below.
+	keyIDs   []string // short names of the keys in force; the slice is replaced, never changed
 	refusals refusals
 }
 
-// Open starts a peer. It does not wait for others: WaitReady does. All faults of
-// cfg are reported at once. ctx bounds the start only.
+// Open starts a peer. It does not wait until the peer has synced with another: WaitReady does. ctx
+// bounds the start only. If cfg is not valid, the error joins all of its faults.
 func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	cfg = cfg.withDefaults()
 	rules, err := crdt.NewRules(keyspace.Rules(cfg.Rules)...)
@@ -71,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 		refusals: make(refusals),
 		roster:   roster{name: cfg.Name, log: logger, forgotten: make(map[string]bool)},
 	}
-	err = a.begin(time.Now())
+	err = a.build(time.Now())
 	if err == nil {
 		err = a.connect(ctx)
 	}
@@ -86,8 +86,8 @@ func Open(ctx context.Context, cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// begin makes the memory and what stands around it.
-func (a *Agent) begin(now time.Time) (err error) {
+// build makes the parts of the peer that need no network.
+func (a *Agent) build(now time.Time) (err error) {
 	actor := newActor(now)
 	a.mem, err = memory.New(now, memory.Config{
 		Replica: replica.Config{
@@ -127,7 +127,7 @@ func (a *Agent) begin(now time.Time) (err error) {
 	return nil
 }
 
-// connect joins the network under a new member id.
+// connect opens the transport under a new member id. If it fails, it closes the lock service.
 func (a *Agent) connect(ctx context.Context) (err error) {
 	var id [10]byte
 	cryptorand.Read(id[:])
@@ -152,20 +152,22 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 
 func newActor(now time.Time) clock.Actor { return clock.NewActor(now, random()) }
 
+// random returns 64 unpredictable bits: seeds of gossip and parts of actors.
 func random() uint64 {
 	var b [8]byte
 	cryptorand.Read(b[:])
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// Name returns the worker's name.
+// Name returns the name of this peer and of its worker.
 func (a *Agent) Name() string { return a.cfg.Name }
 
-// Addr returns the gossip address, host:port.
+// Addr returns the address at which this peer listens for other peers, host:port.
 func (a *Agent) Addr() string { return a.net.LocalAddr() }
 
-// SetKeys puts other keys in force, without a pause: see transport.Memberlist.SetKeys for
-// the order in which a cluster changes its key. After an error the old keys stay.
+// SetKeys replaces the keys in force, without a pause: transport.Memberlist.SetKeys says in which
+// order a cluster changes its key, and which keys are allowed. After an error the old keys stay in
+// force, unless only the announcement to the other peers failed.
 func (a *Agent) SetKeys(keys [][]byte) error {
 	if a.mem.Closed() {
 		return ErrClosed
@@ -174,61 +176,61 @@ func (a *Agent) SetKeys(keys [][]byte) error {
 	if err != nil {
 		return err
 	}
-	a.turning.Lock()
-	defer a.turning.Unlock()
+	a.keysMu.Lock()
+	defer a.keysMu.Unlock()
 	if err := a.net.SetKeys(keys); err != nil {
 		return err
 	}
 	a.mem.Do(func(*replica.Replica, time.Time) { a.keyIDs = ids })
 	a.log.Info("keys in force", "ids", ids)
-	return a.net.SetMeta(a.meta()) // what is told is in force
+	return a.net.SetMeta(a.meta()) // last: peers announce only keys that are in force
 }
 
-// Actor returns who this peer writes as.
+// Actor returns the actor that this peer writes as. It changes when a copy of this peer turns up.
 func (a *Agent) Actor() (actor clock.Actor) {
 	a.mem.Do(func(r *replica.Replica, _ time.Time) { actor = r.Actor() })
 	return actor
 }
 
-// Tasks returns the tasks of the fleet.
+// Tasks returns a handle on the tasks of the fleet.
 func (a *Agent) Tasks() fleet.Tasks { return a.fleet.Tasks() }
 
-// Agents returns what agents do in the tasks that they share.
+// Agents returns a handle on the records by which agents coordinate in shared tasks.
 func (a *Agent) Agents() fleet.Agents { return a.fleet.Agents() }
 
-// Workers returns the workers of the fleet.
+// Workers returns a handle on the workers of the fleet.
 func (a *Agent) Workers() fleet.Workers { return a.fleet.Workers() }
 
-// Queue returns the state of the fleet's queue as a scheduler keeps it. Items that are
-// claimed are in work queues: see WorkQueue.
+// Queue returns a handle on the queue of the fleet, a record that a scheduler keeps. Items that
+// workers claim are in work queues instead: see WorkQueue.
 func (a *Agent) Queue() fleet.Queue { return a.fleet.Queue() }
 
-// Unfinished returns which tasks failed, and which are in the hands of workers that are out
-// of sight or gone, as far as this peer has heard.
+// Unfinished returns the tasks that failed and those of workers that are unreachable or gone, as
+// far as this peer knows.
 func (a *Agent) Unfinished() (fleet.Unfinished, error) { return a.fleet.Unfinished() }
 
-// WorkQueue returns a handle on the work queue of that name: one segment of a key, up to
-// 64 bytes. It exists once something was enqueued.
+// WorkQueue returns a handle on the work queue of that name: one segment of a key, up to 64 bytes.
+// The queue exists after the first Enqueue.
 func (a *Agent) WorkQueue(name string) workqueue.Queue { return a.queues.Queue(name) }
 
-// WorkQueues returns the names of the work queues this peer knows, sorted.
+// WorkQueues returns the names of the work queues that this peer knows, sorted.
 func (a *Agent) WorkQueues() []string { return a.queues.Names() }
 
-// Rules returns the rules in force.
+// Rules returns the rules that give keys their types, those of Config and the default ones.
 func (a *Agent) Rules() *crdt.Rules { return a.rules }
 
-// Close takes no more calls and ends the context of every lease and claim that is held
-// here. It waits, up to three seconds and within ctx, until their holders have stopped:
-// until they have called Unlock, or one of Complete, Fail and Release. What is given back
-// so is free for others at once. The rest runs out, for its holder may still be at work. A
-// lease or claim that is renewed by hand is neither waited for nor given back: it belongs
-// to whoever has its name, and may go on at another peer.
+// Close stops the peer. First it makes later calls fail with ErrClosed, and cancels the context of
+// every lease and claim that is held here. It waits, up to three seconds and within ctx, for their
+// holders to stop: to call Unlock, or one of Complete, Fail and Release. A lease that is given back
+// in that time is free for other peers at once. Any other runs out, since its holder may still be
+// at work. Close neither waits for a lease or claim that is renewed by hand nor gives it back: it
+// belongs to its bearer, who may go on at another peer.
 //
-// Then Close takes back what this peer's worker said of itself, and waits, up to three
-// seconds and within ctx, until the peers that are up have acknowledged what was written
-// here; then it says goodbye and stops: no goroutine is left. A *ReplicationError says who
-// had not. Later calls return the same. Should the peer not have stopped five seconds
-// after ctx, Close returns all the same.
+// Then Close deletes the status and the capacity of this peer's worker, and waits, up to three
+// seconds and within ctx, until the peers that are up have acknowledged every write made here. At
+// last it tells the other peers that it leaves, and stops: no goroutine is left. The error is or
+// joins a *ReplicationError if some peers have not acknowledged. Later calls return the same error.
+// If the peer has not stopped five seconds after ctx ended, Close returns with ctx's error.
 func (a *Agent) Close(ctx context.Context) error {
 	a.once.Do(func() { go a.shutDown(ctx) })
 	select {
@@ -244,20 +246,22 @@ func (a *Agent) Close(ctx context.Context) error {
 	}
 }
 
-// closeWait is how long Close waits for holders, and then for acknowledgements.
+// closeWait is how long Close waits for holders, and again for acknowledgements.
 const closeWait = 3 * time.Second
 
-// closeGrace is how long the stop itself may take: a probe that is under way ends
-// within a second or so.
+// closeGrace is how long Close waits for the stop after its context has ended: a probe of
+// memberlist that is under way takes about a second to end.
 const closeGrace = 5 * time.Second
 
+// shutDown does what Close promises. New calls are refused before the last writes are made, so that
+// no write is acknowledged to a caller here and left behind.
 func (a *Agent) shutDown(ctx context.Context) {
 	defer close(a.ended)
 	a.bus.emit(LifecycleEvent{Type: Shutdown})
 	a.mem.Close()
 	a.queues.Close()
-	a.retire(a.leaveLocks(ctx), a.queues.Retreat())
-	a.err = a.flushOut(ctx)
+	a.withdraw(a.endLeases(ctx), a.queues.Retreat())
+	a.err = waitAllAcked(ctx, a.mem)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {
 		a.log.Warn("the others may not have heard the goodbye, and will find out", "err", err)
@@ -271,8 +275,9 @@ func (a *Agent) shutDown(ctx context.Context) {
 	a.logs.Close(aside.Patience)
 }
 
-// leaveLocks ends what is held here, see Close.
-func (a *Agent) leaveLocks(ctx context.Context) (tasks []string) {
+// endLeases ends the leases that are held here, as Close says, and returns the ids of the tasks
+// whose locks were among them.
+func (a *Agent) endLeases(ctx context.Context) (tasks []string) {
 	ctx, cancel := context.WithTimeoutCause(ctx, closeWait, fmt.Errorf("waited %v", closeWait))
 	defer cancel()
 	tasks = a.fleet.End()
@@ -282,8 +287,9 @@ func (a *Agent) leaveLocks(ctx context.Context) (tasks []string) {
 	return tasks
 }
 
-// retire takes back what was said of this peer's workers, tasks and claims.
-func (a *Agent) retire(tasks []string, claims []crdt.Op) {
+// withdraw ends the heartbeats of the workers of this peer, and deletes the records of its own
+// worker and of tasks. claims are the last writes of the work queues.
+func (a *Agent) withdraw(tasks []string, claims []crdt.Op) {
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
 		ops := append(a.fleet.Farewell(r, now, tasks), claims...)
 		for some := range slices.Chunk(ops, crdt.MaxOps) {
@@ -295,14 +301,15 @@ func (a *Agent) retire(tasks []string, claims []crdt.Op) {
 	a.mem.Signal()
 }
 
-// flushOut waits until every live peer has acknowledged all writes.
-func (a *Agent) flushOut(ctx context.Context) error {
+// waitAllAcked waits, up to closeWait, until every peer that is up has acknowledged all writes made
+// here.
+func waitAllAcked(ctx context.Context, m *memory.Memory) error {
 	nothing := false
-	a.mem.Do(func(r *replica.Replica, _ time.Time) { nothing = len(r.View().Living()) == 0 || r.Store().Last() == 0 })
+	m.Do(func(r *replica.Replica, _ time.Time) { nothing = len(r.View().Living()) == 0 || r.Store().Last() == 0 })
 	if nothing {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, closeWait)
 	defer cancel()
-	return waitReplicated(ctx, a.mem, allLiving, nil)
+	return waitReplicated(ctx, m, allLiving, nil)
 }

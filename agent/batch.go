@@ -9,19 +9,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// Batch collects writes that take effect as one unit: all on this peer at one
-// moment, or none. Other peers usually see them together; a repair may bring them
-// in parts. A Batch is for one goroutine.
+// Batch collects writes that take effect as one unit: on this peer all of them at one moment, or
+// none. Other peers usually see them at one moment too, but a repair of lost messages may bring them
+// in parts. A Batch must be used by one goroutine at a time.
 type Batch struct {
 	a      *Agent
 	ops    []crdt.Op
 	how    memory.Manner
-	faults []error
+	faults []error // of the writes that were added, for Commit to return
 }
 
-// Batch returns an empty batch, of up to crdt.MaxOps writes.
+// Batch returns an empty batch. It may hold up to crdt.MaxOps writes, 1,024.
 func (a *Agent) Batch() *Batch { return &Batch{a: a} }
 
+// add adds a write. An error of value or opts is kept for Commit.
 func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 	var err error
 	if op.Verb != crdt.Delete && op.Verb != crdt.Increment {
@@ -40,35 +41,35 @@ func (b *Batch) add(op crdt.Op, value any, opts []WriteOption) *Batch {
 	return b
 }
 
-// Put adds Agent.Put.
+// Put adds the write of Agent.Put.
 func (b *Batch) Put(key string, value any, opts ...WriteOption) *Batch {
 	return b.add(crdt.Op{Verb: crdt.Put, Key: key}, value, opts)
 }
 
-// Delete adds Agent.Delete.
+// Delete adds the write of Agent.Delete.
 func (b *Batch) Delete(key string, opts ...WriteOption) *Batch {
 	return b.add(crdt.Op{Verb: crdt.Delete, Key: key}, nil, opts)
 }
 
-// Patch adds Object.Patch.
+// Patch adds the write of Object.Patch.
 func (b *Batch) Patch(key string, fields any, opts ...WriteOption) *Batch {
 	return b.add(crdt.Op{Verb: crdt.Patch, Key: key}, fields, opts)
 }
 
-// Increment adds Counter.Add.
+// Increment adds the write of Counter.Add.
 func (b *Batch) Increment(key string, n int64) *Batch {
 	return b.add(crdt.Op{Verb: crdt.Increment, Key: key, Delta: n}, nil, nil)
 }
 
-// Bump adds Max.Bump.
+// Bump adds the write of Max.Bump.
 func (b *Batch) Bump(key string, n any) *Batch {
 	return b.add(crdt.Op{Verb: crdt.Bump, Key: key}, n, nil)
 }
 
-// Add adds Set.Add.
+// Add adds the write of Set.Add.
 func (b *Batch) Add(key string, values ...any) *Batch { return b.elements(crdt.Add, key, values) }
 
-// Remove adds Set.Remove.
+// Remove adds the write of Set.Remove.
 func (b *Batch) Remove(key string, values ...any) *Batch { return b.elements(crdt.Remove, key, values) }
 
 func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
@@ -84,8 +85,8 @@ func (b *Batch) elements(verb crdt.Verb, key string, values []any) *Batch {
 	return b
 }
 
-// Report stores the version that key has right after the batch in *v: what a later
-// IfVersion must name to fail if anything came in between.
+// Report makes Commit store in *v the version that key has right after the batch. A later write with
+// IfVersion(*v) fails if the key was written in between. v must not be nil.
 func (b *Batch) Report(key string, v *crdt.Version) *Batch {
 	b.how.Reports = append(b.how.Reports, memory.Report{Key: key, Into: v})
 	return b
@@ -94,8 +95,9 @@ func (b *Batch) Report(key string, v *crdt.Version) *Batch {
 // Len returns how many writes the batch holds.
 func (b *Batch) Len() int { return len(b.ops) }
 
-// Commit makes the writes, and empties the batch if it succeeds. On an error none
-// has taken effect; one that is wrong by itself is named by a *crdt.OpError.
+// Commit makes the writes, and empties the batch if it succeeds. If it fails, no write has taken
+// effect. The error is a *crdt.OpError if one write is wrong by itself; a batch with such a write
+// cannot be committed any more.
 func (b *Batch) Commit(ctx context.Context) error {
 	err := errors.Join(b.faults...)
 	if err == nil && len(b.ops) > 0 {

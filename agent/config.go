@@ -15,60 +15,72 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/hostmem"
 )
 
-// AtOnce as Config.BatchInterval hands every write to the network without waiting.
+// AtOnce is a Config.BatchInterval. With it each write is sent without waiting for others.
 const AtOnce = gossip.AtOnce
 
-// Manual as Config.HeartbeatInterval makes this peer's worker live only by
-// Workers.Heartbeat: for peers that are no worker themselves.
+// Manual is a Config.HeartbeatInterval, for a peer that is no worker itself. With it only calls of
+// Workers.Heartbeat renew the heartbeat of this peer's worker.
 const Manual time.Duration = -1
 
-// Never as Config.DefaultTTL lets signs of life stay.
+// Never is a Config.DefaultTTL. With it the statuses and capacities of workers do not expire.
 const Never time.Duration = -1
 
-// Config configures an Agent. Name and Cluster are mandatory, the rest works at
-// its zero value.
+// Config configures an Agent. Name and Cluster are mandatory. The zero value of each other field is
+// replaced by its default, which the field's comment gives first.
 type Config struct {
-	Name      string   // of this worker, unique among those that are up; up to 128 bytes, no '/'
-	Cluster   string   // peers of other clusters are refused; up to 64 bytes
-	Bind      string   // host:port for peers, 127.0.0.1:0 by default; beyond loopback Keys is mandatory
-	Advertise string   // host:port others reach this peer at, if not Bind
-	Seeds     []string // host:port of some peers; names are resolved anew for life
-	Keys      [][]byte // up to 8 of 16, 24 or 32 bytes each: the first seals, all open; see SetKeys
-	HTTP      string   // address of this peer's HTTP API, told to the others
+	// Name is the name of this peer and of its worker. It must be unique among the peers that are
+	// up: up to 128 bytes without '/' or control characters.
+	Name string
+	// Cluster is the name of the cluster, up to 64 bytes. Peers of other clusters are refused.
+	Cluster string
+	// Bind is the address at which this peer listens for other peers, host:port: 127.0.0.1:0 by
+	// default. Keys are mandatory if it is not a loopback address.
+	Bind string
+	// Advertise is the address at which other peers reach this one, host:port: Bind by default.
+	Advertise string
+	// Seeds are the addresses of some peers, host:port. Their host names are resolved again as long
+	// as this peer runs.
+	Seeds []string
+	// Keys are up to 8 secrets of 16, 24 or 32 bytes each. The first one seals what this peer sends;
+	// each of them opens what it receives. See Agent.SetKeys.
+	Keys [][]byte
+	// HTTP is the address of this peer's HTTP API, which Members shows to the other peers.
+	HTTP string
 
-	Rules     []crdt.Rule              // types by key pattern, before the default ones
-	Resolvers map[string]crdt.Resolver // of custom types, by Rule.Resolver
+	Rules     []crdt.Rule              // types of keys by pattern; they come before the default rules
+	Resolvers map[string]crdt.Resolver // resolvers of custom types, by crdt.Rule.Resolver
 
-	BatchInterval time.Duration // how long a write may wait for company: 100 ms, up to 24 h, or AtOnce
-	DefaultTTL    time.Duration // of what workers say of themselves: one hour, 1 s or more, or Never; other writes stay
-	CacheSize     int           // decoded values kept for GetAs: 1,000
-	CacheTTL      time.Duration // and how long: one hour
+	BatchInterval time.Duration // how long a write may wait to be sent with others: 100 ms; up to 24 h, or AtOnce
+	DefaultTTL    time.Duration // TTL of statuses and capacities of workers: one hour; 1 s or more, or Never
+	CacheSize     int           // greatest number of decoded values kept for GetAs: 1,000
+	CacheTTL      time.Duration // how long a decoded value is kept at most: one hour
 
-	HeartbeatInterval time.Duration // of the workers of this peer: 5 s, or Manual
-	HeartbeatTTL      time.Duration // how long one is good: six intervals, 30 s
+	HeartbeatInterval time.Duration // interval between heartbeats of the workers of this peer: 5 s; 100 ms or more, or Manual
+	HeartbeatTTL      time.Duration // how long a heartbeat is good: six intervals; at least two of them, and at most one hour
 
-	Locks  LockConfig       // who certifies leases: this peer alone, unless voters are named
+	Locks  LockConfig       // the peers that certify leases: this peer alone, unless voters are named
 	Queues workqueue.Config // bounds of work queues
 
-	WatchBuffer int           // events a subscriber may be behind: 1,024, and at most 16 MiB of keys and values
-	History     int           // events kept for resuming: 8,192, up to 1,048,576, and at most 16 MiB of keys and values
-	MaxSkew     time.Duration // how far clocks may differ: 60 s; 1 s to 24 h
-	MaxBacklog  int           // bytes written and not yet carried out, before writes wait: 64 MiB
+	WatchBuffer int           // greatest number of events that wait for a subscriber: 1,024, and 16 MiB of keys and values
+	History     int           // greatest number of events kept for resuming: 8,192; up to 1,048,576, and 16 MiB of keys and values
+	MaxSkew     time.Duration // how far the clocks of peers may differ: 60 s; 1 s to 24 h
+	MaxBacklog  int           // bytes written that may wait for the loop before more writes wait: 64 MiB
 
-	// MaxBytes bounds the memory that writes here may fill: 1 MiB or more. By default it
-	// is half of what the control group or the machine allows, or 1 GiB where neither
-	// is known. Beyond it a write that adds to what is kept fails with a
-	// *crdt.FullError; deletes, and writes that take no more room than what they
-	// replace, always work, and so does what comes from other peers.
+	// MaxBytes bounds the memory, in bytes, that writes of this peer may fill: 1 MiB or more. The
+	// default is half of what the control group or the machine allows, or 1 GiB where neither is
+	// known. A write that would add to a full store fails with a *crdt.FullError. Deletes, and
+	// writes that take no more room than what they replace, always succeed. What comes from other
+	// peers is always merged.
 	MaxBytes int
 
-	// Logger discards by default. Its handler runs on a goroutine of its own, one line
-	// after the other, and may call the agent; while it blocks, up to 1,024 lines wait
-	// and more are dropped and counted. Close waits a second for the last of them.
+	// Logger discards by default. Its handler runs on a goroutine of its own, one line after the
+	// other, and may call the agent. While the handler blocks, up to 1,024 lines wait; further lines
+	// are dropped and counted. Close waits up to a second for the last lines.
 	Logger *slog.Logger
-	Faults bool // allow Cut, for development; loopback only
+	// Faults allows Agent.Cut, for development. Bind must be a loopback address then.
+	Faults bool
 
-	// Network replaces real sockets, in tests.
+	// Network replaces real sockets in tests.
 	Network transport.Network
 }
 
@@ -92,13 +104,13 @@ func (c Config) withDefaults() Config {
 
 // Bounds of a Config.
 const (
-	maxBatchInterval = 24 * time.Hour // ForceSync and urgent writes end it sooner
-	maxHistory       = 1 << 20        // its table is made at once
-	maxSkew          = 24 * time.Hour // of clocks that mean the same time
-	leastBytes       = 1 << 20        // the longest value
+	maxBatchInterval = 24 * time.Hour // the interval is for saving packets; ForceSync and urgent writes do not wait for it
+	maxHistory       = 1 << 20        // in events; the ring for all of them is allocated at once
+	maxSkew          = 24 * time.Hour // a greater difference is a clock that is wrong, not skew
+	leastBytes       = 1 << 20        // the size of the longest value
 )
 
-// validate returns everything that is wrong.
+// validate returns an error that joins all faults of c, nil if there is none.
 func (c Config) validate() error {
 	var faults []error
 	complain := func(bad bool, format string, args ...any) {

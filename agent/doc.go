@@ -1,5 +1,5 @@
-// Package agent embeds a peer: a shared memory that every member of a cluster
-// reads and writes locally, and that converges by itself.
+// Package agent embeds a peer in a program. The peers of a cluster share a memory of keys: each
+// peer reads and writes its own replica, and the replicas converge without a server.
 //
 //	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm", Seeds: seeds})
 //	err = a.Put(ctx, "tasks/42/owner", "worker-1")
@@ -7,34 +7,37 @@
 //	sub, err := a.Watch(ctx, "tasks/**", agent.WithSnapshot())
 //	err = a.Close(ctx)
 //
-// What fleets share has calls of its own, at fixed keys that other languages use too (see
-// package fleet):
+// Tasks, agents, workers and the queue of a fleet have typed calls. They use fixed keys, which
+// programs in other languages use too (see package fleet):
 //
 //	err = a.Tasks().SetState(ctx, "42", fleet.TaskState{Status: "running"})
 //	err = a.Agents().SetCoordination(ctx, "42", "coder", fleet.AgentInfo{Status: "done"})
 //	workers, err := a.Workers().Find(1, "gpu")  // active, by heartbeat, with room for one more
 //	state, err := a.Queue().State()             // read, change, write back
 //
-// The peer itself is a state machine without a clock or goroutine
-// (internal/replica), behind one mutex (internal/memory). This package is the shell around
-// it: one loop feeds it frames and time, and carries out what comes out,
-// subscribers first, then the network; readers take no lock, for the store
-// publishes what they need.
+// The rules of a peer are in a state machine without a clock or goroutine (internal/replica),
+// which one mutex guards (internal/memory). This package is the shell around the machine. One
+// goroutine, the loop, hands received frames and the time to the machine and carries out the
+// effects that it returns: first the changes go to subscribers, then the envelopes go to the
+// network. Readers of keys take no lock, since the store publishes its entries.
+//
+// In this package, a run is one process, or one Open, of the peer of a name. Each run has a new
+// member id and writes as a new actor.
 //
 // Invariants:
 //
 //	I1  When a write returns, this peer's readers see it
 //	    (TestAQueueIsReadWithOnesOwnWrites).
-//	I2  No I/O and no user code runs under the lock. Log handlers run aside, and
-//	    what they do or do not holds up nothing (TestALogHandlerThatBlocksHoldsUpNothing).
-//	I3  Every queue is bounded and says what happens when it is full: writes wait
-//	    (within their context), frames are dropped and repaired, subscribers lag
-//	    and are told (TestASlowSubscriberIsBoundInBytes).
-//	I4  After Close no goroutine is left, but for one that a log handler does not
-//	    return from. Calls that can fail return ErrClosed. Those that cannot, Get,
-//	    Entry, Members, Vector, Alternatives and Stats among them, answer what was
-//	    last known here: a read costs too little to ask whether it is too late
-//	    (TestEveryCallIsRefusedAfterClose).
+//	I2  No I/O and no user code runs under the lock. Log handlers run on a goroutine of
+//	    their own and delay nothing (TestALogHandlerThatBlocksHoldsUpNothing).
+//	I3  Every queue is bounded. When one is full, writes wait within their context,
+//	    frames are dropped and repaired later, and a subscriber loses events and gets a
+//	    lagged event (TestASlowSubscriberIsBoundInBytes).
+//	I4  After Close no goroutine is left, except one in a log handler that does not
+//	    return. Calls with an error result return ErrClosed. Calls without one, such as
+//	    Get, Entry, Members, Vector, Alternatives and Stats, return the last state of
+//	    this peer (TestEveryCallIsRefusedAfterClose).
 //
-// Limits: keys 1 KiB, values 1 MiB and 32 deep, 1,024 writes a batch.
+// Limits: a key has up to 1 KiB, a value up to 1 MiB and 32 levels, and a batch up to 1,024
+// writes.
 package agent

@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// Cut makes this peer deaf and mute towards peers, by name or gossip address: for
-// development, and only with Config.Faults.
+// Cut drops all traffic between this peer and others until Heal, to simulate a network partition.
+// Each of peers is a name or a gossip address, host:port. The other peers need Config.Faults as well.
+// Cut fails with ErrFaultsDisabled without Config.Faults, with ErrNotFound for a name that is no
+// member's, and with ErrClosed.
 func (a *Agent) Cut(peers ...string) error {
 	if a.mem.Closed() {
 		return ErrClosed
@@ -30,7 +32,7 @@ func (a *Agent) Cut(peers ...string) error {
 	return a.net.Cut(addrs...)
 }
 
-// Heal ends every Cut.
+// Heal ends every Cut. It fails with ErrFaultsDisabled without Config.Faults, and with ErrClosed.
 func (a *Agent) Heal() error {
 	if a.mem.Closed() {
 		return ErrClosed

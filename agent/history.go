@@ -1,20 +1,22 @@
 package agent
 
-// historyBytes bounds the keys and values of a history.
+// historyBytes bounds the keys and values of a history, in bytes.
 const historyBytes = 16 << 20
 
-// history is the ring of the latest events, for those who resume. It begins with
-// the first who listens. Its owner serialises all calls.
+// history is a ring of the latest events, for subscribers that resume. Each event has a sequence
+// number. Events are counted from the start of the peer and kept from the first subscription on.
+// Calls must be made one at a time.
 type history struct {
-	limit int     // events
-	ring  []Event // by their number; nil before start
-	first uint64  // the oldest event kept; last+1 if there is none
-	last  uint64  // the latest event there was, kept or not
-	bytes int
+	limit int     // greatest number of events kept
+	ring  []Event // the event seq is at seq % limit; nil before start
+	first uint64  // sequence number of the oldest event kept, last+1 if none is kept
+	last  uint64  // sequence number of the latest event, kept or not
+	bytes int     // sum of the sizes of the events kept
 }
 
 func (h *history) started() bool { return h.ring != nil }
 
+// start makes the history keep the events from now on.
 func (h *history) start() {
 	if !h.started() {
 		h.ring = make([]Event, h.limit)
@@ -22,7 +24,7 @@ func (h *history) start() {
 	}
 }
 
-// add numbers an event, and keeps it once started.
+// add counts an event, and keeps it if the history was started.
 func (h *history) add(e Event) {
 	h.last++
 	if !h.started() {
@@ -37,6 +39,7 @@ func (h *history) add(e Event) {
 	}
 }
 
+// drop forgets the oldest event.
 func (h *history) drop() {
 	oldest := h.at(h.first)
 	h.bytes -= oldest.size()
@@ -46,7 +49,7 @@ func (h *history) drop() {
 
 func (h *history) at(seq uint64) *Event { return &h.ring[seq%uint64(len(h.ring))] }
 
-// since returns the events after seq that match, or false if one may be missing.
+// since returns the events after seq whose keys match; false if an event after seq is not kept.
 func (h *history) since(seq uint64, match func(key string) bool) ([]Event, bool) {
 	if !h.started() || seq < h.first-1 || seq > h.last {
 		return nil, false

@@ -15,31 +15,35 @@ import (
 // WriteOption changes one write.
 type WriteOption = memory.Option
 
-// WithTTL makes what is written expire after d, on every peer.
+// WithTTL makes what is written expire after d, on every peer. d must not be negative; 0 is no TTL.
 func WithTTL(d time.Duration) WriteOption { return func(o *memory.Options) { o.TTL = d } }
 
-// WithKind gives a key without a rule its type, whatever it is.
+// WithKind makes Put give the key the type k, whatever type it had. It fails with a *crdt.TypeError
+// if the rule of the key names another type.
 func WithKind(k crdt.Kind) WriteOption { return func(o *memory.Options) { o.Kind = k } }
 
-// IfVersion writes only if the key is at version v on this peer; 0 means absent.
-// Else the write fails with a *crdt.ConflictError.
+// IfVersion makes the write fail with a *crdt.ConflictError unless the key has version v on this
+// peer. Version 0 means that the key is absent.
 func IfVersion(v crdt.Version) WriteOption { return func(o *memory.Options) { o.If = &v } }
 
-// Urgent sends the write at once and before others that wait.
+// Urgent sends the write at once, and before other writes that wait to be sent.
 func Urgent() WriteOption { return func(o *memory.Options) { o.Urgent = true } }
 
-// ReportVersion stores the version the key has right after the write in *v: what a
-// later IfVersion must name to fail if anything came in between. v must not be nil.
+// ReportVersion stores in *v the version that the key has right after the write. A later write with
+// IfVersion(*v) fails if the key was written in between. v must not be nil.
 func ReportVersion(v *crdt.Version) WriteOption {
 	return func(o *memory.Options) { o.Reports = append(o.Reports, v) }
 }
 
-// Put assigns value to key, by the key's type: that of WithKind, or else of the key's
-// rule, or else what the key is here, or else a register. A set takes an array and an
-// object a map, which they become; a max takes a number and keeps the greater; a counter
-// is not assigned. An assignment by WithKind makes the key another type. value may be a
-// crdt.Value, any of Go's natural types, or a struct with msgpack or json tags; it
-// is copied. When Put returns, this peer's readers see it.
+// Put assigns value to key, by the key's type: the type of WithKind, or else that of the key's
+// rule, or else the type that the key has here, or else a register. A set becomes the elements of
+// an array, and an object the fields of a map. A max takes a number and keeps the greater one. A
+// counter cannot be assigned. WithKind changes the type of a key without a rule.
+//
+// value may be a crdt.Value, a bool, number, string, byte slice, slice or map of these, or a struct
+// with msgpack or json tags. It is copied. When Put returns, readers of this peer see the value.
+// Put fails with the errors that are listed at ErrClosed, and with ctx's error if the peer has not
+// carried out earlier writes (Config.MaxBacklog) before ctx ends.
 func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOption) error {
 	if err := a.mem.Assign(ctx, crdt.Op{Verb: crdt.Put, Key: key}, value, opts); err != nil {
 		return fmt.Errorf("put %q: %w", key, err)
@@ -47,16 +51,16 @@ func (a *Agent) Put(ctx context.Context, key string, value any, opts ...WriteOpt
 	return nil
 }
 
-// PutIf is Put with IfVersion, and returns the new version. It decides on this
-// peer only: another may decide otherwise at the same moment, and then the merge
-// has the last word. For a decision all peers share take a lock.
+// PutIf is Put with IfVersion(want), and returns the new version. The condition holds on this peer
+// only: another peer may write the key at the same moment, and then the merge decides which value
+// every peer keeps. A decision that all peers must share needs a lock: see Locks.
 func (a *Agent) PutIf(ctx context.Context, key string, value any, want crdt.Version, opts ...WriteOption) (crdt.Version, error) {
 	var made crdt.Version
 	err := a.Put(ctx, key, value, append(slices.Clip(opts), IfVersion(want), ReportVersion(&made))...)
 	return made, err
 }
 
-// Delete removes key by its type's own rule. Deleting what is absent is no error.
+// Delete removes key, by the rule of its type. Deleting an absent key is no error.
 func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) error {
 	if err := a.mem.Assign(ctx, crdt.Op{Verb: crdt.Delete, Key: key}, nil, opts); err != nil {
 		return fmt.Errorf("delete %q: %w", key, err)
@@ -64,40 +68,45 @@ func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) err
 	return nil
 }
 
-// Get returns the value of key on this peer: of a set a sorted array, of an object
-// a map, of a counter or max a number, of a custom key what its resolver makes of
-// it. It takes no lock, and for a plain register allocates nothing.
+// Get returns the value of key on this peer; false if the key is absent. The value of a set is a
+// sorted array, that of an object a map, and that of a counter or max a number. The value of a
+// custom key is the result of its resolver; false if that fails. For a register without an expiry
+// Get takes no lock and allocates nothing.
 func (a *Agent) Get(key string) (crdt.Value, bool) { return a.mem.Get(key) }
 
-// Entry returns what key holds with its version, type, writer and expiry. Of a
-// custom key it has the siblings; Resolve gives their value.
+// Entry returns the value of key with its version, type, writer and expiry; false if the key is
+// absent. The entry of a custom key has the siblings, of which Resolve makes the value.
 func (a *Agent) Entry(key string) (crdt.Entry, bool) { return a.mem.Entry(key) }
 
-// Alternatives returns what key holds of other types than the one that is read:
-// assigned at the same moment, and earlier by their stamps. It is empty mostly.
+// Alternatives returns the values that key has of types other than the one that readers see. Such a
+// value remains when peers concurrently assign key different types: readers see the type with the
+// greatest stamp. The result is empty for most keys.
 func (a *Agent) Alternatives(key string) (values map[crdt.Kind]crdt.Value) {
 	a.mem.Do(func(r *replica.Replica, now time.Time) { values = r.Store().Alternatives(key, uint64(now.UnixMilli())) })
 	return values
 }
 
-// Vector returns the version vector of key, which its writes carry: of two readings
-// Compare tells which is later, or that the writes between were concurrent.
+// Vector returns the version vector of key. Comparing two readings tells which of them is later, or
+// that they were concurrent: see clock.Vector.
 func (a *Agent) Vector(key string) (v clock.Vector) {
 	a.mem.Do(func(r *replica.Replica, _ time.Time) { v = r.Store().Vector(key) })
 	return v
 }
 
-// Resolve returns the value of an entry of key; of a custom key, by its resolver.
+// Resolve returns the value of e, an entry of key. The resolver of a custom key decides between its
+// siblings; the call fails with the error that the resolver returns.
 func (a *Agent) Resolve(key string, e crdt.Entry) (crdt.Value, error) { return a.mem.Resolve(key, e) }
 
-// Keys returns the keys that match pattern, sorted: '*' stands for anything within
-// a segment, '**' for any number of segments.
+// Keys returns the keys that match pattern, sorted. The segments of a key are separated by '/'. In a
+// pattern '*' matches any text within a segment, and '**' any number of segments. It fails if
+// pattern is not valid, and with ErrClosed. It walks all keys.
 func (a *Agent) Keys(pattern string) ([]string, error) {
 	return a.KeysWhere(context.Background(), pattern, nil)
 }
 
-// KeysWhere is Keys, of those only that admit lets in, if it is not nil: it is asked before
-// the pattern, which may take long. It fails when ctx ends.
+// KeysWhere is Keys for those keys only for which admit returns true; a nil admit admits all keys.
+// admit is called before the pattern is matched, which may take longer. It fails with the error of
+// ctx too.
 func (a *Agent) KeysWhere(ctx context.Context, pattern string, admit func(key string) bool) ([]string, error) {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {

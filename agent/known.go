@@ -16,27 +16,28 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// known is a member as last heard of. A dead one is kept until it is forgotten,
-// for what it has not seen may not be forgotten before.
+// known is one run of a peer, with the latest metadata that it announced. A dead run is kept until
+// Forget or until a later run of the same name is up: removals that it has not acknowledged must not
+// be collected before.
 type known struct {
 	transport.Member
 	actor clock.Actor
 	name  string
 	http  string
-	rules uint64
+	rules uint64 // fingerprint of its rules
 	locks lockservice.Guarantee
-	keys  []string // the short names of its keys, not changed in place
+	keys  []string // short names of its keys; the slice is replaced, never changed
 }
 
-// peer is the member as the replica sees it.
+// peer returns the member as the replica sees it.
 func (k known) peer() gossip.Peer {
 	return gossip.Peer{Actor: k.actor, Name: k.name, Alive: k.State == transport.Alive}
 }
 
 const metaVersion = 1
 
-// meta is what the others learn about this peer: [version, actor, name, HTTP
-// address, fingerprint of the rules, what its leases are worth, names of its keys].
+// meta encodes the metadata that this peer announces to the others: [version, actor, name, HTTP
+// address, fingerprint of the rules, guarantee of its leases, short names of its keys].
 func (a *Agent) meta() []byte {
 	var actor clock.Actor
 	var keyIDs []string
@@ -51,6 +52,7 @@ func (a *Agent) meta() []byte {
 	return wire.AppendStr(b, strings.Join(keyIDs, ","))
 }
 
+// readMeta decodes what meta of another peer encoded. A longer array of a later version is accepted.
 func readMeta(m transport.Member) (known, error) {
 	k := known{Member: m}
 	if _, err := wire.Check(m.Meta, wire.Limits{Depth: 1, Nodes: 32}); err != nil {
@@ -72,7 +74,7 @@ func readMeta(m transport.Member) (known, error) {
 
 var keyNames = regexp.MustCompile(`^[0-9a-f]{8}(,[0-9a-f]{8}){0,7}$`)
 
-// readKeys returns the names of keys; none where a peer says something else.
+// readKeys returns the short names of keys in text, nil if text is anything else.
 func readKeys(text []byte) []string {
 	if !keyNames.Match(text) {
 		return nil
@@ -80,12 +82,11 @@ func readKeys(text []byte) []string {
 	return strings.Split(string(text), ",")
 }
 
-// showGone is how long who said goodbye stays listed, so that a reader sees why one is
-// missing.
+// showGone is how long a run that has left stays listed, so that a user sees why a peer is missing.
 const showGone = 10 * time.Minute
 
-// dropPast gives up those who need to be known no more: who was replaced, and after a while
-// who said goodbye.
+// dropPast drops the members that need not be known any more: a run that a later run of its peer has
+// replaced, and a run that left more than showGone ago.
 func (r *roster) dropPast() {
 	births := make(gossip.Births)
 	for _, k := range r.members {
@@ -96,10 +97,10 @@ func (r *roster) dropPast() {
 	})
 }
 
-// Forget gives up on peers of this name that are down. What waits for them to
-// acknowledge it may then be collected. Should one come back, its state is merged
-// as any other. It fails with ErrNotFound if there is none, and with ErrAlive if the peer
-// of this name is up.
+// Forget takes the runs of the peer of this name that are down off the members. Removals that wait
+// for their acknowledgement can be collected then. If a forgotten peer comes back, its state is
+// merged as that of any other peer. Forget fails with ErrNotFound if no such run is known, with
+// ErrAlive if the peer is up, and with ErrClosed.
 func (a *Agent) Forget(name string) error {
 	if a.mem.Closed() {
 		return ErrClosed
@@ -113,7 +114,7 @@ func (a *Agent) Forget(name string) error {
 	return err
 }
 
-// strike takes those of this name that are down off the members.
+// strike takes the runs of this name that are down off the members.
 func (r *roster) strike(name string) error {
 	before, alive := len(r.members), name == r.name
 	r.members = slices.DeleteFunc(r.members, func(k known) bool {

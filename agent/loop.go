@@ -13,26 +13,27 @@ import (
 )
 
 const (
-	inboxBytes  = 64 << 20 // frames that wait for the loop; beyond, they are dropped and repaired
-	framesAHold = 64       // received under one hold of the lock
-	congested   = 20 * time.Millisecond
+	inboxBytes    = 64 << 20              // greatest size of the frames that wait for the loop; more are dropped, and repaired later
+	framesPerTurn = 64                    // frames received while the lock is held once, so that callers do not wait long for it
+	congested     = 20 * time.Millisecond // pause before a peer whose queue was full gets frames again
 )
 
-// inbox holds frames between the transport's goroutines and the loop.
+// inbox queues frames from the transport's goroutines for the loop.
 type inbox struct {
 	mu      sync.Mutex
 	frames  [][]byte
-	bytes   int
-	dropped uint64
-	wake    func() // has the loop look
+	bytes   int    // sum of the sizes of frames
+	dropped uint64 // number of frames dropped because the inbox was full
+	wake    func() // wakes the loop
 }
 
-// receive is called by the transport, which must not wait.
+// receive queues a frame. The transport calls it and must not wait.
 func (in *inbox) receive(frame []byte, _ transport.Path) {
 	in.put(frame)
 	in.wake()
 }
 
+// put queues a frame, or drops it if the inbox is full.
 func (in *inbox) put(frame []byte) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -44,13 +45,14 @@ func (in *inbox) put(frame []byte) {
 	in.bytes += len(frame)
 }
 
+// lost returns the number of frames dropped so far.
 func (in *inbox) lost() uint64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.dropped
 }
 
-// take returns what waits, leaving spare in its place.
+// take returns all frames that wait, and uses the memory of spare for the next ones.
 func (in *inbox) take(spare [][]byte) [][]byte {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -59,10 +61,10 @@ func (in *inbox) take(spare [][]byte) [][]byte {
 	return frames
 }
 
-// run is the one loop: it feeds the replica frames and time, and carries out what
-// comes out, never under the lock: first this peer's subscribers, then the network.
+// run is the loop. Whenever frames or writes wait, or the machine has something to do by the clock, it
+// takes a turn for up to framesPerTurn frames at a time.
 func (a *Agent) run(ctx context.Context) {
-	defer a.queues.Abandon() // nobody waits for a loop that has ended
+	defer a.queues.Abandon() // callers must not wait for a turn that never comes
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var frames [][]byte
@@ -76,7 +78,7 @@ func (a *Agent) run(ctx context.Context) {
 		frames = a.inbox.take(frames)
 		rest := frames
 		for {
-			n := min(len(rest), framesAHold)
+			n := min(len(rest), framesPerTurn)
 			deadline := a.turn(rest[:n])
 			rest = rest[n:]
 			if len(rest) == 0 {
@@ -88,24 +90,25 @@ func (a *Agent) run(ctx context.Context) {
 	}
 }
 
-// turn is one hold of the lock and what follows from it. It returns when the next is
-// due, if no frame or caller comes before.
+// turn gives frames and the time to the machine, and carries out the effects without the lock: first
+// the changes, then the envelopes, as internal/replica demands. It returns the time of the next turn,
+// which may come sooner if a frame or a caller wakes the loop.
 func (a *Agent) turn(frames [][]byte) time.Time {
-	var heard func()
-	rd, now, sent := a.mem.Turn(frames, func(err error) { a.refusals.note(a.log, err) }, func(r *replica.Replica) { heard = a.queues.Turn(r) })
+	var indexed func()
+	rd, now, sent := a.mem.Turn(frames, func(err error) { a.refusals.note(a.log, err) }, func(r *replica.Replica) { indexed = a.queues.Turn(r) })
 	if rd.Rotated {
 		a.mem.Do(func(r *replica.Replica, _ time.Time) { a.roster.rename(r.Actor()) })
 	}
 	a.publish(rd.Changes)
-	heard()
+	indexed()
 	a.send(now, rd.Envelopes)
-	a.tell(rd)
+	a.report(rd)
 	sent()
 	return a.mem.Carried(rd.Changes)
 }
 
-// send hands envelopes to the transport. A frame it does not take is lost; the
-// engine hears of it and compares notes with that peer.
+// send hands envelopes to the transport. It reports a frame that the transport did not take as lost,
+// so that the machine compares its state with that peer's later.
 func (a *Agent) send(now time.Time, envelopes []gossip.Envelope) {
 	if len(envelopes) == 0 {
 		return
@@ -139,9 +142,10 @@ func (a *Agent) send(now time.Time, envelopes []gossip.Envelope) {
 	}
 }
 
+// transportWindow is how many bytes of bulk frames the machine may send to one peer at a time.
 const transportWindow = 4 << 20
 
-// reopen lets the engine try a congested peer again after a while.
+// reopen lets the machine send bulk frames to a congested peer again after a pause.
 func (a *Agent) reopen(e gossip.Envelope) {
 	select {
 	case <-a.closed:
@@ -152,9 +156,10 @@ func (a *Agent) reopen(e gossip.Envelope) {
 	a.mem.Signal()
 }
 
-// refusals logs frames that were not taken, at most one a second for each reason.
+// refusals has the time of the last log line for each reason to refuse a frame.
 type refusals map[string]time.Time
 
+// note logs a frame that was refused, at most once a second for each reason.
 func (f refusals) note(log *slog.Logger, err error) {
 	var bad *gossip.FrameError
 	if !errors.As(err, &bad) {
@@ -166,16 +171,17 @@ func (f refusals) note(log *slog.Logger, err error) {
 	}
 }
 
-// tell logs and announces what Ready noticed.
-func (a *Agent) tell(rd replica.Ready) {
+// report logs the problems in rd, and announces a new actor or a new guarantee of leases to the other
+// peers.
+func (a *Agent) report(rd replica.Ready) {
 	for _, n := range rd.Notices {
 		a.log.Warn("peer has a problem", "problem", n.Problem.String(), "name", n.Name, "detail", n.Detail)
 	}
 	for _, err := range rd.Faults {
 		a.log.Warn("a write of this peer's own failed", "err", err)
 	}
-	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.told {
-		a.locks.told = g
+	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.announced {
+		a.locks.announced = g
 		if err := a.net.SetMeta(a.meta()); err != nil {
 			a.log.Warn("cannot announce the new actor or guarantee", "err", err)
 		}

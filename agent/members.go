@@ -14,40 +14,40 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// Member is one peer of the cluster, this one included.
+// Member is one peer of the cluster as this peer sees it. This peer is one too.
 type Member struct {
 	Name        string        `json:"name"`
-	ID          string        `json:"id"`    // of this run of the peer
-	Actor       string        `json:"actor"` // whom it writes as
-	Addr        string        `json:"addr"`  // for peers
-	HTTP        string        `json:"http,omitempty"`
-	State       string        `json:"state"` // alive, dead or left
-	Self        bool          `json:"self,omitempty"`
-	Since       time.Time     `json:"since"`              // when State began
-	Contact     time.Time     `json:"contact,omitzero"`   // when it was last heard of
-	Lag         uint64        `json:"lag"`                // writes of this peer it has not acknowledged
-	ClockOffset time.Duration `json:"clock_offset"`       // of its clock to this peer's, nanoseconds
+	ID          string        `json:"id"`                 // member id of this run of the peer
+	Actor       string        `json:"actor"`              // the actor that it writes as
+	Addr        string        `json:"addr"`               // its address for other peers, host:port
+	HTTP        string        `json:"http,omitempty"`     // address of its HTTP API
+	State       string        `json:"state"`              // alive, dead or left
+	Self        bool          `json:"self,omitempty"`     // this is the peer that was asked
+	Since       time.Time     `json:"since"`              // start of State
+	Contact     time.Time     `json:"contact,omitzero"`   // time of the last frame from it
+	Lag         uint64        `json:"lag"`                // number of writes of this peer that it has not acknowledged
+	ClockOffset time.Duration `json:"clock_offset"`       // its clock minus this peer's clock, nanoseconds
 	AgreedAt    time.Time     `json:"agreed_at,omitzero"` // when its state was last seen to equal this peer's
-	Agrees      bool          `json:"agrees,omitempty"`   // and this peer still holds that state
-	Packets     Packets       `json:"packets,omitzero"`   // absent for this peer, and one that is not alive
-	Keys        []string      `json:"keys,omitempty"`     // the short names of its keys, the one that seals first; absent without keys
-	Locks       string        `json:"locks"`              // what a lease by it is worth: quorum, best-effort or this-peer
-	Problems    []string      `json:"problems,omitempty"`
+	Agrees      bool          `json:"agrees,omitempty"`   // this peer's state has not changed since AgreedAt
+	Packets     Packets       `json:"packets,omitzero"`   // absent for this peer, and for a peer that is not alive
+	Keys        []string      `json:"keys,omitempty"`     // short names of its keys, that of the sealing key first; absent without keys
+	Locks       string        `json:"locks"`              // guarantee of its leases: quorum, best-effort or this-peer
+	Problems    []string      `json:"problems,omitempty"` // kinds of its problems that this peer has noticed
 }
 
-// Packets says whether UDP passes between this peer and another, each way: "unknown"
-// until that was tried, "pass" or "blocked". Where it is blocked TCP carries everything:
-// nothing is lost, but it costs a connection, and is slower where packets are lost.
+// Packets says whether UDP datagrams pass between this peer and another, in each direction: "pass",
+// "blocked", or "unknown" until they were tried. Where they are blocked, TCP carries all frames.
+// Nothing is lost then, but a connection more is needed, and lost packets cost more time.
 type Packets struct {
 	To   string `json:"to"`
 	From string `json:"from"`
 }
 
-// Blocked reports whether packets do not pass one way or both.
-func (p Packets) Blocked() bool { return p.state() == gossip.Blocked.String() }
+// Blocked reports whether datagrams are blocked in at least one direction.
+func (p Packets) Blocked() bool { return p.worst() == gossip.Blocked.String() }
 
-// state is one word for both ways.
-func (p Packets) state() string {
+// worst returns the worse word of the two directions: blocked, then unknown, then pass.
+func (p Packets) worst() string {
 	for _, s := range []gossip.Passage{gossip.Blocked, gossip.UnknownPassage} {
 		if p.To == s.String() || p.From == s.String() {
 			return s.String()
@@ -56,17 +56,17 @@ func (p Packets) state() string {
 	return gossip.Passes.String()
 }
 
-// roster is who the members are. The lock of the memory guards it, but for names.
+// roster is the list of members. The lock of the memory guards all of it but names.
 type roster struct {
-	id        string // the member id of this peer, new at each start
-	name      string // this peer's
+	id        string // member id of this peer, new at each start
+	name      string // name of this peer
 	log       *slog.Logger
-	names     atomic.Pointer[map[clock.Actor]string] // display names, of past lives too
-	members   []known
-	forgotten map[string]bool // ids that were given up, while the transport lists them
+	names     atomic.Pointer[map[clock.Actor]string] // display names of actors, those of earlier runs included
+	members   []known                                // sorted by id
+	forgotten map[string]bool                        // ids of forgotten members that the transport still lists
 }
 
-// onMembers takes the transport's list.
+// onMembers takes a new list of members from the transport.
 func (a *Agent) onMembers(list []transport.Member) {
 	var events []LifecycleEvent
 	var members []known
@@ -85,7 +85,8 @@ func (a *Agent) onMembers(list []transport.Member) {
 	}
 }
 
-// merge takes the transport's list into the members, and returns who came and went.
+// merge updates the members from the transport's list, and returns an event for each peer that joined
+// or left.
 func (r *roster) merge(list []transport.Member) (events []LifecycleEvent) {
 	old := make(map[string]known, len(r.members))
 	for _, k := range r.members {
@@ -94,7 +95,7 @@ func (r *roster) merge(list []transport.Member) (events []LifecycleEvent) {
 	forgotten := make(map[string]bool)
 	for _, m := range list {
 		if r.forgotten[m.ID] && m.State != transport.Alive {
-			forgotten[m.ID] = true // the transport still lists it
+			forgotten[m.ID] = true
 			continue
 		}
 		k, err := readMeta(m)
@@ -122,13 +123,13 @@ func (r *roster) merge(list []transport.Member) (events []LifecycleEvent) {
 	return events
 }
 
-// viewChanged gives the replica and the senders the members as they are now.
+// viewChanged passes the current members on to the machine, and to send.
 func (a *Agent) viewChanged(r *replica.Replica, now time.Time) {
 	routes := make(map[clock.Actor]string)
 	var peers []gossip.Peer
 	for _, k := range a.roster.members {
 		if k.ID == a.roster.id || k.State == transport.Left {
-			continue // who left on purpose needs nothing any more
+			continue // a peer that left on purpose will acknowledge nothing more
 		}
 		p := k.peer()
 		if p.Alive {
@@ -140,7 +141,7 @@ func (a *Agent) viewChanged(r *replica.Replica, now time.Time) {
 	r.SetMembers(now, peers)
 }
 
-// Members returns all known peers, this one first, then by name.
+// Members returns all known peers: this one first, the others sorted by name.
 func (a *Agent) Members() []Member {
 	status := make(map[clock.Actor]gossip.PeerStatus)
 	problems := make(map[string][]string)

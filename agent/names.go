@@ -8,12 +8,13 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// maxNames bounds the actors whose names are kept: past lives wrote what still stands,
-// but their number has no end. Beyond it the oldest are shown by their actor.
+// maxNames bounds the number of actors whose names are kept. Keys that an earlier run wrote are shown
+// with its peer's name, but the number of earlier runs is unbounded. Beyond the bound the oldest
+// actors are shown by their text.
 const maxNames = 4096
 
-// nameMembers notes the names of the members, and gives up those of the oldest lives that
-// are no members any more.
+// nameMembers adds the names of the members. Beyond maxNames it drops the oldest actors that are not
+// members any more.
 func (r *roster) nameMembers(self clock.Actor) {
 	names := maps.Clone(*r.names.Load())
 	for _, k := range r.members {
@@ -33,14 +34,15 @@ func (r *roster) nameMembers(self clock.Actor) {
 	r.names.Store(&names)
 }
 
-// rename notes a new actor of this peer.
+// rename adds the name of self, a new actor of this peer.
 func (r *roster) rename(self clock.Actor) {
 	names := maps.Clone(*r.names.Load())
 	names[self] = r.name
 	r.names.Store(&names)
 }
 
-// WriterName returns the display name of an actor, or the actor if it is unknown.
+// WriterName returns the name of the peer that writes or wrote as actor, or the text of actor if the
+// name is not known.
 func (a *Agent) WriterName(actor clock.Actor) string {
 	if name, ok := (*a.roster.names.Load())[actor]; ok {
 		return name

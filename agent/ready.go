@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// Ready reports whether this peer has synced with one other since it started, or
-// was given nobody to sync with; never after Close.
+// Ready reports whether this peer has synced with at least one other peer since it started. It also
+// reports true for a peer without Config.Seeds while no other peer is up, and false after Close.
 func (a *Agent) Ready() (ready bool) {
 	if a.mem.Closed() {
 		return false
@@ -20,7 +20,7 @@ func (a *Agent) Ready() (ready bool) {
 	return ready
 }
 
-// WaitReady waits until Ready.
+// WaitReady waits until Ready reports true. It fails with the error of ctx and with ErrClosed.
 func (a *Agent) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -9,12 +9,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// allLiving asks waitReplicated for every peer that is up.
+// allLiving is a number of peers for waitReplicated: every other peer that is up.
 const allLiving = -1
 
-// WaitReplicated waits until n other peers have acknowledged everything written
-// here before the call. If ctx ends first, it returns a *ReplicationError; the
-// writes go on spreading. If a copy of this peer turns up meanwhile: ErrRotated.
+// WaitReplicated waits until n other peers have acknowledged everything that was written here before
+// the call. It fails with a *ReplicationError if ctx ends first, although the writes continue to
+// spread. It fails with ErrRotated if a copy of this peer turns up meanwhile, and with ErrClosed.
 func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 	if a.mem.Closed() {
 		return ErrClosed
@@ -25,7 +25,7 @@ func (a *Agent) WaitReplicated(ctx context.Context, n int) error {
 	return waitReplicated(ctx, a.mem, n, a.mem.Closing())
 }
 
-// waitReplicated gives up when closing is.
+// waitReplicated is WaitReplicated, and ends with ErrClosed only when closing is closed.
 func waitReplicated(ctx context.Context, m *memory.Memory, n int, closing <-chan struct{}) error {
 	have, missing := 0, []string(nil)
 	err := m.Acked(ctx, memory.Wait{Again: time.Second, Closing: closing, Enough: func(v replica.View, last uint64) bool {
@@ -44,9 +44,9 @@ func waitReplicated(ctx context.Context, m *memory.Memory, n int, closing <-chan
 	return &ReplicationError{Want: n, Have: have, Missing: missing, Err: err}
 }
 
-// ForceSync returns when everything written before the call has been handed to
-// the transport of every peer that is up. That is not yet an acknowledgement: see
-// WaitReplicated.
+// ForceSync sends what waits for the batch interval. It returns when everything that was written
+// before the call has been handed to the transport for every peer that is up. The other peers may not
+// have it yet: see WaitReplicated. It fails with the error of ctx and with ErrClosed.
 func (a *Agent) ForceSync(ctx context.Context) error {
 	err := a.mem.Flush(ctx)
 	if err == nil {

@@ -13,37 +13,37 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// Stats is a reading of this peer's counters and gauges.
+// Stats is a reading of this peer's counters and gauges. Counters begin at 0 when the peer starts.
 type Stats struct {
 	Cluster       string                     `json:"cluster"`
-	Reads         uint64                     `json:"reads"` // Get is sampled: one call in 64 counts for all
-	Writes        uint64                     `json:"writes"`
-	Conflicts     uint64                     `json:"conflicts"`
-	CacheHits     uint64                     `json:"cache_hits"`
-	CacheMisses   uint64                     `json:"cache_misses"`
-	Invalidated   uint64                     `json:"invalidated"` // cached values dropped because the key changed
-	CacheSize     int                        `json:"cache_size"`
-	CacheMax      int                        `json:"cache_max"`
-	Flushes       uint64                     `json:"flushes"`
-	PendingWrites int                        `json:"pending_writes"` // deltas that wait for peers
-	Backlog       int                        `json:"backlog"`        // bytes written that are not carried out yet
-	Subscriptions int                        `json:"subscriptions"`
-	FramesDropped uint64                     `json:"frames_dropped"` // arrived faster than they could be taken; repaired
-	LinesDropped  uint64                     `json:"lines_dropped"`  // of the log, whose handler was too slow
-	Vector        clock.Vector               `json:"vector"`         // of lives that have not ended; Store.Retired counts the others
+	Reads         uint64                     `json:"reads"`          // reads of keys; of Get an estimate, since one call in 64 is counted
+	Writes        uint64                     `json:"writes"`         // operations written through this peer
+	Conflicts     uint64                     `json:"conflicts"`      // concurrent writes that lost
+	CacheHits     uint64                     `json:"cache_hits"`     // calls of GetAs that the cache answered
+	CacheMisses   uint64                     `json:"cache_misses"`   // calls of GetAs that decoded the value
+	Invalidated   uint64                     `json:"invalidated"`    // decoded values dropped because their key changed, or by Cache.Invalidate
+	CacheSize     int                        `json:"cache_size"`     // decoded values in the cache
+	CacheMax      int                        `json:"cache_max"`      // greatest number of decoded values
+	Flushes       uint64                     `json:"flushes"`        // batches of writes sent
+	PendingWrites int                        `json:"pending_writes"` // deltas that wait to be sent to peers
+	Backlog       int                        `json:"backlog"`        // bytes written that wait for the loop
+	Subscriptions int                        `json:"subscriptions"`  // subscriptions that are open
+	FramesDropped uint64                     `json:"frames_dropped"` // frames dropped because they arrived faster than the loop took them
+	LinesDropped  uint64                     `json:"lines_dropped"`  // lines of the log dropped because the handler was too slow
+	Vector        clock.Vector               `json:"vector"`         // version vector of all keys, without retired actors, which Store.Retired counts
 	Store         crdt.Stats                 `json:"store"`
 	Gossip        gossip.Stats               `json:"gossip"`
 	Transport     transport.Stats            `json:"transport"`
-	Members       map[string]int             `json:"members"`  // by state
-	Workers       map[string]int             `json:"workers"`  // by whether they are active or unreachable
-	Problems      map[string]int             `json:"problems"` // of live peers, by kind
-	Packets       map[string]int             `json:"packets"`  // live peers by whether UDP passes: pass, blocked one way or both, unknown
-	Queues        map[string]workqueue.Stats `json:"queues"`
-	Guarantee     string                     `json:"guarantee"` // of locks and claims: quorum, best-effort or this-peer
-	Blocking      []string                   `json:"blocking"`  // peers that keep removals from being forgotten
+	Members       map[string]int             `json:"members"`   // number of members by state
+	Workers       map[string]int             `json:"workers"`   // number of workers with a heartbeat: active or unreachable
+	Problems      map[string]int             `json:"problems"`  // number of problems of peers that are up, by kind
+	Packets       map[string]int             `json:"packets"`   // number of peers that are up, by whether datagrams pass; the worse direction counts
+	Queues        map[string]workqueue.Stats `json:"queues"`    // by name
+	Guarantee     string                     `json:"guarantee"` // guarantee of locks and claims: quorum, best-effort or this-peer
+	Blocking      []string                   `json:"blocking"`  // names of peers whose missing acknowledgements keep removals from being collected
 }
 
-// Stats returns the current reading. It is the caller's.
+// Stats returns the current reading. The caller owns its maps and slices.
 func (a *Agent) Stats() Stats {
 	n := a.mem.Counts()
 	s := Stats{
@@ -70,9 +70,9 @@ func (a *Agent) Stats() Stats {
 	a.mem.Do(func(r *replica.Replica, now time.Time) {
 		v := r.View()
 		s.Vector = make(clock.Vector)
-		seen := r.Store().Context()
-		for _, a := range seen.Listed() {
-			s.Vector[a] = seen.Span(a).Base
+		dots := r.Store().Context()
+		for _, actor := range dots.Listed() {
+			s.Vector[actor] = dots.Span(actor).Base
 		}
 		s.Store, s.Gossip = r.Store().Stats(), v.Stats()
 		s.Blocking = append([]string{}, v.Blocking()...)
@@ -84,7 +84,7 @@ func (a *Agent) Stats() Stats {
 		}
 		for _, p := range v.Peers() {
 			if p.Alive {
-				s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.state()]++
+				s.Packets[Packets{p.PacketsTo.String(), p.PacketsFrom.String()}.worst()]++
 			}
 		}
 		for _, n := range r.Problems() {
@@ -95,8 +95,8 @@ func (a *Agent) Stats() Stats {
 	return s
 }
 
-// Digest identifies the state: peers that agree have equal ones. keys counts what
-// the store holds.
+// Digest returns a hash of the state of this peer's replica and the number of keys in it. Two peers
+// have equal hashes when they have seen the same writes and hold the same records.
 func (a *Agent) Digest() (hash string, keys int) {
 	a.mem.Do(func(r *replica.Replica, _ time.Time) {
 		hash, keys = fmt.Sprintf("%016x", r.View().StateHash()), r.Store().Len()
@@ -104,8 +104,8 @@ func (a *Agent) Digest() (hash string, keys int) {
 	return hash, keys
 }
 
-// Conflicts returns concurrent writes that lost, newest first, of keys that match
-// pattern, at most limit.
+// Conflicts returns the concurrent writes that lost at keys that match pattern: up to limit of them,
+// the newest first. It fails if pattern is not valid, and with ErrClosed.
 func (a *Agent) Conflicts(pattern string, limit int) (list []crdt.Conflict, err error) {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {

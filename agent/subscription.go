@@ -9,36 +9,37 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/backlog"
 )
 
-// subscriptionBytes bounds the keys and values that wait for one subscriber.
+// subscriptionBytes bounds the keys and values that wait for one subscriber, in bytes.
 const subscriptionBytes = 16 << 20
 
-// Subscription delivers events of keys that match a pattern, in order per key.
-// A subscriber that falls behind its buffer, or by more than 16 MiB of keys and
-// values, gets one lagged event and then the current state: it forgets what it knew.
-// Nothing is skipped in silence.
+// Subscription delivers the events of keys that match a pattern. Events of one key come in order. A
+// subscriber for which more than Buffer events wait, or more than 16 MiB of keys and values, gets one
+// event with CauseLagged instead of them and then a snapshot of the current state. It must discard the
+// state that it built from earlier events. No event is lost without CauseLagged.
 type Subscription struct {
 	a        *Agent
 	pattern  crdt.Pattern
 	out      chan Event
-	snapshot bool
-	from     Cursor
-	resumed  []Event // what the history had, to be sent first; bounded by it
+	snapshot bool    // the subscription begins with a snapshot
+	from     Cursor  // the subscription begins after this event, if it is not zero
+	resumed  []Event // events of the history that are sent first; its bounds bound them
 	stop     context.CancelFunc
-	wake     chan struct{}
+	wake     chan struct{} // holds a token while the queue may have something to deliver
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	queue backlog.Queue[Event]
-	idle  bool // all that came was received
+	idle  bool // the subscriber has received every event so far
 }
 
-// C delivers the events. It is closed when the subscription ends.
+// C returns the channel that delivers the events. It is closed when the subscription ends.
 func (s *Subscription) C() <-chan Event { return s.out }
 
-// Cursor returns the place of this moment, to resume from, if every event up to it has
-// been received; else false: resume after the last one received. It moves on while other
-// keys change, so that who hears nothing for long does not resume too late.
+// Cursor returns the current position in this peer's stream of events, if the subscriber has received
+// every event up to it. Otherwise it returns false, and the subscriber resumes after the last event it
+// received. The position advances while other keys change, so a subscriber that gets no event for a
+// long time can still resume.
 func (s *Subscription) Cursor() (Cursor, bool) {
-	now := s.a.Cursor() // first: what comes after it may wait
+	now := s.a.Cursor() // before idle is read: an event after now may be waiting
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.idle {
@@ -47,7 +48,7 @@ func (s *Subscription) Cursor() (Cursor, bool) {
 	return now, true
 }
 
-// Missed returns how many events were replaced by snapshots so far.
+// Missed returns how many events the subscriber missed so far, for which it got snapshots.
 func (s *Subscription) Missed() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,8 +58,8 @@ func (s *Subscription) Missed() uint64 {
 // Close ends the subscription. It may be called again.
 func (s *Subscription) Close() { s.stop() }
 
-// resume has the events after the cursor sent first; if one may be missing, it has the
-// subscriber start over.
+// resume makes the events after the cursor be sent first. If the history does not have all of them,
+// the subscription begins with a lagged event and a snapshot.
 func (s *Subscription) resume(w *watchers) {
 	s.snapshot = false
 	ok := s.from.epoch == w.epoch
@@ -71,10 +72,10 @@ func (s *Subscription) resume(w *watchers) {
 	}
 }
 
-// run delivers until ctx ends. Only it sends on out.
+// run delivers events until ctx ends or the agent closes. It alone sends on out.
 func (s *Subscription) run(ctx context.Context) {
 	defer close(s.out)
-	defer s.leave()
+	defer s.unsubscribe()
 	defer s.stop()
 	for _, e := range s.resumed {
 		if !s.send(ctx, e) {
@@ -82,19 +83,20 @@ func (s *Subscription) run(ctx context.Context) {
 		}
 	}
 	s.resumed = nil
-	if s.snapshot && !s.state(ctx) {
+	if s.snapshot && !s.sendSnapshot(ctx) {
 		return
 	}
 	for s.deliver(ctx) {
 	}
 }
 
-// deliver sends what comes next, or waits for it, and reports whether to go on.
+// deliver sends the next event, or waits until one may be there. It reports false when the
+// subscription must end.
 func (s *Subscription) deliver(ctx context.Context) bool {
 	e, ok, lagged := s.next()
 	if lagged {
 		s.a.bus.emit(LifecycleEvent{Type: Lagged, Name: s.pattern.String()})
-		return s.send(ctx, Event{Cause: CauseLagged}) && s.state(ctx)
+		return s.send(ctx, Event{Cause: CauseLagged}) && s.sendSnapshot(ctx)
 	}
 	if ok {
 		return s.send(ctx, e)
@@ -108,7 +110,7 @@ func (s *Subscription) deliver(ctx context.Context) bool {
 	return false
 }
 
-// next takes the first event that waits, or the news that some were given up.
+// next takes the oldest event that waits, if ok; lagged reports that events were given up.
 func (s *Subscription) next() (e Event, ok, lagged bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,6 +119,7 @@ func (s *Subscription) next() (e Event, ok, lagged bool) {
 	return e, ok, lagged
 }
 
+// send hands e to the subscriber. It reports false when the subscription must end.
 func (s *Subscription) send(ctx context.Context, e Event) bool {
 	select {
 	case s.out <- e:
@@ -127,10 +130,11 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 	return false
 }
 
-// state sends every matching key as it stands. Events of meanwhile queue up behind
-// it, so that what the subscriber knows in the end is current. Only the end has a
-// cursor: who breaks off before has not got everything there is up to it.
-func (s *Subscription) state(ctx context.Context) bool {
+// sendSnapshot sends the current value of every matching key, and then a synced event. It reports
+// false when the subscription must end. Changes during the snapshot wait in the queue behind it, so
+// the subscriber's state is current in the end. Only the synced event has a cursor, since a
+// subscriber that stops before it has not received every key up to that position.
+func (s *Subscription) sendSnapshot(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
 	keys, err := s.a.mem.Keys(ctx, s.pattern.Match)
 	if err != nil {
@@ -155,9 +159,10 @@ func (s *Subscription) state(ctx context.Context) bool {
 	return s.send(ctx, Event{Cause: CauseSynced, Cursor: cursor})
 }
 
-func (s *Subscription) leave() {
+// unsubscribe takes s off the subscriptions.
+func (s *Subscription) unsubscribe() {
 	s.mu.Lock()
-	s.idle = false // for good: what comes is not offered
+	s.idle = false // for good: later events do not reach this queue
 	s.mu.Unlock()
 	w := &s.a.watch
 	w.mu.Lock()
@@ -166,7 +171,7 @@ func (s *Subscription) leave() {
 	s.a.bus.emit(LifecycleEvent{Type: Unsubscribed, Name: s.pattern.String()})
 }
 
-// offer queues an event. Past its limit the queue is given up for a snapshot.
+// offer queues an event for the subscriber.
 func (s *Subscription) offer(e Event) {
 	s.mu.Lock()
 	s.queue.Offer(e, e.size())

@@ -2,28 +2,29 @@ package agent
 
 import "strings"
 
-// subscriptions finds who may want to hear of a key without asking everybody: a trie
-// of the segments of their globs. What it finds must still be matched.
+// subscriptions is the set of open subscriptions. It is a trie of the segments of their globs, so that
+// the subscriptions for a key are found without matching all of them.
 type subscriptions struct {
 	count int
 	root  branch
 }
 
+// branch is a node of the trie. A path of steps leads to it from the root.
 type branch struct {
-	plain map[string]*branch         // by a literal segment
-	wild  map[string]*branch         // by what a segment with wildcards starts with
-	here  map[*Subscription]struct{} // whose glob ends here
-	below map[*Subscription]struct{} // whose glob goes on for any number of segments
+	plain map[string]*branch         // children by a literal segment
+	wild  map[string]*branch         // children by the literal text with which a segment with wildcards begins
+	here  map[*Subscription]struct{} // subscriptions whose glob has no more segments
+	below map[*Subscription]struct{} // subscriptions whose glob continues with any number of segments
 }
 
-// step is one segment of a glob: all of it, or what it starts with.
+// step is one segment of a glob. If wild, text is only the literal beginning of the segment.
 type step struct {
 	text string
 	wild bool
 }
 
-// steps returns the segments of glob up to the first that may stand for several, and
-// whether there is one. Braces may hold slashes, so they end it too.
+// steps returns the segments of glob up to the first that can match several segments, and whether
+// there is such a segment. A segment with braces counts as one, since braces may contain slashes.
 func steps(glob string) (list []step, open bool) {
 	for {
 		segment, rest, more := strings.Cut(glob, "/")
@@ -41,6 +42,7 @@ func steps(glob string) (list []step, open bool) {
 	}
 }
 
+// next returns the child at s, nil if there is none.
 func (b *branch) next(s step) *branch {
 	if s.wild {
 		return b.wild[s.text]
@@ -48,7 +50,7 @@ func (b *branch) next(s step) *branch {
 	return b.plain[s.text]
 }
 
-// grow returns the branch at s, made if need be.
+// grow returns the child at s, which it makes if there is none.
 func (b *branch) grow(s step) *branch {
 	at := &b.plain
 	if s.wild {
@@ -63,7 +65,7 @@ func (b *branch) grow(s step) *branch {
 	return (*at)[s.text]
 }
 
-// at returns where the subscription belongs, made if need be.
+// at returns the set of subscriptions that s belongs to. It makes the branches on the way.
 func (t *subscriptions) at(s *Subscription) *map[*Subscription]struct{} {
 	list, open := steps(s.pattern.String())
 	b := &t.root
@@ -95,7 +97,8 @@ func (t *subscriptions) remove(s *Subscription) {
 	t.root.prune(list)
 }
 
-// prune drops branches along list that lead nowhere, and reports whether b is one.
+// prune removes the branches along list that have no subscriptions and no children, and reports
+// whether b is such a branch.
 func (b *branch) prune(list []step) bool {
 	if len(list) > 0 {
 		if next := b.next(list[0]); next != nil && next.prune(list[1:]) {
@@ -109,9 +112,11 @@ func (b *branch) prune(list []step) bool {
 	return len(b.plain)+len(b.wild)+len(b.here)+len(b.below) == 0
 }
 
-// of calls f for each subscription whose pattern matches key.
+// of calls f once for each subscription whose pattern matches key.
 func (t *subscriptions) of(key string, f func(*Subscription)) { t.root.of(key, key, f) }
 
+// of calls f for the subscriptions in b and below whose pattern matches key. rest is the part of key
+// after the segments that led to b.
 func (b *branch) of(rest, key string, f func(*Subscription)) {
 	match := func(subs map[*Subscription]struct{}) {
 		for s := range subs {
@@ -139,7 +144,7 @@ func (b *branch) of(rest, key string, f func(*Subscription)) {
 	}
 }
 
-// each calls f for all.
+// each calls f for all subscriptions.
 func (t *subscriptions) each(f func(*Subscription)) { t.root.each(f) }
 
 func (b *branch) each(f func(*Subscription)) {

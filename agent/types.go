@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// Set is a key that holds unique values. Of a concurrent add and remove of one
-// value, the add wins. Make one with Agent.Set.
+// Set is a handle on a key that holds unique values. If one peer adds a value while another removes
+// it, the value stays. Agent.Set returns a handle.
 type Set struct {
 	a   *Agent
 	key string
@@ -18,16 +18,18 @@ type Set struct {
 // Set returns a handle on the set at key.
 func (a *Agent) Set(key string) Set { return Set{a, key} }
 
-// Add adds values; those already there are refreshed.
+// Add adds values. A value that is in the set already is written again, so that a concurrent Remove
+// does not remove it. It fails with the errors of Agent.Put.
 func (s Set) Add(ctx context.Context, values ...any) error {
 	return elements(ctx, s.a, crdt.Add, s.key, nil, values)
 }
 
-// Remove removes values as far as this peer has seen them added.
+// Remove removes values. An Add that this peer has not seen yet keeps its value in the set.
 func (s Set) Remove(ctx context.Context, values ...any) error {
 	return elements(ctx, s.a, crdt.Remove, s.key, nil, values)
 }
 
+// elements adds values to, or removes them from, the set at path within key.
 func elements(ctx context.Context, a *Agent, verb crdt.Verb, key string, path []string, values []any) error {
 	op := crdt.Op{Verb: verb, Key: key, Path: path, Values: make([]crdt.Value, 0, len(values))}
 	for _, x := range values {
@@ -43,7 +45,8 @@ func elements(ctx context.Context, a *Agent, verb crdt.Verb, key string, path []
 	return nil
 }
 
-// Values returns the values, sorted; none if the key is absent.
+// Values returns the values, sorted; none if the key is absent. It fails with a *crdt.TypeError if the
+// key is no set, with a *crdt.KeyError, and with ErrClosed.
 func (s Set) Values() ([]crdt.Value, error) {
 	v, err := s.a.mem.Typed(s.key, crdt.Set)
 	if err != nil || v.IsZero() {
@@ -52,7 +55,7 @@ func (s Set) Values() ([]crdt.Value, error) {
 	return v.Elements(), nil
 }
 
-// Contains reports whether value is in the set.
+// Contains reports whether value is in the set. It fails with the errors of Values.
 func (s Set) Contains(value any) (bool, error) {
 	want, err := crdt.ValueOf(value)
 	if err != nil {
@@ -67,10 +70,11 @@ func (s Set) Contains(value any) (bool, error) {
 	return false, err
 }
 
-// Clear removes every value seen here.
+// Clear removes every value that this peer has seen.
 func (s Set) Clear(ctx context.Context) error { return s.a.Delete(ctx, s.key) }
 
-// Counter is a key that holds a number, the sum of what all peers added.
+// Counter is a handle on a key that holds an integer: the sum of the numbers that all peers added.
+// Agent.Counter returns a handle.
 type Counter struct {
 	a   *Agent
 	key string
@@ -79,8 +83,8 @@ type Counter struct {
 // Counter returns a handle on the counter at key.
 func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 
-// Add adds n, which may be negative. What would carry the sum beyond an int64 is refused
-// with a *crdt.ValueError; where peers do so together, the sum stops there.
+// Add adds n, which may be negative. It fails with a *wire.ValueError if the sum would exceed an int64.
+// If additions of several peers exceed it together, the sum stays at the limit of an int64.
 func (c Counter) Add(ctx context.Context, n int64) error {
 	if err := c.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {
 		return fmt.Errorf("counter %q: %w", c.key, err)
@@ -98,11 +102,12 @@ func (c Counter) Value() (int64, error) {
 	return n, err
 }
 
-// Reset removes what this peer has seen counted. Who counts at the same moment
-// brings its own part back: reset while nobody counts.
+// Reset removes what this peer has seen added. A peer that adds at the same moment restores the whole
+// sum that it has added before, so a counter should be reset while no peer adds to it.
 func (c Counter) Reset(ctx context.Context) error { return c.a.Delete(ctx, c.key) }
 
-// Max is a key that holds the greatest number any peer gave it.
+// Max is a handle on a key that holds the greatest number that any peer gave it. Agent.Max returns a
+// handle.
 type Max struct {
 	a   *Agent
 	key string
@@ -111,7 +116,7 @@ type Max struct {
 // Max returns a handle on the maximum at key.
 func (a *Agent) Max(key string) Max { return Max{a, key} }
 
-// Bump raises the maximum to n, an integer or float; a lower n changes nothing.
+// Bump raises the maximum to n, an integer or a float. A lower n changes nothing.
 func (m Max) Bump(ctx context.Context, n any) error {
 	v, err := crdt.ValueOf(n)
 	if err == nil {
@@ -123,11 +128,11 @@ func (m Max) Bump(ctx context.Context, n any) error {
 	return nil
 }
 
-// Value returns the maximum, absent if the key is.
+// Value returns the maximum, the zero Value if the key is absent.
 func (m Max) Value() (crdt.Value, error) { return m.a.mem.Typed(m.key, crdt.Max) }
 
-// Object is a key that holds named leaves. Edits of different leaves on different
-// peers both survive.
+// Object is a handle on a key that holds named fields, which may be objects, sets and counters
+// themselves. Concurrent edits of different fields are both kept. Agent.Object returns a handle.
 type Object struct {
 	a   *Agent
 	key string
@@ -136,19 +141,19 @@ type Object struct {
 // Object returns a handle on the object at key.
 func (a *Agent) Object(key string) Object { return Object{a, key} }
 
-// Patch merges fields, a map or struct, into the object: nested maps field by
-// field, arrays as sets by union; nil removes a field. An object without fields stays.
+// Patch merges fields, a map or struct, into the object: nested maps field by field, and arrays by
+// adding their elements to a set. A nil removes a field. An object without fields remains present.
 func (o Object) Patch(ctx context.Context, fields any, opts ...WriteOption) error {
 	return o.write(ctx, crdt.Op{Verb: crdt.Patch}, fields, opts)
 }
 
-// Replace makes the object exactly fields, a map or struct.
+// Replace makes the object consist of exactly fields, a map or struct.
 func (o Object) Replace(ctx context.Context, fields any, opts ...WriteOption) error {
 	return o.write(ctx, crdt.Op{Verb: crdt.Put}, fields, append(opts[:len(opts):len(opts)], WithKind(crdt.Object)))
 }
 
-// Put assigns one leaf, or a whole value below path; without a path it is Replace. At a
-// path nil removes what is there.
+// Put assigns value, a map included, to the field at path. A nil value removes the field. Without a
+// path it is Replace.
 func (o Object) Put(ctx context.Context, value any, path ...string) error {
 	if len(path) == 0 {
 		return o.Replace(ctx, value)
@@ -156,6 +161,7 @@ func (o Object) Put(ctx context.Context, value any, path ...string) error {
 	return o.write(ctx, crdt.Op{Verb: crdt.Put, Path: path}, value, nil)
 }
 
+// write makes one write of value to the object, as op says.
 func (o Object) write(ctx context.Context, op crdt.Op, value any, opts []WriteOption) error {
 	op.Key = o.key
 	if err := o.a.mem.Assign(ctx, op, value, opts); err != nil {
@@ -169,7 +175,7 @@ func (o Object) Add(ctx context.Context, path []string, values ...any) error {
 	return elements(ctx, o.a, crdt.Add, o.key, path, values)
 }
 
-// Remove removes values from the set at path, which stays without them.
+// Remove removes values from the set at path. The set remains present when it is empty.
 func (o Object) Remove(ctx context.Context, path []string, values ...any) error {
 	return elements(ctx, o.a, crdt.Remove, o.key, path, values)
 }
@@ -182,7 +188,7 @@ func (o Object) Increment(ctx context.Context, n int64, path ...string) error {
 	return nil
 }
 
-// Delete removes what is at and below path; the object around it stays.
+// Delete removes the field at path and everything below it. The objects around it remain present.
 func (o Object) Delete(ctx context.Context, path ...string) error {
 	if err := o.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Delete, Key: o.key, Path: path}); err != nil {
 		return fmt.Errorf("object %q: %w", o.key, err)
@@ -190,7 +196,7 @@ func (o Object) Delete(ctx context.Context, path ...string) error {
 	return nil
 }
 
-// Get returns the value at path, absent if there is none.
+// Get returns the value at path, the zero Value if there is none.
 func (o Object) Get(path ...string) (crdt.Value, error) {
 	v, err := o.a.mem.Typed(o.key, crdt.Object)
 	if err != nil {

@@ -13,53 +13,54 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// Cause says what an Event tells.
+// Cause says why a subscriber gets an Event.
 type Cause string
 
 // The causes of an Event.
 const (
 	CausePut      Cause = "put"      // the key, or part of it, was written
-	CauseDelete   Cause = "delete"   // the key is gone
+	CauseDelete   Cause = "delete"   // the key was deleted
 	CauseExpired  Cause = "expired"  // the key, or part of it, reached its expiry
-	CauseConflict Cause = "conflict" // a concurrent write lost; the value is as before
-	CauseSnapshot Cause = "snapshot" // a key as it stands
-	CauseSynced   Cause = "synced"   // the snapshot is complete; no key
-	CauseLagged   Cause = "lagged"   // events were missed; all that was known is void, a snapshot follows; no key
+	CauseConflict Cause = "conflict" // a concurrent write lost; the value of the key is unchanged
+	CauseSnapshot Cause = "snapshot" // the event is part of a snapshot: New is the current value
+	CauseSynced   Cause = "synced"   // the snapshot is complete; the event has no key
+	CauseLagged   Cause = "lagged"   // events were missed, and a snapshot follows; the event has no key
 )
 
-// Event is one thing a subscriber hears. The values are immutable.
+// Event is one event of a subscription: a change of a key, or a mark of a snapshot. The values are
+// immutable.
 type Event struct {
 	Key    string
 	Kind   crdt.Kind
 	Cause  Cause
-	Old    crdt.Value // before, if this peer had it rendered; absent if there was none
-	New    crdt.Value // after; absent if there is none
-	Writer string     // name of the worker that wrote it
-	Dot    clock.Dot
-	Stamp  clock.Timestamp
-	Order  clock.Order // of the write to what it met: After, or Concurrent
-	Local  bool        // written on this peer
-	Cursor Cursor      // where to resume after this event; zero within a snapshot
+	Old    crdt.Value      // value before, if this peer had rendered it; the zero Value if there was none
+	New    crdt.Value      // value after; the zero Value if there is none
+	Writer string          // name of the peer that wrote it
+	Dot    clock.Dot       // dot of the write
+	Stamp  clock.Timestamp // timestamp of the write
+	Order  clock.Order     // how the write relates to the state that it met: After, or Concurrent
+	Local  bool            // the write was made at this peer
+	Cursor Cursor          // position to resume from after this event; zero within a snapshot
 }
 
-// size is about what an event keeps from being freed.
+// size returns about how many bytes e keeps from being freed.
 func (e *Event) size() int { return len(e.Key) + len(e.Old.Raw()) + len(e.New.Raw()) }
 
-// Cursor is a place in this peer's stream of events. It is good for this run of
-// the peer; on another, or too late, resuming starts with a lagged event and a
-// snapshot.
+// Cursor is a position in the stream of events of one run of a peer. A subscription that resumes from
+// it at another peer or run, or when the events after it are not kept any more, begins with a lagged
+// event and a snapshot.
 type Cursor struct {
-	epoch clock.Actor
-	seq   uint64
+	epoch clock.Actor // actor with which the run began
+	seq   uint64      // sequence number of the latest event
 }
 
-// IsZero reports whether c is no place at all.
+// IsZero reports whether c is the zero Cursor, which is no position.
 func (c Cursor) IsZero() bool { return c.epoch.IsZero() }
 
 // String returns the cursor as text.
 func (c Cursor) String() string { return c.epoch.String() + "." + strconv.FormatUint(c.seq, 10) }
 
-// ParseCursor reads what Cursor.String writes.
+// ParseCursor returns the cursor whose String is s.
 func ParseCursor(s string) (Cursor, error) {
 	epoch, seq, ok := strings.Cut(s, ".")
 	a, err1 := clock.ParseActor(epoch)
@@ -73,28 +74,30 @@ func ParseCursor(s string) (Cursor, error) {
 // WatchOption changes a subscription.
 type WatchOption func(*Subscription)
 
-// WithSnapshot first sends every matching key as it stands, then a synced event.
+// WithSnapshot makes the subscription begin with a snapshot: an event for every matching key with its
+// current value, and then a synced event.
 func WithSnapshot() WatchOption { return func(s *Subscription) { s.snapshot = true } }
 
-// FromCursor goes on after the event with that cursor. A snapshot is sent only if it
-// is too late for that.
+// FromCursor makes the subscription begin with the events after c. If they are not all kept any more,
+// it begins with a lagged event and a snapshot. It overrides WithSnapshot.
 func FromCursor(c Cursor) WatchOption { return func(s *Subscription) { s.from = c } }
 
-// Buffer sets how many events the subscriber may be behind, at least one.
+// Buffer sets how many events may wait for the subscriber, at least one: Config.WatchBuffer by default.
 func Buffer(n int) WatchOption { return func(s *Subscription) { s.queue.Limit = max(n, 1) } }
 
-// watchers is everyone who listens, and the history for those who resume.
+// watchers are the open subscriptions, and the history of events for those that resume.
 type watchers struct {
-	epoch clock.Actor
+	epoch clock.Actor // actor with which this run began
 
-	mu      sync.Mutex // orders publishing and subscribing
+	mu      sync.Mutex // serialises publishing and subscribing; it guards the fields below
 	subs    subscriptions
 	closed  bool
 	history history
 }
 
-// Watch subscribes to the keys that match pattern, until ctx ends, Close, or the
-// agent closes. See Keys for patterns.
+// Watch subscribes to the keys that match pattern: see Keys. The subscription ends when ctx ends, when
+// its Close is called, or when the agent closes. Watch fails if pattern is not valid, and with
+// ErrClosed.
 func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) (*Subscription, error) {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {
@@ -113,7 +116,7 @@ func (a *Agent) Watch(ctx context.Context, pattern string, opts ...WatchOption) 
 	return s, nil
 }
 
-// Cursor returns the place of this moment in this peer's stream of events.
+// Cursor returns the current position in this peer's stream of events.
 func (a *Agent) Cursor() Cursor {
 	w := &a.watch
 	w.mu.Lock()
@@ -122,7 +125,7 @@ func (a *Agent) Cursor() Cursor {
 	return Cursor{w.epoch, w.history.last}
 }
 
-// join makes s hear of what is published from now on, unless nothing will be.
+// join starts s, which gets the events that are published from now on. It returns false after Close.
 func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +138,7 @@ func (w *watchers) join(ctx context.Context, s *Subscription) bool {
 		s.resume(w)
 	}
 	w.subs.add(s)
-	s.a.wg.Go(func() { s.run(ctx) }) // under the lock: not after Close began to wait
+	s.a.wg.Go(func() { s.run(ctx) }) // with mu held, so that Close, which sets closed first, waits for it
 	return true
 }
 
@@ -158,7 +161,8 @@ func (w *watchers) close() {
 	w.closed = true
 }
 
-// publish tells subscribers what changed. Only the loop calls it.
+// publish passes changes to everything at this peer that follows them: the cache, the work queues, the
+// records of the fleet, and then the subscribers. Only the loop calls it.
 func (a *Agent) publish(changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
@@ -178,7 +182,8 @@ func (a *Agent) publish(changes []crdt.Change) {
 	}
 }
 
-// skip counts n events that need not exist, for nobody ever listened.
+// skip counts n events without making them. It returns false if there has been a subscription, which
+// needs the events.
 func (w *watchers) skip(n int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,10 +205,10 @@ func (w *watchers) publish(events []Event) {
 	}
 }
 
-// eventsOf makes what happened to keys out of what changed in the store. A resolver of the
-// user's may run: no lock is held.
+// eventsOf returns the events that changes of the store amount to. It must be called without locks,
+// since it may run a resolver of the user.
 func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) string) []Event {
-	told := crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
+	notifications := crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
 		entry, ok := m.PeekEntry(key)
 		if !ok {
 			return crdt.Value{}, 0, false
@@ -214,8 +219,8 @@ func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) 
 		}
 		return v, entry.Kind(), true
 	})
-	events := make([]Event, len(told))
-	for i, c := range told {
+	events := make([]Event, len(notifications))
+	for i, c := range notifications {
 		events[i] = Event{
 			Key: c.Key, Kind: c.Kind, Cause: Cause(c.Cause.String()), Old: c.Old, New: c.New,
 			Writer: nameOf(c.Dot.Actor), Dot: c.Dot, Stamp: c.Stamp, Order: c.Order, Local: c.Local,

@@ -7,46 +7,49 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// AgentInfo is what one agent tells the others of its part in a task. It is an
-// object, merged field by field, and any other struct or map may be stored instead,
-// or beside it; arrays in it are sets.
+// AgentInfo is the record of one agent in a task, by which it coordinates with the others. It is an
+// object and is merged field by field; an array in it is a set. A program may store fields of its own
+// instead, or beside these.
 type AgentInfo struct {
 	Role     string   `json:"role,omitempty"`
 	Status   string   `json:"status,omitempty"`
 	Progress float64  `json:"progress,omitempty"`
 	Message  string   `json:"message,omitempty"`
-	Needs    []string `json:"needs,omitempty"` // what it waits for, a set
+	Needs    []string `json:"needs,omitempty"` // names of what the agent waits for, a set
 	Output   any      `json:"output,omitempty"`
 }
 
-// TaskAgent is an agent that has a part in a task.
+// TaskAgent is the record of an agent in a task, with the agent's name and the time of the record.
 type TaskAgent struct {
 	Agent string    `json:"agent"`
-	At    time.Time `json:"at"` // when it last told something
+	At    time.Time `json:"at"` // time of the last write of the record
 	AgentInfo
 }
 
-// Agents is how agents that share a task coordinate. Make one with Agent.Agents.
+// Agents is a handle on the records of agents in tasks. Agent.Agents returns it.
 type Agents struct{ f *Fleet }
 
-// AgentKey is the key of what an agent tells of its part in a task.
+// AgentKey returns the key of an agent's record in a task.
 func AgentKey(task, agent string) string { return taskAgent.key(task, agent) }
 
 func (s Agents) records() collection[AgentInfo] { return collection[AgentInfo]{s.f, taskAgent} }
 
-// SetCoordination merges data, an AgentInfo or another struct or a map, into what
-// agent tells of its part in task. Both ids are one segment of a key each.
+// SetCoordination merges data, an AgentInfo or another struct or a map, into the record of agent in
+// task. task and agent are one segment of a key each. It fails with a *crdt.KeyError and with the
+// errors of Agent.Put.
 func (s Agents) SetCoordination(ctx context.Context, task, agent string, data any, opts ...memory.Option) error {
 	return s.records().patch(ctx, data, opts, task, agent)
 }
 
-// Coordination returns what agent tells of its part in task, memory.ErrNotFound if nothing.
-// What its slices and maps refer to is shared and must not be changed.
+// Coordination returns the record of agent in task. Its slices and maps are shared and must not be
+// changed. It fails with agent.ErrNotFound if there is no record, with a *crdt.KeyError, and with
+// agent.ErrClosed.
 func (s Agents) Coordination(task, agent string) (AgentInfo, error) {
 	return s.records().get(task, agent)
 }
 
-// List returns the agents that have a part in task, by name. It walks all keys.
+// List returns the agents with a record in task, sorted by name. It leaves out records that do not
+// decode into an AgentInfo. It walks all keys.
 func (s Agents) List(task string) ([]TaskAgent, error) {
 	if err := taskState.check(task); err != nil {
 		return nil, err
@@ -58,7 +61,7 @@ func (s Agents) List(task string) ([]TaskAgent, error) {
 		}
 		e, ok := s.f.host.Memory.PeekEntry(taskAgent.key(ids...))
 		info, err := s.Coordination(ids[0], ids[1])
-		if ok && err == nil { // else it went, or is of a form of its own: then use Get
+		if ok && err == nil { // otherwise the record was deleted meanwhile, or has fields of other types
 			list = append(list, TaskAgent{ids[1], e.Stamp().Time(), info})
 		}
 	})

@@ -1,7 +1,7 @@
-// Package fleet is what the members of a fleet tell one another: tasks and who holds their
-// locks, what agents do in a task, workers and whether they are alive, and the fleet's
-// queue as a scheduler keeps it. Each is a typed record at a fixed key, which workers in
-// other languages find too, and merges field by field.
+// Package fleet has the records by which the members of a fleet coordinate: the states of tasks and
+// the holders of their locks, the records of agents in tasks, the workers with their heartbeats, and
+// the fleet's queue as a scheduler keeps it. Each record is at a fixed key, so that programs in other
+// languages use it too. Most are objects, which merge field by field.
 //
 // A program gets the handles from its agent:
 //
@@ -10,6 +10,5 @@
 //	workers, err := a.Workers().Find(1, "gpu") // active, by heartbeat, with room for one more
 //	state, err := a.Queue().State()            // read, change, write back
 //
-// Errors are those of package agent: agent.memory.ErrNotFound, agent.memory.ErrClosed, and those of its
-// writes.
+// Errors are those of package agent: agent.ErrNotFound, agent.ErrClosed, and the errors of its writes.
 package fleet

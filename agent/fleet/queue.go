@@ -13,15 +13,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// QueueState is which tasks wait and which are worked on, each list in order. Read
-// it with State, change it, and hand it back to SetState: that takes over what you
-// changed, and keeps what others changed meanwhile.
+// QueueState has the tasks that wait and the tasks that are worked on, each list in order. A scheduler
+// reads it with State, changes it, and passes it to SetState, which writes only the differences. Tasks
+// that are added on different peers at the same moment are both kept.
 type QueueState struct {
 	Pending    []string
 	Processing []string
-	Fields     map[string]any // whatever else the fleet keeps there, merged field by field
+	Fields     map[string]any // further fields, which are merged one by one
 
-	read *queueView // what State saw; nil for a state made anew
+	read *queueView // the queue that State returned; nil for a state that a program made anew
 }
 
 var (
@@ -30,37 +30,37 @@ var (
 	metricsKey     = coordination.key("metrics")
 )
 
-// The lists of a QueueState. Each is a set of [order, task], for a set has no order
-// of its own.
+// The fields of the lists of a QueueState. Each list is a set of pairs [order, task], since a set has
+// no order of its own.
 const (
 	pendingField    = "pending"
 	processingField = "processing"
 )
 
-// Queue is the state of the fleet's queue as a scheduler keeps it: what waits, who
-// has what, and numbers. It is shared data: it decides nothing. Make one with
-// Agent.Queue.
+// Queue is a handle on the fleet's queue, which a scheduler keeps: the tasks in order, the tasks of
+// each worker, and metrics. It is shared data and assigns nothing by itself. Agent.Queue returns it.
 type Queue struct{ f *Fleet }
 
-// place is one element of a list.
-type place struct {
-	order int64 // microseconds, so that it is exact in JSON too
+// element is one element of a list of the queue.
+type element struct {
+	order int64 // the list is sorted by it; a time in microseconds, exact as a JSON number
 	task  string
-	raw   crdt.Value // the element
+	raw   crdt.Value // the element as it is in the set
 }
 
-// queueView is the queue as it was at one moment.
+// queueView is the queue at one moment.
 type queueView struct {
-	lists  map[string][]place
-	fields map[string]crdt.Value
+	lists  map[string][]element  // sorted by order
+	fields map[string]crdt.Value // all fields but the lists
 }
 
+// view returns the queue as this peer has it now.
 func (q Queue) view() (*queueView, error) {
 	v, err := q.f.host.Memory.Typed(queueKey, crdt.Object)
 	if err != nil {
 		return nil, err
 	}
-	view := &queueView{lists: map[string][]place{}, fields: map[string]crdt.Value{}}
+	view := &queueView{lists: map[string][]element{}, fields: map[string]crdt.Value{}}
 	if v.IsZero() {
 		return view, nil
 	}
@@ -69,43 +69,44 @@ func (q Queue) view() (*queueView, error) {
 	}
 	for _, list := range []string{pendingField, processingField} {
 		for _, e := range view.fields[list].Elements() {
-			view.lists[list] = append(view.lists[list], placeOf(e))
+			view.lists[list] = append(view.lists[list], elementOf(e))
 		}
 		delete(view.fields, list)
 	}
 	return view, nil
 }
 
-// placeOf reads an element. A bare one, from who knows of no order, comes first.
-func placeOf(e crdt.Value) place {
-	p := place{raw: e, task: e.String()}
-	id := e
-	if pair := e.Elements(); len(pair) == 2 {
-		_ = pair[0].Decode(&p.order) // none is 0
+// elementOf decodes an element. One that is a task without an order, which another program may have
+// added, comes first.
+func elementOf(raw crdt.Value) element {
+	e := element{raw: raw, task: raw.String()}
+	id := raw
+	if pair := raw.Elements(); len(pair) == 2 {
+		_ = pair[0].Decode(&e.order) // an order that is no number counts as 0
 		id = pair[1]
 	}
-	if id.Decode(&p.task) != nil {
-		p.task = id.String()
+	if id.Decode(&e.task) != nil {
+		e.task = id.String()
 	}
-	return p
+	return e
 }
 
-// tasks returns a list without what was moved on two peers at once and stands in it
-// twice.
+// tasks returns the tasks of a list. A task that was moved on two peers at the same moment is in the
+// list twice; only its first element counts.
 func (v *queueView) tasks(list string) []string {
 	seen := make(map[string]bool)
 	var tasks []string
-	for _, p := range v.lists[list] {
-		if !seen[p.task] {
-			seen[p.task] = true
-			tasks = append(tasks, p.task)
+	for _, e := range v.lists[list] {
+		if !seen[e.task] {
+			seen[e.task] = true
+			tasks = append(tasks, e.task)
 		}
 	}
 	return tasks
 }
 
-// State returns the queue as this peer sees it, empty if nobody wrote it. It is the
-// caller's.
+// State returns the queue as this peer has it, empty if it was never written. The caller owns the
+// result.
 func (q Queue) State() (QueueState, error) {
 	view, err := q.view()
 	if err != nil {
@@ -118,10 +119,10 @@ func (q Queue) State() (QueueState, error) {
 	return s, nil
 }
 
-// SetState takes over the changes made to a state since it was read: tasks added,
-// taken out or moved, and fields; nil removes a field. A task added here and one
-// added on another peer at the same moment are both there; one taken out here stays
-// out. A state that was made anew replaces what this peer sees.
+// SetState writes the changes that were made to s since State returned it: tasks that were added,
+// removed or moved, and fields that were set; nil removes a field. Of tasks that two peers add at the
+// same moment, both are kept. A task that this or another peer has removed since State is not added
+// again. An s that State did not return replaces the whole queue as this peer has it.
 func (q Queue) SetState(ctx context.Context, s QueueState) error {
 	now, err := q.view()
 	if err != nil {
@@ -172,7 +173,7 @@ func (q Queue) SetState(ctx context.Context, s QueueState) error {
 	return q.write(ctx, ops)
 }
 
-// write makes ops one unit.
+// write makes ops one unit. It fails for more than crdt.MaxOps of them.
 func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	if len(ops) == 0 {
 		return ctx.Err()
@@ -186,48 +187,48 @@ func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	return nil
 }
 
-// Distances between places, in microseconds.
+// Distances between the orders of elements, in microseconds.
 const (
-	orderStep  = 64      // between tasks that come together
-	orderFront = 1 << 20 // before the first
+	orderStep  = 64      // between tasks that are added together
+	orderFront = 1 << 20 // between a new first task and the task behind it
 )
 
-// reorder returns the writes that turn list, which was and now is, into want. What
-// keeps its place is not written again: that would bring back what another peer takes
-// out at this moment.
-func reorder(list string, was, now []place, want []string, micros int64) ([]crdt.Op, error) {
-	before, there := firsts(was), firsts(now)
+// reorder returns the writes that turn a list into want. before is the list that the caller read, now
+// the list as this peer has it; micros is the wall clock. A task that keeps its position is not
+// written again, since another peer may remove it at this moment and the write would bring it back.
+func reorder(list string, before, now []element, want []string, micros int64) ([]crdt.Op, error) {
+	old, current := firsts(before), firsts(now)
 	want = distinct(want)
-	still := unmoved(was, want)
+	kept := unmoved(before, want)
 	stays := func(task string) bool {
-		_, known := before[task]
-		_, present := there[task]
-		return present && (!known || still[task])
+		_, known := old[task]
+		_, present := current[task]
+		return present && (!known || kept[task])
 	}
-	var next int64 // of the nearest that stays
-	follower := make([]int64, len(want))
+	var next int64                       // order of the nearest task behind that stays, 0 if there is none
+	follower := make([]int64, len(want)) // next of each task
 	for i, task := range slices.Backward(want) {
 		follower[i] = next
 		if stays(task) {
-			next = there[task].order
+			next = current[task].order
 		}
 	}
 	var add, remove []crdt.Value
-	out := firsts(was) // what want has no more
-	end := micros      // behind all that is there
-	for _, p := range now {
-		end = max(end, p.order+orderStep)
+	out := firsts(before) // tasks whose elements are removed: first all that the caller read
+	end := micros         // order behind all elements
+	for _, e := range now {
+		end = max(end, e.order+orderStep)
 	}
-	last, squeezed := int64(0), false
+	last, squeezed := int64(0), false // order of the task before, and whether it has reached the next one that stays
 	for i, task := range want {
-		_, known := before[task]
-		p, present := there[task]
+		_, known := old[task]
+		e, present := current[task]
 		delete(out, task)
 		if known && !present {
-			continue // somebody else took it out
+			continue // another peer has removed it
 		}
-		if stays(task) && !(squeezed && p.order <= last) {
-			last, squeezed = p.order, false
+		if stays(task) && !(squeezed && e.order <= last) {
+			last, squeezed = e.order, false
 			continue
 		}
 		last = between(last, follower[i], end)
@@ -237,18 +238,19 @@ func reorder(list string, was, now []place, want []string, micros int64) ([]crdt
 			return nil, err
 		}
 		add = append(add, v)
-		out[task] = p // from its old place
+		out[task] = e // its old element goes
 	}
-	for _, p := range now {
-		if _, gone := out[p.task]; gone {
-			remove = append(remove, p.raw)
+	for _, e := range now {
+		if _, gone := out[e.task]; gone {
+			remove = append(remove, e.raw)
 		}
 	}
-	// What comes back at the very place it had is removed before it is added.
+	// Removals come first, since a moved task may get the very element that it had.
 	return append(elementOps(crdt.Remove, list, remove), elementOps(crdt.Add, list, add)...), nil
 }
 
-// between returns a place after last and, if there is room, before next; 0 is none.
+// between returns an order after last and, if there is room, before next. 0 stands for no last or no
+// next; end is an order behind all elements.
 func between(last, next, end int64) int64 {
 	switch {
 	case next == 0:
@@ -259,6 +261,7 @@ func between(last, next, end int64) int64 {
 	return last + min(orderStep, max((next-last)/2, 1))
 }
 
+// elementOps returns the operations that add elements to a list or remove them.
 func elementOps(verb crdt.Verb, list string, values []crdt.Value) (ops []crdt.Op) {
 	for some := range slices.Chunk(values, crdt.MaxLeaves) {
 		ops = append(ops, crdt.Op{Verb: verb, Key: queueKey, Path: []string{list}, Values: some})
@@ -266,15 +269,16 @@ func elementOps(verb crdt.Verb, list string, values []crdt.Value) (ops []crdt.Op
 	return ops
 }
 
-// firsts returns the first place of each task.
-func firsts(list []place) map[string]place {
-	m := make(map[string]place, len(list))
-	for _, p := range slices.Backward(list) {
-		m[p.task] = p
+// firsts returns the first element of each task.
+func firsts(list []element) map[string]element {
+	m := make(map[string]element, len(list))
+	for _, e := range slices.Backward(list) {
+		m[e.task] = e
 	}
 	return m
 }
 
+// distinct returns tasks without repetitions; the first of equal ones stays.
 func distinct(tasks []string) []string {
 	seen := make(map[string]bool, len(tasks))
 	return slices.DeleteFunc(slices.Clone(tasks), func(t string) bool {
@@ -284,43 +288,43 @@ func distinct(tasks []string) []string {
 	})
 }
 
-// unmoved returns as many of the tasks in want as still stand in the order they had
-// in was: a longest increasing subsequence (Schensted 1961).
-func unmoved(was []place, want []string) map[string]bool {
-	at := make(map[string]int, len(was))
-	for i, p := range slices.Backward(was) {
-		at[p.task] = i
+// unmoved returns a largest set of tasks in want that have the same order there as in before: a
+// longest increasing subsequence (Schensted 1961). All other tasks have to be written.
+func unmoved(before []element, want []string) map[string]bool {
+	indexes := make(map[string]int, len(before))
+	for i, e := range slices.Backward(before) {
+		indexes[e.task] = i
 	}
 	type link struct {
-		task string
-		at   int
-		prev *link
+		task  string
+		index int
+		prev  *link
 	}
-	var tails []*link // the best end of a run of each length
+	var tails []*link // tails[n] ends the increasing subsequence of n+1 tasks with the least last index
 	for _, task := range want {
-		i, known := at[task]
+		i, known := indexes[task]
 		if !known {
 			continue
 		}
-		n := sort.Search(len(tails), func(k int) bool { return tails[k].at >= i })
-		l := &link{task: task, at: i}
+		n := sort.Search(len(tails), func(k int) bool { return tails[k].index >= i })
+		l := &link{task: task, index: i}
 		if n > 0 {
 			l.prev = tails[n-1]
 		}
 		tails = append(tails[:n], append([]*link{l}, tails[min(n+1, len(tails)):]...)...)
 	}
-	still := make(map[string]bool, len(tails))
+	kept := make(map[string]bool, len(tails))
 	if len(tails) > 0 {
 		for l := tails[len(tails)-1]; l != nil; l = l.prev {
-			still[l.task] = true
+			kept[l.task] = true
 		}
 	}
-	return still
+	return kept
 }
 
-// SetAssignments says which tasks each of these workers has. Workers that are not
-// named keep theirs; one with no tasks loses them. Tasks that another peer gives the
-// same worker at this moment are added to them.
+// SetAssignments sets the tasks of each worker in tasks. Workers that are not in it keep their tasks; a
+// worker with an empty list loses all of its own. Tasks that another peer assigns to the same worker at
+// the same moment are kept as well.
 func (q Queue) SetAssignments(ctx context.Context, tasks map[string][]string) error {
 	now, err := q.Assignments()
 	if err != nil {
@@ -351,7 +355,7 @@ func (q Queue) SetAssignments(ctx context.Context, tasks map[string][]string) er
 	return q.write(ctx, ops)
 }
 
-// Assignments returns which tasks each worker has, sorted. It is the caller's.
+// Assignments returns the tasks of each worker that has any, sorted. The caller owns the map.
 func (q Queue) Assignments() (map[string][]string, error) {
 	all := map[string][]string{}
 	v, err := q.f.host.Memory.Typed(assignmentsKey, crdt.Object)
@@ -365,7 +369,7 @@ func (q Queue) Assignments() (map[string][]string, error) {
 	return all, nil
 }
 
-// SetMetrics merges m, a struct or a map, into the fleet's numbers; nil removes one.
+// SetMetrics merges m, a struct or a map, into the metrics of the fleet; nil removes one of them.
 func (q Queue) SetMetrics(ctx context.Context, m any) error {
 	v, err := crdt.ValueOf(m)
 	if err != nil {
@@ -374,8 +378,7 @@ func (q Queue) SetMetrics(ctx context.Context, m any) error {
 	return q.write(ctx, []crdt.Op{{Verb: crdt.Patch, Key: metricsKey, Value: v}})
 }
 
-// Metrics returns the fleet's numbers, none if nobody wrote them. The map is the
-// caller's.
+// Metrics returns the metrics of the fleet, empty if none were written. The caller owns the map.
 func (q Queue) Metrics() (map[string]any, error) {
 	v, err := q.f.host.Memory.Typed(metricsKey, crdt.Object)
 	if err != nil || v.IsZero() {

@@ -11,12 +11,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// form is what stands around the ids in the keys of one kind of record: before the
-// first, between, and behind the last.
+// form is the pattern of the keys of one kind of record: the text before the first id, the texts
+// between ids, and the text after the last id.
 type form []string
 
-// The keys of all typed records. They are fixed, so that a worker in any language
-// finds the same data; keyspace.Rules gives them their types.
+// The forms of the keys of all typed records. They are fixed, so that programs in other languages use
+// the same records. keyspace.Rules gives the keys their types.
 var (
 	taskState      = form{keyspace.Tasks, keyspace.State}
 	taskProgress   = form{keyspace.Tasks, keyspace.Progress}
@@ -27,6 +27,7 @@ var (
 	coordination   = form{keyspace.Coordination, ""} // queue, assignments and metrics
 )
 
+// append appends the key with these ids to dst.
 func (f form) append(dst []byte, ids ...string) []byte {
 	for i, id := range ids {
 		dst = append(append(dst, f[i]...), id...)
@@ -34,9 +35,10 @@ func (f form) append(dst []byte, ids ...string) []byte {
 	return append(dst, f[len(ids)]...)
 }
 
+// key returns the key with these ids.
 func (f form) key(ids ...string) string { return string(f.append(nil, ids...)) }
 
-// check refuses ids that are not one segment of a key each.
+// check fails with a *crdt.KeyError unless each id is one segment of a key.
 func (f form) check(ids ...string) error {
 	for _, id := range ids {
 		if id == "" || strings.Contains(id, "/") {
@@ -46,7 +48,7 @@ func (f form) check(ids ...string) error {
 	return crdt.ValidateKey(f.key(ids...))
 }
 
-// match returns the ids in key, nil if it is not of the form.
+// match returns the ids in key, nil if key does not have the form.
 func (f form) match(key string) []string {
 	rest, ok := strings.CutPrefix(key, f[0])
 	if !ok {
@@ -69,18 +71,18 @@ func (f form) match(key string) []string {
 	return ids
 }
 
-// collection is the records of one form, each decoded into T.
+// collection reads and writes the records whose keys have one form, and decodes each into T.
 type collection[T any] struct {
 	f *Fleet
 	form
 }
 
-// get returns a record. One that was decoded before costs no allocation; what its
-// pointers, slices and maps refer to is shared.
+// get returns a record. If the cache has it, get does not allocate. What its pointers, slices and maps
+// refer to is shared.
 func (c collection[T]) get(ids ...string) (T, error) {
 	var scratch [192]byte
 	key := c.form.append(scratch[:0], ids...)
-	if v, ok := memory.Cached[T](c.f.host.Memory, unsafe.String(unsafe.SliceData(key), len(key))); ok { // nobody there keeps the key
+	if v, ok := memory.Cached[T](c.f.host.Memory, unsafe.String(unsafe.SliceData(key), len(key))); ok { // Cached does not retain the key
 		return v, nil
 	}
 	if err := c.check(ids...); err != nil {
@@ -90,12 +92,12 @@ func (c collection[T]) get(ids ...string) (T, error) {
 	return memory.As[T](c.f.host.Memory, string(key))
 }
 
-// patch merges fields into a record that is an object; put assigns one that is a
-// register.
+// patch merges fields into a record that is an object.
 func (c collection[T]) patch(ctx context.Context, fields any, opts []memory.Option, ids ...string) error {
 	return c.write(ctx, crdt.Op{Verb: crdt.Patch}, fields, opts, ids)
 }
 
+// put assigns a record that is a register.
 func (c collection[T]) put(ctx context.Context, value any, opts []memory.Option, ids ...string) error {
 	return c.write(ctx, crdt.Op{Verb: crdt.Put}, value, opts, ids)
 }
@@ -111,7 +113,7 @@ func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []
 	return nil
 }
 
-// each calls f for the ids of every record, in the order of the keys.
+// each calls visit with the ids of every record, in the order of the keys. It walks all keys.
 func (f form) each(m *memory.Memory, visit func(ids []string)) error {
 	if m.Closed() {
 		return memory.ErrClosed

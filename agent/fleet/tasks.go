@@ -11,35 +11,34 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// TaskState is what the fleet knows of a task. It is an object: each field merges by
-// itself, so that edits of different fields on different peers both survive, and a
-// field left at its zero value is not written. Any other struct or map may be
-// stored instead, or beside it; arrays in it are sets.
+// TaskState is the state of a task. It is an object and is merged field by field, so that edits of
+// different fields on different peers are both kept; an array in it is a set. A field with its zero
+// value is not written. A program may store fields of its own instead, or beside these.
 type TaskState struct {
-	Status   string   `json:"status,omitempty"` // pending, running, completed, failed, or a word of yours
-	Worker   string   `json:"worker,omitempty"` // who works on it
+	Status   string   `json:"status,omitempty"` // pending, running, completed, failed, or another word
+	Worker   string   `json:"worker,omitempty"` // id of the worker that works on it
 	Priority int      `json:"priority,omitempty"`
 	Attempt  int      `json:"attempt,omitempty"`
-	Labels   []string `json:"labels,omitempty"` // a set: sorted, and united when added to concurrently
+	Labels   []string `json:"labels,omitempty"` // a set; sorted when it is read
 	Input    any      `json:"input,omitempty"`
 	Result   any      `json:"result,omitempty"`
 	Error    string   `json:"error,omitempty"`
 }
 
-// TaskProgress is how far a task is. Its fields are the last written.
+// TaskProgress is the progress of a task. Of concurrent writes to a field the last one wins.
 type TaskProgress struct {
 	Progress float64 `json:"progress"` // 0 to 1
 	Status   string  `json:"status,omitempty"`
 }
 
-// Tasks is what the fleet knows of its tasks. Make one with Agent.Tasks.
+// Tasks is a handle on the tasks of the fleet. Agent.Tasks returns it.
 type Tasks struct{ f *Fleet }
 
-// TaskStateKey is the key of a task's state: for Watch, for GetAs with a type of
-// yours, and for other languages.
+// TaskStateKey returns the key of a task's state: for Watch, for GetAs with another type, and for
+// programs in other languages.
 func TaskStateKey(id string) string { return taskState.key(id) }
 
-// TaskProgressKey is the key of a task's progress.
+// TaskProgressKey returns the key of a task's progress.
 func TaskProgressKey(id string) string { return taskProgress.key(id) }
 
 func (t Tasks) states() collection[TaskState] { return collection[TaskState]{t.f, taskState} }
@@ -47,20 +46,21 @@ func (t Tasks) progress() collection[TaskProgress] {
 	return collection[TaskProgress]{t.f, taskProgress}
 }
 
-// SetState merges state, a TaskState or another struct or a map, into the task's
-// state; in a map, nil removes a field. The id is one segment of a key.
+// SetState merges state, a TaskState or another struct or a map, into the state of the task; in a map,
+// nil removes a field. The id is one segment of a key. It fails with a *crdt.KeyError and with the
+// errors of Agent.Put.
 func (t Tasks) SetState(ctx context.Context, id string, state any, opts ...memory.Option) error {
 	return t.states().patch(ctx, state, opts, id)
 }
 
-// State returns the task's state, memory.ErrNotFound if there is none. What its slices and
-// maps refer to is shared and must not be changed.
+// State returns the state of the task. Its slices and maps are shared and must not be changed. It fails
+// with agent.ErrNotFound if there is none.
 func (t Tasks) State(id string) (TaskState, error) { return t.states().get(id) }
 
-// SetProgress says how far the task is: 0 to 1, where 1 is done. What is over 1 is
-// percent, up to 100, and kept as a part of 1. An empty status leaves the last one.
+// SetProgress sets the progress of the task: 0 to 1, where 1 is done. A number over 1 is taken as a
+// percentage, up to 100, and stored as a fraction. An empty status leaves the status as it is.
 func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, status string, opts ...memory.Option) error {
-	if !(progress >= 0 && progress <= 100) { // NaN neither
+	if !(progress >= 0 && progress <= 100) { // written so that NaN is refused
 		return fmt.Errorf("task %q: %w", id, &wire.ValueError{Reason: fmt.Sprintf("a progress of %v: want 0 to 1, or percent up to 100", progress)})
 	}
 	if progress > 1 {
@@ -69,11 +69,10 @@ func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, sta
 	return t.progress().patch(ctx, TaskProgress{progress, status}, opts, id)
 }
 
-// Progress returns how far the task is, memory.ErrNotFound if nobody said.
+// Progress returns the progress of the task. It fails with agent.ErrNotFound if none was set.
 func (t Tasks) Progress(id string) (TaskProgress, error) { return t.progress().get(id) }
 
-// List returns the ids of the tasks that have a state or progress, sorted. It walks
-// all keys.
+// List returns the ids of the tasks that have a state or a progress, sorted. It walks all keys.
 func (t Tasks) List() ([]string, error) {
 	var list []string
 	add := func(ids []string) { list = append(list, ids[0]) }
@@ -82,7 +81,8 @@ func (t Tasks) List() ([]string, error) {
 	return slices.Compact(list), err
 }
 
-// Delete removes the task's state, its progress and what agents said of it.
+// Delete removes the state of the task, its progress, and the records of agents in it. It walks all
+// keys. It is one unit only up to crdt.MaxOps records.
 func (t Tasks) Delete(ctx context.Context, id string) error {
 	if err := taskState.check(id); err != nil {
 		return err

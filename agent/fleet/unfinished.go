@@ -12,43 +12,45 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// Unfinished is the work of the fleet that somebody should look at.
+// Unfinished is the work of the fleet that needs attention.
 type Unfinished struct {
 	Failed    []string    // ids of the tasks whose status is failed, sorted
-	Abandoned []Abandoned // by worker
+	Abandoned []Abandoned // sorted by worker
 }
 
-// Abandoned is a worker that has work in hand and is out of sight or gone.
+// Abandoned is a worker that works on tasks by its status or theirs, and is unreachable or gone.
 type Abandoned struct {
 	Worker string
 	State  WorkerState // Unreachable or Gone
-	Tasks  []string    // sorted: those whose state names it as at work, and the one it last spoke of; none if it told a number only
+	// Tasks are the tasks whose state names the worker as the one that works on them, and the task
+	// in the worker's last status; sorted. They are empty if the status has only a number of tasks.
+	Tasks []string
 }
 
-// atWork are the words of a task's status by which its worker has it in hand.
+// atWork are the statuses of a task whose Worker works on it.
 var atWork = []string{"running", "in_progress", "in-progress", "claimed"}
 
-// unfinished is what this peer knows of work at a glance. The loop notes which keys
-// changed, and who looks reads those: a look walks all keys only if very much has changed
-// since the one before.
+// unfinished keeps a summary of task states and worker statuses, so that Fleet.Unfinished need not walk
+// all keys. The loop notes the keys that changed, and a reader brings the summary up to date with them.
+// It walks all keys only at first, and when more than maxNoted keys have changed since the last reading.
 type unfinished struct {
-	mu      sync.Mutex          // guards changed and missed: the loop takes it, so nobody walks the store with it
-	changed map[string]struct{} // task states and worker statuses that were not read yet
-	missed  bool                // more changed than is kept: all are to be read
+	mu      sync.Mutex          // guards changed and missed; the loop takes it, so it is never held during a walk
+	changed map[string]struct{} // keys of task states and worker statuses that changed since the last reading
+	missed  bool                // more than maxNoted keys changed
 
-	reading sync.Mutex          // guards what follows: the loop never takes it
-	failed  map[string]struct{} // tasks
-	hands   map[string]hand     // by key
-	workers map[string]struct{} // that are there, or have been
+	reading sync.Mutex            // guards the fields below; the loop never takes it
+	failed  map[string]struct{}   // ids of the tasks that failed; nil until all keys were read
+	working map[string]assignment // by the key that says so
+	workers map[string]struct{}   // ids of workers that have, or have had, a status
 }
 
-// hand is a task that a worker has in hand.
-type hand struct{ worker, task string }
+// assignment says that a worker works on a task. The task is "" if the worker gave only a number.
+type assignment struct{ worker, task string }
 
-// maxNoted bounds the keys that are noted, and the workers that are remembered.
+// maxNoted bounds the number of keys in changed, and the number of workers that are remembered.
 const maxNoted = 1 << 14
 
-// note takes that a key has changed.
+// note takes down that key has changed. The loop calls it.
 func (u *unfinished) note(key string) {
 	if !strings.HasPrefix(key, keyspace.Root) || taskState.match(key) == nil && workerStatus.match(key) == nil {
 		return
@@ -62,10 +64,10 @@ func (u *unfinished) note(key string) {
 	if u.changed == nil {
 		u.changed = make(map[string]struct{})
 	}
-	u.changed[strings.Clone(key)] = struct{}{} // a key of a change keeps its frame alive
+	u.changed[strings.Clone(key)] = struct{}{} // key is part of a frame, which it would keep from being freed
 }
 
-// take returns the keys that have changed since it was last called, and whether more did.
+// take returns the keys that changed since the last call, and whether further keys changed.
 func (u *unfinished) take() (changed map[string]struct{}, missed bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -74,21 +76,21 @@ func (u *unfinished) take() (changed map[string]struct{}, missed bool) {
 	return changed, missed
 }
 
-// read takes in what has changed, with reading held.
+// read brings the summary up to date. It must be called with reading held.
 func (u *unfinished) read(m *memory.Memory) error {
 	changed, missed := u.take()
 	if missed || u.failed == nil {
-		u.failed = nil // if the walk fails, the next read walks again
+		u.failed = nil // so that the next call walks again if this walk fails
 		changed = make(map[string]struct{})
 		for _, f := range []form{taskState, workerStatus} {
 			if err := f.each(m, func(ids []string) { changed[f.key(ids...)] = struct{}{} }); err != nil {
 				return err
 			}
 		}
-		u.failed, u.hands, u.workers = make(map[string]struct{}), make(map[string]hand), make(map[string]struct{})
+		u.failed, u.working, u.workers = make(map[string]struct{}), make(map[string]assignment), make(map[string]struct{})
 	}
-	for key := range changed { // each for itself: no order
-		delete(u.hands, key)
+	for key := range changed { // in any order: no key depends on another
+		delete(u.working, key)
 		value, _ := m.Peek(key)
 		if ids := taskState.match(key); ids != nil {
 			u.task(key, ids[0], value)
@@ -99,33 +101,35 @@ func (u *unfinished) read(m *memory.Memory) error {
 	return nil
 }
 
+// task takes the current state of a task, at key.
 func (u *unfinished) task(key, id string, state crdt.Value) {
 	var status, worker string
-	_ = state.Field("status").Decode(&status) // of another form it says nothing here
+	_ = state.Field("status").Decode(&status) // a field of another type counts as absent
 	_ = state.Field("worker").Decode(&worker)
 	delete(u.failed, id)
 	if status == "failed" {
 		u.failed[id] = struct{}{}
 	}
 	if worker != "" && slices.Contains(atWork, status) {
-		u.hands[key] = hand{worker, id}
+		u.working[key] = assignment{worker, id}
 	}
 }
 
+// worker takes the current status of a worker, at key.
 func (u *unfinished) worker(key, id string, status crdt.Value) {
 	if len(u.workers) < maxNoted {
 		u.workers[id] = struct{}{}
 	}
-	var said WorkerStatus
-	_ = status.Decode(&said) // likewise
-	if said.Running > 0 || said.Task != "" && said.Status != "idle" {
-		u.hands[key] = hand{id, said.Task}
+	var s WorkerStatus
+	_ = status.Decode(&s) // a status of another form counts as absent
+	if s.Running > 0 || s.Task != "" && s.Status != "idle" {
+		u.working[key] = assignment{id, s.Task}
 	}
 }
 
-// Unfinished returns which tasks failed and which are in the hands of workers that are
-// out of sight or gone, as far as this peer has heard. A worker that never beat nor said
-// anything is nobody that this peer could miss.
+// Unfinished returns the tasks that failed, and the workers that work on tasks and are unreachable or
+// gone, as far as this peer knows. It leaves out a worker that a task names and that never had a
+// heartbeat or a status. It fails with agent.ErrClosed.
 func (f *Fleet) Unfinished() (Unfinished, error) {
 	if f.host.Memory.Closed() {
 		return Unfinished{}, memory.ErrClosed
@@ -144,20 +148,20 @@ func (f *Fleet) Unfinished() (Unfinished, error) {
 		return Unfinished{}, err
 	}
 	left := make(map[string]*Abandoned)
-	for _, h := range u.hands { // sorted below
-		state, beats := states[h.worker]
-		_, known := u.workers[h.worker]
+	for _, a := range u.working { // sorted below
+		state, beats := states[a.worker]
+		_, known := u.workers[a.worker]
 		switch {
 		case state == Active || !beats && !known:
 			continue
 		case !beats:
 			state = Gone
 		}
-		if left[h.worker] == nil {
-			left[h.worker] = &Abandoned{Worker: h.worker, State: state}
+		if left[a.worker] == nil {
+			left[a.worker] = &Abandoned{Worker: a.worker, State: state}
 		}
-		if h.task != "" {
-			left[h.worker].Tasks = append(left[h.worker].Tasks, h.task)
+		if a.task != "" {
+			left[a.worker].Tasks = append(left[a.worker].Tasks, a.task)
 		}
 	}
 	found := Unfinished{Failed: slices.Sorted(maps.Keys(u.failed))}

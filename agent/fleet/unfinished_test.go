@@ -8,7 +8,7 @@ import (
 
 func TestWorkIsNotedWhileUnfinishedWorkIsRead(t *testing.T) {
 	var u unfinished
-	u.reading.Lock() // as a look that walks a large store
+	u.reading.Lock() // as a reader does that walks a large store
 	defer u.reading.Unlock()
 	noted := make(chan struct{})
 	go func() {
@@ -25,7 +25,7 @@ func TestWorkIsNotedWhileUnfinishedWorkIsRead(t *testing.T) {
 	}
 }
 
-// What changed while nobody looked is not kept for ever.
+// The keys that change while nothing reads them are bounded.
 func TestChangesThatNobodyReadsAreBounded(t *testing.T) {
 	var u unfinished
 	for i := range maxNoted + 100 {

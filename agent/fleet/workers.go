@@ -14,28 +14,27 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// WorkerStatus is what a worker says of itself. It is written whole: the last one
-// counts. Any other struct or map may be stored instead; of one that has no status and
-// running but "state", "tasks" (a number or a list) and "capacity", a Worker shows those.
+// WorkerStatus is the status of a worker. It is written as a whole, and the last write wins. A program
+// may store another struct or map instead. If that has the fields "state", "tasks" (a number or a
+// list) and "capacity", a Worker shows them as Status, Running and Capacity.
 type WorkerStatus struct {
-	Status  string   `json:"status,omitempty"` // idle, busy, draining, or a word of yours
-	Task    string   `json:"task,omitempty"`   // what it works on
-	Running int      `json:"running"`          // how many tasks, of its capacity
-	Labels  []string `json:"labels,omitempty"` // what it can do or where it is: gpu, zone=eu
+	Status  string   `json:"status,omitempty"` // idle, busy, draining, or another word
+	Task    string   `json:"task,omitempty"`   // id of a task that it works on
+	Running int      `json:"running"`          // number of tasks that it works on
+	Labels  []string `json:"labels,omitempty"` // its abilities or its location: gpu, zone=eu
 }
 
-// WorkerState says whether a worker is there.
+// WorkerState says whether the heartbeat of a worker arrives.
 type WorkerState string
 
 // The states of a worker.
 const (
-	// Active is a worker whose heartbeat is heard.
+	// Active is the state of a worker whose heartbeat arrives.
 	Active WorkerState = "active"
-	// Unreachable is one that is merely out of sight: the peer it runs beside
-	// did not say goodbye, and is down or cut off. It may be well on the other side.
+	// Unreachable is the state of a worker whose peer is down or cut off and did not leave. The
+	// worker may be running on the other side of a network partition.
 	Unreachable WorkerState = "unreachable"
-	// Gone is one that left, or fell silent while its peer went on. Its status
-	// is what it last said.
+	// Gone is the state of a worker that left, or whose heartbeat ended while its peer stayed up.
 	Gone WorkerState = "gone"
 )
 
@@ -43,13 +42,13 @@ const (
 type Worker struct {
 	ID       string        `json:"id"`
 	State    WorkerState   `json:"state"`
-	Host     string        `json:"host,omitempty"`     // name of the peer it runs beside
-	Expires  time.Duration `json:"expires,omitempty"`  // how long its heartbeat is still good, nanoseconds
-	Capacity int           `json:"capacity,omitempty"` // how many tasks it takes at once, 0 if it did not say
+	Host     string        `json:"host,omitempty"`     // name of the peer that it beats through
+	Expires  time.Duration `json:"expires,omitempty"`  // time until its heartbeat runs out, nanoseconds
+	Capacity int           `json:"capacity,omitempty"` // greatest number of tasks at once, 0 if it is not set
 	WorkerStatus
 }
 
-// Free returns how many more tasks the worker takes: none unless it is active.
+// Free returns how many more tasks the worker takes: Capacity minus Running if it is active, else 0.
 func (w Worker) Free() int {
 	if w.State != Active {
 		return 0
@@ -57,19 +56,19 @@ func (w Worker) Free() int {
 	return max(w.Capacity-w.Running, 0)
 }
 
-// Workers is what the fleet knows of its workers. Make one with Agent.Workers.
+// Workers is a handle on the workers of the fleet. Agent.Workers returns it.
 //
-// Status and capacity are signs of life: they expire after Config.DefaultTTL, unless
-// an option says otherwise, and are renewed for as long as the worker beats through
-// this peer. A heartbeat is not a key: it is a lease that the worker's peer renews
-// with all others.
+// The status and the capacity of a worker expire after Config.DefaultTTL, unless an option sets another
+// TTL. They are renewed as long as the worker beats through this peer. A heartbeat is not a key: it is
+// a lease that the worker's peer announces to all other peers. A worker beats through the peer at which
+// Heartbeat is called.
 type Workers struct{ f *Fleet }
 
-// WorkerStatusKey is the key of a worker's status: for Watch, for GetAs with a type
-// of yours, and for other languages.
+// WorkerStatusKey returns the key of a worker's status: for Watch, for GetAs with another type, and for
+// programs in other languages.
 func WorkerStatusKey(id string) string { return workerStatus.key(id) }
 
-// WorkerCapacityKey is the key of a worker's capacity, an integer.
+// WorkerCapacityKey returns the key of a worker's capacity, an integer.
 func WorkerCapacityKey(id string) string { return workerCapacity.key(id) }
 
 func (w Workers) statuses() collection[WorkerStatus] {
@@ -77,20 +76,20 @@ func (w Workers) statuses() collection[WorkerStatus] {
 }
 func (w Workers) capacities() collection[int] { return collection[int]{w.f, workerCapacity} }
 
-// SetStatus says how worker id is: a WorkerStatus, or another struct or a map. The
-// id is one segment of a key, up to 128 bytes.
+// SetStatus sets the status of worker id: a WorkerStatus, or another struct or a map. The id is one
+// segment of a key, up to 128 bytes.
 func (w Workers) SetStatus(ctx context.Context, id string, status any, opts ...memory.Option) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
 	}
-	return w.f.putSign(id, opts, func(opts []memory.Option) error { return w.statuses().put(ctx, status, opts, id) }, workerStatus)
+	return w.f.putExpiring(id, opts, func(opts []memory.Option) error { return w.statuses().put(ctx, status, opts, id) }, workerStatus)
 }
 
-// Status returns what the worker last said of itself, memory.ErrNotFound if nothing. What
-// its slices refer to is shared and must not be changed.
+// Status returns the status of the worker. Its slices are shared and must not be changed. It fails with
+// agent.ErrNotFound if there is none.
 func (w Workers) Status(id string) (WorkerStatus, error) { return w.statuses().get(id) }
 
-// SetCapacity says how many tasks worker id takes at once.
+// SetCapacity sets how many tasks worker id takes at once, 0 or more.
 func (w Workers) SetCapacity(ctx context.Context, id string, n int, opts ...memory.Option) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
@@ -98,21 +97,22 @@ func (w Workers) SetCapacity(ctx context.Context, id string, n int, opts ...memo
 	if n < 0 {
 		return fmt.Errorf("worker %q: a capacity of %d: want 0 or more", id, n)
 	}
-	return w.f.putSign(id, opts, func(opts []memory.Option) error { return w.capacities().put(ctx, n, opts, id) }, workerCapacity)
+	return w.f.putExpiring(id, opts, func(opts []memory.Option) error { return w.capacities().put(ctx, n, opts, id) }, workerCapacity)
 }
 
-// Capacity returns how many tasks the worker takes at once, memory.ErrNotFound if it did
-// not say.
+// Capacity returns how many tasks the worker takes at once. It fails with agent.ErrNotFound if that is
+// not set.
 func (w Workers) Capacity(id string) (int, error) { return w.capacities().get(id) }
 
-// Heartbeat renews the lease of this peer's worker, or of those named, which then
-// run beside this peer: each for Config.HeartbeatTTL. For the peer's own worker that
-// happens by itself unless Config.HeartbeatInterval is Manual.
+// Heartbeat renews the heartbeat of each worker in ids, which from then on beats through this peer, for
+// Config.HeartbeatTTL. Without ids it renews that of the peer's own worker, which the peer does by
+// itself unless Config.HeartbeatInterval is Manual. It fails with agent.ErrTooManyWorkers, with
+// agent.ErrClosed, and for ids that are not valid.
 func (w Workers) Heartbeat(ctx context.Context, ids ...string) error {
 	return w.HeartbeatFor(ctx, w.f.host.HeartbeatTTL, ids...)
 }
 
-// HeartbeatFor is Heartbeat for another time; one of more than an hour is cut to that.
+// HeartbeatFor is Heartbeat with another TTL, of one hour at most; a longer one is cut.
 func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -134,8 +134,8 @@ func (w Workers) HeartbeatFor(ctx context.Context, ttl time.Duration, ids ...str
 	return errors.Join(faults...)
 }
 
-// Remove takes a worker out: its status and capacity go, and its heartbeat ends if
-// it beats through this peer.
+// Remove deletes the status and the capacity of a worker, and ends its heartbeat if it beats through
+// this peer.
 func (w Workers) Remove(ctx context.Context, id string) error {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return err
@@ -152,7 +152,7 @@ func (w Workers) Remove(ctx context.Context, id string) error {
 	return m.Write(ctx, memory.Manner{Urgent: true}, ops...)
 }
 
-// removal returns the writes that take out what is said of a worker.
+// removal returns the writes that delete the status and the capacity of a worker.
 func removal(r *replica.Replica, now time.Time, id string) (ops []crdt.Op) {
 	for _, f := range []form{workerStatus, workerCapacity} {
 		if _, ok := r.Store().Render(f.key(id), uint64(now.UnixMilli())); ok {
@@ -162,7 +162,8 @@ func removal(r *replica.Replica, now time.Time, id string) (ops []crdt.Op) {
 	return ops
 }
 
-// Get returns one worker, memory.ErrNotFound if nothing is known of it.
+// Get returns the worker with this id. It fails with agent.ErrNotFound if the worker has neither a
+// heartbeat nor a status nor a capacity.
 func (w Workers) Get(id string) (Worker, error) {
 	if err := gossip.ValidateWorkerID(id); err != nil {
 		return Worker{}, err
@@ -174,15 +175,15 @@ func (w Workers) Get(id string) (Worker, error) {
 	beats := false
 	w.f.host.Memory.Do(func(r *replica.Replica, now time.Time) { h, beats = r.View().Heartbeat(now, id) })
 	h.Worker = id
-	found, said := w.fill(h)
-	if !beats && !said {
+	found, recorded := w.fill(h)
+	if !beats && !recorded {
 		return Worker{}, fmt.Errorf("worker %q: %w", id, memory.ErrNotFound)
 	}
 	return found, nil
 }
 
-// List returns every worker that beats, is out of sight, or left a status behind,
-// by id. It walks all keys.
+// List returns every worker that has a heartbeat, a status or a capacity, sorted by id. It walks all
+// keys.
 func (w Workers) List() ([]Worker, error) {
 	seen := make(map[string]gossip.Heartbeat)
 	for _, h := range w.heartbeats() {
@@ -205,13 +206,14 @@ func (w Workers) List() ([]Worker, error) {
 	return list, nil
 }
 
-// Active returns the workers whose heartbeat is heard, by id. A worker that said
-// goodbye leaves at once; one whose peer was killed, within the heartbeat's TTL.
+// Active returns the workers whose heartbeats arrive, sorted by id. A worker whose peer closes is not
+// active from then on; one whose peer is killed stays active up to the TTL of its heartbeat.
 func (w Workers) Active() ([]Worker, error) { return w.in(Active) }
 
-// Unreachable returns the workers that are merely out of sight, by id.
+// Unreachable returns the workers in state Unreachable, sorted by id.
 func (w Workers) Unreachable() ([]Worker, error) { return w.in(Unreachable) }
 
+// in returns the workers with a heartbeat that are in this state.
 func (w Workers) in(state WorkerState) ([]Worker, error) {
 	if w.f.host.Memory.Closed() {
 		return nil, memory.ErrClosed
@@ -225,8 +227,8 @@ func (w Workers) in(state WorkerState) ([]Worker, error) {
 	return list, nil
 }
 
-// Find returns the active workers that take at least free more tasks and have all
-// labels, the freest first.
+// Find returns the active workers that take at least free more tasks and have all of labels. Those that
+// take the most tasks come first.
 func (w Workers) Find(free int, labels ...string) ([]Worker, error) {
 	list, err := w.Active()
 	list = slices.DeleteFunc(list, func(x Worker) bool {
@@ -236,14 +238,15 @@ func (w Workers) Find(free int, labels ...string) ([]Worker, error) {
 	return list, err
 }
 
+// heartbeats returns the heartbeats that this peer knows, sorted by worker.
 func (w Workers) heartbeats() (list []gossip.Heartbeat) {
 	w.f.host.Memory.Do(func(r *replica.Replica, now time.Time) { list = r.View().Heartbeats(now) })
 	return list
 }
 
-// fill adds what the worker says of itself; said is false if that is nothing. A
-// status of another form shows as far as it fits.
-func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
+// fill returns the worker of a heartbeat with its status and its capacity; recorded reports whether it
+// has either. A status of another form is shown as far as Worker.read understands it.
+func (w Workers) fill(h gossip.Heartbeat) (found Worker, recorded bool) {
 	found = Worker{ID: h.Worker, Expires: h.Remaining, State: Gone}
 	if !h.Host.IsZero() {
 		found.Host = w.f.host.NameOf(h.Host)
@@ -263,11 +266,11 @@ func (w Workers) fill(h gossip.Heartbeat) (found Worker, said bool) {
 	return found, !errors.Is(err1, memory.ErrNotFound) || !errors.Is(err2, memory.ErrNotFound)
 }
 
-// read takes from a status what another form of it says: state for status, tasks for
-// running, and capacity, where the worker did not say that by itself.
+// read takes the fields of a status of another form: state for Status, tasks for Running, and capacity
+// if the worker has no capacity of its own.
 func (w *Worker) read(status crdt.Value) {
 	if w.Status == "" {
-		_ = status.Field("state").Decode(&w.Status) // of another type it says nothing
+		_ = status.Field("state").Decode(&w.Status) // a field of another type counts as absent
 	}
 	if tasks := status.Field("tasks"); status.Field("running").IsZero() && tasks.Decode(&w.Running) != nil {
 		w.Running = len(tasks.Elements())

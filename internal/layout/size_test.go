@@ -25,7 +25,7 @@ const (
 // exceptions are the counts that exceed a limit. An exception may only shrink. The test fails
 // if a count differs from its entry, so that the entry follows until it can be removed.
 var exceptions = map[string]int{
-	"methods of agent.Agent": 60,
+	"methods of agent.Agent": 59,
 }
 
 // longTests are the packages that still have files of tests with more lines than others.

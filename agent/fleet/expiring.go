@@ -7,9 +7,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// putSign writes a sign of life of worker id. Without a TTL of its own it gets the
-// default one, and is renewed while the worker beats through this peer.
-func (f *Fleet) putSign(id string, opts []memory.Option, put func([]memory.Option) error, of form) error {
+// putExpiring calls put to write the status or the capacity of worker id, at the key of form of.
+// Without a TTL in opts the record gets Host.DefaultTTL, and is renewed while the worker beats through
+// this peer.
+func (f *Fleet) putExpiring(id string, opts []memory.Option, put func([]memory.Option) error, of form) error {
 	own, ttl := timed(opts), f.host.DefaultTTL
 	if !own && ttl > 0 {
 		opts = append([]memory.Option{func(o *memory.Options) { o.TTL = ttl }}, opts...)
@@ -24,7 +25,7 @@ func (f *Fleet) putSign(id string, opts []memory.Option, put func([]memory.Optio
 	return nil
 }
 
-// timed reports whether opts set a TTL, none included.
+// timed reports whether opts set a TTL, be it 0 for none.
 func timed(opts []memory.Option) bool {
 	o := memory.Options{TTL: -1}
 	for _, f := range opts {
