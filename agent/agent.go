@@ -260,7 +260,7 @@ func (a *Agent) shutDown(ctx context.Context) {
 	a.bus.emit(LifecycleEvent{Type: Shutdown})
 	a.mem.Close()
 	a.queues.Close()
-	a.withdraw(a.endLeases(ctx), a.queues.Retreat())
+	a.withdraw(a.endLeases(ctx), a.queues.LastWrites())
 	a.err = waitAllAcked(ctx, a.mem)
 	close(a.closed)
 	if err := a.net.Leave(ctx); err != nil && !errors.Is(err, transport.ErrClosed) {

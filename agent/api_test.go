@@ -62,7 +62,7 @@ func TestEveryTypeReadsAsItWasWritten(t *testing.T) {
 	v, err := a.Max("m").Value()
 	check(err)
 	mustBe(t, v, "3")
-	check(a.Put(ctx, "best/x", 7)) // its rule makes it a bump
+	check(a.Put(ctx, "best/x", 7)) // the rule of the key is a max, so Put bumps it
 	check(a.Put(ctx, "best/x", 5))
 	v, _ = a.Get("best/x")
 	mustBe(t, v, "7")
@@ -90,7 +90,7 @@ func TestEveryTypeReadsAsItWasWritten(t *testing.T) {
 		Status string `json:"status"`
 	}
 	check(a.Put(ctx, "task", task{"running"}))
-	for range 2 { // decoded, then from the cache
+	for range 2 { // the first call decodes the value, the second one gets it from the cache
 		if got, err := GetAs[task](a, "task"); got.Status != "running" || err != nil {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -249,7 +249,7 @@ func TestASnapshotComesFirst(t *testing.T) {
 	}
 	var got []string
 	for e := next(t, sub); e.Cause != CauseSynced; e = next(t, sub) {
-		if e.Cause == CauseSnapshot { // the puts may still be on their way here too
+		if e.Cause == CauseSnapshot { // events of the puts may follow
 			got = append(got, e.Key)
 		}
 	}
@@ -395,7 +395,7 @@ func TestOptimisticWritesOfOnePeerLoseNothing(t *testing.T) {
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
-			var have crdt.Version // as the last write left it
+			var have crdt.Version // version that the last write made
 			n := int64(0)
 			for range each {
 				for {
@@ -425,7 +425,7 @@ func TestOptimisticWritesOfOnePeerLoseNothing(t *testing.T) {
 	}
 }
 
-// Who may not read a key costs no match of the pattern, and who has gone no more of them.
+// KeysWhere matches the pattern only for keys that are admitted, and stops when its context ends.
 func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	b := a.Batch()

@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Numbers that make no sense are refused, and none of them means something else.
+// Numbers that make no sense are refused. None of them is taken for something else.
 func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	ctx := t.Context()

@@ -18,8 +18,8 @@ func benchKeys(n int) []string {
 	return keys
 }
 
-// BenchmarkGet reads in the order of writing, where the processor's caches help, and at
-// random among so many keys that they do not.
+// BenchmarkGet reads keys in the order in which they were written, where the processor's caches help,
+// and in random order among so many keys that the caches do not help.
 func BenchmarkGet(b *testing.B) {
 	for _, c := range []struct {
 		name  string
@@ -57,7 +57,7 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-// BenchmarkTypedRead is a read of a record that was decoded before.
+// BenchmarkTypedRead measures the read of a record that the cache has decoded.
 func BenchmarkTypedRead(b *testing.B) {
 	a := open(b, Config{Name: "n1"})
 	ctx := b.Context()
@@ -119,7 +119,7 @@ func BenchmarkPut(b *testing.B) {
 	})
 }
 
-// BenchmarkVisible is one write until watchers on both other peers have it.
+// BenchmarkVisible measures the time from a write until subscribers at both other peers have it.
 func BenchmarkVisible(b *testing.B) {
 	for _, keyed := range []bool{false, true} {
 		b.Run(map[bool]string{false: "plain", true: "sealed"}[keyed], func(b *testing.B) {

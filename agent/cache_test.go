@@ -6,8 +6,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 )
 
-// Between a write and the loop's next turn nothing drops the old value from the cache;
-// a reader must see that it is old.
+// The old value stays in the cache until the loop's next turn after a write. A reader must notice that
+// it is old.
 func TestACachedValueIsNeverStale(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	set := func(status string) {
@@ -20,9 +20,9 @@ func TestACachedValueIsNeverStale(t *testing.T) {
 	if _, err := a.Tasks().State("42"); err != nil {
 		t.Fatal(err)
 	}
-	a.stop() // no turn any more
+	a.stop() // the loop takes no more turns
 	a.wg.Wait()
-	if _, err := a.Tasks().State("42"); err != nil { // decoded after the last turn
+	if _, err := a.Tasks().State("42"); err != nil { // the value is decoded after the last turn
 		t.Fatal(err)
 	}
 	set("done")

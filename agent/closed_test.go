@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Every call that can return an error returns ErrClosed after Close; what cannot, answers
-// what was last known.
+// After Close every call with an error result returns ErrClosed. A call without one returns the last
+// state.
 func TestEveryCallIsRefusedAfterClose(t *testing.T) {
 	a := open(t, Config{Name: "n1", Faults: true})
 	if err := errors.Join(a.Put(t.Context(), "k", 1), a.Set("s").Add(t.Context(), "x"), a.Put(t.Context(), "expires", 1, WithTTL(time.Hour))); err != nil {
@@ -32,10 +32,10 @@ func TestEveryCallIsRefusedAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	exempt := map[string]bool{
-		"Close": true, "Locks.Close": true, // which may be repeated
-		"Cache.Invalidate": true, "Resolve": true, // of what the caller has
-		"workqueue.Claim.Release": true, "workqueue.Claim.Extend": true, "workqueue.Claim.Complete": true, "workqueue.Claim.Fail": true, // of a claim that Close ended: workqueue.ErrClaimLost
-		"Locks.Reload": true, "Locks.Semaphore": true, // nothing is asked yet
+		"Close": true, "Locks.Close": true, // a second Close is allowed
+		"Cache.Invalidate": true, "Resolve": true, // these need only what the caller has
+		"workqueue.Claim.Release": true, "workqueue.Claim.Extend": true, "workqueue.Claim.Complete": true, "workqueue.Claim.Fail": true, // Close has ended the claim, so these return workqueue.ErrClaimLost
+		"Locks.Reload": true, "Locks.Semaphore": true, // these ask no peer
 	}
 	for of, handle := range handles {
 		v := reflect.ValueOf(handle)
@@ -70,7 +70,7 @@ func TestEveryCallIsRefusedAfterClose(t *testing.T) {
 	}
 }
 
-// call calls f with arguments that mean something.
+// call calls f with valid arguments.
 func call(t *testing.T, name string, f reflect.Value) []reflect.Value {
 	t.Helper()
 	in := make([]reflect.Value, 0, f.Type().NumIn())
@@ -109,7 +109,7 @@ func argument(of reflect.Type) reflect.Value {
 		v.SetInt(1)
 	case reflect.Slice:
 		if of.Elem().Kind() == reflect.Pointer {
-			return v // of leases: there are none
+			return v // an empty list of leases
 		}
 		v.Set(reflect.MakeSlice(of, 1, 1))
 		v.Index(0).Set(argument(of.Elem()))

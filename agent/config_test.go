@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// row is a value of a field and what Open says to it: nothing, or an error that names
-// what is wrong.
+// row is a value of a field of Config. Open fails with an error that contains refused, or succeeds if
+// that is empty.
 type row struct {
 	value   any
 	refused string
@@ -20,8 +20,8 @@ type row struct {
 
 const longest = time.Duration(math.MaxInt64)
 
-// fields has rows for every field of a Config: what is negative, zero, huge or nonsense
-// is refused by name, or works.
+// fields has rows for every field of a Config. A value that is negative, zero, huge or senseless either
+// works or is refused by an error that names the field.
 var fields = map[string][]row{
 	"Name":      {{"", "name is empty"}, {"a/b", "name"}, {strings.Repeat("x", 129), "name"}, {"\x00", "name"}, {strings.Repeat("x", 128), ""}},
 	"Cluster":   {{"", "cluster"}, {strings.Repeat("x", 65), "cluster"}, {strings.Repeat("x", 64), ""}},
@@ -58,9 +58,9 @@ var fields = map[string][]row{
 	"MaxBacklog":  {{0, ""}, {-1, "sizes"}, {1, ""}, {math.MaxInt, ""}},
 	"MaxBytes":    {{0, ""}, {-1, "memory bound"}, {1, "memory bound"}, {math.MaxInt, ""}},
 
-	"Logger":  {}, // nil is the default
+	"Logger":  {}, // nil is the default; there is no wrong value
 	"Faults":  {{true, ""}},
-	"Network": {}, // likewise
+	"Network": {}, // nil is the default; there is no wrong value
 }
 
 func TestEveryFieldOfAConfigIsChecked(t *testing.T) {
@@ -95,11 +95,11 @@ func TestEveryFieldOfAConfigIsChecked(t *testing.T) {
 			try(t, name, r, cfg)
 		}
 	}
-	// Together they would overflow.
+	// Two intervals of this length overflow a time.Duration.
 	try(t, "HeartbeatInterval", row{longest, "heartbeat TTL"}, Config{Name: "n", Cluster: "test", HeartbeatInterval: longest, HeartbeatTTL: time.Hour})
 }
 
-// try opens an agent, and has it write and tell what is written.
+// try opens an agent, and checks that a subscriber gets a write.
 func try(t *testing.T, field string, r row, cfg Config) {
 	t.Helper()
 	a, err := Open(t.Context(), cfg)

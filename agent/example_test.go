@@ -80,7 +80,7 @@ func ExampleAgent_PutIf() {
 	}
 	defer a.Close(ctx)
 
-	version, err := a.PutIf(ctx, "leader", "worker-1", 0) // only if nobody is
+	version, err := a.PutIf(ctx, "leader", "worker-1", 0) // only if the key is absent
 	fmt.Println(version != 0, err)
 	_, err = a.PutIf(ctx, "leader", "worker-2", 0)
 	conflict, lost := errors.AsType[*crdt.ConflictError](err)
@@ -110,7 +110,7 @@ func ExampleGetAs() {
 	// Output: render 4 <nil>
 }
 
-// A key whose values only the user can merge: the resolver runs when it is read.
+// The program merges the values of this key by a resolver of its own, which runs when the key is read.
 func ExampleConfig_resolvers() {
 	ctx := context.Background()
 	a, err := agent.Open(ctx, agent.Config{
@@ -162,7 +162,7 @@ func ExampleTasks() {
 
 	state, err := tasks.State("42")
 	fmt.Println(state.Status, state.Worker, state.Priority, err)
-	v, _ := a.Get(fleet.TaskStateKey("42")) // with what the struct has no field for
+	v, _ := a.Get(fleet.TaskStateKey("42")) // the value also has the fields that the struct lacks
 	fmt.Println(v)
 	// Output:
 	// running worker-1 7 <nil>
@@ -221,7 +221,7 @@ func ExampleAgents() {
 	// <nil>
 }
 
-// Read, change, write back: what others changed meanwhile stays.
+// A scheduler reads the queue, changes it and writes it back. Changes that others made meanwhile stay.
 func ExampleQueue() {
 	ctx := context.Background()
 	a, err := agent.Open(ctx, agent.Config{Name: "scheduler", Cluster: "farm"})
@@ -268,7 +268,7 @@ func ExampleAgent_WorkQueue() {
 		log.Fatal(err)
 	}
 	fmt.Println(c.ID, c.Value, c.Attempt)
-	if err := c.Complete(ctx, "sent"); err != nil { // it may have been lost meanwhile: then another has it
+	if err := c.Complete(ctx, "sent"); err != nil { // an error means that the claim was lost, and another worker may have the item
 		log.Fatal(err)
 	}
 	item, err := mail.Get("letter-7")

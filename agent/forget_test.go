@@ -11,14 +11,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// A peer that crashes again and again is listed once in the end; one that is down and
-// has not come back stays listed, for removals wait for it.
+// A peer that crashes many times is listed once in the end. A peer that is down and has not come back
+// stays listed, since removals wait for its acknowledgement.
 func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 3, nil)
 		crash := func(a *Agent) {
 			a.stop()
-			a.net.Close() // nobody hears a goodbye
+			a.net.Close() // a crash: the other peers get no notice
 			a.Close(t.Context())
 		}
 		crash(list[2])
@@ -57,12 +57,13 @@ func TestLivesThatWereReplacedAreForgotten(t *testing.T) {
 	})
 }
 
-// The transport lists the dead for a while; who was given up does not come back by that.
+// The transport lists dead members for some time. A forgotten peer does not become a member again
+// because of that.
 func TestWhoWasForgottenStaysForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 3, nil)
 		list[2].stop()
-		list[2].net.Close() // nobody hears a goodbye
+		list[2].net.Close() // a crash: the other peers get no notice
 		list[2].Close(t.Context())
 		time.Sleep(30 * time.Second)
 		if err := list[0].Forget("n2"); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// A flood of items ends in refusals, and a queue that fills the store can be worked off.
+// When items fill the store, further ones are refused, and workers can still finish those in the queue.
 func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 	a := open(t, Config{Name: "n1", MaxBytes: 1 << 20})
 	ctx := t.Context()

@@ -13,7 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// calling is a log handler that hands each record to a function.
+// calling is a log handler that calls a function with each record.
 type calling struct {
 	slog.Handler
 	f func(slog.Record)
@@ -27,7 +27,7 @@ func (c calling) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Whatever is logged while a lock is held, its handler may read, write and lock.
+// A log handler may read, write and lock, even for a line that was logged with a mutex held.
 func TestALogHandlerMayCallTheAgent(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		var mu sync.Mutex
@@ -56,7 +56,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		})
 		close(ready)
 		other := virtual(t, n, 1, func(c *Config) { c.Locks.Voters = []string{"n0", "n1", "n2"} })
-		time.Sleep(time.Second) // of two with one name, the first is listened to
+		time.Sleep(time.Second) // of two peers with one name, the first one counts
 		virtual(t, n, 2, func(c *Config) { c.Name = "n1" })
 		time.Sleep(5 * time.Second)
 		a.inbox.receive([]byte{0x93, 1, 2, 3}, 0)
@@ -66,7 +66,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		}
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, _ = other.Locks().Lock(short, "elsewhere") // asks n0, whose voters are others
+		_, _ = other.Locks().Lock(short, "elsewhere") // asks n0, which has another list of voters
 		if err := other.Close(t.Context()); err != nil {
 			t.Log(err)
 		}
@@ -82,7 +82,8 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 	})
 }
 
-// A handler that does not return costs no lease, no write and no peer, and its lines.
+// A handler that does not return loses its lines, but no lease is lost, no write waits and no peer
+// leaves.
 func TestALogHandlerThatBlocksHoldsUpNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		hold := make(chan struct{})
@@ -121,7 +122,7 @@ func TestALogHandlerThatBlocksHoldsUpNothing(t *testing.T) {
 	})
 }
 
-// The last lines are there when Close has returned.
+// The handler has got the last lines when Close returns.
 func TestCloseWaitsForTheLastLines(t *testing.T) {
 	var last string
 	a := open(t, Config{Name: "n1", Logger: slog.New(calling{f: func(r slog.Record) { last = r.Message }})})

@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// Who comes under the name of a voter that is up takes no votes from it: locks are granted
-// as before. When the first is gone, the name goes to the second.
+// A second peer with the name of a voter that is up does not take its vote: locks are granted as before.
+// When the first one is gone, the second one has the name.
 func TestAVotersNameIsNotTakenFromIt(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
@@ -19,7 +19,7 @@ func TestAVotersNameIsNotTakenFromIt(t *testing.T) {
 			c.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}}
 		})
 		time.Sleep(5 * time.Second)
-		list[2].net.Close() // without a word: n0 and n1 are the majority now
+		list[2].net.Close() // a crash: n0 and n1 are the majority now
 		for range 5 {
 			for _, p := range list[:2] {
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What a peer tells of its keys is shown to people: it is names of keys or nothing.
+// The names of keys in a peer's metadata are shown to users, so any other text is dropped.
 func TestNamesOfKeysAreNothingElse(t *testing.T) {
 	const one = "0123abcd"
 	for text, want := range map[string][]string{

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// voting is a fleet whose first three are voters.
+// voting starts peers of which the first three are voters.
 func voting(t *testing.T, n *memnet.Network, count int) []*Agent {
 	return several(t, n, count, func(c *Config) {
 		c.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}, FirstBoot: true}
@@ -21,7 +21,7 @@ func voting(t *testing.T, n *memnet.Network, count int) []*Agent {
 
 func TestALockIsHeldByOnePeerAtATime(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
-		list := voting(t, n, 4) // n3 is no voter
+		list := voting(t, n, 4) // n3 is not a voter
 		first, err := list[3].Locks().Lock(t.Context(), "printer")
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func TestALockIsHeldByOnePeerAtATime(t *testing.T) {
 			}
 			next <- l
 		}()
-		time.Sleep(40 * time.Second) // renewed by itself
+		time.Sleep(40 * time.Second) // the lease is renewed by itself
 		if first.Err() != nil {
 			t.Fatalf("the lease ended: %v", first.Err())
 		}
@@ -55,8 +55,8 @@ func TestALockIsHeldByOnePeerAtATime(t *testing.T) {
 	})
 }
 
-// A holder that is cut off loses its lease at its own deadline, and hears of it; the
-// majority hands the lock on.
+// A holder that is cut off loses its lease at its own deadline and is notified. The majority grants the
+// lock to the next client.
 func TestAHolderThatIsCutOffLosesItsLease(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
@@ -100,7 +100,7 @@ func TestTheHolderOfATaskIsVisibleToAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 30 { // past what was told at first
+		for i := range 30 { // longer than the TTL of the first record
 			time.Sleep(time.Second)
 			for _, a := range list {
 				h, err := a.Tasks().Holder("42")
@@ -136,7 +136,7 @@ func TestTheHolderOfATaskIsVisibleToAll(t *testing.T) {
 	})
 }
 
-// A peer of which nothing is said of voters has locks at once, for itself.
+// A peer without configured voters grants locks to its own callers at once.
 func TestAPeerAloneHasLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -163,7 +163,7 @@ func TestAPeerAloneHasLocks(t *testing.T) {
 		if !errors.Is(first.Err(), lockservice.ErrLost) {
 			t.Errorf("closed, and the lease: %v", first.Err())
 		}
-		b := openAt() // clients of the life before may still work
+		b := openAt() // clients of the earlier run may still be at work
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var silent *lockservice.UnavailableError
@@ -196,7 +196,7 @@ func TestWrongLockConfigurationsAreNamed(t *testing.T) {
 	f(LockConfig{Voters: []string{"a"}, BestEffort: true}, lockservice.ErrVoters)
 }
 
-// Every member tells what a lease by it is worth, also once that has changed.
+// Every member announces the guarantee of its leases, and each change of it.
 func TestMembersTellWhatTheirLeasesAreWorth(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		named := virtual(t, n, 0, func(c *Config) { c.Locks = LockConfig{Voters: []string{"n0"}, FirstBoot: true} })

@@ -16,20 +16,20 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// bubble runs real agents on a network in memory and in virtual time, and waits
-// for memberlist's last timers.
+// bubble runs f with a network in memory and in virtual time. At the end it waits for the last timers of
+// memberlist.
 func bubble(t *testing.T, f func(t *testing.T, n *memnet.Network)) {
 	synctest.Test(t, func(t *testing.T) {
 		const seed = 11
 		t.Logf("memnet seed %d", seed)
-		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last: virtual
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // runs last; the time is virtual
 		f(t, memnet.New(seed))
 	})
 }
 
 func address(i int) string { return fmt.Sprintf("10.0.%d.%d:7946", i/200, i%200+1) }
 
-// virtual starts a peer in the bubble.
+// virtual starts peer number i in the bubble.
 func virtual(t *testing.T, n *memnet.Network, i int, tune func(*Config)) *Agent {
 	t.Helper()
 	l, err := n.Listen(address(i))
@@ -56,7 +56,7 @@ func several(t *testing.T, n *memnet.Network, count int, tune func(*Config)) []*
 	return list
 }
 
-// agreed fails unless all hold the same, and returns how many keys.
+// agreed fails unless all peers have the same state. It returns the number of keys.
 func agreed(t *testing.T, list []*Agent) int {
 	t.Helper()
 	hash, keys := list[0].Digest()
@@ -177,7 +177,7 @@ func TestAValueOfTheGreatestSizeArrives(t *testing.T) {
 	})
 }
 
-// A subscriber that does not read is told that it lagged, and then gets the state.
+// A subscriber that does not read gets a lagged event and then the current state.
 func TestASlowSubscriberLagsAndCatchesUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 2, nil)
@@ -263,8 +263,8 @@ func TestASubscriptionResumesWhereItStopped(t *testing.T) {
 	})
 }
 
-// A peer that comes back under its old name starts from nothing and fills up; and
-// what waited for its old life is forgotten.
+// A peer that restarts under its old name starts without data and gets the whole state. Removals that
+// waited for its earlier run are collected.
 func TestAPeerThatRestartsUnderItsNameFillsUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 3, nil)
@@ -274,7 +274,7 @@ func TestAPeerThatRestartsUnderItsNameFillsUp(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		list[2].stop() // as a crash: no goodbye
+		list[2].stop() // a crash: the other peers get no notice
 		list[2].net.Close()
 		for i := range 50 {
 			if err := list[0].Delete(t.Context(), fmt.Sprintf("k/%d", i)); err != nil {
@@ -376,10 +376,10 @@ func TestWaitReplicatedSaysWhoIsMissing(t *testing.T) {
 	})
 }
 
-// Writes wait while the loop cannot keep up, and give up with their context.
+// Writes wait while the loop cannot keep up, and fail when their context ends.
 func TestWritesWaitForTheLoop(t *testing.T) {
 	a := open(t, Config{Name: "n1", MaxBacklog: 1000})
-	a.watch.mu.Lock() // the loop cannot publish
+	a.watch.mu.Lock() // so that the loop cannot publish
 	var err error
 	for i := 0; err == nil && i < 100; i++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -395,8 +395,8 @@ func TestWritesWaitForTheLoop(t *testing.T) {
 	}
 }
 
-// What does not fit into a peer's window goes on as soon as there is room, not when
-// something else is due.
+// Frames that do not fit into a peer's window are sent as soon as there is room, not when the next timer
+// fires.
 func TestABurstBeyondTheWindowDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 2, func(c *Config) { c.BatchInterval = AtOnce })
@@ -405,7 +405,7 @@ func TestABurstBeyondTheWindowDoesNotWait(t *testing.T) {
 		for i := range 28 { // 7 MB
 			value := make([]byte, 250<<10)
 			for j := range value {
-				value[j] = byte(noise.Uint32()) // does not compress
+				value[j] = byte(noise.Uint32()) // random bytes do not compress
 			}
 			batch.Put(fmt.Sprint("burst/", i), value)
 		}

@@ -9,15 +9,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// With packets blocked and streams open, a write reaches everybody within two seconds of
-// the block, members stay members, workers active, and each peer says how it is.
+// When datagrams are blocked and streams are open, a write reaches every peer within two seconds of the
+// block. Members stay up, workers stay active, and each peer shows which packets are blocked.
 func TestWhatPacketsCannotCarryStreamsDo(t *testing.T) {
 	pass, blocked := Packets{"pass", "pass"}, Packets{"blocked", "blocked"}
 	for _, c := range []struct {
 		name   string
 		blocks [][2]int
-		start  bool       // blocked before the first peer is there
-		want   [3]Packets // between 0 and 1, 0 and 2, 1 and 2, as the first sees them
+		start  bool       // datagrams are blocked before the first peer starts
+		want   [3]Packets // Packets between peers 0 and 1, 0 and 2, 1 and 2, as the first of each pair sees them
 	}{
 		{"everywhere from the start", [][2]int{{0, 1}, {1, 0}, {0, 2}, {2, 0}, {1, 2}, {2, 1}}, true, [3]Packets{blocked, blocked, blocked}},
 		{"everywhere", [][2]int{{0, 1}, {1, 0}, {0, 2}, {2, 0}, {1, 2}, {2, 1}}, false, [3]Packets{blocked, blocked, blocked}},

@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 )
 
-// Whatever a scheduler does to the list, it reads back what it wrote, and what kept
-// its place was not written again.
+// A scheduler that changes the list at random reads back what it wrote. Tasks that kept their position
+// were not written again.
 func TestAQueueIsWhatWasWritten(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -37,7 +37,7 @@ func TestAQueueIsWhatWasWritten(t *testing.T) {
 		case op == 2:
 			list = slices.Insert(list, 0, fresh(), fresh())
 		case op == 3:
-			list = slices.Insert(list, min(5, len(list)), fresh()) // always the same place
+			list = slices.Insert(list, min(5, len(list)), fresh()) // always at the same index
 		case op == 4:
 			list = append(list, fresh(), fresh(), fresh())
 		default:
@@ -52,7 +52,7 @@ func TestAQueueIsWhatWasWritten(t *testing.T) {
 			t.Fatalf("%v, wrote\n%v, read\n%v", err, list, got.Pending)
 		}
 	}
-	for range 30 { // until there is no room left between two
+	for range 30 { // until there is no order left between two neighbours
 		s, _ := a.Queue().State()
 		list := slices.Insert(s.Pending, 1, fresh())
 		s.Pending = list
@@ -65,7 +65,7 @@ func TestAQueueIsWhatWasWritten(t *testing.T) {
 	}
 }
 
-// A state that was read a while ago does not undo what others did since.
+// A state that was read some time ago does not undo changes that others have made since.
 func TestAnOldStateOfTheQueueUndoesNothing(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	ctx, q := t.Context(), a.Queue()
@@ -96,7 +96,7 @@ func TestAnOldStateOfTheQueueUndoesNothing(t *testing.T) {
 	if !slices.Equal(got.Pending, []string{"only"}) || got.Processing != nil || len(got.Fields) != 0 {
 		t.Errorf("made anew: %+v", got)
 	}
-	// Another language that knows of no order.
+	// A program in another language adds a task without an order.
 	check(a.Object(keyspace.Coordination+"queue").Add(ctx, []string{"pending"}, "plain", []any{"odd"}))
 	got, err = q.State()
 	check(err)

@@ -7,8 +7,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// Example is the README's, word for word: a test in examples compares them. It is
-// compiled and not run, for its peers are on other machines.
+// Example is the example of the README, word for word: a test in package examples compares them. It is
+// compiled but not run, since its peers are on other machines.
 func Example() {
 	_ = func(ctx context.Context, key []byte) error {
 		a, err := agent.Open(ctx, agent.Config{

@@ -9,8 +9,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// What this package looks up for itself counts as nobody's read. Get is sampled, so
-// one look-up that counts is found by looking often.
+// Look-ups of this package for its own use do not count as reads. Since Get is sampled, a look-up that is
+// counted by mistake shows only after many calls.
 func TestLookUpsOfItsOwnAreNoReads(t *testing.T) {
 	a := open(t, Config{Name: "a"})
 	ctx, q := t.Context(), a.WorkQueue("mail")

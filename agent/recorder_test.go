@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// actors returns who each of list writes as.
+// actors returns the actor that each peer of list writes as.
 func actors(list []*Agent) (all []clock.Actor) {
 	for _, a := range list {
 		all = append(all, a.Actor())
@@ -17,8 +17,8 @@ func actors(list []*Agent) (all []clock.Actor) {
 	return all
 }
 
-// turnedAway counts the packets that peers did not take, since they came before or are
-// sealed for another life.
+// turnedAway returns how many packets the peers have refused because they had arrived before or were
+// sealed for another run.
 func turnedAway(list []*Agent) (count uint64) {
 	for _, a := range list {
 		s := a.Stats().Transport
@@ -27,8 +27,8 @@ func turnedAway(list []*Agent) (count uint64) {
 	return count
 }
 
-// A peer whose own packets come back to it is nobody's copy: it begins no other life, and
-// takes every write.
+// A peer that gets its own packets back does not take itself for a copy: it keeps its actor, and every
+// write succeeds.
 func TestReflectedPacketsMakeNoClone(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()
@@ -58,8 +58,8 @@ func TestReflectedPacketsMakeNoClone(t *testing.T) {
 	})
 }
 
-// The packets of an earlier run, shown to all, bring nobody back, and no old clock: every
-// write is taken.
+// The packets of an earlier run, sent again to all peers, bring back neither a member nor an old clock:
+// every write succeeds.
 func TestAnEarlierRunBringsNothingBack(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()
@@ -100,8 +100,8 @@ func TestAnEarlierRunBringsNothingBack(t *testing.T) {
 	})
 }
 
-// Heartbeats that are shown again keep no worker active: neither one that has stopped beside
-// a peer which is well, nor that of a peer which died.
+// Heartbeats that are sent again keep no worker active: neither a worker that has stopped while its peer
+// is up, nor the worker of a peer that is down.
 func TestAReplayedHeartbeatKeepsNobodyActive(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.Record()

@@ -14,19 +14,19 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
-	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// The test cases of the system that this one continues, by their names. That system counted writes to a simulated backend; here each case
-// asserts what another peer sees.
+// The seed is the system that this one continues. Its test cases are here under their names. They counted
+// writes to a simulated backend; here each case checks what another peer reads.
 
-// seedCase runs one case on real agents in virtual time.
+// seedCase is one case of the seed, on real agents in virtual time.
 type seedCase struct {
 	*testing.T
 	net   *memnet.Network
 	peers []*Agent
 }
 
+// seed runs a case with that many peers, three seconds after their start. tune may change their Config.
 func seed(t *testing.T, name string, peers int, tune func(*Config), f func(c *seedCase)) {
 	t.Run(name, func(t *testing.T) {
 		bubble(t, func(t *testing.T, n *memnet.Network) {
@@ -50,7 +50,7 @@ func (c *seedCase) ok(errs ...error) {
 	}
 }
 
-// settle waits until every peer has what all wrote.
+// settle waits until every peer has all writes.
 func (c *seedCase) settle() {
 	c.Helper()
 	for _, p := range c.peers {
@@ -61,8 +61,7 @@ func (c *seedCase) settle() {
 	synctest.Wait()
 }
 
-// cut parts the first peer from the rest, long enough for both sides to notice, and
-// returns what ends the cut.
+// cut separates the first peer from the others. heal ends the cut and waits until all peers agree.
 func (c *seedCase) cut() (heal func()) {
 	first, rest := []string{address(0)}, []string{}
 	for i := 1; i < len(c.peers); i++ {
@@ -76,7 +75,7 @@ func (c *seedCase) cut() (heal func()) {
 	}
 }
 
-// sees demands that every peer reads key as want.
+// sees checks that every peer reads want at key.
 func (c *seedCase) sees(key, want string) {
 	c.Helper()
 	for _, p := range c.peers {
@@ -86,6 +85,7 @@ func (c *seedCase) sees(key, want string) {
 	}
 }
 
+// equal checks that got and want print alike.
 func (c *seedCase) equal(what string, got, want any) {
 	c.Helper()
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
@@ -121,7 +121,7 @@ func TestSeedVectorClock(t *testing.T) {
 		c.ok(a.Put(c.Context(), "k", "a"), b.Put(c.Context(), "k", "b"))
 		c.equal("the clocks meanwhile", a.Stats().Vector.Compare(b.Stats().Vector), clock.Concurrent)
 		heal()
-		next(c, sub) // b's own
+		next(c, sub) // the event of b's own write
 		c.equal("a's write, to b", next(c, sub).Order, clock.Concurrent)
 	})
 	seed(t, "should determine happened-before", 2, nil, func(c *seedCase) {
@@ -140,7 +140,7 @@ func TestSeedVectorClock(t *testing.T) {
 }
 
 func TestSeedConflictResolution(t *testing.T) {
-	// Each writes one side of a conflict while cut off; then all agree on want.
+	// Two peers write first and second on the two sides of a cut. After it all peers agree on want.
 	conflict := func(name string, rule crdt.Rule, resolver crdt.Resolver, first, second any, want string) {
 		tune := func(cfg *Config) {
 			cfg.Rules = []crdt.Rule{rule}
@@ -218,166 +218,6 @@ func TestSeedCache(t *testing.T) {
 		c.ok(err)
 		b.Cache().Clear()
 		c.equal("cleared", b.Cache().Len(), 0)
-	})
-}
-
-func TestSeedTasks(t *testing.T) {
-	seed(t, "should synchronize task state", 3, nil, func(c *seedCase) {
-		heal := c.cut()
-		c.ok(c.peers[0].Tasks().SetState(c.Context(), "42", fleet.TaskState{Status: "running", Worker: "n0", Labels: []string{"gpu"}}))
-		time.Sleep(time.Second)
-		c.ok(c.peers[1].Tasks().SetState(c.Context(), "42", map[string]any{"priority": 7, "labels": []string{"eu"}, "owner": "team-a"}))
-		heal()
-		for _, p := range c.peers {
-			got, err := p.Tasks().State("42")
-			c.ok(err)
-			c.equal("at "+p.Name(), got, fleet.TaskState{Status: "running", Worker: "n0", Priority: 7, Labels: []string{"eu", "gpu"}})
-			free, err := GetAs[map[string]any](p, fleet.TaskStateKey("42"))
-			c.ok(err)
-			c.equal("a field of no struct", free["owner"], "team-a")
-		}
-		c.sees("task-sentinel/tasks/42/state", `{"labels":["eu","gpu"],"owner":"team-a","priority":7,"status":"running","worker":"n0"}`)
-		if _, err := c.peers[2].Tasks().State("43"); !errors.Is(err, ErrNotFound) {
-			c.Errorf("a task that is not: %v", err)
-		}
-	})
-	seed(t, "should synchronize task progress", 2, nil, func(c *seedCase) {
-		a, b := c.peers[0], c.peers[1]
-		c.ok(a.Tasks().SetProgress(c.Context(), "42", 0.25, "decoding"), a.Tasks().SetProgress(c.Context(), "42", 0.5, ""))
-		c.settle()
-		got, err := b.Tasks().Progress("42")
-		c.ok(err)
-		c.equal("at b", got, fleet.TaskProgress{Progress: 0.5, Status: "decoding"})
-		c.sees("task-sentinel/tasks/42/progress", `{"progress":0.5,"status":"decoding"}`)
-		list, err := b.Tasks().List()
-		c.ok(err)
-		c.equal("listed at b", list, []string{"42"})
-		c.ok(b.Agents().SetCoordination(c.Context(), "42", "coder", fleet.AgentInfo{Role: "x"}), b.Agents().SetCoordination(c.Context(), "43", "coder", fleet.AgentInfo{Role: "y"}),
-			b.Tasks().Delete(c.Context(), "42"))
-		c.settle()
-		left, err := a.Keys("**")
-		c.ok(err)
-		c.equal("left at a after a delete at b", left, []string{fleet.AgentKey("43", "coder")})
-	})
-}
-
-func workerIDs(t testing.TB) func([]fleet.Worker, error) []string {
-	return func(list []fleet.Worker, err error) []string {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids := []string{}
-		for _, w := range list {
-			ids = append(ids, w.ID)
-		}
-		return ids
-	}
-}
-
-func TestSeedWorkers(t *testing.T) {
-	seed(t, "should synchronize worker status", 2, nil, func(c *seedCase) {
-		a, b := c.peers[0], c.peers[1]
-		status := fleet.WorkerStatus{Status: "busy", Task: "42", Running: 1, Labels: []string{"gpu"}}
-		c.ok(a.Workers().SetStatus(c.Context(), "n0", status))
-		c.settle()
-		got, err := b.Workers().Status("n0")
-		c.ok(err)
-		c.equal("at b", got, status)
-		e, _ := b.Entry("task-sentinel/workers/n0/status")
-		c.equal("its kind and time to live", []any{e.Kind(), time.UnixMilli(int64(e.Expiry())).Sub(e.Stamp().Time())}, []any{crdt.Register, time.Hour})
-	})
-	seed(t, "should synchronize worker capacity", 2, nil, func(c *seedCase) {
-		a, b := c.peers[0], c.peers[1]
-		c.ok(a.Workers().SetCapacity(c.Context(), "n0", 4), a.Workers().SetStatus(c.Context(), "n0", fleet.WorkerStatus{Running: 1, Labels: []string{"gpu", "eu"}}),
-			b.Workers().SetCapacity(c.Context(), "n1", 8))
-		c.settle()
-		n, err := b.Workers().Capacity("n0")
-		c.ok(err)
-		c.equal("at b", n, 4)
-		ids := workerIDs(c)
-		c.equal("with room for 2", ids(b.Workers().Find(2)), []string{"n1", "n0"})
-		c.equal("with room for 4", ids(b.Workers().Find(4)), []string{"n1"})
-		c.equal("with a label", ids(b.Workers().Find(3, "eu", "gpu")), []string{"n0"})
-	})
-	seed(t, "should list active workers by heartbeat", 3, nil, func(c *seedCase) {
-		ids := workerIDs(c)
-		for _, p := range c.peers {
-			c.equal("active at "+p.Name(), ids(p.Workers().Active()), []string{"n0", "n1", "n2"})
-		}
-		c.ok(c.peers[1].Workers().Heartbeat(c.Context(), "python-7")) // a guest of n1
-		time.Sleep(time.Second)
-		w, err := c.peers[0].Workers().Get("python-7")
-		c.ok(err)
-		c.equal("a guest", []string{w.Host, string(w.State)}, []string{"n1", "active"})
-		time.Sleep(40 * time.Second) // it beats no more
-		c.equal("active later", ids(c.peers[0].Workers().Active()), []string{"n0", "n1", "n2"})
-		keys, err := c.peers[0].Keys("**")
-		c.ok(err)
-		c.equal("writes that heartbeats made", len(keys), 0)
-	})
-}
-
-func TestSeedAgents(t *testing.T) {
-	seed(t, "should synchronize agent coordination", 3, nil, func(c *seedCase) {
-		heal := c.cut()
-		c.ok(c.peers[0].Agents().SetCoordination(c.Context(), "42", "coder", fleet.AgentInfo{Role: "coder", Needs: []string{"plan"}}))
-		c.ok(c.peers[1].Agents().SetCoordination(c.Context(), "42", "tester", fleet.AgentInfo{Role: "tester", Status: "waiting"}),
-			c.peers[1].Agents().SetCoordination(c.Context(), "7", "idler", fleet.AgentInfo{Role: "of another task"}),
-			c.peers[2].Agents().SetCoordination(c.Context(), "42", "coder", map[string]any{"status": "blocked", "needs": []string{"key"}}))
-		heal()
-		for _, p := range c.peers {
-			got, err := p.Agents().Coordination("42", "coder")
-			c.ok(err)
-			c.equal("coder at "+p.Name(), got, fleet.AgentInfo{Role: "coder", Status: "blocked", Needs: []string{"key", "plan"}})
-			list, err := p.Agents().List("42")
-			c.ok(err)
-			if len(list) != 2 || list[0].Agent != "coder" || list[1].Agent != "tester" || list[1].Status != "waiting" {
-				c.Errorf("%s lists %+v", p.Name(), list)
-			}
-		}
-	})
-}
-
-func TestSeedQueue(t *testing.T) {
-	seed(t, "should synchronize queue state", 3, nil, func(c *seedCase) {
-		c.ok(c.peers[0].Queue().SetState(c.Context(), fleet.QueueState{Pending: []string{"t3", "t1", "t2"}, Fields: map[string]any{"paused": false, "done": 5}}))
-		c.settle()
-		// The seed lost one of two concurrent changes.
-		heal := c.cut()
-		change := func(p *Agent, f func(*fleet.QueueState)) {
-			s, err := p.Queue().State()
-			c.ok(err)
-			f(&s)
-			c.ok(p.Queue().SetState(c.Context(), s))
-		}
-		change(c.peers[1], func(s *fleet.QueueState) { s.Pending = append(s.Pending, "t4"); s.Fields["done"] = 6 })
-		time.Sleep(time.Second)
-		change(c.peers[0], func(s *fleet.QueueState) { s.Pending, s.Processing = append(s.Pending[1:], "t5"), []string{"t3"} })
-		heal()
-		for _, p := range c.peers {
-			s, err := p.Queue().State()
-			c.ok(err)
-			s = fleet.QueueState{Pending: s.Pending, Processing: s.Processing, Fields: s.Fields} // as if it were made anew
-			c.equal("at "+p.Name(), s, fleet.QueueState{Pending: []string{"t1", "t2", "t4", "t5"}, Processing: []string{"t3"}, Fields: map[string]any{"paused": false, "done": 6}})
-		}
-	})
-	seed(t, "should synchronize assignments and metrics", 2, nil, func(c *seedCase) {
-		a, b := c.peers[0], c.peers[1]
-		c.ok(a.Queue().SetAssignments(c.Context(), map[string][]string{"w1": {"t1", "t2"}, "w2": {"t3"}}), a.Queue().SetMetrics(c.Context(), map[string]any{"done": 1, "rate": 0.5}))
-		c.settle()
-		heal := c.cut()
-		c.ok(a.Queue().SetAssignments(c.Context(), map[string][]string{"w1": {"t2"}, "w2": nil}), a.Queue().SetMetrics(c.Context(), map[string]any{"done": 2}))
-		c.ok(b.Queue().SetAssignments(c.Context(), map[string][]string{"w1": {"t1", "t2", "t9"}}), b.Queue().SetMetrics(c.Context(), map[string]any{"failed": 1}))
-		heal()
-		for _, p := range c.peers {
-			tasks, err := p.Queue().Assignments()
-			c.ok(err)
-			c.equal("assignments at "+p.Name(), tasks, map[string][]string{"w1": {"t2", "t9"}})
-			m, err := p.Queue().Metrics()
-			c.ok(err)
-			c.equal("metrics at "+p.Name(), m, map[string]any{"done": 2, "failed": 1, "rate": 0.5})
-		}
 	})
 }
 
@@ -480,7 +320,7 @@ func TestSeedLifecycle(t *testing.T) {
 			c.Errorf("it took %v", took)
 		}
 		for _, p := range c.peers[1:] {
-			state, err := p.Tasks().State("last") // the interval was an hour
+			state, err := p.Tasks().State("last") // Close sent it, since the batch interval is an hour
 			c.ok(err)
 			c.equal("the last write at "+p.Name(), state.Status, "done")
 			c.equal("active at once at "+p.Name(), ids(p.Workers().Active()), []string{"n1", "n2"})
@@ -489,31 +329,5 @@ func TestSeedLifecycle(t *testing.T) {
 			c.ok(err)
 			c.equal("what is left of it at "+p.Name(), strings.Join(left, " "), "")
 		}
-	})
-}
-
-func TestSeedTaskLocks(t *testing.T) {
-	vote := func(cfg *Config) { cfg.Locks = LockConfig{Voters: []string{"n0", "n1", "n2"}, FirstBoot: true} }
-	seed(t, "should acquire and release task locks", 3, vote, func(c *seedCase) {
-		a, b := c.peers[0], c.peers[1]
-		l, err := a.Tasks().AcquireLock(c.Context(), "t1", 5*time.Second)
-		c.ok(err)
-		time.Sleep(8 * time.Second) // renewed by itself
-		h, err := b.Tasks().Holder("t1")
-		c.ok(err)
-		c.equal("the holder, to b", h, fleet.TaskHolder{Holder: "n0", Token: l.Token()})
-		short, cancel := context.WithTimeout(c.Context(), time.Second)
-		defer cancel()
-		if _, err := b.Tasks().AcquireLock(short, "t1", 5*time.Second); !errors.Is(err, lockservice.ErrTimeout) {
-			c.Errorf("b, while a holds it: %v", err)
-		}
-		c.ok(a.Tasks().ReleaseLock(c.Context(), "t1"))
-		next, err := b.Tasks().AcquireLock(c.Context(), "t1", 5*time.Second)
-		c.ok(err)
-		c.equal("b's token is higher", next.Token() > l.Token(), true)
-		c.ok(b.Tasks().ReleaseLock(c.Context(), "t1"))
-		time.Sleep(time.Second)
-		_, err = a.Tasks().Holder("t1")
-		c.equal("released, at a", errors.Is(err, ErrNotFound), true)
 	})
 }

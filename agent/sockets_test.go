@@ -10,11 +10,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A probe of memberlist that was under way ends by itself within a second.
+	// A probe of memberlist that is under way at Close ends by itself within a second.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
 }
 
-// open starts a peer on loopback and closes it with the test.
+// open starts a peer on loopback, and closes it at the end of the test.
 func open(t testing.TB, cfg Config) *Agent {
 	t.Helper()
 	cfg.Cluster = "test"
@@ -32,7 +32,7 @@ func open(t testing.TB, cfg Config) *Agent {
 	return a
 }
 
-// trio starts three peers that know each other.
+// trio starts three peers, and waits until they know each other.
 func trio(t testing.TB, tune func(*Config)) []*Agent {
 	t.Helper()
 	var peers []*Agent
@@ -55,7 +55,7 @@ func trio(t testing.TB, tune func(*Config)) []*Agent {
 			case <-events.C:
 			case <-ctx.Done():
 				t.Fatalf("%s sees %d of 3 peers", p.Name(), alive(p))
-			case <-time.After(50 * time.Millisecond): // a join before Events began
+			case <-time.After(50 * time.Millisecond): // a peer may have joined before Events was called
 			}
 		}
 		if err := p.WaitReady(ctx); err != nil {
@@ -67,7 +67,7 @@ func trio(t testing.TB, tune func(*Config)) []*Agent {
 
 func alive(a *Agent) int { return a.Stats().Members["alive"] }
 
-// next returns the next event, within a bound.
+// next returns the next event, and fails if none comes in time.
 func next(t testing.TB, s *Subscription) Event {
 	t.Helper()
 	select {

@@ -79,7 +79,7 @@ func BenchmarkPutWithSubscriptions(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				for i := 0; b.Loop(); i++ { // each until its subscriber has it
+				for i := 0; b.Loop(); i++ { // each write is one that a subscriber has received
 					if err := a.Put(b.Context(), "tasks/x7/a", i); err != nil {
 						b.Fatal(err)
 					}

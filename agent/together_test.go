@@ -10,8 +10,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// Of peers that stop together each has told its goodbye within a second, and none warns that
-// the others may not have heard it.
+// When peers stop at the same time, each has left within a second, and none logs a warning that the others
+// may not know it.
 func TestPeersThatStopTogetherWaitForNobody(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		var logs [4]bytes.Buffer

@@ -41,14 +41,14 @@ func TestWorkOfAWorkerThatIsGoneIsUnfinished(t *testing.T) {
 		time.Sleep(time.Minute)
 		has("out of sight", fleet.Unfinished{Abandoned: []fleet.Abandoned{{Worker: "n2", State: fleet.Unreachable, Tasks: []string{"t1", "t9"}}}})
 		must(a.Forget("n2"))
-		time.Sleep(2 * time.Hour) // what it said has expired
+		time.Sleep(2 * time.Hour) // the worker's status has expired
 		has("gone", fleet.Unfinished{Abandoned: []fleet.Abandoned{{Worker: "n2", State: fleet.Gone, Tasks: []string{"t1"}}}})
 		must(a.Tasks().SetState(ctx, "t1", fleet.TaskState{Worker: "n1"}))
 		has("another has it", fleet.Unfinished{})
 	})
 }
 
-// What changed while nobody looked is not kept for ever, and is known all the same.
+// When more keys change between two calls of Unfinished than are noted, the second call still finds them.
 func TestUnfinishedWorkIsKnownAfterAFloodOfChanges(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := several(t, n, 1, nil)[0]

@@ -24,7 +24,7 @@ func TestACursorIsGoodBeforeAnybodyListened(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		put("k") // nobody listens: there is no history
+		put("k") // there is no subscription yet, and no history
 		first := func(seq uint64) Event {
 			t.Helper()
 			sub, err := a.Watch(t.Context(), "**", FromCursor(Cursor{a.Actor(), seq}))
@@ -67,8 +67,7 @@ func TestTheCursorOfNowIsGoodThoughNobodyListens(t *testing.T) {
 	})
 }
 
-// A subscription knows whether all there was has been received, and from where to resume
-// though nothing came for it.
+// The cursor of a subscription tells whether every event was received, and advances while no event comes.
 func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, func(c *Config) { c.History = 4 })
@@ -91,8 +90,8 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 			}
 			return c
 		}
-		at(true)       // from the start
-		for range 10 { // more than the history has
+		at(true)       // right after the start
+		for range 10 { // more events than the history keeps
 			put("other")
 		}
 		c := at(true)
@@ -111,7 +110,7 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		at(false) // what it resumes with comes first
+		at(false) // the resumed event was not received yet
 		if e := next(t, sub); e.Key != "mine" {
 			t.Errorf("resumed with %v %q", e.Cause, e.Key)
 		}
@@ -121,7 +120,7 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 		if sub, err = a.Watch(t.Context(), "mine", FromCursor(a.Cursor())); err != nil {
 			t.Fatal(err)
 		}
-		at(true) // there is nothing to resume with
+		at(true) // the history has no later event
 		sub.Close()
 		if sub, err = a.Watch(t.Context(), "mine", WithSnapshot()); err != nil {
 			t.Fatal(err)
@@ -136,18 +135,18 @@ func TestAQuietSubscriptionKeepsItsPlace(t *testing.T) {
 		synctest.Wait()
 		at(true)
 
-		if sub, err = a.Watch(t.Context(), "mine", FromCursor(Cursor{a.Actor(), 0})); err != nil { // too late
+		if sub, err = a.Watch(t.Context(), "mine", FromCursor(Cursor{a.Actor(), 0})); err != nil { // the events after this cursor are not kept
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		at(false)
-		sub = &Subscription{a: a, wake: make(chan struct{}, 1), idle: true} // before it delivers
+		sub = &Subscription{a: a, wake: make(chan struct{}, 1), idle: true} // a subscription that has not delivered anything
 		sub.offer(Event{})
 		at(false)
 	})
 }
 
-// Whatever a client sends as a cursor, the peer goes on.
+// No text that a client sends as a cursor stops the peer.
 func FuzzWatchFromCursor(f *testing.F) {
 	a, err := Open(f.Context(), Config{Name: "n1", Cluster: "test", History: 4, HeartbeatInterval: Manual})
 	if err != nil {
@@ -176,12 +175,12 @@ func FuzzWatchFromCursor(f *testing.F) {
 			<-sub.C()
 			sub.Close()
 		}
-		a.Stats() // takes the lock that publishing takes
+		a.Stats() // takes the mutex that publishing takes, and so shows that it is free
 	})
 }
 
-// A reader that breaks off in the middle of a snapshot and resumes by the last cursor
-// it got, if any, ends up with every key.
+// A subscriber that stops in the middle of a snapshot and resumes from the last cursor that it got, if
+// any, has every key in the end.
 func TestASnapshotBrokenOffIsToldAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, nil)
@@ -191,7 +190,7 @@ func TestASnapshotBrokenOffIsToldAgain(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		cursor := Cursor{a.Actor(), 1 << 40} // one that makes it start over
+		cursor := Cursor{a.Actor(), 1 << 40} // a cursor that makes the subscription start over
 		read := func(limit int) (seen map[string]int) {
 			t.Helper()
 			sub, err := a.Watch(t.Context(), "**", WithSnapshot(), FromCursor(cursor))
@@ -229,8 +228,7 @@ func TestASnapshotBrokenOffIsToldAgain(t *testing.T) {
 	})
 }
 
-// A resolver is the user's code: it may ask the agent anything, also while what it makes
-// is published.
+// A resolver is code of the user. It may call the agent even while the event of its result is published.
 func TestAResolverMayAskTheAgent(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		var a *Agent
@@ -342,8 +340,8 @@ func TestAHistoryIsBoundInEventsAndBytes(t *testing.T) {
 	check(100)
 }
 
-// Who is told that a write is made finds it on the others after an orderly stop; from
-// its beginning writes are refused.
+// A write that succeeded is at the other peers after an orderly stop. Writes after the start of the stop
+// are refused.
 func TestCloseHandsOverWhatWasAcknowledged(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		n.SetDelay(20*time.Millisecond, 20*time.Millisecond)
@@ -379,7 +377,7 @@ func TestCloseHandsOverWhatWasAcknowledged(t *testing.T) {
 	})
 }
 
-// Close returns, with an error, though something hangs for ever.
+// Close returns with an error if a goroutine never ends.
 func TestCloseReturnsThoughThePeerHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// crash ends a peer as kill -9 does: no goodbye.
+// crash ends a peer as kill -9 does: it gives the other peers no notice.
 func crash(a *Agent) {
 	a.stop()
 	a.net.Close()
@@ -25,7 +25,7 @@ func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		crash(list[3])
-		time.Sleep(60 * time.Second) // twice the TTL is the promise
+		time.Sleep(60 * time.Second) // the promise is twice the TTL at most
 		for _, p := range list[:3] {
 			if got := ids(p.Workers().Active()); len(got) != 3 {
 				t.Errorf("%s says %v are active", p.Name(), got)
@@ -44,8 +44,8 @@ func TestAKilledWorkerIsNotActiveAfterItsTTL(t *testing.T) {
 	})
 }
 
-// Who says goodbye is out at once, also while it waits for a peer that does not answer
-// to have its last writes.
+// The worker of a peer that closes is not active from then on, even while Close still waits for a peer
+// that does not acknowledge the last writes.
 func TestAWorkerThatLeavesIsOutBeforeItHasLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list, ids := several(t, n, 3, nil), workerIDs(t)
@@ -96,7 +96,7 @@ func TestDuringACutWorkersAreOutOfSightAndNotGone(t *testing.T) {
 	})
 }
 
-// What a worker says of itself lasts as long as it beats, and one TTL more.
+// The status of a worker lasts as long as the worker beats, and one TTL more.
 func TestAStatusLivesAsLongAsItsWorker(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 2, func(c *Config) { c.DefaultTTL = 2 * time.Minute })

@@ -12,14 +12,14 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
-// What is finished when its agent has begun to close and has not yet ended its lease is
-// given back at once, to be tried again.
+// A claim that is finished after its agent began to close, and before its lease has ended, is given back
+// at once. The item is tried again.
 func TestAClaimThatIsFinishedAsCloseBeginsIsGivenBack(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 4)
 		mustEnqueue(t, list[3].WorkQueue("q"), 1)
 		c := mustClaim(t, list[3].WorkQueue("q"))
-		list[3].queues.Close() // as Close does first
+		list[3].queues.Close() // the first step of Close
 		if err := c.Complete(t.Context(), nil); !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), c.ID) {
 			t.Errorf("completed: %v", err)
 		}
@@ -33,8 +33,8 @@ func TestAClaimThatIsFinishedAsCloseBeginsIsGivenBack(t *testing.T) {
 	})
 }
 
-// A claim whose result has no room goes on for its caller to finish it otherwise; when the
-// caller has gone, nobody would, and it would be renewed for ever.
+// When the store has no room for a result, the claim lasts on, so that its caller can finish it otherwise.
+// If the caller has stopped waiting, the attempt fails; otherwise the claim would be renewed for ever.
 func TestAClaimWhoseCallerHasGoneDoesNotGoOn(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		a := virtual(t, n, 0, func(c *Config) { c.MaxBytes = 1 << 20 })
@@ -45,7 +45,7 @@ func TestAClaimWhoseCallerHasGoneDoesNotGoOn(t *testing.T) {
 		}
 		c := mustClaim(t, q)
 		held, release := make(chan struct{}), make(chan struct{})
-		go a.mem.Do(func(*replica.Replica, time.Time) { // what is finished is written later
+		go a.mem.Do(func(*replica.Replica, time.Time) { // so that the ending is written later
 			close(held)
 			<-release
 		})

@@ -12,7 +12,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 )
 
-// workers is a cluster of three voters on loopback.
+// workers starts three voters on loopback.
 func workers(b *testing.B) []*Agent {
 	b.Helper()
 	var list []*Agent
@@ -23,7 +23,7 @@ func workers(b *testing.B) []*Agent {
 		}
 		list = append(list, open(b, cfg))
 	}
-	for i, a := range list { // until a majority certifies claims
+	for i, a := range list { // wait until a majority certifies claims
 		mustEnqueue(b, a.WorkQueue(fmt.Sprint("warm", i)), i)
 		if err := mustClaim(b, a.WorkQueue(fmt.Sprint("warm", i))).Complete(b.Context(), nil); err != nil {
 			b.Fatal(err)
@@ -56,7 +56,7 @@ func BenchmarkEnqueueOne(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "items/s")
 }
 
-// 64 workers at three peers claim and complete in batches of 16.
+// In this benchmark 64 workers at three peers claim and complete items in batches of 16.
 func BenchmarkClaimComplete(b *testing.B) {
 	list := workers(b)
 	const perRound = 1 << 13
@@ -118,7 +118,7 @@ func BenchmarkClaimComplete(b *testing.B) {
 	b.ReportMetric(float64(contended)/float64(b.N)/perRound, "contended/item")
 }
 
-// An idle worker waits; how long from Enqueue until it has the item.
+// This benchmark measures the time from Enqueue until an idle worker, which waits, has the item.
 func BenchmarkClaimLatency(b *testing.B) {
 	list := workers(b)
 	q, at := list[0].WorkQueue("q"), list[1].WorkQueue("q")
@@ -137,7 +137,7 @@ func BenchmarkClaimLatency(b *testing.B) {
 	}()
 	var took []time.Duration
 	for b.Loop() {
-		time.Sleep(2 * time.Millisecond) // it is idle
+		time.Sleep(2 * time.Millisecond) // until the worker waits
 		began := time.Now()
 		if _, err := q.Enqueue(b.Context(), 1); err != nil {
 			b.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// mustFind returns a claim that another peer made, or this one before its start.
+// mustFind returns a claim by its lease, as Queue.Claimed does.
 func mustFind(t *testing.T, q workqueue.Queue, c *workqueue.Claim) *workqueue.Claim {
 	t.Helper()
 	found, err := q.Claimed(t.Context(), c.ID, c.Lease(), c.Token())
@@ -23,8 +23,7 @@ func mustFind(t *testing.T, q workqueue.Queue, c *workqueue.Claim) *workqueue.Cl
 	return found
 }
 
-// A worker of another process keeps its item when its peer stops, and finishes it at the
-// next one.
+// A worker in another process keeps its item when its peer stops, and finishes it at the next peer.
 func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
@@ -57,7 +56,7 @@ func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
 	})
 }
 
-// Who failed an item at one peer cannot complete it at another that had the claim as well.
+// A bearer that has failed an item at one peer cannot complete it at another peer that had the claim too.
 func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
@@ -81,8 +80,8 @@ func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 	})
 }
 
-// A worker of another process is gone, and the peer through which it claimed is up: who
-// does not wait is given the item at once.
+// When the lease of a worker in another process has run out and its peer is still up, a call that does not
+// wait gets the item at once.
 func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
@@ -95,7 +94,8 @@ func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	})
 }
 
-// What goes on elsewhere is not given up where it began, and not counted as lost there.
+// A claim that goes on at another peer is not given up at the peer where it was made, and is not counted as
+// lost there.
 func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		var log bytes.Buffer

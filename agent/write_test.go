@@ -13,7 +13,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// A Put that names no type keeps the key's; only WithKind makes it another.
+// A Put without WithKind keeps the type of the key. Only WithKind changes it.
 func TestAPutKeepsTheTypeOfItsKey(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	ctx := t.Context()
@@ -61,7 +61,7 @@ func TestAPutKeepsTheTypeOfItsKey(t *testing.T) {
 	must(a.Put(ctx, "s", 1, WithKind(crdt.Register)))
 	holds("s", crdt.Register, "1")
 	b.ops[0].If = nil
-	must(b.Commit(ctx)) // by the type the key has now
+	must(b.Commit(ctx)) // the batch follows the type that the key has now
 	holds("s", crdt.Register, `["d"]`)
 
 	must(a.Set("brief").Add(ctx, 1))
@@ -105,7 +105,7 @@ func TestACounterRefusesWhatItCannotHold(t *testing.T) {
 	}
 }
 
-// Whatever a caller hands over, a write is made or refused, and the next one is made.
+// With any arguments a write succeeds or is refused, and the next write succeeds.
 func TestNothingACallerHandsOverStopsTheNextWrite(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	b := open(t, Config{Name: "n2", Seeds: []string{a.Addr()}})

@@ -9,8 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// What a call returns beside false or an error is zero, and whoever looks at it all the
-// same finds nothing in it: no method panics.
+// A value that a call returns beside false or an error is the zero value, and no method of it panics.
 func TestZeroResultsHaveMethodsThatReturn(t *testing.T) {
 	for _, zero := range []any{
 		crdt.Entry{}, crdt.Value{}, crdt.Change{}, crdt.Delta{}, crdt.Conflict{}, crdt.Side{}, crdt.Sibling{}, crdt.Candidate{}, crdt.Resolution{},
@@ -19,7 +18,7 @@ func TestZeroResultsHaveMethodsThatReturn(t *testing.T) {
 		Event{}, Cursor{}, LifecycleEvent{}, EventType(""), Cause(""), Member{}, Packets{}, Stats{}, fleet.TaskState{}, fleet.TaskProgress{}, fleet.TaskHolder{}, fleet.TaskAgent{}, fleet.AgentInfo{},
 		fleet.Worker{}, fleet.WorkerState(""), fleet.WorkerStatus{}, fleet.QueueState{}, workqueue.Depth{}, workqueue.Stats{}, workqueue.Item{}, workqueue.State(""), workqueue.NewItem{}, fleet.Unfinished{}, fleet.Abandoned{}, ReplicationError{},
 	} {
-		v := reflect.New(reflect.TypeOf(zero)) // its methods are those of the value too
+		v := reflect.New(reflect.TypeOf(zero)) // a pointer also has the methods of the value
 		for i := range v.NumMethod() {
 			name := v.Elem().Type().String() + "." + v.Type().Method(i).Name
 			func() {

@@ -13,59 +13,61 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Claim is an item that this peer's worker has, until its lease ends: work on it while
-// Context lasts, and give Token to whatever is written for it. Complete or Fail it once.
+// Claim is the right of a worker at this peer to work on an item, until the lease of the claim ends.
+// The worker must stop when Context is cancelled, should add Token to every write for the item to a
+// third system, and ends the claim by one call of Complete, Fail or Release. All methods are safe for
+// concurrent use; the fields must not be changed.
 type Claim struct {
 	ID       string
 	Value    crdt.Value
 	Priority int
-	Attempt  int // 1 the first time
-	Enqueued time.Time
+	Attempt  int       // number of this attempt at the item, from 1
+	Enqueued time.Time // time of the item's Enqueue
 
 	q      Queue
 	x      *index
 	core   *queue.Claim // guarded by x.mu
 	lease  *lockservice.Lease
-	bearer bool        // who has the name of the lease extends it, here or at another peer
-	stop   func() bool // stops waiting for the lease to be lost
+	bearer bool        // the lease is renewed by hand: whoever has its name extends it, here or at another peer
+	stop   func() bool // cancels the call of lost at the end of the lease
 }
 
-// ClaimOption changes a Claim that is asked for.
+// ClaimOption changes a call of Claim or ClaimBatch.
 type ClaimOption func(*claimOptions)
 
 type claimOptions struct {
 	ttl    time.Duration
 	manual bool
-	wait   *time.Duration // nil: as long as ctx
+	wait   *time.Duration // nil to wait as long as ctx
 }
 
-// ErrEmpty says that nothing could be claimed within WithWait.
+// ErrEmpty is returned when nothing could be claimed within the time of WithWait.
 var ErrEmpty = errors.New("nothing to claim")
 
-// WithTTL sets how long a claim lasts when its peer dies: 500 ms to
-// LockConfig.MaxTTL, 15 s; 10 s by default, or for 0. A short one has the item tried
-// again sooner.
+// WithTTL sets the TTL of the claim's lease: 500 ms to LockConfig.MaxTTL, which is 15 s by default; 0
+// for the default of 10 s. When the peer of a worker dies, its items can be claimed again after the
+// rest of that time.
 func WithTTL(ttl time.Duration) ClaimOption {
 	return func(o *claimOptions) { o.ttl = cmp.Or(ttl, o.ttl) }
 }
 
-// WithWait has a claim fail with ErrEmpty when nothing comes within d; 0 does not
-// wait at all.
+// WithWait makes the call fail with ErrEmpty if nothing can be claimed within d. With 0 the call does
+// not wait at all.
 func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = &d } }
 
-// WithManualExtend leaves extending the claim to Extend; else it is extended by itself
-// until it is finished or its peer dies, for work that hangs too. Such a claim belongs to
-// whoever has its Lease and Token, who may extend and finish it at every peer: see
+// WithManualExtend leaves extending the claim to calls of Extend. Without it the claim is extended by
+// itself until it ends or its peer dies, even if its worker hangs. A claim with manual extension belongs
+// to its bearer: whoever has its Lease and Token may extend and finish it at every peer, see
 // Queue.Claimed. Agent.Close does not end it.
 func WithManualExtend() ClaimOption { return func(o *claimOptions) { o.manual = true } }
 
 const (
 	defaultClaimTTL = 10 * time.Second
-	confirmWithin   = time.Second
+	confirmWithin   = time.Second // bounds the round that confirms new leases
 )
 
-// Claim waits, within ctx, for an item and claims it. It fails with ctx's error, with
-// lockservice.ErrUnavailable when there is no majority of voters, and with memory.ErrClosed.
+// Claim waits, within ctx, for an item and claims it. It fails with the error of ctx, with ErrEmpty,
+// with lockservice.ErrUnavailable while no majority of voters is up, and with agent.ErrClosed.
 func (q Queue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, error) {
 	list, err := q.ClaimBatch(ctx, 1, opts...)
 	if err != nil {
@@ -74,8 +76,9 @@ func (q Queue) Claim(ctx context.Context, opts ...ClaimOption) (*Claim, error) {
 	return list[0], nil
 }
 
-// ClaimBatch waits, within ctx, until there is something to claim, and claims up to n
-// items of what there is; n is 256 at most. Each is a claim of its own.
+// ClaimBatch waits, within ctx, until at least one item can be claimed, and claims up to n of the items
+// that can be claimed then; n is 1 to MaxBatch. Each item has a claim of its own. Errors are those of
+// Claim.
 func (q Queue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*Claim, error) {
 	q.s.catchUp(ctx)
 	if err := q.check(); err != nil {
@@ -91,21 +94,21 @@ func (q Queue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*C
 	if least, most := lockservice.LeastTTL, q.s.host.MaxTTL; o.ttl < least || o.ttl > most {
 		return nil, fmt.Errorf("queue %q: %w", q.name, &lockservice.TTLError{TTL: o.ttl, Least: least, Most: most})
 	}
-	var patience <-chan time.Time
+	var timeout <-chan time.Time
 	if o.wait != nil {
 		if *o.wait < 0 {
 			return nil, fmt.Errorf("queue %q: a wait of %v: want 0 or more", q.name, *o.wait)
 		}
 		timer := time.NewTimer(*o.wait)
 		defer timer.Stop()
-		patience = timer.C
+		timeout = timer.C
 	}
 	var tries []*queue.Claim
 	for {
 		if err := q.s.quorum(queue.Lock(q.name, "")); err != nil {
 			return nil, fmt.Errorf("queue %q: %w", q.name, err)
 		}
-		x := q.s.known(q.name) // to claim makes no queue
+		x := q.s.lookup(q.name) // a call of Claim does not make a queue exist
 		if x != nil {
 			x.do(func(core *queue.Index, now time.Time) { tries = core.Take(now, n, tries[:0]) })
 		}
@@ -113,7 +116,7 @@ func (q Queue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*C
 			if o.wait != nil && *o.wait == 0 {
 				return nil, fmt.Errorf("queue %q: %w", q.name, ErrEmpty)
 			}
-			if err := q.wait(ctx, x, patience); err != nil {
+			if err := q.wait(ctx, x, timeout); err != nil {
 				return nil, fmt.Errorf("queue %q: %w", q.name, err)
 			}
 			continue
@@ -131,23 +134,23 @@ func (q Queue) ClaimBatch(ctx context.Context, n int, opts ...ClaimOption) ([]*C
 	}
 }
 
-// wait returns when there may be something to claim, or for a queue that is not known, a
-// nil x, when it may be.
-func (q Queue) wait(ctx context.Context, x *index, patience <-chan time.Time) error {
-	var told <-chan struct{}
+// wait returns when there may be something to claim. x is the queue's index; nil if the queue is not
+// known here, and then wait returns when it may have become known.
+func (q Queue) wait(ctx context.Context, x *index, timeout <-chan time.Time) error {
+	var woken <-chan struct{}
 	leave := func() {}
 	if x != nil {
-		told, leave = x.wait()
+		woken, leave = x.wait()
 	} else {
-		told = q.s.another(q.name)
+		woken = q.s.another(q.name)
 	}
 	select {
-	case <-told:
+	case <-woken:
 		return nil
 	case <-ctx.Done():
 		leave()
 		return ctx.Err()
-	case <-patience:
+	case <-timeout:
 		leave()
 		return ErrEmpty
 	case <-q.s.host.Memory.Closing():
@@ -155,7 +158,7 @@ func (q Queue) wait(ctx context.Context, x *index, patience <-chan time.Time) er
 	}
 }
 
-// quorum refuses when too few voters are up for any lease.
+// quorum fails with lockservice.ErrUnavailable if fewer than a majority of the voters are up.
 func (s *Queues) quorum(lock string) error {
 	voters := s.voters()
 	if len(voters) == 0 {
@@ -173,9 +176,9 @@ func (s *Queues) quorum(lock string) error {
 	return nil
 }
 
-// try takes the leases of items, sees that none is done, and says for all to read that
-// they are claimed. What is not claimed is given back. An error is what kept all of them
-// from being claimed, and will keep others.
+// try asks for the lease of each item in tries, confirms the leases that it got, and makes claims of
+// them. It gives back the items that it could not claim. If it returns no claim, the error is one that
+// would keep other items from being claimed too; nil if there is none.
 func (q Queue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimOptions) ([]*Claim, error) {
 	names := make([]string, len(tries))
 	for i, c := range tries {
@@ -211,8 +214,9 @@ func (q Queue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimO
 	return q.announce(x, list, errs, o)
 }
 
-// announce makes claims of leases that were confirmed: it looks at each item once more,
-// for its last holder may have finished it meanwhile, and writes that it is claimed.
+// announce makes claims of leases that a majority has confirmed; errs has the errors of those that it has
+// not. It checks each item once more, since its last holder may have finished it meanwhile, and writes the
+// records of the claims.
 func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) ([]*Claim, error) {
 	var failure error
 	var kept, rest, dead []*Claim
@@ -259,7 +263,7 @@ func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) (
 		}
 		for _, c := range kept {
 			core.Begin(now, c.core)
-			c.stop = context.AfterFunc(c.lease.Context(), c.lost) // before others can find and finish it
+			c.stop = context.AfterFunc(c.lease.Context(), c.lost) // set before another goroutine can find the claim and finish it
 			x.claims[c.ID] = c
 		}
 	})
@@ -273,22 +277,22 @@ func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) (
 	return kept, failure
 }
 
-// Token returns the fencing token of the claim, greater than that of every claim of the
-// item before.
+// Token returns the fencing token of the claim. It is greater than the token of every earlier claim of
+// the item.
 func (c *Claim) Token() uint64 { return c.lease.Token() }
 
-// Context is cancelled when the claim ends, a little before its deadline.
+// Context returns a context that is cancelled when the claim ends, a little before its deadline.
 func (c *Claim) Context() context.Context { return c.lease.Context() }
 
-// Remaining returns how long the claim lasts without being extended.
+// Remaining returns how long the claim lasts if it is not extended.
 func (c *Claim) Remaining() time.Duration { return c.lease.Remaining() }
 
-// Lease names a claim WithManualExtend to every peer, for workers in other processes: see
-// Queue.Claimed. Nobody can guess it. Of other claims it is "".
+// Lease returns the name of the lease of a claim made WithManualExtend, "" for other claims. Every peer
+// accepts it from workers in other processes: see Queue.Claimed. It cannot be guessed.
 func (c *Claim) Lease() string { return c.lease.ID() }
 
-// Extend has the claim last for its whole TTL from now, and returns how long that is. It
-// fails with ErrClaimLost, or lockservice.ErrUnavailable.
+// Extend makes the claim last for its whole TTL from now, and returns the time that remains. It fails
+// with ErrClaimLost, with lockservice.ErrUnavailable, and with the error of ctx.
 func (c *Claim) Extend(ctx context.Context) (time.Duration, error) {
 	if err := c.lease.Renew(ctx); err != nil {
 		return 0, c.fault(err)
@@ -296,7 +300,7 @@ func (c *Claim) Extend(ctx context.Context) (time.Duration, error) {
 	return c.Remaining(), nil
 }
 
-// fault says of which claim an error is.
+// fault adds the queue and the item to an error, and ErrClaimLost if the lease is lost.
 func (c *Claim) fault(err error) error {
 	if errors.Is(err, lockservice.ErrLost) || errors.Is(err, lockservice.ErrNotHolder) {
 		err = fmt.Errorf("%w: %w", ErrClaimLost, err)
@@ -307,7 +311,7 @@ func (c *Claim) fault(err error) error {
 // lost is called when the lease ends before the claim is finished.
 func (c *Claim) lost() {
 	if c.q.s.host.Memory.Closed() {
-		return // its worker is waited for, or it is a bearer's
+		return // Close waits for the claim's worker, unless the claim belongs to its bearer
 	}
 	var end *queue.Ending
 	lost, event := false, ClaimLost
@@ -330,7 +334,7 @@ func (c *Claim) lost() {
 	}
 }
 
-// forget takes the claim off those of this peer, with the lock of its index held.
+// forget takes the claim off the claims of its index. It must be called with the index's lock held.
 func (c *Claim) forget() {
 	if c.x.claims[c.ID] == c {
 		delete(c.x.claims, c.ID)

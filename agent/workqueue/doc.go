@@ -1,5 +1,5 @@
-// Package workqueue is queues whose items are claimed, by one worker at a time, under a
-// lease that a majority of voters certifies.
+// Package workqueue has queues whose items workers claim. One worker at a time has the claim of an
+// item, under a lease that a majority of voters certifies.
 //
 // A program gets the handle of a queue from its agent:
 //
@@ -13,10 +13,11 @@
 //		err = c.Complete(ctx, nil)
 //	}
 //
-// What an item is and what becomes of it is decided by a machine without a clock or
-// goroutine (internal/queue), one for each queue at each peer. This package is the shell
-// around it: locks, timers, and the writes that tell the other peers.
+// The rules of items and claims are in a machine without a clock or goroutine, an Index of
+// internal/queue: one for each queue at each peer. This package is the shell around these machines. It
+// asks the lock service for leases, runs timers, and makes the writes by which other peers learn of
+// claims and of their verdicts.
 //
-// Besides its own errors, calls return agent.ErrClosed, agent.ErrNotFound, those of
-// package lockservice, and those of writes.
+// Besides the errors of this package, calls return agent.ErrClosed, agent.ErrNotFound, the errors of
+// package lockservice, and the errors of an agent's writes.
 package workqueue

@@ -13,35 +13,35 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// NewItem is something to be enqueued.
+// NewItem is an item to enqueue.
 type NewItem struct {
-	Value       any           // up to 1 MiB encoded, with 256 bytes for the rest of the item
-	Priority    int           // greater comes first
-	Delay       time.Duration // before it may be claimed; up to 24 h
-	ID          string        // taken once per queue; made up if empty
-	MaxAttempts int           // before it is dead; Config.MaxAttempts if zero
+	Value       any           // the encoded value and about 256 bytes of the item's own must fit in 1 MiB
+	Priority    int           // items of greater priority are claimed first
+	Delay       time.Duration // time before the item may be claimed, up to MaxDelay
+	ID          string        // unique in the queue, up to MaxID bytes; a random one if empty
+	MaxAttempts int           // number of attempts after which the item is dead; Config.MaxAttempts if zero
 }
 
-// EnqueueOption changes an item.
+// EnqueueOption changes an item to enqueue.
 type EnqueueOption func(*NewItem)
 
-// WithPriority has an item claimed before those of lower priority; 0 is the default.
+// WithPriority makes the item be claimed before items of lower priority; 0 is the default.
 func WithPriority(n int) EnqueueOption { return func(i *NewItem) { i.Priority = n } }
 
-// WithDelay keeps an item from being claimed for a while.
+// WithDelay keeps the item from being claimed for d, up to MaxDelay.
 func WithDelay(d time.Duration) EnqueueOption { return func(i *NewItem) { i.Delay = d } }
 
-// WithID names an item, so that it is enqueued once however often that is tried: for
-// as long as it is there, and Config.Retention longer. Two sides of a cut that
-// enqueue one id enqueue one item, with the value of the later.
+// WithID sets the id of the item, up to MaxID bytes. An id can be enqueued once only: it is taken as long
+// as its item exists, and for Config.Retention after its completion. If peers on both sides of a network
+// partition enqueue the same id, there is one item in the end, with the value of the later write.
 func WithID(id string) EnqueueOption { return func(i *NewItem) { i.ID = id } }
 
-// WithMaxAttempts says how often an item is tried before it is dead.
+// WithMaxAttempts sets the number of attempts after which the item is dead.
 func WithMaxAttempts(n int) EnqueueOption { return func(i *NewItem) { i.MaxAttempts = n } }
 
-// Enqueue adds an item, and returns its id. It is on this peer when Enqueue returns;
-// Agent.WaitReplicated waits until others have it too. Besides the errors of Put it
-// fails with ErrDuplicate, ErrDraining, ErrFull and memory.ErrClosed.
+// Enqueue adds an item, and returns its id. The item is at this peer when Enqueue returns;
+// Agent.WaitReplicated waits until other peers have it too. Enqueue fails with ErrDuplicate, ErrDraining
+// and ErrFull, and with the errors of Agent.Put.
 func (q Queue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (id string, err error) {
 	item := NewItem{Value: value}
 	for _, o := range opts {
@@ -54,11 +54,11 @@ func (q Queue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (i
 	return id, err
 }
 
-// EnqueueAll adds items and returns their ids. Up to crdt.MaxOps, 1,024, are one unit:
-// all or none. Items whose ids are taken are passed over; if that was all there was, it
-// fails with ErrDuplicate.
+// EnqueueAll adds items and returns their ids. Up to crdt.MaxOps items, 1,024, are one unit: all of them
+// are added or none. If it fails for more items, the ids of those that were added are returned. Items
+// whose ids are taken are skipped; if all are, EnqueueAll fails with ErrDuplicate.
 func (q Queue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, err error) {
-	x, err := q.open()
+	x, err := q.indexToWrite()
 	if err == nil {
 		x.do(func(core *queue.Index, _ time.Time) { err = core.Admit(len(items)) })
 	}
@@ -81,7 +81,7 @@ func (q Queue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, e
 	return ids, nil
 }
 
-// unit adds items in one write, and returns how many had not been there.
+// unit adds items in one write. It returns the ids of all, and how many of them were not taken.
 func (q Queue) unit(ctx context.Context, x *index, items []NewItem) (ids []string, fresh int, err error) {
 	ids = make([]string, len(items))
 	ops := make([]crdt.Op, 0, len(items))
@@ -91,8 +91,8 @@ func (q Queue) unit(ctx context.Context, x *index, items []NewItem) (ids []strin
 		if err != nil {
 			return nil, 0, fmt.Errorf("item %d: %w", i+1, err)
 		}
-		if op.If != nil { // named by its enqueuer
-			if seen[ids[i]] || x.known(ids[i]) {
+		if op.If != nil { // the caller has given the id, which may be taken
+			if seen[ids[i]] || x.taken(ids[i]) {
 				continue
 			}
 			seen[ids[i]] = true
@@ -105,12 +105,12 @@ func (q Queue) unit(ctx context.Context, x *index, items []NewItem) (ids []strin
 		if !ok {
 			return ids, len(ops), err
 		}
-		ops = slices.DeleteFunc(ops, func(op crdt.Op) bool { return op.Key == conflict.Key }) // it came meanwhile
+		ops = slices.DeleteFunc(ops, func(op crdt.Op) bool { return op.Key == conflict.Key }) // an item with this id has arrived meanwhile
 	}
 	return ids, 0, nil
 }
 
-// op makes the write that adds an item, and says what its id is.
+// op returns the write that adds an item, and stores the item's id in *id.
 func (q Queue) op(item *NewItem, id *string) (op crdt.Op, err error) {
 	value, err := crdt.ValueOf(item.Value)
 	if err == nil {
@@ -120,8 +120,8 @@ func (q Queue) op(item *NewItem, id *string) (op crdt.Op, err error) {
 	return op, err
 }
 
-// known reports whether an id is taken.
-func (x *index) known(id string) (known bool) {
-	x.do(func(core *queue.Index, _ time.Time) { known = core.Known(id) })
-	return known
+// taken reports whether an id is taken.
+func (x *index) taken(id string) (taken bool) {
+	x.do(func(core *queue.Index, _ time.Time) { taken = core.Known(id) })
+	return taken
 }

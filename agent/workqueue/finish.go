@@ -20,21 +20,23 @@ import (
 // FailOption changes what happens to an item after Fail.
 type FailOption func(*queue.Failure)
 
-// WithRetryAfter has the next attempt wait for d, up to 24 h, instead of a back-off of a
-// second that doubles with every attempt, up to five minutes.
+// WithRetryAfter delays the next attempt by d, up to MaxDelay. The default is a back-off of one second
+// that doubles with every attempt, up to five minutes.
 func WithRetryAfter(d time.Duration) FailOption { return func(f *queue.Failure) { f.After = &d } }
 
-// WithoutRetry makes the item dead, whatever attempts it has left.
+// WithoutRetry makes the item dead, even if it has attempts left.
 func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true } }
 
-// Complete says that the work is done; result is kept for Config.Retention, see
-// Queue.Get. It returns nil once a majority of voters knows, and the claim still
-// held: nobody will ever claim the item again, and no other Complete of it returns nil.
-// Else it fails with ErrClaimLost: the item may be tried again, or, if the answers of
-// the voters were all that was missing, be done with this result. With a result of more
-// than about 1 KiB that a full store has no room for, it fails with a *crdt.FullError,
-// and the claim goes on: complete it with a shorter one. If ctx is over by then, nobody
-// would, and the attempt has failed.
+// Complete ends the claim with the verdict that the work is done. Queue.Get returns result for
+// Config.Retention. Complete returns nil once a majority of voters has acknowledged the verdict while the
+// lease lasted: then no worker claims the item again, and no other Complete of the item returns nil.
+//
+// Complete fails with ErrClaimLost if that did not happen before the lease ended. The item may be tried
+// again then; it may also be done with this result, if the acknowledgements were only late. If the store
+// is full and has no room for a result of more than about 1 KiB, Complete fails with a *crdt.FullError.
+// The claim lasts on, and can be completed with a shorter result. If ctx has ended by then, the attempt
+// counts as failed, unless the claim was made WithManualExtend. It also fails with the error of ctx, in
+// which case the verdict may still become valid, with agent.ErrClosed, and with the errors of ResultOf.
 func (c *Claim) Complete(ctx context.Context, result any) error {
 	v, err := ResultOf(result)
 	if err != nil {
@@ -43,16 +45,16 @@ func (c *Claim) Complete(ctx context.Context, result any) error {
 	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Complete(now, c.core, v) })
 }
 
-// maxReason bounds what is kept of the error of an attempt, in bytes.
+// maxReason bounds the text of an attempt's error, in bytes.
 const maxReason = 1024
 
-// MaxResult is how long the result of an item may be, in bytes of crdt.Value.Raw: it shares
-// a value with the rest of the claim's record.
+// MaxResult is the greatest size of the result of an item, in bytes of crdt.Value.Raw. It is less than
+// that of a value, because the result is part of the claim's record.
 const MaxResult = wire.MaxValueBytes - 4<<10
 
-// ResultOf returns a result as Complete keeps it. It fails for what is no value, as
-// crdt.ValueOf does, for one of more than MaxResult bytes, and for one nested deeper than
-// 31: the record around it is one level.
+// ResultOf returns the value that Complete keeps as the result of an item. It fails with a
+// *wire.ValueError for a result that crdt.ValueOf refuses, for one of more than MaxResult bytes, and for
+// one of more than 31 levels, since the record around it is one level.
 func ResultOf(result any) (crdt.Value, error) {
 	v, err := crdt.ValueOf(result)
 	if err != nil || v.IsZero() {
@@ -67,13 +69,14 @@ func ResultOf(result any) (crdt.Value, error) {
 	return v, nil
 }
 
-// Fail says that the work did not succeed. The item is tried again after a back-off with
-// jitter; after its last attempt it is dead. It returns as Complete does.
+// Fail ends the claim with the verdict that the attempt failed because of cause, of which up to 1 KiB is
+// kept. The item is tried again after a back-off with jitter. After its last attempt it is dead. Fail
+// returns nil and errors as Complete does.
 func (c *Claim) Fail(ctx context.Context, cause error, opts ...FailOption) error {
 	f := queue.Failure{Reason: "failed"}
 	if cause != nil {
 		f.Reason = strings.ToValidUTF8(cause.Error(), "\uFFFD")
-		f.Reason = strings.ToValidUTF8(f.Reason[:min(len(f.Reason), maxReason)], "") // not half a rune
+		f.Reason = strings.ToValidUTF8(f.Reason[:min(len(f.Reason), maxReason)], "") // the cut may fall within a rune
 	}
 	for _, o := range opts {
 		o(&f)
@@ -81,20 +84,22 @@ func (c *Claim) Fail(ctx context.Context, cause error, opts ...FailOption) error
 	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Fail(now, c.core, f) })
 }
 
-// Release gives the item back as if it had not been claimed.
+// Release ends the claim and makes the item pending again. The attempt does not count. Release returns
+// nil and errors as Complete does.
 func (c *Claim) Release(ctx context.Context) error {
 	return c.finish(ctx, func(core *queue.Index, now time.Time) (*queue.Ending, bool) { return core.Release(now, c.core) })
 }
 
-// verdictWrite is what a claim is to say last.
+// verdictWrite is the ending of a claim on its way to the voters.
 type verdictWrite struct {
 	*queue.Ending
-	c       *Claim
-	err     error
-	decided chan error  // of capacity 1
-	settled atomic.Bool // the caller waits no more, or the claim goes on: whichever was first
+	c        *Claim
+	err      error       // why the ending is not valid
+	decided  chan error  // delivers the result to the caller; of capacity 1
+	resolved atomic.Bool // set by the caller when it stops waiting, or by unwritten; the first one decides whether the claim lasts on
 }
 
+// finish makes the ending that end returns, and waits, within ctx, until it is valid or has failed.
 func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*queue.Ending, bool)) error {
 	if err := c.lease.Err(); err != nil {
 		if c.q.s.host.Memory.Closed() {
@@ -119,37 +124,37 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 	case err := <-w.decided:
 		return err
 	case <-ctx.Done():
-		if w.settled.Swap(true) { // its caller may finish it otherwise
+		if w.resolved.Swap(true) { // the store was full: the caller must learn that it can finish the claim otherwise
 			return <-w.decided
 		}
 		return c.fault(fmt.Errorf("not decided yet: %w", ctx.Err()))
 	}
 }
 
-// submit hands w to the finisher, which runs while there is something to do.
+// submit queues w for the finisher, which it starts if it does not run. It returns false after Close.
 func (s *Queues) submit(w *verdictWrite) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	s.waits = append(s.waits, w)
-	if !s.busy {
-		s.busy = true
-		s.host.Go(s.finisher) // under the lock: not after Close began to wait
+	s.endings = append(s.endings, w)
+	if !s.finishing {
+		s.finishing = true
+		s.host.Go(s.finisher) // with mu held: the peer calls Close before it waits for its goroutines
 	}
 	return true
 }
 
-// finisher writes verdicts: those that came while the last were under way share a write
-// and the acknowledgements that it waits for.
+// finisher makes endings valid until none is left. Endings that are submitted while others are under way
+// share the next write, and one wait for acknowledgements.
 func (s *Queues) finisher() {
 	for {
 		s.mu.Lock()
-		n := min(len(s.waits), crdt.MaxOps)
-		batch := slices.Clone(s.waits[:n])
-		s.waits = slices.Delete(s.waits, 0, n)
-		s.busy = n > 0
+		n := min(len(s.endings), crdt.MaxOps)
+		batch := slices.Clone(s.endings[:n])
+		s.endings = slices.Delete(s.endings, 0, n)
+		s.finishing = n > 0
 		s.mu.Unlock()
 		if n == 0 {
 			return
@@ -158,7 +163,7 @@ func (s *Queues) finisher() {
 	}
 }
 
-// decide makes verdicts valid, or says why they are not.
+// decide writes the endings of a batch, waits for the voters, and gives each caller the result.
 func (s *Queues) decide(batch []*verdictWrite) {
 	s.record(batch)
 	batch = slices.DeleteFunc(batch, (*verdictWrite).unwritten)
@@ -166,22 +171,22 @@ func (s *Queues) decide(batch []*verdictWrite) {
 		return slices.ContainsFunc(batch, func(w *verdictWrite) bool { return w.err == nil && w.c.Remaining() > 0 })
 	})
 	var leases []*lockservice.Lease
-	var gone []crdt.Op
+	var removals []crdt.Op
 	for _, w := range batch {
 		if w.err == nil {
 			w.err = err
 		}
 		if op := w.conclude(); op.Key != "" {
-			gone = append(gone, op)
+			removals = append(removals, op)
 		}
-		if w.err == nil || !w.c.bearer { // else its bearer may finish it elsewhere
+		if w.err == nil || !w.c.bearer { // a bearer may still finish its claim at another peer
 			leases = append(leases, w.c.lease)
 		}
 	}
 	lockservice.UnlockEach(leases)
-	if len(gone) > 0 {
-		if err := s.host.Memory.Write(context.Background(), memory.Manner{}, gone...); err != nil && !s.host.Memory.Closed() {
-			s.host.Log.Warn("items that are done are not removed; they go when their results expire", "items", len(gone), "err", err)
+	if len(removals) > 0 {
+		if err := s.host.Memory.Write(context.Background(), memory.Manner{}, removals...); err != nil && !s.host.Memory.Closed() {
+			s.host.Log.Warn("items that are done are not removed; they go when their results expire", "items", len(removals), "err", err)
 		}
 	}
 	for _, w := range batch {
@@ -194,7 +199,8 @@ func (s *Queues) decide(batch []*verdictWrite) {
 
 var errLate = fmt.Errorf("%w: it ended before a majority of voters knew that the item was finished", ErrClaimLost)
 
-// record writes verdicts. One that cannot be written does not keep others from it.
+// record writes endings as one unit. If that fails, it writes each one alone, so that one ending that
+// cannot be written does not keep the others from being written.
 func (s *Queues) record(batch []*verdictWrite) {
 	ops := make([]crdt.Op, len(batch))
 	for i, w := range batch {
@@ -212,21 +218,22 @@ func (s *Queues) record(batch []*verdictWrite) {
 	}
 }
 
-// unwritten reports whether a verdict had no room here, and says so: then the claim goes
-// on, until its lease ends if it is a bearer's. Of others nobody may be there any more to
-// finish it: then it has failed.
+// unwritten handles an ending for which the store had no room. It reports whether the claim lasts on, and
+// then gives the caller the error. If the caller does not wait any more, no one would finish the claim;
+// unwritten then records that the attempt failed, and returns false. A claim that belongs to its bearer
+// lasts on in any case.
 func (w *verdictWrite) unwritten() (goesOn bool) {
 	if _, full := errors.AsType[*crdt.FullError](w.err); !full {
 		return false
 	}
-	gone := w.settled.Swap(true) && !w.c.bearer
+	abandoned := w.resolved.Swap(true) && !w.c.bearer
 	w.c.x.do(func(core *queue.Index, now time.Time) {
-		if goesOn = w.Ending.Unwritten(); goesOn && gone {
+		if goesOn = w.Ending.Unwritten(); goesOn && abandoned {
 			w.Ending, _ = core.Fail(now, w.c.core, queue.Failure{Reason: w.err.Error()})
 		}
 	})
 	switch {
-	case goesOn && gone:
+	case goesOn && abandoned:
 		w.err = nil
 		w.c.q.s.record([]*verdictWrite{w})
 		return false
@@ -236,8 +243,8 @@ func (w *verdictWrite) unwritten() (goesOn bool) {
 	return goesOn
 }
 
-// waitVoters waits until a majority of voters has acknowledged what was written here, or
-// nothing depends on it any more.
+// waitVoters waits until a majority of the voters has acknowledged every write made here before the call.
+// It fails with errLate as soon as matters returns false.
 func (s *Queues) waitVoters(matters func() bool) error {
 	return s.host.Memory.Acked(context.Background(), memory.Wait{
 		Again:   100 * time.Millisecond,
@@ -254,8 +261,8 @@ func (s *Queues) waitVoters(matters func() bool) error {
 	})
 }
 
-// conclude ends a claim after its verdict, and returns the removal of an item that is
-// done.
+// conclude ends the claim of an ending, whose validity it decides, and emits an event. It returns the
+// removal of the item if the item is done.
 func (w *verdictWrite) conclude() (remove crdt.Op) {
 	c, valid := w.c, false
 	c.stop()
@@ -283,13 +290,13 @@ func (w *verdictWrite) conclude() (remove crdt.Op) {
 	return remove
 }
 
-// Sweep removes what says nothing any more, now and then until ctx ends.
+// Sweep deletes obsolete records of claims every sweepEvery until ctx ends.
 func (s *Queues) Sweep(ctx context.Context) {
-	now := time.NewTicker(sweepEvery)
-	defer now.Stop()
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
 	for {
 		select {
-		case <-now.C:
+		case <-tick.C:
 			s.sweep()
 		case <-ctx.Done():
 			return
@@ -299,18 +306,19 @@ func (s *Queues) Sweep(ctx context.Context) {
 
 const sweepEvery = 10 * time.Second
 
-// sweep deletes what indexes found to say nothing any more.
+// sweep deletes the records that the indexes have found to be obsolete.
 func (s *Queues) sweep() {
 	s.each(func(x *index) {
 		var ops []crdt.Op
 		x.do(func(core *queue.Index, _ time.Time) { ops = core.Stale(crdt.MaxOps) })
 		if len(ops) > 0 {
-			_ = s.host.Memory.Write(context.Background(), memory.Manner{}, ops...) // else they expire
+			_ = s.host.Memory.Write(context.Background(), memory.Manner{}, ops...) // records that are not deleted expire
 		}
 	})
 }
 
-// giveBack ends the claim of a worker that has stopped because the agent closes.
+// giveBack ends the claim of a worker that has stopped because the agent closes. LastWrites returns the
+// write of its ending.
 func (s *Queues) giveBack(c *Claim) {
 	var end *queue.Ending
 	ok := false
@@ -319,14 +327,14 @@ func (s *Queues) giveBack(c *Claim) {
 		return
 	}
 	s.mu.Lock()
-	s.last = append(s.last, end.Op)
+	s.lastWrites = append(s.lastWrites, end.Op)
 	s.mu.Unlock()
-	lockservice.UnlockEach([]*lockservice.Lease{c.lease}) // not under the index's lock, which a session takes under its own
+	lockservice.UnlockEach([]*lockservice.Lease{c.lease}) // without the index's lock, which the session takes while it holds its own
 }
 
-// Retreat returns what is to be written of the claims that were given back after Close.
-func (s *Queues) Retreat() []crdt.Op {
+// LastWrites returns the endings of the claims that were given back after Close, for the peer to write.
+func (s *Queues) LastWrites() []crdt.Op {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last
+	return s.lastWrites
 }

@@ -8,34 +8,35 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// index is what a peer knows of one work queue, package queue's machine, with a lock
-// around it and a timer. Its mutex is the last that is taken.
+// index guards the machine of one work queue (queue.Index) by a mutex, and runs its timer. A goroutine
+// that holds mu takes no other lock.
 type index struct {
 	name string
 
-	mu     sync.Mutex // guards what follows
-	core   *queue.Index
-	turns  map[uint64]chan struct{} // of those who wait, each of capacity 1: told once
-	timer  *time.Timer              // of what is due next, while somebody waits
-	armed  time.Time                // for when
-	claims map[string]*Claim        // that were made here, by item
+	mu      sync.Mutex // guards the fields below
+	core    *queue.Index
+	waiters map[uint64]chan struct{} // callers that wait for an item, by turn; each channel has capacity 1 and gets one token
+	timer   *time.Timer              // calls tick when the machine has something to do, while a caller waits
+	armed   time.Time                // time for which timer is set
+	claims  map[string]*Claim        // claims that this peer has, by the id of the item
 }
 
-// newIndex makes an index of a queue for a peer called self.
+// newIndex returns the index of a queue at the peer named self.
 func newIndex(name, self string, c Config, alive func(string) bool) *index {
-	return &index{name: name, turns: make(map[uint64]chan struct{}), claims: make(map[string]*Claim),
+	return &index{name: name, waiters: make(map[uint64]chan struct{}), claims: make(map[string]*Claim),
 		core: queue.New(queue.Config{Name: name, Self: self, Alive: alive, Seed: rand.Uint64(),
 			MaxItems: c.MaxItems, MaxAttempts: c.MaxAttempts, Retention: c.Retention})}
 }
 
-// do runs f on the machine, then tells those whom it woke and sets the timer.
+// do calls f with the machine and mu held. Then it wakes the callers that the machine names, and sets the
+// timer.
 func (x *index) do(f func(core *queue.Index, now time.Time)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	f(x.core, time.Now())
 	for _, turn := range x.core.Woken() {
-		x.turns[turn] <- struct{}{}
-		delete(x.turns, turn)
+		x.waiters[turn] <- struct{}{}
+		delete(x.waiters, turn)
 	}
 	at, ok := x.core.Next()
 	if !ok || at.Equal(x.armed) {
@@ -50,6 +51,7 @@ func (x *index) do(f func(core *queue.Index, now time.Time)) {
 	x.timer.Reset(after)
 }
 
+// tick is called by the timer.
 func (x *index) tick() {
 	x.do(func(core *queue.Index, now time.Time) {
 		x.armed = time.Time{}
@@ -57,6 +59,7 @@ func (x *index) tick() {
 	})
 }
 
+// stop stops the timer.
 func (x *index) stop() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -65,23 +68,23 @@ func (x *index) stop() {
 	}
 }
 
-// wait returns a channel that is told when there may be something to claim, and how to
-// end the wait otherwise.
-func (x *index) wait() (told <-chan struct{}, leave func()) {
+// wait returns a channel that delivers when there may be something to claim. A caller that stops waiting
+// before that must call leave.
+func (x *index) wait() (woken <-chan struct{}, leave func()) {
 	turn, c := uint64(0), make(chan struct{}, 1)
 	x.do(func(core *queue.Index, now time.Time) {
 		turn = core.Wait(now)
-		x.turns[turn] = c
+		x.waiters[turn] = c
 	})
 	return c, func() {
 		x.do(func(core *queue.Index, _ time.Time) {
 			core.Leave(turn)
-			delete(x.turns, turn)
+			delete(x.waiters, turn)
 		})
 	}
 }
 
-// depth returns how many items are in each state.
+// depth returns the number of items in each state.
 func (x *index) depth() (d Depth) {
 	x.do(func(core *queue.Index, now time.Time) {
 		count := core.Counts(now)

@@ -16,24 +16,24 @@ import (
 
 // Errors of work queues, to compare with errors.Is.
 var (
-	ErrDuplicate = errors.New("an item with this id was enqueued before")
-	ErrClaimLost = errors.New("the claim is not valid any more")
-	ErrDraining  = queue.ErrDraining
-	ErrFull      = queue.ErrQueueFull
+	ErrDuplicate = errors.New("an item with this id was enqueued before") // every id of an Enqueue is taken
+	ErrClaimLost = errors.New("the claim is not valid any more")          // the lease ended, or another call has ended the claim
+	ErrDraining  = queue.ErrDraining                                      // Enqueue into a queue that drains
+	ErrFull      = queue.ErrQueueFull                                     // Enqueue beyond Config.MaxItems
 )
 
-// Config bounds work queues.
+// Config bounds work queues. The comment of each field gives its default, which replaces zero.
 type Config struct {
-	MaxItems    int           // pending, delayed, claimed and dead in one queue, as this peer sees it: 1,048,576
-	MaxAttempts int           // of an item enqueued without WithMaxAttempts, before it is dead: 5
-	Retention   time.Duration // how long a result is kept, and an id taken: one hour
+	MaxItems    int           // greatest number of pending, delayed, claimed and dead items of a queue at this peer: 1,048,576
+	MaxAttempts int           // attempts after which an item enqueued without WithMaxAttempts is dead: 5
+	Retention   time.Duration // how long a result is kept and its id is taken: one hour; at least one minute
 }
 
 func (c Config) withDefaults() Config {
 	return Config{cmp.Or(c.MaxItems, 1<<20), cmp.Or(c.MaxAttempts, 5), cmp.Or(c.Retention, time.Hour)}
 }
 
-// Validate returns what is wrong with c.
+// Validate fails if a field is out of its bounds.
 func (c Config) Validate() error {
 	if c = c.withDefaults(); c.MaxItems < 1 || c.MaxAttempts < 1 || c.Retention < time.Minute {
 		return fmt.Errorf("queues: %d items, %d attempts, retention %v: want one of each or more, and a minute or more", c.MaxItems, c.MaxAttempts, c.Retention)
@@ -43,50 +43,50 @@ func (c Config) Validate() error {
 
 // Limits of work queues.
 const (
-	MaxName  = queue.MaxName  // bytes of a queue's name: 64
-	MaxID    = queue.MaxID    // bytes of an item's id: 128
-	MaxDelay = queue.MaxDelay // of an item, and of a retry: 24 h
-	MaxBatch = 256            // items of one claim
+	MaxName  = queue.MaxName  // greatest length of a queue's name: 64 bytes
+	MaxID    = queue.MaxID    // greatest length of an item's id: 128 bytes
+	MaxDelay = queue.MaxDelay // greatest delay of an item, and of a retry: 24 h
+	MaxBatch = 256            // greatest number of items in one ClaimBatch
 )
 
-// State is where an item of a work queue is.
+// State is the state of an item, as far as this peer knows.
 type State string
 
 // The states of an item.
 const (
-	Pending = State(queue.Pending) // may be claimed
-	Delayed = State(queue.Delayed) // may be claimed later
-	Claimed = State(queue.Claimed) // a worker has it, as far as this peer has heard
-	Done    = State(queue.Done)    // its result is kept for a while, and its id is taken
-	Dead    = State(queue.Dead)    // failed too often; see Queue.Requeue
+	Pending = State(queue.Pending) // the item may be claimed
+	Delayed = State(queue.Delayed) // the item may be claimed later
+	Claimed = State(queue.Claimed) // a worker has the item
+	Done    = State(queue.Done)    // the item's result is kept for Config.Retention, and its id is taken
+	Dead    = State(queue.Dead)    // the item failed too often; it stays until Queue.Requeue or Queue.Purge
 )
 
-// Queue is a queue whose items are claimed: by one worker at a time, for as long as
-// its lease lasts. With a majority of voters reachable an item is claimed by one worker
-// at a time, and a stale worker's Complete is refused by its token: execution is at
-// least once, valid completion at most once. Without a majority Enqueue and Peek go on,
-// and Claim fails with lockservice.ErrUnavailable. Make one with Agent.WorkQueue.
+// Queue is a handle on a work queue. Agent.WorkQueue returns it.
 //
-// Items are ordered by priority, and within one by the clock: an item enqueued after
-// another was seen at its peer comes after it; two enqueued independently, as the clocks
-// of their peers stood. Peers that claim at the same time each begin at the head.
+// While a majority of the voters is reachable, one worker at a time has the claim of an item. Work is done
+// at least once and completed validly at most once, since the Complete of a worker whose claim was lost is
+// refused. Without a majority Enqueue and Peek still work, and Claim fails with lockservice.ErrUnavailable.
+//
+// Items are claimed in the order of their priority, greater first. Within a priority, an item that was
+// enqueued at a peer that knew another item comes after that item; items that were enqueued independently
+// are ordered by the clocks of their peers. The order is not strict, since several peers claim at once.
 type Queue struct {
 	s    *Queues
 	name string
 }
 
-// Depth counts the items of a queue by state, as far as this peer has heard.
+// Depth has the number of items in each state, as far as this peer knows.
 type Depth struct {
 	Pending  int  `json:"pending"`
 	Delayed  int  `json:"delayed"`
 	Claimed  int  `json:"claimed"`
-	Done     int  `json:"done"` // whose results are kept
+	Done     int  `json:"done"` // items whose results are kept
 	Dead     int  `json:"dead"`
-	Paused   bool `json:"paused,omitempty"`
-	Draining bool `json:"draining,omitempty"`
+	Paused   bool `json:"paused,omitempty"`   // Pause is in force
+	Draining bool `json:"draining,omitempty"` // Drain is in force
 }
 
-// Counters count what this peer did with a queue.
+// Counters count what was done to a queue through this peer since it started.
 type Counters struct {
 	Enqueued  uint64 `json:"enqueued"`
 	Claimed   uint64 `json:"claimed"`
@@ -94,8 +94,8 @@ type Counters struct {
 	Failed    uint64 `json:"failed"`
 	Dead      uint64 `json:"dead"`
 	Lost      uint64 `json:"lost"`      // claims that ended before they were finished
-	Lapsed    uint64 `json:"lapsed"`    // claims WithManualExtend whose lease ended here: they may have been extended or finished at another peer
-	Contended uint64 `json:"contended"` // tries for items that another peer had
+	Lapsed    uint64 `json:"lapsed"`    // claims WithManualExtend whose lease ended here; they may have gone on at another peer
+	Contended uint64 `json:"contended"` // leases that were refused because another peer held them
 }
 
 // Stats is a reading of one queue at this peer.
@@ -104,28 +104,29 @@ type Stats struct {
 	Counters
 }
 
-// open returns what is known of a queue before a write to it: nothing yet, of one that is
-// not known, which only a write that succeeds makes.
-func (q Queue) open() (*index, error) {
+// indexToWrite returns the index of the queue for a call that writes. For a queue that is not known it
+// returns an empty index that is not kept: only a write that succeeds makes the queue known.
+func (q Queue) indexToWrite() (*index, error) {
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	if x := q.s.known(q.name); x != nil {
+	if x := q.s.lookup(q.name); x != nil {
 		return x, nil
 	}
 	return q.s.newIndex(q.name), nil
 }
 
-// look is open for a reader, who sees what was written here before: nil for a queue that is
-// not known.
-func (q Queue) look() (*index, error) {
+// indexToRead returns the index of the queue for a call that reads, after the index has taken every earlier
+// write of this peer. It returns nil for a queue that is not known.
+func (q Queue) indexToRead() (*index, error) {
 	q.s.catchUp(context.Background())
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	return q.s.known(q.name), nil
+	return q.s.lookup(q.name), nil
 }
 
+// check fails if the queue's name is not valid or the agent is closed.
 func (q Queue) check() error {
 	if err := queue.CheckName(q.name); err != nil {
 		return err
@@ -139,24 +140,24 @@ func (q Queue) check() error {
 // Name returns the queue's name.
 func (q Queue) Name() string { return q.name }
 
-// Item is an item as Peek shows it.
+// Item is an item as this peer sees it.
 type Item struct {
 	ID       string     `json:"id"`
-	Value    crdt.Value `json:"value,omitzero"` // gone when it is done
+	Value    crdt.Value `json:"value,omitzero"` // removed when the item is done
 	Priority int        `json:"priority,omitempty"`
-	Attempt  int        `json:"attempt,omitempty"` // how often it was tried
+	Attempt  int        `json:"attempt,omitempty"` // number of attempts so far
 	Enqueued time.Time  `json:"enqueued"`
-	Error    string     `json:"error,omitempty"`  // of the last attempt
-	Worker   string     `json:"worker,omitempty"` // the peer through which it was claimed last
-	Claimed  time.Time  `json:"claimed,omitzero"` // when that was
-	Result   crdt.Value `json:"result,omitzero"`  // of what is done
+	Error    string     `json:"error,omitempty"`  // error of the last attempt
+	Worker   string     `json:"worker,omitempty"` // name of the peer through which it was claimed last
+	Claimed  time.Time  `json:"claimed,omitzero"` // time of the last claim
+	Result   crdt.Value `json:"result,omitzero"`  // result of an item that is done
 	State    State      `json:"state"`
 }
 
-// Peek returns the first n items that may be claimed, in order, and claims none.
+// Peek returns the first n items that may be claimed, in order, without claiming them; 1,000 at most.
 func (q Queue) Peek(n int) ([]Item, error) {
 	list := []Item{}
-	x, err := q.look()
+	x, err := q.indexToRead()
 	if x == nil {
 		return list, err
 	}
@@ -168,28 +169,30 @@ func (q Queue) Peek(n int) ([]Item, error) {
 	return list, nil
 }
 
-// Survey returns up to n items that are claimed and n that are dead, of each those that
-// were enqueued first, and when the oldest item that waits was enqueued; zero if none
-// does. It walks all items.
+// Survey returns the claimed items and the dead items, up to n of each, with n at most 1,000: those that
+// were enqueued first. oldest is the time at which the oldest pending item was enqueued, zero if none is
+// pending. Survey walks all items.
 func (q Queue) Survey(n int) (claimed, dead []Item, oldest time.Time, err error) {
-	x, err := q.look()
+	x, err := q.indexToRead()
 	if x == nil {
 		return nil, nil, oldest, err
 	}
-	var held, lost []queue.View
-	x.do(func(core *queue.Index, now time.Time) { held, lost, oldest = core.Survey(now, min(n, 1000)) })
-	for _, v := range held {
+	var claimedViews, deadViews []queue.View
+	x.do(func(core *queue.Index, now time.Time) {
+		claimedViews, deadViews, oldest = core.Survey(now, min(n, 1000))
+	})
+	for _, v := range claimedViews {
 		claimed = append(claimed, q.show(v))
 	}
-	for _, v := range lost {
+	for _, v := range deadViews {
 		dead = append(dead, q.show(v))
 	}
 	return claimed, dead, oldest, nil
 }
 
-// Get returns an item in whatever state, memory.ErrNotFound if there is none of that id.
+// Get returns the item with this id, in any state. It fails with agent.ErrNotFound if there is none.
 func (q Queue) Get(id string) (Item, error) {
-	x, err := q.look()
+	x, err := q.indexToRead()
 	if err != nil {
 		return Item{}, err
 	}
@@ -204,6 +207,7 @@ func (q Queue) Get(id string) (Item, error) {
 	return q.show(v), nil
 }
 
+// show returns the item of a view, with the value and the result that the memory has.
 func (q Queue) show(v queue.View) Item {
 	item := Item{ID: v.ID, Priority: v.Priority, Attempt: v.Attempt, Enqueued: v.Enqueued, Error: v.Error, Worker: v.Worker, State: State(v.State)}
 	if v.Token != 0 {
@@ -220,28 +224,29 @@ func (q Queue) show(v queue.View) Item {
 	return item
 }
 
-// Depth counts the items by state.
+// Depth returns the number of items in each state; zero for a queue that is not known.
 func (q Queue) Depth() (Depth, error) {
-	x, err := q.look()
+	x, err := q.indexToRead()
 	if x == nil {
 		return Depth{}, err
 	}
 	return x.depth(), nil
 }
 
-// Pause keeps items from being claimed, at every peer once it has heard, until Resume.
-// Claims that run go on.
+// Pause keeps items from being claimed until Resume, at each peer from the moment when the setting has
+// arrived there. Claims that exist are not affected.
 func (q Queue) Pause(ctx context.Context) error {
 	return q.set(ctx, func(s *queue.Setting) { s.Paused = true })
 }
 
-// Resume ends Pause and Drain.
+// Resume ends Pause and Drain, at each peer from the moment when the setting has arrived there.
 func (q Queue) Resume(ctx context.Context) error {
 	return q.set(ctx, func(s *queue.Setting) { *s = queue.Setting{} })
 }
 
+// set changes the setting of the queue by f.
 func (q Queue) set(ctx context.Context, f func(*queue.Setting)) error {
-	x, err := q.open()
+	x, err := q.indexToWrite()
 	if err != nil {
 		return err
 	}
@@ -253,25 +258,26 @@ func (q Queue) set(ctx context.Context, f func(*queue.Setting)) error {
 	}}); err != nil {
 		return err
 	}
-	q.s.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // for calls that come before the loop does
+	q.s.index(q.name).do(func(core *queue.Index, _ time.Time) { core.Set(s) }) // so that later calls see it before the loop has passed the write on
 	return nil
 }
 
-// Drain has the queue take no more items, at every peer once it has heard, until Resume;
-// and waits, within ctx, until none here is pending, delayed or claimed.
+// Drain makes Enqueue fail with ErrDraining until Resume, at each peer from the moment when the setting has
+// arrived there. Then it waits, within ctx, until no item is pending, delayed or claimed as far as this peer
+// knows.
 func (q Queue) Drain(ctx context.Context) error {
 	if err := q.set(ctx, func(s *queue.Setting) { s.Draining = true }); err != nil {
 		return err
 	}
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		d, err := q.Depth()
 		if err != nil || d.Pending+d.Delayed+d.Claimed == 0 {
 			return err
 		}
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-q.s.host.Memory.Closing():
 			return memory.ErrClosed
 		case <-ctx.Done():
@@ -280,16 +286,16 @@ func (q Queue) Drain(ctx context.Context) error {
 	}
 }
 
-// Purge removes the items in the given states that are known here, pending, delayed and
-// dead ones if none is given, and returns how many. What is claimed is not removed. To
-// purge what is done frees the ids: an item of that name that is still under way to
-// some peer may then be claimed again.
+// Purge removes the items that this peer knows in any of states, and returns how many it removed. Without
+// states it removes pending, delayed and dead items. It fails for Claimed. Purging Done items frees their
+// ids; if the enqueuing write of such an item has not reached some peer yet, the item may be claimed there
+// once more.
 func (q Queue) Purge(ctx context.Context, states ...State) (int, error) {
 	if len(states) == 0 {
 		states = []State{Pending, Delayed, Dead}
 	}
 	if slices.Contains(states, Claimed) {
-		return 0, errors.New("purge: what is claimed is its worker's to finish")
+		return 0, errors.New("purge: claimed items cannot be purged; their workers finish them")
 	}
 	list := make([]queue.State, len(states))
 	for i, s := range states {
@@ -298,21 +304,22 @@ func (q Queue) Purge(ctx context.Context, states ...State) (int, error) {
 	return q.change(ctx, func(core *queue.Index) [][]crdt.Op { return core.Purge(list) })
 }
 
-// Requeue has dead items tried again, from their first attempt: those of these ids, all
-// if none is given. It returns how many.
+// Requeue makes dead items pending again, with all of their attempts, and returns how many there were. ids
+// selects the items; without ids all dead items are requeued.
 func (q Queue) Requeue(ctx context.Context, ids ...string) (int, error) {
 	return q.change(ctx, func(core *queue.Index) [][]crdt.Op { return core.Requeue(ids) })
 }
 
-// change makes the writes that change items, and returns of how many.
-func (q Queue) change(ctx context.Context, what func(core *queue.Index) [][]crdt.Op) (n int, err error) {
-	x, err := q.look()
+// change makes the writes that plan returns, a list of operations for each item, and returns the number of
+// items.
+func (q Queue) change(ctx context.Context, plan func(core *queue.Index) [][]crdt.Op) (n int, err error) {
+	x, err := q.indexToRead()
 	if x == nil {
 		return 0, err
 	}
 	var list [][]crdt.Op
-	x.do(func(core *queue.Index, _ time.Time) { list = what(core) })
-	for some := range slices.Chunk(list, crdt.MaxOps/2) { // up to two writes each
+	x.do(func(core *queue.Index, _ time.Time) { list = plan(core) })
+	for some := range slices.Chunk(list, crdt.MaxOps/2) { // an item takes up to two operations
 		if err := q.s.host.Memory.Write(ctx, memory.Manner{Urgent: true}, slices.Concat(some...)...); err != nil {
 			return n, fmt.Errorf("queue %q: %w", q.name, err)
 		}

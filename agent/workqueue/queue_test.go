@@ -37,8 +37,8 @@ func enqueue(t *testing.T, q workqueue.Queue, value any, opts ...workqueue.Enque
 	}
 }
 
-// A claim that can be found can be finished: by another request of its worker, say,
-// before the one that made it is answered.
+// A claim that a request can find can be finished by that request, even before the call that made the claim
+// has returned.
 func TestAClaimIsFinishedTheMomentItIsThere(t *testing.T) {
 	a := open(t)
 	q := a.WorkQueue("q")
@@ -73,8 +73,8 @@ func TestAClaimIsFinishedTheMomentItIsThere(t *testing.T) {
 	wg.Wait()
 }
 
-// A voter asks the queue's index while its session is locked, so nobody may wait for the
-// session with the index locked.
+// A voter locks the index of a queue while its session is locked. So no goroutine may wait for the session
+// while it holds the lock of an index.
 func TestAClaimIsGivenBackBesideAVoter(t *testing.T) {
 	a := open(t)
 	q := a.WorkQueue("q")
@@ -84,7 +84,7 @@ func TestAClaimIsGivenBackBesideAVoter(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan struct{}, 2)
-	release := q.Hold() // both come to wait for the index, in this order
+	release := q.Hold() // the two goroutines below wait for the index, in this order
 	go func() {
 		c.GiveBack()
 		done <- struct{}{}
@@ -107,7 +107,7 @@ func TestAClaimIsGivenBackBesideAVoter(t *testing.T) {
 	}
 }
 
-// untilWaits returns when a goroutine with a call of f on its stack waits for a mutex.
+// untilWaits returns when a goroutine that is in a call of f waits for a mutex.
 func untilWaits(t *testing.T, f string) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
@@ -121,7 +121,7 @@ func untilWaits(t *testing.T, f string) {
 	t.Fatalf("nobody in %s waits", f)
 }
 
-// Who reads a queue sees what was enqueued here before, however far behind the loop is.
+// A caller that reads a queue sees everything that was enqueued here before, even if the loop is behind.
 func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 	a := open(t)
 	for name, read := range map[string]func(q workqueue.Queue) error{
@@ -159,7 +159,7 @@ func TestAQueueIsReadWithOnesOwnWrites(t *testing.T) {
 	} {
 		busy := a.WorkQueue("busy-" + name)
 		release := busy.Hold()
-		if err := a.Put(t.Context(), queue.ItemKey(busy.Name(), "x"), 1); err != nil { // the loop stands here
+		if err := a.Put(t.Context(), queue.ItemKey(busy.Name(), "x"), 1); err != nil { // the loop waits for the index of this queue
 			t.Fatal(err)
 		}
 		q := a.WorkQueue(name)

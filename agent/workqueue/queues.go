@@ -18,58 +18,58 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Host is what work queues need of the peer that they run on. Package agent fills it.
+// Host has the parts of a peer that its work queues use. Package agent fills it.
 type Host struct {
 	Name      string
 	Memory    *memory.Memory
-	Locks     func() *lockservice.Session // whose voters ask Bars
-	MaxTTL    time.Duration               // of a lease
-	FirstBoot bool                        // no earlier life of this peer has acknowledged a completion
-	Alive     func(peer string) bool      // whether a peer of that name is up
-	Emit      func(event, name string)    // tells of an item, queue/id
+	Locks     func() *lockservice.Session // the lock service; its voter calls Queues.Bars
+	MaxTTL    time.Duration               // longest TTL of a lease
+	FirstBoot bool                        // no earlier run of this peer has acknowledged a completion
+	Alive     func(peer string) bool      // reports whether the peer of a name is up
+	Emit      func(event, name string)    // emits an event about an item, queue/id
 	Go        func(f func())              // runs f on a goroutine that the peer waits for
 	Log       *slog.Logger
 }
 
-// What a claim is called among the events of an agent, of queue/id.
+// The types of an agent's events about items.
 const (
-	ItemClaimed   = "item-claimed"   // through this peer
-	ItemCompleted = "item-completed" // validly
-	ItemFailed    = "item-failed"    // and will be tried again
-	ItemDead      = "item-dead"      // and will not
-	ClaimLost     = "claim-lost"     // before it was finished
-	ClaimLapsed   = "claim-lapsed"   // its lease ended here; it may go on, or be finished, at another peer
+	ItemClaimed   = "item-claimed"   // a worker claimed the item through this peer
+	ItemCompleted = "item-completed" // a completion through this peer is valid
+	ItemFailed    = "item-failed"    // the item failed and will be tried again
+	ItemDead      = "item-dead"      // the item failed too often
+	ClaimLost     = "claim-lost"     // the claim ended before it was finished
+	ClaimLapsed   = "claim-lapsed"   // the lease of a bearer's claim ended here, and the claim may go on at another peer
 )
 
-// Queues is the work queues of a peer. Package agent makes it and feeds it; programs use
-// the handles of an agent.
+// Queues are the work queues at one peer. Package agent makes it, and calls Changed, Wrote, Turn and Bars.
+// Programs use the handles that an agent returns.
 type Queues struct {
 	host      Host
 	cfg       Config
-	recovered atomic.Bool // this voter knows what earlier lives have acknowledged
+	recovered atomic.Bool // the indexes know everything that earlier runs of this voter have acknowledged
 
-	allMu sync.RWMutex  // guards what follows
-	more  chan struct{} // closed when a queue becomes known or all waiters are to look; nil if nobody waits for one
-	all   map[string]*index
+	allMu sync.RWMutex      // guards more and all
+	more  chan struct{}     // closed when a queue becomes known, or by Wake; nil if no caller waits for that
+	all   map[string]*index // by the name of the queue
 
-	written atomic.Uint64 // writes of callers here, counted under the agent's lock
-	heard   atomic.Uint64 // of those, what the indexes know
+	written atomic.Uint64 // number of operations on queues written here; Wrote counts them with the memory's lock held
+	indexed atomic.Uint64 // number of those operations that the indexes have taken
 
-	mu     sync.Mutex    // guards what follows
-	caught chan struct{} // closed when the indexes know more; nil if nobody waits
-	closed bool
-	waits  []*verdictWrite // to be written by the finisher
-	busy   bool            // the finisher runs
-	last   []crdt.Op       // of claims that were given back because the agent closes
+	mu         sync.Mutex    // guards the fields below
+	advanced   chan struct{} // closed when indexed rises; nil if no caller waits for that
+	closed     bool
+	endings    []*verdictWrite // endings that wait for the finisher
+	finishing  bool            // the finisher runs
+	lastWrites []crdt.Op       // endings of claims that were given back because the agent closes
 }
 
-// New returns the work queues of a peer, which knows of none yet.
+// New returns the work queues of a peer, without any queue.
 func New(h Host, c Config) *Queues { return &Queues{host: h, cfg: c.withDefaults()} }
 
-// Queue returns a handle on the queue of that name.
+// Queue returns a handle on the queue of this name.
 func (s *Queues) Queue(name string) Queue { return Queue{s, name} }
 
-// Names returns the names of the queues this peer knows, sorted.
+// Names returns the names of the queues that this peer knows, sorted.
 func (s *Queues) Names() []string {
 	s.catchUp(context.Background())
 	s.allMu.RLock()
@@ -77,8 +77,8 @@ func (s *Queues) Names() []string {
 	return slices.Sorted(maps.Keys(s.all))
 }
 
-// voters are those whose majority certifies leases now; nil if this peer is alone with
-// its own, or in best-effort mode.
+// voters returns the names of the voters whose majority certifies leases; nil if this peer is its own only
+// voter, or in best-effort mode.
 func (s *Queues) voters() []string {
 	if s.host.Locks().Guarantee() != lockservice.Quorum {
 		return nil
@@ -91,21 +91,21 @@ func (s *Queues) each(f func(x *index)) {
 	s.allMu.RLock()
 	list := slices.Collect(maps.Values(s.all))
 	s.allMu.RUnlock()
-	for _, x := range list { // each for itself: no order
+	for _, x := range list { // in any order: queues do not depend on each other
 		f(x)
 	}
 }
 
-// known returns what is known of a queue, nil if nothing.
-func (s *Queues) known(name string) *index {
+// lookup returns the index of a queue, nil if the queue is not known.
+func (s *Queues) lookup(name string) *index {
 	s.allMu.RLock()
 	defer s.allMu.RUnlock()
 	return s.all[name]
 }
 
-// index returns what is known of a queue, made if need be.
+// index returns the index of a queue, which it makes if the queue is not known.
 func (s *Queues) index(name string) *index {
-	if x := s.known(name); x != nil {
+	if x := s.lookup(name); x != nil {
 		return x
 	}
 	s.allMu.Lock()
@@ -115,9 +115,9 @@ func (s *Queues) index(name string) *index {
 		if s.all == nil {
 			s.all = make(map[string]*index)
 		}
-		x = s.newIndex(strings.Clone(name)) // of a key
+		x = s.newIndex(strings.Clone(name)) // name may be part of a key, and the key part of a frame
 		s.all[x.name] = x
-		s.tell()
+		s.wakeAll()
 	}
 	return x
 }
@@ -126,16 +126,16 @@ func (s *Queues) newIndex(name string) *index {
 	return newIndex(name, s.host.Name, s.cfg, s.host.Alive)
 }
 
-// tell wakes those who wait for a queue to become known. It is called with allMu held.
-func (s *Queues) tell() {
+// wakeAll wakes the callers that wait for a queue to become known. It must be called with allMu held.
+func (s *Queues) wakeAll() {
 	if s.more != nil {
 		close(s.more)
 		s.more = nil
 	}
 }
 
-// another returns a channel that is closed when some queue becomes known, at once if the
-// one of this name is.
+// another returns a channel that is closed when any queue becomes known; it is closed already if the queue
+// of this name is known.
 func (s *Queues) another(name string) <-chan struct{} {
 	s.allMu.Lock()
 	defer s.allMu.Unlock()
@@ -144,16 +144,16 @@ func (s *Queues) another(name string) <-chan struct{} {
 	}
 	more := s.more
 	if s.all[name] != nil {
-		s.tell()
+		s.wakeAll()
 	}
 	return more
 }
 
-// Changed hears of every change, in its turn, before anything that was received
-// is acknowledged: what this peer has acknowledged it knows.
+// Changed takes the changes of keys. The peer's loop calls it with every change, in order, before it sends
+// acknowledgements: an index knows everything that its peer has acknowledged.
 func (s *Queues) Changed(changes []crdt.Change) {
-	keys := make([]queue.Key, 0, min(len(changes), changedAtOnce)) // of changes[i-len(keys):i], all of one queue
-	tell := func(list []crdt.Change) {
+	keys := make([]queue.Key, 0, min(len(changes), changedAtOnce)) // keys of changes[i-len(keys):i], all of one queue
+	pass := func(list []crdt.Change) {
 		if len(list) > 0 {
 			s.index(keys[0].Queue).do(func(core *queue.Index, now time.Time) {
 				for i := range list {
@@ -168,21 +168,21 @@ func (s *Queues) Changed(changes []crdt.Change) {
 		k, ok := queue.ParseKey(c.Key)
 		ok = ok && c.Cause != crdt.CauseConflict && !c.Lazy
 		if !ok || len(keys) == changedAtOnce || len(keys) > 0 && k.Queue != keys[0].Queue {
-			tell(changes[i-len(keys) : i])
+			pass(changes[i-len(keys) : i])
 		}
 		if ok {
 			keys = append(keys, k)
 		}
 	}
-	tell(changes[len(changes)-len(keys):])
+	pass(changes[len(changes)-len(keys):])
 }
 
-// changedAtOnce bounds the changes for which a queue is locked at a time: voters wait
-// for it.
+// changedAtOnce bounds the number of changes for which an index is locked at a time, since a voter that needs
+// the index waits meanwhile.
 const changedAtOnce = 64
 
-// Wrote hears, under the lock of the memory, of writes of a caller: the indexes are to hear
-// of them before who reads a queue is answered.
+// Wrote counts the operations of a write at this peer. The memory calls it with its lock held. Calls that read
+// a queue wait until its index has taken them.
 func (s *Queues) Wrote(ops []crdt.Op) {
 	for i := range ops {
 		if _, ok := queue.ParseKey(ops[i].Key); ok {
@@ -191,42 +191,43 @@ func (s *Queues) Wrote(ops []crdt.Op) {
 	}
 }
 
-// knows notes that the indexes have heard of the first so many writes.
-func (s *Queues) knows(written uint64) {
-	if s.heard.Swap(written) == written {
+// advance records that the indexes have taken the first n operations that were written here.
+func (s *Queues) advance(n uint64) {
+	if s.indexed.Swap(n) == n {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.caught != nil {
-		close(s.caught)
-		s.caught = nil
+	if s.advanced != nil {
+		close(s.advanced)
+		s.advanced = nil
 	}
 }
 
-// catchUp waits until the indexes, which follow the loop, know what was written here
-// before: who reads a queue sees what was acknowledged. It does not wait when ctx is over.
+// catchUp waits until the indexes have taken everything that was written here before the call, so that a
+// caller reads its own writes. The loop passes the changes to the indexes some time after a write returned.
+// catchUp stops waiting when ctx ends.
 func (s *Queues) catchUp(ctx context.Context) {
-	for want := s.written.Load(); s.heard.Load() < want; {
+	for want := s.written.Load(); s.indexed.Load() < want; {
 		s.mu.Lock()
-		if s.caught == nil {
-			s.caught = make(chan struct{})
+		if s.advanced == nil {
+			s.advanced = make(chan struct{})
 		}
-		caught := s.caught
+		advanced := s.advanced
 		s.mu.Unlock()
-		if s.heard.Load() >= want {
+		if s.indexed.Load() >= want {
 			return
 		}
 		select {
-		case <-caught:
+		case <-advanced:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// Bars is asked by the voter here, with every round for a lock. A voter that does not
-// know what it has acknowledged certifies no claim.
+// Bars reports whether this voter must not certify a lock under token. The voter of this peer calls it in every
+// round for a lock. Until the voter knows what its earlier runs have acknowledged, it certifies no claim.
 func (s *Queues) Bars(lock string, token uint64) bool {
 	name, id, ok := queue.ParseLock(lock)
 	if !ok {
@@ -235,7 +236,7 @@ func (s *Queues) Bars(lock string, token uint64) bool {
 	if !s.recovered.Load() {
 		return true
 	}
-	x := s.known(name)
+	x := s.lookup(name)
 	if x == nil {
 		return false
 	}
@@ -244,32 +245,33 @@ func (s *Queues) Bars(lock string, token uint64) bool {
 	return x.core.Bars(time.Now(), id, token)
 }
 
-// Turn is called within a Turn of the memory; heard is to be called when its changes have
-// been given to Changed: then the indexes know what was written before, and, if this voter
-// has just heard enough of the others, what its earlier lives have acknowledged.
-func (s *Queues) Turn(r *replica.Replica) (heard func()) {
+// Turn is called within each Turn of the memory. The loop calls indexed after it has passed the changes of that
+// turn to Changed. From then on the indexes know what was written here before the turn and, if this voter had
+// synced with enough others by then, what its earlier runs have acknowledged.
+func (s *Queues) Turn(r *replica.Replica) (indexed func()) {
 	written := s.written.Load()
 	recovering := !s.recovered.Load() && queue.Recovered(s.voters(), s.host.Name, r.View().SyncedWith(), s.host.FirstBoot)
 	return func() {
-		s.knows(written)
+		s.advance(written)
 		if recovering {
 			s.recovered.Store(true)
 		}
 	}
 }
 
-// Abandon has nobody wait for a Turn any more.
-func (s *Queues) Abandon() { s.knows(math.MaxUint64) }
+// Abandon makes callers stop waiting for a Turn. The loop calls it at its end.
+func (s *Queues) Abandon() { s.advance(math.MaxUint64) }
 
-// Wake has everybody who waits look whether there is a majority.
+// Wake makes all callers that wait check again whether a majority of voters is up. It is called when peers have
+// come or gone.
 func (s *Queues) Wake() {
 	s.allMu.Lock()
-	s.tell()
+	s.wakeAll()
 	s.allMu.Unlock()
 	s.each(func(x *index) { x.do(func(core *queue.Index, now time.Time) { core.WakeAll(now) }) })
 }
 
-// Close ends claims and waits; what is under way is answered with agent.ErrClosed.
+// Close makes later endings of claims fail with agent.ErrClosed, and stops the timers.
 func (s *Queues) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -277,7 +279,7 @@ func (s *Queues) Close() {
 	s.each((*index).stop)
 }
 
-// Stats returns a reading of all queues.
+// Stats returns a reading of all queues, by name.
 func (s *Queues) Stats() map[string]Stats {
 	s.catchUp(context.Background())
 	list := make(map[string]Stats)

@@ -11,18 +11,19 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Claimed returns the claim of an item by its lease and token, for a worker in another
-// process: one made through this peer, or through another, or before this one's start,
-// which is extended then and goes on here. It fails with ErrClaimLost if there is no such
-// claim any more, and within ctx with lockservice.ErrUnavailable if no majority of voters
-// says so, or this peer does not hear of the claim.
+// Claimed returns the claim of an item that was made WithManualExtend, by the claim's Lease and Token. It is for
+// a worker in another process, whose claim may have been made through this peer, through another peer, or before
+// this peer started. A claim that this peer does not have is extended, and is this peer's from then on.
+//
+// Claimed fails with ErrClaimLost if the claim has ended. It fails with lockservice.ErrUnavailable if, within
+// ctx, no majority of voters answers or the record of the claim does not arrive here.
 func (q Queue) Claimed(ctx context.Context, id, lease string, token uint64) (*Claim, error) {
-	x, err := q.look()
+	x, err := q.indexToRead()
 	if err != nil {
 		return nil, err
 	}
 	if x != nil {
-		if c := x.claim(id, lease); c != nil && c.Token() == token {
+		if c := x.bearerClaim(id, lease); c != nil && c.Token() == token {
 			return c, nil
 		}
 	}
@@ -45,8 +46,9 @@ func (q Queue) Claimed(ctx context.Context, id, lease string, token uint64) (*Cl
 	return c, nil
 }
 
-// claim returns a claim that lasts, nil if there is none by that lease.
-func (x *index) claim(id, lease string) *Claim {
+// bearerClaim returns the claim of an item that this peer has under this lease, nil if there is none or it has
+// ended.
+func (x *index) bearerClaim(id, lease string) *Claim {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if c := x.claims[id]; c != nil && c.bearer && c.lease.Err() == nil && c.Lease() == lease {
@@ -55,15 +57,15 @@ func (x *index) claim(id, lease string) *Claim {
 	return nil
 }
 
-// hearAgain is how often adopt looks whether the claim was heard of.
-const hearAgain = 20 * time.Millisecond
+// adoptEvery is the interval at which adopt checks whether the record of the claim has arrived.
+const adoptEvery = 20 * time.Millisecond
 
-// adopt makes a claim of a lease that was resumed here, once this peer has heard of it.
+// adopt makes a claim of a lease that was resumed here, as soon as this peer has the record of the claim.
 func (q Queue) adopt(ctx context.Context, x *index, id string, l *lockservice.Lease) (*Claim, error) {
-	look := time.NewTicker(hearAgain)
-	defer look.Stop()
+	tick := time.NewTicker(adoptEvery)
+	defer tick.Stop()
 	for {
-		if c := x.claim(id, l.ID()); c != nil { // another call was first
+		if c := x.bearerClaim(id, l.ID()); c != nil { // a concurrent call has adopted it
 			return c, nil
 		}
 		c := &Claim{ID: id, q: q, x: x, lease: l, bearer: true}
@@ -81,7 +83,7 @@ func (q Queue) adopt(ctx context.Context, x *index, id string, l *lockservice.Le
 			return c, nil
 		}
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-l.Done():
 			return nil, fmt.Errorf("%w: %w", ErrClaimLost, l.Err())
 		case <-q.s.host.Memory.Closing():

@@ -29,7 +29,7 @@ var exceptions = map[string]int{
 }
 
 // longTests are the packages that still have files of tests with more lines than others.
-var longTests = []string{"agent", "lockservice"}
+var longTests = []string{"lockservice"}
 
 // sizes are the counts of the module, by name.
 type sizes struct {

@@ -3,7 +3,7 @@ package mutants
 // queue are the mutants of work queues.
 var queue = []mutant{
 	{"a reader of a queue sees its own writes", "agent/workqueue/queues.go",
-		"s.heard.Load() < want; {", "false; {", "./agent/workqueue", "TestAQueueIsReadWithOnesOwnWrites"},
+		"s.indexed.Load() < want; {", "false; {", "./agent/workqueue", "TestAQueueIsReadWithOnesOwnWrites"},
 	{"a finished item is barred", "internal/queue/voter.go",
 		"return e != nil && e.closed(now) && e.token != token", "return e != nil && e.closed(now) && false", "./internal/queue", "TestAVoterBarsWhatWasSaidUnderAnotherToken"},
 	{"a failed item is barred until it is due", "internal/queue/entry.go",

@@ -37,7 +37,7 @@ var records = []mutant{
 	{"a history is bounded in bytes", "agent/history.go",
 		"h.bytes > historyBytes && h.first < h.last", "false", "./agent", "TestAHistoryIsBoundInEventsAndBytes"},
 	{"a stop takes no writes once it hands over", "agent/agent.go",
-		"	a.mem.Close()\n	a.queues.Close()\n	a.withdraw(a.endLeases(ctx), a.queues.Retreat())\n	a.err = waitAllAcked(ctx, a.mem)\n", "	a.queues.Close()\n	a.withdraw(a.endLeases(ctx), a.queues.Retreat())\n	a.err = waitAllAcked(ctx, a.mem)\n	a.mem.Close()\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
+		"	a.mem.Close()\n	a.queues.Close()\n	a.withdraw(a.endLeases(ctx), a.queues.LastWrites())\n	a.err = waitAllAcked(ctx, a.mem)\n", "	a.queues.Close()\n	a.withdraw(a.endLeases(ctx), a.queues.LastWrites())\n	a.err = waitAllAcked(ctx, a.mem)\n	a.mem.Close()\n", "./agent", "TestCloseHandsOverWhatWasAcknowledged"},
 	{"a life that was replaced is forgotten", "gossip/members.go",
 		"return up && !p.Alive &&", "return false && up && !p.Alive &&", "./agent", "TestLivesThatWereReplacedAreForgotten"},
 	{"a forgotten peer stays forgotten", "agent/members.go",
