@@ -74,7 +74,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, want := range []string{"peer joined", "peer is gone", "frame refused", "peer has a problem", "member with unreadable meta",
-			"lease lost", "lock configuration differs"} {
+			"lease over at this peer", "lock configuration differs"} {
 			if !strings.Contains(strings.Join(heard, "\n"), want) {
 				t.Errorf("nothing was logged of %q: %q", want, heard)
 			}
