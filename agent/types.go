@@ -83,7 +83,7 @@ type Counter struct {
 // Counter returns a handle on the counter at key.
 func (a *Agent) Counter(key string) Counter { return Counter{a, key} }
 
-// Add adds n, which may be negative. It fails with a *wire.ValueError if the sum would exceed an int64.
+// Add adds n, which may be negative. It fails with a *crdt.ValueError if the sum would exceed an int64.
 // If additions of several peers exceed it together, the sum stays at the limit of an int64.
 func (c Counter) Add(ctx context.Context, n int64) error {
 	if err := c.a.mem.Write(ctx, memory.Manner{}, crdt.Op{Verb: crdt.Increment, Key: c.key, Delta: n}); err != nil {

@@ -53,7 +53,7 @@ const maxReason = 1024
 const MaxResult = wire.MaxValueBytes - 4<<10
 
 // ResultOf returns the value that Complete keeps as the result of an item. It fails with a
-// *wire.ValueError for a result that crdt.ValueOf refuses, for one of more than MaxResult bytes, and for
+// *crdt.ValueError for a result that crdt.ValueOf refuses, for one of more than MaxResult bytes, and for
 // one of more than 31 levels, since the record around it is one level.
 func ResultOf(result any) (crdt.Value, error) {
 	v, err := crdt.ValueOf(result)
