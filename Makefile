@@ -4,7 +4,7 @@ GO      ?= go
 T       ?= 30s
 N       ?= 10000
 TURN    ?= -1
-# The packages with goroutines or atomics; the others are pure, which a test holds them to.
+# The packages with goroutines or atomics. The others are pure, which a test checks.
 RACE    ?= ./agent ./crdt ./gossip/transport/... ./internal/api ./internal/dashboard ./internal/httpapi \
            ./internal/mcpbridge ./internal/mcpserver ./internal/metrics ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
@@ -21,42 +21,42 @@ help: ## list the targets
 build: ## build bin/sentinel-peer
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/sentinel-peer ./cmd/sentinel-peer
 
-demo: build ## three real peers: share, cut, heal, kill, restart, agree
+demo: build ## run three real peers: share, cut, heal, kill, restart, agree
 	./bin/sentinel-peer demo
 
-test: ## every test: unit, laws, simulator, golden vectors, examples, real processes
+test: ## run every test: unit, laws, simulator, golden vectors, examples, real processes
 	$(GO) test -timeout 8m ./...
 	cd internal/tests && $(GO) test -timeout 8m ./...
 
-race: ## the concurrent packages under the race detector
+race: ## run the concurrent packages under the race detector
 	$(GO) test -race -short -timeout 8m $(RACE)
 	$(GO) test -race -short -run Alike -timeout 8m ./sim
 
-lint: ## gofmt, vet, staticcheck
+lint: ## run gofmt, vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(TOOLS) staticcheck ./...
 	cd internal/tests && $(GO) vet ./... && $(GO) tool -modfile=$(CURDIR)/.ci/go.mod staticcheck ./...
 
-browser: build ## the dashboard of real daemons in a real browser; as root it installs Debian's chromium
+browser: build ## test the dashboard of real daemons in a real browser; as root, installs Debian's chromium
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || \
 	  { apt-get update -qq && apt-get install -qqy --no-install-recommends chromium fonts-dejavu-core; }
 	cd internal/dashboard/browser && SENTINEL_PEER=$(CURDIR)/bin/sentinel-peer $(GO) test -count=1 -timeout 4m ./...
 
-openapi: ## lint the OpenAPI document, and compile a TypeScript client of it; needs node 20
+openapi: ## lint the OpenAPI document, and compile a TypeScript client from it; needs node 20
 	cd internal/httpapi/openapi && npm ci --silent --no-audit --no-fund --ignore-scripts
 	$(GO) run ./internal/httpapi/openapi > internal/httpapi/openapi/openapi.json
 	cd internal/httpapi/openapi && npm test --silent
 
-mutants: ## break each rule of the core and see a test complain; TURN=n takes every 24th
+mutants: ## break each rule of the core and check that a test fails; TURN=n takes every 24th
 	$(GO) test ./internal/mutants -mutants -turn $(TURN) -timeout 8m
 
-sim: build ## N seeds of the simulator (N=10000)
+sim: build ## run N seeds of the simulator (N=10000)
 	./bin/sentinel-peer sim --seeds $(N)
 
-# What fails is run again: what was found is in testdata by then and fails again, but a run that
-# ends by its time while the machine is busy fails by "context deadline exceeded".
-fuzz: ## each fuzz target for T (T=30s)
+# A target that fails is run again. An input that was found is in testdata by then and fails again, while
+# a run that reached its time limit on a busy machine ("context deadline exceeded") passes.
+fuzz: ## run each fuzz target for T (T=30s)
 	@for p in $(FUZZ); do \
 	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$p/*_test.go | cut -c6-); do \
 	    echo "fuzz $$p $$f"; once="$(GO) test -run ^$$ -fuzz ^$$f\$$ -fuzztime $(T) ./$$p"; \
@@ -72,7 +72,7 @@ golden: ## rewrite the golden files and show what changed
 	$(GO) test ./internal/mutants -record -run Simulator -timeout 30m
 	git --no-pager diff --stat -- '*testdata*'
 
-bench: ## the goals of this project beside its rivals, in one run
+bench: ## measure the goals of this project beside its rivals, in one run
 	cd bench && $(GO) run ./all
 
 cross: ## compile for each platform of a release
@@ -80,15 +80,15 @@ cross: ## compile for each platform of a release
 	  echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/sentinel-peer || exit 1; \
 	done
 
-release: ## archives of each platform, and their checksums, in dist (VERSION=)
+release: ## build archives for each platform, and their checksums, in dist (VERSION=)
 	GO=$(GO) deploy/release $(VERSION) $(PLATFORMS)
 
-promtool: build ## alerts, their tests and the names of metrics, by Prometheus' own tool
+promtool: build ## check the alerts, their tests and the names of metrics with Prometheus' own tool
 	promtool check rules deploy/prometheus/alerts.yml
 	promtool test rules deploy/prometheus/alerts_test.yml
 	deploy/prometheus/check
 
-check: lint test race ## what CI holds a change to
+check: lint test race ## run the checks that CI runs on a change
 
 clean: ## remove what the targets made
 	rm -rf bin dist

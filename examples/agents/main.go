@@ -1,6 +1,5 @@
 // Agents shows three agents, each a peer of its own, that share one task. Each agent waits for what
-// it
-// needs from another, does its part, and reports it.
+// it needs from another, does its part, and reports it.
 //
 //	go run ./examples/agents
 //	go run ./examples/agents -join 127.0.0.1:7946 -cluster farm

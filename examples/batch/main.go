@@ -1,6 +1,5 @@
 // Batch shows writes by the thousand: they are collected into units that take effect whole or not
-// at
-// all, flushed at once, and acknowledged by another peer.
+// at all, flushed at once, and acknowledged by another peer.
 //
 //	go run ./examples/batch
 //	go run ./examples/batch -join 127.0.0.1:7946 -cluster farm

@@ -1,6 +1,5 @@
 // Lock shows how a task is executed under a lock: by one worker at a time. The stale token of a
-// worker
-// that was paused for too long keeps it from writing.
+// worker that was paused for too long keeps it from writing.
 //
 //	go run ./examples/lock
 //	go run ./examples/lock -join 127.0.0.1:7946 -cluster farm

@@ -1,6 +1,5 @@
 // Monitor shows what any peer can observe while others work: peers that come and go, writes,
-// conflicts
-// and counters.
+// conflicts and counters.
 //
 //	go run ./examples/monitor
 //	go run ./examples/monitor -join 127.0.0.1:7946 -cluster farm    (until ctrl-C)

@@ -1,6 +1,5 @@
 // Queue shows a work queue. Each item is claimed by one worker at a time; one worker stalls and
-// loses
-// its item to another, and one item fails until it is dead.
+// loses its item to another, and one item fails until it is dead.
 //
 //	go run ./examples/queue
 //	go run ./examples/queue -join 127.0.0.1:7946 -cluster farm

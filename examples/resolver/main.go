@@ -1,8 +1,6 @@
 // Resolver shows how concurrent writes are resolved. Two peers are cut off from each other, write
-// the
-// same keys, and agree once the cut heals, by the type of each key: the last write, a union, a
-// merge
-// of fields, or a function of yours.
+// the same keys, and agree once the cut heals, by the type of each key: the last write, a union, a
+// merge of fields, or a function of yours.
 //
 //	go run ./examples/resolver
 //	go run ./examples/resolver -join 127.0.0.1:7946 -cluster farm
@@ -32,8 +30,7 @@ var rules = []crdt.Rule{
 }
 
 // lowest keeps the lowest of several budgets. It runs on every peer when the key is read, so its
-// result
-// must depend on its argument alone.
+// result must depend on its argument alone.
 func lowest(siblings []crdt.Sibling) (crdt.Value, error) {
 	best := siblings[0].Value
 	for _, s := range siblings[1:] {

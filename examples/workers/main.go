@@ -1,6 +1,5 @@
 // Workers shows basic coordination: workers publish their capacity, a scheduler finds the one with
-// the
-// most room, and all notice at once when one leaves.
+// the most room, and all notice at once when one leaves.
 //
 //	go run ./examples/workers
 //	go run ./examples/workers -join 127.0.0.1:7946 -cluster farm

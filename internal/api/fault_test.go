@@ -44,8 +44,7 @@ func TestTheDocsHaveEveryCode(t *testing.T) {
 }
 
 // Every surface gets the fault of an error from this table. The first match counts, however the
-// error
-// is wrapped.
+// error is wrapped.
 func TestAnErrorIsOfTheKindThatSaysMost(t *testing.T) {
 	for want, list := range map[string][]error{
 		"400 2 bad-key":           {&crdt.KeyError{}},

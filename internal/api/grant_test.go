@@ -86,8 +86,7 @@ func TestEveryOperationAsksForItsRight(t *testing.T) {
 }
 
 // Rights are checked first: a caller that may read no key a glob could match gets a refusal,
-// whatever
-// the glob is, and before any key is looked at.
+// whatever the glob is, and before any key is looked at.
 func TestRightsComeBeforeGlobs(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Read, "mine"}}})
@@ -140,8 +139,7 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 }
 
 // An operation writes only below the key that its right names, so that a grant of this key is
-// enough,
-// and covers all of it.
+// enough, and covers all of it.
 func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		sub, err := peers[0].Watch(t.Context(), "**")

@@ -81,8 +81,7 @@ func TestALeaseThatNobodyTakesIsGivenBack(t *testing.T) {
 }
 
 // The number of leases for clients is bounded, and that for one client by its share. Each lease
-// that
-// ends makes room.
+// that ends makes room.
 func TestTheTableOfLeasesIsBounded(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		leases := NewLeases()

@@ -172,8 +172,7 @@ func TestALostWriteIsShownWithBothSides(t *testing.T) {
 }
 
 // The answer to a write has the new version, for later conditions, and the key's value where that
-// is
-// not the value that was sent.
+// is not the value that was sent.
 func TestAWriteShowsWhatItMade(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]

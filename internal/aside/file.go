@@ -26,8 +26,7 @@ type File struct {
 }
 
 // ReadFile reads a file of up to 16 MiB. It refuses files that are not regular, such as a pipe,
-// which
-// may never end. It gives up when ctx ends, or after FilePatience.
+// which may never end. It gives up when ctx ends, or after FilePatience.
 func ReadFile(ctx context.Context, name string) (File, error) {
 	return files.read(ctx, name)
 }

@@ -14,8 +14,7 @@ const (
 )
 
 // Logger returns a logger whose handler runs aside. If the handler is too slow, the records that
-// wait
-// are bounded: further ones are dropped, those below a warning first, and the next record is
+// wait are bounded: further ones are dropped, those below a warning first, and the next record is
 // preceded by their number. The caller must close the queue. A logger that discards its records, or
 // that already runs aside, is returned unchanged with a nil queue.
 func Logger(l *slog.Logger) (*slog.Logger, *Queue) {

@@ -116,8 +116,7 @@ func draw(members []agent.Member) picture {
 }
 
 // beside returns the place of the text of a line from the centre by dx and dy: a little off the
-// line,
-// to the right of a steep line and above a flat one.
+// line, to the right of a steep line and above a flat one.
 func beside(dx, dy float64) (x, y float64, side string) {
 	const away = 11
 	long := math.Hypot(dx, dy)

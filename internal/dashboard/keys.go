@@ -100,8 +100,7 @@ func crumbs(prefix string) []link {
 }
 
 // search returns at most limit keys after from that contain a text, ignoring case, and whether
-// there
-// are more.
+// there are more.
 func search(keys []string, text, from string, limit int) (list []child, more bool) {
 	text = strings.ToLower(text)
 	for _, key := range keys[after(keys, from):] {

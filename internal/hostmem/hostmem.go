@@ -46,8 +46,7 @@ func machine(root fs.FS) int {
 }
 
 // group returns the least limit of the control groups of this process and of the groups around
-// them,
-// since the kernel enforces each of them.
+// them, since the kernel enforces each of them.
 func group(root fs.FS) int {
 	least := math.MaxInt
 	list, _ := fs.ReadFile(root, "proc/self/cgroup")

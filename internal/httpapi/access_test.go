@@ -143,8 +143,7 @@ func TestAWatchTellsOnlyWhatMayBeRead(t *testing.T) {
 }
 
 // The watch of a token that was withdrawn ends while others go on. A file that cannot be read
-// changes
-// nothing.
+// changes nothing.
 func TestTokensAreReadAgain(t *testing.T) {
 	c := newCallers(t, "old read:*", "kept read:*")
 	serving(t, c.tune, func(x *fixture) {

@@ -47,8 +47,7 @@ func tagsOf(lines []string) (list []tag, any bool, err error) {
 }
 
 // unchanged reports whether a reader that sent these lines of If-None-Match has the version
-// already.
-// A malformed tag matches no version.
+// already. A malformed tag matches no version.
 func unchanged(lines []string, version crdt.Version) bool {
 	if len(lines) == 0 {
 		return false

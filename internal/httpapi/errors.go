@@ -72,8 +72,7 @@ func describe(err error) Problem {
 }
 
 // wayOut says how a key can get the type that an operation needs. It is empty if a rule gives the
-// key
-// another type.
+// key another type.
 func wayOut(e *crdt.TypeError) string {
 	switch {
 	case e.Rule != "":

@@ -133,8 +133,7 @@ func (d *door) ours(nc net.Conn) *conn {
 }
 
 // changed is called by net/http when the state of a connection changes. A request that ends before
-// a
-// handler has seen it was refused by net/http: its header was malformed, too large or too slow.
+// a handler has seen it was refused by net/http: its header was malformed, too large or too slow.
 func (d *door) changed(nc net.Conn, state http.ConnState) {
 	c := d.ours(nc)
 	switch state {

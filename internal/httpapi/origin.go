@@ -57,9 +57,8 @@ func (h *handler) guard(r *http.Request) *Problem {
 }
 
 // foreign reports whether a page of another origin asks to see something. Such a page may link
-// here,
-// but it may not read, measure or hold streams open. A request without these headers comes from no
-// browser, or from one that names the origin of requests that change something, which
+// here, but it may not read, measure or hold streams open. A request without these headers comes
+// from no browser, or from one that names the origin of requests that change something, which
 // http.CrossOriginProtection checks.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {

@@ -8,8 +8,7 @@ import (
 )
 
 // nginx buffers an answer until it is complete, unless a header forbids it. A client behind it
-// waits
-// for the headers, which come with the first bytes.
+// waits for the headers, which come with the first bytes.
 func TestAStreamPassesAProxy(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, ": hello\n\n") })
 	serving(t, func(cfg *Config) { cfg.Mounts = map[string]http.Handler{"GET /stream": page} }, func(x *fixture) {

@@ -40,10 +40,9 @@ type Config struct {
 	// Reloads is shared with the other surfaces. It may be nil.
 	Reloads *api.Reloads
 	// Mounts are other handlers by their pattern of http.ServeMux; "/" is the front page alone.
-	// They
-	// are behind the same checks and limits as the API, and find the grant of their caller by
-	// api.GrantOf. A stream sets its own deadline before each write. A GET with
-	// Accept: text/event-stream counts as a stream.
+	// They are behind the same checks and limits as the API, and find the grant of their caller by
+	// api.GrantOf. A stream sets its own deadline before each write. A GET with Accept:
+	// text/event-stream counts as a stream.
 	Mounts map[string]http.Handler
 	// Public are handlers that need no token: "GET /login", the login page, whose form posts token
 	// and next to the same path, and the files which that page needs.

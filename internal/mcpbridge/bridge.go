@@ -49,9 +49,8 @@ type bridge struct {
 }
 
 // Run forwards the lines of r until r or ctx ends. Requests under way when r ends are still
-// answered
-// if that takes at most 2 s; then the daemon is told that nobody waits for them. A client that
-// does not read is given up 2 s after the end. Only messages are written to w.
+// answered if that takes at most 2 s; then the daemon is told that nobody waits for them. A client
+// that does not read is given up 2 s after the end. Only messages are written to w.
 func Run(ctx context.Context, r io.Reader, w io.Writer, cfg Config) error {
 	ctx, gone := context.WithCancelCause(ctx)
 	defer gone(nil)
@@ -143,8 +142,7 @@ func (b *bridge) read(ctx context.Context, r io.Reader) error {
 }
 
 // take forwards one line. Requests run concurrently. A message that must come before later ones,
-// such
-// as a notification, is forwarded before the next line is taken.
+// such as a notification, is forwarded before the next line is taken.
 func (b *bridge) take(ctx context.Context, line []byte, room chan struct{}) {
 	m, err := parse(line)
 	if wrong, ok := errors.AsType[*fault](err); ok {
@@ -249,8 +247,7 @@ func (b *bridge) note(m *message, body []byte) {
 }
 
 // open opens the stream of messages that the daemon sends unasked, by which the daemon also sees
-// that
-// its client is there. It returns when the stream is open or has failed.
+// that its client is there. It returns when the stream is open or has failed.
 func (b *bridge) open(ctx context.Context) {
 	if !b.session.listen() {
 		return
@@ -288,7 +285,8 @@ func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Re
 	return res, body, err
 }
 
-// relay passes on the messages of a stream of server-sent events.
+// relay passes on the messages of a stream of server-sent events. No library is used: a message is
+// one line of data, and the bridge needs neither the ids nor the reconnects that a library adds.
 func (b *bridge) relay(r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {

@@ -186,8 +186,7 @@ func TestRawConversation(t *testing.T) {
 }
 
 // The input may end before the answers come. Long calls are then given up: a client that waited for
-// a
-// lock is gone, and does not get it.
+// a lock is gone, and does not get it.
 func TestAnswersCameThoughTheInputEnded(t *testing.T) {
 	addr, stop := daemon(t, "127.0.0.1:0")
 	defer stop()

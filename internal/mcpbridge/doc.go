@@ -8,13 +8,11 @@
 // answered by an error that says so.
 //
 // The bridge keeps the session's stream open from the initialize request on, so that the daemon
-// sees
-// when the bridge is killed. Calls under way end soon after the client's input does.
+// sees when the bridge is killed. Calls under way end soon after the client's input does.
 //
 // A line that is not a message is answered by an error, and ends nothing.
 //
-// The transports of the MCP SDK are not used: when the session of a daemon is gone, the SDK's
-// client
-// ends its connection for good (mcp.ErrSessionMissing), and its mcp.IOTransport ends at a line that
-// is not JSON.
+// The transports of the MCP SDK (v1.8.0) are not used: when the session of a daemon is gone, the
+// SDK's client ends its connection for good (mcp.ErrSessionMissing), and a read of its
+// mcp.IOTransport fails at a line that is not JSON.
 package mcpbridge

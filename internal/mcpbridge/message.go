@@ -94,8 +94,7 @@ func (m *message) failed(code int, text string) []byte {
 }
 
 // unavailable returns the answer that the daemon did not execute m: for a call of a tool, as a
-// result
-// of the tool, which agents see; else as an error.
+// result of the tool, which agents see; else as an error.
 func (m *message) unavailable(code, text, hint string) []byte {
 	if m.Method != "tools/call" {
 		return m.failed(codeUnavailable, text+"; "+hint)

@@ -182,8 +182,7 @@ func TestRawHTTP(t *testing.T) {
 }
 
 // A stream of updates may last longer than the server's time-out for writes, and ends when the
-// server
-// does. TestMain checks that no goroutine is left.
+// server does. TestMain checks that no goroutine is left.
 func TestCloseEndsStreamsAndWaits(t *testing.T) {
 	for _, version := range versions {
 		x := serve(t, nil)

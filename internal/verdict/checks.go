@@ -71,8 +71,7 @@ func (k *Known) away() []string {
 }
 
 // spare names the voters that do not take part, or not fully, while a majority does. It fails if
-// the
-// stop of one more voter would leave no majority.
+// the stop of one more voter would leave no majority.
 func spare(k *Known) []Finding {
 	if len(k.Voters) == 0 || majority(k) != nil {
 		return nil

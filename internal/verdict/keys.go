@@ -10,8 +10,7 @@ import (
 const oneKey = "add it to the --key-file there, and send SIGHUP: every peer must hold a key before any seals with it"
 
 // keys checks how far a change of the cluster's key has come: which peers hold which keys. Of a
-// peer
-// that is down, the keys are those that it had when it was last heard.
+// peer that is down, the keys are those that it had when it was last heard.
 func keys(k *Known) (found []Finding) {
 	var self agent.Member
 	var others []agent.Member

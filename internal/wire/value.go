@@ -193,7 +193,8 @@ func (w *bounded) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	w.next = 2 * len(w.b)
-	// The object is not finished yet, so Check fails in any case; only a failure for its depth counts.
+	// The object is not finished yet, so Check fails in any case; only a failure for its depth
+	// counts.
 	if _, err := Check(w.b, Limits{Depth: MaxDepth}); err != nil && err.(*Error).Reason == "depth" {
 		return 0, errDepth
 	}

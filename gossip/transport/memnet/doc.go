@@ -1,7 +1,6 @@
 // Package memnet is an in-memory network for tests of what runs on gossip/transport. Packets can be
 // lost, duplicated, delayed and reordered, streams can stall and break, and peers can be cut off in
-// one
-// direction or both.
+// one direction or both.
 //
 //	n := memnet.New(seed)
 //	a, err := n.Listen("10.0.0.1:7946")  // a memberlist.NodeAwareTransport
@@ -11,8 +10,7 @@
 //	n.Record(); …; for _, p := range n.Recorded() { n.Inject(p.From, p.To, p.Packet) }
 //
 // It works outside a testing/synctest bubble, and inside one, in virtual time, if everything is
-// created
-// there.
+// created there.
 //
 //	I1  The network copies what a writer passes in; the writer may reuse its buffer.
 //	I2  The buffer of a delivered packet is overwritten some time after the delivery, so that a test

@@ -72,8 +72,7 @@ func (n *Network) SetDelay(least, most time.Duration) {
 }
 
 // Cut makes the address from unheard by the address to. What is under way still arrives, and
-// streams
-// between the two break.
+// streams between the two break.
 func (n *Network) Cut(from, to string) {
 	n.mu.Lock()
 	n.cuts[route{from, to}] = struct{}{}
@@ -90,8 +89,7 @@ func (n *Network) Cut(from, to string) {
 }
 
 // Block drops the packets from one address to another, as a firewall does that is open for TCP
-// only.
-// Streams go on.
+// only. Streams go on.
 func (n *Network) Block(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -124,8 +122,7 @@ func (n *Network) Sent() Traffic {
 }
 
 // Listen opens an address of the form ip:port; port 0 takes a free port. Shutdown of the transport
-// frees
-// the address.
+// frees the address.
 func (n *Network) Listen(addr string) (memberlist.NodeAwareTransport, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -249,8 +246,7 @@ func (d *node) arrive(buf []byte, from address) {
 }
 
 // A delivered packet is overwritten this much later: memberlist queues packets without a copy, and
-// a
-// slow reader may need a while to come to one. In a flood of packets, the oldest are not
+// a slow reader may need a while to come to one. In a flood of packets, the oldest are not
 // overwritten.
 const (
 	scribbleAfter = 30 * time.Second
@@ -286,8 +282,7 @@ func (d *node) deliver() {
 }
 
 // scribble overwrites a packet. It is hidden from the race detector, which does not know that by
-// the
-// clock the reader was done long ago.
+// the clock the reader was done long ago.
 //
 //go:norace
 func scribble(b []byte) {

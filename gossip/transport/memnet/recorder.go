@@ -26,8 +26,7 @@ func (n *Network) Recorded() []Recorded {
 }
 
 // Inject delivers a packet to an address as if another address had sent it. Cuts, loss and delay do
-// not
-// affect it, and it is not recorded.
+// not affect it, and it is not recorded.
 func (n *Network) Inject(from, to string, packet []byte) {
 	n.mu.Lock()
 	dst := n.nodes[to]

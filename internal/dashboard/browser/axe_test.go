@@ -14,14 +14,14 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// axe-core, which knows the rules of accessibility, in one release.
+// axe-core checks a page for accessibility. This is the release that the test uses.
 const (
 	axePackage = "axe-core@4.14.1"
 	axeSum     = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c" // SHA-256 of axe.min.js
 )
 
-// axe returns the script, which npm brings. Where npm is not, or reaches no registry, the
-// test is skipped and says so.
+// axe returns the script, which npm downloads. Without npm or its registry, the test is skipped and
+// says so.
 func axe(t *testing.T) string {
 	t.Helper()
 	npm, err := exec.LookPath("npm")
@@ -45,7 +45,7 @@ func axe(t *testing.T) string {
 	return string(script)
 }
 
-// accessible has axe look at every page, in both schemes, on a phone and on a desk.
+// accessible runs axe on every page, in both colour schemes, on a phone and on a desktop.
 func accessible(x *tab) {
 	script := axe(x.t)
 	for _, scheme := range []string{"light", "dark"} {
@@ -56,7 +56,7 @@ func accessible(x *tab) {
 			x.do(chromedp.EmulateViewport(wide, 800))
 			for _, path := range paths {
 				x.page(path)
-				js[bool](x, "(() => {"+script+"})(), true") // the driver is above the policy of the page
+				js[bool](x, "(() => {"+script+"})(), true") // the policy of the page does not apply to the driver
 				found, err := chromedp.Run(x.ctx, chromedp.Evaluate[string](`axe.run().then(r => r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html).slice(0, 3).join(" ")).join("\n"))`, chromedp.EvalAwaitPromise))
 				x.must(err)
 				if found != "" {

@@ -22,14 +22,14 @@ import (
 
 var shots = flag.String("shots", "", "folder to write screenshots to; with -run Dashboard/screenshots")
 
-// tab is a page in the browser. What it writes to the console fails the test.
+// tab is a page in the browser. The test fails if the page writes to the console.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
 	f   *fleet
 
 	mu       sync.Mutex
-	expected string // part of what the console may say
+	expected string // a part of what the console may show
 	said     []string
 }
 
@@ -115,14 +115,14 @@ func (x *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	x.must(chromedp.Do(x.ctx, steps...))
 }
 
-// page opens a page of n1 and waits until it is live.
+// page opens a page of n1 and waits until its stream is connected.
 func (x *tab) page(path string) {
 	x.t.Helper()
 	x.do(chromedp.Navigate(x.f.url(0, path)))
 	x.until(`document.getElementById("link")?.hasAttribute("data-on")`)
 }
 
-// until waits for an expression to be true, on whatever page comes.
+// until waits until an expression is true, also across page loads.
 func (x *tab) until(expression string) {
 	x.t.Helper()
 	var err error
@@ -149,7 +149,7 @@ func js[T any](x *tab, expression string) T {
 	return v
 }
 
-// fill writes something of everything.
+// fill writes a record of every kind.
 func fill(f *fleet) {
 	f.put(0, "config/fleet", `{"region":"eu-central","limits":{"memory_gb":64,"gpus":8},"features":["preempt","spot"],"owner":"platform"}`)
 	f.put(1, "config/limits", `{"burst":200}`)
@@ -164,7 +164,7 @@ func fill(f *fleet) {
 	f.send(0, "POST", "/v1/locks/deploy%2Feu", `{"ttl":"15s"}`)
 }
 
-// paths are one of each page.
+// paths has the path of each page.
 var paths = []string{"/", "/ui/keys", "/ui/keys?prefix=long/", "/ui/keys?q=config", "/ui/key?key=config/fleet", "/ui/tasks", "/ui/tasks?which=failed&order=oldest", "/ui/workers", "/ui/queues?name=mail", "/ui/locks?name=deploy/eu", "/ui/conflicts", "/ui/events"}
 
 func everyPage(x *tab) {
@@ -213,7 +213,7 @@ func hostile(x *tab) {
 	value, _ := json.Marshal(evil + "/script>")
 	x.page("/ui/keys?prefix=evil/")
 	x.f.put(1, "evil/"+evil, string(value))
-	x.shows(evil) // by the stream
+	x.shows(evil) // the stream brought it
 	x.f.send(1, "PATCH", "/v1/tasks/"+segment+"/state", `{"status":`+string(value)+`,"error":`+string(value)+`}`)
 	x.f.send(1, "PUT", "/v1/workers/"+segment+"/status", `{"status":`+string(value)+`}`)
 	q := url.QueryEscape(evil)
@@ -241,7 +241,7 @@ func keyboard(x *tab) {
 			first = at
 		}
 		if strings.HasSuffix(at, "BODY") || seen[at] && at == first {
-			break // once around
+			break // the focus is back at the first element
 		}
 		seen[at] = true
 		if strings.HasPrefix(at, "no outline") {
@@ -259,11 +259,11 @@ func keyboard(x *tab) {
 	js[int](x, `document.activeElement.blur(), 1`)
 	x.do(chromedp.KeyEvent("/"))
 	x.until(`document.activeElement.id === "q"`)
-	js[string](x, `document.activeElement.value = ""`) // the driver types what the page has refused
+	js[string](x, `document.activeElement.value = ""`) // the driver also types keys that the page handled
 	x.do(chromedp.KeyEvent("limits" + kb.Enter))
 	x.shows("config/limits")
 
-	// What has the focus keeps it when the page is renewed.
+	// The focused element keeps the focus when the page is renewed.
 	x.page("/ui/keys?prefix=focus/")
 	x.f.put(0, "focus/b", `1`)
 	x.shows("b")
@@ -317,7 +317,7 @@ func cut(x *tab) {
 func restart(x *tab) {
 	x.page("/ui/keys?prefix=again/")
 	js[int](x, `window.stayed = 1`)
-	x.expect("ERR_") // connection refused, and its like
+	x.expect("ERR_") // connection refused, or a similar error
 	x.f.stop(0)
 	x.shows("not connected")
 	x.f.start(0)
@@ -330,8 +330,8 @@ func restart(x *tab) {
 	}
 }
 
-// screenshots are of the real thing, for the documents: five peers after a minute of
-// work, then without one of them.
+// screenshots makes the pictures for the documents: five peers after a minute of work, then without
+// one of them.
 func screenshots(x *tab) {
 	if *shots == "" {
 		x.t.Skip("no -shots")

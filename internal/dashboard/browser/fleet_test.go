@@ -1,5 +1,5 @@
-// Package browser looks at the dashboard of real daemons through a real browser. It is a
-// module of its own, so that its driver is in nobody's go.sum.
+// Package browser tests the dashboard of real daemons in a real browser. It is a module of its own,
+// so that its driver is not in the go.sum of the product.
 package browser
 
 import (
@@ -19,22 +19,22 @@ import (
 	"time"
 )
 
-// patience is how long anything may take on a busy machine.
+// patience is the time limit of any one step on a busy machine.
 const patience = time.Minute
 
-// fleet is some daemons on loopback.
+// fleet is several daemons on loopback.
 type fleet struct {
 	t      *testing.T
 	binary string
 	flags  []string
-	token  string // to write with
+	token  string // the token for writes
 	gossip []string
 	http   []string
 	run    []*exec.Cmd
 	log    []*bytes.Buffer
 }
 
-// build returns the daemon's program, made if make has not.
+// build returns the path of the daemon's program, which it builds unless make has.
 func build(t *testing.T) string {
 	t.Helper()
 	if made := os.Getenv("SENTINEL_PEER"); made != "" {
@@ -72,7 +72,7 @@ func newFleet(t *testing.T, binary string, count int, flags ...string) *fleet {
 	return f
 }
 
-// free returns loopback addresses that nobody has, and no outgoing connection takes.
+// free returns loopback addresses that nobody uses and that no outgoing connection will take.
 func free(t *testing.T, n int) (addrs []string) {
 	t.Helper()
 	for range 100 * n {
@@ -84,7 +84,7 @@ func free(t *testing.T, n int) (addrs []string) {
 		if err != nil {
 			continue
 		}
-		defer l.Close() // at the end: no address twice
+		defer l.Close() // held until all are found, so that none is found twice
 		if u, err := net.ListenPacket("udp", addr); err == nil {
 			u.Close()
 			addrs = append(addrs, addr)
@@ -160,7 +160,7 @@ func (f *fleet) put(i int, key, value string) {
 	f.send(i, "PUT", "/v1/keys/"+url.PathEscape(key), value)
 }
 
-// chromium returns the browser's path. It is Debian's; see make browser.
+// chromium returns the path of Debian's chromium; see make browser.
 func chromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {

@@ -85,7 +85,8 @@ function toggle() {
   paused ? close("paused") : open();
 }
 
-// shown opens the stream if the page is visible, and closes it if not, so that a hidden page costs nothing.
+// shown opens the stream if the page is visible, and closes it if not, so that a hidden page costs
+// nothing.
 function shown() {
   if (pause.getAttribute("aria-pressed") === "true") return;
   if (document.hidden) close("asleep");

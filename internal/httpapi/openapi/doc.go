@@ -1,4 +1,3 @@
 // Command openapi prints the document that daemons serve as /v1/openapi.json, for the linter and
-// the
-// client generator that the Makefile runs on it.
+// the client generator that the Makefile runs on it.
 package main
