@@ -16,7 +16,6 @@ const (
 	maxFields       = 30
 	maxFileLines    = 499
 	maxTestLines    = 499 // of a file of tests
-	maxLongTests    = 999 // of one in a package of longTests
 	maxFuncLines    = 92  // but for tests
 	ninthFuncLines  = 27  // nine of ten functions have no more
 	printedExamples = 12  // of the largest of each
@@ -28,25 +27,18 @@ var exceptions = map[string]int{
 	"methods of agent.Agent": 59,
 }
 
-// longTests are the packages that still have files of tests with more lines than others.
-var longTests = []string{"lockservice"}
-
 // sizes are the counts of the module, by name.
 type sizes struct {
-	methods, fields, files, tests, long, funcs map[string]int
+	methods, fields, files, tests, funcs map[string]int
 }
 
 // measure counts the methods, fields and lines of all files.
 func measure(t *testing.T) sizes {
-	s := sizes{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
+	s := sizes{map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}}
 	walk(t, true, func(pkg, file string, fset *token.FileSet, f *ast.File) {
 		lines := fset.File(f.Pos()).LineCount() - 1
 		if strings.HasSuffix(file, "_test.go") {
-			of := s.tests
-			if slices.Contains(longTests, pkg) {
-				of = s.long
-			}
-			of["lines of "+file] = lines
+			s.tests["lines of "+file] = lines
 			return
 		}
 		s.files["lines of "+file] = lines
@@ -110,7 +102,7 @@ func TestNothingOutgrowsItsReader(t *testing.T) {
 	for _, of := range []struct {
 		counts map[string]int
 		limit  int
-	}{{s.methods, maxMethods}, {s.fields, maxFields}, {s.files, maxFileLines}, {s.tests, maxTestLines}, {s.long, maxLongTests}, {s.funcs, maxFuncLines}} {
+	}{{s.methods, maxMethods}, {s.fields, maxFields}, {s.files, maxFileLines}, {s.tests, maxTestLines}, {s.funcs, maxFuncLines}} {
 		for i, name := range largest(of.counts) {
 			n := of.counts[name]
 			if i < printedExamples && testing.Verbose() {
