@@ -1,4 +1,4 @@
-// Package fleet starts agents on loopback that know each other.
+// Package fleet starts agents on loopback, and waits until they know each other.
 package fleet
 
 import (
@@ -13,7 +13,7 @@ import (
 // Key is the keyring's one key: the benchmarks measure sealed traffic.
 var Key = []byte("0123456789abcdef0123456789abcdef")
 
-// Open starts n agents with cfg and waits until each sees all and is ready.
+// Open starts n agents with cfg, and waits until each is ready and sees all others.
 func Open(ctx context.Context, n int, cfg agent.Config) ([]*agent.Agent, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -52,8 +52,8 @@ func met(ctx context.Context, p *agent.Agent, n int) error {
 	}
 }
 
-// Close closes peers one after the other: memberlist's goodbye waits for a peer
-// that hears it, and there is none when all leave at once.
+// Close closes the peers one after the other. The goodbye of memberlist waits until a peer
+// has it, and there is none if all leave at once.
 func Close(peers []*agent.Agent) error {
 	var err error
 	for _, p := range peers {
@@ -64,7 +64,7 @@ func Close(peers []*agent.Agent) error {
 	return err
 }
 
-// Agree reports what differs if not all peers hold the same n keys.
+// Agree returns an error that names the difference, unless all peers have the same n keys.
 func Agree(peers []*agent.Agent, n int) error {
 	want, _ := peers[0].Digest()
 	for _, p := range peers {

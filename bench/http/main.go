@@ -103,7 +103,7 @@ func run(ctx context.Context, length time.Duration) (missed int, err error) {
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// daemon is one that runs.
+// daemon is a running daemon.
 type daemon struct {
 	cmd  *exec.Cmd
 	addr string
@@ -144,7 +144,7 @@ func (d *daemon) stop() {
 	_ = d.cmd.Wait()
 }
 
-// starts returns the median time of five starts.
+// starts returns the median time from start to ready, over five starts.
 func starts(ctx context.Context, bin, dir string) (time.Duration, error) {
 	var took []time.Duration
 	for range 5 {
@@ -317,8 +317,8 @@ func redis(ctx context.Context, dir string, length time.Duration) (map[string]fl
 	return rates, nil
 }
 
-// fanOut returns, for each of some writes, how long it took from its being sent until
-// the last watcher had it.
+// fanOut returns, for some writes, the time from the request until the last watcher had the
+// write.
 func fanOut(ctx context.Context, d *daemon) ([]time.Duration, error) {
 	var got, ends sync.WaitGroup
 	var open []net.Conn
@@ -364,7 +364,7 @@ func fanOut(ctx context.Context, d *daemon) ([]time.Duration, error) {
 	return took, nil
 }
 
-// until reads on to a line that starts so.
+// until reads lines up to the first one with this prefix.
 func until(in *bufio.Reader, start string) error {
 	for {
 		line, err := in.ReadString('\n')

@@ -1,4 +1,4 @@
-// Package measure holds what the benchmarks report in: latency distributions,
-// rows that set a measurement beside a goal and a reference, and readings of what
-// the process and the loopback interface have used.
+// Package measure has the parts of a benchmark's report: latency distributions, rows that
+// compare a measurement with a goal and a reference, and the usage of the process and the
+// loopback interface.
 package measure

@@ -21,7 +21,7 @@ func (l Latency) Add(d time.Duration) {
 	}
 }
 
-// Merge adds what other holds.
+// Merge adds the durations of other.
 func (l Latency) Merge(other Latency) { l.h.Merge(other.h) }
 
 // Count returns how many durations were added.

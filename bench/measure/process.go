@@ -43,8 +43,8 @@ func PeakRSS() (uint64, error) {
 	return 0, fmt.Errorf("peak memory: /proc/self/status has no VmHWM")
 }
 
-// Loopback returns the bytes sent over the loopback interface since boot, by
-// everybody: packet headers and acknowledgements count, as they do on a wire.
+// Loopback returns the bytes that all processes have sent over the loopback interface since
+// boot. Packet headers and acknowledgements count, as they do on a wire.
 func Loopback() (uint64, error) {
 	text, err := os.ReadFile("/proc/self/net/dev")
 	if err != nil {

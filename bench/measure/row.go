@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 )
 
-// Row is one line of the table: what was measured, beside a goal and a reference
-// of the same run.
+// Row is one line of the table: a measurement beside a goal and a reference of the same
+// run.
 type Row struct {
 	What      string
 	Unit      string
@@ -20,7 +20,7 @@ type Row struct {
 	Note      string
 }
 
-// Ratio returns Measured by Reference, 0 if there is no reference.
+// Ratio returns Measured divided by Reference, or 0 without a reference.
 func (r Row) Ratio() float64 {
 	if r.Reference == 0 {
 		return 0

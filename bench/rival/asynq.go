@@ -20,8 +20,8 @@ type Asynq struct {
 const (
 	taskType = "bench"
 
-	// pollEvery is how often an idle worker looks. asynq's default, 1 s, spares Redis
-	// and would be all there is to measure.
+	// pollEvery is the interval at which an idle worker looks for tasks. The default of
+	// asynq, 1 s, would hide every other delay.
 	pollEvery = 10 * time.Millisecond
 )
 
@@ -51,7 +51,7 @@ func (a *Asynq) Enqueue(ctx context.Context, payload []byte, n int) error {
 	return nil
 }
 
-// Work starts workers, dealt over three servers, and has each task handled.
+// Work starts workers, spread over three servers, which call handle for each task.
 func (a *Asynq) Work(workers int, handle func()) (stop func(), err error) {
 	var servers []*asynq.Server
 	stop = func() {

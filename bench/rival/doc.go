@@ -1,6 +1,5 @@
-// Package rival runs what users would take instead, for measurements in the same
-// run: NATS JetStream and etcd in this process, redsync and asynq over redis-server,
-// and grafana/dskit's memberlist KV in a process of its own, because dskit needs
-// Grafana's fork of memberlist in place of the original that this project stands on,
-// and one binary has room for one of them.
+// Package rival runs the alternatives to this project, for measurements in the same run:
+// NATS JetStream and etcd in this process, redsync and asynq over redis-server, and the
+// memberlist KV of grafana/dskit in a process of its own. Dskit needs Grafana's fork of
+// memberlist, this project needs the original, and one binary can have only one of them.
 package rival

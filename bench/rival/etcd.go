@@ -17,8 +17,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// Etcd is three embedded servers over loopback and sessions of their clients. They
-// do not wait for the disk, which is faster than etcd promises to be.
+// Etcd is three embedded servers over loopback, with sessions of their clients. The servers
+// do not wait for the disk, and so are faster than etcd with its guarantees.
 type Etcd struct {
 	servers  []*embed.Etcd
 	clients  []*clientv3.Client
@@ -26,7 +26,7 @@ type Etcd struct {
 	dir      string
 }
 
-// OpenEtcd starts the servers, with so many sessions dealt over them.
+// OpenEtcd starts the servers, with this number of sessions spread over them.
 func OpenEtcd(ctx context.Context, sessions int) (*Etcd, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

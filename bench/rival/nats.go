@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// NATS is a JetStream key-value bucket in memory, kept three times by three
-// embedded servers clustered over loopback, with one client at each server.
+// NATS is a JetStream key-value bucket in memory with three replicas. The three embedded
+// servers form a cluster over loopback, and each has one client.
 type NATS struct {
 	servers []*server.Server
 	conns   []*nats.Conn
@@ -26,7 +26,7 @@ type NATS struct {
 
 const bucket = "bench"
 
-// Subject returns what to publish to for a put of key.
+// Subject returns the subject to publish to for a put of key.
 func Subject(key string) string { return "$KV." + bucket + "." + key }
 
 // OpenNATS starts the cluster and creates the bucket.
@@ -70,7 +70,7 @@ func (n *NATS) start(ctx context.Context) (err error) {
 			return errors.New("a server does not accept clients")
 		}
 	}
-	// The cluster elects its leaders in its own time; until then it refuses.
+	// The cluster refuses requests until it has elected its leaders.
 	for {
 		if err = n.connect(ctx); err == nil {
 			return nil

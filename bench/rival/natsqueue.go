@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// NATSQueue is a JetStream work queue in memory: each message goes to one worker and
-// is removed when that acknowledges it.
+// NATSQueue is a JetStream work queue in memory. Each message goes to one worker, and is
+// removed when the worker acknowledges it.
 type NATSQueue struct {
 	subject   string
 	at        jetstream.JetStream // at the stream's leader
@@ -23,7 +23,7 @@ type NATSQueue struct {
 // Message is an item that a worker has.
 type Message = jetstream.Msg
 
-// WorkQueue creates a queue that is kept so many times.
+// WorkQueue creates a queue with this number of replicas.
 func (n *NATS) WorkQueue(ctx context.Context, name string, replicas int) (q *NATSQueue, err error) {
 	defer func() {
 		if err != nil {
@@ -85,8 +85,8 @@ func (q *NATSQueue) Enqueue(ctx context.Context, payload []byte, n int) error {
 	return nil
 }
 
-// Claim returns up to n messages for the i-th worker, none if there are none for a
-// while.
+// Claim returns up to n messages for the i-th worker, or none if none arrives for some
+// time.
 func (q *NATSQueue) Claim(ctx context.Context, i, n int) (list []Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is redsync over so many redis-servers in memory, processes of their own.
+// Redis is redsync over redis-servers in memory, each in a process of its own.
 type Redis struct {
 	servers []*exec.Cmd
 	clients []*redis.Client
@@ -57,7 +57,7 @@ func (r *Redis) start(ctx context.Context, n int) error {
 	return nil
 }
 
-// await tries until it works, ten seconds at most.
+// await calls a function until it succeeds, for at most ten seconds.
 func await(ctx context.Context, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -1,4 +1,4 @@
-// Package subject holds the measurements, one file each. A subject runs in a
-// process of its own, so that no heap or cluster of one weighs on another; within
-// it, we and the rivals take turns.
+// Package subject has the measurements, one file each. A subject runs in a process of its
+// own, so that the heap or cluster of one does not slow another down. Within a subject,
+// this project and its rivals take turns.
 package subject

@@ -20,8 +20,8 @@ const (
 	idleSpan   = 30 * time.Second
 )
 
-// Idle measures what 50 peers with nothing to do send and compute, each, beside
-// bare memberlist with its defaults for a LAN.
+// Idle measures the traffic and processor time of each of 50 idle peers, beside bare
+// memberlist with its defaults for a LAN.
 func Idle(ctx context.Context) (rows []measure.Row, err error) {
 	bareBytes, bareShare, err := idleMemberlist(ctx)
 	if err != nil {
@@ -44,7 +44,8 @@ func Idle(ctx context.Context) (rows []measure.Row, err error) {
 	}, nil
 }
 
-// idle waits until the process has settled and returns what each peer then uses.
+// idle waits until the process has settled, and returns the traffic and processor time of
+// each peer.
 func idle(ctx context.Context) (bytes, share float64, err error) {
 	if err := pause(ctx, idleSettle); err != nil {
 		return 0, 0, err

@@ -9,11 +9,12 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// idleNames is how many locks were held once: as many as a voter tells apart. Of more
-// it folds what it knows of idle ones, and each takes less.
+// idleNames is the number of locks that were held once: the greatest number that a voter
+// keeps apart. With more, a voter folds its records of idle locks, and each takes less
+// memory.
 const idleNames = 50_000
 
-// idleLocks measures what a voter keeps of a lock that nobody holds any more.
+// idleLocks measures the memory of a lock that no client holds any more, at a voter.
 func idleLocks() (measure.Row, error) {
 	open := func(name string, boot byte) (*lockservice.Node, error) {
 		n, err := lockservice.New(lockservice.Config{Self: name, Boot: [16]byte{boot}, FirstBoot: true,
@@ -31,8 +32,8 @@ func idleLocks() (measure.Row, error) {
 	if err != nil {
 		return measure.Row{}, err
 	}
-	// exchange carries packets until there are none, and returns how many calls ended
-	// as they should.
+	// exchange carries packets until there are none, and returns how many calls ended as
+	// expected.
 	exchange := func(t lockservice.Time, want lockservice.Event) error {
 		for {
 			asked, answered := client.Ready(t), voter.Ready(t)

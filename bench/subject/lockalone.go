@@ -15,14 +15,15 @@ const (
 	aloneNames  = 100
 )
 
-// pairs is who locks and unlocks, one lock after the other, and how long each took.
+// pairs is a client that locks and unlocks one lock after the other, with the time that
+// each pair took.
 type pairs struct {
 	name string
 	take taker
 	took measure.Latency
 }
 
-// lockAlone measures lock and unlock where nobody else wants the lock.
+// lockAlone measures lock and unlock without contention.
 func lockAlone(ctx context.Context, peers []*agent.Agent, rivals lockRivals) ([]measure.Row, error) {
 	voter := &pairs{name: "from a voter", take: takerOf(peers[0])}
 	peer := &pairs{name: "from a peer that does not vote", take: takerOf(peers[lockPeers-1])}

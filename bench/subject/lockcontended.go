@@ -19,13 +19,13 @@ const (
 	contendedRuns = 3
 )
 
-// turn is when a client asked for the lock, got it, and began to give it back.
+// turn has the times when a client asked for the lock, got it, and began to release it.
 type turn struct {
 	client               int
 	asked, got, gaveBack time.Duration
 }
 
-// queue is how a lock went round.
+// queue is the statistics of a contended lock.
 type queue struct {
 	handOver measure.Latency
 	least    float64 // turns of the client with the fewest, by its fair share
@@ -34,8 +34,9 @@ type queue struct {
 	rate     float64 // turns a second
 }
 
-// typical returns the median of some runs, each by itself, with their hand-overs taken
-// together: a machine that stands still for 50 ms decides the longest wait of a run.
+// typical returns the median of each statistic over some runs, and the hand-overs of all
+// runs together. A median is used because one pause of the machine of 50 ms decides the
+// longest wait of a run.
 func typical(runs []queue) queue {
 	by := func(f func(queue) float64) float64 {
 		var x []float64
@@ -55,8 +56,8 @@ func typical(runs []queue) queue {
 	return all
 }
 
-// lockContended measures 64 clients on one name, dealt over the four peers, who ask
-// again as soon as they gave it back.
+// lockContended measures 64 clients of one lock, spread over the four peers. Each asks
+// again as soon as it has released the lock.
 func lockContended(ctx context.Context, peers []*agent.Agent, rivals lockRivals) ([]measure.Row, error) {
 	us, err := contend(ctx, takerOf(peers...))
 	if err != nil {
@@ -131,8 +132,8 @@ func takeTurns(ctx context.Context, take taker) ([]turn, error) {
 	return slices.Concat(turns...), err
 }
 
-// judge finds how fair the turns were. Those after the end, when fewer and fewer ask,
-// do not count.
+// judge returns how fair the turns were. Turns after the end, when fewer and fewer clients
+// ask, do not count.
 func judge(turns []turn) (queue, error) {
 	slices.SortFunc(turns, func(a, b turn) int { return cmp.Compare(a.got, b.got) })
 	q := queue{handOver: measure.NewLatency()}

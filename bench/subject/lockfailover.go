@@ -19,8 +19,8 @@ const (
 	failoverLimit = 30 * time.Second
 )
 
-// failover is how long locks took to move when the voter that ordered their queues
-// was gone without a goodbye.
+// failover has the times until locks moved after the voter that ordered their queues had
+// failed without a goodbye.
 type failover struct {
 	detected time.Duration // since it was gone, until the last of the others saw it
 	waiter   time.Duration // from then: the last grant of locks with a holder and a waiter
@@ -97,8 +97,8 @@ func failOver(ctx context.Context) (f failover, err error) {
 	return f, err
 }
 
-// lockEach asks for all names at a time and returns what waits for them: it tells
-// how long after a moment the last was granted.
+// lockEach asks for all names at once. The function that it returns waits for the grants,
+// and returns the time from a moment to the last grant.
 func lockEach(ctx context.Context, p *agent.Agent, names []string) (last func(since time.Time) (time.Duration, error)) {
 	g := new(errgroup.Group)
 	granted := make([]time.Time, len(names))
@@ -143,8 +143,8 @@ func holdAndWait(ctx context.Context, holder, waiter *agent.Agent, names []strin
 	return unlocks, last, nil
 }
 
-// watchFor returns what waits until all peers see that one is gone, and when the last
-// did.
+// watchFor returns a function that waits until all peers have seen the failure of one, and
+// returns the time when the last did.
 func watchFor(ctx context.Context, peers []*agent.Agent, name string) (seen func() (time.Time, error)) {
 	g := new(errgroup.Group)
 	when := make([]time.Time, len(peers))

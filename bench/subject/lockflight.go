@@ -17,8 +17,8 @@ const (
 	flightRuns = 3
 )
 
-// lockFlight measures how many pairs one owner serves when 64 callers of a peer that
-// does not vote lock and unlock at a time, each a name of its own.
+// lockFlight measures how many pairs of lock and unlock one owner serves in a second. 64
+// callers at a peer that does not vote work at a time, each with a lock of its own.
 func lockFlight(ctx context.Context, peers []*agent.Agent, ref lockRival) (measure.Row, error) {
 	client := peers[lockPeers-1]
 	names, err := ownedNames(ctx, client, peers[0].Name(), flight)

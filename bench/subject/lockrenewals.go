@@ -18,8 +18,8 @@ const (
 	renewalSpan   = 10 * time.Second
 )
 
-// lockRenewals measures what 10,000 leases of 10 s that one peer holds cost: all four
-// peers together, with what they do anyway.
+// lockRenewals measures the processor time of 10,000 leases of 10 s that one peer holds,
+// for all four peers together and with their idle work.
 func lockRenewals(ctx context.Context, p *agent.Agent) (measure.Row, error) {
 	leases := make([]*lockservice.Lease, heldLeases)
 	g, gctx := errgroup.WithContext(ctx)

@@ -11,15 +11,15 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/bench/rival"
 )
 
-// lockPeers are three voters, and a fourth peer that is none.
+// lockPeers is three voters and a fourth peer that does not vote.
 const lockPeers = 4
 
 var voting = agent.Config{Locks: agent.LockConfig{Voters: []string{"n1", "n2", "n3"}, FirstBoot: true}}
 
-// taker takes a lock as one of some clients and returns what gives it back.
+// taker takes a lock as the i-th client, and returns the function that releases it.
 type taker func(ctx context.Context, client int, name string) (unlock func(context.Context) error, err error)
 
-// takerOf deals clients over peers.
+// takerOf returns a taker whose clients are spread over the peers.
 func takerOf(peers ...*agent.Agent) taker {
 	return func(ctx context.Context, client int, name string) (func(context.Context) error, error) {
 		l, err := peers[client%len(peers)].Locks().Lock(ctx, name)
@@ -30,8 +30,8 @@ func takerOf(peers ...*agent.Agent) taker {
 	}
 }
 
-// lockRival is another lock service; take is nil and fault says why if there is none
-// here.
+// lockRival is another lock service. If the service cannot run here, take is nil and fault
+// says why.
 type lockRival struct {
 	name  string
 	take  taker
@@ -46,7 +46,8 @@ func (r lockRival) note() string {
 	return fmt.Sprintf("%s was not measured: %v", r.name, r.fault)
 }
 
-// lockRivals are redsync and etcd: redis needs redis-server, and is left out without.
+// lockRivals are redsync and etcd. Redsync is left out if there is no redis-server in the
+// PATH.
 type lockRivals struct{ redis, redlock, etcd lockRival }
 
 func openLockRivals(ctx context.Context) lockRivals {
@@ -107,7 +108,7 @@ func Locks(ctx context.Context) (rows []measure.Row, err error) {
 	return append(append(append(beside, renewals), failover...), idle), nil
 }
 
-// lockBeside measures what rivals can be set beside.
+// lockBeside measures the lock operations that the rivals have too.
 func lockBeside(ctx context.Context, peers []*agent.Agent) ([]measure.Row, error) {
 	rivals := openLockRivals(ctx)
 	defer rivals.close()

@@ -14,8 +14,8 @@ import (
 
 const memoryKeys = 1_000_000
 
-// Memory measures what a million registers take beyond their keys and values, in
-// one agent, beside a plain Go map.
+// Memory measures the memory of a million registers in one agent, beyond their keys and
+// values, beside a plain Go map.
 func Memory(ctx context.Context) (rows []measure.Row, err error) {
 	size := float64(len(key(0)) + len(value))
 	base := measure.Heap()
@@ -38,7 +38,7 @@ func Memory(ctx context.Context) (rows []measure.Row, err error) {
 			return nil, err
 		}
 	}
-	// What is queued to be carried out is not memory of the keys.
+	// The queues of pending effects are not memory of the keys.
 	if err := peers[0].ForceSync(ctx); err != nil {
 		return nil, err
 	}

@@ -24,21 +24,21 @@ const (
 	idleClaims   = 300 // a round
 )
 
-// payload is what all items carry.
+// payload is the value of every item.
 var payload = []byte("a payload of the usual sort, about sixty bytes of text or so")
 
-// workQueue is one service for work under measurement.
+// workQueue is one measured work queue.
 type workQueue struct {
 	name string
 
 	enqueue func(ctx context.Context, n int) error
 	settle  func(context.Context) error // returns when as many have the items as the service promises; nil: enqueue does
 
-	// work has some workers claim items in batches and complete each, counting it, until
-	// the context ends.
+	// work has workers claim items in batches and complete them, until the context ends. It
+	// calls completed for each item.
 	work func(ctx context.Context, workers, batch int, completed func()) error
 
-	// idle has one worker say when it got an item, each time, until the context ends.
+	// idle has one worker send the time at which it gets each item, until the context ends.
 	idle func(ctx context.Context, got chan<- time.Time) error
 
 	empty func(context.Context) error // fails unless every item was completed
@@ -139,7 +139,7 @@ func (q *workQueue) round(ctx context.Context) error {
 
 func rate(start time.Time) float64 { return queueItems / time.Since(start).Seconds() }
 
-// drain has the workers complete all items.
+// drain waits until the workers have completed all items.
 func (q *workQueue) drain(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -157,7 +157,7 @@ func (q *workQueue) drain(ctx context.Context) error {
 	return err
 }
 
-// wait measures how long an idle worker takes to have an item.
+// wait measures the time until an idle worker has an item.
 func (q *workQueue) wait(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	got := make(chan time.Time)
@@ -272,7 +272,7 @@ func ourQueue(peers []*agent.Agent) *workQueue {
 	}
 }
 
-// completeEach completes what was claimed together, at a time.
+// completeEach completes the items of one claim concurrently.
 func completeEach[T any](claims []T, complete func(T) error, completed func()) error {
 	var g errgroup.Group
 	for _, c := range claims {
@@ -287,7 +287,7 @@ func completeEach[T any](claims []T, complete func(T) error, completed func()) e
 	return g.Wait()
 }
 
-// ended takes the end of the context for what it is here: the end of the work.
+// ended returns nil for the end of the context, which is the normal end of the work.
 func ended(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil

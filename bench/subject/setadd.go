@@ -16,9 +16,9 @@ const (
 	setAdds = 200
 )
 
-// SetAdd measures what one more element of a large set costs on the wire for each
-// of two other peers: all bytes on the loopback interface, so with the headers of
-// the packets, the acknowledgements, and whatever peers say while they are at it.
+// SetAdd measures the bytes on the wire for one more element of a large set, for each of
+// two other peers. It counts all bytes on the loopback interface: packet headers,
+// acknowledgements and all other traffic of the peers.
 func SetAdd(ctx context.Context) (rows []measure.Row, err error) {
 	peers, err := fleet.Open(ctx, 3, agent.Config{BatchInterval: agent.AtOnce})
 	if err != nil {

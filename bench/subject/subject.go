@@ -8,7 +8,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/bench/measure"
 )
 
-// Subject is one measurement with the rows it gives.
+// Subject is one measurement, with the function that returns its rows.
 type Subject struct {
 	Name string
 	Run  func(context.Context) ([]measure.Row, error)
@@ -28,7 +28,7 @@ var All = []Subject{
 	{"queue", Queue},
 }
 
-// value is what all writes carry: 200 bytes.
+// value is the value of every write: 200 bytes.
 var value = strings.Repeat("v", 200)
 
 // key returns the i-th key, 39 bytes long.

@@ -61,7 +61,7 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
-// load is the worst of what the queues held.
+// load is the greatest length of the queues.
 type load struct {
 	rss               uint64
 	queued            int

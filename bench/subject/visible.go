@@ -99,8 +99,8 @@ func Visible(ctx context.Context) (rows []measure.Row, err error) {
 	return rows, nil
 }
 
-// numbered returns the value of the i-th write: no two are alike, so that a watcher
-// that hears of an older one is found out.
+// numbered returns the value of the i-th write. All values differ, so that a watcher that
+// gets an older one is noticed.
 func numbered(i int) string { return fmt.Sprintf("%0*d", len(value), i) }
 
 type watched struct {

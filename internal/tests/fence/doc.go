@@ -1,3 +1,3 @@
-// Package fence tests what every guard of lockservice/fence refuses, those in a database
-// among them.
+// Package fence tests that every guard of lockservice/fence refuses stale tokens, also the
+// guards in a database.
 package fence

@@ -27,7 +27,7 @@ func database(t testing.TB) *sql.DB {
 	return db
 }
 
-// each runs f with every kind of guard.
+// each runs f once for every kind of guard.
 func each(t *testing.T, f func(t *testing.T, g fence.Guard)) {
 	t.Run("memory", func(t *testing.T) { f(t, &fence.Memory{}) })
 	t.Run("sql", func(t *testing.T) { f(t, fence.SQL{DB: database(t)}) })
@@ -68,7 +68,8 @@ func TestALowerTokenIsRefused(t *testing.T) {
 	})
 }
 
-// Many check at once; what was admitted last is never lower than what came before.
+// Many callers check tokens at once. A guard never admits a token lower than one that it
+// admitted before.
 func TestConcurrentChecksLeaveTheHighest(t *testing.T) {
 	each(t, func(t *testing.T, g fence.Guard) {
 		var wg sync.WaitGroup

@@ -14,8 +14,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// Who ends the first peer of --dev and starts it again finds its data there at once, for
-// it joins the second, which cannot know where to look for it.
+// The first peer of --dev is ended and started again. It has its data at once, because it
+// joins the second peer, which does not know its new address.
 func TestTheFirstDevPeerIsSoonBackAmongTheOthers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")

@@ -22,7 +22,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// fleet is five daemons, and what they must hold.
+// fleet is five daemons with the values that they must have.
 type fleet struct {
 	local.Fleet
 	net     *network // nil on loopback
@@ -60,8 +60,8 @@ func newFleet(t *testing.T) *fleet {
 	return newFleetAt(t, "10.77.0.1", "10.77.0.2", "10.77.0.3", "10.77.0.4", "10.77.0.5")
 }
 
-// newFleetAt has a peer listen at each address, 10.77.0.N or fd77::N. Its machine has an
-// address of either kind.
+// newFleetAt starts a peer at each address, 10.77.0.N or fd77::N. The machine of each peer
+// has an address of both kinds.
 func newFleetAt(t *testing.T, ips ...string) *fleet {
 	self, err := exec.LookPath("sentinel-peer")
 	if err != nil {
@@ -84,7 +84,8 @@ func newFleetAt(t *testing.T, ips ...string) *fleet {
 	return f
 }
 
-// launch starts p in its namespace. It shadows that of the set, which stays on loopback.
+// launch starts p in its namespace. It shadows the method of local.Fleet, which starts p on
+// loopback.
 func (f *fleet) launch(p *local.Process) error {
 	http := client.DefaultHTTP
 	if f.net == nil {
@@ -111,8 +112,8 @@ func (f *fleet) launch(p *local.Process) error {
 	return f.net.homes[p.Name].do(p.Cmd.Start)
 }
 
-// patience bounds one scenario. Whatever still runs then is killed, so that no
-// wait for a process outlasts it.
+// patience bounds one scenario. All processes that still run then are killed, so that no
+// wait for a process lasts longer.
 func (f *fleet) patience(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -190,7 +191,7 @@ func (f *fleet) write(t *testing.T, ctx context.Context, round string, peers ...
 	}
 }
 
-// writeFor writes again and again, and never for less than d.
+// writeFor writes again and again, for at least d.
 func (f *fleet) writeFor(t *testing.T, ctx context.Context, d time.Duration, name string, peers ...*local.Process) {
 	t.Helper()
 	began := time.Now()
@@ -200,7 +201,7 @@ func (f *fleet) writeFor(t *testing.T, ctx context.Context, d time.Duration, nam
 	}
 }
 
-// pause sets the pace of writes. Nothing relies on it.
+// pause sets the pace of writes. No test depends on its length.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -208,7 +209,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// differ checks that a fault did what it should: without it they would agree by now.
+// differ checks that a fault had an effect: without it all peers would agree by now.
 func (f *fleet) differ(t *testing.T, ctx context.Context) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
@@ -218,7 +219,7 @@ func (f *fleet) differ(t *testing.T, ctx context.Context) {
 	}
 }
 
-// healed ends every fault, and waits until all know each other and hold the same.
+// healed ends every fault, and waits until all peers know each other and agree.
 func (f *fleet) healed(t *testing.T, ctx context.Context) {
 	t.Helper()
 	if f.net != nil {
@@ -230,7 +231,8 @@ func (f *fleet) healed(t *testing.T, ctx context.Context) {
 	t.Logf("each sees all alive %v after that", time.Since(began).Round(time.Millisecond))
 }
 
-// converged waits until all hold the same, and checks that it is what was acknowledged.
+// converged waits until all peers agree, and checks that they have every acknowledged
+// write.
 func (f *fleet) converged(t *testing.T, ctx context.Context, when string) {
 	t.Helper()
 	began := time.Now()
@@ -249,7 +251,7 @@ func (f *fleet) converged(t *testing.T, ctx context.Context, when string) {
 	f.holds(t, first)
 }
 
-// holds checks a listing against what was acknowledged.
+// holds checks that a listing has every acknowledged write.
 func (f *fleet) holds(t *testing.T, list []entry) {
 	t.Helper()
 	got := map[string]string{}
@@ -276,14 +278,14 @@ func (f *fleet) holds(t *testing.T, list []entry) {
 	}
 }
 
-// entry is what peers must say alike of a key. The name of its writer is not in
-// here: who was started after that one had left knows only its id.
+// entry is the part of a key that must be equal on all peers. It leaves out the name of the
+// writer: a peer that was started after the writer had left knows only its id.
 type entry struct {
 	Key, Type, Version string
 	Value              jsonText
 }
 
-// jsonText is JSON as it came, and can be compared.
+// jsonText is unparsed JSON, which can be compared.
 type jsonText string
 
 func (j *jsonText) UnmarshalJSON(b []byte) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// A flood of writes ends in refusals at the bound that was set: the daemon lives, its
-// memory is bounded, deletes make room, and a queue is worked off meanwhile.
+// A flood of writes ends in refusals at the configured bound. The daemon lives, its memory
+// is bounded, deletes make room, and a work queue is worked off meanwhile.
 func TestAFloodEndsInRefusals(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a store")
@@ -64,7 +64,7 @@ func TestAFloodEndsInRefusals(t *testing.T) {
 	}
 }
 
-// highWater is the most memory that a process has had, in bytes.
+// highWater returns the peak memory of a process, in bytes.
 func highWater(t *testing.T, pid int) (kib int) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -29,7 +29,8 @@ func (f *fleet) keyed(t *testing.T, lines ...string) {
 	f.check(t, os.WriteFile(f.KeyFile(), []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
-// reload has a daemon read its key file, and waits until its metric says what became of it.
+// reload has a daemon read its key file, and waits until its metric says whether it took
+// the keys.
 func (f *fleet) reload(t *testing.T, ctx context.Context, p *local.Process, taken int) {
 	t.Helper()
 	f.check(t, p.Cmd.Process.Signal(syscall.SIGHUP))
@@ -47,7 +48,7 @@ func (f *fleet) reload(t *testing.T, ctx context.Context, p *local.Process, take
 	}))
 }
 
-// opens says whether a key opens the door of a peer.
+// opens reports whether a peer accepts a connection that is sealed with a key.
 func (f *fleet) opens(t *testing.T, ctx context.Context, p *local.Process, key string) bool {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "key")
@@ -90,7 +91,7 @@ func TestABadKeyFileKeepsTheOldKeys(t *testing.T) {
 	}
 }
 
-// keyAdvice waits until what the status of a peer says of keys is this.
+// keyAdvice waits until the status of a peer has exactly these findings about keys.
 func (f *fleet) keyAdvice(t *testing.T, ctx context.Context, p *local.Process, wants ...string) {
 	t.Helper()
 	f.check(t, local.Until(ctx, fmt.Sprintf("the status of %s says %q", p.Name, wants), func() error {
@@ -111,7 +112,7 @@ func (f *fleet) keyAdvice(t *testing.T, ctx context.Context, p *local.Process, w
 	}))
 }
 
-// turn has daemons read the key file, and waits until each holds the keys of these names.
+// turn has daemons read the key file, and waits until each has the keys with these ids.
 func (f *fleet) turn(t *testing.T, ctx context.Context, peers []*local.Process, ids ...string) {
 	t.Helper()
 	for _, p := range peers {
@@ -126,9 +127,9 @@ func (f *fleet) turn(t *testing.T, ctx context.Context, peers []*local.Process, 
 	}
 }
 
-// A cluster of five changes its key in three steps while it is written to: one peer is down
-// all the time, and one stands still through the first step. No write fails, and status
-// says who is behind.
+// A cluster of five changes its key in three steps, under writes. One peer is down all the
+// time, and one is paused during the first step. No write fails, and the status names the
+// peers that are behind.
 func TestTheKeyOfAClusterChangesUnderWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes half a minute")
@@ -194,7 +195,8 @@ func TestTheKeyOfAClusterChangesUnderWrites(t *testing.T) {
 	f.converged(t, ctx, "under the new key")
 }
 
-// writeOn has peers write again and again until done is called, which fails if a write has.
+// writeOn has peers write again and again until done is called. The call fails if a write
+// has failed.
 func (f *fleet) writeOn(t *testing.T, ctx context.Context, peers []*local.Process) (done func()) {
 	writing, enough := context.WithCancel(ctx)
 	var writers sync.WaitGroup
@@ -223,8 +225,8 @@ func (f *fleet) writeOn(t *testing.T, ctx context.Context, peers []*local.Proces
 	}
 }
 
-// A peer that is cut off while the others change the key, all three steps, is a stranger
-// when it is back, until it has read the file too. Nothing it wrote is lost.
+// A peer is cut off while the others change the key in three steps. When it is back, the
+// others refuse it until it has read the file too. None of its writes is lost.
 func TestWhoMissedTheChangeOfTheKeyComesBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
@@ -268,7 +270,7 @@ func TestWhoMissedTheChangeOfTheKeyComesBack(t *testing.T) {
 	}
 }
 
-// ids are the names of the keys in the file.
+// ids returns the ids of the keys in the file.
 func (f *fleet) ids(t *testing.T) []string {
 	t.Helper()
 	keys, err := daemon.ReadKeys(t.Context(), f.KeyFile())

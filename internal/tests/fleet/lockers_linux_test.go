@@ -16,9 +16,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// A client holds a lock through n1 and another waits through n2: n3 shows both, over HTTP,
-// on its page and over MCP. Once n1 is killed it shows what the voters have on record, and
-// says that it does not know n1's clients, within the two seconds that somebody may look.
+// A client holds a lock through n1, and another one waits through n2. n3 shows both, over
+// HTTP, on its page and over MCP. Once n1 is killed, n3 shows the records of the voters
+// within two seconds, and says that it does not know the clients of n1.
 func TestEveryDaemonShowsTheClientsOfAll(t *testing.T) {
 	t.Parallel()
 	v := newVoting(t)
@@ -75,7 +75,7 @@ func TestEveryDaemonShowsTheClientsOfAll(t *testing.T) {
 	}
 }
 
-// shows fails unless a daemon's page of locks and its MCP resource hold these texts.
+// shows fails unless a daemon's page of locks and its MCP resource contain these texts.
 func shows(t *testing.T, p *local.Process, want ...string) {
 	t.Helper()
 	const read = `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"sentinel://locks"}}`

@@ -22,11 +22,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice/fence"
 )
 
-// The command that a test has lock run says its token, the number of its process and
-// that of another it has started, then waits to be ended.
+// The command under the lock prints its token, the number of its process, and that of a
+// process that it has started. It then waits for a signal.
 const holding = `sleep 100 & echo $SENTINEL_LOCK_TOKEN $$ $!; wait`
 
-// voting is three daemons that are the voters of each other.
+// voting is three daemons that are the three voters.
 type voting struct {
 	local.Fleet
 	*testing.T
@@ -90,7 +90,7 @@ func (v *voting) lock(p *local.Process, name string, args ...string) *holder {
 	return h
 }
 
-// hold waits until the command that lock runs says that it holds.
+// hold waits until the command under the lock has printed its line.
 func (h *holder) hold() *holder {
 	h.v.Helper()
 	line := h.out.next()
@@ -101,7 +101,7 @@ func (h *holder) hold() *holder {
 	return h
 }
 
-// exits waits for the end of lock and checks its code and what it says.
+// exits waits for the end of the lock command, and checks its exit code and output.
 func (h *holder) exits(code int, says string) {
 	h.v.Helper()
 	err := h.cmd.Wait()
@@ -117,7 +117,7 @@ func (h *holder) signal(s syscall.Signal, pids ...int) {
 	}
 }
 
-// gone waits until the command that lock ran is no more, nor what it has started.
+// gone waits until the command under the lock has ended, with the process that it started.
 func (h *holder) gone() {
 	h.v.Helper()
 	for _, pid := range []int{h.worker, h.child} {
@@ -131,7 +131,7 @@ func (h *holder) gone() {
 	}
 }
 
-// bufferedLines reads lines one at a time and nothing beyond them.
+// bufferedLines reads one line at a time, and no byte beyond it.
 type bufferedLines struct {
 	r interface{ Read([]byte) (int, error) }
 }
@@ -146,7 +146,7 @@ func (b *bufferedLines) next() string {
 	}
 }
 
-// waiting waits until somebody queues for a lock.
+// waiting waits until a client waits for a lock.
 func (v *voting) waiting(p *local.Process, name string) {
 	v.Helper()
 	v.ok(local.Until(v.ctx, "waiting for a waiter", func() error {
@@ -161,8 +161,8 @@ func (v *voting) waiting(p *local.Process, name string) {
 	}))
 }
 
-// TestLocksOfProcesses is the promise to whoever runs a command under a lock: real
-// daemons, real commands, stopped and killed as machines do.
+// TestLocksOfProcesses tests the promises to a user who runs a command under a lock, with
+// real daemons and commands that are stopped and killed.
 func TestLocksOfProcesses(t *testing.T) {
 	t.Parallel()
 	v := newVoting(t)
@@ -179,14 +179,14 @@ func TestLocksOfProcesses(t *testing.T) {
 		t.Errorf("token %d after %d", second.token, first.token)
 	}
 
-	// A waiter that is told to go gives its place up.
+	// A waiter that is told to end gives its place up.
 	third := v.lock(n3, "k", "--", "true")
 	v.waiting(n1, "k")
 	third.signal(syscall.SIGINT, third.cmd.Process.Pid)
 	third.exits(128+2, `while waiting`)
 
-	// Killed without a chance to do anything: the command ends at once, the lock moves
-	// on after its TTL.
+	// The lock command is killed and cannot release its lock. The command under it ends at
+	// once, and the lock moves on after its TTL.
 	second.signal(syscall.SIGKILL, second.cmd.Process.Pid)
 	second.gone()
 	_ = second.cmd.Wait()
@@ -196,8 +196,8 @@ func TestLocksOfProcesses(t *testing.T) {
 	v.losesMajority(n1, n2, n3)
 }
 
-// pausedHolderIsFencedOff stops a holder for longer than its TTL. Another takes the
-// lock and writes; what the first one writes when it is resumed is refused.
+// pausedHolderIsFencedOff pauses a holder for longer than its TTL. Another client takes the
+// lock and writes. The first one's write after its resume is refused.
 func (v *voting) pausedHolderIsFencedOff(p, q *local.Process) {
 	guard := fence.NewFile(filepath.Join(v.Dir, "fence"))
 	first := v.lock(p, "paused", "--ttl", "2s", "--grace", "100ms", "--", "sh", "-c", "trap '' TERM; "+holding).hold()
@@ -215,7 +215,7 @@ func (v *voting) pausedHolderIsFencedOff(p, q *local.Process) {
 	second.exits(128+15, `^$`)
 }
 
-// losesMajority takes two voters of three away.
+// losesMajority ends two of three voters.
 func (v *voting) losesMajority(n1, n2, n3 *local.Process) {
 	kept := v.lock(n1, "kept", "--ttl", "2s", "--", "sh", "-c", holding).hold()
 	v.ok(n3.Cmd.Process.Kill())
@@ -236,7 +236,7 @@ func (v *voting) losesMajority(n1, n2, n3 *local.Process) {
 	}
 }
 
-// TestVotersAreReloaded is the way to another list of voters, without a restart.
+// TestVotersAreReloaded replaces the list of voters without a restart.
 func TestVotersAreReloaded(t *testing.T) {
 	t.Parallel()
 	self, err := exec.LookPath("sentinel-peer")
@@ -303,7 +303,7 @@ func TestVotersAreReloaded(t *testing.T) {
 	logs(`a restart is needed.*drain`)
 	reload("voters: [n1, n2, n3]\nvoters-epoch: 3\n", `epoch 2 has been adopted by 1 of its 2 voters`)
 
-	// Which list was adopted is known after a restart.
+	// A daemon knows the list that it adopted after a restart too.
 	state := filepath.Join(dir, "state", "locks.state")
 	if err := local.Until(ctx, state, func() error {
 		b, err := os.ReadFile(state)

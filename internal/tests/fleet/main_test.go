@@ -23,8 +23,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// TestMain makes this test binary the daemon when it is started as one. Tests of real
-// processes mostly wait: more go side by side than there are processors.
+// TestMain makes this test binary the daemon when it is started under that name. Tests of
+// real processes mostly wait, so more of them run in parallel than there are processors.
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
@@ -126,8 +126,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// TestProcessesLoseNothing is the promise to whoever runs the daemon: what was
-// acknowledged survives a kill of others, and a peaceful stop of the writer.
+// TestProcessesLoseNothing tests that acknowledged writes survive a kill of other daemons,
+// and an orderly stop of the writer.
 func TestProcessesLoseNothing(t *testing.T) {
 	t.Parallel()
 	self, err := exec.LookPath("sentinel-peer")
@@ -162,7 +162,7 @@ func TestProcessesLoseNothing(t *testing.T) {
 	}
 	check(d.Agree(ctx, d.Peers))
 
-	// A kill: the others go on, and it fills up again.
+	// One daemon is killed. The others go on, and it gets all writes again after its start.
 	check(n2.Cmd.Process.Kill())
 	_ = n2.Cmd.Wait()
 	write(n1, 100, 200)
@@ -175,7 +175,7 @@ func TestProcessesLoseNothing(t *testing.T) {
 		t.Errorf("restarted at its address, n2 takes itself for a clone:\n%s", log)
 	}
 
-	// A peaceful stop right after writes that wait for company.
+	// A daemon stops in order right after writes that wait for the batch interval.
 	write(n3, 200, 300)
 	check(n3.Cmd.Process.Signal(os.Interrupt))
 	if err := n3.Cmd.Wait(); err != nil {

@@ -13,8 +13,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// agentOn starts an agent: the SDK's client, whose server is a bridge to p in a process
-// of its own. It speaks a version of the protocol, the newest if none is given.
+// agentOn starts an agent: a client of the SDK, with a bridge to p in a process of its own
+// as its server. It uses this version of the protocol, or the newest if the version is
+// empty.
 func (v *voting) agentOn(p *local.Process, name, version string, opts *mcp.ClientOptions) *mcp.ClientSession {
 	v.Helper()
 	cmd := exec.Command(v.Self, "mcp", "--http", p.Client.Addr)
@@ -26,7 +27,7 @@ func (v *voting) agentOn(p *local.Process, name, version string, opts *mcp.Clien
 	return s
 }
 
-// tool calls a tool and returns what it answers.
+// tool calls a tool and returns its answer.
 func (v *voting) tool(s *mcp.ClientSession, name string, arguments map[string]any) map[string]any {
 	v.Helper()
 	res, err := s.CallTool(v.ctx, &mcp.CallToolParams{Name: name, Arguments: arguments})
@@ -39,7 +40,7 @@ func (v *voting) tool(s *mcp.ClientSession, name string, arguments map[string]an
 type argument = map[string]any
 
 // TestAgentsShareMemory has two agents on two peers, in five processes with the third
-// voter, write for each other, and work together.
+// voter. They read each other's writes, and work together.
 func TestAgentsShareMemory(t *testing.T) {
 	v := newVoting(t)
 	told := make(chan string, 16)
@@ -48,7 +49,7 @@ func TestAgentsShareMemory(t *testing.T) {
 		ResourceUpdatedHandler: func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) { told <- r.Params.URI },
 	})
 
-	// What one stores, two hears of, reads and sees the author of.
+	// Agent two is notified of what agent one stores, reads it, and sees its author.
 	const uri = "sentinel://keys/memory/plan/next"
 	v.ok(two.Subscribe(v.ctx, &mcp.SubscribeParams{URI: uri}))
 	since := v.tool(two, "memory_watch", argument{"namespace": "plan", "timeout_s": 0})["next"]
@@ -77,7 +78,7 @@ func TestAgentsShareMemory(t *testing.T) {
 		t.Errorf("two takes %v for the author", by)
 	}
 
-	// What two writes back, one finds.
+	// Agent one finds what agent two writes back.
 	v.tool(two, "memory_usage", argument{"action": "store", "namespace": "plan", "key": "answer", "value": "From Two"})
 	for found := 0.0; found == 0; {
 		out := v.tool(one, "memory_search", argument{"pattern": "from two"})
@@ -85,7 +86,7 @@ func TestAgentsShareMemory(t *testing.T) {
 		v.ok(v.ctx.Err())
 	}
 
-	// A lock is one agent's at a time, and a task too.
+	// One agent at a time has a lock, or a task.
 	lease := v.tool(one, "lock_acquire", argument{"name": "deploy"})
 	if lease["acquired"] != true {
 		t.Fatal(lease)
@@ -109,7 +110,7 @@ func TestAgentsShareMemory(t *testing.T) {
 		t.Error(out)
 	}
 
-	// A daemon stops in order though agents listen to it.
+	// A daemon stops in order although agents are subscribed.
 	v.ok(v.Peers[1].Cmd.Process.Signal(syscall.SIGTERM))
 	v.ok(v.Peers[1].Cmd.Wait())
 	if out := v.tool(two, "memory_usage", argument{"action": "list"}); out["code"] != "unreachable" {

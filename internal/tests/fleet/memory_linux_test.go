@@ -15,8 +15,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// A daemon limits its heap by its control group as it starts, unless the user has: it runs
-// where the files of a group say that it may have 10 GiB.
+// At its start a daemon limits its heap by its control group, unless the user has set a
+// limit. The files of the control group here allow 10 GiB.
 func TestADaemonLimitsItsHeap(t *testing.T) {
 	if out, err := exec.Command("unshare", "--mount", "mount", "-t", "tmpfs", "none", "/sys/fs/cgroup").CombinedOutput(); err != nil {
 		t.Skipf("SKIP: no file system can be mounted in a namespace: %v, %s", err, out)
@@ -62,7 +62,7 @@ echo %d | tee /sys/fs/cgroup/memory.max > /sys/fs/cgroup/memory/memory.limit_in_
 
 var heapLimitLine = regexp.MustCompile(`(?m)^go_gc_gomemlimit_bytes (\S+)$`)
 
-// heapLimit reads from a daemon's metrics.
+// heapLimit returns the heap limit of a daemon, from its metrics.
 func heapLimit(ctx context.Context, addr string) (bytes int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent"
 )
 
-// TestFiveProcessesEachInItsNetnsLoseNothing is the promise to whoever runs the
-// daemon on a network that fails: real processes, real sockets, real packets lost.
+// TestFiveProcessesEachInItsNetnsLoseNothing tests the promises of the daemon on a network
+// that fails, with real processes and sockets, and packets that are really lost.
 func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes most of a minute")
@@ -33,8 +33,8 @@ func TestFiveProcessesEachInItsNetnsLoseNothing(t *testing.T) {
 	})
 }
 
-// TestFiveProcessesOnLoopbackLoseNothing is what can be shown without root: processes
-// that are killed, stopped and restarted.
+// TestFiveProcessesOnLoopbackLoseNothing tests the promises that need no root: processes
+// are killed, stopped and restarted.
 func TestFiveProcessesOnLoopbackLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: takes half a minute")
@@ -48,7 +48,7 @@ func TestFiveProcessesOnLoopbackLoseNothing(t *testing.T) {
 	})
 }
 
-// episode is one thing that happens to a fleet, and what must hold afterwards.
+// episode is one fault of a fleet, with the check that follows it.
 type episode struct {
 	name string
 	run  func(*testing.T, *fleet)
@@ -84,7 +84,8 @@ func symmetricCutHeals(t *testing.T, f *fleet) {
 	f.healed(t, ctx)
 }
 
-// What n1 cannot tell n2, the others do: nobody need wait for the cut to heal.
+// n1 cannot reach n2, and the others pass the write on: no reader has to wait for the cut
+// to heal.
 func oneWayCutOfAPairIsRoutedAround(t *testing.T, f *fleet) {
 	ctx := f.patience(t)
 	f.check(t, f.net.cut([]string{"n1"}, []string{"n2"}))
@@ -120,8 +121,8 @@ func onePacketOfFiveLost(t *testing.T, f *fleet) {
 	f.healed(t, ctx)
 }
 
-// Between n1 and all others no UDP passes, and from n2 to n3 none: small writes arrive by
-// TCP, all stay members, and the peers say how it is.
+// No UDP passes between n1 and the others, nor from n2 to n3. Small writes arrive by TCP,
+// all peers stay members, and the peers report the blocked paths.
 func udpBlockedHoldsNothingBack(t *testing.T, f *fleet) {
 	ctx := f.patience(t)
 	for _, p := range f.Peers[1:] {
@@ -147,7 +148,7 @@ func udpBlockedHoldsNothingBack(t *testing.T, f *fleet) {
 	f.says(t, ctx, "n3", "n2", agent.Packets{To: "pass", From: "pass"})
 }
 
-// says waits until one peer says of another whether packets pass.
+// says waits until one peer reports whether packets pass to another.
 func (f *fleet) says(t *testing.T, ctx context.Context, one, other string, want agent.Packets) {
 	t.Helper()
 	p := f.Peers[slices.Index(names(f.Peers), one)]
@@ -173,7 +174,8 @@ func killedPeerFillsUp(t *testing.T, f *fleet) {
 	f.write(t, ctx, "killed", f.others(p)...)
 	f.check(t, f.launch(p))
 	f.check(t, f.ready(ctx, p))
-	// Its counts from before and after must both count, though it forgot the former.
+	// The counts of both its lives must count, although the second life has no memory of
+	// the first.
 	f.write(t, ctx, "revived", f.Peers...)
 	f.healed(t, ctx)
 }

@@ -23,8 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace, held by one thread and gone with it: even a
-// test that panics leaves nothing behind.
+// namespace is a network namespace. One thread holds it, and it ends with the thread, so
+// that even a test that panics leaves nothing behind.
 type namespace struct {
 	handle netns.NsHandle
 	work   chan func()
@@ -49,7 +49,8 @@ func newNamespace() (*namespace, error) {
 	return n, nil
 }
 
-// do runs f on the thread of the namespace: its sockets and processes are made there.
+// do runs f on the thread of the namespace. The sockets and processes that f makes belong
+// to the namespace.
 func (n *namespace) do(f func() error) error {
 	done := make(chan error)
 	n.work <- func() { done <- f() }
@@ -186,14 +187,15 @@ func (n *network) filter() (err error) {
 		Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter,
 	})
-	// Both kinds of rules now, so that a kernel without them skips and does not fail.
+	// Both kinds of rules are set now, so that the test is skipped on a kernel without
+	// them.
 	if err := errors.Join(n.cut([]string{"a"}, []string{"b"}), n.lose(5), n.heal()); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	return nil
 }
 
-// cut drops what goes from one side to the other, and not what comes back.
+// cut drops all frames from one side to the other, and none in the other direction.
 func (n *network) cut(from, to []string) error {
 	for _, a := range from {
 		for _, b := range to {
@@ -206,7 +208,7 @@ func (n *network) cut(from, to []string) error {
 	return n.nft.Flush()
 }
 
-// cutPackets drops what goes from one to the other by UDP; TCP passes.
+// cutPackets drops UDP from one peer to the other. TCP passes.
 func (n *network) cutPackets(from, to string) error {
 	n.drop(
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, is(port(from)),
@@ -216,7 +218,7 @@ func (n *network) cutPackets(from, to string) error {
 	return n.nft.Flush()
 }
 
-// lose drops one packet of so many, by chance.
+// lose drops one packet in so many, at random.
 func (n *network) lose(oneOf uint32) error {
 	n.drop(&expr.Numgen{Register: 1, Type: unix.NFT_NG_RANDOM, Modulus: oneOf}, is(make([]byte, 4)))
 	return n.nft.Flush()

@@ -22,8 +22,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// nobodyReads returns the end of a pipe whose reader is gone, or stays and does not read
-// what fills it.
+// nobodyReads returns the writing end of a pipe. Its reader is gone, or the pipe is full
+// and its reader does not read.
 func nobodyReads(t *testing.T, gone bool) *os.File {
 	t.Helper()
 	var fds [2]int
@@ -45,7 +45,7 @@ func nobodyReads(t *testing.T, gone bool) *os.File {
 	return w
 }
 
-// unread are the ways in which nobody reads what a process says.
+// unread runs a test for each way in which no reader takes the output of a process.
 func unread(t *testing.T, run func(t *testing.T, out *os.File, shell string)) {
 	for name, gone := range map[string]bool{"Gone": true, "Full": false} {
 		for signal, shell := range map[string]string{"": "", "SIGPIPEIgnored": `trap "" PIPE; `} {
@@ -54,7 +54,7 @@ func unread(t *testing.T, run func(t *testing.T, out *os.File, shell string)) {
 	}
 }
 
-// ended waits for the end of a process.
+// ended waits for the end of a process, and checks its exit code.
 func ended(t *testing.T, cmd *exec.Cmd, code int) {
 	t.Helper()
 	late := time.AfterFunc(local.Patience, func() { _ = cmd.Process.Kill() })
@@ -64,7 +64,7 @@ func ended(t *testing.T, cmd *exec.Cmd, code int) {
 	}
 }
 
-// A daemon serves and ends in order, whatever became of who reads its output.
+// A daemon serves and ends in order although no reader takes its output.
 func TestADaemonOutlivesWhoReadsItsLog(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -111,7 +111,7 @@ func TestADaemonOutlivesWhoReadsItsLog(t *testing.T) {
 	})
 }
 
-// lossTold asks for the metric.
+// lossTold checks that the metric counts the lost lines.
 func lossTold(ctx context.Context, addr string) error {
 	text, err := page(ctx, addr, "/metrics")
 	if err == nil && (!strings.Contains(text, "\nsentinel_log_lines_lost_total ") || strings.Contains(text, "\nsentinel_log_lines_lost_total 0\n")) {
@@ -120,7 +120,7 @@ func lossTold(ctx context.Context, addr string) error {
 	return err
 }
 
-// page is what a daemon shows at a path.
+// page returns the page of a daemon at a path.
 func page(ctx context.Context, addr, path string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+path, nil)
 	if err != nil {
@@ -135,7 +135,8 @@ func page(ctx context.Context, addr, path string) (string, error) {
 	return string(text), err
 }
 
-// Who holds a lock ends its command when the lock is lost, though nobody hears of it.
+// The lock command ends the command under it when the lock is lost, although no reader
+// takes its output.
 func TestALockOutlivesWhoReadsItsMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -164,7 +165,8 @@ func TestALockOutlivesWhoReadsItsMessages(t *testing.T) {
 	})
 }
 
-// Who works on items does so though nobody reads its report, and says in the end that it is lost.
+// A worker handles its items although no reader takes its report, and its exit says that
+// the report is lost.
 func TestAWorkerOutlivesWhoReadsItsReport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -190,7 +192,8 @@ func TestAWorkerOutlivesWhoReadsItsReport(t *testing.T) {
 	})
 }
 
-// A bridge ends in order when its client does not read, if it is gone or when it is told.
+// A bridge whose client does not read ends in order: when the client is gone, or on a
+// signal.
 func TestABridgeEndsThoughItsClientDoesNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -233,7 +236,7 @@ func TestABridgeEndsThoughItsClientDoesNotRead(t *testing.T) {
 	})
 }
 
-// drained says why not all that was written to a pipe is read, or nil.
+// drained returns an error while a pipe has bytes that are not read.
 func drained(pipe *os.File) error {
 	n, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
 	if err == nil && n > 0 {

@@ -22,7 +22,7 @@ import (
 // silent is a command that prints nothing of its own.
 const silent = ""
 
-// printing is how each command is called so that it prints. A new one must be named here.
+// printing has a call of each command that prints. A new command must be added here.
 var printing = []struct{ command, line string }{
 	{"agent", silent}, // prints with --dev only, and goes on whatever becomes of it
 	{"put", "put made 1 -o json"}, {"get", "get k"}, {"keys", "keys"}, {"delete", silent}, {"conflicts", "conflicts"},
@@ -40,7 +40,7 @@ var printing = []struct{ command, line string }{
 	{"sim", "sim --peers 2 --duration 1s"}, {"demo", "demo"}, {"sentinel-peer", "--version"},
 }
 
-// Who redirects to a full disk learns it from the exit code.
+// The exit code of a command tells that its output went to a full disk.
 func TestNoCommandSucceedsWhenItsOutputIsLost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -125,7 +125,8 @@ func (s single) command(line string) *exec.Cmd {
 	return cmd
 }
 
-// A terminal shows the names, keys and values of others, and obeys none of them.
+// A terminal shows the names, keys and values of others. No control sequence in them has an
+// effect.
 func TestNoCommandLetsOthersMoveTheCursor(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a daemon")
@@ -168,8 +169,8 @@ func TestNoCommandLetsOthersMoveTheCursor(t *testing.T) {
 	}
 }
 
-// onTerminal runs a command whose standard output and error are a terminal, and returns
-// what came there.
+// onTerminal runs a command whose standard output and error are a terminal, and returns its
+// output.
 func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

@@ -19,9 +19,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// TestCommandsOutliveTheirDaemons has each of three daemons stop and start again below a
-// lock and a worker that know them all: the command runs once and holds the lock
-// throughout, nobody else gets it before, and each item is completed once.
+// TestCommandsOutliveTheirDaemons stops and starts each of three daemons, under a lock
+// command and a worker that know them all. The command runs once and holds the lock
+// throughout, no other client gets the lock, and each item is completed once.
 func TestCommandsOutliveTheirDaemons(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts daemons")
@@ -104,8 +104,8 @@ func TestCommandsOutliveTheirDaemons(t *testing.T) {
 	t.Logf("%d items", len(completed))
 }
 
-// certifies says why a voter does not, or nil: it is past its silence, and has the lock on
-// record as the two others have.
+// certifies returns an error unless a voter is past its silence and has the same record of
+// the lock as the two others.
 func certifies(ctx context.Context, p *local.Process, lock string) error {
 	metrics, err := page(ctx, p.Client.Addr, "/metrics")
 	if err != nil {

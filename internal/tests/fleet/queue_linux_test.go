@@ -14,9 +14,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// TestItemsSurviveKills has three daemons hand items to workers in other processes
-// while one of them is killed again and again: every item is completed, and none
-// validly twice. SENTINEL_LONG=1 takes a minute and 10,000 items.
+// TestItemsSurviveKills has three daemons hand items to workers in other processes, while
+// one daemon is killed again and again. Every item is completed, and none validly twice.
+// With SENTINEL_LONG=1 the test takes a minute and 10,000 items.
 func TestItemsSurviveKills(t *testing.T) {
 	t.Parallel()
 	items, kills := 300, 3
@@ -76,7 +76,7 @@ func TestItemsSurviveKills(t *testing.T) {
 	t.Logf("%d of %d completions were answered, %d kills", len(w.valid), items, kills)
 }
 
-// queueWorkers claim and complete through daemons, and note what was valid.
+// queueWorkers claim and complete items through daemons, and note the valid completions.
 type queueWorkers struct {
 	sync.WaitGroup
 	mu    sync.Mutex

@@ -11,8 +11,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/client"
 )
 
-// TestAStopTakesNothingFromClients stops the daemon through which a client holds a lock
-// and an item: nobody else gets either, and the client goes on at another daemon.
+// TestAStopTakesNothingFromClients stops the daemon through which a client holds a lock and
+// an item. No other client gets either, and the client goes on at another daemon.
 func TestAStopTakesNothingFromClients(t *testing.T) {
 	t.Parallel()
 	v := newVoting(t)

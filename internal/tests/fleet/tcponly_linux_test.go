@@ -14,10 +14,10 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/cli/local"
 )
 
-// soon bounds how long a write may take to every peer that TCP reaches.
+// soon is the bound of the time until a write is on every peer that TCP reaches.
 const soon = 2 * time.Second
 
-// arrives has each peer write, and fails if one has not all of it soon.
+// arrives has each peer write, and fails if a peer does not have all writes soon.
 func (f *fleet) arrives(t *testing.T, ctx context.Context, round string) {
 	t.Helper()
 	f.write(t, ctx, round, f.Peers...)
@@ -26,7 +26,7 @@ func (f *fleet) arrives(t *testing.T, ctx context.Context, round string) {
 	f.converged(t, ctx, round)
 }
 
-// blockPackets lets no UDP pass between any two.
+// blockPackets lets no UDP pass between any two peers.
 func (f *fleet) blockPackets(t *testing.T) {
 	t.Helper()
 	for _, p := range f.Peers {
@@ -36,7 +36,7 @@ func (f *fleet) blockPackets(t *testing.T) {
 	}
 }
 
-// in runs the program where a peer lives, and returns what it printed and said.
+// in runs the program in the namespace of a peer, and returns its output.
 func (f *fleet) in(t *testing.T, ctx context.Context, where string, args ...string) (string, error) {
 	t.Helper()
 	var both bytes.Buffer
@@ -47,7 +47,8 @@ func (f *fleet) in(t *testing.T, ctx context.Context, where string, args ...stri
 	return both.String(), err
 }
 
-// From the start only TCP passes between peers: all works, and all say how it is.
+// Only TCP passes between peers from the start. Everything works, and all peers report the
+// blocked paths.
 func TestTCPAloneIsEnough(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
@@ -94,7 +95,8 @@ func TestTCPAloneIsEnough(t *testing.T) {
 	f.doctorAt(t, ctx, newcomer, "no packet passes")
 }
 
-// doctorAt has the doctor look, where no daemon runs, at whether the first peer can be joined.
+// doctorAt runs the doctor where no daemon runs, and checks whether the first peer can be
+// joined.
 func (f *fleet) doctorAt(t *testing.T, ctx context.Context, where *local.Process, wants ...string) {
 	t.Helper()
 	said, err := f.in(t, ctx, where.Name, "doctor", "--cluster", "netns", "--name", where.Name, "--bind", where.Gossip,
@@ -105,8 +107,8 @@ func (f *fleet) doctorAt(t *testing.T, ctx context.Context, where *local.Process
 	contains(t, said, append(wants, "would accept this peer")...)
 }
 
-// A peer with an address of IPv6 and peers with one of IPv4 send each other no packet,
-// though their machines have both.
+// A peer at an IPv6 address and peers at IPv4 addresses exchange no packets, although their
+// machines have addresses of both kinds.
 func TestAPeerOfIPv6BesidePeersOfIPv4(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: starts daemons")
