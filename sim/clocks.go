@@ -42,8 +42,8 @@ func (k *clocks) boot(at time.Duration) time.Duration {
 	return time.Duration(k.index)*time.Hour + at + at/1000*time.Duration(k.clock.Boot)/1000
 }
 
-// booted returns the first time of the run at which the boot clock reads mono or more.
-func (k *clocks) booted(mono time.Duration) time.Duration {
+// whenBoot returns the first time of the run at which the boot clock reads mono or more.
+func (k *clocks) whenBoot(mono time.Duration) time.Duration {
 	at := mono - time.Duration(k.index)*time.Hour
 	at -= at / 1000 * time.Duration(k.clock.Boot) / time.Duration(1_000_000+k.clock.Boot) * 1000
 	for k.boot(at) >= mono && at > 0 {

@@ -17,20 +17,20 @@ import (
 type judge struct {
 	c          *Cluster
 	violations []string
-	minted     map[clock.Dot]*Peer  // the peer that used each dot
-	ledgers    map[string]*ledger   // by key
-	deeds      []*deed              // of all keys, in the order of time
-	queue      int                  // the bound of the bytes that wait on one peer (O5)
-	hostile    bool                 // a fault happened: no latency is promised (O8)
-	blockedAt  time.Duration        // when a block last began or ended; 0: never
-	ignorant   bool                 // a removal may lose to an earlier write: see ticked
-	truncated  bool                 // a removal may be gone from a full store: see full
-	torn       bool                 // a disk lost transactions: acknowledged writes may be gone
-	settled    bool                 // the run has settled: every peer must read as the model says
-	cloned     bool                 // two peers shared an actor: a dot may name two writes
-	claimants  map[string][]*Peer   // the peers that wrote a claim, by queue
-	items      map[string]*itemFate // the items of the work queues, by key
-	lies       map[string]bool      // the keys that a liar wrote
+	minted     map[clock.Dot]*Peer     // the peer that used each dot
+	ledgers    map[string]*ledger      // by key
+	deeds      []*deed                 // of all keys, in the order of time
+	queue      int                     // the bound of the bytes that wait on one peer (O5)
+	hostile    bool                    // a fault happened: no latency is promised (O8)
+	blockedAt  time.Duration           // when a block last began or ended; 0: never
+	ignorant   bool                    // a removal may lose to an earlier write: see ticked
+	truncated  bool                    // a removal may be gone from a full store: see full
+	torn       bool                    // a disk lost transactions: acknowledged writes may be gone
+	settled    bool                    // the run has settled: every peer must read as the model says
+	cloned     bool                    // two peers shared an actor: a dot may name two writes
+	claimants  map[string][]*Peer      // the peers that wrote a claim, by queue
+	items      map[string]*itemHistory // the items of the work queues, by key
+	lies       map[string]bool         // the keys that a liar wrote
 }
 
 // deed is what one acknowledged write did to one key.
@@ -138,7 +138,7 @@ func (j *judge) write(p *Peer, urgent bool, ops []crdt.Op) error {
 		})
 		if len(d.dots) == 0 { // nothing changed, or a later operation of the batch replaced the record
 			if s.Stats().Truncated > truncated {
-				j.lost(d.op.Key) // or the store had no room to remember the removal
+				j.unsure(d.op.Key) // or the store had no room to remember the removal
 			}
 			continue
 		}
@@ -187,7 +187,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 // peers must still agree (O1).
 func (j *judge) lied(key string) {
 	j.lies[key] = true
-	j.lost(key)
+	j.unsure(key)
 }
 
 // arrived checks that a deed is on every peer in time, if there was no fault (O8).
@@ -212,9 +212,9 @@ func (j *judge) blocked() { j.blockedAt = max(j.c.now, 1) }
 // faulted notes a fault: from now on no latency is promised.
 func (j *judge) faulted() { j.hostile = true }
 
-// saw checks the changes that a peer reports against what the peer reported before (O7),
+// checkChanges checks the changes that a peer reports against what the peer reported before (O7),
 // and the keys that changed against the model (O2, O3).
-func (j *judge) saw(p *Peer, changes []crdt.Change) {
+func (j *judge) checkChanges(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}

@@ -81,8 +81,8 @@ func (j *judge) full(p *Peer) {
 	j.truncated = j.truncated || j.c.cfg.Memory > 0 && p.r.Store().Stats().Truncated > 0
 }
 
-// lost notes that the ledger of key does not have every write of key.
-func (j *judge) lost(key string) {
+// unsure notes that the ledger of key does not have every write of key.
+func (j *judge) unsure(key string) {
 	if l := j.ledgers[key]; l != nil {
 		l.vague = true
 	}

@@ -39,14 +39,14 @@ func (k Locks) withDefaults(peers int) (Locks, error) {
 // tokens on disk, and returns results to the callers. A pause of the process holds it up,
 // the replica's loop and disk do not.
 type locker struct {
-	p     *Peer
-	node  *lockservice.Node
-	calls map[uint64]*lockCall
-	wake  time.Duration     // the time of the next tick; -1: none is planned
-	saved time.Duration     // the time when the last save is durable
-	late  []func()          // the calls that wait for the end of a pause
-	known []string          // the peers that the machine takes for alive
-	names map[string]string // the member that each peer's name stands for
+	p        *Peer
+	node     *lockservice.Node
+	calls    map[uint64]*lockCall
+	wake     time.Duration     // the time of the next tick; -1: none is planned
+	saved    time.Duration     // the time when the last save is durable
+	deferred []func()          // the calls that wait for the end of a pause
+	known    []string          // the peers that the machine takes for alive
+	names    map[string]string // the member that each peer's name stands for
 }
 
 // lockCall is a call for a lock, and from its grant on a lease.
@@ -150,8 +150,8 @@ func (l *locker) do(f func()) {
 	switch p := l.p; {
 	case p.locks != l || !p.up:
 	case p.paused:
-		if len(l.late) < inboxFrames {
-			l.late = append(l.late, f)
+		if len(l.deferred) < inboxFrames {
+			l.deferred = append(l.deferred, f)
 		}
 	default:
 		f()
@@ -164,8 +164,8 @@ func (l *locker) after(d time.Duration, f func()) { l.p.c.At(l.p.c.now+d, func()
 // goOn makes the calls that were deferred during a pause. The tick that is due comes before
 // or after them, at random.
 func (l *locker) goOn() {
-	late := l.late
-	l.late = nil
+	late := l.deferred
+	l.deferred = nil
 	f := newFate(l.p.c.cfg.Seed, uint64(l.p.index), uint64(l.p.c.now))
 	if f.chance(0.5) {
 		l.tick()
@@ -231,7 +231,7 @@ func (l *locker) schedule() {
 	if l.p.frozen > 0 && next > l.p.boot(c.now) {
 		return
 	}
-	at := max(l.p.booted(next), c.now)
+	at := max(l.p.whenBoot(next), c.now)
 	if l.wake >= 0 && l.wake <= at {
 		return
 	}

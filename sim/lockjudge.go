@@ -178,8 +178,8 @@ func (j *lockJudge) ordered() bool { return !j.forgot || j.c.spread() <= wallSke
 func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	if k.p.frozen == 0 {
-		k.sent = k.p.booted(r.Deadline - k.TTL)
-		k.until = max(k.until, k.p.booted(r.Deadline))
+		k.sent = k.p.whenBoot(r.Deadline - k.TTL)
+		k.until = max(k.until, k.p.whenBoot(r.Deadline))
 	} else {
 		k.until = forever
 	}

@@ -201,7 +201,7 @@ func (j *lockJudge) follow(p *Peer, next lockservice.Voters) {
 		again()
 	default:
 		p.voters = next
-		if len(l.held()) > 0 {
+		if len(l.leases()) > 0 {
 			j.c.reached("voters changed under a lease")
 		}
 		j.c.trace("%s has the voters %s", p.name, strings.Join(next.Names, ", "))
@@ -209,8 +209,8 @@ func (j *lockJudge) follow(p *Peer, next lockservice.Voters) {
 	}
 }
 
-// held returns the leases of a peer.
-func (l *locker) held() (list []*lockCall) {
+// leases returns the leases of a peer.
+func (l *locker) leases() (list []*lockCall) {
 	for _, k := range l.calls { // the callers do not care for the order
 		if k.state == callHolds {
 			list = append(list, k)
@@ -224,7 +224,7 @@ func (p *Peer) freeze() {
 	if p.frozen == 0 && p.locks != nil {
 		p.frozen = max(p.c.now, 1)
 		p.c.note(Paused, p.index, "has a clock for leases that stands still")
-		for _, k := range p.locks.held() {
+		for _, k := range p.locks.leases() {
 			if k.until > p.c.now {
 				k.until = forever
 			}
@@ -239,9 +239,9 @@ func (p *Peer) thaw() {
 	}
 	p.frozen, p.c.thawed = 0, p.c.now // as a voter it has measured leases too short
 	if l := p.locks; l != nil {
-		for _, k := range l.held() {
+		for _, k := range l.leases() {
 			if deadline, ok := l.node.Deadline(k.id); ok {
-				k.until = max(p.booted(deadline), p.c.now)
+				k.until = max(p.whenBoot(deadline), p.c.now)
 			}
 		}
 		l.do(l.tick)

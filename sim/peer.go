@@ -308,7 +308,7 @@ func (p *Peer) carry() {
 
 // carryOut carries out the effects that follow the disk.
 func (p *Peer) carryOut(rd replica.Ready) {
-	p.c.judge.saw(p, rd.Changes)
+	p.c.judge.checkChanges(p, rd.Changes)
 	if len(rd.Changes) > 0 {
 		for _, r := range p.readers {
 			r.hear(rd.Changes)

@@ -13,11 +13,11 @@ import (
 // workshop is the work queues of one life of a peer: the machine of package queue for each
 // of them, and the workers. It plays the part of the agent.
 type workshop struct {
-	p      *Peer
-	queues map[string]*workQueue
-	ending []*worker // the workers whose verdicts wait for acknowledgements
-	held   []func()  // the calls that wait for the end of a pause
-	closed bool      // all workers have stopped for good
+	p        *Peer
+	queues   map[string]*workQueue
+	ending   []*worker // the workers whose verdicts wait for acknowledgements
+	deferred []func()  // the calls that wait for the end of a pause
+	closed   bool      // all workers have stopped for good
 
 	first     bool // no earlier life has acknowledged writes that this life does not have
 	recovered bool // this life has all writes that earlier lives have acknowledged
@@ -95,7 +95,7 @@ func (s *workshop) run(f func()) {
 	switch p := s.p; {
 	case p.work != s || !p.up || s.closed:
 	case p.paused:
-		s.held = append(s.held, f)
+		s.deferred = append(s.deferred, f)
 	default:
 		f()
 	}
@@ -103,8 +103,8 @@ func (s *workshop) run(f func()) {
 
 // resume makes the calls that were deferred during a pause.
 func (s *workshop) resume() {
-	held := s.held
-	s.held = nil
+	held := s.deferred
+	s.deferred = nil
 	for _, f := range held {
 		s.run(f)
 	}

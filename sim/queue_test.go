@@ -31,38 +31,38 @@ func queued(t *testing.T, steps ...string) *Cluster {
 // Each oracle of work queues reports the fault that it is there for.
 func TestTheOraclesOfQueuesComplain(t *testing.T) {
 	enqueue := "1 enqueue q 1 id=a"
-	f := func(oracle string, c *Cluster, spoil func(j *judge, q *workQueue, f *itemFate)) {
+	f := func(oracle string, c *Cluster, spoil func(j *judge, q *workQueue, f *itemHistory)) {
 		t.Helper()
 		q := c.Peer(1).work.queue("q")
-		spoil(&c.judge, q, c.judge.fate(q, "a"))
+		spoil(&c.judge, q, c.judge.item(q, "a"))
 		if v := strings.Join(c.Violations(), "\n"); !strings.HasPrefix(v, oracle) {
 			t.Errorf("%s did not complain: %s", oracle, v)
 		}
 	}
-	f("W1", queued(t, enqueue, "2 work q 1"), func(j *judge, q *workQueue, _ *itemFate) {
+	f("W1", queued(t, enqueue, "2 work q 1"), func(j *judge, q *workQueue, _ *itemHistory) {
 		j.begins(&worker{q: q, claim: &queue.Claim{ID: "a", Token: 1 << 50}})
 	})
-	f("W1", queued(t, enqueue, "2 work q 1 takes=10s"), func(j *judge, q *workQueue, _ *itemFate) {
+	f("W1", queued(t, enqueue, "2 work q 1 takes=10s"), func(j *judge, q *workQueue, _ *itemHistory) {
 		j.begins(&worker{q: q, claim: &queue.Claim{ID: "a", Token: 1 << 50}})
 	})
-	f("W2", queued(t, enqueue, "2 work q 1"), func(j *judge, _ *workQueue, f *itemFate) {
+	f("W2", queued(t, enqueue, "2 work q 1"), func(j *judge, _ *workQueue, f *itemHistory) {
 		f.token++
 		j.work()
 	})
-	f("W3", queued(t, enqueue, "2 work q 1 takes=2s"), func(j *judge, _ *workQueue, f *itemFate) {
+	f("W3", queued(t, enqueue, "2 work q 1 takes=2s"), func(j *judge, _ *workQueue, f *itemHistory) {
 		f.claims = append(f.claims, holder{&worker{}, &queue.Claim{Token: 1 << 50}})
 		j.c.Run(2 * time.Second)
 	})
-	f("W4", queued(t, enqueue), func(j *judge, _ *workQueue, _ *itemFate) {
+	f("W4", queued(t, enqueue), func(j *judge, _ *workQueue, _ *itemHistory) {
 		for _, p := range j.c.peers {
 			p.work.queue("q").core.Set(queue.Setting{Paused: true})
 		}
 		j.work()
 	})
-	f("W5", queued(t, enqueue, "run 10ms", "1 enqueue q 1 id=b"), func(j *judge, q *workQueue, _ *itemFate) {
+	f("W5", queued(t, enqueue, "run 10ms", "1 enqueue q 1 id=b"), func(j *judge, q *workQueue, _ *itemHistory) {
 		j.takes(&worker{q: q, claim: &queue.Claim{ID: "b"}})
 	})
-	f("W6", queued(t, enqueue), func(j *judge, q *workQueue, _ *itemFate) { j.enqueued(q, "a", q.knows("a")) })
+	f("W6", queued(t, enqueue), func(j *judge, q *workQueue, _ *itemHistory) { j.enqueued(q, "a", q.knows("a")) })
 }
 
 // A worker finishes at another peer although the peer at which it claimed has stopped.

@@ -10,8 +10,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// itemFate is the true history of one item, which no peer of the run knows whole.
-type itemFate struct {
+// itemHistory is the true history of one item, which no peer of the run knows whole.
+type itemHistory struct {
 	queue, id string
 	writes    []*deed  // the writes that enqueued it
 	claims    []holder // the claims that were handed out, in their order
@@ -33,16 +33,16 @@ func (h holder) lasts() bool {
 
 // done reports whether the item was completed validly, and a surviving process or disk has
 // the completion.
-func (f *itemFate) done() bool { return f.deed != nil && f.deed.promised }
+func (f *itemHistory) done() bool { return f.deed != nil && f.deed.promised }
 
-// fate returns the history of an item, and begins it if there is none.
-func (j *judge) fate(q *workQueue, id string) *itemFate {
+// item returns the history of an item, and begins it if there is none.
+func (j *judge) item(q *workQueue, id string) *itemHistory {
 	key := queue.ItemKey(q.name, id)
 	f := j.items[key]
 	if f == nil {
-		f = &itemFate{queue: q.name, id: id}
+		f = &itemHistory{queue: q.name, id: id}
 		if j.items == nil {
-			j.items = map[string]*itemFate{}
+			j.items = map[string]*itemHistory{}
 		}
 		j.items[key] = f
 	}
@@ -82,7 +82,7 @@ func (q *workQueue) knows(id string) bool {
 // enqueued notes an item, and checks that a peer which knew its id to be taken does not
 // take the id again (W6). A peer need not know a write that its disk has not taken yet.
 func (j *judge) enqueued(q *workQueue, id string, known bool) {
-	f, p := j.fate(q, id), q.shop.p
+	f, p := j.item(q, id), q.shop.p
 	if known && !p.held() {
 		j.violate(p.index, "W6: %s enqueues %s/%s, which it knows", p.name, q.name, id)
 	}
@@ -147,7 +147,7 @@ func (q *workQueue) rank(id string) (r rank, ok bool) {
 
 // begins notes that an item is handed out, and checks W1.
 func (j *judge) begins(w *worker) {
-	f, p := j.fate(w.q, w.claim.ID), w.q.shop.p
+	f, p := j.item(w.q, w.claim.ID), w.q.shop.p
 	switch {
 	case !f.done() || !j.keeps():
 	case j.forgot(p, f.deed):
@@ -169,7 +169,7 @@ func (j *judge) begins(w *worker) {
 // concludes notes a completion, and checks that it is the only valid one (W2) and that of
 // the last holder (W3).
 func (j *judge) concludes(w *worker, valid bool) {
-	f, p := j.fate(w.q, w.claim.ID), w.q.shop.p
+	f, p := j.item(w.q, w.claim.ID), w.q.shop.p
 	switch {
 	case !valid:
 		j.c.reached("a worker was told too late that it had finished")
@@ -230,13 +230,13 @@ func (j *judge) work() {
 }
 
 // at returns the state of the item at a peer, and the token of the claim behind it.
-func (f *itemFate) at(p *Peer) (queue.State, uint64) {
+func (f *itemHistory) at(p *Peer) (queue.State, uint64) {
 	v, _ := p.work.queue(f.queue).core.Look(p.wall(), f.id)
 	return v.State, v.Token
 }
 
 // promised reports whether a surviving process or disk has the item.
-func (f *itemFate) promised() bool {
+func (f *itemHistory) promised() bool {
 	return slices.ContainsFunc(f.writes, func(d *deed) bool { return d.promised })
 }
 

@@ -66,7 +66,7 @@ func (w *worker) adopt(id string, token uint64) {
 // out (W1).
 func (j *judge) moves(w *worker) {
 	j.claims(w.q) // the verdict shows its peer as a rival
-	f := j.fate(w.q, w.claim.ID)
+	f := j.item(w.q, w.claim.ID)
 	for i, h := range f.claims {
 		if h.has.Token == w.claim.Token {
 			f.claims[i] = holder{w, w.claim}

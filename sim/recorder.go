@@ -98,7 +98,7 @@ func (p *Peer) open(packet []byte) (taken bool) {
 	case l.Kind == frameInside:
 		p.receive(l.Body)
 	case l.Kind == wordOfLife:
-		p.c.judge.lives(p, string(l.Body))
+		p.c.judge.reportedUp(p, string(l.Body))
 		p.c.recycle(l.Body)
 	}
 	return true
@@ -119,8 +119,8 @@ func (j *judge) rotated(p *Peer) {
 	j.c.reached("a clone was noticed")
 }
 
-// lives checks that p takes no message which says that a life is up when it has ended (O16).
-func (j *judge) lives(p *Peer, id string) {
+// reportedUp checks that p takes no message which says that a life is up when it has ended (O16).
+func (j *judge) reportedUp(p *Peer, id string) {
 	for _, q := range j.c.peers {
 		if q.up && q.post.id == id {
 			return

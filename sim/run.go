@@ -47,7 +47,7 @@ func (s Script) Run(opt Options) (Result, error) {
 		c.judge.rested()
 	}
 	if opt.Report {
-		c.look()
+		c.takeSample()
 	}
 	return Result{
 		Seed: s.Config.Seed, Hash: c.hash, Violations: c.judge.violations,

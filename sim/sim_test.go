@@ -172,7 +172,7 @@ func TestTheOraclesComplain(t *testing.T) {
 	})
 	f("O5", func(c *Cluster) {
 		c.judge.queue = -1
-		c.judge.saw(c.Peer(1), make([]crdt.Change, 1))
+		c.judge.checkChanges(c.Peer(1), make([]crdt.Change, 1))
 	})
 	f("O6", func(c *Cluster) { c.Peer(1).merge([]byte{1, 2, 3}) })
 	f("O7", func(c *Cluster) { c.Peer(1).shadow["reg/a"] = "2" })
@@ -213,7 +213,7 @@ func TestTheOraclesComplain(t *testing.T) {
 		}
 	})
 	f("O16", func(c *Cluster) {
-		c.judge.lives(c.Peer(1), "n2.0")
+		c.judge.reportedUp(c.Peer(1), "n2.0")
 	})
 	f("O9", func(c *Cluster) {
 		var again func()

@@ -94,13 +94,13 @@ const worthTelling = time.Second
 // sample takes samples of the run at regular times. The interval grows with the length of
 // the run, so that there are at most about 2,000.
 func (c *Cluster) sample(until time.Duration) {
-	c.look()
+	c.takeSample()
 	every := max(sampleEvery, until/2000)
 	c.agenda.add(c.now+every, func() { c.sample(until) })
 }
 
-// look takes one sample.
-func (c *Cluster) look() {
+// takeSample takes one sample.
+func (c *Cluster) takeSample() {
 	s := Sample{At: c.now, States: make([]int, len(c.peers)), Bytes: c.Bytes()}
 	var firsts []*Peer
 	for i, p := range c.peers {
