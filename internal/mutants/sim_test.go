@@ -125,6 +125,8 @@ var lying = []mutant{
 		"			unconfirmed, ok = a, false\n", "			_ = unconfirmed\n", "", ""},
 	{"the list of a liar is not believed", "gossip/absence.go",
 		"p.dropped+len(dots) <= maxUnconfirmedDrops", "true", "", ""},
+	{"who was replaced is not waited for", "gossip/members.go",
+		"return up && !p.Alive &&", "return false && up && !p.Alive &&", "", ""},
 	{"a liar makes few requests", "gossip/repair.go",
 		"from == nil || from.soleGaps >= maxSoleGaps", "from == nil", "", ""},
 }
