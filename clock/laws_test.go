@@ -281,11 +281,3 @@ func FuzzReadContext(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkSpanAddInOrder(b *testing.B) {
-	b.ReportAllocs()
-	var s Span
-	for i := uint64(1); b.Loop(); i++ {
-		s.Add(i)
-	}
-}

@@ -18,15 +18,26 @@ func (s *Span) Contains(seq uint64) bool {
 	if seq <= s.Base {
 		return seq > 0
 	}
-	for _, r := range s.Ranges {
-		if seq < r.First {
-			return false
-		}
-		if seq <= r.Last {
-			return true
+	i := s.after(seq)
+	return i > 0 && seq <= s.Ranges[i-1].Last
+}
+
+// after returns how many ranges begin at seq or before it. Sequence numbers arrive nearly in
+// order, so the last range is looked at before the search.
+func (s *Span) after(seq uint64) int {
+	lo, hi := 0, len(s.Ranges)
+	if hi > 0 && s.Ranges[hi-1].First <= seq {
+		return hi
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if s.Ranges[mid].First <= seq {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
 	}
-	return false
+	return lo
 }
 
 // Add marks seq as seen and reports whether it was new.
@@ -65,9 +76,9 @@ func (s *Span) AddRange(first, last uint64) {
 		s.Ranges = slices.Delete(s.Ranges, 0, n)
 		return
 	}
-	i := 0
-	for i < len(s.Ranges) && s.Ranges[i].Last < first-1 {
-		i++
+	i := s.after(first)
+	if i > 0 && s.Ranges[i-1].Last >= first-1 {
+		i--
 	}
 	j := i
 	for j < len(s.Ranges) && s.Ranges[j].First-1 <= last {
@@ -110,9 +121,39 @@ func (s *Span) Missing(upTo uint64, f func(Range) bool) {
 // Join adds every number of o to s. It neither changes nor keeps o.
 func (s *Span) Join(o *Span) {
 	s.AddRange(1, o.Base)
+	if len(o.Ranges) > fewRanges && len(s.Ranges) > fewRanges {
+		s.joinMany(o.Ranges)
+		return
+	}
 	for _, r := range o.Ranges {
 		s.AddRange(r.First, r.Last)
 	}
+}
+
+// fewRanges is the number of ranges up to which each is inserted by itself.
+const fewRanges = 16
+
+// joinMany marks all ranges of o, which are sorted, in one pass over both lists. An insertion of
+// each range by itself would move the ranges behind it each time.
+func (s *Span) joinMany(o []Range) {
+	mine, both := s.Ranges, make([]Range, 0, len(s.Ranges)+len(o))
+	for len(mine)+len(o) > 0 {
+		from := &mine
+		if len(mine) == 0 || len(o) > 0 && o[0].First < mine[0].First {
+			from = &o
+		}
+		r := (*from)[0]
+		*from = (*from)[1:]
+		switch n := len(both); {
+		case r.First-1 <= s.Base:
+			s.Base = max(s.Base, r.Last)
+		case n > 0 && r.First-1 <= both[n-1].Last:
+			both[n-1].Last = max(both[n-1].Last, r.Last)
+		default:
+			both = append(both, r)
+		}
+	}
+	s.Ranges = both
 }
 
 // Covers reports whether s contains every number of o.
