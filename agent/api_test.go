@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
-	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -435,23 +435,38 @@ func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 	if err := b.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := a.KeysWhere(t.Context(), "**", func(key string) bool { return strings.HasSuffix(key, "7") })
+	var keys []string
+	every := func(key string, _ crdt.Entry) bool {
+		keys = append(keys, key)
+		return true
+	}
+	err := a.Walk(t.Context(), "**", "", func(key string) bool { return strings.HasSuffix(key, "7") }, every)
 	if err != nil || len(keys) != 102 || keys[0] != "k/0007" {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}
+	keys = nil
+	err = a.Walk(t.Context(), "k/*", "k/1019", nil, func(key string, e crdt.Entry) bool {
+		keys = append(keys, key+"="+e.Value().String())
+		return len(keys) < 2
+	})
+	if want := []string{"k/1020=1020", "k/1021=1021"}; err != nil || !slices.Equal(keys, want) {
+		t.Errorf("%q, %v, want %q", keys, err, want)
+	}
+	keys = nil
 	asked := 0
-	if keys, err := a.KeysWhere(t.Context(), "none/**", func(string) bool { asked++; return false }); err != nil || len(keys) != 0 || asked != crdt.MaxOps {
-		t.Errorf("%d keys, %v; %d of %d rights were asked for before the pattern was tried", len(keys), err, asked, crdt.MaxOps)
+	refuse := func(string) bool { asked++; return false }
+	if err := a.Walk(t.Context(), "{none,k/00}*", "", refuse, every); err != nil || len(keys) != 0 || asked != 100 {
+		t.Errorf("%d keys, %v; %d rights were asked for, want those of the 100 keys that begin as the pattern does", len(keys), err, asked)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	looked := 0
-	_, err = a.KeysWhere(ctx, "**", func(string) bool {
+	err = a.Walk(ctx, "**", "", func(string) bool {
 		if looked++; looked == 100 {
 			leave()
 		}
 		return true
-	})
-	if !errors.Is(err, context.Canceled) || looked > 100+memory.KeysPerLook {
+	}, every)
+	if !errors.Is(err, context.Canceled) || looked > 200 {
 		t.Errorf("%d keys were looked at, %v", looked, err)
 	}
 }

@@ -97,27 +97,33 @@ func (a *Agent) Vector(key string) (v clock.Vector) {
 // siblings; the call fails with the error that the resolver returns.
 func (a *Agent) Resolve(key string, e crdt.Entry) (crdt.Value, error) { return a.mem.Resolve(key, e) }
 
-// Keys returns the keys that match pattern, sorted. The segments of a key are separated by '/'. In a
-// pattern '*' matches any text within a segment, and '**' any number of segments. It fails if
-// pattern is not valid, and with ErrClosed. It walks all keys.
-func (a *Agent) Keys(pattern string) ([]string, error) {
-	return a.KeysWhere(context.Background(), pattern, nil)
+// Keys returns the keys that match pattern, in the order of their bytes. '*' stands for any text
+// within a segment, '**' for any number of segments.
+func (a *Agent) Keys(pattern string) (keys []string, err error) {
+	err = a.Walk(context.Background(), pattern, "", nil, func(key string, _ crdt.Entry) bool {
+		keys = append(keys, key)
+		return true
+	})
+	return keys, err
 }
 
-// KeysWhere is Keys for those keys only for which admit returns true; a nil admit admits all keys.
-// admit is called before the pattern is matched, which may take longer. It fails with the error of
-// ctx too.
-func (a *Agent) KeysWhere(ctx context.Context, pattern string, admit func(key string) bool) ([]string, error) {
+// Walk calls visit for the keys behind after that match pattern, in the order of their bytes, with
+// what they hold, until visit returns false. If admit is not nil, only keys that it admits are
+// matched. Walk holds no lock meanwhile; keys that come or go during the walk may be missed. Its
+// cost grows with the number of keys that share the literal text with which pattern starts, and
+// with that of the keys that were made or removed since the last walk. Walk fails if pattern is
+// malformed, with ErrClosed, and when ctx ends.
+func (a *Agent) Walk(ctx context.Context, pattern, after string, admit func(key string) bool, visit func(key string, e crdt.Entry) bool) error {
 	p, err := crdt.CompilePattern(pattern)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if a.mem.Closed() {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	match := p.Match
 	if admit != nil {
 		match = func(key string) bool { return admit(key) && p.Match(key) }
 	}
-	return a.mem.Keys(ctx, match)
+	return a.mem.Walk(ctx, crdt.Behind(p.Ranges(), after), match, visit)
 }

@@ -136,25 +136,19 @@ func (s *Subscription) send(ctx context.Context, e Event) bool {
 // subscriber that stops before it has not received every key up to that position.
 func (s *Subscription) sendSnapshot(ctx context.Context) bool {
 	cursor := s.a.watch.cursor()
-	keys, err := s.a.mem.Keys(ctx, s.pattern.Match)
-	if err != nil {
-		return false
-	}
-	for _, key := range keys {
-		e, ok := s.a.mem.PeekEntry(key)
-		if !ok {
-			continue
-		}
+	sent := true
+	err := s.a.mem.Walk(ctx, s.pattern.Ranges(), s.pattern.Match, func(key string, e crdt.Entry) bool {
 		v, err := s.a.mem.Resolve(key, e)
 		if err != nil {
 			s.a.log.Warn("cannot resolve", "key", key, "err", err)
-			continue
+			return true
 		}
 		dot := e.Dot()
-		ev := Event{Key: key, Kind: e.Kind(), Cause: CauseSnapshot, New: v, Writer: s.a.WriterName(dot.Actor), Dot: dot, Stamp: e.Stamp(), Order: clock.After}
-		if !s.send(ctx, ev) {
-			return false
-		}
+		sent = s.send(ctx, Event{Key: key, Kind: e.Kind(), Cause: CauseSnapshot, New: v, Writer: s.a.WriterName(dot.Actor), Dot: dot, Stamp: e.Stamp(), Order: clock.After})
+		return sent
+	})
+	if err != nil || !sent {
+		return false
 	}
 	return s.send(ctx, Event{Cause: CauseSynced, Cursor: cursor})
 }

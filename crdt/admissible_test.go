@@ -135,7 +135,7 @@ func FuzzWhatIsWrittenIsTaken(f *testing.F) {
 				t.Fatal("a peer that has taken all holds something else")
 			}
 		}
-		writer.Keys(func(key string, _ Entry, _ bool) bool {
+		writer.Ascend(KeyRange{}, func(key string, _ Entry, _ bool) bool {
 			x, ok := writer.Render(key, 5)
 			y, same := follower.Render(key, 5)
 			if ok != same || ok && (x.Value() != y.Value() || x.Kind() != y.Kind()) {

@@ -98,7 +98,7 @@ func (s *Store) cellOf(key string) *cell {
 	c, ok := s.index.Load(key)
 	if !ok {
 		c = newCell(key)
-		s.index.Store(c.key(), c)
+		s.index.add(c)
 	}
 	return c
 }
@@ -144,7 +144,7 @@ func (w *writer) run(op *Op, kind Kind) {
 		w.patch(path, op.Value.bytes())
 	}
 	if w.cell.many() == nil && w.cell.view.Load() == nil {
-		w.s.index.Delete(w.cell.key()) // the operation wrote nothing to a new key
+		w.s.index.remove(w.cell) // the operation wrote nothing to a new key
 	}
 }
 

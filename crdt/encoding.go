@@ -354,7 +354,7 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 			return false
 		}
 		if c = newCell(key); cur == nil {
-			s.index.Store(c.key(), c)
+			s.index.add(c)
 		}
 	}
 	rec := newRecord(body)

@@ -115,16 +115,17 @@ func (s *Store) Load(key string) (e Entry, ok, fresh bool) {
 // Len returns the number of keys that hold content. Any goroutine may call it.
 func (s *Store) Len() int { return int(s.visibleKeys.Load()) }
 
-// Keys calls f for each key that may hold content, in no order, until f returns false. It
-// may miss keys that are written or deleted meanwhile. Any goroutine may call it. If fresh
-// is false, e is out of date and the caller must use Render.
-func (s *Store) Keys(f func(key string, e Entry, fresh bool) bool) {
-	s.index.Range(func(key string, c *cell) bool {
-		r := c.view.Load()
-		if r == nil || r.tomb || r.expiryReported() {
+// Ascend calls f for each key in r that may hold something, in the order of their bytes, until
+// f returns false. Keys that come or go during the call may be missed. fresh is as for Load. The
+// cost grows with the number of keys in r and of those that came or went since the last call of
+// Ascend; the first call sorts all keys.
+func (s *Store) Ascend(r KeyRange, f func(key string, e Entry, fresh bool) bool) {
+	s.index.ascend(r, func(c *cell) bool {
+		v := c.view.Load()
+		if v == nil || v.tomb || v.expiryReported() {
 			return true
 		}
-		return f(key, Entry{r, s}, !r.stale())
+		return f(c.key(), Entry{v, s}, !v.stale())
 	})
 }
 

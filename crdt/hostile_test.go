@@ -43,7 +43,7 @@ func FuzzJoinSection(f *testing.F) {
 			}
 		}
 		checkCounts(t, s)
-		s.Keys(func(key string, _ Entry, _ bool) bool {
+		s.Ascend(KeyRange{}, func(key string, _ Entry, _ bool) bool {
 			s.Render(key, 5)
 			s.Alternatives(key, 5)
 			for _, op := range []Op{{Verb: Patch, Key: key, Value: object("a", 1)}, {Verb: Delete, Key: key}} {
@@ -82,7 +82,7 @@ func TestDamagedSectionsAreRefusedOrMergedWhole(t *testing.T) {
 			_, _ = s.JoinSection(&r, actors, 1<<62)
 		}
 		checkCounts(t, s)
-		s.Keys(func(key string, _ Entry, _ bool) bool { s.Render(key, 5); return true })
+		s.Ascend(KeyRange{}, func(key string, _ Entry, _ bool) bool { s.Render(key, 5); return true })
 	}
 }
 

@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -79,24 +80,78 @@ func newAlternative(glob string) alternative {
 	return a
 }
 
+// Literal returns the glob that matches key alone.
+func Literal(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		if strings.IndexByte(`\*?[]{},`, key[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(key[i])
+	}
+	return b.String()
+}
+
 // String returns the glob.
 func (p Pattern) String() string { return p.glob }
 
-// Prefix returns the literal text with which every matching key starts. It leaves out a
-// slash at the end, so a/** gives a, which a/** matches too.
-func (p Pattern) Prefix() string {
-	if len(p.alts) == 0 {
-		return ""
-	}
-	prefix := p.alts[0].prefix
-	for _, a := range p.alts[1:] {
-		n := 0
-		for n < min(len(prefix), len(a.prefix)) && prefix[n] == a.prefix[n] {
-			n++
+// KeyRange is the keys k with From <= k < To, by their bytes. An empty To stands for no end.
+type KeyRange struct{ From, To string }
+
+// StartingWith returns the range of the keys that start with prefix.
+func StartingWith(prefix string) KeyRange {
+	for n := len(prefix); n > 0; n-- {
+		if last := prefix[n-1]; last < 0xff {
+			return KeyRange{prefix, prefix[:n-1] + string([]byte{last + 1})}
 		}
-		prefix = prefix[:n]
 	}
-	return strings.TrimSuffix(prefix, "/")
+	return KeyRange{From: prefix}
+}
+
+// Ranges returns disjoint ranges of keys, in order, outside of which no key matches. They are
+// as narrow as the literal text with which the globs of p start.
+func (p Pattern) Ranges() []KeyRange {
+	var list []KeyRange
+	for _, a := range p.alts {
+		switch a.mode {
+		case matchExact:
+			list = append(list, KeyRange{a.prefix, a.prefix + "\x00"})
+		case matchUnder:
+			if itself := strings.TrimSuffix(a.prefix, "/"); itself != "" {
+				list = append(list, KeyRange{itself, itself + "\x00"})
+			}
+			list = append(list, StartingWith(a.prefix))
+		case matchGlob:
+			list = append(list, StartingWith(a.prefix))
+		}
+	}
+	slices.SortFunc(list, func(a, b KeyRange) int { return strings.Compare(a.From, b.From) })
+	joined := list[:0]
+	for _, r := range list {
+		if n := len(joined); n > 0 && (joined[n-1].To == "" || r.From <= joined[n-1].To) {
+			last := &joined[n-1]
+			if last.To != "" && (r.To == "" || r.To > last.To) {
+				last.To = r.To
+			}
+			continue
+		}
+		joined = append(joined, r)
+	}
+	return joined
+}
+
+// Behind returns the parts of ranges, which are in order, behind the key after.
+func Behind(ranges []KeyRange, after string) []KeyRange {
+	if after == "" {
+		return ranges
+	}
+	var list []KeyRange
+	for _, r := range ranges {
+		if r.From = max(r.From, after+"\x00"); r.To == "" || r.From < r.To {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // Match reports whether key matches. It does not allocate.

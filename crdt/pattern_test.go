@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +27,8 @@ func TestPatternsMatchSegmentBySegment(t *testing.T) {
 			if !p.Match(key) {
 				t.Errorf("%q does not match %q", glob, key)
 			}
-			if !strings.HasPrefix(key, p.Prefix()) {
-				t.Errorf("%q matches %q, which has not its prefix %q", glob, key, p.Prefix())
+			if !inRanges(p, key) {
+				t.Errorf("%q matches %q, which is in none of its ranges %q", glob, key, p.Ranges())
 			}
 		}
 		for key := range strings.FieldsSeq(others) {
@@ -75,25 +76,35 @@ func TestPatternsMatchSegmentBySegment(t *testing.T) {
 
 func TestTheZeroPatternMatchesNothing(t *testing.T) {
 	var p Pattern
-	if p.Match("") || p.Match("a") || p.Prefix() != "" || p.String() != "" {
+	if p.Match("") || p.Match("a") || p.Ranges() != nil || p.String() != "" {
 		t.Error("the zero Pattern matches something")
 	}
 }
 
-func TestPrefixIsTheLiteralHead(t *testing.T) {
-	f := func(glob, want string) {
+func inRanges(p Pattern, key string) bool {
+	return slices.ContainsFunc(p.Ranges(), func(r KeyRange) bool { return r.From <= key && (r.To == "" || key < r.To) })
+}
+
+func TestRangesAreTheLiteralHeads(t *testing.T) {
+	f := func(glob string, want ...string) {
 		t.Helper()
-		if got := mustCompile(t, glob).Prefix(); got != want {
-			t.Errorf("prefix of %q: %q, want %q", glob, got, want)
+		var got []string
+		for _, r := range mustCompile(t, glob).Ranges() {
+			got = append(got, r.From+" "+r.To)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("ranges of %q: %q, want %q", glob, got, want)
 		}
 	}
-	f("a/b", "a/b")
-	f("a/b/**", "a/b")
-	f("a/b*", "a/b")
-	f("**", "")
-	f("tasks/{1,12}/state", "tasks/1")
-	f("{a,b}", "")
-	f(`a\*`, "a")
+	f("a/b", "a/b a/b\x00")
+	f("a/b/**", "a/b a/b\x00", "a/b/ a/b0")
+	f("a/b*", "a/b a/c")
+	f("**", " ")
+	f("*/b", " ")
+	f("tasks/{1,12}/state", "tasks/1/state tasks/1/state\x00", "tasks/12/state tasks/12/state\x00")
+	f("tasks/{1,12}*", "tasks/1 tasks/2")
+	f("{b,a}", "a a\x00", "b b\x00")
+	f(`a\*`, "a b")
 }
 
 func TestMalformedPatternsAreRefused(t *testing.T) {
@@ -170,8 +181,8 @@ func TestCompiledPatternsAgreeWithRegularExpressions(t *testing.T) {
 		if got := p.Match(key); got != want {
 			t.Fatalf("%q on %q: %t, want %t (alternatives %q)", glob, key, got, want, p.alts)
 		}
-		if want && !strings.HasPrefix(key, p.Prefix()) {
-			t.Fatalf("%q matches %q, which has not its prefix %q", glob, key, p.Prefix())
+		if want && !inRanges(p, key) {
+			t.Fatalf("%q matches %q, which is in none of its ranges %q", glob, key, p.Ranges())
 		}
 	})
 }
@@ -198,8 +209,8 @@ func FuzzCompilePattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if p.Match(key) && !strings.HasPrefix(key, p.Prefix()) {
-			t.Errorf("%q matches %q, which has not its prefix %q", glob, key, p.Prefix())
+		if p.Match(key) && !inRanges(p, key) {
+			t.Errorf("%q matches %q, which is in none of its ranges %q", glob, key, p.Ranges())
 		}
 	})
 }

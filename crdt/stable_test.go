@@ -140,7 +140,7 @@ func checkCounts(t testing.TB, s *Store) {
 			}
 		}
 	}
-	s.index.Range(func(_ string, c *cell) bool {
+	s.index.cells.Range(func(_ string, c *cell) bool {
 		if c.visible() {
 			keys++
 		}
@@ -260,7 +260,7 @@ func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
 	if e, ok := s.Render("half", 50); !ok || e.Value().String() != "[2]" || e.Expiry() != 0 {
 		t.Errorf("half of it left %v until %d", e.Value(), e.Expiry())
 	}
-	s.Keys(func(key string, e Entry, _ bool) bool {
+	s.Ascend(KeyRange{}, func(key string, e Entry, _ bool) bool {
 		if key != "half" {
 			t.Errorf("%s is listed again", key)
 		}

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/puzpuzpuz/xsync/v4"
-
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
@@ -20,11 +18,11 @@ type Config struct {
 }
 
 // Store is the state of one replica: the live records and the causal context. A Store has
-// one owner, who must not call two methods at the same time. The exceptions are Load, Keys
+// one owner, who must not call two methods at the same time. The exceptions are Load, Ascend
 // and Len, which any goroutine may call at any time.
 type Store struct {
 	rules       *Rules
-	index       *xsync.Map[string, *cell]
+	index       keyIndex
 	visibleKeys atomic.Int64 // keys that hold content
 
 	history
@@ -99,7 +97,7 @@ func New(cfg Config) *Store {
 	}
 	s := &Store{
 		rules:       cfg.Rules,
-		index:       xsync.NewMap[string, *cell](),
+		index:       newKeyIndex(),
 		pruned:      make(map[*record][]pastEntry),
 		missing:     make(map[clock.Actor]struct{}),
 		maxRemovals: cfg.MaxRemovals,
@@ -343,10 +341,10 @@ func (s merger) updateView(c *cell, visible bool) {
 	switch {
 	case m == nil:
 		if c.view.Load() == nil {
-			s.index.Delete(c.key())
+			s.index.remove(c)
 		}
 	case len(m.slots) == 0 && len(m.clears) == 0:
-		s.index.Delete(c.key())
+		s.index.remove(c)
 		c.view.Store(nil)
 		s.memory -= manyMemory
 	case len(m.slots) == 1 && len(m.clears) == 0 && len(m.slots[plainSlot]) == 1:

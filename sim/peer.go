@@ -362,7 +362,7 @@ func agree(p, o *Peer) bool {
 
 // keys returns the peer's keys, without those that fill wrote.
 func (p *Peer) keys() (list []string) {
-	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
+	p.r.Store().Ascend(crdt.KeyRange{}, func(key string, _ crdt.Entry, _ bool) bool {
 		if !strings.HasPrefix(key, fillPrefix) {
 			list = append(list, key)
 		}
@@ -406,7 +406,7 @@ func (c *Cluster) text(e crdt.Entry) string {
 
 // filled counts the keys that fill wrote.
 func filled(p *Peer) (n int) {
-	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
+	p.r.Store().Ascend(crdt.KeyRange{}, func(key string, _ crdt.Entry, _ bool) bool {
 		if strings.HasPrefix(key, fillPrefix) {
 			n++
 		}

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -46,13 +45,12 @@ const (
 func newWorkshop(p *Peer) *workshop {
 	s := &workshop{p: p, queues: map[string]*workQueue{}, first: p.births == 1 || p.disk != nil && len(p.disk.image) > 0}
 	var keys []string
-	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
+	p.r.Store().Ascend(crdt.KeyRange{}, func(key string, _ crdt.Entry, _ bool) bool {
 		if _, ok := queue.ParseKey(key); ok {
 			keys = append(keys, key)
 		}
 		return true
 	})
-	slices.Sort(keys)
 	for _, key := range keys {
 		if e, ok := p.Get(key); ok {
 			k, _ := queue.ParseKey(key)

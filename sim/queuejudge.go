@@ -69,11 +69,9 @@ func (q *workQueue) knows(id string) bool {
 		return true
 	}
 	prefix, done := strings.TrimSuffix(queue.ClaimKey(q.name, id, 0), "0"), false
-	p.r.Store().Keys(func(key string, _ crdt.Entry, _ bool) bool {
-		if strings.HasPrefix(key, prefix) {
-			e, ok := p.Get(key)
-			done = done || ok && e.Value().Field("state").Any() == "done"
-		}
+	p.r.Store().Ascend(crdt.StartingWith(prefix), func(key string, _ crdt.Entry, _ bool) bool {
+		e, ok := p.Get(key)
+		done = ok && e.Value().Field("state").Any() == "done"
 		return !done
 	})
 	return done

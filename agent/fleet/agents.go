@@ -49,21 +49,18 @@ func (s Agents) Coordination(task, agent string) (AgentInfo, error) {
 }
 
 // List returns the agents with a record in task, sorted by name. It leaves out records that do not
-// decode into an AgentInfo. It walks all keys.
+// decode into an AgentInfo. Its cost grows with the number of the records.
 func (s Agents) List(task string) ([]TaskAgent, error) {
 	if err := taskState.check(task); err != nil {
 		return nil, err
 	}
 	var list []TaskAgent
 	err := taskAgent.each(s.f.host.Memory, func(ids []string) {
-		if ids[0] != task {
-			return
-		}
 		e, ok := s.f.host.Memory.PeekEntry(taskAgent.key(ids...))
 		info, err := s.Coordination(ids[0], ids[1])
 		if ok && err == nil { // otherwise the record was deleted meanwhile, or has fields of other types
 			list = append(list, TaskAgent{ids[1], e.Stamp().Time(), info})
 		}
-	})
+	}, task)
 	return list, err
 }

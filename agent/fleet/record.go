@@ -113,14 +113,15 @@ func (c collection[T]) write(ctx context.Context, op crdt.Op, value any, opts []
 	return nil
 }
 
-// each calls visit with the ids of every record, in the order of the keys. It walks all keys.
-func (f form) each(m *memory.Memory, visit func(ids []string)) error {
+// each calls visit for the ids of every record whose first ids are the given ones, in the order of
+// the keys.
+func (f form) each(m *memory.Memory, visit func(ids []string), first ...string) error {
 	if m.Closed() {
 		return memory.ErrClosed
 	}
-	keys, err := m.Keys(context.Background(), func(key string) bool { return strings.HasPrefix(key, f[0]) && f.match(key) != nil })
-	for _, key := range keys {
+	of := func(key string) bool { return f.match(key) != nil }
+	return m.Walk(context.Background(), []crdt.KeyRange{crdt.StartingWith(string(f.append(nil, first...)))}, of, func(key string, _ crdt.Entry) bool {
 		visit(f.match(key))
-	}
-	return err
+		return true
+	})
 }

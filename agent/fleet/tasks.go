@@ -2,11 +2,12 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
@@ -72,27 +73,49 @@ func (t Tasks) SetProgress(ctx context.Context, id string, progress float64, sta
 // Progress returns the progress of the task. It fails with agent.ErrNotFound if none was set.
 func (t Tasks) Progress(id string) (TaskProgress, error) { return t.progress().get(id) }
 
-// List returns the ids of the tasks that have a state or a progress, sorted. It walks all keys.
-func (t Tasks) List() ([]string, error) {
-	var list []string
-	add := func(ids []string) { list = append(list, ids[0]) }
-	err := errors.Join(taskState.each(t.f.host.Memory, add), taskProgress.each(t.f.host.Memory, add))
+// List returns the ids of the tasks that have a state or progress, sorted. Its cost grows with
+// the number of keys of all tasks.
+func (t Tasks) List() (list []string, err error) {
+	err = t.Walk(context.Background(), "", func(id string) bool {
+		list = append(list, id)
+		return true
+	})
 	slices.Sort(list)
-	return slices.Compact(list), err
+	return list, err
 }
 
-// Delete removes the state of the task, its progress, and the records of agents in it. It walks all
-// keys. It is one unit only up to crdt.MaxOps records.
+// Walk calls visit for the ids of the tasks that have a state or progress, until visit returns
+// false. Tasks come in the order of their keys, which is that of their ids with a slash behind
+// each. The walk begins behind the task after, if that is not empty. Its cost grows with the
+// number of keys of the tasks that it visits. It fails with memory.ErrClosed and when ctx ends.
+func (t Tasks) Walk(ctx context.Context, after string, visit func(id string) bool) error {
+	m := t.f.host.Memory
+	if m.Closed() {
+		return memory.ErrClosed
+	}
+	tasks := crdt.StartingWith(keyspace.Tasks)
+	if after != "" {
+		tasks.From = max(tasks.From, crdt.StartingWith(keyspace.Tasks+after+"/").To)
+	}
+	last := ""
+	named := func(key string) bool { return taskState.match(key) != nil || taskProgress.match(key) != nil }
+	return m.Walk(ctx, []crdt.KeyRange{tasks}, named, func(key string, _ crdt.Entry) bool {
+		id, _, _ := strings.Cut(key[len(keyspace.Tasks):], "/")
+		if id == last { // by its other key
+			return true
+		}
+		last = id
+		return visit(id)
+	})
+}
+
+// Delete removes the state of the task, its progress, and the records of agents in it. It is one unit only up to crdt.MaxOps records.
 func (t Tasks) Delete(ctx context.Context, id string) error {
 	if err := taskState.check(id); err != nil {
 		return err
 	}
 	keys := []string{taskState.key(id), taskProgress.key(id)}
-	err := taskAgent.each(t.f.host.Memory, func(ids []string) {
-		if ids[0] == id {
-			keys = append(keys, taskAgent.key(ids...))
-		}
-	})
+	err := taskAgent.each(t.f.host.Memory, func(ids []string) { keys = append(keys, taskAgent.key(ids...)) }, id)
 	if err != nil {
 		return err
 	}

@@ -182,8 +182,8 @@ func (w Workers) Get(id string) (Worker, error) {
 	return found, nil
 }
 
-// List returns every worker that has a heartbeat, a status or a capacity, sorted by id. It walks all
-// keys.
+// List returns every worker that has a heartbeat, a status or a capacity, sorted by id. Its cost
+// grows with the number of workers that have ever had a status.
 func (w Workers) List() ([]Worker, error) {
 	seen := make(map[string]gossip.Heartbeat)
 	for _, h := range w.heartbeats() {

@@ -118,21 +118,21 @@ func TestAListShowsWhatMayBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := &Grant{Name: "ci", Rights: []Right{{Read, "mine"}, {Write, "task-sentinel/tasks/42"}, {Read, "task-sentinel/workers/w1"}}}
-		ask := func(name string) any {
+		ask := func(name string, query ...string) any {
 			t.Helper()
-			res, err := Find(name).Do(WithGrant(t.Context(), g), a, Request{Query: url.Values{}})
+			res, err := Find(name).Do(WithGrant(t.Context(), g), a, Request{Query: queryOf(query...)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return res.Body
 		}
-		if l := ask("kv_list").(List[Key]); l.Count != 3 || l.Items[0].Key != "mine/k" {
+		if l := ask("kv_list", "count", "true").(List[Key]); *l.Count != 3 || l.Items[0].Key != "mine/k" {
 			t.Errorf("keys: %+v", l)
 		}
-		if l := ask("task_list").(List[Task]); l.Count != 1 || l.Items[0].ID != "42" {
+		if l := ask("task_list").(List[Task]); len(l.Items) != 1 || l.Items[0].ID != "42" {
 			t.Errorf("tasks: %+v", l)
 		}
-		if l := ask("worker_list").(List[Worker]); l.Count != 1 || l.Items[0].ID != "w1" {
+		if l := ask("worker_list").(List[Worker]); *l.Count != 1 || l.Items[0].ID != "w1" {
 			t.Errorf("workers: %+v", l)
 		}
 	})
@@ -198,4 +198,12 @@ func TestNothingIsWrittenBeyondTheRight(t *testing.T) {
 		f("work_drain", Request{Queue: "q"}, ``)
 		f("work_purge", Request{Queue: "q"}, ``)
 	})
+}
+
+func queryOf(pairs ...string) url.Values {
+	query := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		query.Set(pairs[i], pairs[i+1])
+	}
+	return query
 }

@@ -46,6 +46,7 @@ var parameters = map[string]parameter{
 	"limit":             {"the greatest number of entries", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
 	"after":             {"begin after this entry", text},
 	"values":            {"show the values too", boolean},
+	"count":             {"count the entries of the whole list too, which costs a walk through it", boolean},
 	"free":              {"only workers that have room for this many more tasks", object{"type": "integer", "minimum": 0}},
 	"label":             {"only workers with all of these labels", object{"type": "array", "items": text}},
 	"worker_list state": {"only workers in this state", object{"type": "string", "enum": []string{"active", "unreachable", "gone"}}},

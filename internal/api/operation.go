@@ -134,7 +134,7 @@ var Operations = []Operation{
 		shape{takes: anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true}},
 	{"kv_delete", "DELETE", "/v1/keys/{key}", []string{"replicas"}, "delete a key", on(Write, ofKey), remove,
 		shape{gives: Deleted{}, conditional: true}},
-	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values"}, "list keys that match a glob: ?match=tasks/**, ?limit=, ?values=true", nil, list,
+	{"kv_list", "GET", "/v1/keys", []string{"match", "limit", "after", "values", "count"}, "list keys that match a glob: ?match=tasks/**, ?limit=, ?values=true, ?count=true", nil, list,
 		shape{gives: List[Key]{}}},
 	{"kv_patch", "PATCH", "/v1/keys/{key}", recording, "merge fields into an object", on(Write, ofKey), patch,
 		shape{takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true}},
@@ -249,6 +249,6 @@ var Operations = []Operation{
 // unrouted is the table of operations that HTTP does not have: surfaces use them for their own
 // answers.
 var unrouted = []Operation{
-	{"kv_find", "", "", []string{"match"}, "read all keys that match a glob", nil, find,
+	{"kv_find", "", "", []string{"match", "after", "limit"}, "read the keys that match a glob", nil, find,
 		shape{gives: []Found{}}},
 }

@@ -214,22 +214,34 @@ func list(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err := mayMatch(grant, pattern); err != nil {
 		return Response{}, err
 	}
-	keys, err := a.KeysWhere(ctx, pattern, grant.MayRead)
+	counts, err := Flag(r.Query, "count")
 	if err != nil {
 		return Response{}, err
 	}
-	l, err := page(r, keys, strings.Clone, func(key string) (k Key, size int, there bool) {
-		e, ok := a.Entry(key)
-		if !ok {
-			return k, 0, false
+	after, total := r.Query.Get("after"), 0
+	p, err := newPage[Key](r)
+	if err != nil {
+		return Response{}, err
+	}
+	from := after
+	if counts {
+		from = "" // what stands before the page is counted too
+	}
+	err = a.Walk(ctx, pattern, from, grant.MayRead, func(key string, e crdt.Entry) bool {
+		total++
+		if key <= after || p.full() {
+			return counts
 		}
-		k = Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}
+		k, size := Key{Key: key, Type: e.Kind().String(), Version: e.Version().String(), Writer: a.WriterName(e.Dot().Actor)}, 0
 		if v, err := a.Resolve(key, e); values && err == nil {
 			k.Value, size = &v, len(v.Raw())
 		}
-		return k, size, true
+		return p.add(key, k, size) || counts
 	})
-	return Response{Body: l}, err
+	if counts {
+		p.list.Count = &total
+	}
+	return Response{Body: p.list}, err
 }
 
 // Found is a key and its value.
@@ -246,21 +258,20 @@ func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err := mayMatch(grant, pattern); err != nil {
 		return Response{}, err
 	}
-	keys, err := a.KeysWhere(ctx, pattern, grant.MayRead)
-	if err != nil {
-		return Response{}, err
-	}
-	list := make([]Found, 0, len(keys))
-	for i, key := range keys {
-		if i%1000 == 0 && ctx.Err() != nil {
-			return Response{}, ctx.Err()
-		}
-		if e, ok := a.Entry(key); ok {
-			v, err := a.Resolve(key, e)
-			list = append(list, Found{key, e, v, err})
+	limit := math.MaxInt
+	if r.Query.Has("limit") {
+		var err error
+		if limit, err = r.limit(); err != nil {
+			return Response{}, err
 		}
 	}
-	return Response{Body: list}, nil
+	list := []Found{}
+	err := a.Walk(ctx, pattern, r.Query.Get("after"), grant.MayRead, func(key string, e crdt.Entry) bool {
+		v, err := a.Resolve(key, e)
+		list = append(list, Found{key, e, v, err})
+		return len(list) < limit
+	})
+	return Response{Body: list}, err
 }
 
 // mayMatch refuses a malformed glob, and one of whose keys the caller may read none.
@@ -458,7 +469,7 @@ func conflicts(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	side := func(s crdt.Side) Side {
 		return Side{s.Value, a.WriterName(s.Dot.Actor), s.Dot.String(), s.Stamp.Time()}
 	}
-	out := List[Conflict]{Items: []Conflict{}, Count: len(found)}
+	out := List[Conflict]{Items: []Conflict{}, Count: new(len(found))}
 	for size, i := 0, 0; i < min(len(found), limit) && size < pageBytes; i++ {
 		c := found[i]
 		size += len(c.Winner.Value.Raw()) + len(c.Loser.Value.Raw())

@@ -220,7 +220,7 @@ func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return Response{}, err
 	}
 	depth, err := a.WorkQueue(r.Queue).Depth()
-	return Response{Body: List[workqueue.Item]{Items: list, Count: max(depth.Pending, len(list))}}, err
+	return Response{Body: List[workqueue.Item]{Items: list, Count: new(max(depth.Pending, len(list)))}}, err
 }
 
 // itemStates are the values that ?state= may have for a queue's items.
@@ -246,25 +246,21 @@ func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		item, err := q.Get(id)
 		return item, len(item.Value.Raw()) + len(item.Result.Raw()), err == nil && (state == "all" || string(item.State) == state)
 	})
-	l.Count = []int{len(ids), depth.Pending, depth.Delayed, depth.Claimed, depth.Done, depth.Dead}[i]
+	l.Count = &[]int{len(ids), depth.Pending, depth.Delayed, depth.Claimed, depth.Done, depth.Dead}[i]
 	return Response{Body: l}, err
 }
 
 // itemIDs returns the sorted ids of a queue's items, including those that are done.
 func itemIDs(ctx context.Context, a *agent.Agent, name string) ([]string, error) {
-	prefix := keyspace.Queues + name + "/"
-	keys, err := a.KeysWhere(ctx, keyspace.Queues+"*/**", func(key string) bool { return strings.HasPrefix(key, prefix) })
-	if err != nil {
-		return nil, err
-	}
 	var ids []string
-	for _, key := range keys {
+	err := a.Walk(ctx, crdt.Literal(keyspace.Queues+name)+"/**", "", nil, func(key string, _ crdt.Entry) bool {
 		if k, ok := queue.ParseKey(key); ok && k.ID != "" {
 			ids = append(ids, k.ID)
 		}
-	}
+		return true
+	})
 	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	return slices.Compact(ids), err
 }
 
 func getItem(_ context.Context, a *agent.Agent, r Request) (Response, error) {

@@ -71,7 +71,7 @@ func TestItemsAreListedByState(t *testing.T) {
 			if err != nil {
 				return err.Error()
 			}
-			out := fmt.Sprintf("%d %s:", page.Count, page.Next)
+			out := fmt.Sprintf("%d %s:", *page.Count, page.Next)
 			for _, i := range page.Items {
 				out += " " + i.ID + " " + string(i.State) + " " + i.Error
 			}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
@@ -37,22 +36,24 @@ func task(a *agent.Agent, id string) Task {
 }
 
 func listTasks(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	ids, err := a.Tasks().List()
+	p, err := newPage[Task](r)
 	if err != nil {
 		return Response{}, err
 	}
 	grant := GrantOf(ctx)
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !grant.MayRead(keyspace.Tasks + id) })
-	l, err := page(r, ids, strings.Clone, func(id string) (t Task, size int, there bool) {
-		t = task(a, id)
+	err = a.Tasks().Walk(ctx, r.Query.Get("after"), func(id string) bool {
+		if !grant.MayRead(keyspace.Tasks + id) {
+			return true
+		}
+		t, size := task(a, id), 0
 		for _, v := range []*crdt.Value{t.State, t.Progress} {
 			if v != nil {
 				size += len(v.Raw())
 			}
 		}
-		return t, size, true
+		return p.add(id, t, size)
 	})
-	return Response{Body: l}, err
+	return Response{Body: p.list}, err
 }
 
 func getTask(_ context.Context, a *agent.Agent, r Request) (Response, error) {

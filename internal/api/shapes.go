@@ -16,8 +16,8 @@ import (
 // List is a list, or a page of one.
 type List[T any] struct {
 	Items []T    `json:"items"`
-	Count int    `json:"count"`          // the length of the whole list, not of the page
-	Next  string `json:"next,omitempty"` // the value of ?after= for the next page; "" on the last
+	Count *int   `json:"count,omitempty"` // the length of the whole list, not of the page; absent if counting costs more than the page
+	Next  string `json:"next,omitempty"`  // the value of ?after= for the next page; "" on the last
 }
 
 // A page holds at most maxPage entries, and ends after the entry with which its values have
@@ -27,32 +27,52 @@ const (
 	pageBytes = 4 << 20
 )
 
+// pager fills a page with the entries of a list, which come in the order of their ids.
+type pager[T any] struct {
+	list  List[T]
+	limit int
+	size  int    // bytes of the values on the page
+	last  string // id of the last entry
+}
+
+func newPage[T any](r Request) (*pager[T], error) {
+	limit, err := r.limit()
+	return &pager[T]{list: List[T]{Items: []T{}}, limit: limit}, err
+}
+
+// full reports whether an entry was left for the next page.
+func (p *pager[T]) full() bool { return p.list.Next != "" }
+
+// add puts an entry whose values have so many bytes on the page. It returns false if the page
+// has no room for the entry.
+func (p *pager[T]) add(id string, entry T, size int) bool {
+	if len(p.list.Items) == p.limit || p.size >= pageBytes {
+		p.list.Next = p.last
+		return false
+	}
+	p.list.Items, p.size, p.last = append(p.list.Items, entry), p.size+size, id
+	return true
+}
+
 // page returns the entries of all, which is sorted by id, that come after ?after=. The function
 // show makes an entry of the answer, and returns how many bytes its values have and whether it
 // still exists.
 func page[S, T any](r Request, all []S, id func(S) string, show func(S) (entry T, size int, there bool)) (List[T], error) {
-	limit, err := r.limit()
+	p, err := newPage[T](r)
 	if err != nil {
 		return List[T]{}, err
 	}
-	l := List[T]{Items: []T{}, Count: len(all)}
+	p.list.Count = new(len(all))
 	at, found := slices.BinarySearchFunc(all, r.Query.Get("after"), func(s S, after string) int { return strings.Compare(id(s), after) })
 	if found {
 		at++
 	}
-	size, last := 0, ""
 	for _, s := range all[at:] {
-		entry, bytes, there := show(s)
-		if !there {
-			continue
-		}
-		if len(l.Items) == limit || size >= pageBytes {
-			l.Next = last
+		if entry, size, there := show(s); there && !p.add(id(s), entry, size) {
 			break
 		}
-		l.Items, size, last = append(l.Items, entry), size+bytes, id(s)
 	}
-	return l, nil
+	return p.list, nil
 }
 
 // itself shows an entry unchanged.
@@ -63,7 +83,7 @@ func whole[T any](items []T) List[T] {
 	if items == nil {
 		items = []T{}
 	}
-	return List[T]{Items: items, Count: len(items)}
+	return List[T]{Items: items, Count: new(len(items))}
 }
 
 func (r Request) limit() (int, error) {

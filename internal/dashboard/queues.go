@@ -50,7 +50,7 @@ func queues(v *view) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := data{Name: v.query.Get("name"), More: all.Count - len(all.Items), Most: maxItems}
+	d := data{Name: v.query.Get("name"), More: *all.Count - len(all.Items), Most: maxItems}
 	for _, q := range all.Items {
 		r := row{Name: q.Name, Href: address("/ui/queues", "name", q.Name), Stats: q.Stats, Bars: bars(q.Depth), Oldest: "–"}
 		r.In = rate(v.samples.recent(func(s sample) uint64 { return s.queues[q.Name].Enqueued }))

@@ -24,7 +24,7 @@ func TestABatchIsOneUnit(t *testing.T) {
 			{"op":"max","key":"top","value":7.5},
 			{"op":"delete","key":"old","if_version":`+old+`}]}`)
 		var made api.List[api.Written]
-		if err := json.Unmarshal([]byte(got.body), &made); err != nil || made.Count != 9 {
+		if err := json.Unmarshal([]byte(got.body), &made); err != nil || len(made.Items) != 9 {
 			t.Fatal(got.body, err)
 		}
 		for i, want := range []struct {

@@ -32,8 +32,8 @@ func TestTasksWorkersAndAgentsAreServed(t *testing.T) {
 		}
 		x.reads("/v1/agents/43", `{"items":[],"count":0}`)
 		x.must(201, "PATCH", "/v1/tasks/7/state", `{}`)
-		x.reads("/v1/tasks?limit=1", `{"items":[{"id":"42","state":{"labels":["eu","gpu"],"status":"running","worker":"w7"},"progress":{"progress":0.5,"status":"half"}}],"count":2,"next":"42"}`)
-		x.reads("/v1/tasks?after=42", `{"items":[{"id":"7","state":{}}],"count":2}`)
+		x.reads("/v1/tasks?limit=1", `{"items":[{"id":"42","state":{"labels":["eu","gpu"],"status":"running","worker":"w7"},"progress":{"progress":0.5,"status":"half"}}],"next":"42"}`)
+		x.reads("/v1/tasks?after=42", `{"items":[{"id":"7","state":{}}]}`)
 		x.must(204, "DELETE", "/v1/tasks/42", "")
 		x.refused("not-found", x.must(404, "GET", "/v1/tasks/42", ""))
 		x.refused("not-found", x.must(404, "GET", "/v1/agents/42/coder", ""))

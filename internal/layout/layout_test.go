@@ -19,6 +19,7 @@ const module = "github.com/sentinel-peer/sentinel-peer/"
 
 // floors are the floors of the packages. A package imports only from lower floors.
 var floors = map[string]int{
+	"internal/ordered":         0,
 	"internal/wire":            0,
 	"internal/backlog":         0,
 	"internal/hostmem":         0,
@@ -78,6 +79,7 @@ var homes = map[string][]string{
 	"github.com/flynn/noise":                 {"gossip/transport"},
 	"github.com/klauspost/compress":          {"gossip"},
 	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
+	"github.com/tidwall/btree":               {"internal/ordered"},
 	"github.com/cespare/xxhash/v2":           {"crdt"},
 	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
 	"github.com/hashicorp/golang-lru/v2":     {"internal/memory"},

@@ -56,7 +56,7 @@ func workerList(c *call) (fields, error) {
 		}
 		shown = append(shown, entry)
 	}
-	return cut(fields{"workers", shown, "count", list.Count}, more), nil
+	return cut(fields{"workers", shown, "count", *list.Count}, more), nil
 }
 
 // cut adds to an answer the cursor with which the next call goes on, if there is one.

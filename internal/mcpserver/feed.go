@@ -9,6 +9,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
@@ -80,7 +81,7 @@ func (s *Server) feed(uri, key string) error {
 			return errStopping
 		}
 		ctx, stop := context.WithCancel(s.closing)
-		sub, err := s.cfg.Agent.Watch(ctx, literal(key), agent.Buffer(1)) // events that it misses are one update too
+		sub, err := s.cfg.Agent.Watch(ctx, crdt.Literal(key), agent.Buffer(1)) // events that it misses are one update too
 		if err != nil {
 			stop()
 			s.streams.Done()

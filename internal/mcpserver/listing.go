@@ -57,8 +57,12 @@ func parsePlace(s string) (p place, err error) {
 }
 
 // matching returns the keys that match a glob and that the caller may read.
-func (c *call) matching(pattern string) ([]api.Found, error) {
-	res, err := c.do("kv_find", api.Request{Query: url.Values{"match": {pattern}}}, nil)
+func (c *call) matching(pattern string, more ...string) ([]api.Found, error) {
+	query := url.Values{"match": {pattern}}
+	for i := 0; i < len(more); i += 2 {
+		query.Set(more[i], more[i+1])
+	}
+	res, err := c.do("kv_find", api.Request{Query: query}, nil)
 	if err != nil {
 		return nil, err
 	}

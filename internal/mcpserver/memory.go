@@ -234,15 +234,25 @@ func (c *call) part(name, version string, raw json.RawMessage) (fields, error) {
 	return out, nil
 }
 
-// elsewhere returns up to five other namespaces that have a key k.
+// mostNamespaces is how many namespaces elsewhere looks into, in the order of their names.
+const mostNamespaces = 1000
+
+// elsewhere returns up to five other namespaces that have a key k. It jumps from namespace to
+// namespace, and does not look at the other keys.
 func (c *call) elsewhere(n, k string) (list []string) {
-	all, err := c.matching(memory + "/*/" + literal(k))
-	if err != nil {
-		return nil
-	}
-	for _, f := range all {
-		if other, _ := nameOf(f.Key); other != n && len(list) < 5 {
-			list = append(list, other)
+	after := ""
+	for range mostNamespaces {
+		next, err := c.matching(memory+"/**", "after", after, "limit", "1")
+		if err != nil || len(next) == 0 {
+			return list
+		}
+		other, _ := nameOf(next[0].Key)
+		place := memory + "/" + segment(other)
+		after = crdt.StartingWith(place + "/").To
+		if there, err := c.matching(crdt.Literal(place + "/" + k)); err == nil && len(there) > 0 && other != n {
+			if list = append(list, other); len(list) == 5 {
+				return list
+			}
 		}
 	}
 	return list

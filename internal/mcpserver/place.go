@@ -48,7 +48,7 @@ func under(n string) string {
 	case shared:
 		return shared + "/**"
 	}
-	return memory + "/" + literal(segment(n)) + "/**"
+	return memory + "/" + crdt.Literal(segment(n)) + "/**"
 }
 
 // segment escapes a namespace so that it is one segment of a key.
@@ -63,15 +63,3 @@ func segment(n string) string {
 }
 
 var unsegment = strings.NewReplacer("%2E", ".", "%2F", "/", "%25", "%")
-
-// literal returns a glob that matches one key only.
-func literal(key string) string {
-	var b strings.Builder
-	for i := range len(key) {
-		if strings.IndexByte(`\*?[]{},`, key[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(key[i])
-	}
-	return b.String()
-}

@@ -264,7 +264,7 @@ func taskList(c *call) (fields, error) {
 		}
 		list = append(list, entry)
 	}
-	return cut(fields{"queue", request.Queue, "tasks", list, "count", len(list), "known", page.Count}, next), nil
+	return cut(fields{"queue", request.Queue, "tasks", list, "count", len(list), "known", *page.Count}, next), nil
 }
 
 // item shows a task in a list.

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
-	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // ReadSample is the number by which one call of Get in as many raises the counter of reads. The
@@ -130,38 +128,32 @@ func latest(siblings []crdt.Sibling) (crdt.Value, error) {
 	}).Value, nil
 }
 
-// KeysPerLook is how many keys Keys matches between two checks of its context.
-const KeysPerLook = 64
+// keysPerLook is the number of keys after which Walk looks at its context.
+const keysPerLook = 64
 
-// Keys returns, sorted, the keys that are present and for which match returns true. It walks all
-// keys of the store, and fails with the error of ctx.
-func (m *Memory) Keys(ctx context.Context, match func(key string) bool) ([]string, error) {
-	now := uint64(time.Now().UnixMilli())
-	var keys, unsure []string
-	seen := 0
-	m.store.Keys(func(key string, e crdt.Entry, fresh bool) bool {
-		if seen++; seen%KeysPerLook == 0 && ctx.Err() != nil {
-			return false
-		}
-		switch {
-		case !match(key):
-		case fresh && (e.Expiry() == 0 || now < e.Expiry()):
-			keys = append(keys, key)
-		default:
-			unsure = append(unsure, key)
-		}
-		return true
-	})
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	for _, key := range unsure {
-		m.Do(func(r *replica.Replica, _ time.Time) {
-			if _, ok := r.Store().Render(key, now); ok {
-				keys = append(keys, key)
+// Walk calls visit for the entries of the keys in ranges that match, in the order of the keys,
+// until visit returns false. The ranges are disjoint and in order. Walk fails when ctx ends. It
+// holds no lock while it calls match and visit. Its cost grows with the number of keys in ranges.
+func (m *Memory) Walk(ctx context.Context, ranges []crdt.KeyRange, match func(key string) bool, visit func(key string, e crdt.Entry) bool) error {
+	seen, goesOn := 0, true
+	for _, r := range ranges {
+		m.store.Ascend(r, func(key string, e crdt.Entry, fresh bool) bool {
+			if seen++; seen%keysPerLook == 0 && ctx.Err() != nil {
+				return false
 			}
+			if match(key) {
+				if e, ok := m.current(key, e, true, fresh); ok {
+					goesOn = visit(key, e)
+				}
+			}
+			return goesOn
 		})
+		if !goesOn {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
-	slices.SortFunc(keys, strings.Compare)
-	return keys, nil
+	return nil
 }

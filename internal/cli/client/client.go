@@ -223,6 +223,9 @@ func Everything[T any](ctx context.Context, c *Client, path string, query url.Va
 		}
 		all.Items, all.Count = append(all.Items, page.Items...), page.Count
 		if page.Next == "" {
+			if all.Count == nil {
+				all.Count = new(len(all.Items))
+			}
 			return all, nil
 		}
 		query.Set("after", page.Next)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -184,7 +185,7 @@ func TestProcessesLoseNothing(t *testing.T) {
 	check(d.Agree(ctx, []*local.Process{n1, n2}))
 	for _, p := range []*local.Process{n1, n2} {
 		var keys struct{ Count int }
-		check(p.Client.Do(ctx, "GET", "/v1/keys", nil, nil, nil, &keys))
+		check(p.Client.Do(ctx, "GET", "/v1/keys", url.Values{"count": {"true"}}, nil, nil, &keys))
 		if keys.Count != 700 {
 			t.Errorf("%s holds %d keys, want 700", p.Name, keys.Count)
 		}

@@ -1,0 +1,40 @@
+package crdt
+
+import (
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/sentinel-peer/sentinel-peer/internal/ordered"
+)
+
+// keyIndex finds the cell of a key without a lock, and lists cells in the order of their keys. Any
+// goroutine may call Load and ascend; the other methods belong to the owner of the store.
+type keyIndex struct {
+	cells *xsync.Map[string, *cell]
+	order *ordered.List[*cell]
+}
+
+func newKeyIndex() keyIndex {
+	cells := xsync.NewMap[string, *cell]()
+	all := func(yield func(*cell) bool) {
+		cells.Range(func(_ string, c *cell) bool { return yield(c) })
+	}
+	return keyIndex{cells, ordered.New((*cell).key, all, cells.Size)}
+}
+
+// Load returns the cell of key.
+func (x keyIndex) Load(key string) (*cell, bool) { return x.cells.Load(key) }
+
+func (x keyIndex) add(c *cell) {
+	x.cells.Store(c.key(), c)
+	x.order.Note(c, false)
+}
+
+func (x keyIndex) remove(c *cell) {
+	x.cells.Delete(c.key())
+	x.order.Note(c, true)
+}
+
+// ascend calls f for the cells with keys in r, in their order, until f returns false.
+func (x keyIndex) ascend(r KeyRange, f func(c *cell) bool) {
+	x.order.Ascend(newCell(r.From), r.To, f)
+}

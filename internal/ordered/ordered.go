@@ -1,0 +1,134 @@
+// Package ordered lists the members of a set in the order of their names, for a set whose owner
+// must not pay for that order.
+//
+// The owner only notes which members came and went since somebody last listed the set, and who
+// lists it next sorts them in. So a new member costs the owner one append, and a listing costs the
+// members that it lists and those that came since the listing before. Until somebody lists the
+// set for the first time, and again when more has changed than an eighth of the members,
+// nothing is noted, and the next listing sorts all members.
+package ordered
+
+import (
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/btree"
+)
+
+// List is the members of a set in the order of their names. Its methods may be called by several
+// goroutines at the same time, but one goroutine at a time calls Note.
+type List[T comparable] struct {
+	name func(T) string
+	all  iter.Seq[T]
+	size func() int
+
+	noting  sync.Mutex // guards the two fields that follow; may be taken by a holder of sorting
+	follows bool       // changes are noted
+	notes   []note[T]  // the changes since the tree was last brought up to date, oldest first
+
+	sorting sync.RWMutex // guards tree
+	tree    *btree.BTreeG[T]
+}
+
+// note says that a member came into the set or left it.
+type note[T any] struct {
+	member T
+	left   bool
+}
+
+// New returns a list of the members that all returns, which are about size many. The function
+// name returns the name of a member, which never changes. No two members have one name at the same
+// time. Both all and size may be called by any goroutine at any time.
+func New[T comparable](name func(T) string, all iter.Seq[T], size func() int) *List[T] {
+	return &List[T]{name: name, all: all, size: size}
+}
+
+// fewNotes is the number of changes up to which they are noted, however few members there are.
+const fewNotes = 4096
+
+// Note tells the list, after the fact, that a member came into the set or left it.
+func (l *List[T]) Note(member T, left bool) {
+	l.noting.Lock()
+	defer l.noting.Unlock()
+	switch {
+	case !l.follows:
+	case len(l.notes) >= max(fewNotes, l.size()/8):
+		l.follows, l.notes = false, nil
+	default:
+		l.notes = append(l.notes, note[T]{member, left})
+	}
+}
+
+// take returns the noted changes and begins to note. If changes were not noted, whole is true, and
+// the caller must read all members after the call.
+func (l *List[T]) take() (notes []note[T], whole bool) {
+	l.noting.Lock()
+	defer l.noting.Unlock()
+	notes, whole = l.notes, !l.follows
+	l.notes, l.follows = nil, true
+	return notes, whole
+}
+
+// sort brings the tree up to date.
+func (l *List[T]) sort() {
+	l.sorting.Lock()
+	defer l.sorting.Unlock()
+	notes, whole := l.take()
+	if whole {
+		// A member that comes or goes during the loop is noted too, and sorted in next time.
+		all := slices.AppendSeq(make([]T, 0, l.size()), l.all)
+		slices.SortFunc(all, func(a, b T) int { return strings.Compare(l.name(a), l.name(b)) })
+		l.tree = btree.NewBTreeGOptions(func(a, b T) bool { return l.name(a) < l.name(b) }, btree.Options{NoLocks: true})
+		for _, m := range all {
+			l.tree.Load(m)
+		}
+		return
+	}
+	// The changes of one name stay in their order.
+	slices.SortStableFunc(notes, func(a, b note[T]) int { return strings.Compare(l.name(a.member), l.name(b.member)) })
+	var hint btree.PathHint
+	for _, n := range notes {
+		if !n.left {
+			l.tree.SetHint(n.member, &hint)
+		} else if m, ok := l.tree.GetHint(n.member, &hint); ok && m == n.member {
+			l.tree.DeleteHint(m, &hint)
+		}
+	}
+}
+
+// perHold is the number of members that Ascend takes from the tree under one hold of its lock.
+const perHold = 256
+
+// Ascend calls f for the members with names from that of first on and before to, in the order of
+// their names, until f returns false. An empty to stands for no end. Members that come or go
+// during the call may be missed or met. No lock is held while f runs.
+func (l *List[T]) Ascend(first T, to string, f func(T) bool) {
+	l.sort()
+	after := false
+	var batch [perHold]T
+	for {
+		list := batch[:0]
+		l.sorting.RLock()
+		l.tree.Ascend(first, func(m T) bool {
+			if to != "" && l.name(m) >= to {
+				return false
+			}
+			if !after || l.name(m) != l.name(first) {
+				list = append(list, m)
+			}
+			return len(list) < perHold
+		})
+		l.sorting.RUnlock()
+		for _, m := range list {
+			if !f(m) {
+				return
+			}
+		}
+		if len(list) < perHold {
+			return
+		}
+		first, after = list[len(list)-1], true
+	}
+}
