@@ -20,9 +20,13 @@ type Summary struct {
 type Part struct {
 	UpTo Actor
 	// Sum is [CausalContext.Sum] over the actors of the range that are not listed; 0 says
-	// that nothing was seen of them.
+	// that nothing was seen of them. In an argument of Summary any other number stands for a
+	// sum that Summary computes.
 	Sum uint64
 }
+
+// Summed is the Sum of a part, given to Summary, whose actors are to be summed and not listed.
+const Summed = 1
 
 const (
 	maxParts  = 1 << 12 // greatest number of parts of a summary
@@ -38,7 +42,7 @@ func (c *CausalContext) Summary(parts []Part) Summary {
 		return Summary{Listed: c}
 	}
 	if len(parts) == 0 {
-		parts = []Part{{c.blocks[len(c.blocks)-1].last(), 1}}
+		parts = []Part{{c.blocks[len(c.blocks)-1].last(), Summed}}
 	}
 	s := Summary{Listed: NewContext(), Parts: make([]Part, 0, len(parts))}
 	list := &CausalContext{actors: c.actors, spans: c.spans}
@@ -222,7 +226,7 @@ func (c *CausalContext) Spell(asked, theirs []Part, most int) (parts []Part, nam
 			if count <= most || len(theirs) > maxParts/4 || slices.Contains(asked, Part{p.UpTo, 0}) {
 				p.Sum, named = 0, named+count
 			} else {
-				p.Sum, left = 1, true // they may have none
+				p.Sum, left = Summed, true // the receiver may have none, and then its sum is 0
 			}
 		}
 		after = p.UpTo

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	ackRetry = 20 * time.Millisecond // half of the pause between the first two requests; each pause is twice as long as the one before
+	ackPause = 40 * time.Millisecond // pause between the first two requests; each pause is twice as long as the one before
 	ackTries = 8                     // requests to one peer, over about five seconds
 )
 
@@ -62,7 +62,7 @@ func (s *acks) sendAckRequests(now time.Time) {
 	}
 	s.ackRequestAt = time.Time{}
 	if s.ackRequests++; waiting && s.ackRequests < ackTries {
-		s.ackRequestAt = now.Add(ackRetry << s.ackRequests)
+		s.ackRequestAt = now.Add(ackPause << (s.ackRequests - 1))
 	}
 }
 

@@ -9,8 +9,9 @@
 //
 // # Words
 //
-// Packages clock and crdt define these words: an actor is one life of a peer, that is one run of
-// its process. A dot is an actor and a sequence number, and identifies one write. A causal context,
+// Packages clock and crdt define these words: an actor is one writer. A peer becomes a new actor
+// when its process starts, and again when it finds that another process writes as the same actor
+// (Engine.Cloned). A dot is an actor and a sequence number, and identifies one write. A causal context,
 // or context, is the set of all dots that a peer has seen. A record is the content of a write. It
 // is live until other records overwrite or remove it; then it is gone. A delta is a dot on its way to
 // another peer, with its record or as a void, a dot whose record another one has superseded.
@@ -20,16 +21,25 @@
 //   - head: the highest sequence number of an actor that a peer has seen, or has sent.
 //   - in flight: a dot is in flight for 100 to 200 ms after this peer first saw it. Pushes of it
 //     may still be on their way to other peers.
-//   - stable: a dot is stable when every known peer has seen it. Only then may its removal be
-//     forgotten (causal stability).
-//   - ended: an actor has ended when it will write nothing more: it has left, or another actor
-//     has its name.
+//   - counted: a peer counts for stability while it is listed as a member, up or down, unless
+//     it is down and a later actor with its name is up.
+//   - stable: a dot is stable when this peer and every counted peer have seen it. Only then may
+//     its removal be forgotten (causal stability). A dot that none of them has seen becomes
+//     stable, too, once its actor is quiescent and they have all seen the same dots of it for
+//     five minutes.
+//   - quiescent: an actor is quiescent when it is not up, none of its dots are in flight, and no
+//     gap of it is being requested. Quiescent actors are retired (package clock).
+//   - ended: an actor counts as ended when a later actor has its name, when no peer has counted
+//     it for 15 s, or when it has been out of sight for ten minutes. A false claim about such an
+//     actor suppresses no write.
 //
 // # The machines
 //
 // The engine passes each call on to one of these machines. Each machine has a file, its own state,
 // and its own part of the state kept for each peer. A machine embeds the machines that it uses.
 //
+//	Engine        engine.go        calls the machines in their order
+//	incoming      frame.go         one received frame, whose sections go to the machines
 //	Members       members.go       the other peers, as the last SetView listed them
 //	shared        shared.go        the store, the configuration, frames that leave
 //	              path.go          whether packets reach each peer, found by probes
@@ -39,12 +49,14 @@
 //	pushes        push.go          a new write is sent to all peers, or down a tree (tree.go)
 //	repairs       repair.go        gaps are requested
 //	acks          acks.go          which writes each peer has acknowledged
-//	stability     stable.go        which dots are stable
+//	stability     stable.go        which dots are stable, and which actors are quiescent
 //	syncs         sync.go          a peer fetches all that another has and it lacks
-//	              retire.go        requests summarise actors that have ended
+//	              retire.go        requests summarise the retired actors
 //	reconciling   reconcile.go     equal contexts with different records are compared
 //	              absence.go       when a peer is believed that a record is gone
 //	witnesses     witness.go       when a peer is believed how much others have written
+//
+// A file without a name before it belongs to the machine above it.
 //
 // # How peers come to agree
 //
@@ -57,7 +69,8 @@
 //  2. Gap repair: a later delta, or an announced head, shows a gap. The receiver requests it.
 //  3. Sync: digests of two peers differ, so one fetches all records above its own context.
 //  4. Reconciliation: the contexts are equal and the records differ, which the first three cannot
-//     repair. The difference is narrowed down to single records. A record that one of the peers
+//     repair. A peer starts it when, for the second time in a row, a sync-request of another peer
+//     has a context equal to its own and another checksum of the records. The difference is narrowed down to single records. A record that one of the peers
 //     lacks, although it has seen the dot, is dropped by the other.
 //
 // # One sync
@@ -65,29 +78,36 @@
 // Peer A has seen a digest of peer B that differs from its own, or a sync-request of B with dots that
 // A lacks, and fetches what it lacks:
 //
-//  1. A sends a sync-request with its context. Actors that have ended and were retired are not
-//     listed: a hash over them stands in their place.
+//  1. A sends a sync-request with its context. Retired actors are not listed: a hash over them
+//     stands in their place.
 //  2. B compares that hash with the hash of its own retired actors. If they differ, B answers with
 //     hashes of smaller ranges of actors (parts), and A repeats the request with the actors
 //     of the differing ranges listed, until B understands it.
 //  3. B sends up to 512 KiB of live records that A's context does not contain (state), and ends the
-//     answer with a sync-reply. Dots in flight are left out while that is possible: their push
-//     brings them, and A forwards what a push brings, but not what a large sync brings.
-//  4. While the sync-reply says that there is more, A requests the rest. A gone record is not
-//     sent, so its dot may count as seen only once A also has the record that replaced it. A
-//     therefore keeps the dots that B's answers cover beside its context, and
-//     requests with both together. Such a request is flagged: it acknowledges nothing.
-//  5. The last sync-reply carries B's context. Now A has every live record of B, so any
-//     other dot in that context belongs to a record that is gone. A adopts the context:
-//     it counts these dots as seen, and a record that still arrives for one is ignored. A
-//     context with very many new actors comes in several replies.
-//  6. A wrong context would therefore suppress real writes. For each actor in it, A waits until
-//     the actor itself or another peer has confirmed as many writes, or until the actor has
-//     ended or was out of sight for ten minutes. Until then A holds the context,
-//     and asks another peer.
+//     answer with a sync-reply. Dots in flight are left out, since pushes bring them. B adds
+//     them only to its last answer, when it also sends its context, and then as deltas, so that
+//     A forwards them as it would have forwarded the push. A does not forward a large state.
+//  4. While the sync-reply says that there is more, A requests the rest. B sends no gone record, so
+//     A may count its dot as seen only once A also has the record that replaced it. Until the
+//     sync ends, A therefore keeps a second context, its own and the dots that B's answers
+//     cover, and requests with that. Such a request is flagged as partial.
+//  5. If B has seen dots whose records are gone, its last sync-reply carries the actors in which its
+//     context differs from A's. Now A has every live record of B, so any other dot in B's
+//     context belongs to a record that is gone. A adopts the context: it counts these dots as
+//     seen, and ignores a record that still arrives for one. A context with more than 16,384
+//     differing actors comes in several replies.
+//  6. A wrong context would suppress real writes. So A adopts it only when, for each actor of which it
+//     names later dots than A has seen, the actor itself or a peer other than B has confirmed as
+//     many writes, or the actor has ended. Until then A holds the context, and asks the actor
+//     or another peer. A believes B at once about B's own writes, and about everything while no
+//     other peer is up.
+//
+// Each sync-request that is not partial also acknowledges: it says which dots the sender has seen.
+// So does a digest that is equal to the receiver's.
 //
 // A waits 500 ms for an answer, or twice as long as the last one took. It repeats a request
-// once and then asks another peer. At most two syncs run at a time.
+// once and then begins a sync with a random peer that is up, which may be B again. At most two
+// syncs run at a time.
 //
 // # The messages
 //
@@ -98,9 +118,11 @@
 //     merges them and forwards the ones that are new to it down the tree. If the frame is lost,
 //     heads or a later delta show a gap.
 //   - heads: the heads of the actors whose deltas the sender has pushed to the receiver. They go 5 ms
-//     after a burst, and again until the receiver acknowledges them, ten times at most. The
-//     receiver requests what it lacks. If all are lost, the next digest differs. A peer whose
-//     caller waits for replication sends its own head by stream, and repeats it for 5 s.
+//     after a burst, or 25 ms if its last deltas went by stream, and again until the receiver
+//     acknowledges them, ten times at most. The receiver requests what it lacks. If all are
+//     lost, the next digest differs. While a program waits for the replication of its writes
+//     (RequestAcks), its peer sends the head of its own writes to all by stream, and repeats
+//     that for 5 s.
 //   - acks: for actors in received heads, up to which sequence number the sender has every
 //     write. If they are lost, the heads are repeated.
 //   - gaps: ranges of dots that the sender lacks, 20 ms after it learnt that they exist. The
@@ -108,7 +130,7 @@
 //     gone. If request or answer is lost, the sender requests again, at growing intervals,
 //     and from the fourth request on from a random peer.
 //   - digest: a hash of the sender's context and records, its wall clock, a fingerprint of its
-//     merge rules, its latest timestamp, and a hash of the members that count for stability. It goes
+//     merge rules, its latest timestamp, and a hash of the members that it counts for stability. It goes
 //     to a random peer every 200 ms to 5 s. If the state hashes are equal, the receiver
 //     answers with its own digest. Otherwise it starts a sync. If a digest is lost, another
 //     peer's digest finds the difference.
@@ -121,11 +143,12 @@
 //     so only when another peer confirms the absence, or when the sender has repeated it
 //     for ten minutes. If a dot has two contents, the one with the greater hash stays. If a
 //     message is lost, or a context changes meanwhile, the next digest starts anew.
-//   - beats: the remaining lease times of the sender's workers, to every peer, every
-//     Config.BeatInterval. The receiver keeps a lease until it runs out. If a message is lost, the
-//     next one replaces it.
+//   - beats: the remaining lease times of the workers that the sender hosts, to every peer, every
+//     Config.BeatInterval. If a message is lost, the next one replaces it. A worker whose lease
+//     has run out is listed as unreachable while its host is down or silent.
 //   - path: a numbered probe in a packet, or the answer to one. After four probes without an
-//     answer, streams carry what packets would have carried.
+//     answer, streams carry what packets would have carried. If a peer never answered a probe,
+//     streams carry it from the second probe on.
 //
 // # Invariants
 //
@@ -133,10 +156,11 @@
 //	    (TestTheTreeReachesEveryMemberOnce).
 //	I2  A void is sent only in a section that also carries the record which superseded it
 //	    (TestVoidsAloneAreRefused).
-//	I3  Queues are bounded in bytes. A peer whose queue overflows is synced instead
+//	I3  Queues are bounded in bytes. If the queue for a peer overflows, this peer drops it and
+//	    pushes nothing more to that peer until that peer has completed a sync with it
 //	    (TestAPeerThatTakesNothingCostsABoundedQueue).
-//	I4  A dot is stable only if every known peer has acknowledged it and this peer
-//	    has seen everything that those peers had seen by then
+//	I4  A dot that a peer has seen is stable only if every counted peer has acknowledged
+//	    it, and this peer has seen everything that those peers had seen by then
 //	    (TestNothingIsStableWhileAKnownPeerIsAway).
 //	I5  No delivery needs packets: where none pass, streams carry everything
 //	    (TestPacketsAreAShortcutNotACondition, in internal/replica).

@@ -38,7 +38,7 @@ type peer struct {
 	peerBeats
 }
 
-// setLiving computes living, actors and names from peers.
+// setLiving computes living, actors and births from peers.
 func (m *Members) setLiving() {
 	m.living, m.actors = make([]*peer, 0, len(m.peers)), m.actors[:0]
 	for _, p := range m.peers {

@@ -78,8 +78,9 @@ func (s *pushes) Push(now time.Time, deltas []crdt.Delta, urgent bool) {
 	s.noteInFlight(now, deltas[0].Actor(), deltas[0].Seq())
 }
 
-// enqueue queues deltas of one actor for the peers that get its writes from this peer. A queue
-// of more than Config.QueueBytes is dropped, and its peer has to sync.
+// enqueue queues deltas of one actor for the peers that get its writes from this peer. If the queue
+// for a peer exceeds Config.QueueBytes, enqueue drops it, and a random peer gets a digest at the next
+// Tick. The peer whose queue was dropped gets no pushes until it has synced with this one.
 func (s *pushes) enqueue(now time.Time, deltas []crdt.Delta, urgent bool) {
 	targets := s.targetsOf(deltas[0].Actor())
 	for _, p := range targets {

@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// Each start of a peer makes a new actor, so almost all actors in an old context have ended. They are
-// retired: a sync-request does not list them, and carries one hash over them. A receiver whose own
+// Each start of a peer makes a new actor, so almost all actors in an old context write nothing more.
+// Quiescent actors are retired: a sync-request does not list them, and carries one hash over them. A receiver whose own
 // retired actors have the same hash knows the whole context. Any other receiver answers
 // with hashes over smaller ranges of actors, called parts, and the next request lists the
 // actors of those parts that differ (docs/decisions/0030, clock.Summary).
@@ -83,7 +83,7 @@ func (p *peer) noteContextPart(part *clock.CausalContext) bool {
 	p.covered.Join(part)
 	if upTo := listed[len(listed)-1]; len(p.parts) > 0 {
 		rest := slices.DeleteFunc(p.parts, func(c clock.Part) bool { return c.UpTo.Compare(upTo) <= 0 })
-		p.parts, p.refined = append([]clock.Part{{UpTo: upTo, Sum: 1}}, rest...), 0
+		p.parts, p.refined = append([]clock.Part{{UpTo: upTo, Sum: clock.Summed}}, rest...), 0
 	}
 	return true
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// endedAfter is the time for which all counted peers must have seen the same dots of an ended actor,
-// until its gaps no longer hold up stability. No message is on its way for so long.
-const endedAfter = 5 * time.Minute
+// gapsHoldFor is the time for which the gaps of a quiescent actor hold up stability, once all counted
+// peers have seen the same dots of it. No message is on its way for so long.
+const gapsHoldFor = 5 * time.Minute
 
 // stability computes which dots all counted peers have seen. Records that only explain how such dots
 // came to be overwritten or removed may then be forgotten.
@@ -18,7 +18,7 @@ type stability struct {
 	*acks
 	*repairs
 	synced    bool                      // this peer has completed a sync since it started
-	sameSince map[clock.Actor]time.Time // ended actors of which all counted peers have seen the same dots, and since when
+	sameSince map[clock.Actor]time.Time // quiescent actors of which all counted peers have seen the same dots, and since when
 }
 
 // Stable returns sequence numbers up to which the dots of actors are stable: every counted peer has
@@ -26,10 +26,10 @@ type stability struct {
 // holds the actors that are not retired, and those for which the store has something to
 // forget (crdt.Store.Awaited).
 //
-// All listed peers count, also those that are down, unless a later actor with the same name is up. The
-// result is empty while a counted peer counts other members, by its last digest: that peer may know
-// of a member that is cut off from this one. It is empty, too, until this peer has
-// completed a sync.
+// All listed peers count, up or down, except a peer that is down while a later actor with its name is
+// up. The result is empty while a counted peer counts other members, by its last digest: that peer may
+// know of a member that is cut off from this one. It is empty, too, until this peer has completed a
+// sync.
 func (s *stability) Stable(now time.Time) clock.Vector {
 	v := make(clock.Vector)
 	c, ok := s.countedPeers()
@@ -71,7 +71,7 @@ func (s *stability) countedPeers() (c countedPeers, ok bool) {
 //
 // An actor that crashed may leave gaps: dots that reached no peer. They hold up the removals above them
 // only while some peer may still have them. Once all counted peers have seen the same dots of
-// an ended actor for endedAfter, all its dots are stable, and upTo returns clock.MaxSeq
+// a quiescent actor for gapsHoldFor, all its dots are stable, and upTo returns clock.MaxSeq
 // (docs/decisions/0032). The gaps stay in the context, so a missing record that turns up
 // after all is still merged.
 func (c countedPeers) upTo(now time.Time, a clock.Actor) uint64 {
@@ -79,7 +79,7 @@ func (c countedPeers) upTo(now time.Time, a clock.Actor) uint64 {
 	if c.sameSeen(a, seen) {
 		since, noted := c.of.sameSince[a]
 		switch {
-		case noted && now.Sub(since) >= endedAfter:
+		case noted && now.Sub(since) >= gapsHoldFor:
 			return clock.MaxSeq
 		case len(seen.Ranges) == 0:
 			return seen.Head()
@@ -122,7 +122,7 @@ func (c countedPeers) sameSince(now time.Time) map[clock.Actor]time.Time {
 	return all
 }
 
-// Retire retires the quiescent actors in the context and updates what Stable knows of ended actors. The
+// Retire retires the quiescent actors in the context and updates since when their dots are the same everywhere. The
 // owner calls it every few seconds. Retiring changes only how the context stores an
 // actor: one that writes again is listed again with its first write.
 func (s *stability) Retire(now time.Time) {

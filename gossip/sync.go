@@ -15,7 +15,7 @@ const (
 	minAskTimeout = 500 * time.Millisecond // shortest time that a request waits for its answer
 	maxAskTimeout = 2 * time.Minute        // greatest minTimeout and answerWait
 	answerAgain   = time.Second            // pause before a large answer is sent again for a repeated request; it doubles each time
-	maxRequests   = 2                      // requests to one peer without an answer, after which another peer is asked
+	maxRequests   = 2                      // requests to one peer without an answer, after which a random peer is asked
 	maxSyncs      = 2                      // syncs at once: different peers send mostly the same records
 	minPause      = 50 * time.Millisecond  // pause after a sync with a peer that brought nothing; it doubles each time
 	maxPause      = time.Second            // greatest such pause
@@ -28,30 +28,35 @@ type syncs struct {
 	*reconciling
 }
 
-// peerSync is the state that syncs keep for each peer: first of this peer's requests, then of the other
-// peer's.
+// peerSync is the state that syncs keep for each peer.
 type peerSync struct {
-	requestedAt     time.Time            // when the running request was sent; zero if none is running
-	firstRequestAt  time.Time            // when the first request since the last answer was sent
-	minTimeout      time.Duration        // twice the time that the last answer took; 0 after a sync has ended
-	lastRequest     uint64               // number of the last request
-	lastFollowed    uint64               // answers to requests up to this number are not followed by another request
-	repeats         int                  // repeats of the running request
-	unanswered      int                  // requests since the last answer
-	unansweredSince time.Time            // when the first of them was sent
-	covered         *clock.CausalContext // this peer's context, and the dots that the answers of the running sync cover; nil before the first
-	coveredUpTo     clock.Actor          // the actor that the last answer may cover only in part
-	requestContext  *clock.CausalContext // the context in the running request
-	parts           []clock.Part         // parts of that context, see retire.go
-	refined         int                  // number of times that the parts were split
-	quarantined     bool                 // a record of the running sync was not merged, because its timestamp is too far ahead
-	gained          bool                 // the running sync has brought something new
-	notBefore       time.Time            // when the next sync may begin
-	pauseTime       time.Duration        // the pause until then, 0 if the last sync brought something
-	syncedOnce      bool                 // a sync with the peer was completed since this peer started
-	have            int                  // records of the peer that this peer has, by the last answer
-	total           int                  // records of the peer
+	// The requests that this peer sends to the other.
+	requestedAt     time.Time     // when the running request was sent; zero if none is running
+	firstRequestAt  time.Time     // when the first request since the last answer was sent
+	minTimeout      time.Duration // twice the time that the last answer took; 0 after a sync has ended
+	lastRequest     uint64        // number of the last request
+	lastFollowed    uint64        // answers to requests up to this number are not followed by another request
+	repeats         int           // repeats of the running request
+	unanswered      int           // requests since the last answer
+	unansweredSince time.Time     // when the first of them was sent
 
+	// The running sync with the other peer.
+	covered        *clock.CausalContext // this peer's context, and the dots that the answers of the running sync cover; nil before the first
+	coveredUpTo    clock.Actor          // the actor that the last answer may cover only in part
+	requestContext *clock.CausalContext // the context in the running request
+	parts          []clock.Part         // parts of that context, see retire.go
+	refined        int                  // number of times that the parts were split
+	quarantined    bool                 // a record of the running sync was not merged, because its timestamp is too far ahead
+	gained         bool                 // the running sync has brought something new
+
+	// The pauses between syncs, and what the last one showed.
+	notBefore  time.Time     // when the next sync may begin
+	pauseTime  time.Duration // the pause until then, 0 if the last sync brought something
+	syncedOnce bool          // a sync with the peer was completed since this peer started
+	have       int           // records of the peer that this peer has, by the last answer
+	total      int           // records of the peer
+
+	// The requests that the other peer sends to this one.
 	largeAnswered uint64        // number of the peer's request that last got an answer too long for a packet
 	answerUntil   time.Time     // until then that answer may still be on its way, and repeats get none
 	answerWait    time.Duration // the time until then, when the answer was sent
@@ -165,7 +170,8 @@ func bounded(c *clock.CausalContext) *clock.CausalContext {
 	return b
 }
 
-// retrySyncs repeats requests whose answer is overdue. After maxRequests it asks a random peer.
+// retrySyncs repeats requests whose answer is overdue. After maxRequests it begins a sync with a random
+// peer, which may be the same one.
 func (s *syncs) retrySyncs(now time.Time) {
 	for _, p := range s.scheduled {
 		if p.requestedAt.IsZero() || !p.Alive || now.Sub(p.requestedAt) < p.askTimeout() {

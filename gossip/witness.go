@@ -124,8 +124,9 @@ func (w *witnesses) tryAdopt(now time.Time, p *peer) (unconfirmed clock.Actor, o
 	return clock.Actor{}, true
 }
 
-// witnessed reports whether another peer than p confirms that a has written seq: a itself has named it, or a
-// peer that is up claims to have seen it.
+// witnessed reports whether another peer than p confirms that a has written seq, which this peer has not
+// seen: a itself has named it, or a peer that is up claims to have seen it. Claimed contexts are enough,
+// since this peer has seen all of every acknowledged one.
 func (w *witnesses) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 	if q := w.byActor[a]; q != nil && q.ownHead >= seq {
 		return true
