@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -27,21 +28,46 @@ func TestPeekIsInTheOrderOfClaims(t *testing.T) {
 	}
 }
 
-// The time of Peek among rivals depends on the items that it returns, not on their total.
-func BenchmarkPeekAmongRivals(b *testing.B) {
-	for _, items := range []int{1_000, 10_000, 100_000} {
-		x := known()
-		x.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
-		for i := range items {
-			x.item(t0, fmt.Sprint(i), true, itemHead{Priority: i % 7}, clock.Timestamp(i+1))
-		}
-		x.ready.divide(t0)
-		b.Run(fmt.Sprint(items), func(b *testing.B) {
-			for b.Loop() {
-				if len(x.Peek(t0, 10)) != 10 {
-					b.Fatal("too few")
-				}
+// crowd returns an index with n items in two shares, and the number of comparisons of items so far.
+func crowd(n int) (x *Index, compared *int) {
+	x, compared = known(), new(int)
+	count := func(a, b *entry) bool { *compared++; return ahead(a, b) }
+	x.ready.own.less, x.ready.rest.less = count, count
+	x.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
+	for i := range n {
+		x.item(t0, fmt.Sprint(i), true, itemHead{Priority: i % 7}, clock.Timestamp(i+1))
+	}
+	x.ready.divide(t0)
+	return x, compared
+}
+
+// The work of Peek grows with the items that it returns, not with their square or their total.
+func TestPeekLooksAtWhatItReturns(t *testing.T) {
+	for _, items := range []int{2_000, 20_000} {
+		x, compared := crowd(items)
+		for _, n := range []int{10, 100, 1_000} {
+			*compared = 0
+			if len(x.Peek(t0, n)) != n {
+				t.Fatal("too few")
 			}
-		})
+			if most := 2 * n * bits.Len(uint(n)+2); *compared > most {
+				t.Errorf("%d of %d items: %d comparisons, want %d at most", n, items, *compared, most)
+			}
+		}
+	}
+}
+
+func BenchmarkPeekAmongRivals(b *testing.B) {
+	for _, items := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		x, _ := crowd(items)
+		for _, n := range []int{10, 100, 1_000} {
+			b.Run(fmt.Sprintf("%d/%d", items, n), func(b *testing.B) {
+				for b.Loop() {
+					if len(x.Peek(t0, n)) != n {
+						b.Fatal("too few")
+					}
+				}
+			})
+		}
 	}
 }

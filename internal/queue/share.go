@@ -2,6 +2,7 @@ package queue
 
 import (
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -39,29 +40,26 @@ func (r *ready) first() *entry {
 }
 
 // best returns the first n pending entries in the order in which they would be claimed without
-// rivals. Its time grows with the square of n, and not with the number of entries.
+// rivals. It walks the heaps from their heads and takes nothing out of them, so its time grows
+// with n, and not with the number of entries.
 func (r *ready) best(n int) (list []*entry) {
 	type spot struct {
 		*pile
 		at int
 	}
-	var open []spot // heap positions whose parent is in the list and which are not
+	var open []spot // in order: heap positions that are not in the list and whose parents are
 	enter := func(p *pile, at int) {
-		if at < len(p.list) {
-			open = append(open, spot{p, at})
+		if at >= len(p.list) {
+			return
 		}
+		i := sort.Search(len(open), func(i int) bool { return p.less(p.list[at], open[i].list[open[i].at]) })
+		open = slices.Insert(open, i, spot{p, at})
 	}
 	enter(&r.own, 0)
 	enter(&r.rest, 0)
 	for len(open) > 0 && len(list) < n {
-		next := 0
-		for i, s := range open {
-			if ahead(s.list[s.at], open[next].list[open[next].at]) {
-				next = i
-			}
-		}
-		s := open[next]
-		open = slices.Delete(open, next, next+1)
+		s := open[0]
+		open = open[1:]
 		list = append(list, s.list[s.at])
 		enter(s.pile, 2*s.at+1)
 		enter(s.pile, 2*s.at+2)
