@@ -6,8 +6,8 @@ import (
 )
 
 // acceptor is the role that safety rests on: it certifies an instance for a time,
-// and refuses every other instance that conflicts until then. It trusts no owner:
-// what an owner believes may delay a grant, and never make one.
+// and refuses every other instance that conflicts until then. It believes an owner
+// about one thing only: which instances their own clients have released (O4).
 type acceptor struct {
 	cfg    Config
 	epoch  uint64

@@ -35,9 +35,10 @@ type Config struct {
 	MaxLocks   int           // greatest number of locks with a record at a voter, and with a queue at an owner; 131,072 by default
 	MaxQueue   int           // greatest number of waiters of one lock at an owner; 4,096 by default
 
-	// Barred, if set, reports that this voter must not certify a lock under token: what the
-	// lock protected was finished under another token. It is called with the node locked:
-	// it must decide from memory and must not call the node or its session.
+	// Barred, if set, reports that this voter must not certify a lock under token now: the
+	// caller knows that what the lock protects is finished under another token or is not to
+	// begin yet, or has restarted and does not know. It is called with the node locked: it
+	// must decide from memory and must not call the node or its session.
 	Barred func(lock string, token uint64) bool
 
 	// Behind, if set, yields calls that wait in the session behind another call of their

@@ -14,16 +14,17 @@
 //	acceptor  certifies one instance for a time                         each voter
 //
 // Safety lies in two rules. An acceptor never overwrites a live record of another
-// instance, and only its own client may end an instance. An owner has no part in
-// it: any voter may believe that it owns a lock, any number at a time, and be
-// wrong; that costs a split vote and a retry. A grant takes one round, client to
-// owner to a majority of voters and back; there are no ballots, there is no leader,
-// and no log.
+// instance, except in best-effort mode, and only its own client may end an instance. Safety does
+// not depend on which voter owns a lock, nor on what an owner believes: any number
+// of voters may take themselves for the owner, and that costs a split vote and a
+// retry. It depends on rules O2 to O4, which each owner keeps for its own rounds.
+// A grant takes one round, client to owner to a majority of voters and back. There
+// are no ballots, there is no leader, and no log.
 //
-// A lease that is renewed by hand belongs to its bearer: whoever has its ID may renew and
-// release it at every peer. A peer that does not know the lease resumes it by a round that an
-// acceptor certifies only if it has exactly this instance and token on record. An acceptor
-// that has seen the release of the lease certifies it no more.
+// A lease acquired WithManualRenewal is a bearer's lease: the bearer, that is every program that
+// has the lease's ID, may renew and release it at every peer. A peer that does not know the
+// lease resumes it by a round that an acceptor certifies only if it has exactly this instance
+// and token on record. An acceptor that has seen the release of the lease certifies it no more.
 //
 // Everything that decides is [Node], a value machine: calls, packets and [Time] go
 // in, and Ready says what to do. [Session] is the shell: it owns the clock, the
@@ -35,11 +36,12 @@
 //	round       one request of a client to certify its instance, numbered by the client
 //	record      what an acceptor has certified: instance, round, token, and until when
 //	floor       the highest token that an acceptor has acknowledged for a lock
-//	belief      what an owner takes to hold a lock; advice, which a Nack corrects
+//	belief      an instance that an owner takes to hold a lock; a Nack corrects it
+//	bearer      a program that has the ID of a lease which the session does not renew by itself
 //	epoch       the number of a list of voters
 //	quarantine  the time after its start in which a voter certifies nothing (A6)
-//	fresh       of a voter whose quarantine is not long over: some leases that still run
-//	            have not been renewed at it, so it is not yet part of their majority
+//	fresh       a voter is fresh for a third of MaxTTL after its quarantine. Within that time
+//	            each lease that still runs is renewed, and so gets on record at the voter
 //	view        the peers that are up, as one peer sees them; it says whom to ask, and
 //	            never counts as a quorum except in best-effort mode
 //
@@ -60,15 +62,18 @@
 //
 // # Invariants
 //
-//	I1  At most one instance believes that it holds a lock, or several that are all shared.
+//	I1  At every moment at most one client holds a lock by its own clock, or several that all
+//	    hold it shared.
 //	I2  Tokens of successive holders strictly rise; holders that share a lock may have
 //	    tokens in any order.
 //	I3  A majority of the voters of one epoch has certified the holder in exactly one round.
 //	I4  A holder's deadline passes before the record of any of its certifiers ends.
-//	I5  A dead instance is never held again. An instance dies when its time runs out; that
-//	    of a bearer also when any peer releases it, or no majority has it on record.
+//	I5  A dead instance is never held again. An instance is dead once its client has released
+//	    it or its deadline has passed. A bearer's instance is dead once any peer has released
+//	    it or no majority has it on record, whatever deadline one peer knows.
 //	I6  The floor of a lock never falls while an acceptor runs.
-//	I7  A proposal replaces a live record only if it names that instance as released.
+//	I7  A proposal replaces a live record only if it names that instance as released. In
+//	    best-effort mode a renewal with a higher token replaces it, too.
 //
 // # Rules
 //
@@ -77,12 +82,13 @@
 //
 // An acceptor
 //
-//	A0   answers nothing that counts while it is in quarantine: no Accept, no Clear,
-//	     no Status; and never certifies more than MaxTTL.
+//	A0   while it is in quarantine, sends no Ack, no Cleared, and no records in a
+//	     StatusReply; and never certifies a TTL above MaxTTL.
 //	A1   refuses a proposal that conflicts with a live record of another instance,
 //	     unless the proposal names that instance as released.
 //	A2   requires a token above those of all other instances (its floor), and raises the
-//	     floor with every Ack, also with one that changes nothing else.
+//	     floor with every Ack, also with one that changes nothing else. The renewal of a
+//	     bearer's lease keeps its token, and A10 stands in for this rule.
 //	A3   acknowledges a round again, or an earlier one, without extending the record.
 //	A4   removes on a release exactly the instance that it names, and only for its client.
 //	A5   records an instance for its TTL, stretched by the worst drift of two clocks.
@@ -93,15 +99,18 @@
 //	A8   never certifies a bearer's instance again once it has seen its release.
 //	A9   certifies that a lease is resumed only if it has that instance, token and mode
 //	     on record.
-//	A10  never puts a bearer's instance on record anew once it has acknowledged a higher
-//	     token for the lock.
+//	A10  never puts a bearer's exclusive instance on record anew once it has acknowledged
+//	     a higher token for the lock.
 //
 // An owner
 //
-//	O1  proposes only the head of its queue, and only when it believes the lock free. The
-//	    belief decides nothing else, and a Nack corrects it.
+//	O1  proposes only the head of its queue, or the shared waiters at its head together, and
+//	    only if it believes that no holder conflicts. The belief decides nothing else, and
+//	    a Nack corrects it.
 //	O2  gives each round of an acquisition a token of its own, and a renewal the token of
-//	    its lease.
+//	    its lease. If too many voters refuse a renewal for its token, the owner proposes it
+//	    again with a higher one, except for a bearer's lease. The voters record the higher
+//	    token, which Inspect shows, and the lease keeps its first.
 //	O3  grants when a majority of distinct voters has acknowledged exactly this instance,
 //	    round, token and epoch.
 //	O4  names an instance as released only if its own client has released it.
@@ -112,7 +121,8 @@
 //
 //	C1  counts a lease from when it first sent the round that was granted.
 //	C2  never holds an instance again whose deadline has passed.
-//	C3  begins a new round every third of the TTL, while it waits and while it holds.
+//	C3  begins a new round every third of the TTL while it waits, and while it holds a lease
+//	    that is not a bearer's.
 //	C4  stops using a lease first and then releases it, repeating the release until it is
 //	    confirmed or the TTL is over. It releases no lease that its caller did not unlock.
 //	C5  releases a grant for an instance that is over.

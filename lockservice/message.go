@@ -125,10 +125,10 @@ const (
 	flags      = iota
 )
 
-// after reports whether round k of an instance is newer than round o. The lower half of a
-// number counts the rounds of one peer. The upper half is 0 at the peer that made the
-// instance, and random at a peer that resumed it: rounds of different peers have no order,
-// so each is newer than the other, and none is mistaken for the other.
+// after reports whether a receiver that knows round o of an instance takes round k as a new one.
+// The lower half of a number counts the rounds of one peer. The upper half names the peer:
+// it is 0 at the peer that made the instance, and random at a peer that resumed it. A round
+// of another peer than that of o is always new, since no order is known between the two.
 func after(k, o uint64) bool { return k>>32 != o>>32 || k > o }
 
 // Message is a message from one role to another. Its Kind decides which fields it uses; see
@@ -163,6 +163,6 @@ type Message struct {
 type Holder struct {
 	Inst  Inst
 	Mode  Mode
-	Token uint64
+	Token uint64        // on record; after renewals it may be above the token of the lease (O2)
 	Left  time.Duration // time until the record expires, which is after the holder's own deadline
 }

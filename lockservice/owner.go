@@ -6,8 +6,10 @@ import (
 )
 
 // owner is the role that orders: it queues the instances that want a lock, and proposes one
-// after the other to the acceptors. Safety does not depend on it. Everything here may be
-// wrong, stale or lost, and any number of voters may believe that they own a lock.
+// after the other to the acceptors. Safety does not depend on which voter owns a lock: any
+// number may take themselves for the owner, and their queues and beliefs may be wrong, stale
+// or lost. It depends on what each owner does with its own rounds: it gives them tokens (O2),
+// counts their acknowledgements (O3), and names released instances (O4).
 type owner struct {
 	n      *Node
 	locks  map[string]*owned

@@ -65,8 +65,9 @@ func (o *owner) broadcast(t Time, r *round) {
 }
 
 // again proposes a round anew to all voters, with a token above every floor that was reported
-// (O2). The client of a renewal keeps its first token, which the owner sends back. A bearer's
-// lease keeps its token on record as well, since it is resumed by that token.
+// (O2). After a renewal the voters have the new token on record, and the client keeps the token
+// of its grant. A bearer's lease keeps its token on record as well, since it is resumed by
+// that token.
 func (o *owner) again(t Time, r *round) {
 	o.tokens.raise(r.floor)
 	if r.flags&flagBearer == 0 {

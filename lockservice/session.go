@@ -20,9 +20,9 @@ import (
 type SessionConfig struct {
 	Node Config // the session fills Boot, Secret, Seed, Durable, State and Behind
 
-	// Send queues a packet for a peer, on the urgent class of its stream, and returns at
-	// once. It owns the packet. It may drop a packet, for instance for a peer that is
-	// unknown or down: nothing here depends on delivery.
+	// Send queues a packet for a peer, before other traffic, and returns at once. It owns
+	// the packet. It may drop a packet, for instance for a peer that is unknown or down:
+	// safety does not depend on delivery.
 	Send func(peer string, packet []byte)
 
 	// Alone says that no voters were configured: until Reload this peer is its only voter.

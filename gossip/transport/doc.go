@@ -7,8 +7,8 @@
 // which must stay small for joining to work. There are three calls to send:
 //
 //	SendPacket   one datagram, up to 1,100 B, best effort
-//	SendStream   a pooled, long-lived TCP stream per peer, up to 8 MiB, two lanes
-//	SendLock     the same stream, a lane before both, and an inbox of its own
+//	SendStream   a pooled, long-lived TCP stream per peer, up to 8 MiB, in an urgent or a bulk lane
+//	SendLock     the same stream, in a lane that is sent before these two, and an inbox of its own
 //
 //	SendPacket ─────────────────────┐                    ┌──────────────► Inbox
 //	                 memberlist ────┤                    ├──► memberlist
