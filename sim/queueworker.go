@@ -173,8 +173,8 @@ func (w *worker) confirmed() {
 	q, p, c := w.q, w.q.shop.p, w.claim
 	var ops []crdt.Op
 	work := false
-	_, there := p.Get(queue.ItemKey(q.name, c.ID))
-	q.do(func(core *queue.Index, now time.Time) { ops, work = core.Confirmed(now, c, w.ttl, there) })
+	_, exists := p.Get(queue.ItemKey(q.name, c.ID))
+	q.do(func(core *queue.Index, now time.Time) { ops, work = core.Confirmed(now, c, w.ttl, exists) })
 	if len(ops) > 0 {
 		p.c.judge.claims(q)
 		written := p.write(true, ops) == nil

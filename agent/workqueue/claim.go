@@ -221,10 +221,10 @@ func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) (
 	var failure error
 	var kept, rest, dead []*Claim
 	var ops []crdt.Op
-	there := make([]bool, len(list))
+	exists := make([]bool, len(list))
 	for i, c := range list {
 		var v crdt.Value
-		v, there[i] = q.s.host.Memory.Peek(queue.ItemKey(q.name, c.ID))
+		v, exists[i] = q.s.host.Memory.Peek(queue.ItemKey(q.name, c.ID))
 		c.Value = v.Field("value")
 	}
 	x.do(func(core *queue.Index, now time.Time) {
@@ -234,7 +234,7 @@ func (q Queue) announce(x *index, list []*Claim, errs []error, o claimOptions) (
 				rest = append(rest, c)
 				continue
 			}
-			writes, work := core.Confirmed(now, c.core, o.ttl, there[i])
+			writes, work := core.Confirmed(now, c.core, o.ttl, exists[i])
 			ops = append(ops, writes...)
 			if !work {
 				rest = append(rest, c)

@@ -96,7 +96,7 @@ type verdictWrite struct {
 	c        *Claim
 	err      error       // why the ending is not valid
 	decided  chan error  // delivers the result to the caller; of capacity 1
-	resolved atomic.Bool // set by the caller when it stops waiting, or by unwritten; the first one decides whether the claim lasts on
+	answered atomic.Bool // set by the caller when it stops waiting, or by keepOrFail when it has a result; only the first of them counts
 }
 
 // finish makes the ending that end returns, and waits, within ctx, until it is valid or has failed.
@@ -124,7 +124,7 @@ func (c *Claim) finish(ctx context.Context, end func(*queue.Index, time.Time) (*
 	case err := <-w.decided:
 		return err
 	case <-ctx.Done():
-		if w.resolved.Swap(true) { // the store was full: the caller must learn that it can finish the claim otherwise
+		if w.answered.Swap(true) { // the store was full: the caller must learn that it can finish the claim otherwise
 			return <-w.decided
 		}
 		return c.fault(fmt.Errorf("not decided yet: %w", ctx.Err()))
@@ -166,7 +166,7 @@ func (s *Queues) finisher() {
 // decide writes the endings of a batch, waits for the voters, and gives each caller the result.
 func (s *Queues) decide(batch []*verdictWrite) {
 	s.record(batch)
-	batch = slices.DeleteFunc(batch, (*verdictWrite).unwritten)
+	batch = slices.DeleteFunc(batch, (*verdictWrite).keepOrFail)
 	err := s.waitVoters(func() bool {
 		return slices.ContainsFunc(batch, func(w *verdictWrite) bool { return w.err == nil && w.c.Remaining() > 0 })
 	})
@@ -218,15 +218,15 @@ func (s *Queues) record(batch []*verdictWrite) {
 	}
 }
 
-// unwritten handles an ending for which the store had no room. It reports whether the claim lasts on, and
-// then gives the caller the error. If the caller does not wait any more, no one would finish the claim;
-// unwritten then records that the attempt failed, and returns false. A claim that belongs to its bearer
-// lasts on in any case.
-func (w *verdictWrite) unwritten() (goesOn bool) {
+// keepOrFail handles an ending for which the store had no room, and returns false for all others. If the
+// caller still waits, keepOrFail gives it the error and returns true: the claim lasts on, and the caller
+// may end it otherwise. If the caller has stopped waiting, nobody would end the claim: keepOrFail writes
+// that the attempt failed, and returns false. A bearer's claim lasts on in any case.
+func (w *verdictWrite) keepOrFail() (goesOn bool) {
 	if _, full := errors.AsType[*crdt.FullError](w.err); !full {
 		return false
 	}
-	abandoned := w.resolved.Swap(true) && !w.c.bearer
+	abandoned := w.answered.Swap(true) && !w.c.bearer
 	w.c.x.do(func(core *queue.Index, now time.Time) {
 		if goesOn = w.Ending.Unwritten(); goesOn && abandoned {
 			w.Ending, _ = core.Fail(now, w.c.core, queue.Failure{Reason: w.err.Error()})

@@ -83,13 +83,16 @@ func (x *Index) Granted(c *Claim, token uint64) { c.Token, c.phase = token, gran
 func (x *Index) GiveUp(now time.Time, c *Claim) { x.leave(now, c, now.Add(raceRetry)) }
 
 // Confirmed notes that a majority of voters has certified the lease in a round that began after
-// its grant (Q1). If it returns writes, the caller writes them and then calls Begin. Work may
-// begin after that if work is true; if not, the item was finished meanwhile or tried too
-// often, and the caller calls GiveUp. The argument there says that the item's value still
-// exists.
-func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, there bool) (ops []crdt.Op, work bool) {
+// its grant (Q1). exists says that the store still has the item's value. The caller makes the
+// writes that Confirmed returns, if any, and then calls Begin. There are three results:
+//
+//   - writes and mayWork: the item is claimed, and a worker gets it after Begin.
+//   - writes without mayWork: the item was tried too often and is dead. The caller calls GiveUp
+//     after Begin.
+//   - no writes: the item was finished or removed meanwhile. The caller calls GiveUp.
+func (x *Index) Confirmed(now time.Time, c *Claim, ttl time.Duration, exists bool) (ops []crdt.Op, mayWork bool) {
 	e := c.e
-	if c.phase != granted || !there || !e.present || e.closed(now) || e.token >= c.Token {
+	if c.phase != granted || !exists || !e.present || e.closed(now) || e.token >= c.Token {
 		return nil, false
 	}
 	before := e.token

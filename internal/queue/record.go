@@ -64,7 +64,8 @@ func appendValue(b []byte, v crdt.Value) []byte {
 	return append(b, v.Raw()...)
 }
 
-// verdict is what a claim says of its item. Of two verdicts under one token the greater counts (Q2).
+// verdict is what the record of a claim says of its item. Of two verdicts under one token the
+// greater counts (Q2), in the order of the constants.
 type verdict uint8
 
 const (

@@ -15,8 +15,8 @@ func (x *Index) Bars(now time.Time, id string, token uint64) bool {
 
 // Recovered reports whether a voter that has started knows again every verdict that it had
 // acknowledged before. Until then it must bar every item. It knows them once it has synced
-// with so many other voters that, whatever majority had acknowledged a verdict, one of them
-// was in it: as a replica recovers in Viewstamped Replication. A voter that starts for the
+// with half of all voters, rounded up, beside itself: every majority that had acknowledged a
+// verdict contains one of them. A replica recovers in the same way in Viewstamped Replication. A voter that starts for the
 // first time has acknowledged nothing, and a sync with any peer is enough.
 func Recovered(voters []string, self string, heard []string, first bool) bool {
 	if len(voters) < 2 || first && len(heard) > 0 {
