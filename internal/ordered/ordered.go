@@ -54,7 +54,7 @@ func (l *List[T]) Note(member T, left bool) {
 	defer l.noting.Unlock()
 	switch {
 	case !l.follows:
-	case len(l.notes) >= max(fewNotes, l.size()/8):
+	case len(l.notes) >= fewNotes && len(l.notes) >= l.size()/8:
 		l.follows, l.notes = false, nil
 	default:
 		l.notes = append(l.notes, note[T]{member, left})
