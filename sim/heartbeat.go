@@ -78,10 +78,10 @@ func (f *fleet) beat(p *Peer, id string, ttl time.Duration, hosted bool) {
 	}
 	w.host, w.life, w.ttl, w.ends = p, p.r, max(w.ttl, ttl), ends
 	w.beats++
-	beats := w.beats
-	known := c.now + max(c.cfg.Batch, 0) + latencyBound
+	beats, sent := w.beats, c.now
+	known := sent + max(c.cfg.Batch, 0) + latencyBound
 	for _, at := range []time.Duration{known, known + beatInterval} {
-		c.At(at, func() { f.alive(id, beats) })
+		c.At(at, func() { f.alive(id, beats, sent) })
 	}
 	if !hosted {
 		f.expect(id)
@@ -118,10 +118,12 @@ func (f *fleet) expect(id string) {
 	f.c.At(w.ends+w.ttl+f.late+time.Second, func() { f.gone(id, beats) })
 }
 
-// alive checks that a worker that beats is active on every peer, if there was no fault (H1).
-func (f *fleet) alive(id string, beats int) {
+// alive checks that a worker whose heartbeat was sent at a time is active on every peer, if there
+// was no fault (H1). Where packets do not pass, a path that nobody has used since the block began
+// has to be found out first.
+func (f *fleet) alive(id string, beats int, sent time.Duration) {
 	c, w := f.c, f.workers[id]
-	blocked := c.judge.blockedAt > 0 && c.now < c.judge.blockedAt+beatsBlocked
+	blocked := c.judge.blockedAt > 0 && c.now < max(c.judge.blockedAt+beatsBlocked, sent+streamBound)
 	if blocked || c.judge.hostile || c.now < acquainted || w.beats != beats || w.ends <= c.now+latencyBound {
 		return
 	}

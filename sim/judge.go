@@ -70,7 +70,7 @@ const (
 	maxViolations = 20
 	latencyBound  = 100 * time.Millisecond // of a write, beyond the batch interval
 	acquainted    = 500 * time.Millisecond // from this time on the peers know each other
-	streamBound   = 2 * time.Second        // of a write whose packet did not pass
+	streamBound   = 2 * time.Second        // of a write, or of a heartbeat on a path not used before, whose packet did not pass
 	beatsBlocked  = 15 * time.Second       // of a heartbeat whose packet did not pass
 )
 
