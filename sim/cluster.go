@@ -114,7 +114,7 @@ func New(cfg Config) (*Cluster, error) {
 		for j := range p.sees {
 			p.sees[j] = sight{lives: 1, alive: true}
 		}
-		p.look()
+		p.setView()
 	}
 	return c, nil
 }
@@ -208,7 +208,7 @@ func (c *Cluster) calm() {
 			p.kill()
 		}
 		if p.up {
-			p.look()
+			p.setView()
 		} else {
 			p.start()
 		}

@@ -234,10 +234,10 @@ func (j *judge) checkChanges(p *Peer, changes []crdt.Change) {
 		if ch.Cause == crdt.CauseConflict && slices.ContainsFunc(list[:i], func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key }) {
 			j.c.reached("a leaf lost beside one that did not")
 		}
-		told := p.shadow[ch.Key]
+		shown := p.shadow[ch.Key]
 		before := func(o crdt.Change) bool { return o.Lazy && o.Key == ch.Key } // a lazy change has no value to compare with
-		if old := ch.Old.Raw(); !ch.Lazy && old != told && ch.Cause != crdt.CauseExpired && !slices.ContainsFunc(list[:i], before) {
-			j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, told)
+		if old := ch.Old.Raw(); !ch.Lazy && old != shown && ch.Cause != crdt.CauseExpired && !slices.ContainsFunc(list[:i], before) {
+			j.violate(p.index, "O7: %s tells that %s was %v, told before was %x", p.name, ch.Key, ch.Old, shown)
 		}
 		switch {
 		case ch.Cause == crdt.CauseConflict: // the value stays the same

@@ -21,13 +21,13 @@ import (
 // liar is a member that breaks the protocol on purpose. All peers take it for a member that
 // is up, from its first lie until calm removes it. Every frame that it sends is a lie.
 type liar struct {
-	c      *Cluster
-	actor  clock.Actor    // zero before the first lie
-	here   bool           // the liar is a member
-	stores [2]*crdt.Store // the two contents of its writes
-	told   uint64         // lies so far
-	made   uint64         // actors invented so far
-	heard  []heard        // the traffic from each peer
+	c        *Cluster
+	actor    clock.Actor    // zero before the first lie
+	here     bool           // the liar is a member
+	stores   [2]*crdt.Store // the two contents of its writes
+	lieCount uint64         // lies so far
+	made     uint64         // actors invented so far
+	traffic  []traffic      // the traffic from each peer
 
 	claimed *Peer             // the voter whose name the liar claims
 	node    *lockservice.Node // votes in that name
@@ -36,8 +36,8 @@ type liar struct {
 
 const liarName = "liar"
 
-// heard counts the bytes that a peer has sent to the liar within a second.
-type heard struct {
+// traffic counts the bytes that a peer has sent to the liar within a second.
+type traffic struct {
 	since time.Duration
 	bytes int
 }
@@ -145,13 +145,13 @@ func (l *liar) wall() time.Time { return l.c.peers[0].wall() }
 
 // join counts a lie, and makes the liar a member if it is none.
 func (l *liar) join() {
-	l.told++
+	l.lieCount++
 	if l.here {
 		return
 	}
 	if l.actor.IsZero() {
 		l.actor = clock.NewActor(l.wall(), 0x11a5)
-		l.heard = make([]heard, len(l.c.peers))
+		l.traffic = make([]traffic, len(l.c.peers))
 		for i := range l.stores {
 			l.stores[i] = crdt.New(crdt.Config{Actor: l.actor})
 		}
@@ -159,7 +159,7 @@ func (l *liar) join() {
 	l.here = true
 	l.c.note(Started, len(l.c.peers), "joins, and lies")
 	for _, p := range l.c.peers {
-		p.look()
+		p.setView()
 	}
 }
 
@@ -179,7 +179,7 @@ func (l *liar) tell(p *Peer, table *crdt.ActorTable, sections ...[]byte) {
 	for _, s := range sections {
 		b = append(b, s...)
 	}
-	f := newFate(c.cfg.Seed, digest(uint64(p.index), b), l.told)
+	f := newFate(c.cfg.Seed, digest(uint64(p.index), b), l.lieCount)
 	c.hash = mix(c.hash, digest(uint64(c.now), b))
 	if p.up {
 		c.agenda.plan(event{at: c.now + transit(&f), to: p, life: p.r, frame: b})
@@ -206,7 +206,7 @@ func (l *liar) twice(key string) {
 	l.join()
 	c := l.c
 	c.judge.lied(key)
-	f := newFate(c.cfg.Seed, l.told, digest(0, []byte(key)))
+	f := newFate(c.cfg.Seed, l.lieCount, digest(0, []byte(key)))
 	one, two := c.number(f.below(3)), c.number(3+f.below(3))
 	ops := [2]crdt.Op{{Verb: crdt.Put, Key: key, Value: one}, {Verb: crdt.Put, Key: key, Value: two}}
 	switch f.below(4) {
@@ -302,14 +302,14 @@ func (l *liar) hear(p *Peer, e gossip.Envelope) {
 		l.c.net.reopen(p, e, liarRequest)
 	}
 	l.answer(p, e.Frame)
-	h := &l.heard[p.index]
+	h := &l.traffic[p.index]
 	if l.c.now-h.since >= time.Second {
-		*h = heard{since: l.c.now}
+		*h = traffic{since: l.c.now}
 	}
 	h.bytes += len(e.Frame)
 	if most := liarAnswers * (p.r.Store().LiveBytes() + 1<<10); h.bytes > most {
 		l.c.judge.violate(p.index, "O17: %s sends a liar %d bytes in a second; it holds %d", p.name, h.bytes, p.r.Store().LiveBytes())
-		*h = heard{since: l.c.now}
+		*h = traffic{since: l.c.now}
 	}
 }
 
@@ -361,7 +361,7 @@ func (l *liar) name(voter *Peer) {
 		Self: voter.name, Seed: l.c.cfg.Seed, Voters: voter.voters,
 		MaxTTL: l.c.cfg.Locks.MaxTTL, Drift: l.c.cfg.Locks.Drift, FirstBoot: true, // claims to be new, and so is not silent
 	}
-	binary.BigEndian.PutUint64(cfg.Boot[8:], l.told)
+	binary.BigEndian.PutUint64(cfg.Boot[8:], l.lieCount)
 	node, err := lockservice.New(cfg, voter.lockTime())
 	if err != nil {
 		l.c.judge.violate(voter.index, "O17: nobody can claim to be %s: %v", voter.name, err)
@@ -370,7 +370,7 @@ func (l *liar) name(voter *Peer) {
 	l.claimed, l.node = voter, node
 	l.c.reached("a voter's name was claimed")
 	for _, p := range l.c.peers {
-		p.look()
+		p.setView()
 	}
 }
 
@@ -411,7 +411,7 @@ func (l *liar) seen(writer *Peer) {
 			continue
 		}
 		b := wire.AppendUint(wire.AppendArray(nil, 7), 5)
-		for _, n := range []uint64{0, l.told, uint64(l.wall().UnixMilli()), l.c.rules.Fingerprint(), 0, 0} { // equal to no peer's digest
+		for _, n := range []uint64{0, l.lieCount, uint64(l.wall().UnixMilli()), l.c.rules.Fingerprint(), 0, 0} { // equal to no peer's digest
 			b = wire.AppendUint(b, n)
 		}
 		l.tell(p, l.table(), b)

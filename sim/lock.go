@@ -52,17 +52,17 @@ type locker struct {
 // lockCall is a call for a lock, and from its grant on a lease.
 type lockCall struct {
 	lockservice.Call
-	id      uint64
-	p       *Peer
-	asked   time.Duration // times of the run, here and below
-	token   uint64
-	granted time.Duration
-	sent    time.Duration // the beginning of the round that extended the lease last
-	until   time.Duration // the end of the lease by its holder's clock
-	state   callState
-	heard   func(lockservice.Result) // gets each result; may be nil
-	inst    lockservice.Inst         // from the grant on
-	resumed bool                     // the client held the lease at another peer or life before
+	id       uint64
+	p        *Peer
+	asked    time.Duration // times of the run, here and below
+	token    uint64
+	granted  time.Duration
+	sent     time.Duration // the beginning of the round that extended the lease last
+	until    time.Duration // the end of the lease by its holder's clock
+	state    callState
+	onResult func(lockservice.Result) // gets each result; may be nil
+	inst     lockservice.Inst         // from the grant on
+	resumed  bool                     // the client held the lease at another peer or life before
 }
 
 type callState uint8
@@ -118,8 +118,8 @@ func (l *locker) close() {
 // takesForAlive reports whether p takes q for alive, and so exchanges lock packets with it.
 func (p *Peer) takesForAlive(q *Peer) bool { return p.sees[q.index].alive && !p.suspects[q.index] }
 
-// look gives the lock machine its view of the members: what its peer believes.
-func (l *locker) look() {
+// setView gives the lock machine its view of the members: what its peer believes.
+func (l *locker) setView() {
 	if l == nil {
 		return
 	}
@@ -264,15 +264,15 @@ func (l *locker) result(r lockservice.Result) {
 	if call == nil {
 		return // the call was over before
 	}
-	l.p.c.locks.heard(call, r)
-	if call.heard != nil {
-		call.heard(r)
+	l.p.c.locks.checkResult(call, r)
+	if call.onResult != nil {
+		call.onResult(r)
 	}
 }
 
-// acquire asks for a lock at this peer. The function heard gets the results and may be nil.
+// acquire asks for a lock at this peer. The function onResult gets the results and may be nil.
 // It fails if the process does not run.
-func (p *Peer) acquire(call lockservice.Call, heard func(lockservice.Result)) (*lockCall, error) {
+func (p *Peer) acquire(call lockservice.Call, onResult func(lockservice.Result)) (*lockCall, error) {
 	l := p.locks
 	if l == nil || !p.up || p.paused {
 		return nil, fmt.Errorf("%s does not run", p.name)
@@ -281,7 +281,7 @@ func (p *Peer) acquire(call lockservice.Call, heard func(lockservice.Result)) (*
 	if err != nil {
 		return nil, err
 	}
-	k := &lockCall{Call: call, id: id, p: p, asked: p.c.now, heard: heard}
+	k := &lockCall{Call: call, id: id, p: p, asked: p.c.now, onResult: onResult}
 	l.calls[id] = k
 	p.c.locks.asked(k)
 	l.carry()

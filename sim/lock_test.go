@@ -56,19 +56,19 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 	}
 	f("L1", func(c *Cluster, k *lockCall) {
 		k, r := other(c, k.token+1, time.Second)
-		c.locks.heard(k, r)
+		c.locks.checkResult(k, r)
 		c.locks.ended(k)
 	})
 	f("L2", func(c *Cluster, k *lockCall) {
 		k.release()
 		k, r := other(c, k.token, time.Second)
-		c.locks.heard(k, r)
+		c.locks.checkResult(k, r)
 		c.locks.ended(k)
 	})
 	f("L3", func(c *Cluster, k *lockCall) { c.locks.answered(k, "release", true, nil) })
 	f("L4", func(c *Cluster, k *lockCall) {
 		k.release()
-		c.locks.heard(k, lockservice.Result{Event: lockservice.Acquired, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
+		c.locks.checkResult(k, lockservice.Result{Event: lockservice.Acquired, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
 	})
 	f("L5", func(c *Cluster, _ *lockCall) { // a client holds the lock for ever
 		if _, err := c.Peer(2).locks.node.Acquire(c.Peer(2).lockTime(), lockservice.Call{Lock: "l", TTL: 3 * time.Second}); err != nil {
@@ -81,7 +81,7 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 		c.locks.asked(&lockCall{Call: lockservice.Call{Lock: "l"}, p: c.Peer(3), id: 98, asked: c.now, state: callOver})
 		k, r := other(c, k.token+1, time.Second)
 		k.asked = c.now + time.Second
-		c.locks.heard(k, r)
+		c.locks.checkResult(k, r)
 		c.locks.ended(k)
 	})
 	f("L7", func(c *Cluster, _ *lockCall) {
@@ -92,14 +92,14 @@ func TestTheOraclesOfLocksComplain(t *testing.T) {
 	f("L8", func(c *Cluster, k *lockCall) { // the lease goes on after another client held the lock
 		k.until = c.now
 		o, r := other(c, k.token+1, time.Second)
-		c.locks.heard(o, r)
+		c.locks.checkResult(o, r)
 		c.locks.ended(o)
-		c.locks.heard(k, lockservice.Result{Event: lockservice.Extended, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
+		c.locks.checkResult(k, lockservice.Result{Event: lockservice.Extended, Token: k.token, Deadline: c.Peer(1).boot(c.now + time.Second)})
 	})
 	f("L8", func(c *Cluster, k *lockCall) { // the lease goes on with another token
 		o, r := other(c, k.token+1, time.Second)
 		o.resumed, o.inst, o.token, r.Inst = true, k.inst, k.token, k.inst
-		c.locks.heard(o, r)
+		c.locks.checkResult(o, r)
 		c.locks.ended(o)
 	})
 }

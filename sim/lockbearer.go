@@ -61,9 +61,9 @@ func (l *locker) moveHere(lock string) {
 	}
 }
 
-// takeOver has a bearer go on with its lease at this peer. The function heard gets the
+// takeOver has a bearer go on with its lease at this peer. The function onResult gets the
 // results and may be nil. takeOver returns nil if the lease cannot go on here.
-func (l *locker) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCall {
+func (l *locker) takeOver(old *lockCall, onResult func(lockservice.Result)) *lockCall {
 	if l == nil || !l.p.up || l.p.paused || old.state != callHolds {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (l *locker) takeOver(old *lockCall, heard func(lockservice.Result)) *lockCa
 	if err != nil || l.calls[id] != nil {
 		return nil
 	}
-	k := &lockCall{Call: old.Call, id: id, p: p, asked: p.c.now, inst: old.inst, token: old.token, resumed: true, heard: heard}
+	k := &lockCall{Call: old.Call, id: id, p: p, asked: p.c.now, inst: old.inst, token: old.token, resumed: true, onResult: onResult}
 	l.calls[id], p.c.locks.of(old.Lock).bearer = k, k
 	l.carry()
 	return k

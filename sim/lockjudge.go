@@ -86,8 +86,8 @@ func (j *lockJudge) asked(k *lockCall) {
 	j.c.hash = mix(j.c.hash^uint64(j.c.now), k.id)
 }
 
-// heard checks a result of the machine.
-func (j *lockJudge) heard(k *lockCall, r lockservice.Result) {
+// checkResult checks a result of the lock machine.
+func (j *lockJudge) checkResult(k *lockCall, r lockservice.Result) {
 	c, l := j.c, j.of(k.Lock)
 	c.hash = mix(mix(c.hash^uint64(c.now), r.ID<<8|uint64(r.Event)), r.Token)
 	switch r.Event {

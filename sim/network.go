@@ -154,12 +154,12 @@ func (p *Peer) notice(life any, back bool) {
 		}
 	}
 	if different {
-		p.look()
+		p.setView()
 	}
 }
 
-// look gives the replica its view of the members: what its peer believes.
-func (p *Peer) look() {
+// setView gives the replica its view of the members: what its peer believes.
+func (p *Peer) setView() {
 	if !p.up {
 		return
 	}
@@ -178,7 +178,7 @@ func (p *Peer) look() {
 	if p.c.liar.here {
 		view = append(view, gossip.Peer{Actor: p.c.liar.actor, Name: liarName, Alive: true})
 	}
-	p.locks.look()
+	p.locks.setView()
 	p.r.SetMembers(p.wall(), view)
 	if !p.held() {
 		p.carry()
@@ -194,11 +194,11 @@ func (p *Peer) suspect(q *Peer, lasts time.Duration) {
 	p.suspects[q.index] = true
 	c.reached("a suspicion was false")
 	c.note(Suspected, p.index, "takes %s for dead", q.name)
-	p.look()
+	p.setView()
 	c.agenda.add(c.now+lasts, func() {
 		if p.suspects[q.index] {
 			delete(p.suspects, q.index)
-			p.look()
+			p.setView()
 		}
 	})
 }

@@ -117,7 +117,7 @@ func (p *Peer) start() {
 		p.sees[i].alive = false // the lives are known from the disk, and none is taken for up
 	}
 	p.c.changed()
-	p.look()
+	p.setView()
 }
 
 // kill ends the process at once. A transaction that the disk is writing becomes durable
@@ -314,7 +314,7 @@ func (p *Peer) carryOut(rd replica.Ready) {
 			r.hear(rd.Changes)
 		}
 	}
-	p.work.told(rd.Changes)
+	p.work.takeChanges(rd.Changes)
 	for _, e := range rd.Envelopes {
 		p.sent += uint64(len(e.Frame))
 		p.c.net.send(p, e)
@@ -462,5 +462,5 @@ func (p *Peer) clone(q *Peer) {
 		q.sees[i] = sight{}
 	}
 	c.changed()
-	q.look()
+	q.setView()
 }

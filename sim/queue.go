@@ -108,9 +108,9 @@ func (s *workshop) resume() {
 	}
 }
 
-// told gives the changes of the replica to the queues. As in the agent, the queues have a
+// takeChanges gives the changes of the replica to the queues. As in the agent, the queues have a
 // write before the peer acknowledges it.
-func (s *workshop) told(changes []crdt.Change) {
+func (s *workshop) takeChanges(changes []crdt.Change) {
 	for i := range changes {
 		c := &changes[i]
 		k, ok := queue.ParseKey(c.Key)

@@ -26,7 +26,7 @@ func (w *worker) move() {
 	if to.up && !to.paused {
 		o.q = to.work.queue(w.q.name)
 		o.lease = to.locks.takeOver(old, func(r lockservice.Result) {
-			o.q.shop.later(0, func() { o.heardAgain(r, c.ID, c.Token) })
+			o.q.shop.later(0, func() { o.resumedResult(r, c.ID, c.Token) })
 		})
 	}
 	from.later(max(old.until-from.p.c.now, 0), func() {
@@ -35,8 +35,8 @@ func (w *worker) move() {
 	w.next()
 }
 
-// heardAgain takes a result of the lock service for a lease that goes on here.
-func (w *worker) heardAgain(r lockservice.Result, id string, token uint64) {
+// resumedResult takes a result of the lock service for a lease that goes on here.
+func (w *worker) resumedResult(r lockservice.Result, id string, token uint64) {
 	switch {
 	case r.Event == lockservice.Acquired:
 		w.adopt(id, token)

@@ -22,15 +22,15 @@ type reader struct {
 	life  *replica.Replica // the life of p that it has subscribed to
 	limit int              // of the queue, in changes
 	pace  time.Duration    // how long it takes for a change
-	queue backlog.Queue[told]
+	queue backlog.Queue[notice]
 	state []string          // keys that it has yet to read
 	holds map[string]string // the value of each key, as far as the reader knows, as shown renders it
 	exact bool              // no change in the queue is older than holds
 	busy  bool              // a take is planned
 }
 
-// told is one change in the form that a subscriber gets.
-type told struct {
+// notice is one change in the form that a subscriber gets.
+type notice struct {
 	key, old, now string
 	lazy          bool // old is not the value before
 }
@@ -56,7 +56,7 @@ func (c steps) watch(p *Peer, args []string) (func(), error) {
 
 // subscribe begins a subscription to the present life of the peer.
 func (r *reader) subscribe() {
-	r.life, r.queue, r.busy = r.p.r, backlog.Queue[told]{Limit: r.limit, Bytes: math.MaxInt}, false
+	r.life, r.queue, r.busy = r.p.r, backlog.Queue[notice]{Limit: r.limit, Bytes: math.MaxInt}, false
 	r.over()
 	r.wait()
 }
@@ -106,7 +106,7 @@ func (r *reader) hear(changes []crdt.Change) {
 		if ch.Cause == crdt.CauseConflict {
 			continue
 		}
-		t := told{ch.Key, ch.Old.Raw(), ch.New.Raw(), ch.Lazy || ch.Cause == crdt.CauseExpired}
+		t := notice{ch.Key, ch.Old.Raw(), ch.New.Raw(), ch.Lazy || ch.Cause == crdt.CauseExpired}
 		r.queue.Offer(t, len(t.key)+len(t.old)+len(t.now))
 	}
 	r.wait()

@@ -123,13 +123,13 @@ func broadcast(seed uint64, nodes int, loss float64, writes int) Reach {
 		other := func(node int) int { return (node + 1 + f.below(nodes-1)) % nodes }
 		var gossip func(node, sent int)
 		gossip = func(node, sent int) {
-			var told []int
-			for len(told) < min(gossipNodes, nodes-1) && sent < limit {
+			var reached []int
+			for len(reached) < min(gossipNodes, nodes-1) && sent < limit {
 				to := other(node)
-				if slices.Contains(told, to) {
+				if slices.Contains(reached, to) {
 					continue
 				}
-				told = append(told, to)
+				reached = append(reached, to)
 				if sent++; f.chance(loss) {
 					continue
 				}
