@@ -2,7 +2,6 @@ package crdt
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -48,40 +47,6 @@ func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Del
 	}
 	s.truncate()
 	return s.deltas, nil
-}
-
-// currentVersion returns the version of the content that a reader sees at key, 0 if the
-// key is absent.
-func (s *Store) currentVersion(key string, nowMillis uint64) Version {
-	e, ok := s.Render(key, nowMillis)
-	if !ok {
-		return 0
-	}
-	return e.Version()
-}
-
-// visibleKind returns the kind of key that a reader sees, 0 if the key is absent.
-func (s *Store) visibleKind(key string, nowMillis uint64) Kind {
-	c, ok := s.index.Load(key)
-	if !ok {
-		return 0
-	}
-	if c.many() == nil {
-		if r := c.view.Load(); r != nil && r.contentAt(nowMillis) {
-			return Register
-		}
-		return 0
-	}
-	if keyKind, sole := c.many().soleKind(); sole {
-		for _, slot := range c.many().slots {
-			if slices.ContainsFunc(slot, func(r *record) bool { return r.kind < firstUnknown && r.contentAt(nowMillis) }) {
-				return keyKind // no record of another slot can change the answer
-			}
-		}
-		return 0
-	}
-	keyKind, _ := renderer{s}.latestKind(c.many(), nowMillis)
-	return keyKind
 }
 
 // writer turns one operation into records and merges them.

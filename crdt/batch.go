@@ -67,7 +67,7 @@ func (b *batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 		if p != nil {
 			return 0, &OrderError{op.Key}
 		}
-		if v := b.s.currentVersion(op.Key, b.now); v != *op.If {
+		if v := b.s.Probe(op.Key, b.now).Version(); v != *op.If {
 			return 0, &ConflictError{op.Key, *op.If, v}
 		}
 	}
@@ -75,7 +75,7 @@ func (b *batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 	case op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0:
 		return 0, nil
 	case p == nil:
-		return b.s.visibleKind(op.Key, b.now), nil
+		return b.s.Probe(op.Key, b.now).Kind(), nil
 	case p.kind == Set && b.emptied(op.Key, p):
 		return 0, nil
 	}
@@ -104,7 +104,7 @@ func (b *batch) noteOp(i int, kind Kind) {
 	switch {
 	case op.Verb == Remove || op.Verb == Increment && op.Delta == 0 || op.Verb == Delete && len(op.Path) > 0:
 		if !known {
-			p.kind = b.s.visibleKind(op.Key, b.now)
+			p.kind = b.s.Probe(op.Key, b.now).Kind()
 		}
 	case len(op.Path) > 0:
 		p.kind = Object

@@ -56,7 +56,7 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 		for _, op := range before {
 			_, _ = at.apply(t, op), step.apply(t, op)
 		}
-		version := at.currentVersion("k", 1000)
+		version := at.Probe("k", 1000).Version()
 		err := at.apply(t, ops...)
 		var want error
 		for _, op := range ops {
@@ -69,7 +69,7 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 		}
 		if err != nil {
 			refused++
-			if at.currentVersion("k", 1000) != version {
+			if at.Probe("k", 1000).Version() != version {
 				t.Fatalf("seed %d: a refused batch left something", seed)
 			}
 			continue

@@ -36,12 +36,9 @@ func (w *writer) clearExcept(path string, kind Kind) {
 				w.tombstone(k, path)
 			}
 		}
-		if m.elementRecords == 0 {
-			return
-		}
 	}
-	if leaves, ok := m.leavesAt(path); ok && kind != Object && kind != Set && !slices.ContainsFunc(leaves, func(k slotKind) bool { return k != leafSlot(kind) }) {
-		return // the only content here is a leaf of the same kind, or there is none
+	if !m.contradicts(path, kind) {
+		return
 	}
 	var other []string
 	kept := false
@@ -65,6 +62,24 @@ func (w *writer) clearExcept(path string, kind Kind) {
 	default:
 		w.clearBelow(path)
 	}
+}
+
+// contradicts reports whether there may be content at or below path that does not belong to a
+// value of kind. Its cost does not depend on the size of the key.
+func (m *many) contradicts(path string, kind Kind) bool {
+	if m.unknownKinds {
+		return true
+	}
+	below, elements := m.stockBelow(path).records, m.stockBelow(elementsAt(path)).records
+	switch kind {
+	case Object:
+		below = elements
+	case Set:
+		below -= elements
+	}
+	return below > 0 || slices.ContainsFunc(m.leavesAt(path), func(k slotKind) bool {
+		return !belongs(m.slots[slotKey(k, path)][0], path, kind)
+	})
 }
 
 var leafKinds = []slotKind{slotRegister, slotMax, slotCounter, slotSibling}
@@ -103,7 +118,7 @@ func (w *writer) clearBelow(path string) bool {
 	if m == nil {
 		return false
 	}
-	if leaves, ok := m.leavesAt(path); ok && len(leaves) < 2 {
+	if leaves := m.leavesAt(path); len(leaves) < 2 && m.stockBelow(path).records == 0 && !m.unknownKinds {
 		for _, k := range leaves {
 			w.tombstone(k, path)
 		}

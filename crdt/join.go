@@ -221,7 +221,7 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 			return false
 		}
 	}
-	kept := slot[:0]
+	kept, before := slot[:0], shown(slot)
 	for _, other := range slot {
 		if r.covers(other.actor, other.seq) {
 			s.remove(other)
@@ -232,7 +232,9 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 	}
 	clear(slot[len(kept):])
 	s.insert(r)
-	m.slots[key] = append(kept, r)
+	kept = append(kept, r)
+	m.slots[key] = kept
+	m.countElement(r.kind, r.path(), before, shown(kept))
 	return true
 }
 
@@ -259,6 +261,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 		if !strings.HasPrefix(key[2:], r.path()) {
 			continue
 		}
+		kind, path, before := slot[0].kind, slot[0].path(), shown(slot)
 		kept := slot[:0]
 		for _, other := range slot {
 			if s.clearRemoves(r, other) {
@@ -272,6 +275,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 			}
 		}
 		clear(slot[len(kept):])
+		m.countElement(kind, path, before, shown(kept))
 		if len(kept) == 0 {
 			delete(m.slots, key)
 		} else {
@@ -315,7 +319,10 @@ func (s merger) detach(r *record) {
 		c.many().clears = drop(c.many().clears)
 	} else {
 		key := slotKey(r.kind, r.path())
-		if slot := drop(c.many().slots[key]); len(slot) == 0 {
+		before := shown(c.many().slots[key])
+		slot := drop(c.many().slots[key])
+		c.many().countElement(r.kind, r.path(), before, shown(slot))
+		if len(slot) == 0 {
 			delete(c.many().slots, key)
 		} else {
 			c.many().slots[key] = slot

@@ -211,6 +211,9 @@ func effects(op Op) []effect {
 	case Add:
 		at.kind = Set
 	case Increment:
+		if op.Delta == 0 {
+			return nil
+		}
 		at.kind = Counter
 	case Bump:
 		at.kind = Max
@@ -376,6 +379,11 @@ func TestTheStoreAgreesWithTheReferenceModelAfterEveryStep(t *testing.T) {
 			default:
 				if len(c.log) > 0 {
 					c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])
+				}
+			}
+			for _, key := range []string{"k", "l"} {
+				if c, ok := n.store.index.Load(key); ok {
+					n.store.checkCounts(t, c)
 				}
 			}
 		}

@@ -127,13 +127,7 @@ func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 		if len(list) == 0 || kindOf(list[0].kind, list[0].path()) != Object {
 			continue
 		}
-		top := list[0]
-		for _, r := range list[1:] {
-			if s.wins(r, top) {
-				top = r
-			}
-		}
-		s.addSlot(root, list, top)
+		s.addSlot(root, list, s.latest(list))
 	}
 	if len(root.fields) == 0 {
 		return wire.AppendMap(nil, 0)

@@ -46,7 +46,7 @@ func TestOfTwoContentsOfOneDotOneStays(t *testing.T) {
 				}
 			}
 			syncAll(t, a, b)
-			if a.Sum() != b.Sum() || a.Len() != b.Len() || a.currentVersion("k", 1000) != b.currentVersion("k", 1000) {
+			if a.Sum() != b.Sum() || a.Len() != b.Len() || a.Probe("k", 1000).Version() != b.Probe("k", 1000).Version() {
 				t.Fatalf("%s, seed %d: checksums, keys or versions differ", name, seed)
 			}
 			x, _ := a.Render("k", 1000)
@@ -87,7 +87,7 @@ func TestTheChecksumsCoverContents(t *testing.T) {
 	if a.Sum() == b.Sum() || *a.Sums() == *b.Sums() {
 		t.Error("two contents of one dot have one checksum")
 	}
-	if a.currentVersion("k", 1000) != b.currentVersion("k", 1000) {
+	if a.Probe("k", 1000).Version() != b.Probe("k", 1000).Version() {
 		t.Error("the version of a key is not that of its dots")
 	}
 	c, d := newReplica(3), newReplica(4)

@@ -145,8 +145,10 @@ func (s *Store) Expire(nowMillis uint64) {
 		if r.visible() {
 			visible := c.visible()
 			r.ext.expiryReported.Store(true)
-			if !plain {
-				c.many().visibleRecords--
+			if m := c.many(); m != nil {
+				m.visibleRecords--
+				m.hashes -= s.actors[r.actor].hash(r.seq)
+				m.countElement(r.kind, r.path(), true, shown(m.slots[slotKey(r.kind, r.path())]))
 			}
 			if visible && !c.visible() {
 				s.visibleKeys.Add(-1)

@@ -101,15 +101,15 @@ func (m *many) stockBelow(place string) stock {
 	return m.stocks[place]
 }
 
-// leavesAt returns the kinds of the slots with content at the place path itself. ok is false
-// if there may be more content: below path, or of a kind that only a later version knows.
-func (m *many) leavesAt(path string) (kinds []slotKind, ok bool) {
+// leavesAt returns the kinds of the slots with content at the place path itself, except those
+// that only a later version knows.
+func (m *many) leavesAt(path string) (kinds []slotKind) {
 	for _, k := range ownKinds {
 		if (path == "" || m.innerKinds>>k&1 == 1) && slices.ContainsFunc(m.slots[slotKey(k, path)], (*record).isContent) {
 			kinds = append(kinds, k)
 		}
 	}
-	return kinds, !m.unknownKinds && m.stockBelow(path).records == 0
+	return kinds
 }
 
 // ownKinds are the kinds of slots that a place itself can have.

@@ -57,7 +57,8 @@ type many struct {
 	slots          map[string][]*record // live records by slotKey
 	clears         []*record            // live clears
 	visibleRecords int                  // live records that readers may see
-	elementRecords int                  // live records of set elements, removals included
+	hashes         uint64               // sum of the hashes of the dots of live content that Expire has not reported
+	elements       int                  // elements of the key's own set that readers may see
 	root           stock                // stock below the root of the key
 	set            stock                // stock below the place of the key's own set elements
 	stocks         map[string]stock     // stock below each other place; see stockBelow
@@ -147,8 +148,8 @@ func (s *Store) insert(r *record) {
 		if r.visible() {
 			m.visibleRecords++
 		}
-		if r.kind == slotElement {
-			m.elementRecords++
+		if r.isContent() && !r.expiryReported() {
+			m.hashes += st.hash(r.seq)
 		}
 		m.account(r, true)
 	}
@@ -194,8 +195,8 @@ func (s *Store) remove(r *record) {
 		if r.visible() {
 			m.visibleRecords--
 		}
-		if r.kind == slotElement {
-			m.elementRecords--
+		if r.isContent() && !r.expiryReported() {
+			m.hashes -= s.actors[r.actor].hash(r.seq)
 		}
 		m.account(r, false)
 	}
@@ -325,7 +326,7 @@ func (s merger) promote(c *cell) *many {
 	if r := c.view.Load(); r != nil {
 		m.slots[plainSlot] = []*record{r}
 		if r.visible() {
-			m.visibleRecords = 1
+			m.visibleRecords, m.hashes = 1, s.actors[r.actor].hash(r.seq)
 		}
 	}
 	c.view.Store(m.staleView)

@@ -133,10 +133,7 @@ func (m *Memory) commit(how Manner, size int, ops []crdt.Op) error {
 		return err
 	}
 	for _, r := range how.Reports {
-		*r.Into = 0
-		if e, ok := m.store.Render(r.Key, uint64(now.UnixMilli())); ok {
-			*r.Into = e.Version()
-		}
+		*r.Into = m.store.Probe(r.Key, uint64(now.UnixMilli())).Version()
 	}
 	m.cfg.Wrote(ops)
 	m.writes += uint64(len(ops))

@@ -43,6 +43,8 @@ var mutants = []mutant{
 		"		kept = append(kept, other)\n	}\n	clear(slot[len(kept):])\n	s.insert(r)", "./crdt", "TestAnIncrementAfterSeeingOthersKeepsTheirs"},
 	{"a record that is covered already is not stored", "crdt/join.go",
 		"		if other.covers(r.actor, r.seq) {\n			s.stats.Superseded++\n			return false\n		}\n	}\n	kept", "	_ = other\n	}\n	kept", "./crdt", "TestARemoveThatComesFirstStillRemoves"},
+	{"an element that several peers added counts once", "crdt/probe.go",
+		"kind != slotElement || before == after ||", "kind != slotElement ||", "./crdt", "TestTheStoreAgreesWithTheReferenceModelAfterEveryStep"},
 	{"a past does not remove a register", "crdt/join.go",
 		"	if r.kind.lww() {\n		return s.wins(clear, r)\n	}", "", "./crdt", "TestDeltasConvergeInAnyOrder"},
 	{"a clear removes only what it has seen", "crdt/join.go",
