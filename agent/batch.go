@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
-// Batch collects writes that take effect as one unit: on this peer all of them at one moment, or
+// Batch collects writes that take effect together: on this peer all of them at one moment, or
 // none. Other peers usually see them at one moment too, but a repair of lost messages may bring them
 // in parts. A Batch must be used by one goroutine at a time.
 type Batch struct {

@@ -110,7 +110,7 @@ func (l *locks) open(of Config, log *slog.Logger, barred func(lock string, token
 	case c.BestEffort:
 		log.Info("locks are best effort: two sides of a cut can hold one lock")
 	case slices.Contains(c.Voters, of.Name) && !c.FirstBoot:
-		log.Info("this voter certifies no lease until those of its earlier life are over", "voters", c.Voters)
+		log.Info("this voter certifies no lease until those that it certified before its start are over", "voters", c.Voters)
 	}
 	return nil
 }

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// TestTheDocsNameWhatThereIs checks that the tests and scenarios that docs/simulation.md
+// TestTheDocsNameWhatThereIs checks that the tests and scenarios that docs/incidents.md
 // names exist.
 func TestTheDocsNameWhatThereIs(t *testing.T) {
-	text, err := os.ReadFile("../docs/simulation.md")
+	text, err := os.ReadFile("../docs/incidents.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,7 +173,7 @@ func (q Queue) SetState(ctx context.Context, s QueueState) error {
 	return q.write(ctx, ops)
 }
 
-// write makes ops one unit. It fails for more than crdt.MaxOps of them.
+// write makes ops one batch. It fails for more than crdt.MaxOps of them.
 func (q Queue) write(ctx context.Context, ops []crdt.Op) error {
 	if len(ops) == 0 {
 		return ctx.Err()

@@ -109,7 +109,7 @@ func (t Tasks) Walk(ctx context.Context, after string, visit func(id string) boo
 	})
 }
 
-// Delete removes the state of the task, its progress, and the records of agents in it. It is one unit only up to crdt.MaxOps records.
+// Delete removes the state of the task, its progress, and the records of agents in it. It is one batch only up to crdt.MaxOps records.
 func (t Tasks) Delete(ctx context.Context, id string) error {
 	if err := taskState.check(id); err != nil {
 		return err

@@ -54,7 +54,7 @@ func (q Queue) Enqueue(ctx context.Context, value any, opts ...EnqueueOption) (i
 	return id, err
 }
 
-// EnqueueAll adds items and returns their ids. Up to crdt.MaxOps items, 1,024, are one unit: all of them
+// EnqueueAll adds items and returns their ids. Up to crdt.MaxOps items, 1,024, are one batch: all of them
 // are added or none. If it fails for more items, the ids of those that were added are returned. Items
 // whose ids are taken are skipped; if all are, EnqueueAll fails with ErrDuplicate.
 func (q Queue) EnqueueAll(ctx context.Context, items []NewItem) (ids []string, err error) {

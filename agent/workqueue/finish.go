@@ -199,7 +199,7 @@ func (s *Queues) decide(batch []*verdictWrite) {
 
 var errLate = fmt.Errorf("%w: it ended before a majority of voters knew that the item was finished", ErrClaimLost)
 
-// record writes endings as one unit. If that fails, it writes each one alone, so that one ending that
+// record writes endings as one batch. If that fails, it writes each one alone, so that one ending that
 // cannot be written does not keep the others from being written.
 func (s *Queues) record(batch []*verdictWrite) {
 	ops := make([]crdt.Op, len(batch))

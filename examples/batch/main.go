@@ -1,4 +1,4 @@
-// Batch shows writes by the thousand: they are collected into units that take effect whole or not
+// Batch shows writes by the thousand: they are collected into batches that take effect whole or not
 // at all, flushed at once, and acknowledged by another peer.
 //
 //	go run ./examples/batch
@@ -50,13 +50,13 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// A batch is one unit: no reader of this peer sees a part of it.
+	// A batch takes effect at one moment: no reader of this peer sees a part of it.
 	b := writer.Batch()
 	for i := range 500 {
 		b.Patch(fleet.TaskStateKey(fmt.Sprintf("batch-%03d", i)), fleet.TaskState{Status: "pending", Priority: i % 10})
 	}
 	b.Increment("batch/created", 500).Add("batch/owners", writer.Name())
-	fmt.Println("one unit of", b.Len(), "writes")
+	fmt.Println("one batch of", b.Len(), "writes")
 	if err := b.Commit(ctx); err != nil {
 		return err
 	}

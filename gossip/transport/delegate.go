@@ -216,7 +216,7 @@ func (r *roster) bye(id string, now time.Time) {
 	}
 }
 
-var errEnded = errors.New("this life said goodbye")
+var errEnded = errors.New("this peer has announced that it leaves")
 
 // NotifyAlive refuses members that have left: messages which say that they are alive may still be
 // on their way, or come from a peer that has not heard of their end.

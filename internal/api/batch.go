@@ -48,7 +48,7 @@ var extras = map[string][]string{
 // batchOps are the names of these operations, in the order in which errors list them.
 var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max"}
 
-// batch makes several writes as one unit. A fault in one of them is a *crdt.OpError.
+// batch makes several writes as one batch. A fault in one of them is a *crdt.OpError.
 func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body batchBody
 	if err := r.decode(&body); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/gossip/transport/memnet"
 )
 
-// A key and what a surface writes beside it are one unit, and the latter needs no right of the
+// A key and what a surface writes beside it are one batch, and the latter needs no right of the
 // caller.
 func TestASurfaceWritesBesideAKey(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {

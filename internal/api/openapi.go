@@ -67,7 +67,7 @@ var told = map[string]object{
 	"Verdict.level": {"type": "string", "enum": []verdict.Level{verdict.OK, verdict.Warn, verdict.Fail},
 		"description": "ok: nothing needs to be done; warn: everything works, and somebody should look within the day; fail: something that was promised does not work now"},
 	"Stats.vector": {"type": "object", "additionalProperties": object{"type": "integer", "minimum": 0},
-		"description": "how many writes this peer has seen of each actor, which is one life of a peer, that has not ended; store.retired counts those that have"},
+		"description": "how many writes this peer has seen of each actor that may write again; store.retired counts the others. An actor is one run of a peer's process"},
 	"Event.cause": {"type": "string",
 		"enum":        []agent.Cause{agent.CausePut, agent.CauseDelete, agent.CauseExpired, agent.CauseConflict, agent.CauseSnapshot, agent.CauseSynced, agent.CauseLagged},
 		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key of the present state; without a key: synced: the snapshot is complete; lagged: changes were missed, and the whole state follows again"},

@@ -9,7 +9,7 @@
 // namespace is escaped, so that two namespaces never share a key.
 //
 // For each key that a tool wrote, the key mcp/<key> holds the author (client, session and token)
-// and when the key was created. Both are written as one unit with one stamp. A value with another
+// and when the key was created. Both are written as one batch with one stamp. A value with another
 // stamp was written without a tool; its author is then its peer, and its time that of the write.
 // Each daemon counts by itself how often a key was retrieved, and forgets that when it stops.
 //

@@ -13,14 +13,14 @@ import (
 
 // Agents think for minutes and leases last for seconds, so that a daemon that dies
 // frees them soon. A hold renews one lease of an agent for as long as it asked for. It
-// ends with the session and the token of who gave the last sign of life, but not with
-// the daemon: then the lease lasts as long as it does.
+// ends with the session and the token of the caller that last named it, but not with
+// the daemon: when the daemon stops, the lease runs out by its own time.
 type hold struct {
 	queue, id string // of a claim; a lock has its name as id
 	lease     string // of a claim, at its peer
 	token     uint64
-	last      time.Duration // how long from each sign of life; guarded by holds.mu
-	author    author        // who gave the last one, guarded likewise
+	last      time.Duration // how long from each call that names it; guarded by holds.mu
+	author    author        // the last caller that named it, guarded likewise
 	owner     string        // see call.owner, likewise
 	since     time.Time
 	place     string // whose it is of holds.places
@@ -28,7 +28,7 @@ type hold struct {
 	stop      context.CancelFunc // the lease was given back
 }
 
-// sign is one of life.
+// sign is a call that names a hold, and so keeps it.
 type sign struct {
 	from *caller
 	last time.Duration

@@ -21,20 +21,20 @@ type Options struct {
 // Option changes the settings of one write.
 type Option func(*Options)
 
-// Manner says how a unit of writes is made.
+// Manner says how a batch of writes is made.
 type Manner struct {
-	Urgent  bool     // the unit is sent at once, and before other writes that wait
+	Urgent  bool     // the batch is sent at once, and before other writes that wait
 	Reports []Report // versions that the caller asks for
 }
 
-// Report asks for the version that Key has right after a unit of writes. It is stored in *Into; 0 if
+// Report asks for the version that Key has right after a batch of writes. It is stored in *Into; 0 if
 // the key is absent then.
 type Report struct {
 	Key  string
 	Into *crdt.Version
 }
 
-// Prepare applies options to op, and returns those that concern the unit that op is part of. It fails
+// Prepare applies options to op, and returns those that concern the batch that op is part of. It fails
 // for a negative TTL and for a report into nil.
 func Prepare(op *crdt.Op, opts []Option) (Manner, error) {
 	if len(opts) == 0 {
@@ -61,7 +61,7 @@ func Prepare(op *crdt.Op, opts []Option) (Manner, error) {
 	return how, nil
 }
 
-// Assign writes value as a unit of one operation: op gives the verb, the key and the path. A Delete
+// Assign writes value as a batch of one operation: op gives the verb, the key and the path. A Delete
 // ignores value. It fails with the errors of crdt.ValueOf, Prepare and Write.
 func (m *Memory) Assign(ctx context.Context, op crdt.Op, value any, opts []Option) (err error) {
 	var how Manner

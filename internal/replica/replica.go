@@ -88,7 +88,7 @@ type Written struct {
 	Stamp clock.Timestamp
 }
 
-// Write applies ops as one unit: all of them or none. An urgent write is sent without waiting for the
+// Write applies ops as one batch: all of them or none. An urgent write is sent without waiting for the
 // batch interval. Errors are those of crdt.Store.Apply and ErrClockSkew.
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
 	stamp := r.hlc.Next(now)

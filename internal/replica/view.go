@@ -56,5 +56,5 @@ func (v View) Heartbeat(now time.Time, worker string) (h gossip.Heartbeat, ok bo
 	return v.engine.Heartbeat(now, worker)
 }
 
-// Heartbeats returns the workers that are active or out of sight at now, by name.
+// Heartbeats returns the workers that are active or unreachable at now, by name.
 func (v View) Heartbeats(now time.Time) []gossip.Heartbeat { return v.engine.Heartbeats(now) }

@@ -111,7 +111,7 @@ func unanswered(err error) Finding {
 	u, short := errors.AsType[*lockservice.UnavailableError](err)
 	switch {
 	case short && u.Quarantine > 0:
-		f.Why = fmt.Sprintf("a voter that has just started is silent until the leases of its earlier life are over, %s more", ago(u.Quarantine))
+		f.Why = fmt.Sprintf("a voter that has just started is silent until the leases that it certified before its start are over, %s more", ago(u.Quarantine))
 		f.Next = "wait for it; the very first start of a voter needs no silence with --first-boot (docs/locks.md)"
 	case short && len(u.Silent) > 0:
 		f.Why = fmt.Sprintf("%d of the %d needed answered in time; nothing came from %s", u.Reachable, u.Needed, list(u.Silent))

@@ -125,7 +125,7 @@ func (l *look) numbers() []string {
 		fmt.Sprintf("watches %d", s.Subscriptions),
 	}
 	if n := s.Workers["unreachable"]; n > 0 {
-		list = append(list, fmt.Sprintf("workers out of sight %d", n))
+		list = append(list, fmt.Sprintf("unreachable workers %d", n))
 	}
 	for _, why := range slices.Sorted(maps.Keys(s.Transport.Refused)) {
 		if n := s.Transport.Refused[why]; n > 0 {
