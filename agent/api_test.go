@@ -38,7 +38,10 @@ func TestEveryTypeReadsAsItWasWritten(t *testing.T) {
 	check(tags.Remove(ctx, 2))
 	v, _ := a.Get("tags")
 	mustBe(t, v, `[true,10,"a","b"]`)
-	if ok, err := tags.Contains("a"); !ok || err != nil {
+	if n, err := tags.Len(); n != 4 || err != nil {
+		t.Errorf("%d tags: %v", n, err)
+	}
+	if ok, err := tags.Has("a"); !ok || err != nil {
 		t.Errorf("Contains: %t, %v", ok, err)
 	}
 	check(tags.Clear(ctx))
@@ -76,7 +79,7 @@ func TestEveryTypeReadsAsItWasWritten(t *testing.T) {
 	check(o.Increment(ctx, 2, "hits"))
 	v, _ = a.Get("o")
 	mustBe(t, v, `{"a":{"c":"x","d":true,"e":9},"hits":2,"l":[2,3,4]}`)
-	v, err = o.Get("a", "e")
+	v, err = o.Field("a", "e")
 	check(err)
 	mustBe(t, v, "9")
 	check(o.Delete(ctx, "a"))

@@ -67,7 +67,7 @@ func ExampleAgent_Object() {
 	if err := task.Patch(ctx, map[string]any{"progress": 0.5, "tags": []string{"urgent"}}); err != nil {
 		log.Fatal(err)
 	}
-	v, err := task.Get()
+	v, err := task.Field()
 	fmt.Println(v, err)
 	// Output: {"progress":0.5,"status":"running","tags":["gpu","urgent"]} <nil>
 }

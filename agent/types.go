@@ -55,19 +55,21 @@ func (s Set) Values() ([]crdt.Value, error) {
 	return v.Elements(), nil
 }
 
-// Contains reports whether value is in the set. It fails with the errors of Values.
-func (s Set) Contains(value any) (bool, error) {
-	want, err := crdt.ValueOf(value)
-	if err != nil {
-		return false, err
+// Has reports whether value is in the set. Its cost does not depend on the size of the set. It fails
+// with the errors of Values and of crdt.ValueOf.
+func (s Set) Has(value any) (has bool, err error) {
+	v, err := crdt.ValueOf(value)
+	if err == nil {
+		err = s.a.mem.Probe(s.key, crdt.Set, func(p crdt.Probe) { has = p.Has(v) })
 	}
-	values, err := s.Values()
-	for _, v := range values {
-		if v == want {
-			return true, err
-		}
-	}
-	return false, err
+	return has, err
+}
+
+// Len returns the number of values, 0 if the key is absent. Its cost does not depend on the size of
+// the set. It fails with the errors of Values.
+func (s Set) Len() (n int, err error) {
+	err = s.a.mem.Probe(s.key, crdt.Set, func(p crdt.Probe) { n = p.Count() })
+	return n, err
 }
 
 // Clear removes every value that this peer has seen.
@@ -196,14 +198,8 @@ func (o Object) Delete(ctx context.Context, path ...string) error {
 	return nil
 }
 
-// Get returns the value at path, the zero Value if there is none.
-func (o Object) Get(path ...string) (crdt.Value, error) {
-	v, err := o.a.mem.Typed(o.key, crdt.Object)
-	if err != nil {
-		return crdt.Value{}, err
-	}
-	for _, name := range path {
-		v = v.Field(name)
-	}
-	return v, nil
-}
+// Field returns the value at path, the whole object without a path, and the zero Value if there is
+// none. Unless the value is an object or a set itself, the cost does not depend on the size of the
+// object. It fails with a *crdt.TypeError if the key is no object, with a *crdt.KeyError, and with
+// ErrClosed.
+func (o Object) Field(path ...string) (crdt.Value, error) { return o.a.mem.Field(o.key, path) }

@@ -25,6 +25,9 @@ func get(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err := crdt.ValidateKey(r.Key); err != nil {
 		return Response{}, err
 	}
+	if len(r.Query) > 0 {
+		return part(a, r)
+	}
 	e, ok := a.Entry(r.Key)
 	if !ok {
 		return Response{}, agent.ErrNotFound

@@ -99,6 +99,60 @@ func (m *Memory) Typed(key string, kind crdt.Kind) (crdt.Value, error) {
 	return m.Resolve(key, e)
 }
 
+// Probe calls f with the lock held and with the probe of key, unless key is absent. It fails as Typed
+// does.
+func (m *Memory) Probe(key string, kind crdt.Kind, f func(p crdt.Probe)) error {
+	if m.Closed() {
+		return ErrClosed
+	}
+	if err := crdt.ValidateKey(key); err != nil {
+		return err
+	}
+	m.reads.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.store.Probe(key, uint64(time.Now().UnixMilli()))
+	switch have := p.Kind(); have {
+	case 0:
+	case kind:
+		f(p)
+	default:
+		return &crdt.TypeError{Key: key, Want: kind, Have: have}
+	}
+	return nil
+}
+
+// smallValue is the length in bytes up to which a search through a rendered object costs no more
+// than the lock.
+const smallValue = 1 << 10
+
+// Field returns the value at path inside the object at key, the zero Value if there is none. Unless
+// the value is an object or a set itself, the cost does not depend on the size of the object. It
+// fails as Typed does.
+func (m *Memory) Field(key string, path []string) (v crdt.Value, err error) {
+	known := false
+	if e, ok, fresh := m.store.Load(key); !ok || !fresh || len(e.Value().Raw()) > smallValue {
+		err = m.Probe(key, crdt.Object, func(p crdt.Probe) { v, known = p.Field(path) })
+	}
+	if known || err != nil {
+		return v, err
+	}
+	v, err = m.Typed(key, crdt.Object)
+	for _, name := range path {
+		v = v.Field(name)
+	}
+	return v, err
+}
+
+// Version returns the version of key, 0 if the key is absent. Its cost does not depend on the size
+// of the value.
+func (m *Memory) Version(key string) (v crdt.Version) {
+	m.reads.Add(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Probe(key, uint64(time.Now().UnixMilli())).Version()
+}
+
 // Resolve returns the value of e, an entry of key. The resolver of a custom key decides between its
 // siblings; the call fails with the error that the resolver returns.
 func (m *Memory) Resolve(key string, e crdt.Entry) (crdt.Value, error) {
