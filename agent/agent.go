@@ -232,6 +232,7 @@ func (a *Agent) Rules() *crdt.Rules { return a.rules }
 // joins a *ReplicationError if some peers have not acknowledged. Later calls return the same error.
 // If the peer has not stopped five seconds after ctx ended, Close returns with ctx's error.
 func (a *Agent) Close(ctx context.Context) error {
+	a.mem.Forbid()
 	a.once.Do(func() { go a.shutDown(ctx) })
 	select {
 	case <-a.ended:

@@ -189,30 +189,47 @@ func TestOptimisticLockingChecksThisPeersVersion(t *testing.T) {
 	}
 }
 
-func TestABatchIsAllOrNothing(t *testing.T) {
+func TestAnUpdateIsAllOrNothing(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
 	ctx := t.Context()
-	err := a.Batch().Put("a", 1).Increment("n", 2).Add("s", "x").Put("bad/", 1).Commit(ctx)
+	err := a.Update(ctx, func(tx *Tx) error {
+		tx.Put("a", 1)
+		tx.Increment("n", 2)
+		tx.Add("s", "x")
+		tx.Put("bad/", 1)
+		tx.Put("worse//", 1)
+		return nil
+	})
 	var key *crdt.KeyError
-	if !errors.As(err, &key) || !strings.Contains(err.Error(), "operations[3]") {
+	if !errors.As(err, &key) || key.Key != "bad/" {
 		t.Errorf("got %v", err)
 	}
 	if keys, _ := a.Keys("**"); len(keys) != 0 {
-		t.Errorf("a refused batch wrote %v", keys)
+		t.Errorf("a refused update wrote %v", keys)
 	}
-	b := a.Batch().Put("a", 1).Increment("n", 2).Add("s", "x").Bump("m", 3).Patch("o", map[string]any{"f": 1}).Delete("a")
-	if err := b.Commit(ctx); err != nil || b.Len() != 0 {
+	err = a.Update(ctx, func(tx *Tx) error {
+		tx.Put("a", 1)
+		tx.Increment("n", 2)
+		tx.Add("s", "x")
+		tx.Bump("m", 3)
+		tx.Patch("o", map[string]any{"f": 1})
+		tx.Delete("a")
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if keys, _ := a.Keys("**"); strings.Join(keys, " ") != "m n o s" {
 		t.Errorf("keys: %v", keys)
 	}
-	big := a.Batch()
-	for range crdt.MaxOps + 1 {
-		big.Put("k", 1)
-	}
-	if err := big.Commit(ctx); err == nil {
-		t.Error("a batch over the limit is accepted")
+	err = a.Update(ctx, func(tx *Tx) error {
+		for range crdt.MaxOps + 1 {
+			tx.Put("k", 1)
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "1024") {
+		t.Errorf("an update over the limit: %v", err)
 	}
 }
 
@@ -324,7 +341,7 @@ func TestAClosedAgentSaysSo(t *testing.T) {
 		"Put":            a.Put(ctx, "k", 1),
 		"Delete":         a.Delete(ctx, "k"),
 		"Set.Add":        a.Set("s").Add(ctx, 1),
-		"Batch":          a.Batch().Put("k", 1).Commit(ctx),
+		"Update":         a.Update(ctx, func(*Tx) error { return nil }),
 		"ForceSync":      a.ForceSync(ctx),
 		"WaitReplicated": a.WaitReplicated(ctx, 1),
 		"Forget":         a.Forget("x"),
@@ -428,14 +445,16 @@ func TestOptimisticWritesOfOnePeerLoseNothing(t *testing.T) {
 	}
 }
 
-// KeysWhere matches the pattern only for keys that are admitted, and stops when its context ends.
+// Walk matches the pattern only for keys that are admitted, and stops when its context ends.
 func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 	a := open(t, Config{Name: "n1"})
-	b := a.Batch()
-	for i := range crdt.MaxOps {
-		b.Put(fmt.Sprintf("k/%04d", i), i)
-	}
-	if err := b.Commit(t.Context()); err != nil {
+	err := a.Update(t.Context(), func(tx *Tx) error {
+		for i := range crdt.MaxOps {
+			tx.Put(fmt.Sprintf("k/%04d", i), i)
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	var keys []string
@@ -443,7 +462,7 @@ func TestAWalkOverKeysEndsWithWhoAsked(t *testing.T) {
 		keys = append(keys, key)
 		return true
 	}
-	err := a.Walk(t.Context(), "**", "", func(key string) bool { return strings.HasSuffix(key, "7") }, every)
+	err = a.Walk(t.Context(), "**", "", func(key string) bool { return strings.HasSuffix(key, "7") }, every)
 	if err != nil || len(keys) != 102 || keys[0] != "k/0007" {
 		t.Errorf("%d keys, %v", len(keys), err)
 	}

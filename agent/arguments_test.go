@@ -26,7 +26,7 @@ func TestArgumentsOutOfRangeAreRefused(t *testing.T) {
 		"WaitReplicated of -1":    a.WaitReplicated(ctx, -1),
 		"WaitReplicated of least": a.WaitReplicated(ctx, math.MinInt),
 		"a TTL of -1":             a.Put(ctx, "k", 1, WithTTL(-1)),
-		"a batch's TTL":           a.Batch().Put("k", 1, WithTTL(-time.Second)).Commit(ctx),
+		"an update's TTL":         a.Update(ctx, func(tx *Tx) error { tx.Put("k", 1, WithTTL(-time.Second)); return nil }),
 		"a sign's TTL":            a.Workers().SetStatus(ctx, "w", fleet.WorkerStatus{}, WithTTL(-1)),
 		"no such type":            a.Put(ctx, "k", 1, WithKind(crdt.Custom+1)),
 		"a capacity":              a.Workers().SetCapacity(ctx, "w", -1),

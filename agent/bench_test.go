@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/puzpuzpuz/xsync/v4"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/memory"
 )
 
 func benchKeys(n int) []string {
@@ -147,4 +150,42 @@ func BenchmarkVisible(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkUpdate compares one unit of 100 increments, made by Update or as operations that are
+// ready, with 100 units of one. One operation is one increment.
+func BenchmarkUpdate(b *testing.B) {
+	const unit = 100
+	a := open(b, Config{Name: "n1"})
+	ctx := b.Context()
+	keys := make([]string, unit)
+	ops := make([]crdt.Op, unit)
+	for i := range keys {
+		keys[i] = fmt.Sprint("n/", i)
+		ops[i] = crdt.Op{Verb: crdt.Increment, Key: keys[i], Delta: 1}
+	}
+	run := func(name string, f func() error) {
+		b.Run(name, func(b *testing.B) {
+			for range (b.N + unit - 1) / unit {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run("update", func() error {
+		return a.Update(ctx, func(tx *Tx) error {
+			for _, key := range keys {
+				tx.Increment(key, 1)
+			}
+			return nil
+		})
+	})
+	run("ready", func() error { return a.mem.Write(ctx, memory.Manner{}, ops...) })
+	run("single", func() (err error) {
+		for _, key := range keys {
+			err = errors.Join(err, a.Counter(key).Add(ctx, 1))
+		}
+		return err
+	})
 }

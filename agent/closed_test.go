@@ -27,7 +27,7 @@ func TestEveryCallIsRefusedAfterClose(t *testing.T) {
 	}
 	handles := map[string]any{"": a, "Cache": a.Cache(), "Set": a.Set("s"), "Object": a.Object("o"), "Counter": a.Counter("c"), "Max": a.Max("m"),
 		"Tasks": a.Tasks(), "Agents": a.Agents(), "Workers": a.Workers(), "Queue": a.Queue(), "workqueue.Queue": a.WorkQueue("q"),
-		"workqueue.Claim": claim, "Locks": a.Locks(), "Batch": a.Batch().Put("k", 2)}
+		"workqueue.Claim": claim, "Locks": a.Locks()}
 	if err := a.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ var (
 	ErrFaultsDisabled = errors.New("fault injection is off; it is a development option of Config") // Cut without Config.Faults
 	ErrClockSkew      = replica.ErrClockSkew                                                       // this peer's clock is too far ahead of the other peers' clocks
 	ErrTooManyWorkers = gossip.ErrTooManyWorkers                                                   // too many workers send heartbeats through this peer
+	ErrInUpdate       = memory.ErrInUpdate                                                         // the function of Update called a peer
 	ErrRotated        = memory.ErrRotated                                                          // a copy of this peer turned up during a wait
 )
 

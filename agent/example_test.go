@@ -279,22 +279,39 @@ func ExampleAgent_WorkQueue() {
 	// done "sent" <nil>
 }
 
-func ExampleAgent_Batch() {
+// An update moves a task from one set to another, once only, and counts it.
+func ExampleAgent_Update() {
 	ctx := context.Background()
 	a, err := agent.Open(ctx, agent.Config{Name: "worker-1", Cluster: "farm"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer a.Close(ctx)
+	if err := a.Set("tasks/open").Add(ctx, "42", "43"); err != nil {
+		log.Fatal(err)
+	}
 
-	err = a.Batch().
-		Patch(fleet.TaskStateKey("42"), fleet.TaskState{Status: "completed"}).
-		Increment("done", 1).
-		Add("done/by", a.Name()).
-		Commit(ctx)
-	n, _ := a.Counter("done").Value()
-	fmt.Println(n, err)
-	// Output: 1 <nil>
+	errTaken := errors.New("not open any more")
+	for range 2 {
+		var taken int64
+		err := a.Update(ctx, func(tx *agent.Tx) error {
+			if !tx.Has("tasks/open", "42") {
+				return errTaken
+			}
+			tx.Remove("tasks/open", "42")
+			tx.Add("tasks/running", "42")
+			taken = tx.Increment("tasks/taken", 1)
+			return nil
+		})
+		fmt.Println(taken, err)
+	}
+	open, _ := a.Get("tasks/open")
+	running, _ := a.Get("tasks/running")
+	fmt.Println(open, running)
+	// Output:
+	// 1 <nil>
+	// 0 not open any more
+	// ["43"] ["42"]
 }
 
 func ExampleAgent_Events() {

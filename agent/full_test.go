@@ -32,8 +32,13 @@ func TestAFullStoreLetsWorkBeFinished(t *testing.T) {
 	if _, err := q.EnqueueAll(ctx, []workqueue.NewItem{{Value: strings.Repeat("x", 1000)}, {Value: 2}}); !errors.As(err, &full) {
 		t.Errorf("more items: %v", err)
 	}
-	if err := a.Batch().Put("a", 1).Put("b", strings.Repeat("x", 1000)).Commit(ctx); !errors.As(err, &full) {
-		t.Errorf("a batch: %v", err)
+	err := a.Update(ctx, func(tx *Tx) error {
+		tx.Put("a", 1)
+		tx.Put("b", strings.Repeat("x", 1000))
+		return nil
+	})
+	if !errors.As(err, &full) {
+		t.Errorf("an update: %v", err)
 	}
 	if err := a.Workers().SetStatus(ctx, "w1", fleet.WorkerStatus{Task: strings.Repeat("x", 1000)}); !errors.As(err, &full) {
 		t.Errorf("a record: %v", err)

@@ -400,17 +400,19 @@ func TestWritesWaitForTheLoop(t *testing.T) {
 func TestABurstBeyondTheWindowDoesNotWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := several(t, n, 2, func(c *Config) { c.BatchInterval = AtOnce })
-		batch := list[0].Batch()
 		noise := rand.New(rand.NewPCG(11, 1))
-		for i := range 28 { // 7 MB
-			value := make([]byte, 250<<10)
-			for j := range value {
-				value[j] = byte(noise.Uint32()) // random bytes do not compress
-			}
-			batch.Put(fmt.Sprint("burst/", i), value)
-		}
 		began := time.Now()
-		if err := batch.Commit(t.Context()); err != nil {
+		err := list[0].Update(t.Context(), func(tx *Tx) error {
+			for i := range 28 { // 7 MB
+				value := make([]byte, 250<<10)
+				for j := range value {
+					value[j] = byte(noise.Uint32()) // random bytes do not compress
+				}
+				tx.Put(fmt.Sprint("burst/", i), value)
+			}
+			return nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		for time.Since(began) < time.Second && keysOf(list[1]) < keysOf(list[0]) {

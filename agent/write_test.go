@@ -54,14 +54,19 @@ func TestAPutKeepsTheTypeOfItsKey(t *testing.T) {
 	}
 	holds("c", crdt.Counter, "7")
 
-	b := a.Batch().Put("s", []string{"d"}, IfVersion(1)).Put("r", []string{"d"})
-	if err := b.Commit(ctx); err == nil {
+	write := func(opts ...WriteOption) error {
+		return a.Update(ctx, func(tx *Tx) error {
+			tx.Put("s", []string{"d"}, opts...)
+			tx.Put("r", []string{"d"})
+			return nil
+		})
+	}
+	if err := write(IfVersion(1)); err == nil {
 		t.Fatal("committed against a wrong version")
 	}
 	must(a.Put(ctx, "s", 1, WithKind(crdt.Register)))
 	holds("s", crdt.Register, "1")
-	b.ops[0].If = nil
-	must(b.Commit(ctx)) // the batch follows the type that the key has now
+	must(write()) // an update follows the type that the key has now
 	holds("s", crdt.Register, `["d"]`)
 
 	must(a.Set("brief").Add(ctx, 1))
@@ -118,25 +123,27 @@ func TestNothingACallerHandsOverStopsTheNextWrite(t *testing.T) {
 	q := a.WorkQueue("q")
 	for _, x := range []any{absent, nil, struct{}{}, (*int)(nil), map[string]any(nil), []any{absent}, map[string]any{"f": absent}, make(chan int), math.NaN()} {
 		for name, write := range map[string]func() error{
-			"Put":          func() error { return a.Put(ctx, "put", x) },
-			"PutSet":       func() error { return a.Put(ctx, "set", x, WithKind(crdt.Set)) },
-			"PutObject":    func() error { return a.Put(ctx, "object", x, WithKind(crdt.Object)) },
-			"PutMax":       func() error { return a.Put(ctx, "max", x, WithKind(crdt.Max)) },
-			"PutCustom":    func() error { return a.Put(ctx, "custom", x, WithKind(crdt.Custom)) },
-			"PutIf":        func() error { _, err := a.PutIf(ctx, "if", x, 0); return err },
-			"Report":       func() error { return a.Put(ctx, "report", x, ReportVersion(nil)) },
-			"Set.Add":      func() error { return a.Set("s").Add(ctx, x) },
-			"Set.Remove":   func() error { return a.Set("s").Remove(ctx, x) },
-			"Max.Bump":     func() error { return a.Max("m").Bump(ctx, x) },
-			"Patch":        func() error { return a.Object("o").Patch(ctx, x) },
-			"Replace":      func() error { return a.Object("o").Replace(ctx, x) },
-			"Object.Put":   func() error { return a.Object("o").Put(ctx, x, "p") },
-			"Object.Add":   func() error { return a.Object("o").Add(ctx, []string{"t"}, x) },
-			"Object.Less":  func() error { return a.Object("o").Remove(ctx, []string{"t"}, x) },
-			"Batch.Put":    func() error { return a.Batch().Put("bp", x).Commit(ctx) },
-			"Batch.Patch":  func() error { return a.Batch().Patch("bo", x).Commit(ctx) },
-			"Batch.Bump":   func() error { return a.Batch().Bump("bm", x).Commit(ctx) },
-			"Batch.Add":    func() error { return a.Batch().Add("bs", x).Remove("bs", x).Commit(ctx) },
+			"Put":         func() error { return a.Put(ctx, "put", x) },
+			"PutSet":      func() error { return a.Put(ctx, "set", x, WithKind(crdt.Set)) },
+			"PutObject":   func() error { return a.Put(ctx, "object", x, WithKind(crdt.Object)) },
+			"PutMax":      func() error { return a.Put(ctx, "max", x, WithKind(crdt.Max)) },
+			"PutCustom":   func() error { return a.Put(ctx, "custom", x, WithKind(crdt.Custom)) },
+			"PutIf":       func() error { _, err := a.PutIf(ctx, "if", x, 0); return err },
+			"Report":      func() error { return a.Put(ctx, "report", x, ReportVersion(nil)) },
+			"Set.Add":     func() error { return a.Set("s").Add(ctx, x) },
+			"Set.Remove":  func() error { return a.Set("s").Remove(ctx, x) },
+			"Max.Bump":    func() error { return a.Max("m").Bump(ctx, x) },
+			"Patch":       func() error { return a.Object("o").Patch(ctx, x) },
+			"Replace":     func() error { return a.Object("o").Replace(ctx, x) },
+			"Object.Put":  func() error { return a.Object("o").Put(ctx, x, "p") },
+			"Object.Add":  func() error { return a.Object("o").Add(ctx, []string{"t"}, x) },
+			"Object.Less": func() error { return a.Object("o").Remove(ctx, []string{"t"}, x) },
+			"Tx.Put":      func() error { return a.Update(ctx, func(tx *Tx) error { tx.Put("bp", x); return nil }) },
+			"Tx.Patch":    func() error { return a.Update(ctx, func(tx *Tx) error { tx.Patch("bo", x); return nil }) },
+			"Tx.Bump":     func() error { return a.Update(ctx, func(tx *Tx) error { tx.Bump("bm", x); return nil }) },
+			"Tx.Add": func() error {
+				return a.Update(ctx, func(tx *Tx) error { tx.Add("bs", x); tx.Remove("bs", x); return nil })
+			},
 			"SetState":     func() error { return a.Tasks().SetState(ctx, "42", x) },
 			"Queue":        func() error { return a.Queue().SetState(ctx, fleet.QueueState{Fields: map[string]any{"f": x}}) },
 			"QueueState":   func() error { return a.Queue().SetState(ctx, fleet.QueueState{}) },

@@ -24,7 +24,7 @@ func (e *FullError) Error() string {
 
 // checkMemory returns a *FullError if the operations of b would add content beyond the
 // store's limit. Removals and pasts do not count, because Collect forgets them later.
-func (b *batch) checkMemory(kinds []Kind) error {
+func (b *Batch) checkMemory() error {
 	s := b.s
 	free := s.maxBytes - s.Memory()
 	if s.maxBytes == 0 || b.maxGrowth <= free {
@@ -40,7 +40,7 @@ func (b *batch) checkMemory(kinds []Kind) error {
 			drafts[op.Key] = d
 		}
 		before := d.growth
-		d.run(op, kinds[i])
+		d.run(op, b.kinds[i])
 		n := d.growth - before
 		if op.Vital && n > 0 {
 			n = max(n-VitalBytes, 0)

@@ -171,11 +171,10 @@ func TestGrowthIsKnownBefore(t *testing.T) {
 // predictedGrowth returns the growth of ops as a draft computes it, and the upper bound. ok
 // is false if an operation is refused.
 func predictedGrowth(s *Store, ops []Op) (adds, most int, ok bool) {
-	b := batch{s: s, ops: ops}
+	b := Begin(s, clock.Timestamp(1<<62), 0)
 	drafts := make(map[string]*draft)
 	for i := range ops {
-		kind, err := b.admit(i)
-		if err != nil {
+		if err := b.Do(ops[i]); err != nil {
 			return 0, 0, false
 		}
 		d := drafts[ops[i].Key]
@@ -184,9 +183,8 @@ func predictedGrowth(s *Store, ops []Op) (adds, most int, ok bool) {
 			drafts[ops[i].Key] = d
 		}
 		before := d.growth
-		d.run(&ops[i], kind)
+		d.run(&ops[i], b.kinds[i])
 		adds += d.growth - before
-		b.noteOp(i, kind)
 	}
 	return adds, b.maxGrowth, true
 }

@@ -11,42 +11,32 @@ import (
 // error. Each operation sees the earlier ones of the batch. The records take consecutive
 // dots and share stamp, which must be later than every stamp that the store has met.
 // nowMillis is the time in Unix milliseconds that decides what has expired. The result
-// is valid until the next call of Apply or JoinSection. It is empty if nothing changed,
-// as after a bump below the maximum or the removal of an absent element.
+// is valid until the next call of Apply, Commit or JoinSection. It is empty if nothing
+// changed, as after a bump below the maximum or the removal of an absent element.
 //
 // The error is a *KeyError, *wire.ValueError, *TypeError, *ConflictError, *OrderError or
 // *FullError. If there are several ops, an *OpError wraps each of these but a *FullError,
 // which is about the whole batch. An unknown verb or kind, or more than MaxOps operations,
 // give an error without a type of its own.
 func (s *Store) Apply(stamp clock.Timestamp, nowMillis uint64, ops ...Op) ([]Delta, error) {
-	s.deltas = s.deltas[:0]
 	if len(ops) > MaxOps {
-		return nil, fmt.Errorf("%d operations in one batch; at most %d are allowed", len(ops), MaxOps)
+		return nil, tooMany(len(ops))
 	}
-	b := batch{s: s, now: nowMillis, ops: ops}
-	kinds := make([]Kind, 0, 4)
+	b := Batch{s: s, stamp: stamp, now: nowMillis, kinds: make([]Kind, 0, 4)}
 	for i := range ops {
-		kind, err := b.admit(i)
-		if err != nil {
+		b.ops = ops[:i+1]
+		if err := b.judge(); err != nil {
 			if len(ops) > 1 {
 				err = &OpError{i, err}
 			}
 			return nil, err
 		}
-		kinds = append(kinds, kind)
-		if i+1 < len(ops) {
-			b.noteOp(i, kind)
-		}
 	}
-	if err := b.checkMemory(kinds); err != nil {
-		return nil, err
-	}
-	w := writer{s: s, stamp: stamp, now: nowMillis}
-	for i := range ops {
-		w.run(&ops[i], kinds[i])
-	}
-	s.truncate()
-	return s.deltas, nil
+	return b.Commit()
+}
+
+func tooMany(n int) error {
+	return fmt.Errorf("%d operations in one batch; at most %d are allowed", n, MaxOps)
 }
 
 // writer turns one operation into records and merges them.

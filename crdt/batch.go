@@ -5,17 +5,23 @@ import (
 	"math"
 	"slices"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
-// batch checks operations that are made together. It checks each operation as if the
-// earlier ones had been made.
-type batch struct {
+// Batch is a batch of local writes that is judged and read while it grows. It judges each
+// operation as if the earlier ones had been made, and a read sees them. From Begin until
+// Commit the store must not change.
+type Batch struct {
 	s         *Store
-	now       uint64
+	stamp     clock.Timestamp
+	now       uint64 // Unix milliseconds
 	ops       []Op
-	keys      map[string]*plannedKey // keys that earlier operations of the batch write; nil before the second operation
+	kinds     []Kind                 // for each operation the kind that it gives to its key or path, 0 for a Delete
+	noted     int                    // operations that keys contains
+	keys      map[string]*plannedKey // keys that noted operations write; nil before the first of them
 	maxGrowth int                    // upper bound of the bytes that the operations add
+	trial     *Store                 // copies of keys with the operations made; nil until a read needs one
 }
 
 // plannedKey is the state of a key after the operations of the batch so far.
@@ -24,15 +30,35 @@ type plannedKey struct {
 	ops      []int           // indices of the batch's operations on the key so far
 	elements map[string]bool // elements of a set by slot path; nil until an operation needs them
 	tallies  map[string]tally
+	tried    int // number of ops that Batch.trial has made
 }
 
 // tally is the state of a counter: its sum as this replica sees it, and the part of the sum
 // that this replica's actor has added.
 type tally struct{ sum, own int64 }
 
+// judge admits the last of b.ops and adds its kind to b.kinds, or returns the reason why
+// the store refuses it.
+func (b *Batch) judge() error {
+	i := len(b.ops) - 1
+	b.note(i)
+	kind, err := b.admit(i)
+	if err == nil {
+		b.kinds = append(b.kinds, kind)
+	}
+	return err
+}
+
+// note makes the first n operations known to the checks of later ones.
+func (b *Batch) note(n int) {
+	for ; b.noted < n; b.noted++ {
+		b.noteOp(b.noted, b.kinds[b.noted])
+	}
+}
+
 // admit returns the kind that the i-th operation gives to its key or path, 0 for a Delete,
 // or the reason why the store refuses the operation.
-func (b *batch) admit(i int) (Kind, error) {
+func (b *Batch) admit(i int) (Kind, error) {
 	op := &b.ops[i]
 	p := b.keys[op.Key]
 	have, err := b.kindBefore(op, p)
@@ -62,7 +88,7 @@ func (b *batch) admit(i int) (Kind, error) {
 
 // kindBefore checks op.If, and returns the kind that the key has before op is made. It
 // returns 0 if the key is absent, or if op does not depend on the kind.
-func (b *batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
+func (b *Batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 	if op.If != nil {
 		if p != nil {
 			return 0, &OrderError{op.Key}
@@ -71,20 +97,27 @@ func (b *batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 			return 0, &ConflictError{op.Key, *op.If, v}
 		}
 	}
-	switch {
-	case op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0:
-		return 0, nil
-	case p == nil:
-		return b.s.Probe(op.Key, b.now).Kind(), nil
-	case p.kind == Set && b.emptied(op.Key, p):
+	if op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0 {
 		return 0, nil
 	}
-	return p.kind, nil
+	return b.kindOf(op.Key, p), nil
+}
+
+// kindOf returns the kind that key has after the operations so far, 0 if it is absent. p is
+// nil if they do not write key.
+func (b *Batch) kindOf(key string, p *plannedKey) Kind {
+	switch {
+	case p == nil:
+		return b.s.Probe(key, b.now).Kind()
+	case p.kind == Set && b.emptied(key, p):
+		return 0
+	}
+	return p.kind
 }
 
 // noteOp makes the i-th operation known to the checks of later ones. kind is the kind that
 // the operation gives to its key or path.
-func (b *batch) noteOp(i int, kind Kind) {
+func (b *Batch) noteOp(i int, kind Kind) {
 	op := &b.ops[i]
 	p, known := b.keys[op.Key]
 	if !known {
@@ -114,7 +147,7 @@ func (b *batch) noteOp(i int, kind Kind) {
 }
 
 // emptied reports whether the set at key has no element after the operations so far.
-func (b *batch) emptied(key string, p *plannedKey) bool {
+func (b *Batch) emptied(key string, p *plannedKey) bool {
 	if !slices.ContainsFunc(p.ops, func(i int) bool { return b.ops[i].Verb == Remove || b.ops[i].Verb == Put }) {
 		return false
 	}
@@ -156,21 +189,8 @@ func (p *plannedKey) applyToElements(op *Op) {
 
 // checkCounter refuses an increment after which the counter, or this actor's part of it,
 // would be out of range.
-func (b *batch) checkCounter(op *Op, p *plannedKey) error {
-	path := pathOf(op.Path)
-	var t tally
-	known := false
-	if p != nil {
-		t, known = p.tallies[path]
-	}
-	if !known {
-		t = renderer{b.s}.tally(op.Key, path, b.now)
-		if p != nil {
-			for _, i := range p.ops {
-				t = t.after(&b.ops[i], op.Path)
-			}
-		}
-	}
+func (b *Batch) checkCounter(op *Op, p *plannedKey) error {
+	t := b.tally(op.Key, op.Path, p)
 	sum, ok := plus(t.sum, op.Delta)
 	own, part := plus(t.own, op.Delta)
 	if !ok || !part {
@@ -180,9 +200,27 @@ func (b *batch) checkCounter(op *Op, p *plannedKey) error {
 		if p.tallies == nil {
 			p.tallies = make(map[string]tally)
 		}
-		p.tallies[path] = tally{sum, own}
+		p.tallies[pathOf(op.Path)] = tally{sum, own}
 	}
 	return nil
+}
+
+// tally returns the tally of the counter at path within key after the operations so far. p is
+// nil if they do not write key.
+func (b *Batch) tally(key string, path []string, p *plannedKey) tally {
+	place := pathOf(path)
+	if p != nil {
+		if t, known := p.tallies[place]; known {
+			return t
+		}
+	}
+	t := renderer{b.s}.tally(key, place, b.now)
+	if p != nil {
+		for _, i := range p.ops {
+			t = t.after(&b.ops[i], path)
+		}
+	}
+	return t
 }
 
 // after returns the tally of the counter at the path place after op.

@@ -209,6 +209,7 @@ func (s *Queues) advance(n uint64) {
 // catchUp stops waiting when ctx ends.
 func (s *Queues) catchUp(ctx context.Context) {
 	for want := s.written.Load(); s.indexed.Load() < want; {
+		s.host.Memory.Forbid()
 		s.mu.Lock()
 		if s.advanced == nil {
 			s.advanced = make(chan struct{})

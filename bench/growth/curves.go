@@ -87,7 +87,7 @@ var curves = []curve{
 	})},
 	{"one field of an object patched", "fields", steps(10, 100_000), 0.3, alone(fields, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
 		return each(repeats, func(i int) error {
-			return a.Batch().Patch("object", map[string]any{element(i % n): i}).Commit(ctx)
+			return a.Object("object").Patch(ctx, map[string]any{element(i % n): i})
 		})
 	})},
 	{"first ten items of a queue", "items", steps(100, 100_000), 0.3, alone(items, func(_ context.Context, a *agent.Agent, _ int) (time.Duration, error) {
@@ -159,11 +159,13 @@ func nothing(context.Context, *agent.Agent, int) error { return nil }
 // fill writes n keys.
 func fill(ctx context.Context, a *agent.Agent, n int) error {
 	for from := 0; from < n; from += crdt.MaxOps {
-		b := a.Batch()
-		for i := from; i < min(n, from+crdt.MaxOps); i++ {
-			b.Put(key(i), value)
-		}
-		if err := b.Commit(ctx); err != nil {
+		err := a.Update(ctx, func(tx *agent.Tx) error {
+			for i := from; i < min(n, from+crdt.MaxOps); i++ {
+				tx.Put(key(i), value)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -237,7 +239,7 @@ func fields(ctx context.Context, a *agent.Agent, n int) error {
 		for i := from; i < min(n, from+1000); i++ {
 			some[element(i)] = i
 		}
-		if err := a.Batch().Patch("object", some).Commit(ctx); err != nil {
+		if err := a.Object("object").Patch(ctx, some); err != nil {
 			return err
 		}
 	}

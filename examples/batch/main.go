@@ -50,19 +50,27 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// A batch takes effect at one moment: no reader of this peer sees a part of it.
-	b := writer.Batch()
-	for i := range 500 {
-		b.Patch(fleet.TaskStateKey(fmt.Sprintf("batch-%03d", i)), fleet.TaskState{Status: "pending", Priority: i % 10})
-	}
-	b.Increment("batch/created", 500).Add("batch/owners", writer.Name())
-	fmt.Println("one batch of", b.Len(), "writes")
-	if err := b.Commit(ctx); err != nil {
+	// An update is one unit: no reader of this peer sees a part of it.
+	var created int64
+	err = writer.Update(ctx, func(tx *agent.Tx) error {
+		for i := range 500 {
+			tx.Patch(fleet.TaskStateKey(fmt.Sprintf("batch-%03d", i)), fleet.TaskState{Status: "pending", Priority: i % 10})
+		}
+		created = tx.Increment("batch/created", 500)
+		tx.Add("batch/owners", writer.Name())
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	fmt.Println("one unit:", created, "tasks, their number and their owner")
 
-	// One invalid write prevents the whole batch.
-	err = writer.Batch().Put("batch/good", 1).Put("batch//bad", 1).Commit(ctx)
+	// One invalid write prevents the whole unit.
+	err = writer.Update(ctx, func(tx *agent.Tx) error {
+		tx.Put("batch/good", 1)
+		tx.Put("batch//bad", 1)
+		return nil
+	})
 	_, made := writer.Get("batch/good")
 	fmt.Printf("refused: %v, written: %t\n", err != nil, made)
 

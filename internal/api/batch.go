@@ -18,7 +18,7 @@ type (
 	batchBody struct {
 		Operations []batchedBody `json:"operations"`
 	}
-	// batchedBody is one write of a batch.
+	// batchedBody is one write or check of a batch.
 	batchedBody struct {
 		Op        string          `json:"op"`
 		Key       string          `json:"key"`
@@ -39,6 +39,7 @@ var extras = map[string][]string{
 	"put":       {"ttl", "type", "if_version", "if_absent"},
 	"patch":     {"ttl", "if_version", "if_absent"},
 	"delete":    {"if_version", "if_absent"},
+	"check":     {"if_version", "if_absent"},
 	"add":       nil,
 	"remove":    nil,
 	"increment": nil,
@@ -46,9 +47,9 @@ var extras = map[string][]string{
 }
 
 // batchOps are the names of these operations, in the order in which errors list them.
-var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max"}
+var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max", "check"}
 
-// batch makes several writes as one batch. A fault in one of them is a *crdt.OpError.
+// batch makes several writes and checks as one batch. A fault in one of them is a *crdt.OpError.
 func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	var body batchBody
 	if err := r.decode(&body); err != nil {
@@ -63,23 +64,35 @@ func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	}
 	grant := GrantOf(ctx)
 	for i, op := range body.Operations {
-		if err := grant.Check(Right{Write, op.Key}); err != nil {
+		if err := grant.Check(Right{op.needs(), op.Key}); err != nil {
 			return Response{}, &crdt.OpError{Index: i, Err: err}
 		}
 	}
-	b, made := a.Batch(), make([]crdt.Version, len(body.Operations))
-	results := make([]Written, len(body.Operations))
-	seen := map[string]bool{}
+	steps := make([]step, len(body.Operations))
 	for i, op := range body.Operations {
-		if err := op.join(b); err != nil {
+		if steps[i], err = op.step(); err != nil {
 			return Response{}, &crdt.OpError{Index: i, Err: err}
 		}
-		b.Report(op.Key, &made[i])
-		_, existed := a.Entry(op.Key)
-		results[i] = Written{Key: op.Key, Created: !existed && !seen[op.Key] && op.Op != "delete"}
-		seen[op.Key] = true
 	}
-	if err := b.Commit(ctx); err != nil {
+	results, made := make([]Written, len(steps)), make([]crdt.Version, len(steps))
+	err = a.Update(ctx, func(tx *agent.Tx) error {
+		seen := map[string]bool{}
+		for i, op := range body.Operations {
+			w := Written{Key: op.Key}
+			if op.Op != "check" {
+				w.Created = op.Op != "delete" && !seen[op.Key] && tx.Version(op.Key) == 0
+				seen[op.Key] = true
+			}
+			w.Value = steps[i](tx)
+			if err := tx.Err(); err != nil {
+				return &crdt.OpError{Index: i, Err: err}
+			}
+			tx.Report(op.Key, &made[i])
+			results[i] = w
+		}
+		return nil
+	})
+	if err != nil {
 		if _, told := errors.AsType[*crdt.OpError](err); !told && len(results) == 1 {
 			err = &crdt.OpError{Err: err}
 		}
@@ -93,42 +106,94 @@ func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return Response{Body: whole(results)}, wait(ctx, a, replicas)
 }
 
-// join adds the operation to the batch b.
-func (op batchedBody) join(b *agent.Batch) error {
+// step is one operation of a batch. It returns the number that a counter or maximum then holds.
+type step func(tx *agent.Tx) *crdt.Value
+
+// needs returns which right to its key the operation needs.
+func (op batchedBody) needs() Verb {
+	if op.Op == "check" {
+		return Read
+	}
+	return Write
+}
+
+// step returns what the operation does, or the reason why it is refused.
+func (op batchedBody) step() (step, error) {
 	allowed, known := extras[op.Op]
 	if !known {
-		return bad("op %q: want one of %s", op.Op, strings.Join(batchOps, ", "))
+		return nil, bad("op %q: want one of %s", op.Op, strings.Join(batchOps, ", "))
 	}
 	if err := crdt.ValidateKey(op.Key); err != nil {
-		return err
+		return nil, err
 	}
 	if err := op.only(allowed); err != nil {
-		return err
+		return nil, err
 	}
+	if op.Op == "check" {
+		return op.check()
+	}
+	opts, err := op.options()
+	if err != nil {
+		return nil, err
+	}
+	if op.Op == "delete" {
+		return mute(func(tx *agent.Tx) { tx.Delete(op.Key, opts...) }), nil
+	}
+	v, err := crdt.JSONValue(op.Value)
+	if err != nil {
+		return nil, fmt.Errorf("value: %w", err)
+	}
+	return op.write(v, opts)
+}
+
+// mute returns a step without a number.
+func mute(f func(tx *agent.Tx)) step {
+	return func(tx *agent.Tx) *crdt.Value {
+		f(tx)
+		return nil
+	}
+}
+
+func (op batchedBody) check() (step, error) {
+	if op.IfAbsent == (op.IfVersion != "") {
+		return nil, bad("check needs if_version or if_absent")
+	}
+	want, err := op.version()
+	if err != nil {
+		return nil, err
+	}
+	return mute(func(tx *agent.Tx) { tx.Check(op.Key, want) }), nil
+}
+
+// version returns the version of if_version, 0 if there is none.
+func (op batchedBody) version() (crdt.Version, error) {
+	if op.IfVersion == "" {
+		return 0, nil
+	}
+	v, err := crdt.ParseVersion(op.IfVersion)
+	if err != nil {
+		return 0, bad("if_version: %v", err)
+	}
+	return v, nil
+}
+
+func (op batchedBody) options() ([]agent.WriteOption, error) {
 	sub := Request{Key: op.Key, Query: url.Values{"ttl": {op.TTL}, "type": {op.Type}}}
 	opts, _, err := sub.options(nil)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	v, err := op.version()
+	if err != nil {
+		return nil, err
 	}
 	if op.IfVersion != "" {
-		v, err := crdt.ParseVersion(op.IfVersion)
-		if err != nil {
-			return bad("if_version: %v", err)
-		}
 		opts = append(opts, agent.IfVersion(v))
 	}
 	if op.IfAbsent {
 		opts = append(opts, agent.IfVersion(0))
 	}
-	if op.Op == "delete" {
-		b.Delete(op.Key, opts...)
-		return nil
-	}
-	v, err := crdt.JSONValue(op.Value)
-	if err != nil {
-		return fmt.Errorf("value: %w", err)
-	}
-	return op.write(b, v, opts)
+	return opts, nil
 }
 
 // only refuses fields that this kind of operation does not have.
@@ -142,45 +207,49 @@ func (op batchedBody) only(allowed []string) error {
 			return bad("%s takes no %s", op.Op, name)
 		}
 	}
-	switch {
-	case op.Op == "delete" && op.Value != nil:
-		return bad("delete takes no value")
-	case op.Op != "delete" && op.Value == nil:
+	switch none := op.Op == "delete" || op.Op == "check"; {
+	case none && op.Value != nil:
+		return bad("%s takes no value", op.Op)
+	case !none && op.Value == nil:
 		return bad("%s needs a value", op.Op)
 	}
 	return nil
 }
 
-// write adds an operation that has a value.
-func (op batchedBody) write(b *agent.Batch, v crdt.Value, opts []agent.WriteOption) error {
+// write returns what an operation with a value does.
+func (op batchedBody) write(v crdt.Value, opts []agent.WriteOption) (step, error) {
 	switch op.Op {
 	case "put":
-		b.Put(op.Key, v, opts...)
+		return mute(func(tx *agent.Tx) { tx.Put(op.Key, v, opts...) }), nil
 	case "patch":
-		b.Patch(op.Key, v, opts...)
+		return mute(func(tx *agent.Tx) { tx.Patch(op.Key, v, opts...) }), nil
 	case "max":
-		b.Bump(op.Key, v)
+		return func(tx *agent.Tx) *crdt.Value {
+			tx.Bump(op.Key, v)
+			top, _ := tx.Get(op.Key)
+			return &top
+		}, nil
 	case "increment":
 		var n int64
 		if err := v.Decode(&n); err != nil {
-			return bad("value: want an integer within 64 bits")
+			return nil, bad("value: want an integer within 64 bits")
 		}
-		b.Increment(op.Key, n)
-	default:
-		var elements []any
-		for _, e := range v.Elements() {
-			elements = append(elements, e)
-		}
-		if len(elements) == 0 {
-			return bad("value: want an array of at least one element")
-		}
-		if op.Op == "add" {
-			b.Add(op.Key, elements...)
-		} else {
-			b.Remove(op.Key, elements...)
-		}
+		return func(tx *agent.Tx) *crdt.Value {
+			sum, _ := crdt.ValueOf(tx.Increment(op.Key, n)) // every integer is a value
+			return &sum
+		}, nil
 	}
-	return nil
+	var elements []any
+	for _, e := range v.Elements() {
+		elements = append(elements, e)
+	}
+	if len(elements) == 0 {
+		return nil, bad("value: want an array of at least one element")
+	}
+	if op.Op == "add" {
+		return mute(func(tx *agent.Tx) { tx.Add(op.Key, elements...) }), nil
+	}
+	return mute(func(tx *agent.Tx) { tx.Remove(op.Key, elements...) }), nil
 }
 
 // flush sends all writes of this peer to the others, and waits until the given number has them.

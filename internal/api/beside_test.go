@@ -15,10 +15,10 @@ func TestASurfaceWritesBesideAKey(t *testing.T) {
 	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
 		a := peers[0]
 		ctx := WithGrant(t.Context(), &Grant{Name: "ci", Rights: []Right{{Write, "mine"}}})
-		do := func(name, key, body string, cond *Condition, beside func(*agent.Batch)) (Response, error) {
+		do := func(name, key, body string, cond *Condition, beside func(*agent.Tx)) (Response, error) {
 			return Find(name).Do(ctx, a, Request{Key: key, Body: []byte(body), Query: url.Values{}, If: cond, Beside: beside})
 		}
-		note := func(b *agent.Batch) { b.Put("note", "by me") }
+		note := func(tx *agent.Tx) { tx.Put("note", "by me") }
 		noted := func(what string, want bool) {
 			t.Helper()
 			if _, ok := a.Get("note"); ok != want {
@@ -39,7 +39,7 @@ func TestASurfaceWritesBesideAKey(t *testing.T) {
 		if _, err := do("kv_put", "mine/k", "1", nil, note); err != nil {
 			t.Error(err)
 		}
-		res, err := do("kv_delete", "mine/k", "", nil, func(b *agent.Batch) { b.Delete("note") })
+		res, err := do("kv_delete", "mine/k", "", nil, func(tx *agent.Tx) { tx.Delete("note") })
 		if gone, ok := res.Body.(Deleted); err != nil || !ok || !gone.Deleted {
 			t.Errorf("deleted %+v, %v", res, err)
 		}

@@ -91,8 +91,8 @@ type Request struct {
 	Body  []byte     // JSON
 	If    *Condition // the condition of the write; nil for none
 	// Beside adds writes of the surface's own to those of kv_put, kv_delete and counter_add, as one
-	// unit and without a right. It may be nil.
-	Beside func(*agent.Batch)
+	// unit and without a right. It may be nil, and is called as a function of Agent.Update.
+	Beside func(*agent.Tx)
 
 	Client  string   // how the surface names the client
 	Leases  *Leases  // the leases of the daemon
@@ -138,7 +138,7 @@ var Operations = []Operation{
 		shape{gives: List[Key]{}}},
 	{"kv_patch", "PATCH", "/v1/keys/{key}", recording, "merge fields into an object", on(Write, ofKey), patch,
 		shape{takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true}},
-	{"batch", "POST", "/v1/batch", []string{"replicas"}, `make up to 1,024 writes as one batch: {"operations":[{"op":"put","key":"…","value":…},…]}`, nil, batch,
+	{"batch", "POST", "/v1/batch", []string{"replicas"}, `make up to 1,024 writes and checks as one batch: {"operations":[{"op":"put","key":"…","value":…},…]}`, nil, batch,
 		shape{takes: batchBody{}, needs: []string{"operations"}, gives: List[Written]{}}},
 	{"flush", "POST", "/v1/flush", nil, `send this peer's writes to the others; {"replicas":2,"timeout":"5s"} waits until 2 of them have all`, nil, flush,
 		shape{takes: flushBody{}}},

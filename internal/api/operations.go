@@ -126,20 +126,19 @@ func (e *ConditionError) Error() string {
 
 func put(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	return write(ctx, a, r, func(v crdt.Value, opts []agent.WriteOption) error {
-		return r.commit(ctx, a.Batch().Put(r.Key, v, opts...))
+		return r.update(ctx, a, func(tx *agent.Tx) { tx.Put(r.Key, v, opts...) })
 	})
 }
 
-// commit commits a batch that writes r.Key, together with the writes of Beside.
-func (r Request) commit(ctx context.Context, b *agent.Batch) error {
-	if r.Beside != nil {
-		r.Beside(b)
-	}
-	err := b.Commit(ctx)
-	if op, ok := errors.AsType[*crdt.OpError](err); ok { // the client asked for one write, not for a batch
-		return op.Err
-	}
-	return err
+// update makes the writes of f to r.Key, together with those of Beside, as one unit.
+func (r Request) update(ctx context.Context, a *agent.Agent, f func(tx *agent.Tx)) error {
+	return a.Update(ctx, func(tx *agent.Tx) error {
+		f(tx)
+		if r.Beside != nil {
+			r.Beside(tx)
+		}
+		return nil
+	})
 }
 
 func patch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -189,7 +188,7 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		return Response{}, err
 	}
 	_, existed := a.Entry(r.Key)
-	if err := r.commit(ctx, a.Batch().Delete(r.Key, opts...)); err != nil {
+	if err := r.update(ctx, a, func(tx *agent.Tx) { tx.Delete(r.Key, opts...) }); err != nil {
 		return Response{}, err
 	}
 	gone := Deleted{Key: r.Key, Deleted: existed}
@@ -373,14 +372,14 @@ func updateSet(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 	if len(body.Add)+len(body.Remove) == 0 {
 		return Response{}, bad(`body: want {"add":[…],"remove":[…]} with at least one element`)
 	}
-	b := a.Batch()
-	if len(body.Add) > 0 {
-		b.Add(r.Key, anys(body.Add)...)
-	}
-	if len(body.Remove) > 0 {
-		b.Remove(r.Key, anys(body.Remove)...)
-	}
-	return commit(ctx, a, r, b)
+	return r.merge(ctx, a, func(tx *agent.Tx) {
+		if len(body.Add) > 0 {
+			tx.Add(r.Key, anys(body.Add)...)
+		}
+		if len(body.Remove) > 0 {
+			tx.Remove(r.Key, anys(body.Remove)...)
+		}
+	})
 }
 
 func anys(raw []json.RawMessage) []any {
@@ -396,22 +395,19 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err := r.decode(&body); err != nil {
 		return Response{}, err
 	}
-	b := a.Batch()
 	switch {
 	case body.Add != nil && body.Max == nil:
-		b.Increment(r.Key, *body.Add)
+		return r.merge(ctx, a, func(tx *agent.Tx) { tx.Increment(r.Key, *body.Add) })
 	case body.Max != nil && body.Add == nil:
-		b.Bump(r.Key, body.Max)
-	default:
-		return Response{}, bad(`body: want {"add":1} for a counter or {"max":7} for a maximum`)
+		return r.merge(ctx, a, func(tx *agent.Tx) { tx.Bump(r.Key, body.Max) })
 	}
-	return commit(ctx, a, r, b)
+	return Response{}, bad(`body: want {"add":1} for a counter or {"max":7} for a maximum`)
 }
 
-// commit commits a batch of writes to one key and returns the key's value after it.
-func commit(ctx context.Context, a *agent.Agent, r Request, b *agent.Batch) (Response, error) {
+// merge makes the writes of f to r.Key and returns the key's value after them.
+func (r Request) merge(ctx context.Context, a *agent.Agent, f func(tx *agent.Tx)) (Response, error) {
 	_, existed := a.Entry(r.Key)
-	if err := r.commit(ctx, b); err != nil {
+	if err := r.update(ctx, a, f); err != nil {
 		return Response{}, err
 	}
 	return r.outcome(a, !existed)

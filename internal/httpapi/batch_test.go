@@ -22,17 +22,24 @@ func TestABatchIsOneUnit(t *testing.T) {
 			{"op":"increment","key":"n","value":5},
 			{"op":"increment","key":"n","value":-2},
 			{"op":"max","key":"top","value":7.5},
+			{"op":"check","key":"old","if_version":`+old+`},
+			{"op":"check","key":"never","if_absent":true},
 			{"op":"delete","key":"old","if_version":`+old+`}]}`)
 		var made api.List[api.Written]
-		if err := json.Unmarshal([]byte(got.body), &made); err != nil || len(made.Items) != 9 {
+		if err := json.Unmarshal([]byte(got.body), &made); err != nil || len(made.Items) != 11 {
 			t.Fatal(got.body, err)
 		}
 		for i, want := range []struct {
 			key     string
 			created bool
-		}{{"k", true}, {"tags", true}, {"tags", false}, {"tags", false}, {"o", true}, {"n", true}, {"n", false}, {"top", true}, {"old", false}} {
+			value   string
+		}{{"k", true, ""}, {"tags", true, ""}, {"tags", false, ""}, {"tags", false, ""}, {"o", true, ""}, {"n", true, "5"}, {"n", false, "3"}, {"top", true, "7.5"},
+			{"old", false, ""}, {"never", false, ""}, {"old", false, ""}} {
 			w := made.Items[i]
-			if w.Key != want.key || w.Created != want.created || (w.Version == "") != (w.Key == "old") {
+			if (w.Value == nil) != (want.value == "") || w.Value != nil && w.Value.String() != want.value {
+				t.Errorf("operation %d answers %v, want %q", i, w.Value, want.value)
+			}
+			if w.Key != want.key || w.Created != want.created || (w.Version == "") != (w.Key == "old" || w.Key == "never") {
 				t.Errorf("operation %d made %+v", i, w)
 			}
 			if w.Version != "" && x.do("GET", "/v1/keys/"+w.Key, "").header.Get("ETag") != `"`+w.Version+`"` {
@@ -70,6 +77,11 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 			{`{"op":"put","key":"x","value":1,"if_version":"zebra"}`, "bad-request", "if_version"},
 			{`{"op":"add","key":"x","value":[]}`, "bad-request", "at least one"},
 			{`{"op":"increment","key":"x","value":1.5}`, "bad-request", "integer"},
+			{`{"op":"check","key":"there","if_absent":true}`, "version-conflict", "exists"},
+			{`{"op":"check","key":"there","if_version":"00000000000000ff"}`, "version-conflict", ""},
+			{`{"op":"check","key":"there"}`, "bad-request", "if_version or if_absent"},
+			{`{"op":"check","key":"there","if_absent":true,"value":1}`, "bad-request", "takes no value"},
+			{`{"op":"put","key":"x","value":1},{"op":"check","key":"x","if_absent":true}`, "bad-request", "must come before"},
 			{`{"op":"put","key":"x","value":1},{"op":"put","key":"x","value":2,"if_absent":true}`, "bad-request", "must come before"},
 		} {
 			for _, body := range []string{`{"operations":[{"op":"put","key":"first","value":1},` + c.op + `]}`, `{"operations":[` + c.op + `]}`} {
@@ -94,12 +106,15 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 
 // Rights are checked first: a caller that may not write a key learns nothing about it.
 func TestABatchNeedsTheRightOfEachOperation(t *testing.T) {
-	c := newCallers(t, "a write:mine")
+	c := newCallers(t, "a write:mine read:seen")
 	serving(t, c.tune, func(x *fixture) {
 		const mine = `{"op":"put","key":"mine/k","value":1}`
 		x.must(200, "POST", "/v1/batch", `{"operations":[`+mine+`]}`, as("a")...)
 		got := x.must(403, "POST", "/v1/batch", `{"operations":[{"op":"put","key":"mine/2","value":1,"ttl":"soon"},`+mine+`,{"op":"max","key":"yours/k","value":"x"}]}`, as("a")...)
 		x.refused("forbidden", got, "write:yours/k")
+		const absent = `,"if_absent":true}]}`
+		x.must(200, "POST", "/v1/batch", `{"operations":[`+mine+`,{"op":"check","key":"seen/k"`+absent, as("a")...)
+		x.refused("forbidden", x.must(403, "POST", "/v1/batch", `{"operations":[`+mine+`,{"op":"check","key":"hidden/k"`+absent, as("a")...), "read:hidden/k")
 		if !strings.Contains(got.body, `"index":2`) {
 			t.Errorf("which operation it is is not said: %s", got.body)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
-// sign adds to a batch that writes key a record of its author.
-func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
+// sign returns what a transaction that writes key writes beside it: a record of the author.
+func (c *call) sign(key string, ttl time.Duration) func(tx *agent.Tx) {
 	by, created := c.writer, time.Now()
 	if e, ok := c.s.cfg.Agent.Entry(key); ok {
 		_, created = c.s.authorOf(key, e)
@@ -19,7 +19,7 @@ func (c *call) sign(b *agent.Batch, key string, ttl time.Duration) {
 	if ttl > 0 {
 		opts = append(opts, agent.WithTTL(ttl))
 	}
-	b.Put(authors+key, by, opts...)
+	return func(tx *agent.Tx) { tx.Put(authors+key, by, opts...) }
 }
 
 // authorOf returns the author of a key's value, and when the key was created.

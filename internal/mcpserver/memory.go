@@ -105,7 +105,7 @@ func (c *call) written(key string) (api.Request, error) {
 		}
 		r.If = &api.Condition{Among: []crdt.Version{v}}
 	}
-	r.Beside = func(b *agent.Batch) { c.sign(b, key, ttl) }
+	r.Beside = c.sign(key, ttl)
 	return r, nil
 }
 
@@ -268,7 +268,7 @@ func (c *call) remove(n string) (fields, error) {
 		return nil, err
 	}
 	r.Query.Del("ttl")
-	r.Beside = func(b *agent.Batch) { b.Delete(authors + key) }
+	r.Beside = func(tx *agent.Tx) { tx.Delete(authors + key) }
 	res, err := c.do("kv_delete", r, nil)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sentinel-peer/sentinel-peer/agent"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -231,9 +232,11 @@ func (c *call) progress(id string) map[string]any {
 
 // signed records the author of a key. A failure of that is not a failure of the write.
 func (c *call) signed(key string) {
-	b := c.s.cfg.Agent.Batch()
-	c.sign(b, key, 0)
-	_ = b.Commit(c.ctx)
+	sign := c.sign(key, 0)
+	_ = c.s.cfg.Agent.Update(c.ctx, func(tx *agent.Tx) error {
+		sign(tx)
+		return nil
+	})
 }
 
 // taskList shows the tasks of a queue, or everything about one of them.

@@ -28,13 +28,13 @@ type Wait struct {
 // as w.Enough demands. It fails with the error of ctx, with ErrRotated if this peer starts to
 // write as another actor meanwhile, with the error of w.Matters, and with ErrClosed.
 func (m *Memory) Acked(ctx context.Context, w Wait) error {
-	m.mu.Lock()
+	m.lock()
 	last, actor := m.store.Last(), m.replica.Actor()
 	m.mu.Unlock()
 	again := time.NewTicker(w.Again)
 	defer again.Stop()
 	for {
-		m.mu.Lock()
+		m.lock()
 		enough := w.Enough(m.replica.View(), last)
 		acked, rotated := m.acked, m.replica.Actor() != actor
 		if !enough {
@@ -70,7 +70,7 @@ func (m *Memory) Flush(ctx context.Context) error {
 		return ErrClosed
 	}
 	done := make(chan struct{})
-	m.mu.Lock()
+	m.lock()
 	m.replica.Flush(time.Now())
 	m.waiters = append(m.waiters, done)
 	m.mu.Unlock()

@@ -7,6 +7,7 @@
 // changes for subscribers, envelopes for the network.
 //
 // A reader of a key takes no lock in the usual case, since the store publishes its entries. All
-// other access to the machine happens within [Memory.Do], [Memory.Write] or [Memory.Turn], with
-// the lock held. No I/O and no code of users runs there.
+// other access to the machine happens within [Memory.Do], [Memory.Write], [Memory.Update] or
+// [Memory.Turn], with the lock held. No I/O runs there, and of the code of users only the functions
+// of Update.
 package memory

@@ -43,6 +43,8 @@ type Memory struct {
 	wake    chan struct{} // holds a token while the owner is to call Turn
 	closing chan struct{} // closed by Close
 
+	updating atomic.Bool // a function of Update runs
+
 	mu      sync.Mutex // the lock; it guards the fields below
 	replica *replica.Replica
 	backlog int             // bytes written that the owner has not taken in a Turn
@@ -71,7 +73,7 @@ func New(now time.Time, cfg Config) (*Memory, error) {
 // Do calls f with the lock held. f must not wait and must not call methods of m. The owner carries
 // out the effects on the machine in its next Turn, which Signal asks for.
 func (m *Memory) Do(f func(r *replica.Replica, now time.Time)) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	f(m.replica, time.Now())
 }
@@ -109,7 +111,7 @@ func (m *Memory) Closed() bool {
 // called with the error of each frame that the machine refused. The owner calls sent after it has
 // handed rd.Envelopes to the transport; sent ends the waits of Flush.
 func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *replica.Replica)) (rd replica.Ready, now time.Time, sent func()) {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	now = time.Now()
 	m.ticked.Store(now.UnixMilli())
@@ -146,7 +148,7 @@ func (m *Memory) Turn(frames [][]byte, refused func(error), beside func(r *repli
 // Carried takes back the changes of a Turn, which no reader may use any more. It returns the time
 // at which the next Turn is due if Woken does not deliver before.
 func (m *Memory) Carried(changes []crdt.Change) time.Time {
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	m.store.Recycle(changes)
 	return m.replica.Deadline() // the owner has reported by now which frames the transport refused
@@ -166,7 +168,7 @@ func (m *Memory) Counts() Counts {
 	c := m.cache
 	n := Counts{Reads: m.reads.Load(), CacheHits: c.hits.Load(), CacheMisses: c.misses.Load(), Invalidated: c.invalidated.Load(),
 		CacheSize: c.Len(), CacheMax: c.size}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	n.Writes, n.Backlog = m.writes, m.backlog
 	return n

@@ -75,7 +75,7 @@ func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, 
 	if fresh && now < e.Expiry() {
 		return e, true
 	}
-	m.mu.Lock()
+	m.lock()
 	defer m.mu.Unlock()
 	return m.store.Render(key, now)
 }

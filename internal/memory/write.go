@@ -84,17 +84,10 @@ func (m *Memory) Write(ctx context.Context, how Manner, ops ...crdt.Op) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	size := 0
-	for i := range ops {
-		size += len(ops[i].Key) + len(ops[i].Value.Raw()) + 128
-		for _, v := range ops[i].Values {
-			size += len(v.Raw()) + 128
-		}
-	}
 	if err := m.lockWithRoom(ctx); err != nil {
 		return err
 	}
-	err := m.commit(how, size, ops)
+	err := m.commit(how, ops)
 	if err == nil {
 		m.Signal()
 	}
@@ -104,7 +97,7 @@ func (m *Memory) Write(ctx context.Context, how Manner, ops ...crdt.Op) error {
 // lockWithRoom takes the lock when no more than Config.MaxBacklog bytes wait for the owner. The lock
 // is not held if it fails.
 func (m *Memory) lockWithRoom(ctx context.Context) error {
-	m.mu.Lock()
+	m.lock()
 	for m.backlog > m.cfg.MaxBacklog {
 		drained := m.drained
 		m.mu.Unlock()
@@ -116,7 +109,7 @@ func (m *Memory) lockWithRoom(ctx context.Context) error {
 		case <-m.closing:
 			return ErrClosed
 		}
-		m.mu.Lock()
+		m.lock()
 	}
 	if m.Closed() {
 		m.mu.Unlock()
@@ -125,18 +118,29 @@ func (m *Memory) lockWithRoom(ctx context.Context) error {
 	return nil
 }
 
-// commit writes ops, which take size bytes, and releases the lock, which the caller holds.
-func (m *Memory) commit(how Manner, size int, ops []crdt.Op) error {
+// commit writes ops, and releases the lock, which the caller holds.
+func (m *Memory) commit(how Manner, ops []crdt.Op) error {
 	defer m.mu.Unlock()
 	now := time.Now()
-	if _, err := m.replica.Write(now, how.Urgent, ops...); err != nil {
-		return err
+	_, err := m.replica.Write(now, how.Urgent, ops...)
+	if err == nil {
+		m.wrote(now, how, ops)
 	}
+	return err
+}
+
+// wrote does what follows a write of ops: it tells the versions that the caller asks for, and
+// counts.
+func (m *Memory) wrote(now time.Time, how Manner, ops []crdt.Op) {
 	for _, r := range how.Reports {
 		*r.Into = m.store.Probe(r.Key, uint64(now.UnixMilli())).Version()
 	}
 	m.cfg.Wrote(ops)
 	m.writes += uint64(len(ops))
-	m.backlog += size
-	return nil
+	for i := range ops {
+		m.backlog += len(ops[i].Key) + len(ops[i].Value.Raw()) + 128
+		for _, v := range ops[i].Values {
+			m.backlog += len(v.Raw()) + 128
+		}
+	}
 }

@@ -91,19 +91,53 @@ type Written struct {
 // Write applies ops as one batch: all of them or none. An urgent write is sent without waiting for the
 // batch interval. Errors are those of crdt.Store.Apply and ErrClockSkew.
 func (r *Replica) Write(now time.Time, urgent bool, ops ...crdt.Op) (Written, error) {
-	stamp := r.hlc.Next(now)
-	if limit := r.engine.Limit(now); stamp > limit && !r.follows(now, stamp, limit) {
-		return Written{}, r.skew(now, stamp)
+	stamp, err := r.nextStamp(now)
+	if err != nil {
+		return Written{}, err
 	}
 	deltas, err := r.store.Apply(stamp, millis(now), ops...)
 	if err != nil {
 		return Written{}, err
 	}
+	return r.push(now, stamp, deltas, urgent), nil
+}
+
+// Update calls decide with an empty batch, and commits what decide has added to it as Write does, or
+// nothing if decide fails. decide also says whether the write is urgent. Errors are that of decide,
+// those of crdt.Batch.Commit, and ErrClockSkew.
+func (r *Replica) Update(now time.Time, decide func(b *crdt.Batch) (urgent bool, err error)) (Written, error) {
+	stamp, err := r.nextStamp(now)
+	if err != nil {
+		return Written{}, err
+	}
+	b := crdt.Begin(r.store, stamp, millis(now))
+	urgent, err := decide(b)
+	if err != nil {
+		return Written{}, err
+	}
+	deltas, err := b.Commit()
+	if err != nil {
+		return Written{}, err
+	}
+	return r.push(now, stamp, deltas, urgent), nil
+}
+
+// nextStamp returns the stamp of a write that is made now, or ErrClockSkew.
+func (r *Replica) nextStamp(now time.Time) (clock.Timestamp, error) {
+	stamp := r.hlc.Next(now)
+	if limit := r.engine.Limit(now); stamp > limit && !r.follows(now, stamp, limit) {
+		return 0, r.skew(now, stamp)
+	}
+	return stamp, nil
+}
+
+// push sends the deltas of a write.
+func (r *Replica) push(now time.Time, stamp clock.Timestamp, deltas []crdt.Delta, urgent bool) Written {
 	if len(deltas) > 0 {
 		r.hlc.Now(now)
 		r.engine.Push(now, deltas, urgent)
 	}
-	return Written{r.store.Last(), stamp}, nil
+	return Written{r.store.Last(), stamp}
 }
 
 // follows reports whether stamp is only a little after limit, because this peer has merged a write
