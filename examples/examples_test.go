@@ -57,7 +57,7 @@ write task-sentinel/tasks/last/progress 0.5
 task-state-synced last "completed" by worker
 4 keys, 8 writes merged, 0 conflicts
 `,
-	"batch": `one batch of 502 writes
+	"batch": `one batch: 500 tasks, their number and their owner
 refused: true, written: false
 reader has 500 tasks, 500 created, batch-007 at 100 %
 `,

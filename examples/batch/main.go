@@ -50,7 +50,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// An update is one unit: no reader of this peer sees a part of it.
+	// An update is one batch: no reader of this peer sees a part of it.
 	var created int64
 	err = writer.Update(ctx, func(tx *agent.Tx) error {
 		for i := range 500 {
