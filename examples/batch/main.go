@@ -63,7 +63,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("one unit:", created, "tasks, their number and their owner")
+	fmt.Println("one batch:", created, "tasks, their number and their owner")
 
 	// One invalid write prevents the whole unit.
 	err = writer.Update(ctx, func(tx *agent.Tx) error {

@@ -58,7 +58,7 @@ var mutants = []mutant{
 	{"a path and its value share one limit of depth", "crdt/admissible.go",
 		"if levels+depthOf(&r) > wire.MaxDepth {", "if depthOf(&r) > wire.MaxDepth {", "./crdt", "TestAPathAndWhatIsAtItNestNoDeeperThanAValue"},
 	{"a batch sees its own removals", "crdt/batch.go",
-		"case p.kind == Set && b.emptied(op.Key, p):", "case false:", "./crdt", "TestEachOperationOfAUnitSeesTheEarlierOnes"},
+		"case p.kind == Set && b.emptied(key, p):", "case false:", "./crdt", "TestEachOperationOfAUnitSeesTheEarlierOnes"},
 	{"a batch sees its own counts", "crdt/batch.go",
 		"			t = t.after(&b.ops[i], path)\n", "			_ = i\n", "./crdt", "TestEachOperationOfAUnitSeesTheEarlierOnes"},
 	{"a batch reads its latest write", "crdt/begin.go",
