@@ -9,10 +9,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +32,17 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"sentinel-peer": func() { os.Exit(cli.Main("", os.Args[1:])) }})
+	testscript.Main(suite{m}, map[string]func(){"sentinel-peer": func() { os.Exit(cli.Main("", os.Args[1:])) }})
+}
+
+// suite is the tests, as opposed to the daemons that this binary is too.
+type suite struct{ *testing.M }
+
+// Run runs the tests. A suite that nohup started ignores SIGHUP, and so would the commands that it
+// starts. A signal that a process catches has its default effect in the children.
+func (s suite) Run() int {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	return s.M.Run()
 }
 
 // TestScripts runs command lines as users type them. Beside the usual commands,
