@@ -67,7 +67,7 @@ func (p *peer) acquire() {
 
 // held reports whether the node has the lease as held.
 func (p *peer) held(id uint64) bool {
-	_, ok := p.node.Deadline(id)
+	_, _, ok := p.node.Deadline(id)
 	return ok
 }
 
@@ -111,6 +111,15 @@ func (p *peer) renew() (any bool) {
 func (p *peer) release() {
 	for _, id := range sortedKeys(p.calls) {
 		if p.done[id] {
+			who := holding_{p.name, p.boot, id}
+			if win := p.w.open[who]; win != nil && win.end > p.w.now { // its time has run out, and it stops
+				if p.w.rng.IntN(4) > 0 {
+					continue
+				}
+				_ = p.node.Release(p.time(), id)
+				p.carry()
+			}
+			p.w.over(who)
 			delete(p.calls, id)
 			delete(p.done, id)
 			continue

@@ -2,7 +2,6 @@ package lockservice
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -14,9 +13,10 @@ import (
 type client struct {
 	n           *Node
 	calls       map[uint64]*request
-	current     map[Inst]*request   // the requests of calls, except those in phase resting, which have no instance
-	departing   map[Inst]*departure // releases that are not confirmed
-	ended       recent              // the latest instances that were released here
+	current     map[Inst]*request     // the requests of calls, except those in phase resting, which have no instance
+	departing   map[Inst]*departure   // releases that are not confirmed
+	stopping    map[uint64]*departure // those of leases that have run out, before their deadlines
+	ended       recent                // the latest instances that were released here
 	inspections map[uint64]*inspection
 	surveys     map[uint64]*survey
 	polls       map[uint64]*poll
@@ -64,17 +64,6 @@ type anchor struct {
 	at    time.Duration
 }
 
-// departure is a dead instance whose release is not confirmed yet (C4).
-type departure struct {
-	lock  string
-	inst  Inst
-	flags uint8
-	id    uint64        // the call that waits for the confirmation, 0 for none
-	until time.Duration // when the record has expired anyway
-	tries int
-	alarm alarm
-}
-
 const rememberEnded = 4096 // capacity of client.ended
 
 func newClient(n *Node) client {
@@ -84,7 +73,7 @@ func newClient(n *Node) client {
 	}
 	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
 	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
-		departing: make(map[Inst]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
+		departing: make(map[Inst]*departure), stopping: make(map[uint64]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
 }
 
 func (c *client) call(t Time, call Call) *request {
@@ -173,22 +162,28 @@ func (c *client) schedule(r *request) {
 		at = min(at, r.resend)
 	}
 	if r.phase == holding {
-		at = min(at, r.deadline)
+		at = min(at, r.end())
 	}
 	c.n.alarms.set(&r.alarm, at)
 }
 
-// wake does what is due for r. The deadline comes before everything else but a rest (C2).
+// margin is how long before its deadline a lease ends for its holder, which needs time to stop.
+func margin(ttl time.Duration) time.Duration { return max(ttl/20, 50*time.Millisecond) }
+
+// end returns when the lease of r ends for its holder.
+func (r *request) end() time.Duration { return r.deadline - margin(r.TTL) }
+
+// wake does what is due for r. The end of a lease comes before everything else but a rest (C2).
 func (c *client) wake(t Time, r *request) {
 	switch {
 	case r.phase == resting:
 		c.begin(t, r)
-	case r.phase == holding && t.Mono >= r.deadline:
-		c.lose(t, r, ErrExpired)
+	case r.phase == holding && t.Mono >= r.end():
+		c.expire(t, r)
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
 	case t.Mono >= r.nextRound && r.Manual && r.phase == holding && r.answered:
-		r.nextRound = r.deadline // only Renew starts another round
+		r.nextRound = r.end() // only Renew starts another round
 		c.schedule(r)
 	case t.Mono >= r.nextRound:
 		c.newRound(t, r)
@@ -238,13 +233,13 @@ func (c *client) granted(t Time, from string, m *Message) {
 		}
 		return
 	}
-	if r.phase == holding && t.Mono >= r.deadline { // C2
-		c.lose(t, r, ErrExpired)
+	if r.phase == holding && t.Mono >= r.end() { // C2
+		c.expire(t, r)
 		return
 	}
 	sent := r.anchors[m.Round%uint64(len(r.anchors))]
 	deadline := sent.at + r.TTL
-	if sent.round != m.Round || deadline <= t.Mono {
+	if sent.round != m.Round || deadline-margin(r.TTL) <= t.Mono {
 		return
 	}
 	if r.phase == holding || !r.heard { // otherwise the answer was late because others held the lock
@@ -254,10 +249,10 @@ func (c *client) granted(t Time, from string, m *Message) {
 	r.heard = true
 	if r.phase == holding {
 		r.deadline = max(r.deadline, deadline)
-		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, Deadline: r.deadline, Round: m.Round})
+		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, End: r.end(), Deadline: r.deadline, Round: m.Round})
 	} else {
 		r.phase, r.token, r.deadline = holding, m.Token, deadline
-		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, Deadline: r.deadline, Inst: r.inst})
+		c.n.report(Result{ID: r.id, Event: Acquired, Token: r.token, End: r.end(), Deadline: r.deadline, Inst: r.inst})
 	}
 	c.schedule(r)
 }
@@ -315,7 +310,7 @@ func (c *client) knows(inst Inst) bool {
 // rest ends the instance of r and has wake make another after a random pause (C6). The call keeps
 // its position, since queues are ordered by when a caller asked first.
 func (c *client) rest(t Time, r *request) {
-	c.depart(t, r, 0)
+	c.depart(t, r, t.Mono, false)
 	r.phase = resting
 	most := min(c.n.retry(min(r.splits, 8)), r.TTL/4)
 	r.splits++
@@ -370,18 +365,31 @@ func (c *client) obstacle(r *request) error {
 // refuse ends a call with an error. It does not release a lease to be resumed: its bearer may hold it.
 func (c *client) refuse(t Time, r *request, err error) {
 	if r.phase != resuming {
-		c.depart(t, r, 0)
+		c.depart(t, r, t.Mono, false)
 	}
 	c.forget(r)
 	c.n.report(Result{ID: r.id, Event: Refused, Err: err})
 }
 
-// lose ends a lease that its holder did not release. A bearer's lease is not released, since the
-// bearer may have renewed it at another peer.
+// expire ends a lease whose time runs out. Its holder is told now and has the margin to stop in,
+// so the lease is released at its deadline (C4).
+func (c *client) expire(t Time, r *request) {
+	if !r.Manual {
+		c.depart(t, r, r.deadline, false)
+	}
+	c.lost(r, ErrExpired)
+}
+
+// lose ends a lease that the voters do not certify any more. A bearer's lease is not released,
+// since the bearer may have renewed it at another peer.
 func (c *client) lose(t Time, r *request, cause error) {
 	if !r.Manual {
-		c.depart(t, r, 0)
+		c.depart(t, r, t.Mono, false)
 	}
+	c.lost(r, cause)
+}
+
+func (c *client) lost(r *request, cause error) {
 	c.forget(r)
 	c.n.report(Result{ID: r.id, Event: Lost, Token: r.token, Err: &LostError{Lock: r.Lock, Token: r.token, Cause: cause}})
 }
@@ -410,13 +418,14 @@ func (c *client) release(t Time, id uint64) error {
 	}
 	r := c.calls[id]
 	if r == nil {
+		c.stopped(t, id)
 		return ErrNotHolder
 	}
 	switch r.phase {
 	case holding:
-		c.depart(t, r, r.id)
+		c.depart(t, r, t.Mono, true)
 	case waiting:
-		c.depart(t, r, 0)
+		c.depart(t, r, t.Mono, false)
 	}
 	c.forget(r)
 	return nil
@@ -445,56 +454,9 @@ func (c *client) shut(t Time) {
 // renew starts a round of a lease now; it fails with ErrNotHolder unless the lease is held.
 func (c *client) renew(t Time, id uint64) error {
 	r := c.calls[id]
-	if r == nil || r.phase != holding || t.Mono >= r.deadline {
+	if r == nil || r.phase != holding || t.Mono >= r.end() {
 		return ErrNotHolder
 	}
 	c.newRound(t, r)
 	return nil
-}
-
-// depart ends the instance of r for good and repeats its release until that is confirmed or the
-// TTL has passed (C4). The call id, if not 0, gets a Left.
-func (c *client) depart(t Time, r *request, id uint64) {
-	delete(c.current, r.inst)
-	c.ended.add(r.inst)
-	d := &departure{lock: r.Lock, inst: r.inst, flags: r.flags(), id: id, until: t.Mono + r.TTL}
-	d.alarm.run = func(t Time) {
-		if t.Mono >= d.until {
-			c.departed(d, &UnavailableError{Lock: d.lock, Reachable: len(c.n.liveVoters), Needed: c.n.voters.majority(),
-				Cause: errors.New("the release was not confirmed; its record expires by itself")})
-			return
-		}
-		c.sendRelease(t, d)
-	}
-	c.departing[r.inst] = d
-	c.sendRelease(t, d)
-}
-
-func (c *client) sendRelease(t Time, d *departure) {
-	to := c.n.owners[shardOf(d.lock)]
-	if d.tries > 2 { // the owner may have died without the view showing it yet
-		ranked := ranking(shardOf(d.lock), c.n.liveVoters)
-		if len(ranked) > 0 {
-			to = ranked[d.tries/3%len(ranked)]
-		}
-	}
-	if to != "" {
-		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst, Flags: d.flags})
-	}
-	c.n.alarms.set(&d.alarm, min(t.Mono+c.n.retry(d.tries), d.until))
-	d.tries++
-}
-
-func (c *client) released(m *Message) {
-	if d := c.departing[m.Inst]; d != nil {
-		c.departed(d, nil)
-	}
-}
-
-func (c *client) departed(d *departure, err error) {
-	c.n.alarms.stop(&d.alarm)
-	delete(c.departing, d.inst)
-	if d.id != 0 {
-		c.n.report(Result{ID: d.id, Event: Left, Err: err})
-	}
 }

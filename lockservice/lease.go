@@ -26,17 +26,17 @@ type Lease struct {
 
 	leaving bool // Unlock was called; guarded by Session.mu
 
-	mu       sync.Mutex // guards the fields below; Session.mu, if needed as well, is taken first
-	deadline time.Duration
-	round    uint64 // number of the latest round that extended the lease
-	over     bool
-	renewed  chan struct{} // closed when the lease is extended or ends; nil if no goroutine waits for it
+	mu      sync.Mutex    // guards the fields below; Session.mu, if needed as well, is taken first
+	ends    time.Duration // when it ends, by the session's clock
+	round   uint64        // number of the latest round that extended the lease
+	over    bool
+	renewed chan struct{} // closed when the lease is extended or ends; nil if no goroutine waits for it
 }
 
 // hold makes the lease of a grant. The caller holds Session.mu.
 func (s *Session) hold(w *caller, r Result) *Lease {
 	l := &Lease{s: s, id: r.ID, name: w.Lock, inst: r.Inst, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
-		deadline: r.Deadline, left: make(chan struct{})}
+		ends: r.End, left: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(w.ctx))
 	l.mu.Lock()
 	l.timer = time.AfterFunc(l.remaining(), l.check)
@@ -45,21 +45,15 @@ func (s *Session) hold(w *caller, r Result) *Lease {
 	return l
 }
 
-// margin returns how long before its deadline a lease ends for its holder, which needs time to
-// stop.
-func (l *Lease) margin() time.Duration { return max(l.ttl/20, 50*time.Millisecond) }
-
-// extend moves the deadline. It leaves the timer as it is: check, which the timer calls at the
-// old deadline, sets it again. A lease whose margin has begun is not extended, since its
-// holder may have been told that it is over. The caller holds Session.mu.
-func (l *Lease) extend(deadline time.Duration, round uint64) {
+// extend moves the end of the lease. It leaves the timer as it is: check, which the timer calls at
+// the old end, sets it again. The caller holds Session.mu.
+func (l *Lease) extend(ends time.Duration, round uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	left, more := l.remaining(), max(deadline-l.deadline, 0)
-	if l.over || left <= 0 {
+	if l.over {
 		return
 	}
-	l.deadline, l.round = l.deadline+more, max(l.round, round)
+	l.ends, l.round = max(l.ends, ends), max(l.round, round)
 	l.tell()
 }
 
@@ -82,29 +76,17 @@ func (l *Lease) tell() {
 	}
 }
 
-// check runs on the lease's timer. It ends the lease if its time is over, and else sets the timer
-// again. It needs no message, so a holder that is cut off stops in time.
+// check runs on the lease's timer. If the time of the lease is over it has the node end it, and
+// else sets the timer again. It needs no message, so a holder that is cut off stops in time.
 func (l *Lease) check() {
+	if l.Remaining() == 0 {
+		l.s.do(l.s.node.Tick)
+	}
 	l.mu.Lock()
-	left := l.remaining()
-	if left > 0 && !l.over {
-		l.timer.Reset(left)
+	defer l.mu.Unlock()
+	if !l.over { // it was extended
+		l.timer.Reset(max(l.remaining(), 0))
 	}
-	l.mu.Unlock()
-	if left > 0 {
-		return
-	}
-	l.s.do(func(t Time) {
-		l.lose(ErrExpired)
-		if l.s.leases[l.id] == l {
-			delete(l.s.leases, l.id)
-			if l.manual {
-				l.s.node.Leave(l.id) // the bearer may have renewed the lease at another peer
-			} else {
-				_ = l.s.node.Release(t, l.id)
-			}
-		}
-	})
 }
 
 // lose ends the lease because of cause, without an Unlock. Whether the bearer of a lease with manual
@@ -167,8 +149,9 @@ func (l *Lease) Mode() Mode { return l.mode }
 // Guarantee returns what the session guarantees of its leases.
 func (l *Lease) Guarantee() Guarantee { return l.s.Guarantee() }
 
-// Context returns a context that is cancelled when the lease ends, the margin of a twentieth of
-// the TTL, or 50 ms if that is more, before the voters may let another in. Its cause is a
+// Context returns a context that is cancelled when the lease ends. If it ends because its time runs
+// out, the voters let no other in for a margin of a twentieth of the TTL, or 50 ms if that
+// is more, or until Unlock says that the holder has stopped. The cause of the context is a
 // *LostError, or context.Canceled after Unlock. It has the values of the context with
 // which the lease was acquired, and not its deadline.
 func (l *Lease) Context() context.Context { return l.ctx }
@@ -191,7 +174,7 @@ func (l *Lease) Remaining() time.Duration {
 	return max(l.remaining(), 0)
 }
 
-func (l *Lease) remaining() time.Duration { return l.deadline - l.margin() - l.s.cfg.Clock() }
+func (l *Lease) remaining() time.Duration { return l.ends - l.s.cfg.Clock() }
 
 // Renew extends the lease by its TTL from now and waits until a majority has certified that. It
 // fails with a *LostError, ErrNotHolder, or, when ctx ends first, ErrTimeout or ErrUnavailable;
@@ -246,7 +229,8 @@ func (s *Session) leaveEach(leases []*Lease) {
 			held := s.leases[l.id] == l
 			delete(s.leases, l.id)
 			l.end(context.Canceled)
-			if !held || s.node.Release(t, l.id) != nil {
+			released := !s.over && s.node.Release(t, l.id) == nil
+			if !held || !released {
 				l.result = l.Err()
 				close(l.left)
 				continue

@@ -119,7 +119,8 @@ func (n *Node) Acquire(t Time, c Call) (id uint64, err error) {
 // Release ends a call. A call that waits gets no Result. A call that holds gets Left once a
 // majority has cleared its instance, or its TTL has passed. A survey or a poll gets its
 // Result with the answers so far; an inspection gets none. ErrNotHolder says that there is
-// no such call.
+// no such call. If that is a lease that has run out, Release says that its holder has
+// stopped, and the lease is released before its deadline.
 func (n *Node) Release(t Time, id uint64) error {
 	defer n.settle(t)
 	return n.client.release(t, id)
@@ -217,13 +218,14 @@ func (n *Node) ObstacleOf(lock string) error {
 	return nil
 }
 
-// Deadline returns the time on Mono until which a call holds its lock; false if it holds none.
-func (n *Node) Deadline(id uint64) (time.Duration, bool) {
+// Deadline returns the times on Mono at which a lease ends for its holder and at the voters, see
+// Result; false if the call holds nothing.
+func (n *Node) Deadline(id uint64) (end, deadline time.Duration, ok bool) {
 	r := n.client.calls[id]
 	if r == nil || r.phase != holding {
-		return 0, false
+		return 0, 0, false
 	}
-	return r.deadline, true
+	return r.end(), r.deadline, true
 }
 
 // Quorum returns how many voters are up in this node's view, and how many make a majority.

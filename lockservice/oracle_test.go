@@ -1,6 +1,7 @@
 package lockservice
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -26,9 +27,9 @@ func (p *peer) result(res Result) {
 		if p.done[res.ID] {
 			w.fault("I5: %v is held again", who)
 		}
-		end := p.real(res.Deadline)
+		end, told := p.real(res.Deadline), p.real(res.End)
 		if p.stopped > 1 {
-			end = 1 << 60
+			end, told = 1<<60, 1<<60
 		}
 		win := w.open[who]
 		if res.Event == Acquired {
@@ -49,17 +50,21 @@ func (p *peer) result(res Result) {
 				w.highX[c.lock] = max(w.highX[c.lock], res.Token)
 			}
 		}
-		if res.Event == Extended && win.end < w.now {
+		if res.Event == Extended && win.told < w.now {
 			w.fault("I5: %v is held again after its end", who)
 		}
-		win.end = max(win.end, end)
+		win.end, win.told = max(win.end, end), max(win.told, told)
 		for other, o := range w.open {
 			if other != who && o.inst != win.inst && o.lock == win.lock && o.mode.conflicts(win.mode) && o.end > w.now {
 				w.fault("I1: %v (token %d) and %v (token %d) both hold %s, until %v and %v", who, res.Token, other, o.token, c.lock, win.end, o.end)
 			}
 		}
 		p.certifiers(res.ID, end)
-	case Refused, Lost:
+	case Lost:
+		if p.done[res.ID] = true; !errors.Is(res.Err, ErrExpired) || w.open[who] != nil && w.open[who].end <= w.now {
+			w.over(who)
+		} // otherwise its holder goes on until the deadline
+	case Refused:
 		p.end(res.ID)
 	case Left:
 		if inst, ok := w.parting[who]; ok && res.Err == nil {

@@ -28,8 +28,8 @@ type Event uint8
 
 // The events of a Result.
 const (
-	Acquired  Event = iota + 1 // the call holds the lock as Inst with Token until Deadline
-	Extended                   // the lease lasts until Deadline
+	Acquired  Event = iota + 1 // the call holds the lock as Inst with Token until End
+	Extended                   // the lease lasts until End
 	Refused                    // the call failed with Err
 	Lost                       // the lease has ended without a release; Err is a *LostError
 	Left                       // the release is confirmed, or Err says that it is not
@@ -43,7 +43,8 @@ type Result struct {
 	ID       uint64
 	Event    Event
 	Token    uint64
-	Deadline time.Duration // time on this node's Mono
+	End      time.Duration // when the lease ends for its holder: a margin to stop in before Deadline
+	Deadline time.Duration // until when no other may get the lock; both are times on this node's Mono
 	Round    uint64        // set for Extended: the round that a majority certified
 	Inst     Inst          // set for Acquired
 	Err      error

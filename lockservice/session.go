@@ -203,7 +203,7 @@ func (s *Session) deliver(t Time, r Result) {
 	switch l := s.leases[r.ID]; r.Event {
 	case Extended:
 		if l != nil {
-			l.extend(r.Deadline, r.Round)
+			l.extend(r.End, r.Round)
 		}
 	case Lost:
 		if l != nil {

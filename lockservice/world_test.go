@@ -95,6 +95,7 @@ type window struct {
 	call
 	token uint64
 	end   time.Duration
+	told  time.Duration // when the holder hears of the end
 	who   holding_
 
 	granted, left time.Duration // real times of the grant and of the end, for the history

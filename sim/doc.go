@@ -73,7 +73,9 @@
 //
 // # Oracles of locks
 //
-//	L1  The windows of holders that exclude each other do not overlap.
+//	L1  The windows of holders that exclude each other do not overlap. The window of a lease
+//	    that runs out lasts until its deadline: its holder hears of the end a margin earlier,
+//	    and stops at the deadline.
 //	L2  Tokens rise.
 //	L3  A release or renewal by a client that does not hold the lock is refused. A release
 //	    or renewal by the holder is not.

@@ -58,7 +58,8 @@ type lockCall struct {
 	token    uint64
 	granted  time.Duration
 	sent     time.Duration // the beginning of the round that extended the lease last
-	until    time.Duration // the end of the lease by its holder's clock
+	ends     time.Duration // when its holder hears of the end, by the holder's clock
+	until    time.Duration // its deadline by the same clock: the holder may be at work until then
 	state    callState
 	onResult func(lockservice.Result) // gets each result; may be nil
 	inst     lockservice.Inst         // from the grant on
@@ -312,7 +313,7 @@ func (k *lockCall) renew() {
 		return
 	}
 	l.do(func() {
-		idle := k.state != callHolds || k.until <= k.p.c.now
+		idle := k.state != callHolds || k.ends <= k.p.c.now
 		k.p.c.locks.answered(k, "renewal", idle, l.node.Renew(k.p.lockTime(), k.id))
 		l.carry()
 	})
@@ -337,8 +338,8 @@ func (k *lockCall) left() time.Duration {
 	if l == nil || l.calls[k.id] != k {
 		return 0
 	}
-	deadline, _ := l.node.Deadline(k.id)
-	return max(deadline-k.p.lockTime().Mono, 0)
+	end, _, _ := l.node.Deadline(k.id)
+	return max(end-k.p.lockTime().Mono, 0)
 }
 
 // sendLock decides the fate of a lock packet, and plans its arrival.

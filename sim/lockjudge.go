@@ -100,8 +100,8 @@ func (j *lockJudge) checkResult(k *lockCall, r lockservice.Result) {
 		j.extended(k, l, r)
 	case lockservice.Extended:
 		if k.state == callHolds {
-			if k.until < c.now {
-				c.judge.violate(k.p.index, "L4: %s holds %s again, %v after the end of its lease", k.p.name, k.Lock, c.now-k.until)
+			if k.ends < c.now {
+				c.judge.violate(k.p.index, "L4: %s holds %s again, %v after the end of its lease", k.p.name, k.Lock, c.now-k.ends)
 			}
 			j.extended(k, l, r)
 			j.since(k, l)
@@ -116,15 +116,19 @@ func (j *lockJudge) checkResult(k *lockCall, r lockservice.Result) {
 		}
 		j.late(k)
 		c.note(Lost, k.p.index, "loses %s: %v", k.Lock, cause(r.Err))
-		j.ended(k)
+		if errors.Is(r.Err, lockservice.ErrExpired) {
+			j.ranOut(k, l)
+		} else {
+			j.ended(k)
+		}
 	}
 }
 
 // late checks that the holder of a lease hears of its end at once, or when its process is
 // resumed (L4).
 func (j *lockJudge) late(k *lockCall) {
-	if k.state == callHolds && j.c.now-max(k.until, k.p.resumed) > time.Millisecond {
-		j.c.judge.violate(k.p.index, "L4: %s was not told that it lost %s, %v ago", k.p.name, k.Lock, j.c.now-k.until)
+	if k.state == callHolds && j.c.now-max(k.ends, k.p.resumed) > time.Millisecond {
+		j.c.judge.violate(k.p.index, "L4: %s was not told that it lost %s, %v ago", k.p.name, k.Lock, j.c.now-k.ends)
 	}
 }
 
@@ -140,6 +144,7 @@ func cause(err error) error {
 func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
+	l.holding = slices.DeleteFunc(l.holding, func(o *lockCall) bool { return o.state == callOver && o.until <= c.now })
 	before := l.excluding(k.Mode)
 	if k.resumed && !j.stoodStill(k) {
 		j.goesOn(k, l, r)
@@ -179,9 +184,9 @@ func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 	c := j.c
 	if k.p.frozen == 0 {
 		k.sent = k.p.whenBoot(r.Deadline - k.TTL)
-		k.until = max(k.until, k.p.whenBoot(r.Deadline))
+		k.ends, k.until = max(k.ends, k.p.whenBoot(r.End)), max(k.until, k.p.whenBoot(r.Deadline))
 	} else {
-		k.until = forever
+		k.ends, k.until = forever, forever
 	}
 	for _, o := range l.holding {
 		if o.inst == k.inst || o.Mode == lockservice.Shared && k.Mode == lockservice.Shared || o.until <= c.now {
@@ -197,14 +202,26 @@ func (j *lockJudge) extended(k *lockCall, l *lockLedger, r lockservice.Result) {
 
 const forever = time.Duration(1 << 62)
 
-// ended notes that a client does not hold the lock or wait for it any more, and knows it.
+// ended notes that a client does not hold the lock or wait for it any more, and has stopped.
 func (j *lockJudge) ended(k *lockCall) {
 	l := j.of(k.Lock)
-	gone := func(o *lockCall) bool { return o == k }
-	l.waiting = slices.DeleteFunc(l.waiting, gone)
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *lockCall) bool { return o == k })
+	l.holding = slices.DeleteFunc(l.holding, func(o *lockCall) bool { return o == k || k.state == callHolds && o.inst == k.inst })
+	k.until = min(k.until, j.c.now)
+	j.over(k, l)
+}
+
+// ranOut notes that a client hears that the time of its lease has run out. It stops at the
+// deadline of the lease, unless it releases the lease before: until then its window lasts.
+func (j *lockJudge) ranOut(k *lockCall, l *lockLedger) {
+	if k.until > j.c.now {
+		j.c.reached("a holder had time to stop")
+	}
+	j.over(k, l)
+}
+
+func (j *lockJudge) over(k *lockCall, l *lockLedger) {
 	if k.state == callHolds {
-		l.holding = slices.DeleteFunc(l.holding, func(o *lockCall) bool { return o.inst == k.inst })
-		k.until = min(k.until, j.c.now)
 		l.over = append(l.over, k)
 	}
 	k.state = callOver
@@ -229,7 +246,7 @@ func (j *lockJudge) resumed(p *Peer) {
 	for _, lock := range slices.Sorted(maps.Keys(j.ledgers)) {
 		l := j.ledgers[lock]
 		for _, k := range l.holding {
-			if k.p != p || k.until > j.c.now {
+			if k.p != p || k.state == callOver || k.until > j.c.now {
 				continue
 			}
 			j.c.reached("a holder was stopped beyond its lease")

@@ -226,7 +226,7 @@ func (p *Peer) freeze() {
 		p.c.note(Paused, p.index, "has a clock for leases that stands still")
 		for _, k := range p.locks.leases() {
 			if k.until > p.c.now {
-				k.until = forever
+				k.ends, k.until = forever, forever
 			}
 		}
 	}
@@ -240,8 +240,8 @@ func (p *Peer) thaw() {
 	p.frozen, p.c.thawed = 0, p.c.now // as a voter it has measured leases too short
 	if l := p.locks; l != nil {
 		for _, k := range l.leases() {
-			if deadline, ok := l.node.Deadline(k.id); ok {
-				k.until = max(p.whenBoot(deadline), p.c.now)
+			if end, deadline, ok := l.node.Deadline(k.id); ok {
+				k.ends, k.until = max(p.whenBoot(end), p.c.now), max(p.whenBoot(deadline), p.c.now)
 			}
 		}
 		l.do(l.tick)

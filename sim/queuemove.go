@@ -29,7 +29,7 @@ func (w *worker) move() {
 			o.q.shop.later(0, func() { o.resumedResult(r, c.ID, c.Token) })
 		})
 	}
-	from.later(max(old.until-from.p.c.now, 0), func() {
+	from.later(max(old.ends-from.p.c.now, 0), func() {
 		w.q.do(func(core *queue.Index, now time.Time) { core.Lapse(now, c) })
 	})
 	w.next()
