@@ -123,6 +123,43 @@ func TestALeaseEndsByItsOwnClock(t *testing.T) {
 	})
 }
 
+// A holder that was cut off may be connected again while it stops. The next one gets the lock at
+// the deadline, or once Unlock says that the holder has stopped.
+func TestAHolderHasItsMarginToStop(t *testing.T) {
+	for _, stops := range []time.Duration{time.Hour, 100 * time.Millisecond} {
+		within(t, func(t *testing.T, w *twin) {
+			_, b, _ := w.three()
+			client := w.open("client", abc, nil)
+			deadline := time.Now().Add(10 * time.Second)
+			l := mustLock(t, client, "x", WithTTL(10*time.Second))
+			w.isolate(true, false, "client")
+			got := make(chan time.Time)
+			go func() {
+				next := mustLock(t, b, "x")
+				at := time.Now()
+				mustUnlock(t, next)
+				got <- at
+			}()
+			<-l.Done()
+			if d := time.Until(deadline); d != 500*time.Millisecond {
+				t.Errorf("told %v before the deadline", d)
+			}
+			w.isolate(false, false, "client")
+			free := deadline
+			if time.Now().Add(stops).Before(deadline) {
+				time.Sleep(stops)
+				free = time.Now()
+				if err := l.Unlock(t.Context()); !errors.Is(err, ErrExpired) {
+					t.Errorf("Unlock: %v", err)
+				}
+			}
+			if d := (<-got).Sub(free); d < 0 || d > 20*time.Millisecond {
+				t.Errorf("the next had it %v after it was free", d)
+			}
+		})
+	}
+}
+
 func TestReadersShareAndAWriterIsNotOvertaken(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
