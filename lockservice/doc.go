@@ -124,7 +124,9 @@
 //	C3  begins a new round every third of the TTL while it waits, and while it holds a lease
 //	    that is not a bearer's.
 //	C4  stops using a lease first and then releases it, repeating the release until it is
-//	    confirmed or the TTL is over. It releases no lease that its caller did not unlock.
+//	    confirmed or the TTL is over. A lease whose time runs out ends for its caller a
+//	    margin before its deadline, and is released at the deadline, or once its caller
+//	    unlocks it. No other lease is released that its caller did not unlock.
 //	C5  releases a grant for an instance that is over.
 //	C6  releases an instance whose vote was split, waits for a random time, and tries
 //	    with a new one.
