@@ -13,10 +13,9 @@ import (
 type client struct {
 	n           *Node
 	calls       map[uint64]*request
-	current     map[Inst]*request     // the requests of calls, except those in phase resting, which have no instance
-	departing   map[Inst]*departure   // releases that are not confirmed
-	stopping    map[uint64]*departure // those of leases that have run out, before their deadlines
-	ended       recent                // the latest instances that were released here
+	current     map[Inst]*request // the requests of calls, except those in phase resting, which have no instance
+	departing   departures
+	ended       recent // the latest instances that were released here
 	inspections map[uint64]*inspection
 	surveys     map[uint64]*survey
 	polls       map[uint64]*poll
@@ -73,7 +72,7 @@ func newClient(n *Node) client {
 	}
 	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
 	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
-		departing: make(map[Inst]*departure), stopping: make(map[uint64]*departure), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
+		departing: newDepartures(n), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
 }
 
 func (c *client) call(t Time, call Call) *request {
@@ -218,8 +217,8 @@ func (c *client) reroute(t Time) {
 			c.post(t, r)
 		}
 	}
-	for _, inst := range sortedInsts(c.departing) {
-		c.sendRelease(t, c.departing[inst])
+	for _, inst := range sortedInsts(c.departing.open) {
+		c.departing.send(t, c.departing.open[inst])
 	}
 }
 
@@ -228,7 +227,7 @@ func (c *client) reroute(t Time) {
 func (c *client) granted(t Time, from string, m *Message) {
 	r := c.current[m.Inst]
 	if r == nil { // C5; an instance that was not released here may be held by its bearer elsewhere
-		if c.departing[m.Inst] == nil && c.ended.has(m.Inst) {
+		if c.departing.open[m.Inst] == nil && c.ended.has(m.Inst) {
 			c.n.send(from, Message{Kind: Release, Lock: m.Lock, Inst: m.Inst})
 		}
 		return
@@ -304,7 +303,15 @@ func (c *client) answer(t Time, from string, m *Message) {
 
 // knows reports whether an instance is one of this client's, or was lately.
 func (c *client) knows(inst Inst) bool {
-	return c.current[inst] != nil || c.departing[inst] != nil || c.ended.has(inst)
+	return c.current[inst] != nil || c.departing.open[inst] != nil || c.ended.has(inst)
+}
+
+// depart ends the instance of r for good and has it released from the time from on (C4). With told
+// the call gets a Left.
+func (c *client) depart(t Time, r *request, from time.Duration, told bool) {
+	delete(c.current, r.inst)
+	c.ended.add(r.inst)
+	c.departing.begin(t, r, from, told)
 }
 
 // rest ends the instance of r and has wake make another after a random pause (C6). The call keeps
@@ -418,7 +425,7 @@ func (c *client) release(t Time, id uint64) error {
 	}
 	r := c.calls[id]
 	if r == nil {
-		c.stopped(t, id)
+		c.departing.stopped(t, id)
 		return ErrNotHolder
 	}
 	switch r.phase {

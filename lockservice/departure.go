@@ -5,7 +5,13 @@ import (
 	"time"
 )
 
-// departure is a dead instance whose release is not confirmed yet (C4).
+// departures are the dead instances of a client whose releases are not confirmed yet (C4).
+type departures struct {
+	n        *Node
+	open     map[Inst]*departure
+	stopping map[uint64]*departure // by call: those of leases that have run out, until their deadlines
+}
+
 type departure struct {
 	lock  string
 	inst  Inst
@@ -18,64 +24,67 @@ type departure struct {
 	alarm alarm
 }
 
-// depart ends the instance of r for good. From the time from on it repeats the release until that
-// is confirmed or the TTL has passed (C4). With told the call gets a Left.
-func (c *client) depart(t Time, r *request, from time.Duration, told bool) {
-	delete(c.current, r.inst)
-	c.ended.add(r.inst)
+func newDepartures(n *Node) departures {
+	return departures{n: n, open: make(map[Inst]*departure), stopping: make(map[uint64]*departure)}
+}
+
+// begin repeats the release of r's instance, from the time from on, until it is confirmed or the
+// TTL has passed. With told the call gets a Left.
+func (ds *departures) begin(t Time, r *request, from time.Duration, told bool) {
 	from = max(from, t.Mono)
 	d := &departure{lock: r.Lock, inst: r.inst, flags: r.flags(), id: r.id, told: told, from: from, until: from + r.TTL}
 	d.alarm.run = func(t Time) {
 		if t.Mono >= d.until {
-			c.departed(d, &UnavailableError{Lock: d.lock, Reachable: len(c.n.liveVoters), Needed: c.n.voters.majority(),
+			ds.end(d, &UnavailableError{Lock: d.lock, Reachable: len(ds.n.liveVoters), Needed: ds.n.voters.majority(),
 				Cause: errors.New("the release was not confirmed; its record expires by itself")})
 			return
 		}
-		c.sendRelease(t, d)
+		ds.send(t, d)
 	}
-	c.departing[r.inst], c.stopping[r.id] = d, d
-	c.sendRelease(t, d)
+	ds.open[r.inst], ds.stopping[r.id] = d, d
+	ds.send(t, d)
 }
 
-// stopped releases a lease that ran out before its deadline, since its holder has stopped.
-func (c *client) stopped(t Time, id uint64) {
-	if d := c.stopping[id]; d != nil {
+// stopped sends the release of a lease that has run out before its deadline, since its holder has
+// stopped.
+func (ds *departures) stopped(t Time, id uint64) {
+	if d := ds.stopping[id]; d != nil {
 		d.from = t.Mono
-		c.sendRelease(t, d)
+		ds.send(t, d)
 	}
 }
 
-// sendRelease sends a release now or, if its time has not come, then.
-func (c *client) sendRelease(t Time, d *departure) {
+// send sends a release, or waits until its time comes.
+func (ds *departures) send(t Time, d *departure) {
 	if t.Mono < d.from {
-		c.n.alarms.set(&d.alarm, d.from)
+		ds.n.alarms.set(&d.alarm, d.from)
 		return
 	}
-	delete(c.stopping, d.id)
-	to := c.n.owners[shardOf(d.lock)]
+	delete(ds.stopping, d.id)
+	to := ds.n.owners[shardOf(d.lock)]
 	if d.tries > 2 { // the owner may have died without the view showing it yet
-		ranked := ranking(shardOf(d.lock), c.n.liveVoters)
+		ranked := ranking(shardOf(d.lock), ds.n.liveVoters)
 		if len(ranked) > 0 {
 			to = ranked[d.tries/3%len(ranked)]
 		}
 	}
 	if to != "" {
-		c.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst, Flags: d.flags})
+		ds.n.send(to, Message{Kind: Release, Lock: d.lock, Inst: d.inst, Flags: d.flags})
 	}
-	c.n.alarms.set(&d.alarm, min(t.Mono+c.n.retry(d.tries), d.until))
+	ds.n.alarms.set(&d.alarm, min(t.Mono+ds.n.retry(d.tries), d.until))
 	d.tries++
 }
 
-func (c *client) released(m *Message) {
-	if d := c.departing[m.Inst]; d != nil {
-		c.departed(d, nil)
+func (ds *departures) confirmed(m *Message) {
+	if d := ds.open[m.Inst]; d != nil {
+		ds.end(d, nil)
 	}
 }
 
-func (c *client) departed(d *departure, err error) {
-	c.n.alarms.stop(&d.alarm)
-	delete(c.departing, d.inst)
+func (ds *departures) end(d *departure, err error) {
+	ds.n.alarms.stop(&d.alarm)
+	delete(ds.open, d.inst)
 	if d.told {
-		c.n.report(Result{ID: d.id, Event: Left, Err: err})
+		ds.n.report(Result{ID: d.id, Event: Left, Err: err})
 	}
 }

@@ -418,7 +418,7 @@ func (n *Node) answer(t Time, from string, m *Message) {
 	case Granted:
 		n.client.granted(t, from, m)
 	case Released:
-		n.client.released(m)
+		n.client.departing.confirmed(m)
 	default:
 		n.client.answer(t, from, m)
 	}

@@ -92,7 +92,7 @@ var locks = []mutant{
 	{"C3 a client that waits or holds says so", "lockservice/client.go",
 		"next := t.Mono + r.TTL/3 - ", "next := t.Mono + r.TTL*3 - ", "./lockservice", "TestTenThousandLeasesAreRenewedInBatches"},
 	{"C5 a lease that is granted too late is released", "lockservice/client.go",
-		"c.departing[m.Inst] == nil && c.ended.has(m.Inst) {", "false {", "./lockservice", "TestWhatIsGrantedTooLateIsGivenBack"},
+		"c.departing.open[m.Inst] == nil && c.ended.has(m.Inst) {", "false {", "./lockservice", "TestWhatIsGrantedTooLateIsGivenBack"},
 	{"C6 after a split vote an instance is new", "lockservice/client.go",
 		"	c.depart(t, r, t.Mono, false)\n	r.phase = resting\n", "	r.phase = resting\n", "./lockservice", "TestAfterASplitVoteAnInstanceIsNew"},
 	{"a survey names the peers whose clients it does not know", "lockservice/survey.go",
@@ -110,7 +110,7 @@ var locks = []mutant{
 	{"C4 a change of the view releases no lease before its deadline", "lockservice/departure.go",
 		"if t.Mono < d.from {", "if t.Mono < d.from && d.alarm.pos == 0 {", "./lockservice", "TestCheckerFindsNoFault"},
 	{"C4 a lease whose holder has stopped is released at once", "lockservice/client.go",
-		"		c.stopped(t, id)\n", "", "./lockservice", "TestAHolderHasItsMarginToStop"},
+		"		c.departing.stopped(t, id)\n", "", "./lockservice", "TestAHolderHasItsMarginToStop"},
 	{"C4 a lease that was not unlocked is not released", "lockservice/session.go",
 		"			if n := len(s.leases); n > 0 {\n", "			for _, id := range sortedKeys(s.leases) {\n				_ = s.node.Release(t, id)\n			}\n			if n := len(s.leases); n > 0 {\n", "./lockservice", "TestCloseReleasesNothingThatIsNotUnlocked"},
 }
