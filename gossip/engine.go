@@ -203,8 +203,8 @@ func (e *Engine) resendPackets(now time.Time, p *peer) {
 }
 
 // SetView tells the engine who the other peers are: all that are known, those that are down
-// included, in any order. A peer that is no longer listed is forgotten. Entries of this peer's own
-// actor and repeated ones are skipped.
+// included, in any order. A peer that is replaced or no longer listed is forgotten. Entries of this
+// peer's own actor and repeated ones are skipped.
 func (e *Engine) SetView(now time.Time, peers []Peer) {
 	e.views++
 	var room []peer // one allocation for the first view
@@ -214,9 +214,13 @@ func (e *Engine) SetView(now time.Time, peers []Peer) {
 	}
 	e.peers = e.peers[:0]
 	joined := false
+	births := make(Births, len(peers))
+	for _, p := range peers {
+		births.Add(p)
+	}
 	for _, p := range peers {
 		old := e.byActor[p.Actor]
-		if p.Actor == e.cfg.Self || old != nil && old.view == e.views {
+		if p.Actor == e.cfg.Self || births.Replaced(p) || old != nil && old.view == e.views {
 			continue
 		}
 		if old == nil {

@@ -279,7 +279,7 @@ func (hs *Beats) roomForLease(now time.Time) bool {
 func (hs *Beats) liveness(now time.Time, l lease) Liveness {
 	p := hs.byActor[l.host]
 	switch {
-	case p == nil || hs.replaced(p):
+	case p == nil:
 		return 0
 	case !p.Alive:
 		return Unreachable

@@ -12,7 +12,6 @@ type Members struct {
 	byActor     map[clock.Actor]*peer
 	living      []*peer       // the peers that are up, in the same order
 	actors      []clock.Actor // the actors of living, index by index
-	births      Births        // nil while all peers are up
 	membersHash uint64        // hash of the members that count for stability
 	views       uint64        // number of calls of SetView
 }
@@ -47,13 +46,6 @@ func (m *Members) setLiving() {
 			m.actors = append(m.actors, p.Actor)
 		}
 	}
-	m.births = nil
-	if len(m.living) < len(m.peers) {
-		m.births = make(Births, len(m.living))
-		for _, p := range m.living {
-			m.births.Add(p.Peer)
-		}
-	}
 }
 
 // SyncedWith returns the names of the peers with which this one has completed a sync since it
@@ -84,13 +76,11 @@ func (m *Members) Living() []string {
 	return names
 }
 
-// setHash computes membersHash: over this peer and all others that are not replaced.
+// setHash computes membersHash: over this peer and all others.
 func (m *Members) setHash(self clock.Actor) {
 	m.membersHash = mix(self, clock.Actor{})
 	for _, p := range m.peers {
-		if !m.replaced(p) {
-			m.membersHash += mix(p.Actor, clock.Actor{})
-		}
+		m.membersHash += mix(p.Actor, clock.Actor{})
 	}
 }
 
@@ -105,20 +95,18 @@ func (b Births) Add(p Peer) {
 }
 
 // Replaced reports whether p is down and a later actor with its name is up. Nothing waits for such
-// a peer, and its cluster may forget it.
+// a peer, and it is forgotten.
 func (b Births) Replaced(p Peer) bool {
 	latest, up := b[p.Name]
 	return up && !p.Alive && latest >= p.Actor.Birth
 }
 
-func (m *Members) replaced(p *peer) bool { return m.births.Replaced(p.Peer) }
-
-// Blocking returns the names of the peers that are down and not replaced. They cannot
+// Blocking returns the names of the peers that are down. They cannot
 // acknowledge anything, so nothing new becomes stable, and removals are kept, while they are listed.
 func (m *Members) Blocking() []string {
 	var names []string
 	for _, p := range m.peers {
-		if !p.Alive && !m.replaced(p) {
+		if !p.Alive {
 			names = append(names, p.Name)
 		}
 	}

@@ -56,10 +56,7 @@ type countedPeers struct {
 func (s *stability) countedPeers() (c countedPeers, ok bool) {
 	c.of = s
 	for _, p := range s.peers {
-		switch {
-		case s.replaced(p):
-			continue
-		case p.acked == nil || p.membersHash != s.membersHash: // by its last digest, also if it is down
+		if p.acked == nil || p.membersHash != s.membersHash { // by its last digest, also if it is down
 			return c, false
 		}
 		c.peers = append(c.peers, p)

@@ -140,9 +140,9 @@ func (w *witnesses) witnessed(p *peer, a clock.Actor, seq uint64) bool {
 	})
 }
 
-// ended reports whether a writes nothing more, so that a false claim of p about it suppresses no write: a
-// later actor has its name, or a has been out of sight for believeAfter while p was not, or no peer
-// counts it as a member. agreed says that all peers count the same members.
+// ended reports whether a writes nothing more, so that a false claim of p about it suppresses no write: a has
+// been out of sight for believeAfter while p was not, or no peer counts it as a member, for instance because
+// a later actor has its name. agreed says that all peers count the same members.
 func (w *witnesses) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bool {
 	switch q := w.byActor[a]; {
 	case q == nil:
@@ -151,7 +151,7 @@ func (w *witnesses) ended(now time.Time, p *peer, a clock.Actor, agreed bool) bo
 	case q.Alive:
 		return q.silent(now) && now.Sub(later(q.unansweredSince, p.joined)) >= believeAfter
 	default:
-		return w.replaced(q) || now.Sub(later(q.downAt, p.joined)) >= believeAfter
+		return now.Sub(later(q.downAt, p.joined)) >= believeAfter
 	}
 }
 

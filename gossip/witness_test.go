@@ -179,7 +179,8 @@ func TestTheLastWritesOfThoseWhoAreGone(t *testing.T) {
 				view = append(view, p.Peer)
 			}
 			ann.SetView(t0, view)
-		}, 0, true},
+			tell(t, t0, ann, bob, bob.store.Context())
+		}, believeAfter, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ann, bob, dan := overwritten(t)
