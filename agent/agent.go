@@ -223,8 +223,8 @@ func (a *Agent) Rules() *crdt.Rules { return a.rules }
 // every lease and claim that is held here. It waits, up to three seconds and within ctx, for their
 // holders to stop: to call Unlock, or one of Complete, Fail and Release. A lease that is given back
 // in that time is free for other peers at once. Any other runs out, since its holder may still be
-// at work. Close neither waits for a lease or claim that is renewed by hand nor gives it back: it
-// belongs to its bearer, who may go on at another peer.
+// at work. Close neither waits for a bearer's lease or claim nor gives it back: its
+// bearer may go on at another peer.
 //
 // Then Close deletes the status and the capacity of this peer's worker, and waits, up to three
 // seconds and within ctx, until the peers that are up have acknowledged every write made here. At

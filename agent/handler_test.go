@@ -61,7 +61,7 @@ func TestALogHandlerMayCallTheAgent(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		a.inbox.receive([]byte{0x93, 1, 2, 3}, 0)
 		a.onMembers([]transport.Member{{ID: "unreadable", State: transport.Alive, Meta: []byte{0xc1}}})
-		if _, err := a.Locks().Lock(t.Context(), "short", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal()); err != nil {
+		if _, err := a.Locks().Lock(t.Context(), "short", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithBearer()); err != nil {
 			t.Fatal(err)
 		}
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)

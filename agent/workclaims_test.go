@@ -70,7 +70,7 @@ func TestAStaleWorkersCompleteIsRefused(t *testing.T) {
 		list := voting(t, n, 3)
 		q := list[0].WorkQueue("q")
 		mustEnqueue(t, q, "x", workqueue.WithID("x"))
-		first := mustClaim(t, q, workqueue.WithTTL(2*time.Second), workqueue.WithManualExtend())
+		first := mustClaim(t, q, workqueue.WithTTL(2*time.Second), workqueue.WithBearer())
 		if left, err := first.Extend(t.Context()); err != nil || left < time.Second {
 			t.Errorf("extended for %v, %v", left, err)
 		}
@@ -110,7 +110,7 @@ func TestAWorkerThatCrashesLosesItsItem(t *testing.T) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x", workqueue.WithMaxAttempts(2))
 		time.Sleep(time.Second)
-		for i, how := range [][]workqueue.ClaimOption{{workqueue.WithTTL(time.Second)}, {workqueue.WithTTL(time.Second), workqueue.WithManualExtend()}} {
+		for i, how := range [][]workqueue.ClaimOption{{workqueue.WithTTL(time.Second)}, {workqueue.WithTTL(time.Second), workqueue.WithBearer()}} {
 			c, err := list[2-i].WorkQueue("q").Claim(t.Context(), how...)
 			for errors.Is(err, lockservice.ErrUnavailable) { // the dead peer owned the lock, and the others have not noticed yet
 				c, err = list[2-i].WorkQueue("q").Claim(t.Context(), how...)
@@ -427,7 +427,7 @@ func TestALostClaimIsPendingAgainAtItsPeer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		q := virtual(t, n, 0, nil).WorkQueue("q")
 		mustEnqueue(t, q, 1)
-		mustClaim(t, q, workqueue.WithTTL(time.Second), workqueue.WithManualExtend())
+		mustClaim(t, q, workqueue.WithTTL(time.Second), workqueue.WithBearer())
 		if again := mustClaim(t, q); again.Attempt != 2 {
 			t.Errorf("attempt %d", again.Attempt)
 		}

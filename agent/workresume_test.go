@@ -29,7 +29,7 @@ func TestAClaimGoesOnAtAnotherPeer(t *testing.T) {
 		list := voting(t, n, 3)
 		q := func(i int) workqueue.Queue { return list[i].WorkQueue("q") }
 		mustEnqueue(t, q(0), "x", workqueue.WithID("x"))
-		c := mustClaim(t, q(0), workqueue.WithManualExtend())
+		c := mustClaim(t, q(0), workqueue.WithBearer())
 		if err := list[0].Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestAClaimIsFinishedOnceAtAllPeers(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x")
-		c := mustClaim(t, list[0].WorkQueue("q"), workqueue.WithManualExtend())
+		c := mustClaim(t, list[0].WorkQueue("q"), workqueue.WithBearer())
 		other := mustFind(t, list[1].WorkQueue("q"), c)
 		if err := c.Fail(t.Context(), errors.New("no"), workqueue.WithRetryAfter(0)); err != nil {
 			t.Fatal(err)
@@ -86,7 +86,7 @@ func TestAnItemWhoseWorkerIsGoneIsClaimedWithoutAWait(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network) {
 		list := voting(t, n, 3)
 		mustEnqueue(t, list[0].WorkQueue("q"), "x")
-		mustClaim(t, list[0].WorkQueue("q"), workqueue.WithManualExtend(), workqueue.WithTTL(2*time.Second))
+		mustClaim(t, list[0].WorkQueue("q"), workqueue.WithBearer(), workqueue.WithTTL(2*time.Second))
 		time.Sleep(2200 * time.Millisecond)
 		if c := mustClaim(t, list[1].WorkQueue("q"), workqueue.WithWait(0)); c.Attempt != 2 {
 			t.Errorf("attempt %d", c.Attempt)
@@ -106,7 +106,7 @@ func TestAClaimThatGoesOnElsewhereIsNotGivenUp(t *testing.T) {
 		events := list[0].Events(t.Context())
 		q := func(i int) workqueue.Queue { return list[i].WorkQueue("q") }
 		mustEnqueue(t, q(0), "x", workqueue.WithID("x"))
-		c := mustClaim(t, q(0), workqueue.WithManualExtend(), workqueue.WithTTL(2*time.Second))
+		c := mustClaim(t, q(0), workqueue.WithBearer(), workqueue.WithTTL(2*time.Second))
 		for range 30 {
 			time.Sleep(time.Second)
 			if _, err := mustFind(t, q(1), c).Extend(t.Context()); err != nil {

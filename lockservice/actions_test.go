@@ -50,7 +50,7 @@ func (p *peer) acquire() {
 		return
 	}
 	w := p.w
-	c := Call{Lock: w.locks[w.rng.IntN(len(w.locks))], TTL: LeastTTL, Try: w.rng.IntN(4) == 0, Manual: w.plan.bearers && w.rng.IntN(2) == 0}
+	c := Call{Lock: w.locks[w.rng.IntN(len(w.locks))], TTL: LeastTTL, Try: w.rng.IntN(4) == 0, Bearer: w.plan.bearers && w.rng.IntN(2) == 0}
 	if w.rng.IntN(2) == 0 {
 		c.TTL = worldTTL
 	}
@@ -61,7 +61,7 @@ func (p *peer) acquire() {
 	if err != nil {
 		w.fault("acquire: %v", err)
 	}
-	p.calls[id] = call{lock: c.Lock, mode: c.Mode, asked: w.now, ttl: c.TTL, manual: c.Manual}
+	p.calls[id] = call{lock: c.Lock, mode: c.Mode, asked: w.now, ttl: c.TTL, bearer: c.Bearer}
 	p.carry()
 }
 
@@ -81,13 +81,13 @@ func (p *peer) resume() {
 	b := w.bearers[len(w.bearers)-1-w.rng.IntN(min(len(w.bearers), 4))]
 	id, err := p.node.Resume(p.time(), b, "")
 	if _, here := p.calls[id]; err == nil && !here {
-		p.calls[id] = call{lock: b.Lock, mode: b.Mode, asked: w.now, ttl: b.TTL, manual: true, resumed: true, inst: b.Inst}
+		p.calls[id] = call{lock: b.Lock, mode: b.Mode, asked: w.now, ttl: b.TTL, bearer: true, resumed: true, inst: b.Inst}
 	}
 	p.carry()
 }
 
 // letGo notes that a bearer releases its lease, whichever peers still have it as held.
-func (w *world) letGo(by holding_, inst Inst) {
+func (w *world) letGo(by openHold, inst Inst) {
 	w.released[inst], w.parting[by] = true, inst
 	for who, win := range w.open {
 		if win.inst == inst {
@@ -99,7 +99,7 @@ func (w *world) letGo(by holding_, inst Inst) {
 // renew renews the leases of bearers here, and reports whether there were any.
 func (p *peer) renew() (any bool) {
 	for _, id := range sortedKeys(p.calls) {
-		if p.calls[id].manual && p.w.open[holding_{p.name, p.boot, id}] != nil {
+		if p.calls[id].bearer && p.w.open[openHold{p.name, p.boot, id}] != nil {
 			_ = p.node.Renew(p.time(), id)
 			any = true
 		}
@@ -111,7 +111,7 @@ func (p *peer) renew() (any bool) {
 func (p *peer) release() {
 	for _, id := range sortedKeys(p.calls) {
 		if p.done[id] {
-			who := holding_{p.name, p.boot, id}
+			who := openHold{p.name, p.boot, id}
 			if win := p.w.open[who]; win != nil && win.end > p.w.now { // its time has run out, and it stops
 				if p.w.rng.IntN(4) > 0 {
 					continue
@@ -125,17 +125,17 @@ func (p *peer) release() {
 			continue
 		}
 		often := 10 // a waiting call rarely gives up
-		if p.w.open[holding_{p.name, p.boot, id}] != nil {
+		if p.w.open[openHold{p.name, p.boot, id}] != nil {
 			often = 2
 		}
 		if p.w.rng.IntN(often) == 0 {
 			p.end(id)
-			if c := p.calls[id]; c.manual && c.inst.N != 0 && p.held(id) {
+			if c := p.calls[id]; c.bearer && c.inst.N != 0 && p.held(id) {
 				if w := p.w; w.rng.IntN(3) == 0 { // the bearer goes to another peer
 					p.node.Leave(id)
 					return
 				}
-				p.w.letGo(holding_{p.name, p.boot, id}, c.inst)
+				p.w.letGo(openHold{p.name, p.boot, id}, c.inst)
 			}
 			_ = p.node.Release(p.time(), id)
 			p.carry()

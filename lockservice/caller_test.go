@@ -40,7 +40,7 @@ func TestLostAndTheLogHandlerMayCallTheSession(t *testing.T) {
 		if got := <-heard; got != "lock packet refused" {
 			t.Errorf("the log says %q", got)
 		}
-		mustLock(t, s, "x", WithTTL(LeastTTL), WithManualRenewal())
+		mustLock(t, s, "x", WithTTL(LeastTTL), WithBearer())
 		if got := <-heard; got != "x" {
 			t.Errorf("lost: %q", got)
 		}
@@ -63,7 +63,7 @@ func TestLostAndALogHandlerThatBlockHoldUpNothing(t *testing.T) {
 		kept := mustLock(t, s, "kept", WithTTL(LeastTTL))
 		for range 3 {
 			s.Receive("b", []byte{0xc1})
-			mustLock(t, s, "x", WithTTL(LeastTTL), WithManualRenewal())
+			mustLock(t, s, "x", WithTTL(LeastTTL), WithBearer())
 			time.Sleep(10 * time.Second)
 		}
 		if kept.Err() != nil || s.Stats().Lapsed != 3 {

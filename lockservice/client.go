@@ -99,7 +99,7 @@ func (c *client) begin(t Time, r *request) {
 
 // resume begins a call for an instance that a majority of voters is to have on record.
 func (c *client) resume(t Time, b Bearer, client string) (id uint64) {
-	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true, Client: client})
+	r := c.call(t, Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Bearer: true, Client: client})
 	r.phase, r.inst, r.token = resuming, b.Inst, b.Token
 	r.round = max(c.names.Uint64()>>32, 1) << 32 // differs from the rounds of every other peer; see after
 	c.current[r.inst] = r
@@ -109,7 +109,7 @@ func (c *client) resume(t Time, b Bearer, client string) (id uint64) {
 
 // flags returns the flags of a Renew or a Release of r's instance.
 func (r *request) flags() (flags uint8) {
-	if r.Manual && r.phase >= resuming {
+	if r.Bearer && r.phase >= resuming {
 		flags = flagBearer
 	}
 	if r.phase == resuming {
@@ -181,7 +181,7 @@ func (c *client) wake(t Time, r *request) {
 		c.expire(t, r)
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
-	case t.Mono >= r.nextRound && r.Manual && r.phase == holding && r.answered:
+	case t.Mono >= r.nextRound && r.Bearer && r.phase == holding && r.answered:
 		r.nextRound = r.end() // only Renew starts another round
 		c.schedule(r)
 	case t.Mono >= r.nextRound:
@@ -381,7 +381,7 @@ func (c *client) refuse(t Time, r *request, err error) {
 // expire ends a lease whose time runs out. Its holder is told now and has the margin to stop in,
 // so the lease is released at its deadline (C4).
 func (c *client) expire(t Time, r *request) {
-	if !r.Manual {
+	if !r.Bearer {
 		c.depart(t, r, r.deadline, false)
 	}
 	c.lost(r, ErrExpired)
@@ -390,7 +390,7 @@ func (c *client) expire(t Time, r *request) {
 // lose ends a lease that the voters do not certify any more. A bearer's lease is not released,
 // since the bearer may have renewed it at another peer.
 func (c *client) lose(t Time, r *request, cause error) {
-	if !r.Manual {
+	if !r.Bearer {
 		c.depart(t, r, t.Mono, false)
 	}
 	c.lost(r, cause)
@@ -452,7 +452,7 @@ func (c *client) shut(t Time) {
 		switch r := c.calls[id]; {
 		case r.phase != holding:
 			_ = c.release(t, id)
-		case r.Manual:
+		case r.Bearer:
 			c.leave(id)
 		}
 	}

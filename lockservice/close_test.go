@@ -78,13 +78,13 @@ func TestCloseReleasesNothingThatIsNotUnlocked(t *testing.T) {
 	})
 }
 
-// A lease that is renewed by hand may belong to another process, which works until the lease's
+// A bearer's lease may belong to another process, which works until the lease's
 // time is over. So Close does not release it.
 func TestCloseReleasesNoLeaseThatIsRenewedByHand(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		_, b, _ := w.three()
 		client := w.open("client", abc, nil)
-		l := mustLock(t, client, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		l := mustLock(t, client, "x", WithBearer(), WithTTL(2*time.Second))
 		until := time.Now().Add(l.Remaining())
 		if err := client.Close(t.Context()); err != nil || !errors.Is(l.Err(), ErrClosed) {
 			t.Fatalf("%v, %v", err, l.Err())

@@ -21,7 +21,7 @@
 // A grant takes one round, client to owner to a majority of voters and back. There
 // are no ballots, there is no leader, and no log.
 //
-// A lease acquired WithManualRenewal is a bearer's lease: the bearer, that is every program that
+// A lease acquired WithBearer is a bearer's lease: the bearer, that is every program that
 // has the lease's ID, may renew and release it at every peer. A peer that does not know the
 // lease resumes it by a round that an acceptor certifies only if it has exactly this instance
 // and token on record. An acceptor that has seen the release of the lease certifies it no more.

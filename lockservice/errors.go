@@ -14,7 +14,7 @@ var (
 	ErrUnavailable    = errors.New("no majority of voters")
 	ErrLost           = errors.New("lease lost")
 	ErrExpired        = errors.New("its time ran out before a majority renewed it")
-	ErrLapsed         = fmt.Errorf("%w through this peer, and it may go on at another", ErrExpired) // of a lease with manual renewal
+	ErrLapsed         = fmt.Errorf("%w through this peer, and it may go on at another", ErrExpired) // of a bearer's lease
 	ErrConflict       = errors.New("another instance holds the lock")
 	ErrReleased       = errors.New("it was released, at this peer or another")
 	ErrNotHolder      = errors.New("not the holder")

@@ -8,7 +8,7 @@ import (
 )
 
 // Lease is a lock that is held. The session renews it until Unlock, unless it was acquired with
-// WithManualRenewal or resumed. All methods may be called at the same time.
+// WithBearer or resumed. All methods may be called at the same time.
 type Lease struct {
 	s      *Session
 	id     uint64
@@ -16,7 +16,7 @@ type Lease struct {
 	inst   Inst
 	token  uint64
 	ttl    time.Duration
-	manual bool
+	bearer bool // the lease is a bearer's: the session does not renew it
 	mode   Mode
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -35,7 +35,7 @@ type Lease struct {
 
 // hold makes the lease of a grant. The caller holds Session.mu.
 func (s *Session) hold(w *caller, r Result) *Lease {
-	l := &Lease{s: s, id: r.ID, name: w.Lock, inst: r.Inst, token: r.Token, ttl: w.TTL, manual: w.Manual, mode: w.Mode,
+	l := &Lease{s: s, id: r.ID, name: w.Lock, inst: r.Inst, token: r.Token, ttl: w.TTL, bearer: w.Bearer, mode: w.Mode,
 		ends: r.End, left: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(w.ctx))
 	l.mu.Lock()
@@ -89,10 +89,10 @@ func (l *Lease) check() {
 	}
 }
 
-// lose ends the lease because of cause, without an Unlock. Whether the bearer of a lease with manual
-// renewal has renewed or released it at another peer, this peer cannot know.
+// lose ends the lease because of cause, without an Unlock. This peer cannot know whether a bearer has
+// renewed or released its lease at another peer.
 func (l *Lease) lose(cause error) {
-	if l.manual && errors.Is(cause, ErrExpired) {
+	if l.bearer && errors.Is(cause, ErrExpired) {
 		cause = ErrLapsed
 	}
 	l.end(&LostError{Lock: l.name, Token: l.token, Cause: cause})
@@ -114,7 +114,7 @@ func (l *Lease) end(cause error) {
 	}
 	lost, ok := errors.AsType[*LostError](cause)
 	switch {
-	case !ok, errors.Is(cause, ErrReleased), l.manual && errors.Is(cause, ErrClosed): // its bearer released it, or goes on at another peer
+	case !ok, errors.Is(cause, ErrReleased), l.bearer && errors.Is(cause, ErrClosed): // its bearer released it, or goes on at another peer
 		return
 	case errors.Is(cause, ErrLapsed):
 		l.s.lapsed.Add(1)
@@ -126,11 +126,11 @@ func (l *Lease) end(cause error) {
 	}
 }
 
-// ID returns the secret that identifies a lease with manual renewal to [Session.Resume] at every
+// ID returns the secret that identifies a bearer's lease to [Session.Resume] at every
 // peer: whoever has it may renew and release the lease, and nobody can guess it. It is ""
 // for a lease that the session renews.
 func (l *Lease) ID() string {
-	if !l.manual {
+	if !l.bearer {
 		return ""
 	}
 	return Bearer{Lock: l.name, Inst: l.inst, Mode: l.mode, TTL: l.ttl, Token: l.token}.ID()

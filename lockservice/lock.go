@@ -17,10 +17,10 @@ func WithTTL(ttl time.Duration) Option { return func(c *Call) { c.TTL = ttl } }
 // WithShared holds the lock together with others who hold it shared.
 func WithShared() Option { return func(c *Call) { c.Mode = Shared } }
 
-// WithManualRenewal leaves the renewal to [Lease.Renew]. Such a lease belongs to whoever has its
+// WithBearer leaves the renewal to [Lease.Renew]. Such a lease belongs to whoever has its
 // [Lease.ID], and may be renewed and released at every peer, see [Session.Resume]. Session.Close
 // does not release it: it ends by Unlock, or when its time runs out.
-func WithManualRenewal() Option { return func(c *Call) { c.Manual = true } }
+func WithBearer() Option { return func(c *Call) { c.Bearer = true } }
 
 // WithClient sets a name under which surveys list this caller at every peer: up to MaxClientBytes
 // of text without control characters. It is not secret.

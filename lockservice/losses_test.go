@@ -33,7 +33,7 @@ func TestLossesThatNobodyHearsAreBounded(t *testing.T) {
 func TestALeaseThatIsReleasedElsewhereIsNotLost(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
-		lease := mustLock(t, a, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		lease := mustLock(t, a, "x", WithBearer(), WithTTL(2*time.Second))
 		mustUnlock(t, mustResume(t, b, "x", lease.ID()))
 		if err := lease.Renew(t.Context()); !errors.Is(err, ErrReleased) || a.Stats().Lost != 0 {
 			t.Errorf("%v, and %d are lost", err, a.Stats().Lost)
@@ -48,7 +48,7 @@ func TestALeaseThatGoesOnElsewhereHasLapsed(t *testing.T) {
 		told := make(chan *LostError, 10)
 		a := w.open("a", abc, func(c *SessionConfig) { c.Lost = func(e *LostError) { told <- e } })
 		b, _ := w.open("b", abc, nil), w.open("c", abc, nil)
-		lease, kept := mustLock(t, a, "x", WithManualRenewal(), WithTTL(2*time.Second)), mustLock(t, a, "kept")
+		lease, kept := mustLock(t, a, "x", WithBearer(), WithTTL(2*time.Second)), mustLock(t, a, "kept")
 		for range 5 {
 			time.Sleep(600 * time.Millisecond)
 			mustResume(t, b, "x", lease.ID())

@@ -52,7 +52,7 @@ type Stats struct {
 	Held       int           // leases held now
 	Waiting    int           // callers that wait for a lock now
 	Lost       uint64        // leases that ended before they were released
-	Lapsed     uint64        // leases with manual renewal whose time ran out here: whether they go on or were released at another peer is not known
+	Lapsed     uint64        // bearers' leases whose time ran out here: whether they go on or were released at another peer is not known
 	Quarantine time.Duration // time until this voter certifies leases; 0 if it does, or is no voter
 	Fresh      time.Duration // time until this voter has heard of every lease again; 0 if it has, or is no voter
 }
@@ -94,7 +94,7 @@ type Call struct {
 	Mode   Mode
 	TTL    time.Duration
 	Try    bool          // the call fails at once if the lock is held
-	Manual bool          // only Renew extends the lease, which is a bearer's: see Node.Resume
+	Bearer bool          // the lease is a bearer's, which only Renew extends: see Node.Resume
 	Waited time.Duration // time since the caller first asked, if it did before this call
 	Client string        // name of the caller in surveys: up to MaxClientBytes of text, not secret
 }

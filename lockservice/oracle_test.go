@@ -14,7 +14,7 @@ func (w *world) fault(format string, args ...any) {
 // result is the oracle of I1, I2 and I5.
 func (p *peer) result(res Result) {
 	w := p.w
-	who := holding_{p.name, p.boot, res.ID}
+	who := openHold{p.name, p.boot, res.ID}
 	c := p.calls[res.ID]
 	switch res.Event {
 	case Acquired, Extended:
@@ -76,7 +76,7 @@ func (p *peer) result(res Result) {
 // granted notes a bearer's lease. It is also the oracle of a resumed lease: no instance that
 // excludes it may have been granted the lock with a higher token.
 func (w *world) granted(p *peer, c call, res Result) {
-	if !c.resumed && c.manual {
+	if !c.resumed && c.bearer {
 		w.bearers = append(w.bearers, Bearer{Lock: c.lock, Inst: c.inst, Mode: c.mode, TTL: c.ttl, Token: res.Token})
 	}
 	if c.resumed && (c.mode == Exclusive && res.Token < w.high[c.lock] || res.Token < w.highX[c.lock]) {
@@ -86,11 +86,11 @@ func (w *world) granted(p *peer, c call, res Result) {
 
 func (p *peer) end(id uint64) {
 	p.done[id] = true
-	p.w.over(holding_{p.name, p.boot, id})
+	p.w.over(openHold{p.name, p.boot, id})
 }
 
 // over closes a window.
-func (w *world) over(who holding_) {
+func (w *world) over(who openHold) {
 	if win := w.open[who]; win != nil {
 		win.left = min(win.end, w.now)
 		if w.keep {

@@ -8,9 +8,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// step_ is an operation of a history: an acquire or the end of a window. A window ends by a
+// historyStep is an operation of a history: an acquire or the end of a window. A window ends by a
 // release, or by an expiry at its deadline in real time.
-type step_ struct {
+type historyStep struct {
 	acquire bool
 	id      int
 	token   uint64
@@ -25,7 +25,7 @@ type mutex struct {
 var mutexModel = porcupine.Model{
 	Init: func() any { return mutex{} },
 	Step: func(state, input, _ any) (bool, any) {
-		m, s := state.(mutex), input.(step_)
+		m, s := state.(mutex), input.(historyStep)
 		if s.acquire {
 			return m.holder == 0 && s.token > m.token, mutex{s.id, s.token}
 		}
@@ -42,8 +42,8 @@ func history(w *world, lock string) (ops []porcupine.Operation) {
 			continue
 		}
 		ops = append(ops,
-			porcupine.Operation{ClientId: i, Input: step_{true, i + 1, win.token}, Call: int64(win.asked), Return: int64(win.granted)},
-			porcupine.Operation{ClientId: i, Input: step_{false, i + 1, 0}, Call: int64(win.left), Return: int64(win.left)})
+			porcupine.Operation{ClientId: i, Input: historyStep{true, i + 1, win.token}, Call: int64(win.asked), Return: int64(win.granted)},
+			porcupine.Operation{ClientId: i, Input: historyStep{false, i + 1, 0}, Call: int64(win.left), Return: int64(win.left)})
 	}
 	return ops
 }
@@ -86,10 +86,10 @@ func TestHistoriesAreThoseOfAMutex(t *testing.T) {
 	}
 }
 
-func sortedWindows(w *world) (list []holding_) {
+func sortedWindows(w *world) (list []openHold) {
 	for _, p := range w.peers {
 		for _, id := range sortedKeys(p.calls) {
-			if who := (holding_{p.name, p.boot, id}); w.open[who] != nil {
+			if who := (openHold{p.name, p.boot, id}); w.open[who] != nil {
 				list = append(list, who)
 			}
 		}

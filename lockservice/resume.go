@@ -7,7 +7,7 @@ import (
 
 // Resume returns the lease on name with this ID and extends it. The lease may be one of this
 // session, or one of another peer or an earlier process that a majority of voters has on
-// record. It keeps its token and its TTL, and its renewal is manual. The other peer is not
+// record. It keeps its token and its TTL, and is a bearer's lease. The other peer is not
 // told, and may be gone; an Unlock at any peer ends the lease at all of them. Resume fails
 // with ErrNotHolder if the lease was released or has run out, or if too many of the voters
 // that had it on record have restarted. Its other errors are those of Lock. WithClient is
@@ -46,7 +46,7 @@ func (s *Session) Resume(ctx context.Context, name, id string, opts ...Option) (
 func (s *Session) resume(ctx context.Context, b Bearer, client string) (l *Lease, other <-chan struct{}, err error) {
 	ctx, cancel := s.cfg.bound(ctx)
 	defer cancel()
-	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Manual: true}, ctx: ctx}
+	w := &caller{Call: Call{Lock: b.Lock, Mode: b.Mode, TTL: b.TTL, Bearer: true}, ctx: ctx}
 	var answer struct { // guarded by Session.mu until decided is closed
 		lease *Lease
 		err   error

@@ -27,7 +27,7 @@ func mustResume(t *testing.T, s *Session, name, id string) *Lease {
 func TestALeaseIsRenewedAtEveryPeer(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
-		first := mustLock(t, a, "x", WithManualRenewal(), WithTTL(2*time.Second))
+		first := mustLock(t, a, "x", WithBearer(), WithTTL(2*time.Second))
 		w.stop(a)
 		for range 5 {
 			time.Sleep(first.ttl / 2)
@@ -60,7 +60,7 @@ func TestALeaseIsRenewedAtEveryPeer(t *testing.T) {
 func TestALeaseThatRunsOutHereGoesOnElsewhere(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
-		first := mustLock(t, a, "x", WithManualRenewal(), WithTTL(time.Second))
+		first := mustLock(t, a, "x", WithBearer(), WithTTL(time.Second))
 		for range 10 {
 			time.Sleep(300 * time.Millisecond)
 			mustResume(t, b, "x", first.ID())
@@ -79,7 +79,7 @@ func TestALeaseThatRunsOutHereGoesOnElsewhere(t *testing.T) {
 func TestALeaseThatIsNotThereIsNotResumed(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
-		l := mustLock(t, a, "x", WithManualRenewal(), WithTTL(time.Second))
+		l := mustLock(t, a, "x", WithBearer(), WithTTL(time.Second))
 		good, _ := ParseBearer("x", l.ID())
 		forged := map[string]func(b *Bearer){
 			"another instance": func(b *Bearer) { b.Inst.N++ },
@@ -117,7 +117,7 @@ func TestALeaseThatIsNotThereIsNotResumed(t *testing.T) {
 func TestALeaseIsResumedOnce(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, _ := w.three()
-		id := mustLock(t, a, "x", WithManualRenewal()).ID()
+		id := mustLock(t, a, "x", WithBearer()).ID()
 		got := make(chan *Lease, 2)
 		for range 2 {
 			go func() { l, _ := b.Resume(t.Context(), "x", id); got <- l }()
@@ -132,7 +132,7 @@ func TestALeaseIsResumedOnce(t *testing.T) {
 func TestALeaseOutlivesARollingRestart(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
-		id := mustLock(t, a, "x", WithManualRenewal(), WithTTL(6*time.Second)).ID()
+		id := mustLock(t, a, "x", WithBearer(), WithTTL(6*time.Second)).ID()
 		at := map[string]*Session{"a": a, "b": b, "c": c}
 		for i, name := range abc {
 			other := abc[(i+1)%3]

@@ -329,8 +329,8 @@ func (s *Session) Stats() (st Stats) {
 // waits until all holders have called Unlock and their releases are confirmed, or ctx ends. A
 // lease that is not unlocked by then is not released, since its holder may still be at
 // work: its record expires, and Close returns an error with the number of such leases. A
-// lease with manual renewal is neither waited for nor released: its bearer may go on with
-// it at another peer. At last Close waits for the session's goroutine, and up to a second
+// bearer's lease is neither waited for nor released: its bearer may go on with it at
+// another peer. At last Close waits for the session's goroutine, and up to a second
 // each for Lost and for the handler of Logger. A second call waits for the first.
 func (s *Session) Close(ctx context.Context) (err error) {
 	closing := false
@@ -366,7 +366,7 @@ func (s *Session) shut(t Time) {
 	for _, id := range sortedKeys(s.leases) {
 		l := s.leases[id]
 		l.lose(ErrClosed)
-		if l.manual {
+		if l.bearer {
 			delete(s.leases, id)
 		}
 	}

@@ -327,7 +327,7 @@ func TestACampaignLeadsResignsAndFollows(t *testing.T) {
 func TestALeaseThatIsRenewedByHandEndsWithout(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, _, _ := w.three()
-		l := mustLock(t, a, "x", WithTTL(2*time.Second), WithManualRenewal())
+		l := mustLock(t, a, "x", WithTTL(2*time.Second), WithBearer())
 		for range 5 {
 			time.Sleep(time.Second)
 			if err := l.Renew(in(t, time.Second)); err != nil {
@@ -437,7 +437,7 @@ func TestStatsShowWhatIsHeldWaitedForAndLost(t *testing.T) {
 		if st := s.Stats(); st.Quarantine < 15*time.Second || guest.Stats().Quarantine != 0 {
 			t.Errorf("a voter that has started: %+v, no voter: %+v", st, guest.Stats())
 		}
-		l := mustLock(t, s, "x", WithManualRenewal(), WithTTL(time.Second))
+		l := mustLock(t, s, "x", WithBearer(), WithTTL(time.Second))
 		for range 3 {
 			go s.Lock(in(t, 500*time.Millisecond), "x")
 		}

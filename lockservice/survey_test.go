@@ -55,7 +55,7 @@ func TestASurveyNamesTheClientsOfAllPeers(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
 		d := w.open("d", abc, nil)
-		first := mustLock(t, d, "x", WithClient("ci"), WithManualRenewal(), WithTTL(15*time.Second))
+		first := mustLock(t, d, "x", WithClient("ci"), WithBearer(), WithTTL(15*time.Second))
 		for i, s := range []*Session{b, d, b, a} {
 			waits(t, s, "x", WithClient(fmt.Sprint("w", i)))
 			time.Sleep(50 * time.Millisecond)
@@ -91,8 +91,8 @@ func TestASurveySaysWhoseClientsItDoesNotKnow(t *testing.T) {
 	within(t, func(t *testing.T, w *twin) {
 		a, b, c := w.three()
 		d := w.open("d", abc, nil)
-		mustLock(t, d, "x", WithClient("ci"), WithManualRenewal(), WithTTL(15*time.Second))
-		mustLock(t, a, "y", WithManualRenewal(), WithTTL(15*time.Second))
+		mustLock(t, d, "x", WithClient("ci"), WithBearer(), WithTTL(15*time.Second))
+		mustLock(t, a, "y", WithBearer(), WithTTL(15*time.Second))
 		waits(t, d, "y", WithClient("late"))
 		time.Sleep(time.Second) // the calls must be made at different times to have an order
 		waits(t, b, "y", WithClient("later"))
@@ -126,7 +126,7 @@ func TestASurveyIsBounded(t *testing.T) {
 		const locks = 400
 		long := strings.Repeat("l", 240)
 		for i := range locks {
-			mustLock(t, b, fmt.Sprintf("%s%04d", long, i), WithManualRenewal(), WithTTL(15*time.Second))
+			mustLock(t, b, fmt.Sprintf("%s%04d", long, i), WithBearer(), WithTTL(15*time.Second))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})

@@ -23,11 +23,11 @@ type world struct {
 	locks    []string
 	list     []Voters // lists of voters, of the epochs 1, 2, …
 	cut      map[string]bool
-	open     map[holding_]*window
+	open     map[openHold]*window
 	ended    map[Inst]bool
 	bearers  []Bearer               // bearers with a lease that was granted
 	released map[Inst]bool          // bearers' instances for which a call has asked to release them
-	parting  map[holding_]Inst      // those whose release is not confirmed yet, by the call that asked
+	parting  map[openHold]Inst      // those whose release is not confirmed yet, by the call that asked
 	dead     map[Inst]time.Duration // real time from which on an instance must not be granted again
 	high     map[string]uint64      // highest token granted for each lock; highX counts exclusive grants only
 	highX    map[string]uint64
@@ -48,7 +48,7 @@ type plan struct {
 	calm            bool // no restarts
 	slow            bool // every packet takes long
 	keep            bool // holders rarely unlock
-	bearers         bool // leases are renewed by hand, and resumed at other peers
+	bearers         bool // some leases are bearers', and resumed at other peers
 	drift           int
 	skew            time.Duration
 	loss            int // per mille
@@ -80,11 +80,11 @@ type call struct {
 	mode            Mode
 	asked           time.Duration
 	ttl             time.Duration
-	manual, resumed bool
+	bearer, resumed bool
 	inst            Inst // set once the lock is held
 }
 
-type holding_ struct {
+type openHold struct {
 	peer string
 	boot uint64
 	id   uint64
@@ -96,7 +96,7 @@ type window struct {
 	token uint64
 	end   time.Duration
 	told  time.Duration // when the holder hears of the end
-	who   holding_
+	who   openHold
 
 	granted, left time.Duration // real times of the grant and of the end, for the history
 }
@@ -151,8 +151,8 @@ func newPlan(r *rand.Rand) plan {
 
 func newWorld(seed uint64, tune func(*plan)) *world {
 	r := rand.New(rand.NewPCG(seed, 77))
-	w := &world{rng: r, plan: newPlan(r), cut: make(map[string]bool), open: make(map[holding_]*window), ended: make(map[Inst]bool),
-		released: make(map[Inst]bool), parting: make(map[holding_]Inst), dead: make(map[Inst]time.Duration),
+	w := &world{rng: r, plan: newPlan(r), cut: make(map[string]bool), open: make(map[openHold]*window), ended: make(map[Inst]bool),
+		released: make(map[Inst]bool), parting: make(map[openHold]Inst), dead: make(map[Inst]time.Duration),
 		high: make(map[string]uint64), highX: make(map[string]uint64)}
 	if tune != nil {
 		tune(&w.plan)

@@ -28,7 +28,7 @@
 //   - A window is the time during which a client takes itself for the holder of a lock,
 //     by its own clock, converted to the time of the run.
 //   - A liar is a member that breaks the protocol on purpose. A liar is no peer of the run.
-//   - A bearer is a client that renews a lock by hand and may go on at another peer.
+//   - A bearer is a client that renews its own lease and may go on at another peer.
 //
 // # Oracles of the store
 //

@@ -23,7 +23,7 @@ func (p *Peer) stop() {
 			switch k := l.calls[id]; {
 			case l.orphan(k):
 				p.c.reached("a peer stopped, and a bearer held a lease by it")
-			case k.state == callWaits, k.Manual: // orphan refuses a bearer with a frozen clock, which would hold for ever
+			case k.state == callWaits, k.Bearer: // orphan refuses a bearer with a frozen clock, which would hold for ever
 				p.c.locks.ended(k)
 			case k.state == callHolds:
 				k.release()
@@ -43,7 +43,7 @@ func (p *Peer) stop() {
 // orphan parts a bearer from its peer, and reports whether k is a bearer's lease. The
 // bearer takes itself for a holder until the end of the lease that it was told last.
 func (l *locker) orphan(k *lockCall) bool {
-	if !k.Manual || k.state != callHolds || l.p.frozen > 0 {
+	if !k.Bearer || k.state != callHolds || l.p.frozen > 0 {
 		return false
 	}
 	delete(l.calls, k.id)

@@ -50,7 +50,7 @@ func drawLocks(d drawer) Script {
 // same one, while others ask for the lock.
 func (d *drawer) move(k *Locks) {
 	at, from, to := d.up(d.script.Ends), d.peer(), d.peer()
-	d.step(at, "%d lock l0 ttl=%v manual", from, k.MaxTTL)
+	d.step(at, "%d lock l0 ttl=%v bearer", from, k.MaxTTL)
 	at += d.up(k.MaxTTL / 2)
 	d.step(at, "%d %s", d.peer(), d.want(k, "l0"))
 	d.step(at, "stop %d", from)
@@ -117,7 +117,7 @@ func (d *drawer) want(k *Locks, lock string) string {
 		s = fmt.Sprintf("trylock %s ttl=%v", lock, ttl)
 	}
 	if d.one(8) {
-		return s + " manual" // a client that forgets to renew
+		return s + " bearer" // a client that forgets to renew
 	}
 	s += fmt.Sprintf(" hold=%v", time.Millisecond+d.up(2*k.MaxTTL))
 	if d.one(4) {

@@ -150,7 +150,7 @@ func (j *lockJudge) acquired(k *lockCall, l *lockLedger, r lockservice.Result) {
 		j.goesOn(k, l, r)
 	}
 	k.state, k.token, k.granted, k.inst = callHolds, r.Token, c.now, r.Inst
-	if k.Manual {
+	if k.Bearer {
 		l.bearer = k
 	}
 	if !j.settling {

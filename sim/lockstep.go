@@ -20,7 +20,7 @@ type client struct {
 	hold time.Duration // how long it holds the lock; 0: until unlock
 }
 
-// lock parses "lock NAME ttl=1s wait=5s hold=2s shared manual", and the other lockVerbs.
+// lock parses "lock NAME ttl=1s wait=5s hold=2s shared bearer", and the other lockVerbs.
 func (c steps) lock(p *Peer, verb string, args []string) (func(), error) {
 	if c.cfg.Locks.Voters == 0 {
 		return nil, errors.New("there are no voters: a line like \"locks voters=3\" is wanted at the beginning")
@@ -59,8 +59,8 @@ func (w *client) option(word string) (err error) {
 	switch name {
 	case "shared":
 		w.call.Mode = lockservice.Shared
-	case "manual":
-		w.call.Manual = true
+	case "bearer":
+		w.call.Bearer = true
 	case "ttl":
 		w.call.TTL, err = duration([]string{value}, 0)
 	case "wait":
@@ -68,7 +68,7 @@ func (w *client) option(word string) (err error) {
 	case "hold":
 		w.hold, err = duration([]string{value}, 0)
 	default:
-		err = fmt.Errorf("ttl=, wait=, hold=, shared or manual is wanted, not %q", word)
+		err = fmt.Errorf("ttl=, wait=, hold=, shared or bearer is wanted, not %q", word)
 	}
 	return err
 }

@@ -119,7 +119,7 @@ func (w *worker) begin() {
 	w.claim, w.stage = list[0], asking
 	p.c.judge.takes(w)
 	c := w.claim
-	call := lockservice.Call{Lock: queue.Lock(q.name, c.ID), TTL: w.ttl, Try: true, Manual: w.ending == "stall" || w.to > 0}
+	call := lockservice.Call{Lock: queue.Lock(q.name, c.ID), TTL: w.ttl, Try: true, Bearer: w.ending == "stall" || w.to > 0}
 	var err error
 	w.lease, err = p.acquire(call, func(r lockservice.Result) {
 		q.shop.later(0, func() { // as another goroutine would

@@ -42,11 +42,11 @@ import (
 //	lie name 2                 a liar claims to be voter 2, and votes for it without memory
 //	lie seen 2                 a liar claims to have seen writes that peer 2 has yet to make
 //	lie empty 2                a liar tells peer 2 that it holds none of the records of peer 2
-//	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [manual]
+//	2 lock NAME [ttl=1s] [wait=5s] [hold=2s] [shared] [bearer]
 //	2 trylock NAME …           is refused if others hold the lock
 //	2 renew NAME [stale]       the last call for the lock at peer 2 renews it; stale: one that is over
 //	2 unlock NAME [stale]      the last call releases it, in the same way
-//	2 move NAME                the bearer of the lock (manual) goes on at peer 2
+//	2 move NAME                the bearer of the lock goes on at peer 2
 //	2 enqueue QUEUE VALUE [priority=1] [delay=2s] [id=x] [attempts=3]
 //	2 work QUEUE 4 [ttl=2s] [takes=100ms] [then=complete|fail|dead|release|stall] [to=3]
 //	                           a worker takes 4 items, one after the other; it finishes at peer 3

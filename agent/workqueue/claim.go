@@ -28,7 +28,7 @@ type Claim struct {
 	x      *index
 	core   *queue.Claim // guarded by x.mu
 	lease  *lockservice.Lease
-	bearer bool        // the lease is renewed by hand: whoever has its name extends it, here or at another peer
+	bearer bool        // whoever has the lease's name extends the claim, here or at another peer
 	stop   func() bool // cancels the call of lost at the end of the lease
 }
 
@@ -37,7 +37,7 @@ type ClaimOption func(*claimOptions)
 
 type claimOptions struct {
 	ttl    time.Duration
-	manual bool
+	bearer bool
 	wait   *time.Duration // nil to wait as long as ctx
 }
 
@@ -55,11 +55,10 @@ func WithTTL(ttl time.Duration) ClaimOption {
 // not wait at all.
 func WithWait(d time.Duration) ClaimOption { return func(o *claimOptions) { o.wait = &d } }
 
-// WithManualExtend leaves extending the claim to calls of Extend. Without it the claim is extended by
-// itself until it ends or its peer dies, even if its worker hangs. A claim with manual extension belongs
-// to its bearer: whoever has its Lease and Token may extend and finish it at every peer, see
-// Queue.Claimed. Agent.Close does not end it.
-func WithManualExtend() ClaimOption { return func(o *claimOptions) { o.manual = true } }
+// WithBearer gives the claim to its bearer: whoever has its Lease and Token may extend and finish it
+// at every peer, see Queue.Claimed. Only Extend extends such a claim, and Agent.Close does not end
+// it. Any other claim is extended by itself until it ends or its peer dies, even if its worker hangs.
+func WithBearer() ClaimOption { return func(o *claimOptions) { o.bearer = true } }
 
 const (
 	defaultClaimTTL = 10 * time.Second
@@ -185,8 +184,8 @@ func (q Queue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimO
 		names[i] = queue.Lock(q.name, c.ID)
 	}
 	options := []lockservice.Option{lockservice.WithTTL(o.ttl)}
-	if o.manual {
-		options = append(options, lockservice.WithManualRenewal())
+	if o.bearer {
+		options = append(options, lockservice.WithBearer())
 	}
 	answers := q.s.host.Locks().TryEach(ctx, names, options...)
 	var failure error
@@ -201,7 +200,7 @@ func (q Queue) try(ctx context.Context, x *index, tries []*queue.Claim, o claimO
 				continue
 			}
 			core.Granted(tries[i], got.Lease.Token())
-			list = append(list, &Claim{ID: tries[i].ID, q: q, x: x, core: tries[i], lease: got.Lease, bearer: o.manual})
+			list = append(list, &Claim{ID: tries[i].ID, q: q, x: x, core: tries[i], lease: got.Lease, bearer: o.bearer})
 			leases = append(leases, got.Lease)
 		}
 	})
@@ -287,7 +286,7 @@ func (c *Claim) Context() context.Context { return c.lease.Context() }
 // Remaining returns how long the claim lasts if it is not extended.
 func (c *Claim) Remaining() time.Duration { return c.lease.Remaining() }
 
-// Lease returns the name of the lease of a claim made WithManualExtend, "" for other claims. Every peer
+// Lease returns the name of the lease of a claim made WithBearer, "" for other claims. Every peer
 // accepts it from workers in other processes: see Queue.Claimed. It cannot be guessed.
 func (c *Claim) Lease() string { return c.lease.ID() }
 

@@ -35,7 +35,7 @@ func WithoutRetry() FailOption { return func(f *queue.Failure) { f.Dead = true }
 // again then; it may also be done with this result, if the acknowledgements were only late. If the store
 // is full and has no room for a result of more than about 1 KiB, Complete fails with a *crdt.FullError.
 // The claim lasts on, and can be completed with a shorter result. If ctx has ended by then, the attempt
-// counts as failed, unless the claim was made WithManualExtend. It also fails with the error of ctx, in
+// counts as failed, unless the claim was made WithBearer. It also fails with the error of ctx, in
 // which case the verdict may still become valid, with agent.ErrClosed, and with the errors of ResultOf.
 func (c *Claim) Complete(ctx context.Context, result any) error {
 	v, err := ResultOf(result)

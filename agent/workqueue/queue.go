@@ -94,7 +94,7 @@ type Counters struct {
 	Failed    uint64 `json:"failed"`
 	Dead      uint64 `json:"dead"`
 	Lost      uint64 `json:"lost"`      // claims that ended before they were finished
-	Lapsed    uint64 `json:"lapsed"`    // claims WithManualExtend whose lease ended here; they may have gone on at another peer
+	Lapsed    uint64 `json:"lapsed"`    // claims WithBearer whose lease ended here; they may have gone on at another peer
 	Contended uint64 `json:"contended"` // leases that were refused because another peer held them
 }
 

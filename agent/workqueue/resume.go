@@ -11,7 +11,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// Claimed returns the claim of an item that was made WithManualExtend, by the claim's Lease and Token. It is for
+// Claimed returns the claim of an item that was made WithBearer, by the claim's Lease and Token. It is for
 // a worker in another process, whose claim may have been made through this peer, through another peer, or before
 // this peer started. A claim that this peer does not have is extended, and is this peer's from then on.
 //

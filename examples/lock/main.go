@@ -83,7 +83,7 @@ func run(ctx context.Context) error {
 	}
 
 	// Bob is next, and is paused: his lease is not renewed, and so it expires.
-	paused, err := bob.Locks().Lock(ctx, "tasks/render-1", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
+	paused, err := bob.Locks().Lock(ctx, "tasks/render-1", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithBearer())
 	if err != nil {
 		return err
 	}

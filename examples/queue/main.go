@@ -79,7 +79,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	stalled, err := bob.Claim(ctx, workqueue.WithTTL(2*time.Second), workqueue.WithManualExtend())
+	stalled, err := bob.Claim(ctx, workqueue.WithTTL(2*time.Second), workqueue.WithBearer())
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func acquireLock(ctx context.Context, a *agent.Agent, r Request) (Response, erro
 	if err != nil {
 		return Response{}, err
 	}
-	opts := []lockservice.Option{lockservice.WithManualRenewal(), by}
+	opts := []lockservice.Option{lockservice.WithBearer(), by}
 	if body.TTL != "" {
 		ttl, err := time.ParseDuration(body.TTL)
 		if err != nil {

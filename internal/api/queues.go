@@ -118,7 +118,7 @@ func claimItems(_ context.Context, a *agent.Agent, r Request) (Response, error) 
 	if err != nil {
 		return Response{}, err
 	}
-	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, workqueue.WithManualExtend(), workqueue.WithTTL(ttl), workqueue.WithWait(wait))
+	list, err := a.WorkQueue(r.Queue).ClaimBatch(ctx, body.Max, workqueue.WithBearer(), workqueue.WithTTL(ttl), workqueue.WithWait(wait))
 	if err != nil && !errors.Is(err, workqueue.ErrEmpty) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx) // the daemon is stopping, or the token was withdrawn

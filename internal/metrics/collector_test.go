@@ -42,7 +42,7 @@ func TestMetricsAreNamedAndFilled(t *testing.T) {
 	if _, err := a.Locks().Lock(ctx, "held"); err != nil {
 		t.Fatal(err)
 	}
-	lapsed, err := a.Locks().Lock(ctx, "lapsed", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithManualRenewal())
+	lapsed, err := a.Locks().Lock(ctx, "lapsed", lockservice.WithTTL(lockservice.LeastTTL), lockservice.WithBearer())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ var locks = []mutant{
 	{"A3 rounds of two peers are not mixed", "lockservice/message.go",
 		"k>>32 != o>>32 || k > o", "k > o", "./lockservice", "TestCheckerFindsNoFault"},
 	{"C2 a bearer's lease that runs out here goes on elsewhere", "lockservice/client.go",
-		"	if !r.Manual {\n		c.depart(t, r, r.deadline, false)\n", "	if true {\n		c.depart(t, r, r.deadline, false)\n", "./lockservice", "TestCheckerFindsNoFault"},
+		"	if !r.Bearer {\n		c.depart(t, r, r.deadline, false)\n", "	if true {\n		c.depart(t, r, r.deadline, false)\n", "./lockservice", "TestCheckerFindsNoFault"},
 	{"A7 a record goes when it has expired", "lockservice/acceptor.go",
 		"func(r record) bool { return r.until <= now })", "func(r record) bool { return false })", "./lockservice", "TestALeaseThatIsRenewedByHandEndsWithout"},
 	{"A7 a folded floor is no lower", "lockservice/acceptor.go",
