@@ -1,7 +1,5 @@
 package api
 
-import "slices"
-
 // Nearest returns the name to which word has the least distance, at most a third of the length of
 // word and at most 3; "" if there is none.
 func Nearest(word string, names []string) (best string) {
@@ -30,7 +28,7 @@ func edits(a, b string) int {
 				cost++
 			}
 			diagonal = row[j+1]
-			row[j+1] = slices.Min([]int{cost, row[j] + 1, row[j+1] + 1})
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
 		}
 	}
 	return row[len(b)]
