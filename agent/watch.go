@@ -29,22 +29,41 @@ const (
 
 // Event is one event of a subscription: a change of a key, or a mark of a snapshot. The values are
 // immutable.
+//
+// The event of a set or an object that takes more than 64 KiB (crdt.WholeBytes) is Partial: it has
+// neither Old nor New, and Parts says what changed. A subscriber that keeps a copy of the value
+// applies the parts in their order. If there are none, it reads the key: too much has changed, the
+// key has just become large, or concurrent writes contradict each other. A snapshot has the whole.
 type Event struct {
-	Key    string
-	Kind   crdt.Kind
-	Cause  Cause
-	Old    crdt.Value      // value before, if this peer had rendered it; the zero Value if there was none
-	New    crdt.Value      // value after; the zero Value if there is none
-	Writer string          // name of the peer that wrote it
-	Dot    clock.Dot       // dot of the write
-	Stamp  clock.Timestamp // timestamp of the write
-	Order  clock.Order     // how the write relates to the state that it met: After, or Concurrent
-	Local  bool            // the write was made at this peer
-	Cursor Cursor          // position to resume from after this event; zero within a snapshot
+	Key     string
+	Kind    crdt.Kind
+	Cause   Cause
+	Old     crdt.Value      // value before, if this peer had rendered it; the zero Value if there was none
+	New     crdt.Value      // value after; the zero Value if there is none
+	Partial bool            // the change of a large set or object: see Parts
+	Parts   []crdt.Part     // what changed of a large set or object, up to crdt.MaxParts
+	Writer  string          // name of the peer that wrote it
+	Dot     clock.Dot       // dot of the write
+	Stamp   clock.Timestamp // timestamp of the write
+	Order   clock.Order     // how the write relates to the state that it met: After, or Concurrent
+	Local   bool            // the write was made at this peer
+	Cursor  Cursor          // position to resume from after this event; zero within a snapshot
 }
 
 // size returns about how many bytes e keeps from being freed.
-func (e *Event) size() int { return len(e.Key) + len(e.Old.Raw()) + len(e.New.Raw()) }
+func (e *Event) size() int {
+	n := len(e.Key) + len(e.Old.Raw()) + len(e.New.Raw())
+	for i := range e.Parts {
+		n += len(e.Parts[i].Value.Raw()) + partBytes
+		for _, name := range e.Parts[i].Path {
+			n += len(name) + partBytes
+		}
+	}
+	return n
+}
+
+// partBytes is about how many bytes a part, and a name on its path, take beside their text.
+const partBytes = 32
 
 // Cursor is a position in the stream of events of one run of a peer. A subscription that resumes from
 // it at another peer or run, or when the events after it are not kept any more, begins with a lagged
@@ -208,6 +227,7 @@ func (w *watchers) publish(events []Event) {
 // eventsOf returns the events that changes of the store amount to. It must be called without locks,
 // since it may run a resolver of the user.
 func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) string) []Event {
+	m.Describe(changes)
 	notifications := crdt.Notifications(changes, func(key string) (crdt.Value, crdt.Kind, bool) {
 		entry, ok := m.PeekEntry(key)
 		if !ok {
@@ -225,6 +245,7 @@ func eventsOf(m *memory.Memory, changes []crdt.Change, nameOf func(clock.Actor) 
 			Key: c.Key, Kind: c.Kind, Cause: Cause(c.Cause.String()), Old: c.Old, New: c.New,
 			Writer: nameOf(c.Dot.Actor), Dot: c.Dot, Stamp: c.Stamp, Order: c.Order, Local: c.Local,
 		}
+		events[i].Parts, events[i].Partial = c.Parts()
 	}
 	return events
 }

@@ -13,9 +13,10 @@ type Change struct {
 	Stamp clock.Timestamp
 	// Old and New are the values of a plain register before and after the change; each is
 	// absent if the key held nothing. With Lazy set the key has slots, and
-	// [Notifications] renders its values.
+	// [Notifications] renders its values, unless [Store.Describe] has described the change.
 	Old, New Value
 	Lazy     bool
+	large    *largeChange // of a large set or object, nil for another key
 }
 
 // Changes returns the changes since its last call, in the order in which they happened.

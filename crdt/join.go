@@ -36,7 +36,11 @@ func (s *Store) merge(r *record, local bool) {
 		}
 	}
 	ord := clock.After
+	var leaf *record // the leaf that r, a record of an empty set, overwrites
 	if r.kind.lww() {
+		if slot := m.slots[slotKey(r.kind, r.path())]; isEmptySet(r) && len(slot) > 0 && slot[0].isContent() && !isEmptySet(slot[0]) {
+			leaf = slot[0]
+		}
 		var won bool
 		if ord, won = (merger{s}).mergeLeaf(m, r); !won {
 			merger{s}.updateView(c, visible)
@@ -55,6 +59,9 @@ func (s *Store) merge(r *record, local bool) {
 		cause = removal(c, visible)
 	}
 	merger{s}.noteLazyChange(r, old, cause, ord, local)
+	if leaf != nil {
+		s.changes[len(s.changes)-1].touchAlso(leaf)
+	}
 }
 
 // removal returns the cause to report after a removal in c: CausePut if the key still has
@@ -77,16 +84,21 @@ func (s merger) noteLazyChange(r *record, old Value, cause Cause, ord clock.Orde
 	if cause == 0 || r.kind >= firstUnknown {
 		return
 	}
+	var large *largeChange
+	first := true
 	if n := len(s.changes); n > 0 && cause != CauseConflict {
 		last := &s.changes[n-1]
 		if last.Stamp == r.stamp && last.Dot.Actor == s.actors[r.actor].actor && last.Key == r.cell.key() &&
 			(last.Cause == CausePut || last.Cause == CauseDelete) {
-			old, ord = last.Old, max(ord, last.Order)
+			old, ord, large, first = last.Old, max(ord, last.Order), last.large, false
 			s.changes = s.changes[:n-1]
 		}
 	}
 	ch := s.noteChange(r, cause, ord, local)
 	ch.Lazy, ch.Old = true, old
+	if cause != CauseConflict && (first || large != nil) {
+		ch.touch(r, large)
+	}
 }
 
 // viewValue returns the value of a cell's view, absent if nothing is rendered.
@@ -363,6 +375,7 @@ func (s merger) dropRecord(r *record) {
 	}
 	ch := s.noteChange(r, cause, clock.After, false)
 	ch.Lazy = !plain
+	ch.touch(r, nil)
 	if plain {
 		ch.Old = shownValue(r)
 	}

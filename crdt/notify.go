@@ -7,7 +7,8 @@ package crdt
 // one for its expiries. Conflicts at such keys come at the end of the list, with equal Old
 // and New, so a subscriber that ignores conflicts still gets every change of a value.
 //
-// render returns the current value and kind of a key, and false if the key is absent.
+// render returns the current value and kind of a key, and false if the key is absent. It is not
+// called for a change that [Store.Describe] has described: such a change has neither Old nor New.
 func Notifications(changes []Change, render func(key string) (Value, Kind, bool)) []Change {
 	keys := make(map[string]*lazyKey)
 	for i := range changes {
@@ -29,7 +30,7 @@ func Notifications(changes []Change, render func(key string) (Value, Kind, bool)
 	}
 	for _, c := range conflicts {
 		p := keys[c.Key]
-		p.render(c.Key, render)
+		p.look(&c, render)
 		c.Old, c.New = p.now, p.now
 		if p.there {
 			c.Kind = p.kind
@@ -70,19 +71,23 @@ func (p *lazyKey) noteChange(i int, c *Change) {
 	}
 }
 
-// render calls render for the key, once.
-func (p *lazyKey) render(key string, render func(string) (Value, Kind, bool)) {
-	if !p.rendered {
-		p.now, p.kind, p.there = render(key)
-		p.rendered = true
+// look finds out what the key of c is now: from its description, or by one call of render.
+func (p *lazyKey) look(c *Change, render func(string) (Value, Kind, bool)) {
+	switch {
+	case p.rendered:
+	case c.large != nil && c.large.described:
+		p.kind, p.there, p.old = c.Kind, c.large.there, Value{}
+	default:
+		p.now, p.kind, p.there = render(c.Key)
 	}
+	p.rendered = true
 }
 
 // appendTo appends the key's changes to list: a delete or an expiry if the key is absent
 // now, else its write and its expiry as far as there were such changes.
 func (p *lazyKey) appendTo(list, changes []Change, render func(string) (Value, Kind, bool)) []Change {
 	c := changes[p.last]
-	p.render(c.Key, render)
+	p.look(&c, render)
 	if !p.there { // the latest change removed the rest of the content
 		if c.Old = p.old; c.Cause == CausePut {
 			c.Cause = CauseDelete

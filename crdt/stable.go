@@ -155,6 +155,7 @@ func (s *Store) Expire(nowMillis uint64) {
 			}
 			ch := s.noteChange(r, CauseExpired, clock.After, false)
 			ch.Lazy = !plain
+			ch.touch(r, nil)
 			if plain {
 				ch.Old = Value{r.val()}
 			}

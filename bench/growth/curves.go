@@ -82,6 +82,12 @@ var curves = []curve{
 	{"one element added to a set", "elements", steps(10, 100_000), 0.5, alone(elements, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
 		return each(repeats, func(i int) error { return a.Set("set").Add(ctx, element(n+i)) })
 	})},
+	{"one element added to a set, and its event", "elements", steps(10, 100_000), 0.5, alone(elements, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
+		return watched(ctx, a, func(i int) error { return a.Set("set").Add(ctx, element(n+i)) })
+	})},
+	{"one field of an object patched, and its event", "fields", steps(10, 100_000), 0.5, alone(fields, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
+		return watched(ctx, a, func(i int) error { return a.Object("object").Patch(ctx, map[string]any{element(i % n): i}) })
+	})},
 	{"one field of an object patched", "fields", steps(10, 100_000), 0.5, alone(fields, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
 		return each(repeats, func(i int) error {
 			return a.Object("object").Patch(ctx, map[string]any{element(i % n): i})
@@ -250,6 +256,28 @@ func fields(ctx context.Context, a *agent.Agent, n int) error {
 		}
 	}
 	return nil
+}
+
+// watched returns how long one write takes until its event is there. A write crosses the size from which
+// events have parts at most once.
+func watched(ctx context.Context, a *agent.Agent, write func(i int) error) (time.Duration, error) {
+	if err := a.ForceSync(ctx); err != nil {
+		return 0, err
+	}
+	sub, err := a.Watch(ctx, "**")
+	if err != nil {
+		return 0, err
+	}
+	defer sub.Close()
+	return each(repeats/5, func(i int) error {
+		if err := write(i); err != nil {
+			return err
+		}
+		if e := <-sub.C(); e.Key == "" {
+			return errors.New("the subscription lags")
+		}
+		return nil
+	})
 }
 
 func items(ctx context.Context, a *agent.Agent, n int) error {

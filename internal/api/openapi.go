@@ -74,6 +74,13 @@ var told = map[string]object{
 	"Event.cause": {"type": "string",
 		"enum":        []agent.Cause{agent.CausePut, agent.CauseDelete, agent.CauseExpired, agent.CauseConflict, agent.CauseSnapshot, agent.CauseSynced, agent.CauseLagged},
 		"description": "put, delete, expired: a change; conflict: a concurrent write lost; snapshot: a key of the present state; without a key: synced: the snapshot is complete; lagged: changes were missed, and the whole state follows again"},
+	"Event.partial": {"type": "boolean",
+		"description": "the key is a set or an object of more than 64 KiB: parts is there in place of value and old. Without parts, read the key"},
+	"Event.parts": {"type": "array", "items": object{"type": "object", "required": []string{"op", "path", "value"}, "properties": object{
+		"op": object{"type": "string", "enum": []string{"put", "delete", "add", "remove"},
+			"description": "put: the leaf at path is value; delete: there is nothing at path; add, remove: value is an element, or none, of the set at path"},
+		"path": object{"type": "array", "items": text}, "value": object{}}},
+		"description": "what changed of a large set or object: apply the parts in their order to a copy of the value"},
 	"progressBody.progress": {"type": "number", "minimum": 0, "maximum": 100, "description": "a fraction from 0 to 1; a number over 1 is a percentage"},
 	"progressBody.percent":  {"type": "number", "minimum": 0, "maximum": 100, "description": "a percentage, in place of progress"},
 	"batchedBody.op":        {"type": "string", "enum": batchOps},
@@ -317,10 +324,11 @@ func (s schemas) fields(t reflect.Type, answer bool, properties object, required
 		case f.Anonymous && tag == "":
 			embedded = append(embedded, f.Type)
 		case f.IsExported() && tag != "-" && !hidden:
-			properties[name] = s.of(f.Type, answer)
-			if more, ok := told[t.Name()+"."+name]; ok {
-				properties[name] = more
+			schema, ok := told[t.Name()+"."+name]
+			if !ok {
+				schema = s.of(f.Type, answer)
 			}
+			properties[name] = schema
 			if !strings.Contains(options, "omit") {
 				*required = append(*required, name)
 			}

@@ -190,19 +190,37 @@ type Transport struct {
 
 // Event is one event of a watch as clients see it.
 type Event struct {
-	Key    string      `json:"key,omitempty"`
-	Type   string      `json:"type,omitempty"`
-	Cause  agent.Cause `json:"cause"`
-	Value  crdt.Value  `json:"value"` // null if the key is gone
-	Old    crdt.Value  `json:"old"`   // null if the key did not exist before
-	Writer string      `json:"writer,omitempty"`
-	Order  string      `json:"order,omitempty"`
-	At     time.Time   `json:"at,omitzero"`
+	Key     string      `json:"key,omitempty"`
+	Type    string      `json:"type,omitempty"`
+	Cause   agent.Cause `json:"cause"`
+	Value   crdt.Value  `json:"value"`             // null if the key is gone, or the event partial
+	Old     crdt.Value  `json:"old"`               // null if the key did not exist before, or the event partial
+	Partial bool        `json:"partial,omitempty"` // the change of a large set or object
+	Parts   []Part      `json:"parts,omitempty"`   // what changed of it
+	Writer  string      `json:"writer,omitempty"`
+	Order   string      `json:"order,omitempty"`
+	At      time.Time   `json:"at,omitzero"`
+}
+
+// Part is one changed part of a set or an object, as the operation that makes it so.
+type Part struct {
+	Op    string     `json:"op"`
+	Path  []string   `json:"path"`
+	Value crdt.Value `json:"value"` // null for a delete
+}
+
+// PartsOf returns the parts of an event as clients see them.
+func PartsOf(e agent.Event) []Part {
+	var list []Part
+	for _, p := range e.Parts {
+		list = append(list, Part{p.Verb.String(), append([]string{}, p.Path...), p.Value})
+	}
+	return list
 }
 
 // EventOf returns an event as clients see it.
 func EventOf(e agent.Event) Event {
-	shown := Event{Key: e.Key, Cause: e.Cause, Value: e.New, Old: e.Old, Writer: e.Writer}
+	shown := Event{Key: e.Key, Cause: e.Cause, Value: e.New, Old: e.Old, Partial: e.Partial, Parts: PartsOf(e), Writer: e.Writer}
 	if e.Key != "" {
 		shown.Type, shown.Order, shown.At = e.Kind.String(), e.Order.String(), e.Stamp.Time()
 	}

@@ -100,7 +100,7 @@ func (d *Dashboard) record(s *agent.EventStream) {
 func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 	h := happening{At: time.Now(), Type: string(e.Type), Name: e.Name, right: api.Right{Verb: api.Read, Key: e.Name}}
 	if c := e.Change; c != nil {
-		h.Href, h.Value, h.Writer = address("/ui/key", "key", e.Name), strings.Clone(preview(c.New)), c.Writer
+		h.Href, h.Value, h.Writer = address("/ui/key", "key", e.Name), strings.Clone(previewOf(c)), c.Writer
 		return h
 	}
 	switch e.Type {
@@ -114,6 +114,25 @@ func (d *Dashboard) happened(e agent.LifecycleEvent) happening {
 		h.right.Key = keyspace.Queues + e.Name
 	}
 	return h
+}
+
+// previewOf returns the text that a row shows of a changed value.
+func previewOf(e *agent.Event) string {
+	switch {
+	case !e.Partial || e.Cause == agent.CauseDelete:
+		return preview(e.New)
+	case len(e.Parts) == 0:
+		return "large"
+	}
+	p := e.Parts[0]
+	text := strings.TrimSpace(p.Verb.String() + " " + strings.Join(p.Path, "/"))
+	if !p.Value.IsZero() {
+		text += " " + preview(p.Value)
+	}
+	if n := len(e.Parts) - 1; n > 0 {
+		text += " and " + plural(n, "more part")
+	}
+	return cut(text, glance)
 }
 
 func (e *events) add(h happening) {

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
 // events reads a stream one event at a time.
@@ -74,6 +76,27 @@ func (e *events) expect(name string, parts ...string) event {
 		e.t.Errorf("%+v, want %s", got, name)
 	}
 	return got
+}
+
+func TestAnEventOfALargeSetOrObjectHasItsParts(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		large := `"` + strings.Repeat("x", crdt.WholeBytes) + `"`
+		x.must(201, "PUT", "/v1/keys/set?type=set", "["+large+"]")
+		x.must(201, "PUT", "/v1/keys/object?type=object", `{"text":`+large+`}`)
+		e := x.watch("")
+		e.expect(": watching")
+		x.must(200, "POST", "/v1/sets/set", `{"add":["one"]}`)
+		e.expect("put", `"key":"set"`, `"value":null,"old":null,"partial":true,"parts":[{"op":"add","path":[],"value":"one"}]`)
+		x.must(200, "PATCH", "/v1/keys/object", `{"a":{"b":1}}`)
+		e.expect("put", `"key":"object"`, `"partial":true,"parts":[{"op":"put","path":["a","b"],"value":1}]`)
+		x.must(200, "PATCH", "/v1/keys/object", `{"a":null}`)
+		e.expect("put", `"parts":[{"op":"delete","path":["a"],"value":null}]`)
+		x.must(200, "PUT", "/v1/keys/object?type=object", `{"text":`+large+`,"a":{"b":[1,2]}}`)
+		e.expect("put", `"key":"object"`, `"partial":true`)
+		x.must(200, "DELETE", "/v1/keys/object", "")
+		e.expect("delete", `"key":"object"`)
+		e.body.Close()
+	})
 }
 
 func TestAWatchTellsEveryChangeAndResumes(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/crdt"
 )
 
 func TestMemoryUsage(t *testing.T) {
@@ -63,6 +64,26 @@ func TestMemoryUsage(t *testing.T) {
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x","value":1,"ttl":"soon"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x","value":1,"ttl":-1}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"store","key":"x\ud800","value":1}`) // no character
+	})
+}
+
+func TestAnEventOfALargeObjectHasItsParts(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		object := x.agent.Object("memory/default/large")
+		patch := func(fields map[string]any) {
+			t.Helper()
+			if err := object.Patch(t.Context(), fields); err != nil {
+				t.Fatal(err)
+			}
+		}
+		patch(map[string]any{"text": strings.Repeat("x", crdt.WholeBytes)})
+		if err := x.agent.ForceSync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := x.good(s, "memory_watch", `{"timeout_s":0}`)
+		patch(map[string]any{"a": map[string]any{"b": 1}})
+		heard := x.good(s, "memory_watch", `{"since":"`+start["next"].(string)+`"}`)
+		x.shows(heard["events"].([]any)[0].(map[string]any), `{"key":"large","partial":true,"parts":[{"op":"put","path":["a","b"],"value":1}]}`)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/agent"
+	"github.com/sentinel-peer/sentinel-peer/internal/api"
 )
 
 // company is how long a watch that has an event waits for more of them.
@@ -88,6 +89,25 @@ func (c *call) gather(sub *agent.Subscription, wanted func(agent.Event) bool, fr
 	}
 }
 
+// glimpses returns parts with their values cut.
+func glimpses(parts []api.Part) []fields {
+	list := make([]fields, len(parts))
+	for i, p := range parts {
+		list[i] = fields{"op", p.Op}
+		if len(p.Path) > 0 {
+			list[i] = append(list[i], "path", p.Path)
+		}
+		if p.Value.IsZero() {
+			continue
+		}
+		value, cut := glimpse(p.Value)
+		if list[i] = append(list[i], "value", value); cut {
+			list[i] = append(list[i], "truncated", true)
+		}
+	}
+	return list
+}
+
 func (s *Server) event(e agent.Event) fields {
 	n, k := nameOf(e.Key)
 	out := fields{"key", k, "namespace", n, "cause", string(e.Cause)}
@@ -99,7 +119,14 @@ func (s *Server) event(e agent.Event) fields {
 		}
 	}
 	by := author{peer: e.Writer}
-	if entry, ok := s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
+	if e.Partial { // the version and the client of a large value are not worth a look at all of it
+		out = append(out, "partial", true)
+		if parts := api.PartsOf(e); len(parts) > 0 {
+			out = append(out, "parts", glimpses(parts))
+		} else {
+			out = append(out, "hint", "read the key: the event does not say what changed")
+		}
+	} else if entry, ok := s.cfg.Agent.Entry(e.Key); ok && entry.Dot() == e.Dot {
 		by, _ = s.authorOf(e.Key, entry)
 		out = append(out, "version", entry.Version().String())
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +86,15 @@ func (m *Memory) Changed(changes []crdt.Change) {
 		if now, cached := c.lru.Peek(key); cached && now == d && c.lru.Remove(key) { // if now is not d, a reader has replaced it
 			c.invalidated.Add(1)
 		}
+	}
+}
+
+// Describe fills in what changed of large sets and objects: see crdt.Store.Describe.
+func (m *Memory) Describe(changes []crdt.Change) {
+	if slices.ContainsFunc(changes, func(c crdt.Change) bool { return c.Lazy }) {
+		m.lock()
+		defer m.mu.Unlock()
+		m.store.Describe(changes, uint64(time.Now().UnixMilli()))
 	}
 }
 

@@ -119,9 +119,30 @@ func (w *watching) print(data string) error {
 	case agent.CauseLagged:
 		console.Tell("some changes were missed; the whole state follows again")
 	default:
-		line := fmt.Sprintf("%s  %-8s  %-10s  %s = %s", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, e.Value)
+		line := fmt.Sprintf("%s  %-8s  %-10s  %s %s", e.At.Local().Format("15:04:05.000"), e.Cause, e.Writer, e.Key, content(&e))
 		_, err := fmt.Fprintln(w.Out, console.Visible(line, ""))
 		return err
 	}
 	return nil
+}
+
+// content returns what a line shows of the value of an event.
+func content(e *api.Event) string {
+	switch {
+	case !e.Partial || e.Cause == agent.CauseDelete:
+		return "= " + e.Value.String()
+	case len(e.Parts) == 0:
+		return "has changed"
+	}
+	var b strings.Builder
+	for i, p := range e.Parts {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %s", p.Op, strings.Join(p.Path, "/"))
+		if p.Op != "delete" {
+			fmt.Fprintf(&b, " %s", p.Value)
+		}
+	}
+	return b.String()
 }
