@@ -12,8 +12,8 @@ func Nearest(word string, names []string) (best string) {
 	return best
 }
 
-// edits returns the Levenshtein distance of two words in bytes. No library is used: cobra does
-// not export its own, and the algorithm is these few lines.
+// edits returns the Levenshtein distance of two words in bytes. No library is used: the
+// time of 2 µs matters in no error, and the algorithm is these few lines.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -285,8 +285,8 @@ func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Re
 	return res, body, err
 }
 
-// relay passes on the messages of a stream of server-sent events. No library is used: a message is
-// one line of data, and the bridge needs neither the ids nor the reconnects that a library adds.
+// relay passes on the messages of a stream of server-sent events. No library is used: go-sse v0.12
+// ends a stream at an event that is too long, and relay skips it (docs/decisions/0033).
 func (b *bridge) relay(r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {

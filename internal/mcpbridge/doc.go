@@ -12,7 +12,7 @@
 //
 // A line that is not a message is answered by an error, and ends nothing.
 //
-// The transports of the MCP SDK (v1.8.0) are not used: when the session of a daemon is gone, the
-// SDK's client ends its connection for good (mcp.ErrSessionMissing), and a read of its
-// mcp.IOTransport fails at a line that is not JSON.
+// The transports of the MCP SDK are not used, as of v1.8.0. When the session of a daemon is gone, each
+// later write of the SDK's client fails (mcp.ErrSessionMissing). After one line that is not JSON
+// mcp.IOTransport reads nothing more. Ids beyond 53 bits are changed (docs/decisions/0033).
 package mcpbridge

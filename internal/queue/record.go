@@ -22,7 +22,7 @@ type itemHead struct {
 	MaxAttempts int
 }
 
-// value encodes r as crdt.ValueOf does, at a fraction of its cost.
+// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0033).
 func (r *itemRecord) value() (crdt.Value, error) {
 	b := make([]byte, 0, 64+len(r.Value.Raw()))
 	b = wire.AppendMap(b, 1+present(r.MaxAttempts != 0)+present(r.NotBefore != 0)+present(r.Priority != 0))
@@ -38,7 +38,8 @@ func (r *itemRecord) value() (crdt.Value, error) {
 	return crdt.RawValue(appendValue(wire.AppendStr(b, "value"), r.Value))
 }
 
-// readItem decodes the head of an item by hand, for speed; false if v is no item.
+// readItem decodes the head of an item by hand; false if v is no item. It takes a quarter of the time
+// of the msgpack library (docs/decisions/0033).
 func readItem(v crdt.Value) (i itemHead, ok bool) {
 	r := wire.NewReader([]byte(v.Raw()))
 	for n := r.MapLen(); n > 0; n-- {
@@ -105,7 +106,7 @@ type claimHead struct {
 	Error     string
 }
 
-// value encodes r as crdt.ValueOf does, at a fraction of its cost.
+// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0033).
 func (r *claimRecord) value() (crdt.Value, error) {
 	b := make([]byte, 0, 128+len(r.Error)+len(r.Result.Raw()))
 	b = wire.AppendMap(b, 4+present(r.TTL != 0)+present(r.NotBefore != 0)+present(r.Error != ""))
@@ -132,7 +133,7 @@ func present(is bool) int {
 	return 0
 }
 
-// readClaim decodes the head of a claim by hand, for speed; false if v is no claim.
+// readClaim decodes the head of a claim by hand, as readItem does; false if v is no claim.
 func readClaim(v crdt.Value) (c claimHead, ok bool) {
 	r := wire.NewReader([]byte(v.Raw()))
 	for n := r.MapLen(); n > 0; n-- {
