@@ -94,11 +94,20 @@ func (s *Store) Describe(changes []Change, nowMillis uint64) {
 	}
 }
 
-// describe describes the changes of one key, which are all of one cause. The last of them
-// gets the parts.
+// Large reports whether the key is a set or an object that takes more than WholeBytes.
+func (p Probe) Large() bool {
+	if !p.many.large() {
+		return false
+	}
+	keyKind := p.Kind()
+	return keyKind == Set || keyKind == Object
+}
+
+// describe describes the changes of one key, which are all of one cause. The last of them gets the
+// parts.
 func (p Probe) describe(group []*Change) {
 	keyKind := p.Kind()
-	if !p.many.large() || keyKind != 0 && keyKind != Set && keyKind != Object {
+	if !p.many.large() || keyKind != 0 && !p.Large() {
 		return
 	}
 	d := description{p: p, known: true, slots: make(map[string]bool)}

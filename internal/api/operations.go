@@ -100,10 +100,7 @@ func (r Request) onCondition(a *agent.Agent, opts []agent.WriteOption) ([]agent.
 	if r.If == nil {
 		return opts, nil
 	}
-	var have crdt.Version
-	if e, ok := a.Entry(r.Key); ok {
-		have = e.Version()
-	}
+	have := a.Version(r.Key)
 	if !r.If.holds(have) {
 		return nil, &ConditionError{r.Key, have}
 	}
@@ -164,7 +161,7 @@ func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, [
 	if opts, err = r.onCondition(a, opts); err != nil {
 		return Response{}, err
 	}
-	_, existed := a.Entry(r.Key)
+	existed := a.Version(r.Key) != 0
 	if err := do(v, opts); err != nil {
 		return Response{}, err
 	}
@@ -187,7 +184,7 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	_, existed := a.Entry(r.Key)
+	existed := a.Version(r.Key) != 0
 	if err := r.update(ctx, a, func(tx *agent.Tx) { tx.Delete(r.Key, opts...) }); err != nil {
 		return Response{}, err
 	}
@@ -406,7 +403,7 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 
 // merge makes the writes of f to r.Key and returns the key's value after them.
 func (r Request) merge(ctx context.Context, a *agent.Agent, f func(tx *agent.Tx)) (Response, error) {
-	_, existed := a.Entry(r.Key)
+	existed := a.Version(r.Key) != 0
 	if err := r.update(ctx, a, f); err != nil {
 		return Response{}, err
 	}

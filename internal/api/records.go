@@ -259,9 +259,5 @@ func (r Request) changed(a *agent.Agent, key string, err error) (Response, error
 		return Response{}, err
 	}
 	r.Key = key
-	var now crdt.Version
-	if e, ok := a.Entry(key); ok {
-		now = e.Version()
-	}
-	return r.written(now, false), nil
+	return r.written(a.Version(key), false), nil
 }

@@ -142,9 +142,12 @@ func (r Request) written(made crdt.Version, created bool) Response {
 	return Response{Created: created, Version: made, Body: w}
 }
 
-// outcome returns the answer for a write that merges into r.Key, with the value and the version
-// that the key has now.
+// outcome returns the answer for a write that merges into r.Key, with the version that the key has
+// now, and with its value unless that is a large set or object.
 func (r Request) outcome(a *agent.Agent, created bool) (Response, error) {
+	if a.Large(r.Key) {
+		return r.written(a.Version(r.Key), created), nil
+	}
 	e, ok := a.Entry(r.Key)
 	if !ok {
 		return r.written(0, false), nil

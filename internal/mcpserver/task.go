@@ -208,7 +208,11 @@ func taskProgress(c *call) (fields, error) {
 		return nil, err
 	}
 	c.signed(fleet.TaskProgressKey(id))
-	return append(out, "progress", res.Body.(api.Written).Value.Field("progress"), "status", body["status"], "version", res.Version.String()), nil
+	var now crdt.Value
+	if v := res.Body.(api.Written).Value; v != nil { // the record is there, and not large
+		now = v.Field("progress")
+	}
+	return append(out, "progress", now, "status", body["status"], "version", res.Version.String()), nil
 }
 
 // progress returns the body for task_set_progress, which tells a fraction from a percentage. A

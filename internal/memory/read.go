@@ -148,9 +148,22 @@ func (m *Memory) Field(key string, path []string) (v crdt.Value, err error) {
 // of the value.
 func (m *Memory) Version(key string) (v crdt.Version) {
 	m.reads.Add(1)
+	if e, ok, fresh := m.store.Load(key); fresh && e.Expiry() == 0 {
+		if !ok {
+			return 0
+		}
+		return e.Version()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.store.Probe(key, uint64(time.Now().UnixMilli())).Version()
+}
+
+// Large reports whether key is a set or an object of more than crdt.WholeBytes.
+func (m *Memory) Large(key string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.store.Probe(key, uint64(time.Now().UnixMilli())).Large()
 }
 
 // Resolve returns the value of e, an entry of key. The resolver of a custom key decides between its
