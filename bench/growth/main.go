@@ -1,8 +1,8 @@
 // Command growth measures how the cost of an operation grows with what it does not touch: keys,
-// elements, items, subscribers. It prints each cost at sizes of ×10 steps, and the exponent of the
+// elements, items, subscribers, peers, restarts. It prints each cost at sizes of ×10 steps, and the exponent of the
 // last step: 0 if the cost does not grow, 1 if it grows with the size. Run it from the bench folder:
 //
-//	go run ./growth               # all curves, about four minutes
+//	go run ./growth               # all curves, about six minutes
 //	go run ./growth -most 100000  # no size beyond
 //	go run ./growth list set      # the curves whose names contain one of the words
 //
@@ -51,23 +51,29 @@ func run(ctx context.Context, most int, words []string) error {
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "OPERATION\tGROWS WITH\tCOST AT ×10 SIZES\tEXPONENT\tLIMIT\tRESULT")
 	var faults []error
-	for _, c := range curves {
-		named := func(word string) bool { return strings.Contains(c.what+" "+c.of, word) }
+	row := func(what, of string, limit float64, measure func(context.Context, int) ([]string, float64, error)) {
+		named := func(word string) bool { return strings.Contains(what+" "+of, word) }
 		if len(words) > 0 && !slices.ContainsFunc(words, named) {
-			continue
+			return
 		}
-		costs, exponent, err := c.measure(ctx, most)
+		costs, growth, err := measure(ctx, most)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", c.what, err))
-			continue
+			faults = append(faults, fmt.Errorf("%s: %w", what, err))
+			return
 		}
 		result := "pass"
-		if exponent > c.limit {
+		if growth > limit {
 			result = "FAIL"
-			faults = append(faults, fmt.Errorf("%s grows with the %s by the exponent %.2f; at most %.1f is allowed", c.what, c.of, exponent, c.limit))
+			faults = append(faults, fmt.Errorf("%s grows with the %s by the exponent %.2f; at most %.1f is allowed", what, of, growth, limit))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%.2f\t%.1f\t%s\n", c.what, c.of, strings.Join(costs, ", "), exponent, c.limit, result)
-		fmt.Fprintf(os.Stderr, "%s: %s\n", c.what, strings.Join(costs, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.2f\t%.1f\t%s\n", what, of, strings.Join(costs, ", "), growth, limit, result)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", what, strings.Join(costs, ", "))
+	}
+	for _, c := range slices.Concat(curves, watchers) {
+		row(c.what, c.of, c.limit, c.measure)
+	}
+	for _, c := range counts {
+		row(c.what, c.of, c.limit, c.measure)
 	}
 	t.Flush()
 	return errors.Join(faults...)
@@ -77,7 +83,7 @@ func run(ctx context.Context, most int, words []string) error {
 // the machine only add to it.
 const rounds = 3
 
-func (c curve) measure(ctx context.Context, most int) (costs []string, exponent float64, err error) {
+func (c curve) measure(ctx context.Context, most int) (costs []string, growth float64, err error) {
 	var last, before float64
 	var size, sizeBefore int
 	for _, n := range c.sizes {
@@ -99,7 +105,12 @@ func (c curve) measure(ctx context.Context, most int) (costs []string, exponent 
 	if sizeBefore == 0 {
 		return costs, 0, nil
 	}
-	return costs, math.Log(last/before) / math.Log(float64(size)/float64(sizeBefore)), nil
+	return costs, exponent(sizeBefore, size, before, last), nil
+}
+
+// exponent returns how fast a cost grows from one size to the next.
+func exponent(sizeBefore, size int, before, cost float64) float64 {
+	return math.Log(cost/before) / math.Log(float64(size)/float64(sizeBefore))
 }
 
 // short writes a size: 1k, 10k, 1M.
