@@ -80,9 +80,6 @@ func (v Vector) Descends(o Vector) bool {
 // Compare returns how v relates to o: v is Before, After, Equal or Concurrent.
 func (v Vector) Compare(o Vector) Order { return order(v.Descends(o), o.Descends(v)) }
 
-// HappenedBefore reports whether v is strictly before o.
-func (v Vector) HappenedBefore(o Vector) bool { return v.Compare(o) == Before }
-
 // Clone returns a copy, never nil.
 func (v Vector) Clone() Vector {
 	c := make(Vector, len(v))

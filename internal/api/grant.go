@@ -61,9 +61,6 @@ func (g *Grant) Allows(want Right) bool {
 // MayRead reports whether the grant covers reading a key and all keys below it.
 func (g *Grant) MayRead(key string) bool { return g.Allows(Right{Read, key}) }
 
-// MayWrite reports whether the grant covers writing a key and all keys below it.
-func (g *Grant) MayWrite(key string) bool { return g.Allows(Right{Write, key}) }
-
 // MayLock reports whether the grant covers the lock of a name.
 func (g *Grant) MayLock(name string) bool { return g.Allows(Right{Lock, name}) }
 

@@ -25,10 +25,10 @@ ci   %s   read:tasks/ write:memory/ci/ lock:deploy
 		t.Fatal(list, err)
 	}
 	ci, ops := list[0].grant, list[1].grant
-	if ci.Name != "ci" || !ci.MayRead("tasks/1") || !ci.MayWrite("memory/ci/x") || !ci.MayLock("deploy") || ci.MayWrite("tasks/1") || ci.Allows(api.Right{Verb: api.Admin}) {
+	if ci.Name != "ci" || !ci.MayRead("tasks/1") || !ci.Allows(api.Right{Verb: api.Write, Key: "memory/ci/x"}) || !ci.MayLock("deploy") || ci.Allows(api.Right{Verb: api.Write, Key: "tasks/1"}) || ci.Allows(api.Right{Verb: api.Admin}) {
 		t.Errorf("ci: %+v", ci)
 	}
-	if ops.Name != "ops" || !ops.MayWrite("any") || ops.MayLock("any") || !ops.Allows(api.Right{Verb: api.Admin}) {
+	if ops.Name != "ops" || !ops.Allows(api.Right{Verb: api.Write, Key: "any"}) || ops.MayLock("any") || !ops.Allows(api.Right{Verb: api.Admin}) {
 		t.Errorf("ops: %+v", ops)
 	}
 }
