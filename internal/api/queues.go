@@ -14,7 +14,6 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/agent/workqueue"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/keyspace"
-	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
 // Enqueued is the answer for an item that was enqueued now or, as a duplicate, before.
@@ -225,43 +224,6 @@ func peekItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 
 // itemStates are the values that ?state= may have for a queue's items.
 var itemStates = []string{"all", "pending", "delayed", "claimed", "done", "dead"}
-
-// listItems returns the items of a queue that are in a state, by id. It visits all keys of the
-// queues.
-func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
-	q, state := a.WorkQueue(r.Queue), r.Query.Get("state")
-	depth, err := q.Depth()
-	if err != nil {
-		return Response{}, err
-	}
-	i := slices.Index(itemStates, state)
-	if i < 0 {
-		return Response{}, bad("state %q: want %s", state, strings.Join(itemStates, ", "))
-	}
-	ids, err := itemIDs(ctx, a, r.Queue)
-	if err != nil {
-		return Response{}, err
-	}
-	l, err := page(r, ids, strings.Clone, func(id string) (workqueue.Item, int, bool) {
-		item, err := q.Get(id)
-		return item, len(item.Value.Raw()) + len(item.Result.Raw()), err == nil && (state == "all" || string(item.State) == state)
-	})
-	l.Count = &[]int{len(ids), depth.Pending, depth.Delayed, depth.Claimed, depth.Done, depth.Dead}[i]
-	return Response{Body: l}, err
-}
-
-// itemIDs returns the sorted ids of a queue's items, including those that are done.
-func itemIDs(ctx context.Context, a *agent.Agent, name string) ([]string, error) {
-	var ids []string
-	err := a.Walk(ctx, crdt.Literal(keyspace.Queues+name)+"/**", "", nil, func(key string, _ crdt.Entry) bool {
-		if k, ok := queue.ParseKey(key); ok && k.ID != "" {
-			ids = append(ids, k.ID)
-		}
-		return true
-	})
-	slices.Sort(ids)
-	return slices.Compact(ids), err
-}
 
 func getItem(_ context.Context, a *agent.Agent, r Request) (Response, error) {
 	item, err := a.WorkQueue(r.Queue).Get(r.ID)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,32 @@ func TestItemsAreListedByState(t *testing.T) {
 		}
 		enqueue("q", "d")
 		enqueue("q[1]", "other")
+		for _, id := range []string{"x-y", "x", "x-y-z", "xx"} { // the keys of their claims are in another order
+			enqueue("ids", id)
+		}
+		var claims []Claimed
+		for range 4 {
+			got, err := call[List[Claimed]](t, peers[0], "work_claim", Request{Queue: "ids"})
+			if err != nil || len(got.Items) != 1 {
+				t.Fatal(got, err)
+			}
+			claims = append(claims, got.Items...)
+		}
+		for i, want := range []string{"x x-y", "x-y-z xx", ""} {
+			query := url.Values{"state": {"claimed"}, "limit": {"2"}, "after": {[]string{"", "x-y", "xx"}[i]}}
+			got, err := call[List[workqueue.Item]](t, peers[0], "work_peek", Request{Queue: "ids", Query: query})
+			if err != nil || ids(got.Items) != want || *got.Count != 4 || (got.Next != "") != (i == 0) {
+				t.Errorf("page %d of claimed items: %+v, %v; want %s", i, got, err, want)
+			}
+		}
+		for _, c := range claims {
+			if _, err := call[any](t, peers[0], "work_complete", Request{Queue: "ids", ID: c.ID, Body: fmt.Appendf(nil, `{"lease":%q,"token":%d}`, c.Lease, c.Token)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := call[List[workqueue.Item]](t, peers[0], "work_peek", Request{Queue: "ids", Query: url.Values{"state": {"done"}}}); err != nil || ids(got.Items) != "x x-y x-y-z xx" {
+			t.Errorf("items that are done: %+v, %v", got, err)
+		}
 		show := func(query string) string {
 			values, err := url.ParseQuery(query)
 			if err != nil {
@@ -89,6 +116,39 @@ func TestItemsAreListedByState(t *testing.T) {
 			if got := show(query); got != want {
 				t.Errorf("?%s: %s; want %s", query, got, want)
 			}
+		}
+	})
+}
+
+func ids(items []workqueue.Item) string {
+	var list []string
+	for _, i := range items {
+		list = append(list, i.ID)
+	}
+	return strings.Join(list, " ")
+}
+
+// A page of items costs the same in a queue of 200 items and in one of 5,000.
+func TestAPageOfItemsCostsWhatItReturns(t *testing.T) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		var costs []float64
+		for _, n := range []int{200, 5000} {
+			name := fmt.Sprint("q", n)
+			q := peers[0].WorkQueue(name)
+			for i := range n {
+				if _, err := q.Enqueue(t.Context(), i, workqueue.WithID(fmt.Sprintf("%05d", i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			costs = append(costs, testing.AllocsPerRun(10, func() {
+				got, err := call[List[workqueue.Item]](t, peers[0], "work_peek", Request{Queue: name, Query: url.Values{"state": {"pending"}, "limit": {"10"}, "after": {"00100"}}})
+				if err != nil || len(got.Items) != 10 || got.Items[0].ID != "00101" || got.Next != "00110" {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}))
+		}
+		if costs[1] > costs[0]*1.5+50 {
+			t.Errorf("a page makes %v allocations among 200 items, %v among 5,000", costs[0], costs[1])
 		}
 	})
 }

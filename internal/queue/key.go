@@ -33,6 +33,12 @@ func ClaimKey(queue, id string, token uint64) string {
 	return keyPrefix + queue + "/" + claimsPart + "/" + id + "/" + strconv.FormatUint(token, 10)
 }
 
+// Prefixes returns what the keys of a queue's items, and those of its claims, start with. An id
+// follows it.
+func Prefixes(queue string) (items, claims string) {
+	return ItemKey(queue, ""), keyPrefix + queue + "/" + claimsPart + "/"
+}
+
 // SettingKey returns the key of a queue's Setting.
 func SettingKey(queue string) string { return keyPrefix + queue + "/" + settingPart }
 
