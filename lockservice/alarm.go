@@ -12,7 +12,7 @@ type alarm struct {
 // alarms is a four-ary heap of the alarms that are set: the alarm at position p, counted
 // from 1, is due no later than those at the positions 4p-2 to 4p+1. Renewals of 10,000
 // leases move alarms all the time, in place and without allocation. To move one takes 40 ns, and
-// 77 ns in a container/heap (docs/decisions/0033).
+// 77 ns in a container/heap (docs/decisions/0034).
 type alarms struct {
 	heap []setting
 	seq  uint64 // of the latest setting

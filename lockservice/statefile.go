@@ -35,7 +35,7 @@ func (s State) sum() uint64 { return hash64(fmt.Sprint(s.TokenBound, s.Epoch)) }
 
 // writeState makes s durable: it writes and syncs a new file, renames it over the old one and
 // syncs the directory. No library is used: renameio v2.0 does not sync the directory
-// (docs/decisions/0033).
+// (docs/decisions/0034).
 func writeState(dir string, s State) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // outbound is the stream to one peer: a queue for each lane, and a goroutine that dials, writes what
 // is queued, and ends when it was idle for StreamIdle. Memberlist.out holds at most one for
 // each member id. No library is used: yamux v0.1 has no priority between its streams
-// (docs/decisions/0033).
+// (docs/decisions/0034).
 type outbound struct {
 	m        *Memberlist
 	id, addr string

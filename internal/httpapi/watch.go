@@ -18,7 +18,7 @@ const (
 )
 
 // No library for server-sent events is used: go-sse v0.12 would save four lines, and sets no deadline
-// for a write (docs/decisions/0033). Its hub and its replay are what subscriptions and cursors are here.
+// for a write (docs/decisions/0034). Its hub and its replay are what subscriptions and cursors are here.
 
 // watch answers with events until the client or the server goes.
 func (h *handler) watch(op api.Operation) http.HandlerFunc {

@@ -1,11 +1,13 @@
 package layout
 
 import (
+	"fmt"
 	"go/ast"
 	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -85,7 +87,7 @@ func TestTestsThatAreCitedExist(t *testing.T) {
 // The files that these documents name exist.
 func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
 	named := regexp.MustCompile(`\b(?:agent|clock|crdt|gossip|lockservice|internal|sim)/[\w/]+(?:\.go)?\b`)
-	for document, least := range map[string]int{"architecture.md": 50, "decisions/0033-what-is-written-by-hand.md": 15} {
+	for document, least := range map[string]int{"architecture.md": 50, "decisions/0034-what-is-written-by-hand.md": 15} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "docs", filepath.FromSlash(document)))
 		if err != nil {
 			t.Fatal(err)
@@ -98,6 +100,22 @@ func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
 			if _, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(file))); err != nil {
 				t.Errorf("%s: %v", document, err)
 			}
+		}
+	}
+}
+
+func TestDecisionsHaveNumbersOfTheirOwn(t *testing.T) {
+	files, err := filepath.Glob(filepath.FromSlash("../../docs/decisions/*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(len(files), err)
+	}
+	for i, file := range files { // in the order of their numbers
+		number, _, _ := strings.Cut(filepath.Base(file), "-")
+		if n, err := strconv.Atoi(number); err != nil || n != i+1 {
+			t.Errorf("%s should have the number %d", file, i+1)
+		}
+		if b, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("# %d. ", i+1)) {
+			t.Errorf("the title of %s does not begin with its number: %v", file, err)
 		}
 	}
 }

@@ -286,7 +286,7 @@ func (b *bridge) post(ctx context.Context, m *message, inSession bool) (*http.Re
 }
 
 // relay passes on the messages of a stream of server-sent events. No library is used: go-sse v0.12
-// ends a stream at an event that is too long, and relay skips it (docs/decisions/0033).
+// ends a stream at an event that is too long, and relay skips it (docs/decisions/0034).
 func (b *bridge) relay(r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {

@@ -14,5 +14,5 @@
 //
 // The transports of the MCP SDK are not used, as of v1.8.0. When the session of a daemon is gone, each
 // later write of the SDK's client fails (mcp.ErrSessionMissing). After one line that is not JSON
-// mcp.IOTransport reads nothing more. Ids beyond 53 bits are changed (docs/decisions/0033).
+// mcp.IOTransport reads nothing more. Ids beyond 53 bits are changed (docs/decisions/0034).
 package mcpbridge

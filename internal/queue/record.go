@@ -22,7 +22,7 @@ type itemHead struct {
 	MaxAttempts int
 }
 
-// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0033).
+// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0034).
 func (r *itemRecord) value() (crdt.Value, error) {
 	b := make([]byte, 0, 64+len(r.Value.Raw()))
 	b = wire.AppendMap(b, 1+present(r.MaxAttempts != 0)+present(r.NotBefore != 0)+present(r.Priority != 0))
@@ -39,7 +39,7 @@ func (r *itemRecord) value() (crdt.Value, error) {
 }
 
 // readItem decodes the head of an item by hand; false if v is no item. It takes a quarter of the time
-// of the msgpack library (docs/decisions/0033).
+// of the msgpack library (docs/decisions/0034).
 func readItem(v crdt.Value) (i itemHead, ok bool) {
 	r := wire.NewReader([]byte(v.Raw()))
 	for n := r.MapLen(); n > 0; n-- {
@@ -106,7 +106,7 @@ type claimHead struct {
 	Error     string
 }
 
-// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0033).
+// value encodes r as crdt.ValueOf does, in a quarter of its time (docs/decisions/0034).
 func (r *claimRecord) value() (crdt.Value, error) {
 	b := make([]byte, 0, 128+len(r.Error)+len(r.Result.Raw()))
 	b = wire.AppendMap(b, 4+present(r.TTL != 0)+present(r.NotBefore != 0)+present(r.Error != ""))

@@ -9,7 +9,7 @@ import (
 
 // Reader reads msgpack from a slice. Its first error sticks: every later read returns a zero
 // value. It allocates nothing; slices that it returns alias the input. No library is used: msgp v1.6
-// accepts counts that the bytes cannot hold, and text that is not UTF-8 (docs/decisions/0033).
+// accepts counts that the bytes cannot hold, and text that is not UTF-8 (docs/decisions/0034).
 type Reader struct {
 	b   []byte
 	n   int

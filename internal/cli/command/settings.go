@@ -29,7 +29,7 @@ func Settle(cmd *cobra.Command, file string) error {
 // No library for settings is used. Viper v1.21 and koanf v2.4 turn a scalar of YAML into a number or
 // a date before the flag sees its text: they make "83", "1000" and "3.1" of 0123, 1e3 and 3.10
 // (TestAScalarOfTheFileIsItsText). Neither says where a value is from, as config show --origin does
-// (docs/decisions/0033).
+// (docs/decisions/0034).
 
 // SettleFlags does the same, and returns where the value of each flag is from.
 func SettleFlags(ctx context.Context, flags *pflag.FlagSet, file string) (origins map[string]string, err error) {

@@ -81,7 +81,7 @@ func (w *watching) begin(ctx context.Context) (*http.Response, error) {
 
 // events prints the events of one stream until it ends. No library for server-sent
 // events is used: the daemon writes one line of data per event, and go-sse v0.12 takes 1.1 µs in place
-// of 0.5 µs to read it (docs/decisions/0033).
+// of 0.5 µs to read it (docs/decisions/0034).
 func (w *watching) events(res *http.Response) error {
 	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
