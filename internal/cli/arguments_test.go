@@ -3,6 +3,7 @@ package cli
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -46,6 +47,29 @@ func TestWhatCannotBeMeantIsRefused(t *testing.T) {
 	} {
 		if code := run("", c.line); code != c.code || asked.Load() > 0 {
 			t.Errorf("%q: exit code %d, want %d; the daemon was asked %d times", c.line, code, c.code, asked.Swap(0))
+		}
+	}
+}
+
+// get asks the daemon for a part in place of the whole.
+func TestGetAsksForAPart(t *testing.T) {
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.RawQuery
+		_, _ = w.Write([]byte("1"))
+	}))
+	defer s.Close()
+	t.Setenv("SENTINEL_HTTP", s.Listener.Addr().String())
+	for flags, want := range map[string]string{
+		"":              "",
+		"--path=/a/b":   "path=%2Fa%2Fb",
+		"--has=7":       "has=7",
+		"--has=text":    "has=%22text%22",
+		"--len":         "len=true",
+		"--len --has=7": "has=7&len=true", // which the daemon refuses
+	} {
+		if code := run("", append([]string{"get", "k"}, strings.Fields(flags)...)); code != 0 || asked != want {
+			t.Errorf("get %s: exit code %d, asks %q; want %q", flags, code, asked, want)
 		}
 	}
 }

@@ -189,7 +189,11 @@ func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	res, err := c.do("kv_get", api.Request{Key: key}, nil)
+	query := c.partly()
+	if c.fault != nil {
+		return nil, nil, c.fault
+	}
+	res, err := c.do("kv_get", api.Request{Key: key, Query: query}, nil)
 	if errors.Is(err, agent.ErrNotFound) {
 		out := fields{"key", k, "value", nil, "found", false}
 		if others := c.elsewhere(n, k); others != nil {
@@ -202,9 +206,28 @@ func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	}
 	f := &api.Found{Key: key, Entry: res.Entry, Value: res.Body.(crdt.Value)}
 	c.s.reads.count(key)
+	if len(query) > 0 {
+		part, err := c.part("value", "", shown(f.Value))
+		return append(append(fields{"key", k}, part...), "found", true), f, err
+	}
 	version := res.Version.String()
 	part, err := c.part("value", version, shown(f.Value))
 	return append(append(fields{"key", k}, part...), "found", true, "version", version, "updatedAt", timestamp(f.Entry.Stamp().Time())), f, err
+}
+
+// partly returns the parameters of kv_get for a part of a set or an object, none for the whole.
+func (c *call) partly() url.Values {
+	query := url.Values{}
+	if path := c.text("path"); path != "" {
+		query.Set("path", path)
+	}
+	if c.has("has") {
+		query.Set("has", string(c.given["has"]))
+	}
+	if c.flag("len", false) {
+		query.Set("len", "true")
+	}
+	return query
 }
 
 // part answers with a value, or with as much of its text after the cursor as one answer holds.

@@ -87,6 +87,28 @@ func TestAnEventOfALargeObjectHasItsParts(t *testing.T) {
 	})
 }
 
+func TestAPartOfASetOrAnObjectIsRetrieved(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		x.good(s, "memory_usage", `{"action":"store","key":"set","value":["a",2],"type":"set"}`)
+		x.good(s, "memory_usage", `{"action":"store","key":"object","value":{"a":{"b":1}},"type":"object"}`)
+		for args, want := range map[string]string{
+			`"key":"set","has":"a"`:          `{"key":"set","value":true,"found":true}`,
+			`"key":"set","has":3`:            `{"value":false,"found":true}`,
+			`"key":"set","len":true`:         `{"value":2,"found":true}`,
+			`"key":"object","path":"/a/b"`:   `{"value":1,"found":true}`,
+			`"key":"object","path":"/a"`:     `{"value":{"b":1},"found":true}`,
+			`"key":"object","path":"/a/c"`:   `{"value":null,"found":false}`,
+			`"key":"object","len":false`:     `{"value":{"a":{"b":1}},"found":true}`,
+			`"key":"absent","path":"/a/b/c"`: `{"value":null,"found":false}`,
+		} {
+			x.shows(x.good(s, "memory_usage", `{"action":"retrieve",`+args+`}`), want)
+		}
+		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"set","has":1,"len":true}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"object","path":"a"}`)
+		x.bad("wrong-type", s, "memory_usage", `{"action":"retrieve","key":"object","len":true}`)
+	})
+}
+
 func TestWhatOneWroteAnotherHears(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		start := x.good(s, "memory_watch", `{"timeout_s":0}`)

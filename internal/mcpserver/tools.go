@@ -42,6 +42,7 @@ const (
 	keyArg       = `"key":{"type":"string","maxLength":1000}`
 	pageArgs     = `"limit":{"type":"number"},"cursor":{"type":"string","description":"next_cursor of the previous answer"}`
 	valuesArg    = `"values":{"type":"boolean","default":true,"description":"false: names only"}`
+	partArgs     = `"path":{"type":"string","description":"retrieve one field of an object, /a/b"},"has":{"description":"retrieve whether a set has this element"},"len":{"type":"boolean","description":"retrieve the number of elements of a set"}`
 	ttlArg       = `"ttl":{"type":"number","minimum":0,"description":"seconds; 0 = never expires"}`
 	queueArg     = `"queue":{"type":"string","default":"tasks"}`
 	waitArg      = `"wait_s":{"type":"number","default":0,"maximum":25}`
@@ -54,7 +55,7 @@ var tools = []tool{
 			"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,
 			"if_version":{"type":"string","description":"write only if the key still has this version (from an earlier answer); \"0\": only if the key does not exist"},
 			"type":{"type":"string","enum":["register","set","counter","max","object"],"description":"how concurrent writes merge; default register, where the last write wins; a counter adds"},
-			`+pageArgs+`,`+valuesArg, "action")},
+			`+partArgs+`,`+pageArgs+`,`+valuesArg, "action")},
 	{name: "memory_search", run: memorySearch, reads: true, accepted: []string{"value"},
 		description: "Find memory by words in its key or value, in any case; * stands for any text. Keys with the most words come first. Without namespace, all namespaces are searched",
 		schema:      object(`"pattern":{"type":"string"},"query":{"type":"string","description":"same as pattern"},"namespace":{"type":"string"},"limit":{"type":"number","default":10},"cursor":{"type":"string"},` + valuesArg)},
@@ -66,7 +67,7 @@ var tools = []tool{
 		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: store only if the key does not exist"},"tags":{"type":"array","items":{"type":"string"}},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
 	{name: "memory_retrieve", v3: true, run: memoryRetrieve, reads: true,
 		description: "Retrieve a value from memory",
-		schema:      object(keyArg+`,`+namespaceArg+`,"cursor":{"type":"string"}`, "key")},
+		schema:      object(keyArg+`,`+namespaceArg+`,`+partArgs+`,"cursor":{"type":"string"}`, "key")},
 	{name: "memory_list", v3: true, run: memoryList, reads: true,
 		description: "List keys of memory, newest first. Without namespace, all namespaces are listed",
 		schema:      object(`"namespace":{"type":"string"},"limit":{"type":"number","default":50},"offset":{"type":"number","default":0}`)},

@@ -17,13 +17,36 @@ import (
 )
 
 func newGet(c *client.Client) *cobra.Command {
-	return c.Command(&cobra.Command{
-		Use: "get KEY", Short: "Print the value of a key, as JSON; with -o json, its version too",
-		Example: "  sentinel-peer get tasks/42/state", Args: command.Args(cobra.ExactArgs(1)),
+	var path, has string
+	var count bool
+	cmd := &cobra.Command{
+		Use: "get KEY", Short: "Print the value of a key, or a part of it, as JSON; with -o json, its version too",
+		Example: `  sentinel-peer get tasks/42/state
+  sentinel-peer get tasks/42/state --path /status
+  sentinel-peer get tasks/done --has 7`, Args: command.Args(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeKeys(c),
-	}, func(cmd *cobra.Command, args []string) error {
+	}
+	f := cmd.Flags()
+	f.StringVar(&path, "path", "", "only the field of an object at this JSON pointer, such as /a/b")
+	f.StringVar(&has, "has", "", "whether a set has this element, JSON or text: true or false")
+	f.BoolVar(&count, "len", false, "the number of elements of a set")
+	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
+		q := url.Values{}
+		if cmd.Flags().Changed("path") {
+			q.Set("path", path)
+		}
+		if cmd.Flags().Changed("has") {
+			element, err := command.TypedValue(has)
+			if err != nil {
+				return err
+			}
+			q.Set("has", string(element))
+		}
+		if count {
+			q.Set("len", "true")
+		}
 		var v json.RawMessage
-		version, err := c.Versioned(cmd.Context(), "GET", client.KeyPath("/v1/keys/", args[0]), nil, nil, nil, &v)
+		version, err := c.Versioned(cmd.Context(), "GET", client.KeyPath("/v1/keys/", args[0]), q, nil, nil, &v)
 		if err != nil {
 			return err
 		}
@@ -38,7 +61,7 @@ func newGet(c *client.Client) *cobra.Command {
 // keyVersion is a key that was read or written, with its version for --if-version.
 type keyVersion struct {
 	Key     string          `json:"key"`
-	Version string          `json:"version"`
+	Version string          `json:"version,omitempty"` // a part has none
 	Value   json.RawMessage `json:"value,omitempty"`
 }
 
