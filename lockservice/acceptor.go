@@ -11,8 +11,9 @@ import (
 type acceptor struct {
 	cfg    Config
 	epoch  uint64
-	hash   uint64              // of the configuration that voters of one epoch must share
-	live   map[string][]record // by lock: several only if all are shared
+	hash   uint64               // of the configuration that voters of one epoch must share
+	live   map[string][]*record // by lock: several only if all are shared
+	sets   map[Inst]*recordSet  // by the name of a bundle
 	floors [shards]floors
 	gone   tombstones // bearers' instances whose release was seen (A8)
 
@@ -39,13 +40,16 @@ type record struct {
 	token uint64
 	prev  uint64 // floor of the lock when this instance came: the highest token of any other
 	until time.Duration
+	lock  string
+	set   *recordSet // the bundle that it is in, or nil
+	slot  int        // index in the records of set
 }
 
 // foldAt is the least number of floors that a shard keeps before fold is called.
 const foldAt = 1024
 
 func newAcceptor(cfg Config, now time.Duration, stats *Stats) *acceptor {
-	a := &acceptor{cfg: cfg, live: make(map[string][]record), stats: stats}
+	a := &acceptor{cfg: cfg, live: make(map[string][]*record), sets: make(map[Inst]*recordSet), stats: stats}
 	if !cfg.FirstBoot { // A6
 		a.quarantineUntil = now + cfg.Quarantine
 	}
@@ -78,8 +82,11 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 		return a.nack(m, Message{Reason: Gone})
 	}
 	list := a.current(t.Mono, m.Lock)
-	own := slices.IndexFunc(list, func(r record) bool { return r.inst == m.Inst })
-	if m.Flags&flagResume != 0 && (own < 0 || list[own].token != m.Token || list[own].mode != m.Mode) { // A9
+	var own *record
+	if i := slices.IndexFunc(list, func(r *record) bool { return r.inst == m.Inst }); i >= 0 {
+		own = list[i]
+	}
+	if m.Flags&flagResume != 0 && (own == nil || own.token != m.Token || own.mode != m.Mode) { // A9
 		return a.nack(m, Message{Reason: Gone})
 	}
 	for _, r := range list { // A1
@@ -90,13 +97,13 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 	if a.cfg.Barred != nil && a.cfg.Barred(m.Lock, m.Token) {
 		return a.nack(m, Message{Reason: Barred})
 	}
-	if own < 0 && m.Flags&flagBearer != 0 && m.Mode == Exclusive && a.seen(m.Lock) > m.Token { // A10
+	if own == nil && m.Flags&flagBearer != 0 && m.Mode == Exclusive && a.seen(m.Lock) > m.Token { // A10
 		return a.nack(m, Message{Reason: Gone})
 	}
 	floor := a.floor(m.Lock)
 	least := floor
-	if own >= 0 {
-		least = list[own].prev
+	if own != nil {
+		least = own.prev
 	}
 	if m.Token <= least && m.Flags&flagBearer == 0 { // A2; a bearer's lease keeps its token
 		return a.nack(m, Message{Reason: TokenLow, Floor: floor})
@@ -104,21 +111,24 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 	if a.highest = max(a.highest, m.Token); m.Token > a.reserved {
 		return Message{} // silent until the bound is on disk
 	}
-	if own < 0 && (len(list) == 0 && len(a.live) >= a.cfg.MaxLocks || len(list) >= maxHolders) {
+	if own == nil && (len(list) == 0 && len(a.live) >= a.cfg.MaxLocks || len(list) >= maxHolders) {
 		return a.nack(m, Message{Reason: Full})
 	}
 	a.raise(m.Lock, m.Token)
 	switch {
-	case own < 0 || after(m.Round, list[own].round): // A3, A5
-		r := record{inst: m.Inst, mode: m.Mode, round: m.Round, token: m.Token, prev: least,
-			until: t.Mono + stretch(m.TTL, a.cfg.Drift)}
-		if own >= 0 {
-			r.until = max(r.until, list[own].until)
+	case own == nil || after(m.Round, own.round): // A3, A5
+		r := &record{inst: m.Inst, mode: m.Mode, round: m.Round, token: m.Token, prev: least,
+			until: t.Mono + stretch(m.TTL, a.cfg.Drift), lock: m.Lock}
+		if own != nil {
+			r.until = max(r.until, own.until)
 		}
-		list = slices.DeleteFunc(list, func(o record) bool { return o.inst == m.Inst || o.mode.conflicts(m.Mode) })
+		list = a.without(list, func(o *record) bool { return o.inst == m.Inst || o.mode.conflicts(m.Mode) })
 		a.live[m.Lock] = append(list, r)
-	case m.Token > list[own].token: // the same round, proposed anew
-		list[own].token = m.Token
+		a.bundle(r, m.Bundle)
+	case m.Token > own.token: // the same round, proposed anew
+		a.unbundle(own)
+		own.token = m.Token
+		a.bundle(own, m.Bundle)
 	}
 	return Message{Kind: Ack, Lock: m.Lock, Inst: m.Inst, Round: m.Round, Token: m.Token, Epoch: m.Epoch}
 }
@@ -126,7 +136,7 @@ func (a *acceptor) accept(t Time, m *Message) Message {
 // outranked reports whether m may replace r by rank alone: only in best-effort
 // mode, where two sides of a partition may have granted one lock, and the lease
 // with the higher token survives the heal.
-func (a *acceptor) outranked(r record, m *Message) bool {
+func (a *acceptor) outranked(r *record, m *Message) bool {
 	return a.cfg.Voters.BestEffort && m.Flags&flagRenew != 0 && m.Token > r.token
 }
 
@@ -145,7 +155,7 @@ func (a *acceptor) clear(t Time, m *Message) Message {
 		a.gone.add(m.Inst)
 	}
 	list := a.current(t.Mono, m.Lock)
-	list = slices.DeleteFunc(list, func(r record) bool { return r.inst == m.Inst })
+	list = a.without(list, func(r *record) bool { return r.inst == m.Inst })
 	a.keep(m.Lock, list)
 	return Message{Kind: Cleared, Inst: m.Inst}
 }
@@ -177,19 +187,30 @@ func (a *acceptor) fresh(t Time) time.Duration {
 
 // current returns the records of a lock that have not expired, and drops the others (A7). The
 // slice belongs to the acceptor.
-func (a *acceptor) current(now time.Duration, lock string) []record {
+func (a *acceptor) current(now time.Duration, lock string) []*record {
 	list, ok := a.live[lock]
 	if !ok {
 		return nil
 	}
-	kept := slices.DeleteFunc(list, func(r record) bool { return r.until <= now })
+	kept := a.without(list, func(r *record) bool { return r.until <= now })
 	if len(kept) < len(list) {
 		a.keep(lock, kept)
 	}
 	return kept
 }
 
-func (a *acceptor) keep(lock string, list []record) {
+// without removes the records that which selects from a list, and from their bundles.
+func (a *acceptor) without(list []*record, which func(*record) bool) []*record {
+	return slices.DeleteFunc(list, func(r *record) bool {
+		removed := which(r)
+		if removed {
+			a.unbundle(r)
+		}
+		return removed
+	})
+}
+
+func (a *acceptor) keep(lock string, list []*record) {
 	if len(list) == 0 {
 		delete(a.live, lock)
 		return
@@ -240,8 +261,8 @@ func (a *acceptor) raiseAll(token uint64) {
 		a.floors[i].base = max(a.floors[i].base, token)
 	}
 	for _, list := range a.live { // the order does not matter
-		for i := range list {
-			list[i].prev = max(list[i].prev, token)
+		for _, r := range list {
+			r.prev = max(r.prev, token)
 		}
 	}
 }

@@ -15,6 +15,7 @@ type ring struct {
 	names []string
 	now   Time
 	busy  int // packets that were carried
+	bytes int // the bytes of these packets
 	done  func(string, Result)
 }
 
@@ -41,12 +42,43 @@ func (r *ring) settle(b testing.TB) {
 			for _, p := range rd.Packets {
 				again = true
 				r.busy++
+				r.bytes += len(p.Bytes)
 				if err := r.nodes[p.To].Receive(r.now, from, p.Bytes); err != nil {
 					b.Fatal(err)
 				}
 			}
 		}
 	}
+}
+
+// run carries packets and runs the alarms of the next d.
+func (r *ring) run(b testing.TB, d time.Duration) {
+	r.settle(b)
+	for end := r.now.Mono + d; ; {
+		next := time.Duration(math.MaxInt64)
+		for _, n := range r.nodes {
+			next = min(next, n.Next())
+		}
+		next = max(min(next, end), r.now.Mono)
+		r.now.Wall += uint64((next - r.now.Mono).Microseconds())
+		if r.now.Mono = next; next == end {
+			return
+		}
+		for _, name := range r.names {
+			if n := r.nodes[name]; n.Next() <= next {
+				n.Tick(r.now)
+			}
+		}
+		r.settle(b)
+	}
+}
+
+// messages returns how many messages the nodes have received, those to themselves included.
+func (r *ring) messages() (count int) {
+	for _, n := range r.nodes {
+		count += int(n.Stats().Messages)
+	}
+	return count
 }
 
 // This benchmark measures the protocol of a lock and an unlock, with encoding and with all
@@ -123,25 +155,8 @@ func BenchmarkRenewals(b *testing.B) {
 	r.busy = 0
 	virtual := time.Duration(0)
 	for b.Loop() {
-		for end := r.now.Mono + time.Second; ; {
-			next := time.Duration(math.MaxInt64)
-			for _, n := range r.nodes {
-				next = min(next, n.Next())
-			}
-			if next > end {
-				virtual += time.Second
-				r.now.Mono = end
-				break
-			}
-			r.now.Wall += uint64((next - r.now.Mono).Microseconds())
-			r.now.Mono = next
-			for _, name := range r.names {
-				if n := r.nodes[name]; n.Next() <= next {
-					n.Tick(r.now)
-				}
-			}
-			r.settle(b)
-		}
+		r.run(b, time.Second)
+		virtual += time.Second
 	}
 	b.ReportMetric(100*b.Elapsed().Seconds()/virtual.Seconds(), "%core")
 	b.ReportMetric(float64(extended)/virtual.Seconds(), "renewals/s")

@@ -22,6 +22,7 @@ type client struct {
 	mute        map[string]time.Duration // peers that did not answer a survey, and until when no survey waits for them
 	names       *rand.ChaCha8            // source of instances: nobody may guess the next one
 	ids         uint64                   // the latest ID of a call
+	bundles     bundles
 }
 
 type phase uint8
@@ -52,8 +53,18 @@ type request struct {
 	splits    int           // split votes so far, which lengthen the pause
 	token     uint64
 	deadline  time.Duration
-	status    Message // the latest answer
-	alarm     alarm
+	status    status // the latest answer
+	membership
+	alarm alarm
+}
+
+// status is what an owner answered to a round other than Granted. Its fields are those of the Message.
+type status struct {
+	reason            Reason
+	reachable, needed int
+	holder            string // name of the holder's peer
+	left              time.Duration
+	epoch             uint64
 }
 
 // anchor is when a round was first sent. A lease that the round grants counts from then (C1):
@@ -72,7 +83,7 @@ func newClient(n *Node) client {
 	}
 	binary.LittleEndian.PutUint64(seed[24:], binary.LittleEndian.Uint64(seed[24:])^hash64(n.cfg.Self))
 	return client{n: n, calls: make(map[uint64]*request), current: make(map[Inst]*request), ended: newRecent(rememberEnded),
-		departing: newDepartures(n), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed)}
+		departing: newDepartures(n), inspections: make(map[uint64]*inspection), surveys: make(map[uint64]*survey), polls: make(map[uint64]*poll), mute: make(map[string]time.Duration), names: rand.NewChaCha8(seed), bundles: newBundles(n)}
 }
 
 func (c *client) call(t Time, call Call) *request {
@@ -118,15 +129,15 @@ func (r *request) flags() (flags uint8) {
 	return flags
 }
 
-// newRound starts a round, from which a grant will count (C3). Starts are rounded to multiples of
-// step, so that rounds of many leases share packets.
+// newRound starts a round, from which a grant will count (C3).
 func (c *client) newRound(t Time, r *request) {
 	r.round++
 	r.anchors[r.round%uint64(len(r.anchors))] = anchor{r.round, t.Mono}
 	r.tries, r.answered = 0, false
-	step := min(r.TTL/60, 50*time.Millisecond)
-	next := t.Mono + r.TTL/3 - time.Duration(c.n.rng.Int64N(int64(r.TTL/12)))
-	r.nextRound = next - next%step + step
+	r.nextRound = c.nextRound(t, r.TTL)
+	if r.phase == holding && !r.Bearer && r.bundle == nil {
+		c.bundles.assign(r)
+	}
 	c.post(t, r)
 }
 
@@ -140,6 +151,9 @@ func (c *client) post(t Time, r *request) {
 		m := Message{Kind: Acquire, Lock: r.Lock, Inst: r.inst, Round: r.round, TTL: r.TTL, Mode: r.Mode, Waited: t.Mono - r.asked}
 		if r.phase >= resuming {
 			m.Kind, m.Token, m.Flags = Renew, r.token, r.flags()
+			if r.bundle != nil {
+				m.Bundle = r.bundle.name.N
+			}
 		}
 		if r.Try {
 			m.Flags |= flagTry
@@ -157,6 +171,9 @@ func (c *client) post(t Time, r *request) {
 // schedule sets the alarm of r to the first of next round, repetition and deadline.
 func (c *client) schedule(r *request) {
 	at := r.nextRound
+	if r.joined {
+		at = r.end()
+	}
 	if !r.answered {
 		at = min(at, r.resend)
 	}
@@ -181,6 +198,8 @@ func (c *client) wake(t Time, r *request) {
 		c.expire(t, r)
 	case t.Mono >= r.nextRound && r.Try && r.phase == waiting:
 		c.refuse(t, r, c.undecided(r))
+	case r.joined && r.answered:
+		c.schedule(r)
 	case t.Mono >= r.nextRound && r.Bearer && r.phase == holding && r.answered:
 		r.nextRound = r.end() // only Renew starts another round
 		c.schedule(r)
@@ -248,6 +267,11 @@ func (c *client) granted(t Time, from string, m *Message) {
 	r.heard = true
 	if r.phase == holding {
 		r.deadline = max(r.deadline, deadline)
+		if m.Round == r.round && r.bundle != nil {
+			c.bundles.part(r) // the token on record may be another
+			r.recorded = m.Token
+			c.bundles.join(t, r)
+		}
 		c.n.report(Result{ID: r.id, Event: Extended, Token: r.token, End: r.end(), Deadline: r.deadline, Round: m.Round})
 	} else {
 		r.phase, r.token, r.deadline = holding, m.Token, deadline
@@ -273,7 +297,7 @@ func (c *client) answer(t Time, from string, m *Message) {
 	}
 	c.measure(t, from, r, m.Round)
 	r.answered, r.heard = true, true
-	r.status = *m
+	r.status = status{reason: m.Reason, holder: m.Holder.Node, left: m.Left, reachable: m.Reachable, needed: m.Needed, epoch: m.Epoch}
 	switch {
 	case m.Kind == Redirect:
 		r.answered, r.via, r.insist = false, m.Hint, true
@@ -348,7 +372,7 @@ func (c *client) undecided(r *request) error {
 	if err := c.obstacle(r); err != nil {
 		return err
 	}
-	return &HeldError{Lock: r.Lock, Holder: r.status.Holder.Node, Left: r.status.Left}
+	return &HeldError{Lock: r.Lock, Holder: r.status.holder, Left: r.status.left}
 }
 
 // obstacle returns why no voters decide on a call, nil if it only waits because others hold the
@@ -359,10 +383,10 @@ func (c *client) obstacle(r *request) error {
 	switch {
 	case e.Reachable < e.Needed:
 	case !r.heard || !r.answered && r.tries > 4:
-	case r.status.Reason == NoQuorum:
-		e.Reachable, e.Needed, e.Quarantine = r.status.Reachable, r.status.Needed, r.status.Left
-	case r.status.Reason == WrongEpoch:
-		return &MismatchError{Lock: r.Lock, Epoch: v.Epoch, TheirEpoch: r.status.Epoch, Explanation: "a change of voters has not reached everybody"}
+	case r.status.reason == NoQuorum:
+		e.Reachable, e.Needed, e.Quarantine = r.status.reachable, r.status.needed, r.status.left
+	case r.status.reason == WrongEpoch:
+		return &MismatchError{Lock: r.Lock, Epoch: v.Epoch, TheirEpoch: r.status.epoch, Explanation: "a change of voters has not reached everybody"}
 	default:
 		return nil
 	}
@@ -403,6 +427,7 @@ func (c *client) lost(r *request, cause error) {
 
 func (c *client) forget(r *request) {
 	c.n.alarms.stop(&r.alarm)
+	c.bundles.leave(r)
 	delete(c.calls, r.id)
 	if c.current[r.inst] == r {
 		delete(c.current, r.inst)

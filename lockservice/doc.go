@@ -9,17 +9,18 @@
 //
 // # Roles
 //
-//	client    makes instances, anchors their time, releases them        every peer
-//	owner     queues, orders, proposes; rendezvous hash of 64 shards    a voter
-//	acceptor  certifies one instance for a time                         each voter
+//	client    makes instances, anchors their time, renews and ends them   every peer
+//	owner     queues, orders, proposes; rendezvous hash of 64 shards      a voter
+//	acceptor  certifies instances for a time                              each voter
 //
 // Safety lies in two rules. An acceptor never overwrites a live record of another
 // instance, except in best-effort mode, and only its own client may end an instance. Safety does
 // not depend on which voter owns a lock, nor on what an owner believes: any number
 // of voters may take themselves for the owner, and that costs a split vote and a
-// retry. It depends on rules O2 to O4, which each owner keeps for its own rounds.
+// retry. It depends on rules O2 to O4, which each owner keeps for its own rounds, and on C7.
 // A grant takes one round, client to owner to a majority of voters and back. There
-// are no ballots, there is no leader, and no log.
+// are no ballots, there is no leader, and no log. A client renews its leases together, by one
+// message to each voter for up to 256 of them.
 //
 // A lease acquired WithBearer is a bearer's lease: the bearer, that is every program that
 // has the lease's ID, may renew and release it at every peer. A peer that does not know the
@@ -38,6 +39,7 @@
 //	floor       the highest token that an acceptor has acknowledged for a lock
 //	belief      an instance that an owner takes to hold a lock; a Nack corrects it
 //	bearer      a program that has the ID of a lease which the session does not renew by itself
+//	bundle      leases of one client with the same TTL, which the client renews by one message
 //	epoch       the number of a list of voters
 //	quarantine  the time after its start in which a voter certifies nothing (A6)
 //	fresh       a voter is fresh for a third of MaxTTL after its quarantine. Within that time
@@ -101,6 +103,9 @@
 //	     on record.
 //	A10  never puts a bearer's exclusive instance on record anew once it has acknowledged
 //	     a higher token for the lock.
+//	A11  certifies a round of a bundle only if it has exactly the leases of the bundle on
+//	     record, by their instances and tokens, and would certify a renewal of each. The
+//	     answer counts as an acknowledgement of all of them.
 //
 // An owner
 //
@@ -122,7 +127,8 @@
 //	C1  counts a lease from when it first sent the round that was granted.
 //	C2  never holds an instance again whose deadline has passed.
 //	C3  begins a new round every third of the TTL while it waits, and while it holds a lease
-//	    that is not a bearer's.
+//	    that is not a bearer's. A lease that was renewed by itself shares the later rounds of
+//	    a bundle, until a voter has other leases of the bundle on record than the client.
 //	C4  stops using a lease first and then releases it, repeating the release until it is
 //	    confirmed or the TTL is over. A lease whose time runs out ends for its caller a
 //	    margin before its deadline, and is released at the deadline, or once its caller
@@ -130,6 +136,9 @@
 //	C5  releases a grant for an instance that is over.
 //	C6  releases an instance whose vote was split, waits for a random time, and tries
 //	    with a new one.
+//	C7  extends by a round of a bundle only leases that were in the bundle when the round
+//	    began, and that are still held, once a majority of distinct voters of one epoch has
+//	    certified the round (I3).
 //
 // Voters change
 //

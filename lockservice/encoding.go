@@ -51,20 +51,22 @@ const (
 	fWaiting
 	fHolders
 	fKnown
+	fBundle
+	fDigest
 )
 
 // fieldsOf lists the fields of each kind. It is the wire format: kinds may be appended, and the
 // fields of a kind never change.
 var fieldsOf = [kinds][]field{
 	Acquire:     {fLock, fInst, fRound, fTTL, fMode, fFlags, fWaited},
-	Renew:       {fLock, fInst, fRound, fTTL, fMode, fFlags, fToken},
+	Renew:       {fLock, fInst, fRound, fTTL, fMode, fFlags, fToken, fBundle},
 	Granted:     {fLock, fInst, fRound, fToken},
 	Queued:      {fInst, fRound, fReason, fLeft, fHolder, fReachable, fNeeded},
 	Contended:   {fInst, fRound, fReason, fLeft, fHolder, fEpoch},
 	Redirect:    {fInst, fRound, fHint},
 	Release:     {fLock, fInst, fFlags},
 	Released:    {fInst},
-	Accept:      {fLock, fInst, fRound, fToken, fTTL, fMode, fFlags, fSupersedes, fEpoch},
+	Accept:      {fLock, fInst, fRound, fToken, fTTL, fMode, fFlags, fSupersedes, fEpoch, fBundle},
 	Ack:         {fLock, fInst, fRound, fToken, fEpoch},
 	Nack:        {fLock, fInst, fRound, fToken, fFloor, fEpoch, fReason, fLeft, fHolder, fMode},
 	Clear:       {fLock, fInst, fFlags},
@@ -73,6 +75,8 @@ var fieldsOf = [kinds][]field{
 	StatusReply: {fLock, fRound, fReason, fLeft, fFloor, fWaiting, fHolders},
 	Known:       {fLock, fRound, fFlags, fHint, fWaiting},
 	KnownReply:  {fLock, fRound, fReason, fKnown},
+	Keep:        {fInst, fRound, fTTL, fDigest},
+	Kept:        {fInst, fRound, fReason, fEpoch},
 }
 
 // appendMessage appends m. The result does not share memory with m.
@@ -125,6 +129,10 @@ func appendMessage(dst []byte, m *Message) []byte {
 			dst = appendHolders(dst, m.Holders)
 		case fKnown:
 			dst = appendKnown(dst, m.Known)
+		case fBundle:
+			dst = wire.AppendUint(dst, m.Bundle)
+		case fDigest:
+			dst = wire.AppendUint(dst, m.Digest)
 		}
 	}
 	return dst
@@ -307,6 +315,10 @@ func (r *decoder) field(f field, m *Message) {
 		m.Holders = r.holders()
 	case fKnown:
 		m.Known = r.known()
+	case fBundle:
+		m.Bundle = r.Uint()
+	case fDigest:
+		m.Digest = r.Uint()
 	}
 }
 

@@ -24,7 +24,7 @@ func samples() []Message {
 	full := Message{
 		Mode: Shared, Reason: Held, Flags: flagTry | flagInsist, Reachable: 1, Needed: 2, Waiting: 3, Lock: "orders/7", Inst: ann, Round: 300,
 		Token: wall, Floor: wall + 1, TTL: 10 * time.Second, Waited: 123 * time.Millisecond, Left: time.Second, Epoch: 2, Hash: 0xfeed,
-		Hint: "bob", Holder: bob, Supersedes: []Inst{bob}, Holders: []Holder{{bob, Shared, wall, time.Second}},
+		Bundle: 5, Digest: 1 << 60, Hint: "bob", Holder: bob, Supersedes: []Inst{bob}, Holders: []Holder{{bob, Shared, wall, time.Second}},
 		Known: []known{{"orders/7", []Holder{{bob, Shared, wall, time.Second}}, []Client{{"bob", "ci at 10.0.0.9", Shared, wall, 0, time.Second, 0}, {"ann", "", Exclusive, 0, time.Minute, 0, 0}}, 5}},
 	}
 	var list []Message

@@ -67,11 +67,13 @@ const (
 	StatusReply                 // acceptor to the peer that asked: the records
 	Known                       // any peer to any: a Query
 	KnownReply                  // the answer to a Known: the locks and clients known here
+	Keep                        // client to acceptor: certify a round for every lease of the bundle Inst
+	Kept                        // acceptor to client: the round is certified, or refused for Reason
 	kinds
 )
 
 var kindNames = [kinds]string{"", "acquire", "renew", "granted", "queued", "contended", "redirect", "release", "released",
-	"accept", "ack", "nack", "clear", "cleared", "status", "status-reply", "known", "known-reply"}
+	"accept", "ack", "nack", "clear", "cleared", "status", "status-reply", "known", "known-reply", "keep", "kept"}
 
 // String returns the kind in lower case.
 func (k Kind) String() string {
@@ -100,11 +102,12 @@ const (
 	Overtaken          // another instance holds the lock that this one held
 	Barred             // Config.Barred refuses the lock
 	Gone               // the voter does not have this instance on record, or saw its release
+	Differs            // the voter has other leases in the bundle on record
 	reasons
 )
 
 var reasonNames = [reasons]string{"", "behind others", "held", "token too low", "another epoch", "quarantined", "ttl too long",
-	"another configuration", "table full", "split vote", "no majority", "overtaken", "barred", "gone"}
+	"another configuration", "table full", "split vote", "no majority", "overtaken", "barred", "gone", "other leases"}
 
 // String returns the reason in words.
 func (r Reason) String() string {
@@ -152,6 +155,8 @@ type Message struct {
 	Left       time.Duration
 	Epoch      uint64
 	Hash       uint64 // hash of the sender's configuration; sent once for each packet
+	Bundle     uint64 // number of the bundle of its client that a lease is in; 0 for none
+	Digest     uint64 // digest of the leases in a bundle, see digest
 	Hint       string
 	Holder     Inst
 	Supersedes []Inst // instances that their own clients have released (O4)

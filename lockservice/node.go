@@ -41,9 +41,9 @@ type Node struct {
 
 // Stats counts what a node has done since it started.
 type Stats struct {
-	Grants   uint64 // rounds of this owner that a majority certified, renewals included
+	Grants   uint64 // rounds of this owner that a majority certified: grants, and renewals of single leases
 	Splits   uint64 // rounds of this owner that ended in a split vote
-	Refused  uint64 // rounds that this acceptor refused
+	Refused  uint64 // rounds that this acceptor refused, those of bundles included
 	Messages uint64 // messages received, those of the node to itself included
 	Bad      uint64 // packets refused as malformed
 	Dropped  uint64 // messages dropped because their sender may not send them or nothing waits for them
@@ -242,6 +242,7 @@ func (n *Node) SetLive(t Time, names []string) {
 		n.voters.Names = ranked[:min(3, len(ranked))]
 		slices.Sort(n.voters.Names)
 		n.owner.restart(t)
+		n.client.bundles.renewAll(t)
 	}
 	n.place()
 	n.owner.leave(t)
@@ -282,6 +283,7 @@ func (n *Node) Reload(t Time, v Voters) error {
 	n.place()
 	n.owner.restart(t)
 	n.client.reroute(t)
+	n.client.bundles.renewAll(t)
 	n.settle(t)
 	return nil
 }
@@ -387,6 +389,14 @@ func (n *Node) dispatch(t Time, from string, m *Message) {
 		n.reply(from, n.gather(t, m))
 	case KnownReply:
 		n.client.knownReply(t, from, m)
+	case Keep:
+		if m.Inst.Node != from {
+			n.stats.Dropped++ // only the client of a bundle may send this
+			return
+		}
+		n.reply(from, n.acceptor.renew(t, m))
+	case Kept:
+		n.client.bundles.kept(t, from, m)
 	case Acquire, Renew, Release:
 		if m.Inst.Node != from && (m.Kind == Acquire || m.Flags&flagBearer == 0) {
 			n.stats.Dropped++ // only the client of an instance may send this

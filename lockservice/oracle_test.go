@@ -147,12 +147,15 @@ func (p *peer) watch() {
 		}
 		p.floors[lock] = floor
 		for _, old := range p.records[lock] {
-			kept := slices.ContainsFunc(a.live[lock], func(r record) bool { return r.inst == old.inst })
+			kept := slices.ContainsFunc(a.live[lock], func(r *record) bool { return r.inst == old.inst })
 			if !kept && old.until > now && !w.hasEnded(old.inst) {
 				w.fault("I7: the live record of %v for %s at %s is gone", old.inst, lock, p.name)
 			}
 		}
-		p.records[lock] = append(p.records[lock][:0], a.live[lock]...)
+		p.records[lock] = p.records[lock][:0]
+		for _, r := range a.live[lock] {
+			p.records[lock] = append(p.records[lock], *r)
+		}
 	}
 }
 

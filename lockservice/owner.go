@@ -182,7 +182,7 @@ func (o *owner) renew(t Time, client string, m *Message) {
 	}
 	o.schedule(t, l)
 	o.propose(t, &round{lock: l, client: client, inst: m.Inst, mode: m.Mode, no: m.Round, token: m.Token, ttl: m.TTL,
-		flags: flagRenew | m.Flags&(flagBearer|flagResume)})
+		flags: flagRenew | m.Flags&(flagBearer|flagResume), bundle: m.Bundle})
 }
 
 // release ends an instance that its own client has released, and proposes the next waiter at once:

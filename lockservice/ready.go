@@ -45,7 +45,7 @@ type Result struct {
 	Token    uint64
 	End      time.Duration // when the lease ends for its holder: a margin to stop in before Deadline
 	Deadline time.Duration // until when no other may get the lock; both are times on this node's Mono
-	Round    uint64        // set for Extended: the round that a majority certified
+	Round    uint64        // set for Extended: the round of the lease that a majority certified; 0 for a round of its bundle
 	Inst     Inst          // set for Acquired
 	Err      error
 	Info     *Info

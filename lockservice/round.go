@@ -20,6 +20,7 @@ type round struct {
 	ttl    time.Duration
 	epoch  uint64
 	waiter *waiter // nil for a renewal
+	bundle uint64  // of the client, which the lease gets into; 0 for none
 
 	supersedes []Inst
 	acks       uint8         // certified
@@ -53,7 +54,7 @@ func (o *owner) propose(t Time, r *round) {
 // those whose reason may pass.
 func (o *owner) broadcast(t Time, r *round) {
 	m := Message{Kind: Accept, Lock: r.lock.name, Inst: r.inst, Round: r.no, Token: r.token, TTL: r.ttl, Mode: r.mode,
-		Supersedes: r.supersedes, Epoch: r.epoch, Flags: r.flags}
+		Supersedes: r.supersedes, Epoch: r.epoch, Flags: r.flags, Bundle: r.bundle}
 	for i, name := range o.n.voters.Names {
 		if (r.acks|r.held|r.low|r.gone)&(1<<i) == 0 {
 			o.n.send(name, m)

@@ -28,6 +28,7 @@ var states = []string{
 	"a life was retired",
 	"a lease expired during a cut",
 	"a lease was lost",
+	"a lease was renewed with others",
 	"a holder had time to stop",
 	"a lock was granted by voters that came later",
 	"a lock was granted during a cut",

@@ -99,6 +99,9 @@ func (j *lockJudge) checkResult(k *lockCall, r lockservice.Result) {
 		j.acquired(k, l, r)
 		j.extended(k, l, r)
 	case lockservice.Extended:
+		if r.Round == 0 {
+			c.reached("a lease was renewed with others")
+		}
 		if k.state == callHolds {
 			if k.ends < c.now {
 				c.judge.violate(k.p.index, "L4: %s holds %s again, %v after the end of its lease", k.p.name, k.Lock, c.now-k.ends)

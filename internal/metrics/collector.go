@@ -149,7 +149,7 @@ var locks = []lock{
 	{desc("locks_waiting", "Callers of this peer that wait for a lock."), prometheus.GaugeValue, func(s *lockservice.Stats) float64 { return float64(s.Waiting) }},
 	{desc("locks_lost_total", "Leases held through this peer that ended before they were released."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Lost) }},
 	{desc("locks_lapsed_total", "Leases of clients that ran out at this peer: given up, or renewed or released at another."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Lapsed) }},
-	{desc("locks_grants_total", "Rounds of this peer as owner that a majority certified, renewals included."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Grants) }},
+	{desc("locks_grants_total", "Rounds of this peer as owner that a majority certified: grants, and renewals of single leases."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Grants) }},
 	{desc("locks_splits_total", "Rounds of this peer as owner that ended in a split vote."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Splits) }},
 	{desc("locks_refused_total", "Rounds that this peer refused as voter."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Refused) }},
 	{desc("locks_messages_total", "Messages of the lock service received."), prometheus.CounterValue, func(s *lockservice.Stats) float64 { return float64(s.Messages) }},
