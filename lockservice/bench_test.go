@@ -127,10 +127,15 @@ func BenchmarkPairs(b *testing.B) {
 	}
 }
 
-// One client holds ten thousand leases at three voters in virtual time. The benchmark measures
-// the share of one core that renewals take at all four peers together.
+// One client holds leases at three voters in virtual time. The benchmark measures the share of one
+// core that renewals take at all four peers together, and the memory of a lease at all of them.
 func BenchmarkRenewals(b *testing.B) {
-	const leases = 10_000
+	for _, leases := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("leases=%d", leases), func(b *testing.B) { renewals(b, leases) })
+	}
+}
+
+func renewals(b *testing.B, leases int) {
 	r := newRing(b, abc, "client")
 	held, extended := 0, 0
 	r.done = func(_ string, res Result) {
@@ -143,16 +148,18 @@ func BenchmarkRenewals(b *testing.B) {
 			b.Fatalf("%+v", res)
 		}
 	}
+	before := heapBytes()
 	for i := range leases {
 		if _, err := r.nodes["client"].Acquire(r.now, Call{Lock: fmt.Sprintf("lock-%d", i), TTL: 10 * time.Second}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	r.settle(b)
+	r.run(b, 10*time.Second) // each lease is renewed alone once
 	if held != leases {
 		b.Fatalf("%d held", held)
 	}
-	r.busy = 0
+	memory := heapBytes() - before
+	r.busy, extended = 0, 0
 	virtual := time.Duration(0)
 	for b.Loop() {
 		r.run(b, time.Second)
@@ -161,6 +168,15 @@ func BenchmarkRenewals(b *testing.B) {
 	b.ReportMetric(100*b.Elapsed().Seconds()/virtual.Seconds(), "%core")
 	b.ReportMetric(float64(extended)/virtual.Seconds(), "renewals/s")
 	b.ReportMetric(float64(r.busy)/virtual.Seconds(), "packets/s")
+	b.ReportMetric(float64(memory)/float64(leases), "B/lease")
+}
+
+// heapBytes returns the bytes of the heap that are in use.
+func heapBytes() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 // This benchmark measures a lock and an unlock through sessions, over a network without delay.
@@ -192,13 +208,7 @@ func BenchmarkSessionPair(b *testing.B) {
 // idleBytes returns the bytes that an acceptor keeps for each of n locks that were held once.
 func idleBytes(t testing.TB, n int) float64 {
 	a := newNode(t, "a", abc, nil).acceptor
-	memory := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := memory()
+	before := heapBytes()
 	inst := Inst{"client", [16]byte{1}, 0}
 	for i := range n {
 		inst.N++
@@ -209,7 +219,7 @@ func idleBytes(t testing.TB, n int) float64 {
 		}
 		a.clear(at(0), &m)
 	}
-	after := memory()
+	after := heapBytes()
 	runtime.KeepAlive(a)
 	return float64(max(after, before)-before) / float64(n)
 }
