@@ -136,7 +136,7 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 		return errors.Join(err, a.locks.session.Close(ctx))
 	}
 	a.net, err = transport.Open(ctx, transport.Config{
-		Cluster: a.cfg.Cluster, ID: a.roster.id, Meta: a.meta(),
+		Cluster: a.cfg.Cluster, ID: a.roster.id, Meta: metaOf(a),
 		Bind: a.cfg.Bind, Advertise: a.cfg.Advertise, Seeds: a.cfg.Seeds, Keys: a.cfg.Keys,
 		Inbox:     a.inbox.receive,
 		Locks:     a.locks.receive,
@@ -183,7 +183,7 @@ func (a *Agent) SetKeys(keys [][]byte) error {
 	}
 	a.mem.Do(func(*replica.Replica, time.Time) { a.keyIDs = ids })
 	a.log.Info("keys in force", "ids", ids)
-	return a.net.SetMeta(a.meta()) // last: peers announce only keys that are in force
+	return a.net.SetMeta(metaOf(a)) // last: peers announce only keys that are in force
 }
 
 // Actor returns the actor that this peer writes as. It changes when a copy of this peer turns up.

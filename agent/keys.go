@@ -78,13 +78,10 @@ func (a *Agent) Get(key string) (crdt.Value, bool) { return a.mem.Get(key) }
 // absent. The entry of a custom key has the siblings, of which Resolve makes the value.
 func (a *Agent) Entry(key string) (crdt.Entry, bool) { return a.mem.Entry(key) }
 
-// Version returns the version of key, 0 if the key is absent. Its cost does not depend on the size of
-// the value.
-func (a *Agent) Version(key string) crdt.Version { return a.mem.Version(key) }
-
-// Large reports whether key is a set or an object of more than crdt.WholeBytes. The events of such a
-// key are partial.
-func (a *Agent) Large(key string) bool { return a.mem.Large(key) }
+// Version returns the version of key, 0 if the key is absent, and whether the key is a set or an
+// object of more than crdt.WholeBytes, whose events are partial. Its cost does not depend on the
+// size of the value.
+func (a *Agent) Version(key string) (v crdt.Version, large bool) { return a.mem.Version(key) }
 
 // Alternatives returns the values that key has of types other than the one that readers see. Such a
 // value remains when peers concurrently assign key different types: readers see the type with the

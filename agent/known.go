@@ -36,9 +36,9 @@ func (k known) peer() gossip.Peer {
 
 const metaVersion = 1
 
-// meta encodes the metadata that this peer announces to the others: [version, actor, name, HTTP
+// metaOf encodes the metadata that a announces to the others: [version, actor, name, HTTP
 // address, fingerprint of the rules, guarantee of its leases, short names of its keys].
-func (a *Agent) meta() []byte {
+func metaOf(a *Agent) []byte {
 	var actor clock.Actor
 	var keyIDs []string
 	a.mem.Do(func(r *replica.Replica, _ time.Time) { actor, keyIDs = r.Actor(), a.keyIDs })
@@ -52,7 +52,7 @@ func (a *Agent) meta() []byte {
 	return wire.AppendStr(b, strings.Join(keyIDs, ","))
 }
 
-// readMeta decodes what meta of another peer encoded. A longer array of a later version is accepted.
+// readMeta decodes what metaOf of another peer encoded. A longer array of a later version is accepted.
 func readMeta(m transport.Member) (known, error) {
 	k := known{Member: m}
 	if _, err := wire.Check(m.Meta, wire.Limits{Depth: 1, Nodes: 32}); err != nil {

@@ -182,7 +182,7 @@ func (a *Agent) report(rd replica.Ready) {
 	}
 	if g := a.locks.session.Guarantee(); rd.Rotated || g != a.locks.announced {
 		a.locks.announced = g
-		if err := a.net.SetMeta(a.meta()); err != nil {
+		if err := a.net.SetMeta(metaOf(a)); err != nil {
 			a.log.Warn("cannot announce the new actor or guarantee", "err", err)
 		}
 	}

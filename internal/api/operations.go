@@ -100,7 +100,7 @@ func (r Request) onCondition(a *agent.Agent, opts []agent.WriteOption) ([]agent.
 	if r.If == nil {
 		return opts, nil
 	}
-	have := a.Version(r.Key)
+	have, _ := a.Version(r.Key)
 	if !r.If.holds(have) {
 		return nil, &ConditionError{r.Key, have}
 	}
@@ -161,11 +161,11 @@ func write(ctx context.Context, a *agent.Agent, r Request, do func(crdt.Value, [
 	if opts, err = r.onCondition(a, opts); err != nil {
 		return Response{}, err
 	}
-	existed := a.Version(r.Key) != 0
+	before, _ := a.Version(r.Key)
 	if err := do(v, opts); err != nil {
 		return Response{}, err
 	}
-	return r.written(made, !existed), wait(ctx, a, replicas)
+	return r.written(made, before == 0), wait(ctx, a, replicas)
 }
 
 func wait(ctx context.Context, a *agent.Agent, replicas int) error {
@@ -184,11 +184,11 @@ func remove(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	existed := a.Version(r.Key) != 0
+	before, _ := a.Version(r.Key)
 	if err := r.update(ctx, a, func(tx *agent.Tx) { tx.Delete(r.Key, opts...) }); err != nil {
 		return Response{}, err
 	}
-	gone := Deleted{Key: r.Key, Deleted: existed}
+	gone := Deleted{Key: r.Key, Deleted: before != 0}
 	if made != 0 {
 		gone.Version = made.String()
 	}
@@ -403,11 +403,11 @@ func count(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 
 // merge makes the writes of f to r.Key and returns the key's value after them.
 func (r Request) merge(ctx context.Context, a *agent.Agent, f func(tx *agent.Tx)) (Response, error) {
-	existed := a.Version(r.Key) != 0
+	before, _ := a.Version(r.Key)
 	if err := r.update(ctx, a, f); err != nil {
 		return Response{}, err
 	}
-	return r.outcome(a, !existed)
+	return r.outcome(a, before == 0)
 }
 
 func members(_ context.Context, a *agent.Agent, _ Request) (Response, error) {

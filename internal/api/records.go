@@ -259,5 +259,6 @@ func (r Request) changed(a *agent.Agent, key string, err error) (Response, error
 		return Response{}, err
 	}
 	r.Key = key
-	return r.written(a.Version(key), false), nil
+	v, _ := a.Version(key)
+	return r.written(v, false), nil
 }

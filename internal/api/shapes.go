@@ -145,8 +145,8 @@ func (r Request) written(made crdt.Version, created bool) Response {
 // outcome returns the answer for a write that merges into r.Key, with the version that the key has
 // now, and with its value unless that is a large set or object.
 func (r Request) outcome(a *agent.Agent, created bool) (Response, error) {
-	if a.Large(r.Key) {
-		return r.written(a.Version(r.Key), created), nil
+	if v, large := a.Version(r.Key); large {
+		return r.written(v, created), nil
 	}
 	e, ok := a.Entry(r.Key)
 	if !ok {

@@ -144,26 +144,22 @@ func (m *Memory) Field(key string, path []string) (v crdt.Value, err error) {
 	return v, err
 }
 
-// Version returns the version of key, 0 if the key is absent. Its cost does not depend on the size
-// of the value.
-func (m *Memory) Version(key string) (v crdt.Version) {
+// Version returns the version of key, 0 if the key is absent, and whether the key is a set or an
+// object of more than crdt.WholeBytes. Its cost does not depend on the size of the value.
+func (m *Memory) Version(key string) (v crdt.Version, large bool) {
 	m.reads.Add(1)
 	if e, ok, fresh := m.store.Load(key); fresh && e.Expiry() == 0 {
 		if !ok {
-			return 0
+			return 0, false
 		}
-		return e.Version()
+		if k := e.Kind(); k != crdt.Set && k != crdt.Object {
+			return e.Version(), false
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.store.Probe(key, uint64(time.Now().UnixMilli())).Version()
-}
-
-// Large reports whether key is a set or an object of more than crdt.WholeBytes.
-func (m *Memory) Large(key string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.store.Probe(key, uint64(time.Now().UnixMilli())).Large()
+	p := m.store.Probe(key, uint64(time.Now().UnixMilli()))
+	return p.Version(), p.Large()
 }
 
 // Resolve returns the value of e, an entry of key. The resolver of a custom key decides between its
