@@ -109,6 +109,9 @@ func (b *Batch) kindOf(key string, p *plannedKey) Kind {
 	switch {
 	case p == nil:
 		return b.s.Probe(key, b.now).Kind()
+	case b.contested(key): // a removal of one kind may have shown another
+		b.replay(key, p)
+		return b.trial.Probe(key, b.now).Kind()
 	case p.kind == Set && b.emptied(key, p):
 		return 0
 	}

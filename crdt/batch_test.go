@@ -56,6 +56,16 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 		for _, op := range before {
 			_, _ = at.apply(t, op), step.apply(t, op)
 		}
+		if seed%2 == 0 { // concurrent writes of others leave several kinds
+			for id := range uint64(2) {
+				other := newReplica(id + 2)
+				_ = other.apply(t, batchOp(rng))
+				for _, p := range other.log {
+					at.receive(t, p)
+					step.receive(t, p)
+				}
+			}
+		}
 		version := at.Probe("k", 1000).Version()
 		err := at.apply(t, ops...)
 		var want error
@@ -83,6 +93,22 @@ func TestEachOperationOfAUnitSeesTheEarlierOnes(t *testing.T) {
 	if refused < 150 || refused > 2_850 {
 		t.Errorf("of 3000 batches %d are refused", refused)
 	}
+}
+
+// A removal that shows content of another kind, which a concurrent write has left, decides what later
+// operations of the batch find.
+func TestABatchFindsTheKindThatItsRemovalsShow(t *testing.T) {
+	a, b := newReplica(1), newReplica(2)
+	must(t, a.apply(t, Op{Verb: Increment, Key: "k", Delta: 5}))
+	must(t, b.applyAt(t, 2000, Op{Verb: Add, Key: "k", Values: []Value{num(1)}}))
+	syncAll(t, a, b)
+	remove, count := Op{Verb: Remove, Key: "k", Values: []Value{num(1)}}, Op{Verb: Increment, Key: "k", Delta: 1}
+	reads(t, a, "k", "[1]")
+	if wrong := (*TypeError)(nil); !errors.As(a.applyAt(t, 3000, remove, Op{Verb: Add, Key: "k", Values: []Value{num(2)}}), &wrong) || wrong.Have != Counter {
+		t.Errorf("an element is added to a counter: %v", wrong)
+	}
+	must(t, a.applyAt(t, 3000, remove, count))
+	reads(t, a, "k", "6")
 }
 
 // A counter is exact within its range, whatever was added and subtracted before.

@@ -87,12 +87,7 @@ func (b *Batch) Has(key string, v Value) (bool, error) {
 		return false, err
 	}
 	p := b.planned(key)
-	have := b.kindOf(key, p)
-	if p != nil && b.contested(key) {
-		e, _ := b.read(key, p) // a removal of one kind may have shown another
-		have = e.Kind()
-	}
-	switch {
+	switch have := b.kindOf(key, p); {
 	case have == 0:
 		return false, nil
 	case have != Set:
@@ -138,13 +133,14 @@ func (op *Op) decides(v Value) (in, decides bool) {
 // entry's version and dot are not those that Commit will make.
 func (b *Batch) Read(key string) (Entry, bool) {
 	if p := b.planned(key); p != nil {
-		return b.read(key, p)
+		b.replay(key, p)
+		return b.trial.Render(key, b.now)
 	}
 	return b.s.Render(key, b.now)
 }
 
-// read is Read of a key that noted operations write.
-func (b *Batch) read(key string, p *plannedKey) (Entry, bool) {
+// replay makes the noted operations on key, which p has, in the trial.
+func (b *Batch) replay(key string, p *plannedKey) {
 	if b.trial == nil {
 		b.trial = New(Config{Actor: b.s.self.actor})
 		if last := b.s.Last(); last > 0 {
@@ -160,7 +156,6 @@ func (b *Batch) read(key string, p *plannedKey) (Entry, bool) {
 		w.run(&b.ops[i], b.kinds[i])
 	}
 	b.trial.deltas, b.trial.changes = b.trial.deltas[:0], b.trial.changes[:0]
-	return b.trial.Render(key, b.now)
 }
 
 // copyKey copies the content of key to the trial. It leaves out removals and pasts, which

@@ -59,6 +59,8 @@ var mutants = []mutant{
 		"if levels+depthOf(&r) > wire.MaxDepth {", "if depthOf(&r) > wire.MaxDepth {", "./crdt", "TestAPathAndWhatIsAtItNestNoDeeperThanAValue"},
 	{"a batch sees its own removals", "crdt/batch.go",
 		"case p.kind == Set && b.emptied(key, p):", "case false:", "./crdt", "TestEachOperationOfAUnitSeesTheEarlierOnes"},
+	{"a removal in a batch shows another kind", "crdt/batch.go",
+		"case b.contested(key): //", "case false: //", "./crdt", "TestABatchFindsTheKindThatItsRemovalsShow"},
 	{"a batch sees its own counts", "crdt/batch.go",
 		"			t = t.after(&b.ops[i], path)\n", "			_ = i\n", "./crdt", "TestEachOperationOfAUnitSeesTheEarlierOnes"},
 	{"a batch reads its latest write", "crdt/begin.go",
