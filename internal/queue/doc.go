@@ -20,6 +20,7 @@
 //	closed   of an item: no new claim is allowed at all, or not yet (Q4)
 //	due      when a delayed item may be claimed
 //	rival    another peer that claims items of the same queue
+//	shard    the items whose ids have one of 256 hashes
 //	share    the part of the items that a peer tries first while it has rivals
 //
 // The calls in the life of a Claim, and the phases between them:

@@ -62,7 +62,7 @@ type Index struct {
 func New(cfg Config) *Index {
 	return &Index{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)),
 		entries: make(map[string]*entry), count: make(map[State]int), later: pile{less: sooner},
-		ready: ready{self: cfg.Self, own: pile{less: ahead}, rest: pile{less: ahead}, doubted: pile{less: ahead}, rivals: make(map[string]time.Time)}}
+		ready: ready{self: cfg.Self, less: ahead, doubted: pile{less: ahead}, rivals: make(map[string]time.Time)}}
 }
 
 // Change notes the new value of a key of this queue. It reads New, Stamp and Cause of ch.

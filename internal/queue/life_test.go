@@ -219,7 +219,7 @@ func TestWhatIsUrgentComesBeforeOnesOwnShare(t *testing.T) {
 	s.judge(t0, "other", 1, claimHead{State: "claimed", Worker: "n1", TTL: 1000})
 	var own, others string
 	for i := 0; own == "" || others == ""; i++ {
-		if id := fmt.Sprint(i); shareOf(id, 2) == 0 {
+		if id := fmt.Sprint(i); shardOf(id)%2 == 0 {
 			own = id
 		} else {
 			others = id
