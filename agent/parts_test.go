@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
@@ -67,5 +68,45 @@ func TestTheSizeOfAnEventCountsItsParts(t *testing.T) {
 	e := Event{Key: "k", Parts: []crdt.Part{{Verb: crdt.Put, Path: []string{"a"}, Value: v}}}
 	if n := e.size(); n < 1000 || n > 1200 {
 		t.Errorf("an event of 1,000 bytes counts %d", n)
+	}
+}
+
+// Readers of a large set and a writer do not disturb each other: each reader sees what was in the set at
+// one moment, here an even number of elements.
+func TestAWholeIsReadBesideWrites(t *testing.T) {
+	a := open(t, Config{Name: "n1"})
+	ctx := t.Context()
+	s := a.Set("set")
+	if err := s.Add(ctx, strings.Repeat("x", crdt.WholeBytes), "y"); err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	done := make(chan struct{})
+	for range 3 {
+		readers.Go(func() {
+			for last := 0; ; {
+				values, err := s.Values()
+				if err != nil || len(values)%2 != 0 || len(values) < last {
+					t.Errorf("read %d elements after %d, %v", len(values), last, err)
+					return
+				}
+				last = len(values)
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		if err := s.Add(ctx, 2*i, 2*i+1); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	readers.Wait()
+	if values, err := s.Values(); len(values) != 402 || err != nil {
+		t.Errorf("%d elements, %v", len(values), err)
 	}
 }

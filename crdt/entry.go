@@ -157,19 +157,24 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 // render makes the record that readers see of a key with slots. The record is a removal if
 // the key has no visible content.
 func (s renderer) render(c *cell, nowMillis uint64) *record {
-	v := &record{cell: c, ext: &ext{many: c.many()}, pos: dead}
-	keyKind, top := s.latestKind(c.many(), nowMillis)
-	v.ext.expiry = c.many().nextExpiry(nowMillis)
+	return s.renderSlots(c, c.many(), c.many(), nowMillis)
+}
+
+// renderSlots is render from the slots of content, which may be a copy of the slots of m.
+func (s renderer) renderSlots(c *cell, m, content *many, nowMillis uint64) *record {
+	v := &record{cell: c, ext: &ext{many: m}, pos: dead}
+	keyKind, top := s.latestKind(content, nowMillis)
+	v.ext.expiry = content.nextExpiry(nowMillis)
 	if keyKind == 0 {
 		v.tomb = true
 		return v
 	}
 	v.ext.renderedKind = keyKind
 	v.stamp, v.seq, v.actor = top.stamp, top.seq, top.actor
-	v.ext.version = s.versionOf(c.many(), nowMillis)
-	v.ext.value = s.renderAs(c.many(), keyKind, nowMillis)
+	v.ext.version = s.versionOf(content, nowMillis)
+	v.ext.value = s.renderAs(content, keyKind, nowMillis)
 	if keyKind == Custom {
-		for _, r := range alive(c.many().slots[slotKey(slotSibling, "")], nowMillis) {
+		for _, r := range alive(content.slots[slotKey(slotSibling, "")], nowMillis) {
 			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
 		}
 		slices.SortFunc(v.ext.siblings, func(a, b Sibling) int { return a.Dot.Compare(b.Dot) })

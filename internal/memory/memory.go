@@ -45,6 +45,8 @@ type Memory struct {
 
 	updating atomic.Bool // a function of Update runs
 
+	rendering sync.Mutex // held while a large key is rendered; taken before mu
+
 	mu      sync.Mutex // the lock; it guards the fields below
 	replica *replica.Replica
 	backlog int             // bytes written that the owner has not taken in a Turn

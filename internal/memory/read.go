@@ -63,7 +63,8 @@ func (m *Memory) PeekEntry(key string) (crdt.Entry, bool) {
 const farOff = 60_000
 
 // current returns the entry that key has now. Its other arguments are what Load returned for key.
-// An entry that has expired, or that the store did not publish, is rendered with the lock held.
+// An entry that has expired, or that the store did not publish, is rendered: a small one with the lock
+// held.
 func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, bool) {
 	if fresh && (!ok || e.Expiry() == 0) {
 		return e, ok
@@ -75,9 +76,42 @@ func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, 
 	if fresh && now < e.Expiry() {
 		return e, true
 	}
+	e, ok, large := m.renderSmall(key, now)
+	if large {
+		return m.renderLarge(key)
+	}
+	return e, ok
+}
+
+// renderSmall renders key with the lock held, unless it is a large key that must be rendered.
+func (m *Memory) renderSmall(key string, now uint64) (e crdt.Entry, ok, large bool) {
 	m.lock()
 	defer m.mu.Unlock()
-	return m.store.Render(key, now)
+	if m.store.Stale(key, now) {
+		return crdt.Entry{}, false, true
+	}
+	e, ok = m.store.Render(key, now)
+	return e, ok, false
+}
+
+// renderLarge renders a large key without the lock, from a snapshot. Readers render such keys one at a
+// time, so that those who wait for one key share the result.
+func (m *Memory) renderLarge(key string) (crdt.Entry, bool) {
+	m.rendering.Lock()
+	defer m.rendering.Unlock()
+	m.lock()
+	now := uint64(time.Now().UnixMilli())
+	x := m.store.Snapshot(key, now)
+	if x == nil { // another reader has rendered the key, or it is not large any more
+		defer m.mu.Unlock()
+		return m.store.Render(key, now)
+	}
+	m.mu.Unlock()
+	e, ok := x.Render()
+	m.lock()
+	defer m.mu.Unlock()
+	x.Publish()
+	return e, ok
 }
 
 // Typed returns the value of key, the zero Value if key is absent. It fails with a *crdt.TypeError

@@ -1,0 +1,72 @@
+package crdt
+
+// Snapshot is the records of a large key at one moment. The value is made from it without the lock of
+// the store's owner: [Store.Snapshot] takes the snapshot under the lock, Render makes the value
+// without it, and Publish makes the value known to Load under the lock again.
+type Snapshot struct {
+	s        *Store
+	cell     *cell
+	many     *many
+	view     *record // view of the cell when the snapshot was taken
+	hashes   uint64  // many.hashes at that time
+	now      uint64  // Unix milliseconds
+	actors   []*actorState
+	keys     []string  // keys of the slots
+	ends     []int     // where the records of each slot end in records
+	records  []*record // records of all slots
+	rendered *record
+}
+
+// Stale reports whether key takes more than WholeBytes and must be rendered for a reader at nowMillis,
+// in Unix milliseconds. Only the store's owner calls Stale.
+func (s *Store) Stale(key string, nowMillis uint64) bool {
+	c, found := s.index.Load(key)
+	if !found || !c.many().large() {
+		return false
+	}
+	v := c.view.Load()
+	return v.stale() || v.expiry() != 0 && v.expiry() <= nowMillis
+}
+
+// Snapshot returns a snapshot of key at nowMillis, in Unix milliseconds. It is nil unless the key is
+// Stale. Only the store's owner calls Snapshot. It copies a
+// pointer for each record.
+func (s *Store) Snapshot(key string, nowMillis uint64) *Snapshot {
+	if !s.Stale(key, nowMillis) {
+		return nil
+	}
+	c, _ := s.index.Load(key)
+	m, v := c.many(), c.view.Load()
+	x := &Snapshot{s: s, cell: c, many: m, view: v, hashes: m.hashes, now: nowMillis, actors: *s.published.Load(),
+		keys: make([]string, 0, len(m.slots)), ends: make([]int, 0, len(m.slots)), records: make([]*record, 0, len(m.slots))}
+	for at, slot := range m.slots {
+		x.keys, x.records = append(x.keys, at), append(x.records, slot...)
+		x.ends = append(x.ends, len(x.records))
+	}
+	return x
+}
+
+// Render returns the content of the key when the snapshot was taken. It returns false if the key held
+// nothing. Any goroutine may call it, once.
+func (x *Snapshot) Render() (Entry, bool) {
+	content, from := &many{slots: make(map[string][]*record, len(x.keys))}, 0
+	for i, to := range x.ends {
+		content.slots[x.keys[i]] = x.records[from:to:to]
+		from = to
+	}
+	beside := &Store{} // a renderer uses only the names of actors
+	beside.actors = x.actors
+	x.rendered = renderer{beside}.renderSlots(x.cell, x.many, content, x.now)
+	if x.rendered.tomb {
+		return Entry{}, false
+	}
+	return Entry{x.rendered, x.s}, true
+}
+
+// Publish makes the rendered content known to Load if the key has not changed since the snapshot. Only
+// the store's owner calls it, after Render.
+func (x *Snapshot) Publish() {
+	if x.cell.view.Load() == x.view && x.many.hashes == x.hashes {
+		x.cell.view.Store(x.rendered)
+	}
+}
