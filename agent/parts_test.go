@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -99,8 +100,25 @@ func TestAWholeIsReadBesideWrites(t *testing.T) {
 			}
 		})
 	}
+	o := a.Object("object")
+	readers.Go(func() {
+		for {
+			if v, _ := a.Get("object"); v.Field("left").String() != v.Field("right").String() {
+				t.Errorf("read %.80v", v)
+				return
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
 	for i := range 200 {
-		if err := s.Add(ctx, 2*i, 2*i+1); err != nil {
+		err := errors.Join(s.Add(ctx, 2*i, 2*i+1),
+			o.Patch(ctx, map[string]any{"left": i, "right": i, "text": strings.Repeat("x", crdt.WholeBytes), "set": []int{i}}),
+			o.Delete(ctx, "set"))
+		if err != nil {
 			t.Error(err)
 		}
 	}
