@@ -109,7 +109,7 @@ func withPart(whole any, p Part) any {
 // concurrently and in whichever order the writes arrive.
 func TestAReaderThatFollowsThePartsHasTheWhole(t *testing.T) {
 	ballast, _ := ValueOf(strings.Repeat("x", WholeBytes))
-	parted, asked := 0, 0
+	parted, asked, snapshots := 0, 0, 0
 	for seed := range uint64(80) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		rs := []*replica{newReplica(1), newReplica(2), newReplica(3)}
@@ -145,7 +145,14 @@ func TestAReaderThatFollowsThePartsHasTheWhole(t *testing.T) {
 				f.r.Expire(now)
 				f.follow(t, now)
 				for key, have := range f.copies {
+					x := f.r.Probe(key, now).Snapshot()
 					e, _ := f.r.Render(key, now)
+					if x != nil {
+						if y, _ := x.Render(); y.Value() != e.Value() || y.Version() != e.Version() || y.Kind() != e.Kind() || y.Expiry() != e.Expiry() {
+							t.Fatalf("seed %d: the snapshot of %s is %.100v, want %.100v", seed, key, y.Value(), e.Value())
+						}
+						snapshots++
+					}
 					if want := plainValue(e.Value()); !reflect.DeepEqual(have, want) {
 						t.Fatalf("seed %d: a reader of replica %d takes %s for %.200v, want %.200v", seed, i, key, have, want)
 					}
@@ -156,7 +163,10 @@ func TestAReaderThatFollowsThePartsHasTheWhole(t *testing.T) {
 			parted, asked = parted+f.parted, asked+f.asked
 		}
 	}
-	t.Logf("%d notifications with parts, %d after which the key was read", parted, asked)
+	t.Logf("%d notifications with parts, %d after which the key was read; %d snapshots", parted, asked, snapshots)
+	if snapshots < 100 {
+		t.Errorf("only %d snapshots were compared", snapshots)
+	}
 	if parted < asked/2 {
 		t.Errorf("%d notifications with parts, %d after which the key was read", parted, asked)
 	}

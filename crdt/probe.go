@@ -10,6 +10,7 @@ import "slices"
 // of the program has written to it.
 type Probe struct {
 	s    *Store
+	cell *cell   // nil if the key is unknown
 	many *many   // the slots of the key; nil if it is plain or absent
 	one  *record // the register of a plain key
 	now  uint64  // Unix milliseconds
@@ -19,6 +20,7 @@ type Probe struct {
 func (s *Store) Probe(key string, nowMillis uint64) Probe {
 	p := Probe{s: s, now: nowMillis}
 	if c, ok := s.index.Load(key); ok {
+		p.cell = c
 		if p.many = c.many(); p.many == nil {
 			p.one = c.view.Load()
 		}

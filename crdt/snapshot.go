@@ -1,7 +1,7 @@
 package crdt
 
 // Snapshot is the records of a large key at one moment. The value is made from it without the lock of
-// the store's owner: [Store.Snapshot] takes the snapshot under the lock, Render makes the value
+// the store's owner: [Probe.Snapshot] takes the snapshot under the lock, Render makes the value
 // without it, and Publish makes the value known to Load under the lock again.
 type Snapshot struct {
 	s        *Store
@@ -17,27 +17,23 @@ type Snapshot struct {
 	rendered *record
 }
 
-// Stale reports whether key takes more than WholeBytes and must be rendered for a reader at nowMillis,
-// in Unix milliseconds. Only the store's owner calls Stale.
-func (s *Store) Stale(key string, nowMillis uint64) bool {
-	c, found := s.index.Load(key)
-	if !found || !c.many().large() {
+// Stale reports whether the key takes more than WholeBytes and must be rendered for a reader.
+func (p Probe) Stale() bool {
+	if !p.many.large() {
 		return false
 	}
-	v := c.view.Load()
-	return v.stale() || v.expiry() != 0 && v.expiry() <= nowMillis
+	v := p.cell.view.Load()
+	return v.stale() || v.expiry() != 0 && v.expiry() <= p.now
 }
 
-// Snapshot returns a snapshot of key at nowMillis, in Unix milliseconds. It is nil unless the key is
-// Stale. Only the store's owner calls Snapshot. It copies a
-// pointer for each record.
-func (s *Store) Snapshot(key string, nowMillis uint64) *Snapshot {
-	if !s.Stale(key, nowMillis) {
+// Snapshot returns a snapshot of the key, nil unless the key is Stale. It copies a pointer for each
+// record.
+func (p Probe) Snapshot() *Snapshot {
+	if !p.Stale() {
 		return nil
 	}
-	c, _ := s.index.Load(key)
-	m, v := c.many(), c.view.Load()
-	x := &Snapshot{s: s, cell: c, many: m, view: v, hashes: m.hashes, now: nowMillis, actors: *s.published.Load(),
+	m := p.many
+	x := &Snapshot{s: p.s, cell: p.cell, many: m, view: p.cell.view.Load(), hashes: m.hashes, now: p.now, actors: *p.s.published.Load(),
 		keys: make([]string, 0, len(m.slots)), ends: make([]int, 0, len(m.slots)), records: make([]*record, 0, len(m.slots))}
 	for at, slot := range m.slots {
 		x.keys, x.records = append(x.keys, at), append(x.records, slot...)

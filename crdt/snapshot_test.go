@@ -16,10 +16,10 @@ func TestASnapshotHasTheStateOfOneMoment(t *testing.T) {
 		a.receive(t, p)
 	}
 	must(t, a.apply(t, Op{Verb: Delete, Key: "k", Path: []string{"gone"}}))
-	if a.Snapshot("absent", 1000) != nil || b.Snapshot("k", 1000) != nil {
+	if a.Probe("absent", 1000).Snapshot() != nil || b.Probe("k", 1000).Snapshot() != nil {
 		t.Error("there is a snapshot of an absent key, or of a small one")
 	}
-	x := a.Snapshot("k", 1000)
+	x := a.Probe("k", 1000).Snapshot()
 	must(t, a.apply(t, Op{Verb: Patch, Key: "k", Value: object("n", 2)}))
 	before, ok := x.Render()
 	if x.Publish(); !ok || before.Value().Field("n").String() != "1" || !before.Value().Field("gone").IsZero() || before.Value().Field("c").String() != "3" {
@@ -28,10 +28,10 @@ func TestASnapshotHasTheStateOfOneMoment(t *testing.T) {
 	if _, _, fresh := a.Load("k"); fresh {
 		t.Error("a snapshot was published after a write")
 	}
-	x = a.Snapshot("k", 1000)
+	x = a.Probe("k", 1000).Snapshot()
 	e, _ := x.Render()
 	x.Publish()
-	if now, ok, fresh := a.Load("k"); !ok || !fresh || !now.Same(e) || a.Snapshot("k", 1000) != nil {
+	if now, ok, fresh := a.Load("k"); !ok || !fresh || !now.Same(e) || a.Probe("k", 1000).Snapshot() != nil {
 		t.Error("a snapshot was not published")
 	}
 	c, _ := a.index.Load("k")

@@ -87,7 +87,7 @@ func (m *Memory) current(key string, e crdt.Entry, ok, fresh bool) (crdt.Entry, 
 func (m *Memory) renderSmall(key string, now uint64) (e crdt.Entry, ok, large bool) {
 	m.lock()
 	defer m.mu.Unlock()
-	if m.store.Stale(key, now) {
+	if m.store.Probe(key, now).Stale() {
 		return crdt.Entry{}, false, true
 	}
 	e, ok = m.store.Render(key, now)
@@ -101,7 +101,7 @@ func (m *Memory) renderLarge(key string) (crdt.Entry, bool) {
 	defer m.rendering.Unlock()
 	m.lock()
 	now := uint64(time.Now().UnixMilli())
-	x := m.store.Snapshot(key, now)
+	x := m.store.Probe(key, now).Snapshot()
 	if x == nil { // another reader has rendered the key, or it is not large any more
 		defer m.mu.Unlock()
 		return m.store.Render(key, now)
