@@ -81,7 +81,6 @@ var homes = map[string][]string{
 	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
 	"github.com/tidwall/btree":               {"internal/ordered"},
 	"github.com/cespare/xxhash/v2":           {"crdt"},
-	"github.com/KimMachineGun/automemlimit":  {"internal/hostmem"},
 	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
 	"github.com/hashicorp/golang-lru/v2":     {"internal/memory"},
 	"github.com/prometheus/client_golang":    {"internal/metrics"},
