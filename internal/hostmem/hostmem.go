@@ -25,8 +25,7 @@ func (l Limits) Least() int {
 	return l.Machine
 }
 
-// Read returns the present limits. No library is used: they would bring the whole of a container
-// runtime, and the limits are three files.
+// Read returns the present limits. Decision 34 says why no library reads them.
 func Read() Limits { return read(os.DirFS("/")) }
 
 func read(root fs.FS) Limits {
