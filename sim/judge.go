@@ -20,7 +20,6 @@ type judge struct {
 	minted     map[clock.Dot]*Peer     // the peer that used each dot
 	ledgers    map[string]*ledger      // by key
 	deeds      []*deed                 // of all keys, in the order of time
-	queue      int                     // the bound of the bytes that wait on one peer (O5)
 	hostile    bool                    // a fault happened: no latency is promised (O8)
 	blockedAt  time.Duration           // when a block last began or ended; 0: never
 	ignorant   bool                    // a removal may lose to an earlier write: see ticked
@@ -79,7 +78,6 @@ func (j *judge) init(c *Cluster) {
 	j.minted = map[clock.Dot]*Peer{}
 	j.ledgers = map[string]*ledger{}
 	j.lies = map[string]bool{}
-	j.queue = max(c.cfg.Peers-1, 1) * (c.cfg.Queue + 1<<14) // one write may exceed each queue's bound
 	j.hostile = c.cfg.Loss > 0 || c.cfg.Late > 0 || c.cfg.Disk || len(c.cfg.Clocks) > 0 || c.cfg.Queue < 64<<10
 }
 
@@ -167,7 +165,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 	}
 	l.enter(d, p.r.Store().Context(), &j.c.memo)
 	if len(p.lives) > 1 && (!p.r.View().Synced() || l.predates(d)) {
-		l.vague = true // the stamp may be earlier than that of a delete that all others have forgotten
+		l.vague = true // the stamp may be earlier than that of a delete, or of an expired write, that all others have forgotten
 	}
 	l.vague = l.vague || slices.ContainsFunc(j.deeds[:len(j.deeds)-1], func(o *deed) bool { return o.op.Key == d.op.Key && o.actor == d.actor && o.stamp == d.stamp })
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
@@ -218,7 +216,7 @@ func (j *judge) checkChanges(p *Peer, changes []crdt.Change) {
 	if len(changes) == 0 {
 		return
 	}
-	if _, bytes := p.r.View().Pending(); bytes > j.queue {
+	if _, bytes := p.r.View().Pending(); bytes > j.c.queues() {
 		j.violate(p.index, "O5: %d bytes wait on %s", bytes, p.name)
 	}
 	j.full(p)
@@ -330,9 +328,19 @@ func (j *judge) remembers(dead *Peer) {
 	}
 }
 
+// queues returns the bound of the bytes that wait on one peer for the others (O5). A liar is one
+// of them.
+func (c *Cluster) queues() int {
+	others := max(c.cfg.Peers-1, 1)
+	if c.liar.here {
+		others++
+	}
+	return others * (c.cfg.Queue + 1<<14) // one write may exceed each queue's bound
+}
+
 // right reports whether p's clock is right, and p must be able to tell (O10). At most one
-// other clock may be wrong, and it must be ahead: two wrong clocks make the cluster's time
-// if p sees no other right one. No clock may be ahead by about maxSkew, where a few seconds
+// other clock may be wrong, that of a liar included, and it must be ahead: two wrong clocks make
+// the cluster's time if p sees no other right one. No clock may be ahead by about maxSkew, where a few seconds
 // decide. A p that was just resumed does not count: it takes the old clock readings of the
 // frames that waited for the present time.
 func (c *Cluster) right(p *Peer) bool {
@@ -349,6 +357,9 @@ func (c *Cluster) right(p *Peer) bool {
 		case off > maxSkew/4:
 			ahead++
 		}
+	}
+	if c.liar.here && c.liar.wall().Sub(epoch.Add(c.now)) > maxSkew/4 {
+		ahead++
 	}
 	return ahead <= 1
 }

@@ -50,12 +50,12 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 	l.deeds = append(l.deeds, d)
 }
 
-// predates reports whether d, the last deed, has an earlier stamp than a removal that the
-// writer had not seen. Such a writer has restarted without memory, with a clock behind.
+// predates reports whether d, the last deed, has an earlier stamp than a removal, or than a write
+// that expires, that the writer had not seen. Such a writer has restarted without memory, with a clock behind.
 func (l *ledger) predates(d *deed) bool {
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
-		removes := o.op.Verb == crdt.Delete || o.clears()
-		if removes && d.saw>>i&1 == 0 && d.stamp < o.stamp {
+		ends := o.op.Verb == crdt.Delete || o.clears() || o.op.Expiry != 0
+		if ends && d.saw>>i&1 == 0 && d.stamp < o.stamp {
 			return true
 		}
 	}

@@ -67,7 +67,7 @@ func TestNoSeedViolatesAPromise(t *testing.T) {
 // Each of these seeds has shown a fault of the code or of an oracle, in a sweep too long to
 // run every day.
 func TestSeedsOfOldFaultsPass(t *testing.T) {
-	for _, seed := range []uint64{1420, 2099, 2156, 7271, 8620, 9441, 10840, 11784, 15797, 15878, 16046, 19438, 20117, 20654, 21686, 24049, 25222, 28041, 43442, 43714, 44113, 45633, 50660, 52790, 53308, 64607, 66748, 89089, 90511, 102150, 104248, 183869, 214856, 234520, 263092, 303783, 381727, 83576, 85192, 614592, 618811, 845545, 5093474} {
+	for _, seed := range []uint64{1420, 2099, 2156, 7271, 8620, 9441, 10840, 11784, 15797, 15878, 16046, 19438, 20117, 20654, 21686, 24049, 25222, 28041, 43442, 43714, 44113, 45633, 50660, 52790, 53308, 64607, 66748, 89089, 90511, 102150, 104248, 183869, 214856, 234520, 263092, 303783, 381727, 83576, 85192, 614592, 618811, 845545, 5093474, 1002022, 1015868, 1018079, 1031152} {
 		for _, v := range Seed(seed).Violations {
 			t.Errorf("seed %d: %s", seed, v)
 		}
@@ -171,7 +171,7 @@ func TestTheOraclesComplain(t *testing.T) {
 		c.Settle()
 	})
 	f("O5", func(c *Cluster) {
-		c.judge.queue = -1
+		c.cfg.Queue = -1 << 20
 		c.judge.checkChanges(c.Peer(1), make([]crdt.Change, 1))
 	})
 	f("O6", func(c *Cluster) { c.Peer(1).merge([]byte{1, 2, 3}) })
