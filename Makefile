@@ -5,12 +5,12 @@ T       ?= 30s
 N       ?= 10000
 TURN    ?= -1
 # The packages with goroutines or atomics. The others are pure, which a test checks.
-RACE    ?= ./agent ./crdt ./gossip/transport/... ./internal/api ./internal/dashboard ./internal/httpapi \
+RACE    ?= ./agent ./crdt ./gossip/transport/... ./internal/api ./internal/dashboard ./internal/httpapi ./internal/journal \
            ./internal/mcpbridge ./internal/mcpserver ./internal/metrics ./lockservice/...
 TOOLS   := $(GO) tool -modfile=.ci/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty)
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
-FUZZ    := agent clock crdt gossip gossip/transport internal/mcpserver internal/wire lockservice
+FUZZ    := agent clock crdt gossip gossip/transport internal/journal internal/mcpserver internal/wire lockservice
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint mutants fuzz sim golden bench cross release promtool browser openapi check clean
