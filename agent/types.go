@@ -72,6 +72,16 @@ func (s Set) Len() (n int, err error) {
 	return n, err
 }
 
+// Page returns up to limit values that come after the value after, in the order of crdt.Value.Compare; an
+// absent after stands for the beginning. The Next of a page is the after of the following one. Values
+// that stay in the set while somebody pages through it are on exactly one page. A page ends early
+// with crdt.PageBytes. It costs what is on it, except that the first page of a set beyond
+// crdt.WholeBytes sorts the set; the order is kept until nobody has read a page for a minute. It fails
+// with the errors of Values.
+func (s Set) Page(after crdt.Value, limit int) (crdt.Page, error) {
+	return s.a.mem.Page(s.key, crdt.Set, nil, after, limit)
+}
+
 // Clear removes every value that this peer has seen.
 func (s Set) Clear(ctx context.Context) error { return s.a.Delete(ctx, s.key) }
 
@@ -203,3 +213,11 @@ func (o Object) Delete(ctx context.Context, path ...string) error {
 // object. It fails with a *crdt.TypeError if the key is no object, with a *crdt.KeyError, and with
 // ErrClosed.
 func (o Object) Field(path ...string) (crdt.Value, error) { return o.a.mem.Field(o.key, path) }
+
+// Page returns up to limit fields of the object at path, or elements of the set there, as Set.Page
+// does; after is the name of a field or an element. The value of a field is whole. The page has no
+// Kind if there is nothing at path. It fails with the errors of Field, and with a *crdt.TypeError if
+// there is a value at path that is neither an object nor a set.
+func (o Object) Page(after crdt.Value, limit int, path ...string) (crdt.Page, error) {
+	return o.a.mem.Page(o.key, crdt.Object, path, after, limit)
+}

@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"strings"
+
 	"github.com/puzpuzpuz/xsync/v4"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/ordered"
@@ -18,7 +20,7 @@ func newKeyIndex() keyIndex {
 	all := func(yield func(*cell) bool) {
 		cells.Range(func(_ string, c *cell) bool { return yield(c) })
 	}
-	return keyIndex{cells, ordered.New((*cell).key, all, cells.Size)}
+	return keyIndex{cells, ordered.New(func(a, b *cell) int { return strings.Compare(a.key(), b.key()) }, all, cells.Size)}
 }
 
 // Load returns the cell of key.
@@ -36,5 +38,5 @@ func (x keyIndex) remove(c *cell) {
 
 // ascend calls f for the cells with keys in r, in their order, until f returns false.
 func (x keyIndex) ascend(r KeyRange, f func(c *cell) bool) {
-	x.order.Ascend(newCell(r.From), r.To, f)
+	x.order.Ascend(newCell(r.From), func(c *cell) bool { return (r.To == "" || c.key() < r.To) && f(c) })
 }

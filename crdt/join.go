@@ -205,6 +205,7 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	if len(slot) == 0 {
 		s.insert(r)
 		m.slots[key] = []*record{r}
+		s.follow(m, key, false, r.visible())
 		return clock.After, true
 	}
 	cur := slot[0]
@@ -217,8 +218,10 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 		}
 		return ord, false
 	}
+	before := cur.visible()
 	s.replace(r, cur, ord)
 	slot[0] = r
+	s.follow(m, key, before, r.visible())
 	return ord, true
 }
 
@@ -246,7 +249,7 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 	s.insert(r)
 	kept = append(kept, r)
 	m.slots[key] = kept
-	m.countElement(r.kind, r.path(), before, shown(kept))
+	s.follow(m, key, before, shown(kept))
 	return true
 }
 
@@ -273,7 +276,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 		if !strings.HasPrefix(key[2:], r.path()) {
 			continue
 		}
-		kind, path, before := slot[0].kind, slot[0].path(), shown(slot)
+		before := shown(slot)
 		kept := slot[:0]
 		for _, other := range slot {
 			if s.clearRemoves(r, other) {
@@ -287,7 +290,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 			}
 		}
 		clear(slot[len(kept):])
-		m.countElement(kind, path, before, shown(kept))
+		s.follow(m, key, before, shown(kept))
 		if len(kept) == 0 {
 			delete(m.slots, key)
 		} else {
@@ -333,7 +336,7 @@ func (s merger) detach(r *record) {
 		key := slotKey(r.kind, r.path())
 		before := shown(c.many().slots[key])
 		slot := drop(c.many().slots[key])
-		c.many().countElement(r.kind, r.path(), before, shown(slot))
+		s.follow(c.many(), key, before, shown(slot))
 		if len(slot) == 0 {
 			delete(c.many().slots, key)
 		} else {

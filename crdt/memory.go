@@ -6,12 +6,13 @@ import "unsafe"
 // keys, paths and values. It includes structures, the rounding of the allocator, and the
 // tables that point to the structures. TestMemoryIsWhatTheHeapHolds measures it.
 const (
-	keyMemory    = 112 // a cell and its entry in the index
-	recordMemory = int(unsafe.Sizeof(record{})) + 32
-	extMemory    = int(unsafe.Sizeof(ext{})) + 8
-	manyMemory   = 640 // the many of a key with slots, and its view
-	slotMemory   = 112 // the entry of one slot in many.slots
-	pastMemory   = int(unsafe.Sizeof(pastEntry{}))
+	keyMemory     = 112 // a cell and its entry in the index
+	recordMemory  = int(unsafe.Sizeof(record{})) + 32
+	extMemory     = int(unsafe.Sizeof(ext{})) + 8
+	manyMemory    = 640 // the many of a key with slots, and its view
+	slotMemory    = 112 // the entry of one slot in many.slots
+	pastMemory    = int(unsafe.Sizeof(pastEntry{}))
+	outlineMemory = 48 // the entry of one slot in an outline
 )
 
 // memory returns about how many bytes a record takes at a slot, with a value of n bytes. A
@@ -41,8 +42,9 @@ func (c *cell) memory() int {
 }
 
 // Memory returns about how many bytes the store takes: all live records, which include
-// removals, their keys and overhead, and the conflict journal.
-func (s *Store) Memory() int { return s.memory + s.conflictBytes }
+// removals, their keys and overhead, the conflict journal, and the order of the slots of large keys
+// whose pages are read.
+func (s *Store) Memory() int { return s.memory + s.conflictBytes + s.outlineBytes }
 
 // addMemory adds the memory of r to the memory in use if n is 1, and subtracts it if n is
 // -1. The memory of the key comes with its first record and goes with its last.

@@ -118,15 +118,3 @@ func (s renderer) latest(list []*record) *record {
 
 // shown reports whether readers may see a record of the slot.
 func shown(slot []*record) bool { return slices.ContainsFunc(slot, (*record).visible) }
-
-// countElement follows a change of a slot of the key in m.elements. before and after say whether
-// readers could see the slot before the change, and can see it after it.
-func (m *many) countElement(kind slotKind, path string, before, after bool) {
-	switch {
-	case kind != slotElement || before == after || !isElementOf(path, ""):
-	case after:
-		m.elements++
-	default:
-		m.elements--
-	}
-}

@@ -32,14 +32,34 @@ func (p Probe) Snapshot() *Snapshot {
 	if !p.Stale() {
 		return nil
 	}
-	m := p.many
-	x := &Snapshot{s: p.s, cell: p.cell, many: m, view: p.cell.view.Load(), hashes: m.hashes, now: p.now, actors: *p.s.published.Load(),
-		keys: make([]string, 0, len(m.slots)), ends: make([]int, 0, len(m.slots)), records: make([]*record, 0, len(m.slots))}
-	for at, slot := range m.slots {
-		x.keys, x.records = append(x.keys, at), append(x.records, slot...)
-		x.ends = append(x.ends, len(x.records))
+	return p.snapshot()
+}
+
+// snapshot returns a snapshot of all slots of the key.
+func (p Probe) snapshot() *Snapshot {
+	if p.many == nil {
+		return p.blank(0)
+	}
+	x := p.blank(len(p.many.slots))
+	for key, slot := range p.many.slots {
+		x.add(key, slot)
 	}
 	return x
+}
+
+// blank returns a snapshot without slots, with room for n.
+func (p Probe) blank(n int) *Snapshot {
+	x := &Snapshot{s: p.s, cell: p.cell, many: p.many, now: p.now, actors: *p.s.published.Load(),
+		keys: make([]string, 0, n), ends: make([]int, 0, n), records: make([]*record, 0, n)}
+	if p.many != nil {
+		x.view, x.hashes = p.cell.view.Load(), p.many.hashes
+	}
+	return x
+}
+
+func (x *Snapshot) add(key string, slot []*record) {
+	x.keys, x.records = append(x.keys, key), append(x.records, slot...)
+	x.ends = append(x.ends, len(x.records))
 }
 
 // Render returns the content of the key when the snapshot was taken. It returns false if the key held

@@ -148,7 +148,8 @@ func (s *Store) Expire(nowMillis uint64) {
 			if m := c.many(); m != nil {
 				m.visibleRecords--
 				m.hashes -= s.actors[r.actor].hash(r.seq)
-				m.countElement(r.kind, r.path(), true, shown(m.slots[slotKey(r.kind, r.path())]))
+				key := slotKey(r.kind, r.path())
+				s.follow(m, key, true, shown(m.slots[key]))
 			}
 			if visible && !c.visible() {
 				s.visibleKeys.Add(-1)

@@ -30,6 +30,7 @@ type Store struct {
 	conflictLog
 	changeLog
 	saving
+	outlines
 
 	liveCount    int // live records, which include removals
 	wireBytes    int // sum of record.size over the live records
@@ -66,6 +67,7 @@ type many struct {
 	unknownKinds   bool                 // whether there may be records of slot kinds from a later version
 	shard          uint8                // shard of the key's checksums
 	staleView      *record              // the cell's view while nothing is rendered
+	outline        *outline             // order of the slots, for pages; nil unless somebody reads pages
 }
 
 // actorState is the store's knowledge of one actor. Old records, and readers that have
@@ -301,6 +303,9 @@ func insertSorted(list []*record, r *record) []*record {
 
 // plainSlot is the slotKey of the register at the root of a key.
 const plainSlot = "\x00\x01"
+
+// elementSlot is the slot kind in the slotKey of an element.
+const elementSlot = "\x00\x02"
 
 // slotKey returns the identity of a slot within its key: 2 bytes of slot kind, and the path.
 func slotKey(kind slotKind, path string) string {

@@ -88,6 +88,22 @@ var curves = []curve{
 	{"one field of an object patched, and its event", "fields", steps(10, 100_000), 0.5, alone(fields, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
 		return watched(ctx, a, func(i int) error { return a.Object("object").Patch(ctx, map[string]any{element(i % n): i}) })
 	})},
+	{"page of ten elements of a set, beside a writer", "elements", steps(10, 100_000), 0.5, alone(elements, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
+		after, err := crdt.ValueOf(element(n / 4))
+		if err == nil {
+			_, err = a.Set("set").Page(after, 10)
+		}
+		if err != nil {
+			return 0, err
+		}
+		return each(repeats, func(i int) error {
+			if err := a.Set("set").Add(ctx, element(n+i)); err != nil {
+				return err
+			}
+			_, err := a.Set("set").Page(after, 10)
+			return err
+		})
+	})},
 	{"one field of an object patched", "fields", steps(10, 100_000), 0.5, alone(fields, func(ctx context.Context, a *agent.Agent, n int) (time.Duration, error) {
 		return each(repeats, func(i int) error {
 			return a.Object("object").Patch(ctx, map[string]any{element(i % n): i})

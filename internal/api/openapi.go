@@ -46,6 +46,8 @@ var parameters = map[string]parameter{
 	"len":               {"only the number of elements of the set", boolean},
 	"replicas":          {"wait until this many other peers have the write", object{"type": "integer", "minimum": 0, "maximum": 1000}},
 	"match":             {"a glob on keys: * within a segment, ** across segments", text},
+	"kv_get limit":      {"only so many elements of a set, or fields of an object, as a list of elements or of objects with name and value", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
+	"kv_get after":      {"only what comes after the page with this next", text},
 	"limit":             {"the greatest number of entries", object{"type": "integer", "minimum": 1, "maximum": maxPage}},
 	"after":             {"begin after this entry", text},
 	"values":            {"show the values too", boolean},

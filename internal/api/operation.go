@@ -126,7 +126,7 @@ var (
 
 // Operations is the table of the operations over HTTP.
 var Operations = []Operation{
-	{"kv_get", "GET", "/v1/keys/{key}", []string{"path", "has", "len"}, "read the value of a key as JSON, or a part: ?path=/a/b of an object, ?has=1 or ?len=true of a set", on(Read, ofKey), get,
+	{"kv_get", "GET", "/v1/keys/{key}", []string{"path", "has", "len", "limit", "after"}, "read the value of a key as JSON, or a part: ?path=/a/b of an object, ?has=1 or ?len=true of a set, ?limit=100 for a page of either", on(Read, ofKey), get,
 		shape{gives: anyValue{}}},
 	{"kv_alternatives", "GET", "/v1/alternatives/{key}", nil, "read the values of other types that were assigned to a key concurrently", on(Read, ofKey), alternatives,
 		shape{gives: map[string]anyValue{}}},

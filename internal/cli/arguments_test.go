@@ -67,6 +67,8 @@ func TestGetAsksForAPart(t *testing.T) {
 		"--has=text":    "has=%22text%22",
 		"--len":         "len=true",
 		"--len --has=7": "has=7&len=true", // which the daemon refuses
+
+		"--limit=10 --after=Bw --path=/a": "after=Bw&limit=10&path=%2Fa",
 	} {
 		if code := run("", append([]string{"get", "k"}, strings.Fields(flags)...)); code != 0 || asked != want {
 			t.Errorf("get %s: exit code %d, asks %q; want %q", flags, code, asked, want)

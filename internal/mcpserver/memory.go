@@ -193,6 +193,11 @@ func (c *call) retrieve(n string) (fields, *api.Found, error) {
 	if c.fault != nil {
 		return nil, nil, c.fault
 	}
+	if c.has("limit") {
+		if out, err := entries(c, key, query); out != nil || err != nil {
+			return append(fields{"key", k}, out...), nil, err
+		}
+	}
 	res, err := c.do("kv_get", api.Request{Key: key, Query: query}, nil)
 	if errors.Is(err, agent.ErrNotFound) {
 		out := fields{"key", k, "value", nil, "found", false}

@@ -2,6 +2,7 @@ package mcpserver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,20 +93,54 @@ func TestAPartOfASetOrAnObjectIsRetrieved(t *testing.T) {
 		x.good(s, "memory_usage", `{"action":"store","key":"set","value":["a",2],"type":"set"}`)
 		x.good(s, "memory_usage", `{"action":"store","key":"object","value":{"a":{"b":1}},"type":"object"}`)
 		for args, want := range map[string]string{
-			`"key":"set","has":"a"`:          `{"key":"set","value":true,"found":true}`,
-			`"key":"set","has":3`:            `{"value":false,"found":true}`,
-			`"key":"set","len":true`:         `{"value":2,"found":true}`,
-			`"key":"object","path":"/a/b"`:   `{"value":1,"found":true}`,
-			`"key":"object","path":"/a"`:     `{"value":{"b":1},"found":true}`,
-			`"key":"object","path":"/a/c"`:   `{"value":null,"found":false}`,
-			`"key":"object","len":false`:     `{"value":{"a":{"b":1}},"found":true}`,
-			`"key":"absent","path":"/a/b/c"`: `{"value":null,"found":false}`,
+			`"key":"set","has":"a"`:                  `{"key":"set","value":true,"found":true}`,
+			`"key":"set","has":3`:                    `{"value":false,"found":true}`,
+			`"key":"set","len":true`:                 `{"value":2,"found":true}`,
+			`"key":"object","path":"/a/b"`:           `{"value":1,"found":true}`,
+			`"key":"object","path":"/a"`:             `{"value":{"b":1},"found":true}`,
+			`"key":"object","path":"/a/c"`:           `{"value":null,"found":false}`,
+			`"key":"set","limit":1`:                  `{"key":"set","entries":[2],"count":1,"found":true,"truncated":true,"next_cursor":"Ag"}`,
+			`"key":"set","limit":1,"cursor":"Ag"`:    `{"entries":["a"],"count":1,"next_cursor":null}`,
+			`"key":"object","limit":9`:               `{"entries":[{"name":"a","value":{"b":1}}],"count":1,"next_cursor":null}`,
+			`"key":"object","limit":9,"path":"/a"`:   `{"entries":[{"name":"b","value":1}],"count":1}`,
+			`"key":"object","limit":9,"path":"/a/b"`: `{"value":1,"found":true}`,
+			`"key":"absent","limit":9`:               `{"value":null,"found":false}`,
+			`"key":"object","len":false`:             `{"value":{"a":{"b":1}},"found":true}`,
+			`"key":"absent","path":"/a/b/c"`:         `{"value":null,"found":false}`,
 		} {
 			x.shows(x.good(s, "memory_usage", `{"action":"retrieve",`+args+`}`), want)
 		}
 		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"set","has":1,"len":true}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"set","has":1,"limit":1}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"set","limit":1,"cursor":"?"}`)
 		x.bad("bad-request", s, "memory_usage", `{"action":"retrieve","key":"object","path":"a"}`)
 		x.bad("wrong-type", s, "memory_usage", `{"action":"retrieve","key":"object","len":true}`)
+	})
+}
+
+// The pages of a large set are within the budget of an answer, and together they are the set.
+func TestALargeSetIsRetrievedInPages(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		var elements []any
+		for i := range 2000 {
+			elements = append(elements, fmt.Sprintf("%04d %s", i, strings.Repeat("x", 200)))
+		}
+		if err := x.agent.Set("memory/default/set").Add(t.Context(), elements...); err != nil {
+			t.Fatal(err)
+		}
+		got, cursor := []any{}, ""
+		for {
+			out := x.good(s, "memory_usage", `{"action":"retrieve","key":"set","limit":1000,"cursor":"`+cursor+`"}`)
+			got = append(got, out["entries"].([]any)...)
+			next, more := out["next_cursor"].(string)
+			if !more {
+				break
+			}
+			cursor = next
+		}
+		if !slices.Equal(got, elements) {
+			t.Errorf("%d elements, want %d", len(got), len(elements))
+		}
 	})
 }
 

@@ -50,7 +50,7 @@ const (
 
 var tools = []tool{
 	{name: "memory_usage", v2: true, run: memoryUsage, accepted: []string{"pattern", "query"},
-		description: "Store/retrieve persistent memory with TTL and namespacing, shared with all agents of the fleet. store replaces the value; list shows the newest first; search finds text (passed as value) in keys and values",
+		description: "Store/retrieve persistent memory with TTL and namespacing, shared with all agents of the fleet. store replaces the value; list shows the newest first; retrieve with limit shows a page of a set or an object; search finds text (passed as value) in keys and values",
 		schema: object(`"action":{"type":"string","enum":["store","retrieve","list","delete","search"]},`+keyArg+`,
 			"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,
 			"if_version":{"type":"string","description":"write only if the key still has this version (from an earlier answer); \"0\": only if the key does not exist"},
@@ -67,7 +67,7 @@ var tools = []tool{
 		schema:      object(keyArg+`,"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,"upsert":{"type":"boolean","default":true,"description":"false: store only if the key does not exist"},"tags":{"type":"array","items":{"type":"string"}},"if_version":{"type":"string"},"type":{"type":"string"}`, "key", "value")},
 	{name: "memory_retrieve", v3: true, run: memoryRetrieve, reads: true,
 		description: "Retrieve a value from memory",
-		schema:      object(keyArg+`,`+namespaceArg+`,`+partArgs+`,"cursor":{"type":"string"}`, "key")},
+		schema:      object(keyArg+`,`+namespaceArg+`,`+partArgs+`,"limit":{"type":"number","description":"a page of a set or an object"},"cursor":{"type":"string"}`, "key")},
 	{name: "memory_list", v3: true, run: memoryList, reads: true,
 		description: "List keys of memory, newest first. Without namespace, all namespaces are listed",
 		schema:      object(`"namespace":{"type":"string"},"limit":{"type":"number","default":50},"offset":{"type":"number","default":0}`)},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 )
 
 // ReadSample is the number by which one call of Get in as many raises the counter of reads. The
@@ -176,6 +177,53 @@ func (m *Memory) Field(key string, path []string) (v crdt.Value, err error) {
 		v = v.Field(name)
 	}
 	return v, err
+}
+
+// Page returns a page of the set or object at path inside key, which is of the given kind: up to limit
+// entries, at least one, behind the element or the name after, and the first ones if after is absent. The page of a
+// large key costs what is on it, except that the first page sorts the key. It fails as Typed does,
+// and with a *crdt.TypeError if there is a value of another kind at path.
+func (m *Memory) Page(key string, kind crdt.Kind, path []string, after crdt.Value, limit int) (crdt.Page, error) {
+	slots := func(yield func(string) bool) {
+		m.lock()
+		all := m.store.Probe(key, uint64(time.Now().UnixMilli())).Slots()
+		m.mu.Unlock()
+		all(yield)
+	}
+	for limit = max(limit, 1); ; {
+		var place crdt.Place
+		large := false
+		if err := m.Probe(key, kind, func(p crdt.Probe) { place, large = p.Place(path, slots) }); err != nil {
+			return crdt.Page{}, err
+		}
+		if !large {
+			return m.pageOfValue(key, kind, path, after, limit)
+		}
+		x := place.After(after, limit)
+		m.Do(func(_ *replica.Replica, now time.Time) { m.store.Probe(key, uint64(now.UnixMilli())).Fill(x) })
+		page := x.Page()
+		if len(page.Values) > 0 || page.Next.IsZero() {
+			return page, nil
+		}
+		after = page.Next
+	}
+}
+
+// pageOfValue is Page for a key that is rendered as a whole.
+func (m *Memory) pageOfValue(key string, kind crdt.Kind, path []string, after crdt.Value, limit int) (crdt.Page, error) {
+	read := func() (crdt.Value, error) { return m.Typed(key, kind) }
+	if len(path) > 0 {
+		read = func() (crdt.Value, error) { return m.Field(key, path) }
+	}
+	v, err := read()
+	if err != nil || v.IsZero() {
+		return crdt.Page{}, err
+	}
+	page := crdt.PageOf(v, after, limit)
+	if page.Kind == 0 {
+		err = &crdt.TypeError{Key: key, Want: crdt.Object, Have: crdt.Register}
+	}
+	return page, err
 }
 
 // Version returns the version of key, 0 if the key is absent, and whether the key is a set or an

@@ -1,5 +1,5 @@
-// Package ordered lists the members of a set in the order of their names, for a set whose owner
-// must not pay for that order.
+// Package ordered lists the members of a set in their order, for a set whose owner must not pay
+// for that order.
 //
 // The owner only notes which members came and went since somebody last listed the set, and who
 // lists it next sorts them in. So a new member costs the owner one append, and a listing costs the

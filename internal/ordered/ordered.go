@@ -3,18 +3,17 @@ package ordered
 import (
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/tidwall/btree"
 )
 
-// List is the members of a set in the order of their names. Its methods may be called by several
-// goroutines at the same time, but one goroutine at a time calls Note.
+// List is the members of a set in their order. Its methods may be called by several goroutines at
+// the same time, but one goroutine at a time calls Note.
 type List[T comparable] struct {
-	name func(T) string
-	all  iter.Seq[T]
-	size func() int
+	compare func(a, b T) int
+	all     iter.Seq[T]
+	size    func() int
 
 	noting  sync.Mutex // guards the two fields that follow; may be taken by a holder of sorting
 	follows bool       // changes are noted
@@ -31,10 +30,10 @@ type note[T any] struct {
 }
 
 // New returns a list of the members that all returns, which are about size many. The function
-// name returns the name of a member, which never changes. No two members have one name at the same
-// time. Both all and size may be called by any goroutine at any time.
-func New[T comparable](name func(T) string, all iter.Seq[T], size func() int) *List[T] {
-	return &List[T]{name: name, all: all, size: size}
+// compare tells their order by what never changes of them, and no two members are equal in it at
+// the same time. Whoever lists calls all and compare, and only Note calls size.
+func New[T comparable](compare func(a, b T) int, all iter.Seq[T], size func() int) *List[T] {
+	return &List[T]{compare: compare, all: all, size: size}
 }
 
 // fewNotes is the number of changes up to which they are noted, however few members there are.
@@ -70,16 +69,16 @@ func (l *List[T]) sort() {
 	notes, whole := l.take()
 	if whole {
 		// A member that comes or goes during the loop is noted too, and sorted in next time.
-		all := slices.AppendSeq(make([]T, 0, l.size()), l.all)
-		slices.SortFunc(all, func(a, b T) int { return strings.Compare(l.name(a), l.name(b)) })
-		l.tree = btree.NewBTreeGOptions(func(a, b T) bool { return l.name(a) < l.name(b) }, btree.Options{NoLocks: true})
+		all := slices.Collect(l.all)
+		slices.SortFunc(all, l.compare)
+		l.tree = btree.NewBTreeGOptions(func(a, b T) bool { return l.compare(a, b) < 0 }, btree.Options{NoLocks: true})
 		for _, m := range all {
 			l.tree.Load(m)
 		}
 		return
 	}
-	// The changes of one name stay in their order.
-	slices.SortStableFunc(notes, func(a, b note[T]) int { return strings.Compare(l.name(a.member), l.name(b.member)) })
+	// The changes at one place in the order stay as they came.
+	slices.SortStableFunc(notes, func(a, b note[T]) int { return l.compare(a.member, b.member) })
 	var hint btree.PathHint
 	for _, n := range notes {
 		if !n.left {
@@ -90,27 +89,25 @@ func (l *List[T]) sort() {
 	}
 }
 
-// perHold is the number of members that Ascend takes from the tree under one hold of its lock.
-const perHold = 256
+// Ascend takes so many members from the tree under the first hold of its lock, and under each later one.
+const (
+	firstHold = 32
+	perHold   = 256
+)
 
-// Ascend calls f for the members with names from that of first on and before to, in the order of
-// their names, until f returns false. An empty to stands for no end. Members that come or go
-// during the call may be missed or met. No lock is held while f runs.
-func (l *List[T]) Ascend(first T, to string, f func(T) bool) {
+// Ascend calls f for the members from the place of first on, in their order, until f returns false.
+// Members that come or go during the call may be missed or met. No lock is held while f runs.
+func (l *List[T]) Ascend(first T, f func(T) bool) {
 	l.sort()
-	after := false
 	var batch [perHold]T
-	for {
+	for most, after := firstHold, false; ; most, after = perHold, true {
 		list := batch[:0]
 		l.sorting.RLock()
 		l.tree.Ascend(first, func(m T) bool {
-			if to != "" && l.name(m) >= to {
-				return false
-			}
-			if !after || l.name(m) != l.name(first) {
+			if !after || l.compare(m, first) != 0 {
 				list = append(list, m)
 			}
-			return len(list) < perHold
+			return len(list) < most
 		})
 		l.sorting.RUnlock()
 		for _, m := range list {
@@ -118,9 +115,9 @@ func (l *List[T]) Ascend(first T, to string, f func(T) bool) {
 				return
 			}
 		}
-		if len(list) < perHold {
+		if len(list) < most {
 			return
 		}
-		first, after = list[len(list)-1], true
+		first = list[len(list)-1]
 	}
 }

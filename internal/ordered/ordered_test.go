@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -21,7 +22,7 @@ type set struct {
 
 func newSet() *set {
 	s := &set{members: make(map[string]*member)}
-	s.list = New(func(m *member) string { return m.name }, func(yield func(*member) bool) {
+	s.list = New(func(a, b *member) int { return strings.Compare(a.name, b.name) }, func(yield func(*member) bool) {
 		s.mu.Lock()
 		all := slices.Collect(maps.Values(s.members))
 		s.mu.Unlock()
@@ -62,7 +63,10 @@ func (s *set) remove(name string) {
 }
 
 func (s *set) names(from, to string) (names []string) {
-	s.list.Ascend(&member{from}, to, func(m *member) bool {
+	s.list.Ascend(&member{from}, func(m *member) bool {
+		if to != "" && m.name >= to {
+			return false
+		}
 		names = append(names, m.name)
 		return true
 	})

@@ -208,6 +208,7 @@ func (r *Replica) Tick(now time.Time) {
 	if !now.Before(r.collectAt) {
 		r.collectAt = now.Add(collectEvery)
 		r.sustain(now)
+		r.store.DropOutlines(millis(now))
 		if r.store.Collectable() {
 			r.store.Collect(r.engine.Stable(now), millis(now))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,19 +18,23 @@ import (
 )
 
 func newGet(c *client.Client) *cobra.Command {
-	var path, has string
+	var path, has, after string
 	var count bool
+	var limit int
 	cmd := &cobra.Command{
 		Use: "get KEY", Short: "Print the value of a key, or a part of it, as JSON; with -o json, its version too",
 		Example: `  sentinel-peer get tasks/42/state
   sentinel-peer get tasks/42/state --path /status
-  sentinel-peer get tasks/done --has 7`, Args: command.Args(cobra.ExactArgs(1)),
+  sentinel-peer get tasks/done --has 7
+  sentinel-peer get tasks/done --limit 100`, Args: command.Args(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeKeys(c),
 	}
 	f := cmd.Flags()
 	f.StringVar(&path, "path", "", "only the field of an object at this JSON pointer, such as /a/b")
 	f.StringVar(&has, "has", "", "whether a set has this element, JSON or text: true or false")
 	f.BoolVar(&count, "len", false, "the number of elements of a set")
+	f.IntVar(&limit, "limit", 0, "a page of the elements of a set or the fields of an object, with up to this many (1000)")
+	f.StringVar(&after, "after", "", "the page that follows the one with this \"next\"")
 	return c.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		q := url.Values{}
 		if cmd.Flags().Changed("path") {
@@ -44,6 +49,12 @@ func newGet(c *client.Client) *cobra.Command {
 		}
 		if count {
 			q.Set("len", "true")
+		}
+		if cmd.Flags().Changed("limit") {
+			q.Set("limit", strconv.Itoa(limit))
+		}
+		if after != "" {
+			q.Set("after", after)
 		}
 		var v json.RawMessage
 		version, err := c.Versioned(cmd.Context(), "GET", client.KeyPath("/v1/keys/", args[0]), q, nil, nil, &v)
