@@ -12,8 +12,11 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/queue"
 )
 
-// listItems returns a page of the items of a queue that are in a state, by id. It looks at the items
-// from the start of the page to its end, whatever their state.
+// maxLooked is the number of items that one page of them looks at.
+const maxLooked = 10_000
+
+// listItems returns a page of the items of a queue that are in a state, by id. It looks at items in
+// any state from the start of the page on, and ends the page after maxLooked of them.
 func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	q, state := a.WorkQueue(r.Queue), r.Query.Get("state")
 	depth, err := q.Depth()
@@ -29,7 +32,13 @@ func listItems(ctx context.Context, a *agent.Agent, r Request) (Response, error)
 		return Response{}, err
 	}
 	walk := itemWalk{ctx: ctx, a: a}
+	looked, before := 0, ""
 	for id := range walk.ids(r.Queue, r.Query.Get("after")) {
+		if looked++; looked > maxLooked {
+			p.list.Next = before
+			break
+		}
+		before = id
 		item, err := q.Get(id)
 		if err != nil || state != "all" && string(item.State) != state {
 			continue

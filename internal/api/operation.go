@@ -94,6 +94,10 @@ type Request struct {
 	// unit and without a right. It may be nil, and is called as a function of Agent.Update.
 	Beside func(*agent.Tx)
 
+	// Visit, if it is not nil, gets the keys that kv_find finds, one by one in place of an answer, until
+	// it returns false.
+	Visit func(Found) bool
+
 	Client  string   // how the surface names the client
 	Leases  *Leases  // the leases of the daemon
 	Reloads *Reloads // the reloads of the daemon; may be nil

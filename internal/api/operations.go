@@ -251,7 +251,8 @@ type Found struct {
 	Err   error      // the error of the resolver
 }
 
-// find returns the keys that match a glob as a []Found, in the order of the keys.
+// find returns the keys that match a glob as a []Found, in the order of the keys, unless they go to
+// Request.Visit.
 func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	pattern, grant := r.Query.Get("match"), GrantOf(ctx)
 	if err := mayMatch(grant, pattern); err != nil {
@@ -267,6 +268,9 @@ func find(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 	list := []Found{}
 	err := a.Walk(ctx, pattern, r.Query.Get("after"), grant.MayRead, func(key string, e crdt.Entry) bool {
 		v, err := a.Resolve(key, e)
+		if r.Visit != nil {
+			return r.Visit(Found{key, e, v, err})
+		}
 		list = append(list, Found{key, e, v, err})
 		return len(list) < limit
 	})

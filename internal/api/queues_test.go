@@ -152,3 +152,21 @@ func TestAPageOfItemsCostsWhatItReturns(t *testing.T) {
 		}
 	})
 }
+
+// A page of rare items ends after a bounded number of items in other states, with a cursor behind them.
+func TestAPageLooksAtSoManyItems(t *testing.T) {
+	several(t, 1, func(t *testing.T, _ *memnet.Network, peers []*agent.Agent) {
+		q := peers[0].WorkQueue("q")
+		for i := range maxLooked + 1 {
+			if _, err := q.Enqueue(t.Context(), i, workqueue.WithID(fmt.Sprintf("%05d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for after, want := range map[string]string{"": "09999", "00000": "", "09999": ""} {
+			got, err := call[List[workqueue.Item]](t, peers[0], "work_peek", Request{Queue: "q", Query: url.Values{"state": {"dead"}, "after": {after}}})
+			if err != nil || len(got.Items) != 0 || got.Next != want {
+				t.Errorf("behind %q: %d items, next %q, %v; want next %q", after, len(got.Items), got.Next, err, want)
+			}
+		}
+	})
+}

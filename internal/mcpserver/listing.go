@@ -69,52 +69,65 @@ func (c *call) matching(pattern string, more ...string) ([]api.Found, error) {
 	return res.Body.([]api.Found), nil
 }
 
-// find returns the keys of a namespace whose score is not 0, in order.
-func (c *call) find(n string, score func(api.Found) int, byReads bool) ([]found, error) {
-	all, err := c.matching(under(n))
-	if err != nil {
-		return nil, err
-	}
-	var list []found
-	for i, x := range all {
-		if i%1000 == 0 && c.ctx.Err() != nil {
-			return nil, c.ctx.Err()
+// listing is the beginning of a list of keys behind a cursor, in their order.
+type listing struct {
+	first []found
+	total int // number of keys of the whole list
+}
+
+// find returns the keys of a namespace whose score is not 0: the first ones behind the cursor of the
+// call, up to most and one. It looks at all keys of the namespace, and keeps no more than twice as
+// many as it returns.
+func (c *call) find(n string, score func(api.Found) int, byReads bool, most int) (l listing, err error) {
+	var after *place
+	if s := c.text("cursor"); s != "" {
+		p, err := parsePlace(s)
+		if err != nil {
+			return l, &failure{Code: "bad-request", Text: "cursor: this is not one that a listing returned", Hint: "pass next_cursor of the previous answer, or no cursor to start"}
 		}
+		after = &p
+	}
+	keep := func() {
+		slices.SortFunc(l.first, func(x, y found) int { return x.place().compare(y.place()) })
+		if n := most + 1; n < len(l.first) {
+			clear(l.first[n:])
+			l.first = l.first[:n]
+		}
+	}
+	_, err = c.do("kv_find", api.Request{Query: url.Values{"match": {under(n)}}, Visit: func(x api.Found) bool {
 		f := found{Found: x, score: score(x)}
 		if f.score == 0 {
-			continue
+			return true
 		}
+		l.total++
 		if byReads {
 			f.reads = c.s.reads.of(x.Key)
 		}
-		list = append(list, f)
-	}
-	slices.SortFunc(list, func(x, y found) int { return x.place().compare(y.place()) })
-	return list, nil
+		if after == nil || f.place().compare(*after) > 0 {
+			if l.first = append(l.first, f); len(l.first) >= 2*(most+1) {
+				keep()
+			}
+		}
+		return true
+	}}, nil)
+	keep()
+	return l, err
 }
 
-// page shows the part of a list after the cursor, up to a limit and the budget.
-func (c *call) page(list []found, limit int, show func(found) any) (entries []any, more fields, err error) {
+// page shows the part of a list up to a limit and the budget.
+func (c *call) page(l listing, limit int, show func(found) any) (entries []any, more fields) {
 	entries = []any{}
-	total := len(list)
-	if s := c.text("cursor"); s != "" {
-		after, err := parsePlace(s)
-		if err != nil {
-			return nil, nil, &failure{Code: "bad-request", Text: "cursor: this is not one that a listing returned", Hint: "pass next_cursor of the previous answer, or no cursor to start"}
-		}
-		list = slices.DeleteFunc(list, func(f found) bool { return f.place().compare(after) <= 0 })
-	}
 	room := budget
-	for i, f := range list {
+	for i, f := range l.first {
 		entry := show(f)
 		size := printed(entry)
 		if i == limit || i > 0 && size > room {
-			return entries, fields{"total", total, "truncated", true, "next_cursor", list[i-1].place().cursor()}, nil
+			return entries, fields{"total", l.total, "truncated", true, "next_cursor", l.first[i-1].place().cursor()}
 		}
 		room -= size
 		entries = append(entries, entry)
 	}
-	return entries, fields{"total", total}, nil
+	return entries, fields{"total", l.total}
 }
 
 // every is the score of keys when all of them are listed.
@@ -126,24 +139,24 @@ func (c *call) list(n string) (fields, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	all, err := c.find(n, every, false)
+	all, err := c.find(n, every, false, limit)
 	if err != nil {
 		return nil, err
 	}
 	if !values {
-		return c.names(all, limit)
+		return c.names(all, limit), nil
 	}
-	entries, more, err := c.page(all, limit, func(f found) any { return c.s.entry(f) })
-	return append(fields{"entries", entries, "count", len(entries)}, more...), err
+	entries, more := c.page(all, limit, func(f found) any { return c.s.entry(f) })
+	return append(fields{"entries", entries, "count", len(entries)}, more...), nil
 }
 
 // names lists the keys of one namespace in the shortest form.
-func (c *call) names(all []found, limit int) (fields, error) {
-	keys, more, err := c.page(all, limit, func(f found) any {
+func (c *call) names(all listing, limit int) fields {
+	keys, more := c.page(all, limit, func(f found) any {
 		_, k := nameOf(f.Key)
 		return k
 	})
-	return append(fields{"keys", keys, "count", len(keys)}, more...), err
+	return append(fields{"keys", keys, "count", len(keys)}, more...)
 }
 
 // entry shows a key of a listing.

@@ -55,22 +55,23 @@ func memoryList(c *call) (fields, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	all, err := c.find(n, every, false)
+	all, err := c.find(n, every, false, offset+limit)
 	if err != nil {
 		return nil, err
 	}
-	skipped := min(offset, len(all))
-	entries, more, err := c.page(all[skipped:], limit, func(f found) any {
+	skipped := min(offset, len(all.first))
+	all.first = all.first[skipped:]
+	entries, more := c.page(all, limit, func(f found) any {
 		n, k := nameOf(f.Key)
 		_, created := c.s.authorOf(f.Key, f.Entry)
 		return fields{"key", k, "namespace", n, "storedAt", timestamp(created), "updatedAt", timestamp(f.Entry.Stamp().Time()),
 			"accessCount", c.s.reads.of(f.Key), "hasEmbedding", false, "size", len(textOf(f.Found))}
 	})
-	out := fields{"entries", entries, "total", len(all), "limit", limit, "offset", offset, "backend", storage}
+	out := fields{"entries", entries, "total", all.total, "limit", limit, "offset", offset, "backend", storage}
 	if len(more) > 2 {
 		out = append(out, "hint", "there are more: call again with offset "+strconv.Itoa(skipped+len(entries)))
 	}
-	return out, err
+	return out, nil
 }
 
 // textOf returns the value of a key as text, "" if it has none.

@@ -144,6 +144,32 @@ func TestALargeSetIsRetrievedInPages(t *testing.T) {
 	})
 }
 
+// The pages of a list are the newest keys first, each once, however short the pages are.
+func TestShortPagesAreTheWholeList(t *testing.T) {
+	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
+		var want []any
+		for i := range 40 {
+			key := fmt.Sprintf("%02d", i*7%40)
+			if err := x.agent.Put(t.Context(), "memory/default/"+key, i); err != nil {
+				t.Fatal(err)
+			}
+			want = append([]any{key}, want...)
+		}
+		for _, limit := range []int{1, 3, 40} {
+			got, cursor := []any{}, ""
+			for more := true; more; {
+				out := x.good(s, "memory_usage", fmt.Sprintf(`{"action":"list","values":false,"limit":%d,"cursor":"%s"}`, limit, cursor))
+				x.shows(out, `{"total":40}`)
+				got = append(got, out["keys"].([]any)...)
+				cursor, more = out["next_cursor"].(string)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("in pages of %d: %v, want %v", limit, got, want)
+			}
+		}
+	})
+}
+
 func TestWhatOneWroteAnotherHears(t *testing.T) {
 	each(t, nil, func(t *testing.T, x *fixture, s *mcp.ClientSession) {
 		start := x.good(s, "memory_watch", `{"timeout_s":0}`)

@@ -24,16 +24,15 @@ func (c *call) search(n, text string, most int) (fields, error) {
 		}
 		_, k := nameOf(f.Key)
 		return q.score(k, textOf(f))
-	}, true)
+	}, true, limit)
 	if err != nil {
 		return nil, err
 	}
 	out := fields{"pattern", text}
 	if n != "" && !values {
-		names, err := c.names(all, limit)
-		return append(out, names...), err
+		return append(out, c.names(all, limit)...), nil
 	}
-	results, more, err := c.page(all, limit, func(f found) any {
+	results, more := c.page(all, limit, func(f found) any {
 		n, k := nameOf(f.Key)
 		if !values {
 			return fields{"key", k, "namespace", n}
@@ -41,7 +40,7 @@ func (c *call) search(n, text string, most int) (fields, error) {
 		return append(append(fields{"key", k}, f.glimpse()...), "namespace", n, "score", f.reads,
 			"similarity", float64(f.score)/float64(len(q)), "updatedAt", timestamp(f.Entry.Stamp().Time()))
 	})
-	return append(append(out, "results", results, "count", len(results)), more...), err
+	return append(append(out, "results", results, "count", len(results)), more...), nil
 }
 
 // words are the words of a search, and at the end all of them as one phrase. Each is the list of

@@ -44,4 +44,8 @@ var records = []mutant{
 		"if r.forgotten[m.ID] &&", "if false &&", "./agent", "TestWhoWasForgottenStaysForgotten"},
 	{"work queues follow the voters in force", "agent/workqueue/queues.go",
 		"return s.host.Locks().Voters().Names", "return []string{\"n0\", \"n1\", \"n2\"}", "./agent", "TestClaimsAndVerdictsFollowTheVoters"},
+	{"a page of items looks at so many", "internal/api/items.go",
+		"looked > maxLooked", "false", "./internal/api", "TestAPageLooksAtSoManyItems"},
+	{"a list keeps the first keys of its order", "internal/mcpserver/listing.go",
+		"l.first = l.first[:n]", "l.first = l.first[len(l.first)-n:]", "./internal/mcpserver", "TestShortPagesAreTheWholeList"},
 }
