@@ -189,6 +189,67 @@ func TestASegmentThatIsLostIsDamage(t *testing.T) {
 	}
 }
 
+// A later life uses the numbers of frames that it did not find. What is left of them is not read again.
+func TestALaterLifeUsesNumbersAgain(t *testing.T) {
+	o := journal.Options{SegmentBytes: 64 << 10, Random: seeded(1)}
+	fs, log := filled(t, o, 2)
+	for range 4 { // which no sync covers
+		if n, err := log.Append([]byte("early")); err != nil || log.Flush(n, journal.Written) != nil {
+			t.Fatal(n, err)
+		}
+	}
+	fs.Flip(segments(fs)[0], 8*(firstFrame+2*frameBytes+5)) // as if a page was lost
+	fs.Kill()
+	log, report, err := journal.Open(fs, o, nothing)
+	if err != nil || report.Last != 2 {
+		t.Fatal(report, err)
+	}
+	fill(t, log, 2)
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, report, err = journal.Open(fs, o, func(r journal.Record) error {
+		for s := range r.Sections {
+			if string(s) == "early" {
+				t.Errorf("frame %d is the one that was not found", r.Frame)
+			}
+		}
+		return nil
+	})
+	if err != nil || report.Last != 4 || len(report.Gaps) > 0 {
+		t.Error(report, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Pruning leaves the segment that is being written, and the frames that the caller keeps.
+func TestPruneLeavesWhatIsInUse(t *testing.T) {
+	o := journal.Options{SegmentBytes: firstFrame + 4*frameBytes + 16, Random: seeded(1)}
+	fs, log := filled(t, o, 10) // in segments of 4, 4 and 2 frames
+	for range 2 {
+		if err := log.Snapshot(func(add func([]byte) error) error { return add([]byte("ten")) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		keep    uint64
+		removed int
+	}{{0, 0}, {4, 0}, {5, 1}, {^uint64(0), 1}, {^uint64(0), 0}} {
+		if n, err := log.Prune(c.keep); n != c.removed || err != nil {
+			t.Errorf("from %d on: %d files removed, %v", c.keep, n, err)
+		}
+	}
+	fill(t, log, 2)
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := look(t, fs, o); !slices.Equal(got.frames, []uint64{11, 12}) || len(got.report.Gaps) > 0 {
+		t.Errorf("%+v, frames %v", got.report, got.frames)
+	}
+}
+
 // If the newest snapshot is damaged, the one before and the longer log give the same.
 func TestTheSnapshotBeforeReplacesADamagedOne(t *testing.T) {
 	o := journal.Options{SegmentBytes: firstFrame + 4*frameBytes + 16, Random: seeded(1)}

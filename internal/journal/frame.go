@@ -89,7 +89,7 @@ func (f form) read(w *window, at int64) (x frame, next int64, ok bool, err error
 	}
 	head, body := raw[:frameHeader], raw[frameHeader:]
 	x.number, x.claim = le.Uint64(head[16:]), le.Uint64(head[24:])
-	if crc32.Update(f.seed, castagnoli, body) != le.Uint32(head[12:]) {
+	if max(x.number, x.claim) > maxNumber || crc32.Update(f.seed, castagnoli, body) != le.Uint32(head[12:]) {
 		return x, next, false, nil
 	}
 	if f.cipher != nil {

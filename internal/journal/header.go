@@ -14,7 +14,8 @@ import (
 const Version = 1
 
 const (
-	pageBytes   = 4096 // of each copy of the header
+	maxNumber   = 1 << 62 // of a frame, a life or a file
+	pageBytes   = 4096    // of each copy of the header
 	headerBytes = 2 * pageBytes
 	saltBytes   = 32
 )
@@ -106,12 +107,14 @@ func parseHeader(page []byte) (h header, version uint32) {
 	if version = le.Uint32(page[8:]); version != Version {
 		return h, version
 	}
-	if le.Uint32(page[coveredBytes:]) != crc32.Checksum(page[:coveredBytes], castagnoli) {
+	if start := le.Uint64(page[sharedBytes+16:]); start == 0 || le.Uint32(page[coveredBytes:]) != crc32.Checksum(page[:coveredBytes], castagnoli) {
 		return h, 0
 	}
 	h.kind = kind(bytes.TrimRight(page[sharedBytes:sharedBytes+8], "\x00"))
 	for i, n := range []*uint64{&h.life, &h.start, &h.first, &h.durable} {
-		*n = le.Uint64(page[sharedBytes+8+8*i:])
+		if *n = le.Uint64(page[sharedBytes+8+8*i:]); *n > maxNumber {
+			return header{}, 0
+		}
 	}
 	at := sharedBytes + 8 + 4*8
 	copy(h.key[:], page[at:])

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/journal"
-	"github.com/sentinel-peer/sentinel-peer/internal/journal/modelfs"
 )
 
 func nothing(journal.Record) error { return nil }
@@ -190,6 +189,50 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	}
 }
 
+// After a failure, frames that are in memory no longer wait for a snapshot.
+func TestWhatLeftMemoryWaitsForASnapshot(t *testing.T) {
+	fs, log := filled(t, journal.Options{Backlog: 4000, SegmentBytes: 64 << 10}, 1)
+	flush := func(level journal.Level) error {
+		n, err := log.Append(make([]byte, 1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log.Flush(n, level)
+	}
+	for range 10 {
+		if err := flush(journal.Written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fs.Before = func(op, _ string) error {
+		if op == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	var disk *journal.DiskError
+	if err := flush(journal.Synced); !errors.As(err, &disk) || disk.Op != "sync" || disk.File != segments(fs)[0] || !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+	fs.Before = nil
+	if err := log.Flush(log.Stats().Last, journal.Written); err != nil {
+		t.Error(err)
+	}
+	if err := flush(journal.Synced); !errors.Is(err, journal.ErrSnapshotNeeded) || !log.Stats().SnapshotNeeded {
+		t.Error(err)
+	}
+	if err := log.Snapshot(func(add func([]byte) error) error { return add([]byte("all")) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := flush(journal.Synced); err != nil || log.Stats().SnapshotNeeded {
+		t.Error(err)
+	}
+	fs.On(func() bool { return false })
+	if got := look(t, fs, journal.Options{}); got.saved != 1 || !slices.Equal(got.frames, []uint64{14}) || len(got.report.Gaps) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A disk that hangs in a sync stops neither appends nor figures, and nothing counts as synced meanwhile.
 func TestAStalledDiskStopsNoAppend(t *testing.T) {
 	fs, log := filled(t, journal.Options{Backlog: 4000}, 1)
@@ -285,6 +328,54 @@ func TestAReadOnlyFolderIsRead(t *testing.T) {
 	}
 }
 
+// A snapshot of any size is written and read in the memory of a few chunks.
+func TestASnapshotStreams(t *testing.T) {
+	dir := journal.Dir(t.TempDir())
+	log, _, err := journal.Open(dir, journal.Options{}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sections, size = 1000, 50_000
+	section := random(size)
+	allocated := func(f func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) >> 20
+	}
+	if n := allocated(func() {
+		err = log.Snapshot(func(add func([]byte) error) error {
+			for i := range sections {
+				section[i]++
+				if err := add(section); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}); err != nil || n > 16 {
+		t.Errorf("%d MiB for writing, %v", n, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	if n := allocated(func() {
+		log, _, err = journal.Open(dir, journal.Options{}, func(r journal.Record) error {
+			for s := range r.Sections {
+				read += len(s)
+			}
+			return nil
+		})
+	}); err != nil || n > 16 || read != sections*size {
+		t.Errorf("%d MiB for reading %d B, %v", n, read, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Segments of large values that look like frames are searched in time that does not grow with their
 // square, in bounded memory, and give no frame.
 func TestValuesThatLookLikeFramesAreNone(t *testing.T) {
@@ -304,57 +395,7 @@ func TestValuesThatLookLikeFramesAreNone(t *testing.T) {
 	fill(t, log, 2)
 	fs.Flip(name, 8*(firstFrame+3*frameBytes+9))
 	got := look(t, fs.Copy(), journal.Options{})
-	if !slices.Equal(got.report.Gaps, []journal.Gap{{4, 4}}) || !slices.Equal(got.frames, []uint64{1, 2, 3, 5, 6, 7}) {
+	if !slices.Equal(got.report.Gaps, []journal.Gap{{4, 4}}) || !slices.Equal(got.frames, []uint64{1, 2, 3, 5, 6, 7}) || got.report.Unread < int64(len(hostile)) {
 		t.Errorf("%+v, frames %v", got.report, got.frames)
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	key := journal.Options{Keys: []journal.Key{{1}}, SegmentBytes: 10 << 10, Random: seeded(1)}
-	for _, o := range []journal.Options{{SegmentBytes: 10 << 10, Random: seeded(1)}, key} {
-		fs := modelfs.New()
-		log, _, err := journal.Open(fs, o, nothing)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for range 3 {
-			if _, err := log.Append([]byte("a"), []byte("bc")); err != nil {
-				f.Fatal(err)
-			}
-		}
-		if err := log.Snapshot(func(add func([]byte) error) error { return add([]byte("abc")) }); err != nil {
-			f.Fatal(err)
-		}
-		if err := log.Close(); err != nil {
-			f.Fatal(err)
-		}
-		names, _ := fs.List()
-		for _, n := range names {
-			f.Add(fs.Read(n), strings.HasSuffix(n, ".snap"), uint16(0), []byte{})
-			f.Add(fs.Read(n), strings.HasSuffix(n, ".snap"), uint16(firstFrame+8), []byte{0xff, 0xff, 0xff})
-		}
-	}
-	f.Fuzz(func(t *testing.T, content []byte, snapshot bool, at uint16, patch []byte) {
-		if int(at) < len(content) {
-			copy(content[at:], patch)
-		}
-		fs := modelfs.New()
-		fs.Write(map[bool]string{true: "0000000000000001.snap", false: "0000000000000001.seg"}[snapshot], content)
-		log, report, err := journal.Open(fs, key, func(r journal.Record) error {
-			for s := range r.Sections {
-				_ = s
-			}
-			return nil
-		})
-		if err != nil {
-			return
-		}
-		if report.Unread < 0 || report.Unread > int64(len(content)) {
-			t.Errorf("%+v", report)
-		}
-		n, err := log.Append([]byte("x"))
-		if err != nil || log.Flush(n, journal.Written) != nil || n != report.Last+1 {
-			t.Error(n, err, report)
-		}
-	})
 }

@@ -140,7 +140,7 @@ func (l *Log) list() (stale []string, err error) {
 	for _, name := range names {
 		end := kind(path.Ext(name))
 		number, err := strconv.ParseUint(strings.TrimSuffix(name, string(end)), 16, 64)
-		if err != nil || name != fileName(number, end) {
+		if err != nil || number > maxNumber || name != fileName(number, end) {
 			continue
 		}
 		l.number = max(l.number, number)

@@ -232,7 +232,7 @@ var mutants = []mutant{
 }
 
 func TestEveryMutantIsCaught(t *testing.T) {
-	for i, m := range slices.Concat(mutants, records, queue, wire) {
+	for i, m := range slices.Concat(mutants, records, queue, wire, journal) {
 		t.Run(strings.ReplaceAll(m.rule, " ", "-"), func(t *testing.T) {
 			root, overlay := broken(t, m)
 			if !mine(i) {
