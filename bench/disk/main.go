@@ -1,6 +1,6 @@
 // Command disk measures how fast stores make records durable, and how many bytes they write for it.
 //
-//	cd bench/disk && go run . -dir /var/tmp    # about three minutes, and 2 GB of space
+//	cd bench/disk && go run . -dir /var/tmp    # about four minutes, and 2 GB of space
 //
 // A record is a key of 37 B and a value of 200 random bytes, from which compression gains nothing. Every
 // store first gets all keys, then random ones are overwritten:

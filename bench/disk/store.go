@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/sentinel-peer/sentinel-peer/internal/journal"
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
@@ -47,7 +49,7 @@ type kind struct {
 
 // stores has raw first. The others have the settings that they come with, apart from those that
 // make a commit durable.
-var stores = []kind{{"raw", openRaw}, {"bbolt", openBolt}, {"pebble", openPebble}, {"SQLite", openSQLite}}
+var stores = []kind{{"raw", openRaw}, {"journal", openJournal}, {"bbolt", openBolt}, {"pebble", openPebble}, {"SQLite", openSQLite}}
 
 // raw appends to a file.
 type raw struct {
@@ -96,6 +98,29 @@ func (r *raw) Close() error {
 		return nil
 	}
 	return r.f.Close()
+}
+
+// log is the journal of this project. A commit is a frame, with a section for each record.
+type log struct {
+	*journal.Log
+	sections [][]byte
+}
+
+func openJournal(dir string) (store, error) {
+	l, _, err := journal.Open(journal.Dir(dir), journal.Options{}, func(journal.Record) error { return nil })
+	return &log{Log: l}, err
+}
+
+func (l *log) put(records []record) error {
+	l.sections = l.sections[:0]
+	for _, r := range records {
+		l.sections = append(l.sections, slices.Concat(r.key, r.value))
+	}
+	n, err := l.Append(l.sections...)
+	if err != nil {
+		return err
+	}
+	return l.Flush(n, journal.Synced)
 }
 
 type bolt struct{ *bbolt.DB }
