@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -49,6 +50,7 @@ func look(t *testing.T, fs journal.FS, o journal.Options) found {
 // filled returns a folder of n synced frames of 100 B, and the log, which is open.
 func filled(t *testing.T, o journal.Options, n int) (*modelfs.FS, *journal.Log) {
 	t.Helper()
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<10)
 	fs := modelfs.New()
 	log, _, err := journal.Open(fs, o, func(journal.Record) error { return nil })
 	if err != nil {

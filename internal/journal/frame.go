@@ -134,7 +134,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 // seek returns the next place from off on at which the mark of a frame stands, or the file's size.
 func (w *window) seek(off int64) (int64, error) {
 	for off+frameHeader <= w.size {
-		b, err := w.at(off, int(min(windowBytes, w.size-off)))
+		n := w.from + int64(len(w.buf)) - off // what has been read already
+		if off < w.from || n < frameHeader {
+			n = min(windowBytes, w.size-off)
+		}
+		b, err := w.at(off, int(n))
 		if err != nil {
 			return 0, err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/internal/journal"
 )
 
-var histories = flag.Int("histories", 400, "how many random histories to run")
+var histories = flag.Int("histories", 1000, "how many random histories to run")
 
 // source is a reader of random bytes that repeats itself in each run.
 type source struct{ *rand.ChaCha8 }
@@ -32,7 +32,7 @@ func options(r *rand.Rand, seed uint64) journal.Options {
 func TestWhatWasPromisedIsThereAfterAnyHistory(t *testing.T) {
 	n := *histories
 	if testing.Short() {
-		n /= 4
+		n /= 10
 	}
 	for seed := range uint64(n) {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) { history(t, seed) }) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/sentinel-peer/sentinel-peer/internal/journal"
+	"github.com/sentinel-peer/sentinel-peer/internal/journal/modelfs"
 )
 
 func nothing(journal.Record) error { return nil }
@@ -376,6 +377,27 @@ func TestASnapshotStreams(t *testing.T) {
 	}
 }
 
+// counted counts the bytes that are read.
+type counted struct {
+	*modelfs.FS
+	read *int
+}
+
+func (c counted) Open(name string) (journal.File, error) {
+	f, err := c.FS.Open(name)
+	return countedFile{f, c.read}, err
+}
+
+type countedFile struct {
+	journal.File
+	read *int
+}
+
+func (f countedFile) ReadAt(b []byte, at int64) (int, error) {
+	*f.read += len(b)
+	return f.File.ReadAt(b, at)
+}
+
 // Segments of large values that look like frames are searched in time that does not grow with their
 // square, in bounded memory, and give no frame.
 func TestValuesThatLookLikeFramesAreNone(t *testing.T) {
@@ -394,7 +416,11 @@ func TestValuesThatLookLikeFramesAreNone(t *testing.T) {
 	}
 	fill(t, log, 2)
 	fs.Flip(name, 8*(firstFrame+3*frameBytes+9))
-	got := look(t, fs.Copy(), journal.Options{})
+	read := new(int)
+	got := look(t, counted{fs.Copy(), read}, journal.Options{})
+	if size := len(fs.Read(name)); *read > 4*size {
+		t.Errorf("read %d bytes of a file of %d", *read, size)
+	}
 	if !slices.Equal(got.report.Gaps, []journal.Gap{{4, 4}}) || !slices.Equal(got.frames, []uint64{1, 2, 3, 5, 6, 7}) || got.report.Unread < int64(len(hostile)) {
 		t.Errorf("%+v, frames %v", got.report, got.frames)
 	}

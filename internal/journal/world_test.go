@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,12 +30,13 @@ type world struct {
 	fault   string          // the operation that fails next
 	report  journal.Report
 	trace   []string
+	made    map[uint64][][]byte // by item
 }
 
 var errDisk = syscall.EIO
 
 func newWorld(t testing.TB, o journal.Options) *world {
-	w := &world{t: t, fs: modelfs.New(), o: o, synced: map[uint64]bool{}, written: map[uint64]bool{}}
+	w := &world{t: t, fs: modelfs.New(), o: o, synced: map[uint64]bool{}, written: map[uint64]bool{}, made: map[uint64][][]byte{}}
 	w.fs.Before = func(op, name string) error {
 		if w.fault == op {
 			w.fault = ""
@@ -59,16 +61,17 @@ func (w *world) fatal(format string, args ...any) {
 }
 
 // item returns the sections of an item, which its number determines.
-func item(n uint64) [][]byte {
+func (w *world) item(n uint64) [][]byte {
+	if sections := w.made[n]; sections != nil {
+		return sections
+	}
 	r := rand.New(rand.NewPCG(n, 7))
 	sections := [][]byte{binary.LittleEndian.AppendUint64(nil, n)}
 	for range r.IntN(3) {
-		b := make([]byte, r.IntN(1+r.IntN(3000)))
-		for i := range b {
-			b[i] = byte(r.Uint32() >> r.IntN(2) * 4)
-		}
+		b := random(r.IntN(1 + r.IntN(3000)))
 		sections = append(sections, b)
 	}
+	w.made[n] = sections
 	return sections
 }
 
@@ -77,13 +80,13 @@ func (w *world) itemOf(r journal.Record) uint64 {
 	w.t.Helper()
 	var got [][]byte
 	for s := range r.Sections {
-		got = append(got, slices.Clone(s))
+		got = append(got, bytes.Clone(s))
 	}
 	if len(got) == 0 || len(got[0]) != 8 {
 		w.fatal("frame %d has other sections than were written: %x", r.Frame, got)
 	}
 	n := binary.LittleEndian.Uint64(got[0])
-	if n > w.next || !slices.EqualFunc(got, item(n), slices.Equal) {
+	if n > w.next || !slices.EqualFunc(got, w.item(n), bytes.Equal) {
 		w.fatal("frame %d is not what was written", r.Frame)
 	}
 	return n
@@ -158,7 +161,7 @@ func (w *world) check(err error) {
 func (w *world) append() {
 	w.t.Helper()
 	n := w.next + 1
-	number, err := w.log.Append(item(n)...)
+	number, err := w.log.Append(w.item(n)...)
 	w.note("append %d: frame %d, %v", n, number, err)
 	if w.check(err); err == nil {
 		w.next = n

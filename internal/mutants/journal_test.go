@@ -44,6 +44,8 @@ var journal = []mutant{
 		"!current && ", "(current || true) && ", "./internal/journal", "TestPruneLeavesWhatIsInUse"},
 	{"a frame is one only in its place", "internal/journal/frame.go",
 		"	sum := crc32.Update(f.seed, castagnoli, binary.LittleEndian.AppendUint64(make([]byte, 0, 8), uint64(at)))\n", "	sum := f.seed\n", "./internal/journal", "TestValuesThatLookLikeFramesAreNone"},
+	{"a search reads a file once", "internal/journal/frame.go",
+		"off < w.from || n < frameHeader {", "true {", "./internal/journal", "TestValuesThatLookLikeFramesAreNone"},
 	{"each file has a key of its own", "internal/journal/header.go",
 		"k.derive(salt, \"sentinel-peer journal file \"+string(page), 32)", "k.derive(nil, \"\", 32)", "./internal/journal", "TestEncryptedFilesShowNothing"},
 	{"a missing key is refused", "internal/journal/open.go",
