@@ -182,28 +182,16 @@ func joined(sections ...[]byte) (n int) {
 	return n
 }
 
-// split yields the sections that join made b of, which alias b, and false once for a rest that is none.
-func split(b []byte) iter.Seq2[[]byte, bool] {
-	return func(yield func([]byte, bool) bool) {
-		for len(b) > 0 {
-			n, size := binary.Uvarint(b)
-			if size <= 0 || n > uint64(len(b)-size) {
-				yield(nil, false)
-				return
-			}
-			section := b[size : size+int(n)]
-			if b = b[size+int(n):]; !yield(section, true) {
-				return
-			}
-		}
-	}
-}
-
-// sections yields the sections that join made b of, which alias b.
+// sections yields the sections that join made b of, which alias b. It ends with the first that is none.
 func sections(b []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for s, ok := range split(b) {
-			if !ok || !yield(s) {
+		for rest := b; len(rest) > 0; {
+			n, size := binary.Uvarint(rest)
+			if size <= 0 || n > uint64(len(rest)-size) {
+				return
+			}
+			section := rest[size : size+int(n)]
+			if rest = rest[size+int(n):]; !yield(section) {
 				return
 			}
 		}
@@ -212,10 +200,9 @@ func sections(b []byte) iter.Seq[[]byte] {
 
 // whole reports whether join made b.
 func whole(b []byte) bool {
-	for _, ok := range split(b) {
-		if !ok {
-			return false
-		}
+	n := 0
+	for s := range sections(b) {
+		n += joined(s)
 	}
-	return true
+	return n == len(b)
 }
