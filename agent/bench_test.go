@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/puzpuzpuz/xsync/v4"
 	"github.com/sentinel-peer/sentinel-peer/agent/fleet"
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
@@ -31,28 +30,18 @@ func BenchmarkGet(b *testing.B) {
 	}{{"in-order", 100_000, false}, {"at-random", 1_000_000, true}} {
 		a := open(b, Config{Name: "n1"})
 		keys := benchKeys(c.count)
-		bare := xsync.NewMap[string, *string]()
 		for _, k := range keys {
 			if err := a.Put(b.Context(), k, "v"); err != nil {
 				b.Fatal(err)
 			}
-			bare.Store(k, &k)
 		}
 		if c.mix {
 			rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 		}
-		b.Run(c.name+"/agent", func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if _, ok := a.Get(keys[i%len(keys)]); !ok {
-					b.Fatal("absent")
-				}
-			}
-		})
-		b.Run(c.name+"/xsync", func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if _, ok := bare.Load(keys[i%len(keys)]); !ok {
 					b.Fatal("absent")
 				}
 			}

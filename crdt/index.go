@@ -3,36 +3,35 @@ package crdt
 import (
 	"strings"
 
-	"github.com/puzpuzpuz/xsync/v4"
-
 	"github.com/sentinel-peer/sentinel-peer/internal/ordered"
 )
 
 // keyIndex finds the cell of a key without a lock, and lists cells in the order of their keys. Any
 // goroutine may call Load and ascend; the other methods belong to the owner of the store.
 type keyIndex struct {
-	cells *xsync.Map[string, *cell]
+	cells *cellTable
 	order *ordered.List[*cell]
 }
 
 func newKeyIndex() keyIndex {
-	cells := xsync.NewMap[string, *cell]()
-	all := func(yield func(*cell) bool) {
-		cells.Range(func(_ string, c *cell) bool { return yield(c) })
-	}
-	return keyIndex{cells, ordered.New(func(a, b *cell) int { return strings.Compare(a.key(), b.key()) }, all, cells.Size)}
+	cells := newCellTable()
+	all := func(yield func(*cell) bool) { cells.each(yield) }
+	return keyIndex{cells, ordered.New(func(a, b *cell) int { return strings.Compare(a.key(), b.key()) }, all, cells.len)}
 }
 
 // Load returns the cell of key.
-func (x keyIndex) Load(key string) (*cell, bool) { return x.cells.Load(key) }
+func (x keyIndex) Load(key string) (*cell, bool) {
+	c := x.cells.find(key)
+	return c, c != nil
+}
 
 func (x keyIndex) add(c *cell) {
-	x.cells.Store(c.key(), c)
+	x.cells.add(c)
 	x.order.Note(c, false)
 }
 
 func (x keyIndex) remove(c *cell) {
-	x.cells.Delete(c.key())
+	x.cells.remove(c)
 	x.order.Note(c, true)
 }
 

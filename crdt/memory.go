@@ -6,7 +6,7 @@ import "unsafe"
 // keys, paths and values. It includes structures, the rounding of the allocator, and the
 // tables that point to the structures. TestMemoryIsWhatTheHeapHolds measures it.
 const (
-	keyMemory     = 112 // a cell and its entry in the index
+	keyMemory     = 64 // a cell and its entry in the index
 	recordMemory  = int(unsafe.Sizeof(record{})) + 32
 	extMemory     = int(unsafe.Sizeof(ext{})) + 8
 	manyMemory    = 640 // the many of a key with slots, and its view

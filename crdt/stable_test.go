@@ -140,7 +140,7 @@ func checkCounts(t testing.TB, s *Store) {
 			}
 		}
 	}
-	s.index.cells.Range(func(_ string, c *cell) bool {
+	s.index.cells.each(func(c *cell) bool {
 		if c.visible() {
 			keys++
 		}

@@ -80,7 +80,6 @@ var homes = map[string][]string{
 	"github.com/hashicorp/memberlist":        {"gossip/transport", "gossip/transport/memnet"},
 	"github.com/flynn/noise":                 {"gossip/transport"},
 	"github.com/klauspost/compress":          {"gossip", "internal/journal"},
-	"github.com/puzpuzpuz/xsync/v4":          {"crdt"},
 	"github.com/tidwall/btree":               {"internal/ordered"},
 	"github.com/cespare/xxhash/v2":           {"crdt"},
 	"github.com/bmatcuk/doublestar/v4":       {"crdt"},
@@ -108,7 +107,7 @@ var (
 		"lockservice/clock_other.go", "lockservice/statefile.go", "lockservice/majority.go"}
 	worldly = []string{"sync", "net", "net/http", "os", "os/exec", "syscall", "runtime", "math/rand", "crypto/rand", "log", "log/slog", "context"}
 	// atoms are the files that may use sync/atomic, to publish data to lock-free readers.
-	atoms = []string{"crdt/store.go", "crdt/history.go", "crdt/cell.go", "crdt/record.go"}
+	atoms = []string{"crdt/store.go", "crdt/history.go", "crdt/cell.go", "crdt/table.go", "crdt/record.go"}
 	// clocks are the functions of package time that a pure package may not use.
 	clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
 	// seeded are the names of math/rand/v2 that a pure package may use. All others draw from

@@ -30,6 +30,14 @@ type mutant struct {
 }
 
 var mutants = []mutant{
+	{"a full bucket of the index passes its cells on", "crdt/table.go",
+		"		b.marks.Store(uint64(m + onePassed))\n", "", "./crdt", "TestATableHoldsWhatWasAddedAndNotRemoved"},
+	{"a cell that leaves the index is not counted as passed on", "crdt/table.go",
+		"s.buckets[j].marks.Store(s.buckets[j].marks.Load() - onePassed)", "_ = j", "./crdt", "TestATableGrowsAndShrinksBySegments"},
+	{"the first mark that fits is not the last place to look", "crdt/table.go",
+		"	return t.search(key)\n", "	return nil\n", "./crdt", "TestATableHoldsWhatWasAddedAndNotRemoved"},
+	{"small halves of the index are joined", "crdt/table.go",
+		"	for s.depth > 0 {", "	for false {", "./crdt", "TestATableGrowsAndShrinksBySegments"},
 	{"equal stamps are ordered by dot", "crdt/stable.go",
 		"s.actors[a.actor].actor.Compare(s.actors[b.actor].actor),", "0,", "./crdt", "TestEqualStampsAreDecidedByActor"},
 	{"the order of arrival does not decide between equal stamps", "crdt/history.go",
