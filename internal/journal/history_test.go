@@ -3,6 +3,7 @@ package journal_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -52,7 +53,7 @@ func history(t *testing.T, seed uint64) {
 	faults := r.IntN(2) == 0
 	w.open(nil)
 	for range 10 + r.IntN(60) {
-		switch r.IntN(16) {
+		switch r.IntN(17) {
 		case 0, 1, 2, 3, 4:
 			for range 1 + r.IntN(6) {
 				w.append()
@@ -91,6 +92,12 @@ func history(t *testing.T, seed uint64) {
 			if faults {
 				w.fault = []string{"sync", "write", "create", "sync folder", "rename", "remove"}[r.IntN(6)]
 				w.note("the next %s fails", w.fault)
+			}
+		case 16:
+			w.note("the system drops clean pages")
+			w.fs.Evict()
+			if w.doubt {
+				w.written = maps.Clone(w.synced) // since pages are clean after a sync that has failed
 			}
 		}
 	}
