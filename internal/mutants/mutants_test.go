@@ -33,7 +33,7 @@ var mutants = []mutant{
 	{"a full bucket of the index passes its cells on", "crdt/table.go",
 		"		b.marks.Store(uint64(m + onePassed))\n", "", "./crdt", "TestATableHoldsWhatWasAddedAndNotRemoved"},
 	{"a cell that leaves the index is not counted as passed on", "crdt/table.go",
-		"s.buckets[j].marks.Store(s.buckets[j].marks.Load() - onePassed)", "_ = j", "./crdt", "TestATableGrowsAndShrinksBySegments"},
+		"s.buckets[j].marks.Store(s.buckets[j].marks.Load() - onePassed)", "_ = j", "./crdt", "TestAnEmptySegmentCountsNoCells"},
 	{"the first mark that fits is not the last place to look", "crdt/table.go",
 		"	return t.search(key)\n", "	return nil\n", "./crdt", "TestATableHoldsWhatWasAddedAndNotRemoved"},
 	{"small halves of the index are joined", "crdt/table.go",
