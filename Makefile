@@ -66,6 +66,7 @@ fuzz: ## run each fuzz target for T (T=30s)
 
 golden: ## rewrite the golden files and show what changed
 	$(GO) test ./gossip -run Golden -update
+	$(GO) test ./internal/journal -run Golden -update
 	$(GO) test ./internal/metrics -run Table -update
 	$(GO) test ./internal/cli/status -run Top -update
 	$(GO) test ./sim -run 'Alike|Scripts' -update -rewrite

@@ -312,7 +312,10 @@ func (l *Log) Close() error {
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	if l.segment != nil {
-		err = errors.Join(err, l.seal(last))
+		if e := l.seal(last); e != nil {
+			l.abandon(e)
+			err = errors.Join(err, e)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -20,8 +20,8 @@ type Options struct {
 	// Keys encrypt the files. The first key is for new files, and all of them open old ones. Without
 	// keys new files are plain. Plain files are read whatever the keys.
 	Keys []Key
-	// Random gives the salts of the files; crypto/rand.Reader if nil. A source that repeats
-	// itself breaks the encryption.
+	// Random gives the salts of the files; crypto/rand.Reader if nil. One goroutine at a time reads
+	// it. A source that repeats itself breaks the encryption.
 	Random io.Reader
 }
 

@@ -20,18 +20,18 @@ func (l *Log) create(k, end kind, size int64, first uint64) (*writer, error) {
 	l.number++
 	w.number = l.number
 	w.header = header{kind: k, life: l.life, start: l.start, first: first, durable: l.durable}
+	_, err := io.ReadFull(l.o.Random, w.salt[:])
 	l.mu.Unlock()
 	w.name = fileName(w.number, end)
+	if err != nil {
+		return nil, failed("draw a salt for", w.name, err)
+	}
 	var key *Key
 	if len(l.o.Keys) > 0 {
 		key = &l.o.Keys[0]
 		w.key = key.ID()
 	}
-	if _, err := io.ReadFull(l.o.Random, w.salt[:]); err != nil {
-		return nil, failed("draw a salt for", w.name, err)
-	}
 	w.form = w.header.form(key)
-	var err error
 	if w.file, err = l.fs.Create(w.name, size); err != nil {
 		return nil, failed("create", w.name, err)
 	}
