@@ -234,6 +234,49 @@ func TestWhatLeftMemoryWaitsForASnapshot(t *testing.T) {
 	}
 }
 
+// After a sync that has failed, the next process reads pages that the disk does not have, and its syncs
+// do not write them. It writes the frames anew, or waits for a snapshot if they are too many.
+func TestTheNextLifeDoesNotTrustTheSystemsMemory(t *testing.T) {
+	for _, backlog := range []int{64 << 10, 4000} {
+		o := journal.Options{Backlog: backlog, SegmentBytes: 64 << 10}
+		fs, log := filled(t, o, 1)
+		for range 10 {
+			if n, err := log.Append(make([]byte, 1000)); err != nil || log.Flush(n, journal.Written) != nil {
+				t.Fatal(n, err)
+			}
+		}
+		fs.Before = func(op, _ string) error {
+			if op == "sync" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		if n, err := log.Append([]byte("x")); err != nil || !errors.Is(log.Flush(n, journal.Synced), syscall.EIO) {
+			t.Fatal(n, err)
+		}
+		fs.Before = nil
+		fs.Kill()
+		log, report, err := journal.Open(fs, o, nothing)
+		if err != nil || report.Last != 12 || report.Unproven != 11 {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		n, err := log.Append([]byte("x"))
+		if err == nil {
+			err = log.Flush(n, journal.Synced)
+		}
+		if few := backlog > 11_000; few != (err == nil) || !few && !errors.Is(err, journal.ErrSnapshotNeeded) {
+			t.Errorf("with a backlog of %d: %v", backlog, err)
+		}
+		if err != nil {
+			continue
+		}
+		fs.On(func() bool { return false })
+		if got := look(t, fs, o); len(got.frames) != 13 || len(got.report.Gaps) > 0 {
+			t.Errorf("%+v", got.report)
+		}
+	}
+}
+
 // A disk that hangs in a sync stops neither appends nor figures, and nothing counts as synced meanwhile.
 func TestAStalledDiskStopsNoAppend(t *testing.T) {
 	fs, log := filled(t, journal.Options{Backlog: 4000}, 1)
