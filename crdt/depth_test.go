@@ -108,22 +108,3 @@ func TestAPathBeyondTheLimitsOfAnOpIsRefused(t *testing.T) {
 	f("a name in a longer form", slotRegister, "\xd9\x01a", false)
 	f("of a later kind", 70, names(40, "a"), true)
 }
-
-// An image from an early version is restored without the records that every peer refuses.
-func TestARecordBeyondThePathLimitsIsLeftOutOfARestoredImage(t *testing.T) {
-	saved := func(seq uint64, section []byte) Saved {
-		key := append(actorKey(entryRecord, there), 0, 0, 0, 0, 0, 0, 0, byte(seq))
-		value := clock.AppendActor(wire.AppendArray(wire.AppendArray(nil, 2), 1), there)
-		return Saved{key, append(value, section...)}
-	}
-	s := New(Config{Actor: here})
-	if err := s.Restore(saved(1, sectionAt(slotRegister, strings.Repeat("\xa1a", 40), "\x01"))); err != nil || s.Stats().Live != 0 {
-		t.Errorf("%v, %d records", err, s.Stats().Live)
-	}
-	if err := s.Restore(saved(1, sectionAt(slotRegister, "\xa1a", "\xc1"))); err == nil {
-		t.Error("a broken record is left out")
-	}
-	if err := s.Restore(saved(1, sectionAt(slotRegister, "\xa1a", "\x01"))); err != nil || s.Stats().Live != 1 {
-		t.Errorf("%v, %d records", err, s.Stats().Live)
-	}
-}

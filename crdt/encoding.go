@@ -73,6 +73,12 @@ const (
 // AppendSection appends a section of a's dots from first to last. items are deltas of a
 // in that range, ascending. The section leaves out the dots that are not among items.
 func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, last uint64, items []Delta) []byte {
+	return s.appendSection(dst, t, a, first, last, items, false)
+}
+
+// appendSection appends a section. With whole set it spells out every record, although the
+// section carries the one that overwrote it.
+func (h *history) appendSection(dst []byte, t *ActorTable, a clock.Actor, first, last uint64, items []Delta, whole bool) []byte {
 	dst = wire.AppendArray(dst, 4)
 	dst = wire.AppendUint(dst, uint64(t.Index(a)))
 	dst = wire.AppendUint(dst, first)
@@ -92,7 +98,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 		for _, d := range items {
 			advance(d.seq, -1)
 			switch {
-			case d.Void(last):
+			case !whole && d.Void(last):
 				advance(d.seq+1, 1)
 			case d.r == nil:
 				advance(d.seq+1, -1)
@@ -119,7 +125,7 @@ func (s *Store) AppendSection(dst []byte, t *ActorTable, a clock.Actor, first, l
 	dst = wire.AppendArray(dst, n)
 	key := ""
 	each(func(r *record) {
-		dst = s.appendRecord(dst, t, r, base, key)
+		dst = h.appendRecord(dst, t, r, base, key)
 		key = r.cell.key()
 	}, func(n int64) { dst = wire.AppendInt(dst, n) })
 	return dst
@@ -283,6 +289,7 @@ func (s sectionReader) mergeVoids(st *actorState, res *SectionResult) {
 		return
 	}
 	span := s.spanOf(st)
+	s.noteSeen(st)
 	passed := false
 	for _, v := range s.voids {
 		for seq := v.First; seq <= v.Last; seq++ {
@@ -340,7 +347,7 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 	kind := slotKind(head >> flagBits)
 	switch err := accept(kind, head&flagTomb != 0, e.path, body); {
 	case err == errDeep || err == errLong:
-		r.Fail(pathLimits)
+		r.Fail("path limits")
 		return false
 	case err != nil || head>>flagBits > 0xffff || stamp == 0:
 		r.Fail("record body")
@@ -414,9 +421,6 @@ func accept(kind slotKind, tomb bool, path string, body []byte) error {
 	}
 	return admissible(kind, tomb, path, Value{unsafe.String(unsafe.SliceData(body), len(body))})
 }
-
-// pathLimits is the reason of the *wire.Error that refuses a path that no Op can have.
-const pathLimits = "path limits"
 
 // sectionReader merges the items of a section into a store.
 type sectionReader struct{ *Store }

@@ -10,6 +10,7 @@ import (
 // a new dot, which the caller adds to the causal context. r.cell is set, and its key is in
 // the index.
 func (s *Store) merge(r *record, local bool) {
+	s.noteMerged(r)
 	if r.kind == slotRegister && r.cell.many() == nil && (r.ext == nil || r.ext.path == "") {
 		merger{s}.mergePlain(r, local)
 		return
@@ -361,14 +362,19 @@ func (s *Store) Drop(d clock.Dot, reporter clock.Actor, at clock.Timestamp) bool
 	}
 	s.stats.Dropped++
 	s.noteConflict("another peer holds it no more", Side{Dot: clock.Dot{Actor: reporter}, Stamp: at}, r)
-	merger{s}.dropRecord(r)
+	merger{s}.dropRecord(r, true)
 	return true
 }
 
-// dropRecord removes r from the state and logs the change.
-func (s merger) dropRecord(r *record) {
+// dropRecord removes r from the state and logs the change. With forget set the journal
+// gets r's dot.
+func (s merger) dropRecord(r *record, forget bool) {
 	c, plain, shown := r.cell, r.cell.many() == nil, r.visible()
-	s.detach(r)
+	if forget {
+		s.forget(r)
+	} else {
+		s.detach(r)
+	}
 	if !shown {
 		return
 	}
@@ -390,12 +396,13 @@ func (s *Store) Adopt(c *clock.CausalContext) {
 	for a, span := range c.Beyond(s.context).All() {
 		if i, ok := s.number[a]; ok {
 			s.spanOf(s.actors[i]).Join(span)
+			s.noteSeen(s.actors[i])
 			continue
 		}
 		s.context.Ensure(a).Join(span) // an actor without records needs no actorState
 		s.additions++
 		if s.journals {
-			s.dirtyContexts = append(s.dirtyContexts, a)
+			s.seenDots = append(s.seenDots, a)
 		}
 	}
 }

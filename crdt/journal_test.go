@@ -2,8 +2,9 @@ package crdt
 
 import (
 	"bytes"
-	"maps"
-	"slices"
+	"fmt"
+	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,85 +13,194 @@ import (
 	"github.com/sentinel-peer/sentinel-peer/clock"
 )
 
-// image is a store's image on disk.
-type image map[string][]byte
-
-func (m image) write(list []Saved) {
-	for _, e := range list {
-		if e.Value == nil {
-			delete(m, string(e.Key))
-		} else {
-			m[string(e.Key)] = e.Value
+// logged returns the entries, of which those that are nil are missing.
+func logged(entries ...[]byte) iter.Seq2[[]byte, bool] {
+	return func(yield func([]byte, bool) bool) {
+		missing := false
+		for _, e := range entries {
+			if missing = missing || e == nil; e != nil && !yield(e, missing) {
+				return
+			}
 		}
 	}
 }
 
-func (m image) restore(t failer) *Store {
+func restored(t failer, entries ...[]byte) *Store {
 	t.Helper()
-	s := New(Config{Actor: clock.Actor{Birth: 9, Rand: 9}})
-	keys := slices.Sorted(maps.Keys(m))
-	for _, k := range keys {
-		if err := s.Restore(Saved{[]byte(k), m[k]}); err != nil {
-			t.Fatalf("restore: %v", err)
-		}
+	s := New(Config{Actor: clock.Actor{Birth: 9, Rand: 9}, Journal: true})
+	if err := s.Restore(logged(entries...)); err != nil {
+		t.Fatalf("restore: %v", err)
+	}
+	if more := s.AppendJournal(nil); more != nil {
+		t.Fatalf("what was restored is journalled again: %x", more)
+	}
+	if changes := s.Changes(); len(changes) > 0 {
+		t.Fatalf("what was restored are changes: %v", changes)
 	}
 	return s
 }
 
-// After each step of a random history, a store that is restored from the image has the same
-// records and the same context. The image has no other entries.
-func TestTheImageOnDiskIsTheStore(t *testing.T) {
+// step makes n write, merge, collect or adopt something.
+func (c *model) step(t *rapid.T, n *naive) {
+	switch rapid.IntRange(0, 5).Draw(t, "step") {
+	case 0, 1:
+		c.write(t, n, modelOp(t), time.UnixMilli(0))
+	case 2:
+		c.write(t, c.replicas[1], modelOp(t), time.UnixMilli(0))
+	case 3:
+		c.collect(t, n)
+	case 4:
+		if len(c.log) > 0 {
+			c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])
+		}
+	default:
+		seen := clock.NewContext()
+		seen.AddRange(c.replicas[2].store.self.actor, 5, 7)
+		n.store.Adopt(seen)
+	}
+}
+
+// After each step of a random history, a store that is restored from its journal has the same
+// records and the same context; so has one that is restored from an image, which was read while
+// the history went on, and the entries since.
+func TestTheJournalIsTheStore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newModel()
 		n := c.replicas[0]
 		n.store.journals = true
-		disk := image{}
+		var log, parts, imaged [][]byte
+		var image *Image
+		since := 0
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			switch rapid.IntRange(0, 5).Draw(t, "step") {
-			case 0, 1:
-				c.write(t, n, modelOp(t), time.UnixMilli(0))
-			case 2:
-				c.write(t, c.replicas[1], modelOp(t), time.UnixMilli(0))
-			case 3:
-				c.collect(t, n)
-			case 4:
-				if len(c.log) > 0 {
-					c.deliver(t, n, c.log[rapid.IntRange(0, len(c.log)-1).Draw(t, "which")])
-				}
-			default:
-				seen := clock.NewContext()
-				seen.AddRange(c.replicas[2].store.self.actor, 5, 7)
-				n.store.Adopt(seen)
-			}
+			c.step(t, n)
 			if rapid.Bool().Draw(t, "write") {
 				continue
 			}
-			disk.write(n.store.Journal())
-			back := disk.restore(t)
-			if !back.Context().Equal(n.store.Context()) {
-				t.Fatal("another context")
+			if e := n.store.AppendJournal(nil); e != nil {
+				log = append(log, e)
 			}
-			if !bytes.Equal(back.AppendState(nil), n.store.AppendState(nil)) || back.Sum() != n.store.Sum() {
-				t.Fatal("another state")
+			switch {
+			case image == nil && rapid.Bool().Draw(t, "begin"):
+				image, parts = NewImage(n.store), nil
+				since = len(log)
+			case image != nil:
+				part, more := image.Next(nil, rapid.IntRange(1, 3).Draw(t, "records"))
+				if parts = append(parts, part); !more {
+					imaged, image = append(parts[:len(parts)-1], log[since:]...), nil
+				}
 			}
-			if want := n.store.Stats().Live + n.store.Context().Len(); len(disk) != want {
-				t.Fatalf("the disk holds %d entries, want %d", len(disk), want)
+			ways := [][][]byte{log}
+			if imaged != nil {
+				ways = append(ways, imaged)
+				imaged = nil
+			}
+			for _, entries := range ways {
+				back := restored(t, entries...)
+				if !back.Context().Equal(n.store.Context()) {
+					t.Fatal("another context")
+				}
+				if !bytes.Equal(back.AppendState(nil), n.store.AppendState(nil)) || back.Sum() != n.store.Sum() {
+					t.Fatal("another state")
+				}
+				if got, want := back.Stats().Removals, n.store.Stats().Removals; got != want {
+					t.Fatalf("%d removals, want %d", got, want)
+				}
 			}
 		}
 	})
 }
 
-func TestABrokenImageIsRefusedByEntry(t *testing.T) {
+// A store has not seen what it cannot read, whatever entry is missing: it has seen what the
+// entries before that one say, and the records of those after it.
+func TestWhatCannotBeReadWasNotSeen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := newModel()
+		n := c.replicas[0]
+		n.store.journals = true
+		var log [][]byte
+		var dots [][]clock.Dot // of the records of each entry
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			c.step(t, n)
+			var list []clock.Dot
+			for _, e := range n.store.journal {
+				if !e.forgotten {
+					list = append(list, n.store.delta(e.record).Dot())
+				}
+			}
+			if e := n.store.AppendJournal(nil); e != nil {
+				log, dots = append(log, e), append(dots, list)
+			}
+		}
+		if len(log) == 0 {
+			return
+		}
+		lost := rapid.IntRange(0, len(log)-1).Draw(t, "lost")
+		want := restored(t, log[:lost]...).Context().Clone()
+		for _, list := range dots[lost+1:] {
+			for _, d := range list {
+				want.Add(d)
+			}
+		}
+		log[lost] = nil
+		if got := restored(t, log...).Context(); !got.Equal(want) {
+			t.Fatal("another context than that of what can be read")
+		}
+	})
+}
+
+// A record that the store forgot on the word of others, or to bound its removals, does not come
+// back from the journal.
+func TestWhatWasForgottenDoesNotComeBack(t *testing.T) {
+	s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, Journal: true, MaxRemovals: 8})
+	for i := range 12 {
+		key := fmt.Sprint("k", i)
+		for _, op := range []Op{{Verb: Put, Key: key, Value: num(i)}, {Verb: Delete, Key: key}} {
+			if _, err := s.Apply(clock.Timestamp(1<<20+i), 0, op); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	deltas, err := s.Apply(1<<21, 0, Op{Verb: Put, Key: "dropped", Value: num(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, dot := s.AppendJournal(nil), deltas[0].Dot()
+	s.Drop(dot, clock.Actor{Birth: 2, Rand: 2}, 1)
+	s.truncate()
+	back := restored(t, first, s.AppendJournal(nil))
+	if back.Len() != 0 || back.Stats().Removals != s.Stats().Removals || !back.Context().Contains(dot) {
+		t.Errorf("%d keys and %d removals, want none and %d", back.Len(), back.Stats().Removals, s.Stats().Removals)
+	}
+}
+
+// What was reported as expired stays away when the clock was set back.
+func TestWhatExpiredStaysAwayAfterARestart(t *testing.T) {
+	s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, Journal: true})
+	for key, expiry := range map[string]uint64{"short": 1000, "long": 9000} {
+		if _, err := s.Apply(1<<20, 0, Op{Verb: Put, Key: key, Value: num(1), Expiry: expiry}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := s.AppendJournal(nil)
+	s.Expire(2000)
+	back := restored(t, first, s.AppendJournal(nil))
+	for key, want := range map[string]bool{"short": false, "long": true} {
+		if _, there := back.Render(key, 500); there != want {
+			t.Errorf("%s is there: %v, with the clock set back", key, there)
+		}
+	}
+}
+
+func TestABrokenEntryIsRefusedByItsNumber(t *testing.T) {
 	good := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, Journal: true})
 	if _, err := good.Apply(1<<20, 0, Op{Verb: Put, Key: "k", Value: num(1)}); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range good.Journal() {
-		for cut := range e.Value {
-			s := New(Config{Actor: clock.Actor{Birth: 2, Rand: 2}})
-			if err := s.Restore(Saved{e.Key, e.Value[:cut]}); err == nil || s.Len() != 0 {
-				t.Errorf("%x cut at %d: %v", e.Key, cut, err)
-			}
+	entry := good.AppendJournal(nil)
+	for cut := range entry {
+		s := New(Config{Actor: clock.Actor{Birth: 2, Rand: 2}})
+		if err := s.Restore(logged(entry[:cut])); err == nil || !strings.HasPrefix(err.Error(), "entry 0 ") || s.Len() != 0 {
+			t.Errorf("cut at %d: %v", cut, err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ type Config struct {
 	Conflicts   int         // entries that the conflict journal keeps; 0 means 1,024
 	MaxRemovals int         // removals that the store keeps until they are stable, 0 means 1,048,576; see truncate
 	MaxBytes    int         // bytes of Memory that local writes may fill, 0 for no limit; see FullError
-	Journal     bool        // whether the store notes its changes for Store.Journal
+	Journal     bool        // whether the store notes its changes for Store.AppendJournal
 }
 
 // Store is the state of one replica: the live records and the causal context. A Store has
@@ -87,7 +87,7 @@ type activeState struct {
 	vacant       int         // number of entries of live that are nil
 	pending      []*record   // records that Collect looks at when they are stable, by sequence number
 	collected    uint64      // sequence number up to which Collect has looked at the actor's records
-	contextDirty bool        // whether the actor is in saving.dirtyContexts
+	contextDirty bool        // whether the actor is in saving.seenDots
 }
 
 // New returns an empty Store.
@@ -127,10 +127,6 @@ func (s *Store) spanOf(st *actorState) *clock.Span {
 		st.span, st.listed = s.context.Ensure(st.actor), true
 	}
 	s.additions++
-	if s.journals && !st.contextDirty {
-		st.contextDirty = true
-		s.dirtyContexts = append(s.dirtyContexts, st.actor)
-	}
 	return st.span
 }
 
@@ -139,7 +135,6 @@ func (s *Store) insert(r *record) {
 	st := s.actors[r.actor]
 	st.addLive(r)
 	st.collected = min(st.collected, r.seq-1) // r may fill a gap that a crash left
-	s.noteDirty(r)
 	s.liveCount++
 	s.wireBytes += r.size()
 	s.addMemory(r, 1)
@@ -186,7 +181,6 @@ func (st *actorState) await(r *record) {
 // remove makes r dead and updates all counts. The caller takes r out of its cell.
 func (s *Store) remove(r *record) {
 	s.actors[r.actor].dropLive(r)
-	s.noteDirty(r)
 	s.liveCount--
 	s.wireBytes -= r.size()
 	s.addMemory(r, -1)

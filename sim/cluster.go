@@ -103,12 +103,12 @@ func New(cfg Config) (*Cluster, error) {
 			p.clock = cfg.Clocks[i]
 		}
 		if cfg.Disk {
-			p.disk = newDisk()
+			p.disk = new(disk)
 		}
 		c.peers = append(c.peers, p)
 	}
 	for _, p := range c.peers {
-		p.live(c.actor(p), nil)
+		p.live(c.actor(p))
 	}
 	for _, p := range c.peers {
 		for j := range p.sees {

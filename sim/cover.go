@@ -19,6 +19,8 @@ var states = []string{
 	"a dead item was tried again",
 	"a delta came twice",
 	"a disk lost its last transactions",
+	"an entry of a disk could not be read",
+	"an image was made beside the journal",
 	"a disk was lost",
 	"a frame of a later version was refused",
 	"a holder was stopped beyond its lease",

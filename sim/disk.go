@@ -1,104 +1,131 @@
 package sim
 
 import (
-	"maps"
+	"iter"
 	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
-	"github.com/sentinel-peer/sentinel-peer/crdt"
+	"github.com/sentinel-peer/sentinel-peer/internal/replica"
 	"github.com/sentinel-peer/sentinel-peer/lockservice"
 )
 
-// disk is the durable state of a peer. It can undo the latest transactions, which is how a
-// lying disk loses them.
+// disk is the durable state of a peer: an image, and the entries of the journal since it began.
+// It can lose its latest entries, and any other entry can become unreadable.
 type disk struct {
-	image map[string][]byte   // the journal: entries of the store by key
-	undo  []map[string][]byte // the values before each of the latest transactions, oldest first
+	image [][]byte
+	log   [][]byte // nil stands for an entry that cannot be read
+
+	making *replica.Image // the image that is being made, nil for none
+	parts  [][]byte       // its entries so far
+	since  int            // number of the log's entries when it began
 
 	tokens lockservice.State // the voter's bound of tokens, which has a file of its own
 }
 
-// undoable is how many transactions a disk can undo.
-const undoable = 4
+const (
+	loggedEntries = 24 // entries of the log after which an image is made
+	imageRecords  = 8  // records of the image that are written with one entry of the log
+)
 
-func newDisk() *disk { return &disk{image: map[string][]byte{}} }
+// start begins an image of r, whose Ready has just been taken, if it is time for one. An
+// unreadable entry makes it time: no context after it would be believed at the next start.
+// entry is the Ready's, which will be in the log before any part of the image.
+func (d *disk) start(r *replica.Replica) {
+	if d.making == nil && (len(d.log) >= loggedEntries || d.damaged()) {
+		d.making, d.parts, d.since = replica.NewImage(r), nil, len(d.log)+1
+	}
+}
 
-// commit makes a transaction durable.
-func (d *disk) commit(txn []crdt.Saved) {
-	before := make(map[string][]byte, len(txn))
-	for _, e := range txn {
-		key := string(e.Key)
-		if _, done := before[key]; !done {
-			before[key] = d.image[key]
+// damaged reports whether the log has an entry that cannot be read.
+func (d *disk) damaged() bool {
+	return slices.ContainsFunc(d.log, func(e []byte) bool { return e == nil })
+}
+
+// commit makes an entry durable.
+func (d *disk) commit(entry []byte) { d.log = append(d.log, entry) }
+
+// proceed writes the next part of the image that is being made. It reports whether the image is
+// whole now, which then takes the place of the one before and of the log until it began.
+func (d *disk) proceed() (whole bool) {
+	if d.making == nil {
+		return false
+	}
+	if part := d.making.Next(imageRecords); part != nil {
+		d.parts = append(d.parts, part)
+		return false
+	}
+	d.image, d.log, d.making, d.parts = d.parts, slices.Clone(d.log[d.since:]), nil, nil
+	return true
+}
+
+// stop ends the process, and with it the image that was being made.
+func (d *disk) stop() { d.making, d.parts = nil, nil }
+
+// empty reports whether nothing was ever made durable.
+func (d *disk) empty() bool { return len(d.image) == 0 && len(d.log) == 0 }
+
+// entries returns what can be read, and with each entry whether one before it is missing.
+func (d *disk) entries() iter.Seq2[[]byte, bool] {
+	return func(yield func([]byte, bool) bool) {
+		missing := false
+		for _, list := range [][][]byte{d.image, d.log} {
+			for _, e := range list {
+				if e == nil {
+					missing = true
+				} else if !yield(e, missing) {
+					return
+				}
+			}
 		}
-		d.put(key, e.Value)
-	}
-	if len(d.undo) == undoable {
-		d.undo = slices.Delete(d.undo, 0, 1)
-	}
-	d.undo = append(d.undo, before)
-}
-
-// put sets an entry of the image. A nil value deletes it.
-func (d *disk) put(key string, value []byte) {
-	if value == nil {
-		delete(d.image, key)
-	} else {
-		d.image[key] = value
 	}
 }
 
-// tear undoes the last n transactions, at most undoable.
-func (d *disk) tear(n int) {
-	for range min(n, len(d.undo)) {
-		last := d.undo[len(d.undo)-1]
-		d.undo = d.undo[:len(d.undo)-1]
-		for key, value := range last { // the order does not matter: the keys differ
-			d.put(key, value)
-		}
-	}
-}
-
-// entries returns the image in the order of its keys.
-func (d *disk) entries() []crdt.Saved {
-	list := make([]crdt.Saved, 0, len(d.image))
-	for _, key := range slices.Sorted(maps.Keys(d.image)) {
-		list = append(list, crdt.Saved{Key: []byte(key), Value: d.image[key]})
-	}
-	return list
-}
-
-// context returns the causal context of the image.
+// context returns the causal context of a peer that is restored from the disk.
 func (d *disk) context() *clock.CausalContext {
-	s := crdt.New(crdt.Config{Actor: clock.Actor{Rand: 1}})
-	for _, e := range d.entries() {
-		if s.Restore(e) != nil {
-			break // a start from this image reports a violation (O6)
-		}
-	}
-	return s.Context()
+	r := replica.New(epoch, replica.Config{})
+	_ = r.Restore(d.entries()) // a start from this disk reports the error as a violation (O6)
+	return r.Store().Context()
 }
 
-// tear makes the peer's disk lose its last n transactions. It does nothing while the
-// process runs.
-func (p *Peer) tear(n int) {
-	if p.up || p.disk == nil || len(p.disk.undo) == 0 {
-		return
-	}
-	p.disk.tear(n)
-	p.c.judge.torn = true
-	p.c.reached("a disk lost its last transactions")
-	p.c.note(Torn, p.index, "its disk has lost its last transactions")
+// copy returns a copy of the disk.
+func (d *disk) copy() *disk {
+	return &disk{image: slices.Clone(d.image), log: slices.Clone(d.log), tokens: d.tokens}
+}
+
+// spoil makes the peer's disk lose something, while the process does not run.
+func (p *Peer) spoil(state, note string, lose func(*disk)) {
+	p.c.reached(state)
+	p.c.note(Torn, p.index, "%s", note)
+	lose(p.disk)
 	p.c.judge.forgets()
 }
 
-// wipe makes the peer's disk lose everything. It does nothing while the process runs.
+// tear makes the disk of a dead process lose the last n entries of its log.
+func (p *Peer) tear(n int) {
+	if p.up || p.disk == nil || len(p.disk.log) == 0 {
+		return
+	}
+	p.c.judge.torn = true
+	p.spoil("a disk lost its last transactions", "its disk has lost its last transactions", func(d *disk) {
+		d.log = d.log[:max(len(d.log)-n, 0)]
+	})
+}
+
+// rot makes the n-th entry from the end of the log unreadable, on the disk of a dead process.
+func (p *Peer) rot(n int) {
+	if p.up || p.disk == nil || len(p.disk.log) < n {
+		return
+	}
+	p.c.judge.torn = true
+	p.spoil("an entry of a disk could not be read", "its disk cannot read an entry", func(d *disk) {
+		d.log[len(d.log)-n] = nil
+	})
+}
+
+// wipe makes the disk of a dead process lose everything.
 func (p *Peer) wipe() {
 	if p.up || p.disk == nil {
 		return
 	}
-	p.disk = newDisk()
-	p.c.reached("a disk was lost")
-	p.c.note(Torn, p.index, "its disk is lost")
-	p.c.judge.forgets()
+	p.spoil("a disk was lost", "its disk is lost", func(d *disk) { *d = disk{} })
 }

@@ -18,7 +18,7 @@ type Bounds struct {
 }
 
 // Faults are the names of the faults that a seed may draw.
-var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder", "lie"}
+var Faults = []string{"loss", "double", "late", "queue", "clock", "disk", "tear", "rot", "cut", "one-way", "packets", "bridge", "flap", "suspect", "kill", "wipe", "clone", "pause", "slow", "next", "recorder", "lie"}
 
 // Check returns an error if a bound is out of range or a fault has no such name.
 func (b Bounds) Check() error {
@@ -57,6 +57,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script = drawBeats(d)
 	d.script = drawReaders(d)
 	d.script = drawMemory(d)
+	d.script = drawRot(d)
 	d.script = drawRecorder(d)
 	d.script = drawLies(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
@@ -69,6 +70,21 @@ func drawMemory(d drawer) Script {
 	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, memoryStream))
 	if d.one(oneIn) {
 		d.script.Config.Memory = 2<<10 + d.rng.IntN(14<<10)
+	}
+	return d.script
+}
+
+// drawRot makes an entry unreadable on the disks of some peers that were killed.
+func drawRot(d drawer) Script {
+	const rotStream, oneIn = 0x2b07, 3
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, rotStream))
+	if !d.script.Config.Disk || !d.may("rot") {
+		return d.script
+	}
+	for _, s := range slices.Clone(d.script.Steps) {
+		if peer, killed := strings.CutPrefix(s.Do, "kill "); killed && d.one(oneIn) {
+			d.step(s.At+1, "rot %s %d", peer, 1+d.rng.IntN(loggedEntries))
+		}
 	}
 	return d.script
 }

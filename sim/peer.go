@@ -24,8 +24,8 @@ type Peer struct {
 
 	r        *replica.Replica // of this life; it identifies the life
 	up       bool
-	disk     *disk        // nil without a disk
-	txn      []crdt.Saved // the transaction that the disk is writing
+	disk     *disk  // nil without a disk
+	entry    []byte // the entry of the journal that the disk is writing
 	paused   bool
 	stopping *replica.Replica // the life that stops in order and is about to end
 	resumed  time.Duration    // the time of the last resume
@@ -61,8 +61,8 @@ func (p *Peer) Name() string { return p.name }
 // Up reports whether the process runs.
 func (p *Peer) Up() bool { return p.up }
 
-// live begins a life as actor a, with the store that image holds.
-func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
+// live begins a life as actor a, with what its disk has.
+func (p *Peer) live(a clock.Actor) {
 	c := p.c
 	p.lives = append(p.lives, a)
 	c.owners[a] = p
@@ -80,13 +80,13 @@ func (p *Peer) live(a clock.Actor, image []crdt.Saved) {
 			return next
 		},
 	})
-	for _, e := range image {
-		if err := p.r.Restore(e); err != nil {
+	if p.disk != nil {
+		p.disk.stop()
+		if err := p.r.Restore(p.disk.entries()); err != nil {
 			c.judge.violate(p.index, "O6: %s cannot come back from disk: %v", p.name, err)
 		}
 	}
-	p.r.Store().Changes() // subscribers do not hear of restored entries: discard the changes
-	p.up, p.ticking, p.inbox, p.txn, p.busy, p.paused = true, -1, nil, nil, false, false
+	p.up, p.ticking, p.inbox, p.entry, p.busy, p.paused = true, -1, nil, nil, false, false
 	p.shadow = map[string]string{}
 	for key, value := range p.content() {
 		p.shadow[key] = value
@@ -100,18 +100,15 @@ func (p *Peer) start() {
 	if p.up {
 		return
 	}
-	var image []crdt.Saved
-	if p.disk != nil {
-		image = p.disk.entries()
-		if len(image) > 0 {
-			p.c.reached("a peer came back from disk")
-		}
+	remembers := p.disk != nil && !p.disk.empty()
+	if remembers {
+		p.c.reached("a peer came back from disk")
 	}
-	p.live(p.c.actor(p), image)
+	p.live(p.c.actor(p))
 	p.c.net.parted(p)
 	p.c.note(Started, p.index, "starts, with %d keys", p.r.Store().Len())
 	for i := range p.sees {
-		if len(image) == 0 {
+		if !remembers {
 			p.sees[i] = sight{}
 		}
 		p.sees[i].alive = false // the lives are known from the disk, and none is taken for up
@@ -120,23 +117,23 @@ func (p *Peer) start() {
 	p.setView()
 }
 
-// kill ends the process at once. A transaction that the disk is writing becomes durable
+// kill ends the process at once. An entry that the disk is writing becomes durable
 // with probability one half.
 func (p *Peer) kill() {
 	if !p.up {
 		return
 	}
-	if p.txn != nil {
+	if p.entry != nil {
 		p.c.reached("a peer was killed while its disk wrote")
 		if f := newFate(p.c.cfg.Seed, uint64(p.index), p.births, uint64(p.c.now)); f.chance(0.5) {
-			p.disk.commit(p.txn)
+			p.disk.commit(p.entry)
 		}
 	}
 	if len(p.inbox) > 0 {
 		p.c.reached("a peer was killed with frames unread")
 	}
 	p.c.fleet.died(p)
-	p.up, p.paused, p.stopping, p.inbox, p.txn = false, false, nil, nil, nil
+	p.up, p.paused, p.stopping, p.inbox, p.entry = false, false, nil, nil, nil
 	p.locks.close()
 	p.c.note(Killed, p.index, "is killed")
 	p.c.judge.remembers(p)
@@ -170,7 +167,7 @@ func (p *Peer) resume() {
 }
 
 // held reports whether the loop can do nothing now.
-func (p *Peer) held() bool { return p.paused || p.busy || p.txn != nil }
+func (p *Peer) held() bool { return p.paused || p.busy || p.entry != nil }
 
 // Write applies ops on this peer now, as one batch. It fails as the agent's writes do:
 // for invalid operations, a failed condition, a clock too far ahead, or a full store. It
@@ -285,7 +282,8 @@ func (p *Peer) carry() {
 		p.c.changed()
 	}
 	if len(rd.Journal) > 0 {
-		p.txn = rd.Journal
+		p.entry = rd.Journal
+		p.disk.start(p.r)
 		life := p.r
 		f := newFate(p.c.cfg.Seed, uint64(p.index), uint64(p.c.now), uint64(len(rd.Journal)))
 		delay := f.between(100*time.Microsecond, 4*time.Millisecond)
@@ -296,8 +294,11 @@ func (p *Peer) carry() {
 			if p.r != life || !p.up {
 				return
 			}
-			p.disk.commit(p.txn)
-			p.txn = nil
+			p.disk.commit(p.entry)
+			if p.disk.proceed() {
+				p.c.reached("an image was made beside the journal")
+			}
+			p.entry = nil
 			p.carryOut(rd)
 			p.unblock()
 		})
@@ -452,7 +453,8 @@ func (p *Peer) clone(q *Peer) {
 	}
 	c := p.c
 	c.judge.cloned = true
-	q.live(p.r.Actor(), p.disk.entries())
+	q.disk = p.disk.copy()
+	q.live(p.r.Actor())
 	q.lives = q.lives[:len(q.lives)-1] // the actor stays in the lives of p
 	q.post = c.newPost(p.post.id)
 	c.owners[p.r.Actor()] = p

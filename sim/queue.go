@@ -43,7 +43,7 @@ const (
 
 // newWorkshop begins the queues of a life with the records of its store.
 func newWorkshop(p *Peer) *workshop {
-	s := &workshop{p: p, queues: map[string]*workQueue{}, first: p.births == 1 || p.disk != nil && len(p.disk.image) > 0}
+	s := &workshop{p: p, queues: map[string]*workQueue{}, first: p.births == 1 || p.disk != nil && !p.disk.empty()}
 	var keys []string
 	p.r.Store().Ascend(crdt.KeyRange{}, func(key string, _ crdt.Entry, _ bool) bool {
 		if _, ok := queue.ParseKey(key); ok {

@@ -30,7 +30,8 @@ import (
 //	start 2                    the process starts, with its disk if it has one
 //	pause 2                    SIGSTOP
 //	resume 2                   SIGCONT
-//	tear 2 3                   the disk of a dead process loses its last 3 transactions
+//	tear 2 3                   the disk of a dead process loses the last 3 entries of its log
+//	rot 2 3                    the third entry from the end becomes unreadable
 //	wipe 2                     the disk of a dead process loses everything
 //	slow 2 5ms                 peer 2 takes 5 ms for each frame from now on
 //	suspect 1 2 5s             peer 1 takes peer 2 for dead for 5 s
@@ -124,7 +125,7 @@ func (c *Cluster) healAll() {
 }
 
 // faults are the verbs of the faults that concern one peer.
-var faults = []string{"kill", "stop", "start", "pause", "resume", "tear", "wipe", "slow", "suspect", "freeze", "clone", "next"}
+var faults = []string{"kill", "stop", "start", "pause", "resume", "tear", "rot", "wipe", "slow", "suspect", "freeze", "clone", "next"}
 
 // fault parses a fault of one peer: see [Cluster.Do].
 func (c steps) fault(verb string, args []string) (func(), error) {
@@ -151,12 +152,15 @@ func (c steps) fault(verb string, args []string) (func(), error) {
 		}
 	case "resume":
 		do = p.resume
-	case "tear":
+	case "tear", "rot":
 		n, err := strconv.Atoi(arg(args, 1))
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("a number of transactions is wanted")
+			return nil, fmt.Errorf("a number of entries is wanted")
 		}
 		do = func() { p.tear(n) }
+		if verb == "rot" {
+			do = func() { p.rot(n) }
+		}
 	case "wipe":
 		do = p.wipe
 	case "slow":

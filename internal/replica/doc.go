@@ -11,9 +11,8 @@
 //
 //  1. Calls are made one at a time. No call waits for anything, and no argument is kept:
 //     a frame that was given to Receive may be used again.
-//  2. The image on disk, if there is one, goes in first: Restore for each entry in the
-//     order of the keys, and nothing else before. The changes of a restored store are
-//     taken and dropped, since no reader has seen an earlier state.
+//  2. What is on disk goes in first, by Restore: an image, and the entries of the journal
+//     since that image began, in their order.
 //  3. SetMembers says who the other peers are: each time the list changes, with all of
 //     them, the dead ones until they are given up. Nothing is collected before a first
 //     peer was named.

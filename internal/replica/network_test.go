@@ -31,7 +31,7 @@ type world struct {
 	rate  int                     // bytes per second of a stream between two peers; 0 for no limit
 	busy  map[[2]int]time.Time
 
-	journal []crdt.Saved // entries of peer 0's journal so far
+	journal [][]byte // entries of peer 0's journal so far
 	bytes   int
 	sent    int
 }
@@ -104,8 +104,8 @@ func (w *world) view() {
 // carry takes a replica's Ready, sends its envelopes and schedules its next tick.
 func (w *world) carry(i int) {
 	rd := w.peers[i].Ready()
-	if i == 0 {
-		w.journal = append(w.journal, rd.Journal...)
+	if i == 0 && len(rd.Journal) > 0 {
+		w.journal = append(w.journal, rd.Journal)
 	}
 	for _, e := range rd.Envelopes {
 		w.bytes += len(e.Frame)

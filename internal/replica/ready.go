@@ -2,6 +2,7 @@ package replica
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
@@ -14,7 +15,7 @@ import (
 // pass the changes to readers, send the envelopes. Because of the order, this peer knows after a
 // restart everything that it has sent to another peer, acknowledgements included.
 type Ready struct {
-	Journal   []crdt.Saved // entries of one transaction; empty without Config.Journal
+	Journal   []byte // one entry of the journal; empty if there is nothing to write, or without Config.Journal
 	Changes   []crdt.Change
 	Envelopes []gossip.Envelope
 	Acked     bool     // an acknowledgement of this peer's writes arrived
@@ -40,29 +41,58 @@ func (r *Replica) Ready() Ready {
 	return rd
 }
 
-// stampKey is the key under which the image on disk holds the latest stamp. With it a write after a
-// restart is later than all writes before, even those that have been overwritten.
-const stampKey = "t"
-
-func (r *Replica) journal() []crdt.Saved {
-	list := r.store.Journal()
-	if len(list) > 0 {
-		list = append(list, crdt.Saved{Key: []byte(stampKey), Value: wire.AppendUint(nil, uint64(r.hlc.Last()))})
+// journal returns an entry: the latest stamp, and the entry of the store. With the stamp a write
+// after a restart is later than all writes before, even those that a removal made forgotten.
+func (r *Replica) journal() []byte {
+	entry := r.store.AppendJournal(nil)
+	if len(entry) == 0 {
+		return nil
 	}
-	return list
+	return append(r.entryHead(), entry...)
 }
 
-// Restore adds an entry of the image on disk. Entries come in the order of their keys, before any
-// other call to a new replica. The replica still writes as a new actor. An error says that
-// the entry is malformed.
-func (r *Replica) Restore(e crdt.Saved) error {
-	if string(e.Key) == stampKey {
-		in := wire.NewReader(e.Value)
-		r.engine.Restored(clock.Timestamp(in.Uint()))
-		r.hlc.Observe(r.engine.MaxStamp())
-		return in.Err()
+func (r *Replica) entryHead() []byte {
+	return wire.AppendUint(wire.AppendArray(nil, 2), uint64(r.hlc.Last()))
+}
+
+// Image reads a replica in parts, between which the replica may go on. The entries, and those of
+// the journal since NewImage, restore the replica.
+type Image struct {
+	r   *Replica
+	img *crdt.Image
+}
+
+// NewImage begins an image of r.
+func NewImage(r *Replica) *Image { return &Image{r, crdt.NewImage(r.store)} }
+
+// Next returns the next entry of the image, with up to n records, and nil after the last one.
+func (m *Image) Next(n int) []byte {
+	entry, more := m.img.Next(m.r.entryHead(), n)
+	if !more {
+		return nil
 	}
-	return r.store.Restore(e)
+	return entry
+}
+
+// Restore rebuilds the replica from the entries of an image and of a journal, before any other
+// call, as crdt.Store.Restore does. The replica still writes as a new actor.
+func (r *Replica) Restore(entries iter.Seq2[[]byte, bool]) error {
+	var latest clock.Timestamp
+	err := r.store.Restore(func(yield func([]byte, bool) bool) {
+		for entry, missing := range entries {
+			in := wire.NewReader(entry)
+			if in.ArrayLen() != 2 {
+				in.Fail("entry")
+			}
+			latest = max(latest, clock.Timestamp(in.Uint()))
+			if !yield(in.Raw(), missing) {
+				return
+			}
+		}
+	})
+	r.engine.Restored(latest)
+	r.hlc.Observe(r.engine.MaxStamp())
+	return err
 }
 
 // Problem is a kind of fault of a peer.

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -56,7 +55,6 @@ func TestAClockAheadOfTheClusterRefusesToWrite(t *testing.T) {
 // write is later than all before, and it sends the writes that no other peer has.
 func TestALifeGoesOnFromDisk(t *testing.T) {
 	w := newWorld(t, 3, 8, func(c *Config) { c.Journal = true })
-	disk := map[string][]byte{}
 	w.put(0, "color", "red")
 	w.run(time.Second)
 	w.cut = func(from, to int) bool { return from == 0 || to == 0 }
@@ -67,21 +65,19 @@ func TestALifeGoesOnFromDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(-30 * time.Second)
-	for _, e := range append(w.journal, w.peers[0].Ready().Journal...) {
-		disk[string(e.Key)] = e.Value
-		if e.Value == nil {
-			delete(disk, string(e.Key))
-		}
-	}
+	disk := append(w.journal, w.peers[0].Ready().Journal)
 	cfg := w.peers[0].cfg
 	cfg.Gossip.Self = clock.Actor{Birth: 2, Rand: 1}
 	back := New(w.now, cfg)
-	for _, k := range slices.Sorted(maps.Keys(disk)) {
-		if err := back.Restore(crdt.Saved{Key: []byte(k), Value: disk[k]}); err != nil {
-			t.Fatal(err)
+	if err := back.Restore(func(yield func([]byte, bool) bool) {
+		for _, e := range disk {
+			if !yield(e, false) {
+				return
+			}
 		}
+	}); err != nil {
+		t.Fatal(err)
 	}
-	back.Store().Changes()
 	w.peers[0] = back
 	w.cut = nil
 	w.view()
