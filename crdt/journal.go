@@ -115,8 +115,8 @@ func NewImage(s *Store) *Image {
 	return &Image{s: s, first: wire.AppendUint(first, s.through)}
 }
 
-// Next appends the next entry of the image, with up to n records. It reports whether there was
-// one.
+// Next appends the next entry of the image, with up to n records and at most 4,096. It reports
+// whether there was one.
 func (m *Image) Next(dst []byte, n int) ([]byte, bool) {
 	if m.first != nil {
 		dst, m.first = append(dst, m.first...), nil
@@ -125,20 +125,18 @@ func (m *Image) Next(dst []byte, n int) ([]byte, bool) {
 	var t ActorTable
 	var body []byte
 	items := 0
+	n = min(n, wire.MaxSectionDeltas)
 	i, _ := slices.BinarySearchFunc(m.s.active, m.next.Actor, func(st *actorState, a clock.Actor) int { return st.actor.Compare(a) })
-	for i < len(m.s.active) && n > 0 {
-		st, most := m.s.active[i], min(n, wire.MaxSectionDeltas)
+	for ; i < len(m.s.active) && n > 0; i++ {
+		st := m.s.active[i]
 		if st.actor != m.next.Actor {
 			m.next = clock.Dot{Actor: st.actor}
 		}
 		var run []Delta
 		m.s.Live(st.actor, m.next.Seq, clock.MaxSeq, func(d Delta) bool {
 			run = append(run, d)
-			return len(run) < most
+			return len(run) < n
 		})
-		if len(run) < most {
-			i++
-		}
 		if len(run) == 0 {
 			continue
 		}

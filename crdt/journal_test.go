@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sentinel-peer/sentinel-peer/clock"
+	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
 // logged returns the entries, of which those that are nil are missing.
@@ -146,6 +148,37 @@ func TestWhatCannotBeReadWasNotSeen(t *testing.T) {
 			t.Fatal("another context than that of what can be read")
 		}
 	})
+}
+
+// The journal has the records that were overwritten, or lost to another one, before their entry
+// was made.
+func TestTheJournalHasWhatWasOverwritten(t *testing.T) {
+	var stores [2]*Store
+	for i := range stores {
+		stores[i] = New(Config{Actor: clock.Actor{Birth: 1, Rand: uint64(i)}, Journal: true})
+	}
+	text := func(s string) Value { v, _ := ValueOf(s); return v }
+	var table ActorTable
+	loser, err := stores[1].Apply(1<<19, 0, Op{Verb: Put, Key: "k", Value: text("lost")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := stores[1].AppendSection(nil, &table, stores[1].self.actor, 1, 1, loser)
+	for _, v := range []string{"first", "second"} {
+		if _, err := stores[0].Apply(1<<20, 0, Op{Verb: Put, Key: "k", Value: text(v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := wire.NewReader(section)
+	if _, err := stores[0].JoinSection(&r, table.Actors(), math.MaxUint64); err != nil {
+		t.Fatal(err)
+	}
+	entry := stores[0].AppendJournal(nil)
+	for _, v := range []string{"first", "second", "lost"} {
+		if !bytes.Contains(entry, []byte(v)) {
+			t.Errorf("the entry has no %q", v)
+		}
+	}
 }
 
 // A record that the store forgot on the word of others, or to bound its removals, does not come

@@ -18,7 +18,7 @@ var states = []string{
 	"a cut in one direction",
 	"a dead item was tried again",
 	"a delta came twice",
-	"a disk lost its last transactions",
+	"a disk lost its last entries",
 	"an entry of a disk could not be read",
 	"an image was made beside the journal",
 	"a disk was lost",

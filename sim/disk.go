@@ -92,40 +92,26 @@ func (d *disk) copy() *disk {
 	return &disk{image: slices.Clone(d.image), log: slices.Clone(d.log), tokens: d.tokens}
 }
 
-// spoil makes the peer's disk lose something, while the process does not run.
-func (p *Peer) spoil(state, note string, lose func(*disk)) {
+// spoil makes the disk of a dead process lose something: with tear the last n entries of its log,
+// with rot the n-th entry from the end, with wipe everything.
+func (p *Peer) spoil(how string, n int) {
+	d := p.disk
+	if p.up || d == nil || how == "tear" && len(d.log) == 0 || how == "rot" && len(d.log) < n {
+		return
+	}
+	state, note := "a disk was lost", "its disk is lost"
+	switch how {
+	case "tear":
+		state, note = "a disk lost its last entries", "its disk has lost its last entries"
+		d.log = d.log[:max(len(d.log)-n, 0)]
+	case "rot":
+		state, note = "an entry of a disk could not be read", "its disk has an entry that cannot be read"
+		d.log[len(d.log)-n] = nil
+	default:
+		*d = disk{}
+	}
+	p.c.judge.torn = p.c.judge.torn || how != "wipe"
 	p.c.reached(state)
 	p.c.note(Torn, p.index, "%s", note)
-	lose(p.disk)
 	p.c.judge.forgets()
-}
-
-// tear makes the disk of a dead process lose the last n entries of its log.
-func (p *Peer) tear(n int) {
-	if p.up || p.disk == nil || len(p.disk.log) == 0 {
-		return
-	}
-	p.c.judge.torn = true
-	p.spoil("a disk lost its last transactions", "its disk has lost its last transactions", func(d *disk) {
-		d.log = d.log[:max(len(d.log)-n, 0)]
-	})
-}
-
-// rot makes the n-th entry from the end of the log unreadable, on the disk of a dead process.
-func (p *Peer) rot(n int) {
-	if p.up || p.disk == nil || len(p.disk.log) < n {
-		return
-	}
-	p.c.judge.torn = true
-	p.spoil("an entry of a disk could not be read", "its disk cannot read an entry", func(d *disk) {
-		d.log[len(d.log)-n] = nil
-	})
-}
-
-// wipe makes the disk of a dead process lose everything.
-func (p *Peer) wipe() {
-	if p.up || p.disk == nil {
-		return
-	}
-	p.spoil("a disk was lost", "its disk is lost", func(d *disk) { *d = disk{} })
 }

@@ -157,12 +157,9 @@ func (c steps) fault(verb string, args []string) (func(), error) {
 		if err != nil || n < 1 {
 			return nil, fmt.Errorf("a number of entries is wanted")
 		}
-		do = func() { p.tear(n) }
-		if verb == "rot" {
-			do = func() { p.rot(n) }
-		}
+		do = func() { p.spoil(verb, n) }
 	case "wipe":
-		do = p.wipe
+		do = func() { p.spoil(verb, 0) }
 	case "slow":
 		d, err := duration(args, 1)
 		if err != nil {

@@ -21,7 +21,7 @@ type restarts struct {
 	sizes map[uint64]int // bytes of the latest frame, by the kind of its first section
 	lost  func(to int, frame []byte) bool
 	sent  func(gossip.Envelope)
-	last  gossip.Envelope // latest envelope of a life that has ended
+	last  gossip.Envelope // latest deltas of a life that has ended
 }
 
 func newRestarts(t testing.TB) *restarts {
@@ -70,7 +70,9 @@ func (w *restarts) restart() {
 		for _, e := range p.Ready().Envelopes {
 			if k != 1 || w.lives%97 != 0 {
 				w.deliver(e)
-				w.last = e
+				if firstKind(e.Frame) == deltasKind {
+					w.last = e
+				}
 			}
 		}
 	}
@@ -113,6 +115,7 @@ func (w *restarts) run(d time.Duration) {
 }
 
 const (
+	deltasKind  = 1
 	digestKind  = 5
 	requestKind = 6
 )
