@@ -325,7 +325,9 @@ func (s sectionReader) joinRecord(r *wire.Reader, st *actorState, seq uint64, ba
 		for range n - 5 {
 			r.Skip()
 		}
-		if cur = st.liveRecord(seq); cur == nil || stamp > limit || cur.sameContent(head, stamp, s.keyBuf, body, options) {
+		cur = st.liveRecord(seq)
+		dead := cur == nil && !s.restoring // an entry of the journal says later what died
+		if dead || stamp > limit || cur != nil && cur.sameContent(head, stamp, s.keyBuf, body, options) {
 			res.Duplicates++
 			return r.Err() == nil
 		}

@@ -11,28 +11,35 @@ import (
 // the index.
 func (s *Store) merge(r *record, local bool) {
 	s.noteMerged(r)
+	merger{s}.mergeInto(r.cell, r, local)
+	if !r.live() {
+		s.noteGone(r)
+	}
+}
+
+// mergeInto merges r into its cell.
+func (s merger) mergeInto(c *cell, r *record, local bool) {
 	if r.kind == slotRegister && r.cell.many() == nil && (r.ext == nil || r.ext.path == "") {
-		merger{s}.mergePlain(r, local)
+		s.mergePlain(r, local)
 		return
 	}
-	c := r.cell
 	visible := c.visible()
 	old := viewValue(c.view.Load())
-	m := merger{s}.promote(c)
+	m := s.promote(c)
 	r.shard = m.shard
 	if r.kind == slotClear {
-		top := merger{s}.mergeClear(m, r)
-		merger{s}.updateView(c, visible)
+		top := s.mergeClear(m, r)
+		s.updateView(c, visible)
 		if top != nil {
-			merger{s}.noteLazyChange(r, old, removal(c, visible), clock.After, local)
+			s.noteLazyChange(r, old, removal(c, visible), clock.After, local)
 			s.changes[len(s.changes)-1].Kind = kindOf(top.kind, top.path())
 		}
 		return
 	}
 	for _, clear := range m.clears {
-		if strings.HasPrefix(r.path(), clear.path()) && (merger{s}).clearRemoves(clear, r) {
+		if strings.HasPrefix(r.path(), clear.path()) && s.clearRemoves(clear, r) {
 			s.stats.Superseded++
-			merger{s}.updateView(c, visible)
+			s.updateView(c, visible)
 			return
 		}
 	}
@@ -43,23 +50,23 @@ func (s *Store) merge(r *record, local bool) {
 			leaf = slot[0]
 		}
 		var won bool
-		if ord, won = (merger{s}).mergeLeaf(m, r); !won {
-			merger{s}.updateView(c, visible)
+		if ord, won = s.mergeLeaf(m, r); !won {
+			s.updateView(c, visible)
 			if ord == clock.Concurrent {
-				merger{s}.noteLazyChange(r, old, CauseConflict, ord, local)
+				s.noteLazyChange(r, old, CauseConflict, ord, local)
 			}
 			return
 		}
-	} else if !(merger{s}).mergeDotted(m, r) {
-		merger{s}.updateView(c, visible)
+	} else if !s.mergeDotted(m, r) {
+		s.updateView(c, visible)
 		return
 	}
-	merger{s}.updateView(c, visible)
+	s.updateView(c, visible)
 	cause := CausePut
 	if !r.isContent() {
 		cause = removal(c, visible)
 	}
-	merger{s}.noteLazyChange(r, old, cause, ord, local)
+	s.noteLazyChange(r, old, cause, ord, local)
 	if leaf != nil {
 		s.changes[len(s.changes)-1].touchAlso(leaf)
 	}
@@ -241,6 +248,7 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 	for _, other := range slot {
 		if r.covers(other.actor, other.seq) {
 			s.remove(other)
+			s.noteCovered(r, other)
 			other.overwrittenBy(r)
 		} else {
 			kept = append(kept, other)
@@ -285,6 +293,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 					top = other
 				}
 				s.remove(other)
+				s.noteCovered(r, other)
 				other.overwrittenBy(r)
 			} else {
 				kept = append(kept, other)
@@ -302,6 +311,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 	for _, other := range m.clears {
 		if strings.HasPrefix(other.path(), r.path()) && r.covers(other.actor, other.seq) {
 			s.remove(other)
+			s.noteCovered(r, other)
 			other.overwrittenBy(r)
 		} else {
 			kept = append(kept, other)
@@ -318,6 +328,7 @@ func (s merger) detach(r *record) {
 	c := r.cell
 	visible := c.visible()
 	s.remove(r)
+	s.noteGone(r)
 	if c.many() == nil {
 		c.view.Store(nil)
 		s.updateView(c, visible)
@@ -362,19 +373,14 @@ func (s *Store) Drop(d clock.Dot, reporter clock.Actor, at clock.Timestamp) bool
 	}
 	s.stats.Dropped++
 	s.noteConflict("another peer holds it no more", Side{Dot: clock.Dot{Actor: reporter}, Stamp: at}, r)
-	merger{s}.dropRecord(r, true)
+	merger{s}.dropRecord(r)
 	return true
 }
 
-// dropRecord removes r from the state and logs the change. With forget set the journal
-// gets r's dot.
-func (s merger) dropRecord(r *record, forget bool) {
+// dropRecord removes r from the state and logs the change.
+func (s merger) dropRecord(r *record) {
 	c, plain, shown := r.cell, r.cell.many() == nil, r.visible()
-	if forget {
-		s.forget(r)
-	} else {
-		s.detach(r)
-	}
+	s.detach(r)
 	if !shown {
 		return
 	}

@@ -15,11 +15,16 @@ import (
 //
 //	[[actor, …], [item, …], [context, …], expired through]
 //
-// An item is a section with records that were merged, or the dot of a record that was forgotten
-// as two numbers: that of its actor in the table, and its own. A section has every record, those
-// that lost to another one included. The contexts, of one actor each, have the dots that the store
-// has seen without their records. Expired through is the latest expiry that was reported, in
-// Unix milliseconds.
+// An item is a section with records that were merged, those that lost to another one included; or
+// it is the dot of a record that is live no more, as two numbers: that of its actor in the table,
+// and its own. The contexts, of one actor each, have the dots that the store has seen without
+// their records. Expired through is the latest expiry that was reported, in Unix milliseconds.
+//
+// The parts of an image may be newer than the entries that come after it, and its records may
+// have lost the pasts by which they covered others. So an entry names each record that was
+// forgotten, that lost when it was merged, or that a past covered, and Restore merges a record
+// again that is not live. It need not name what a later write of the same actor overwrote, nor
+// what lost at a last-write-wins slot to a record that was merged after it: no past decides that.
 
 // AppendJournal appends an entry with all that changed since its last call, for a store with
 // Config.Journal. It appends nothing if nothing changed.
@@ -69,10 +74,10 @@ func (s *Store) appendItems(dst []byte, t *ActorTable) (_ []byte, items int) {
 	}
 	for _, e := range s.journal {
 		d := s.delta(e.record)
-		if n := len(run); n == wire.MaxSectionDeltas || n > 0 && (e.forgotten || run[n-1].st != d.st || run[n-1].seq >= d.seq) {
+		if n := len(run); n == wire.MaxSectionDeltas || n > 0 && (e.gone || run[n-1].st != d.st || run[n-1].seq >= d.seq) {
 			end()
 		}
-		if !e.forgotten {
+		if !e.gone {
 			run = append(run, d)
 			continue
 		}
@@ -161,7 +166,7 @@ func (m *Image) Next(dst []byte, n int) ([]byte, bool) {
 // expired stay away even if the clock was set back.
 func (s *Store) Restore(entries iter.Seq2[[]byte, bool]) (err error) {
 	journals := s.journals
-	s.journals = false
+	s.journals, s.restoring = false, true
 	seen, n, gap := clock.NewContext(), 0, false
 	for entry, missing := range entries {
 		gap = gap || missing
@@ -174,7 +179,7 @@ func (s *Store) Restore(entries iter.Seq2[[]byte, bool]) (err error) {
 	s.Adopt(seen) // only now: an image may have dots that a later entry brings
 	s.Expire(s.through)
 	s.Changes()
-	s.journals, s.throughSaved = journals, s.through
+	s.journals, s.restoring, s.throughSaved = journals, false, s.through
 	return err
 }
 
@@ -226,16 +231,17 @@ func (s *Store) restore(entry []byte, seen *clock.CausalContext, gap bool) error
 // saving holds what the next call of AppendJournal appends.
 type saving struct {
 	journals     bool // Config.Journal
+	restoring    bool // Restore merges entries
 	journal      []journalled
 	seenDots     []clock.Actor // actors with dots that were seen without their records
 	through      uint64        // latest expiry that was reported, in Unix milliseconds
 	throughSaved uint64        // through in the entry before
 }
 
-// journalled is a record that was merged or forgotten.
+// journalled is a record that was merged, or that is live no more.
 type journalled struct {
 	*record
-	forgotten bool
+	gone bool
 }
 
 // noteMerged notes that r was merged, whether or not it became live.
@@ -253,10 +259,16 @@ func (v *saving) noteSeen(st *actorState) {
 	}
 }
 
-// forget removes the live record r, which no other record overwrites.
-func (s merger) forget(r *record) {
-	if s.journals {
-		s.journal = append(s.journal, journalled{r, true})
+// noteCovered notes that r overwrote other, if its past decided that.
+func (v *saving) noteCovered(r, other *record) {
+	if other.actor != r.actor && !other.kind.lww() {
+		v.noteGone(other)
 	}
-	s.detach(r)
+}
+
+// noteGone notes that r is live no more.
+func (v *saving) noteGone(r *record) {
+	if v.journals {
+		v.journal = append(v.journal, journalled{r, true})
+	}
 }

@@ -125,7 +125,7 @@ func TestWhatCannotBeReadWasNotSeen(t *testing.T) {
 			c.step(t, n)
 			var list []clock.Dot
 			for _, e := range n.store.journal {
-				if !e.forgotten {
+				if !e.gone {
 					list = append(list, n.store.delta(e.record).Dot())
 				}
 			}
@@ -203,6 +203,62 @@ func TestWhatWasForgottenDoesNotComeBack(t *testing.T) {
 	back := restored(t, first, s.AppendJournal(nil))
 	if back.Len() != 0 || back.Stats().Removals != s.Stats().Removals || !back.Context().Contains(dot) {
 		t.Errorf("%d keys and %d removals, want none and %d", back.Len(), back.Stats().Removals, s.Stats().Removals)
+	}
+}
+
+// An image may be newer than the entries that come after it. It has no record then that those
+// would need to be merged as they once were.
+func TestAnImageMayBeNewerThanTheEntriesAfterIt(t *testing.T) {
+	one := num(1)
+	f := func(name, key string, before, after func(s, other *Store)) {
+		t.Run(name, func(t *testing.T) {
+			s := New(Config{Actor: clock.Actor{Birth: 1, Rand: 1}, Journal: true})
+			other := New(Config{Actor: clock.Actor{Birth: 1, Rand: 2}})
+			before(s, other)
+			s.AppendJournal(nil)
+			image := NewImage(s)
+			after(s, other)
+			entry := s.AppendJournal(nil)
+			var parts [][]byte
+			for part, more := image.Next(nil, 9); more; part, more = image.Next(nil, 9) {
+				parts = append(parts, part)
+			}
+			back := restored(t, append(parts, entry)...)
+			if !bytes.Equal(back.AppendState(nil), s.AppendState(nil)) {
+				got, there := back.Render(key, 0)
+				t.Errorf("restored: %v, %v", got.Value(), there)
+			}
+		})
+	}
+	collect := func(s, other *Store) {
+		s.Collect(clock.Vector{s.self.actor: s.Last(), other.self.actor: other.Last()}, 0)
+	}
+	nothing := func(s, other *Store) {}
+	remove := func(s, other *Store) {
+		mustApply(t, s, 9, Op{Verb: Put, Key: "k", Value: one})
+		mustApply(t, s, 10, Op{Verb: Delete, Key: "k"})
+	}
+	late := func(s, other *Store) { writeAndMerge(t, other, s, 1, Op{Verb: Put, Key: "k", Value: one}) }
+	f("a past that covered a record is forgotten", "set", nothing, func(s, other *Store) {
+		writeAndMerge(t, other, s, 1, Op{Verb: Add, Key: "set", Values: []Value{one}})
+		mustApply(t, s, 2, Op{Verb: Add, Key: "set", Values: []Value{one}})
+		collect(s, other)
+	})
+	f("a record lost to a removal that is forgotten", "k", remove, func(s, other *Store) {
+		late(s, other)
+		collect(s, other)
+	})
+	f("a record came when a removal was forgotten", "k", nothing, func(s, other *Store) {
+		remove(s, other)
+		collect(s, other)
+		late(s, other)
+	})
+}
+
+func mustApply(t *testing.T, s *Store, stamp clock.Timestamp, op Op) {
+	t.Helper()
+	if _, err := s.Apply(stamp, 0, op); err != nil {
+		t.Fatal(err)
 	}
 }
 

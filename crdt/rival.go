@@ -34,7 +34,7 @@ func (s merger) decideRival(here, came *record) bool {
 	if s.Contest(s.delta(here), s.share(came)) {
 		return false
 	}
-	s.dropRecord(here, false) // what is restored meets the second content again
+	s.dropRecord(here)
 	came.cell = s.cellOf(came.cell.key())
 	s.merge(came, false)
 	return true

@@ -51,10 +51,10 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 			delete(s.pruned, r)
 			switch {
 			case !r.isContent():
-				merger{s}.forget(r)
+				merger{s}.detach(r)
 				c.Removals++
 			case !r.contentAt(nowMillis):
-				merger{s}.forget(r)
+				merger{s}.detach(r)
 				c.Expired++
 			case len(r.past()) > 0:
 				s.forgetPast(r)
@@ -124,7 +124,7 @@ func (s *Store) truncate() {
 		if s.removals <= s.maxRemovals-s.maxRemovals/8 && s.removalBytes <= limit-limit/8 {
 			break
 		}
-		merger{s}.forget(r)
+		merger{s}.detach(r)
 		s.stats.Truncated++
 	}
 }
@@ -164,7 +164,7 @@ func (s *Store) Expire(nowMillis uint64) {
 		}
 		s.through = max(s.through, r.expiry())
 		if st := s.actors[r.actor]; r.seq <= st.collected {
-			merger{s}.forget(r)
+			merger{s}.detach(r)
 		}
 	}
 }
