@@ -167,24 +167,23 @@ func (m *Image) Next(dst []byte, n int) ([]byte, bool) {
 func (s *Store) Restore(entries iter.Seq2[[]byte, bool]) (err error) {
 	journals := s.journals
 	s.journals, s.restoring = false, true
-	seen, n, gap := clock.NewContext(), 0, false
+	n, gap := 0, false
 	for entry, missing := range entries {
 		gap = gap || missing
-		if err = s.restore(entry, seen, gap); err != nil {
+		if err = s.restore(entry, gap); err != nil {
 			err = fmt.Errorf("entry %d of the journal: %w", n, err)
 			break
 		}
 		n++
 	}
-	s.Adopt(seen) // only now: an image may have dots that a later entry brings
 	s.Expire(s.through)
 	s.Changes()
 	s.journals, s.restoring, s.throughSaved = journals, false, s.through
 	return err
 }
 
-// restore merges one entry. It adds the contexts to seen, unless an earlier entry is missing.
-func (s *Store) restore(entry []byte, seen *clock.CausalContext, gap bool) error {
+// restore merges one entry. It leaves out the contexts if an earlier entry is missing.
+func (s *Store) restore(entry []byte, gap bool) error {
 	if _, err := wire.Check(entry, wire.Limits{Bytes: len(entry), Depth: 8}); err != nil {
 		return err
 	}
@@ -221,7 +220,7 @@ func (s *Store) restore(entry []byte, seen *clock.CausalContext, gap bool) error
 			return err
 		}
 		if !gap {
-			seen.Join(c)
+			s.Adopt(c)
 		}
 	}
 	s.through = max(s.through, r.Uint())

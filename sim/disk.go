@@ -87,11 +87,6 @@ func (d *disk) context() *clock.CausalContext {
 	return r.Store().Context()
 }
 
-// copy returns a copy of the disk.
-func (d *disk) copy() *disk {
-	return &disk{image: slices.Clone(d.image), log: slices.Clone(d.log), tokens: d.tokens}
-}
-
 // spoil makes the disk of a dead process lose something: with tear the last n entries of its log,
 // with rot the n-th entry from the end, with wipe everything.
 func (p *Peer) spoil(how string, n int) {

@@ -445,15 +445,15 @@ func brief(text string) string {
 	return fmt.Sprintf("%s… (%d B)", strings.ToValidUTF8(text[:briefly/2], ""), len(text))
 }
 
-// clone makes q go on as a copy of p, with p's disk and p's actor: the snapshot of a
-// machine that is started twice.
+// clone makes q go on as a copy of p, with p's data and p's actor: the snapshot of a
+// machine that is started twice. q keeps what it knows as a voter.
 func (p *Peer) clone(q *Peer) {
 	if !p.up || p == q || p.disk == nil {
 		return
 	}
 	c := p.c
 	c.judge.cloned = true
-	q.disk = p.disk.copy()
+	q.disk.image, q.disk.log = slices.Clone(p.disk.image), slices.Clone(p.disk.log)
 	q.live(p.r.Actor())
 	q.lives = q.lives[:len(q.lives)-1] // the actor stays in the lives of p
 	q.post = c.newPost(p.post.id)

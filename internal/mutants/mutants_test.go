@@ -110,8 +110,6 @@ var mutants = []mutant{
 		"n = max(n-VitalBytes, 0)", "n = 0", "./crdt", "TestAFloodEndsInRefusalsAndWhatShrinksPasses"},
 	{"what cannot be read was not seen", "crdt/journal.go",
 		"		gap = gap || missing\n", "		gap = missing && false\n", "./crdt", "TestWhatCannotBeReadWasNotSeen"},
-	{"contexts are adopted after all records", "crdt/journal.go",
-		"			seen.Join(c)\n", "			s.Adopt(c)\n", "./crdt", "TestTheJournalIsTheStore"},
 	{"an image has all records", "crdt/journal.go",
 		"n-len(run), last+1\n", "n-len(run), last+2\n", "./crdt", "TestTheJournalIsTheStore"},
 	{"the journal says what was forgotten", "crdt/join.go",
