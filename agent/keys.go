@@ -68,6 +68,14 @@ func (a *Agent) Delete(ctx context.Context, key string, opts ...WriteOption) err
 	return nil
 }
 
+// deadline returns the operation that makes key end ttl from now.
+func deadline(key string, ttl time.Duration) (crdt.Op, error) {
+	if ttl < time.Millisecond {
+		return crdt.Op{}, fmt.Errorf("ttl %v: want 1ms or more", ttl)
+	}
+	return crdt.Op{Verb: crdt.Expire, Key: key, Expiry: uint64(time.Now().Add(ttl).UnixMilli())}, nil
+}
+
 // Get returns the value of key on this peer; false if the key is absent. The value of a set is a
 // sorted array, that of an object a map, and that of a counter or max a number. The value of a
 // custom key is the result of its resolver; false if that fails. For a register without an expiry

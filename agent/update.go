@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sentinel-peer/sentinel-peer/crdt"
 	"github.com/sentinel-peer/sentinel-peer/internal/memory"
@@ -137,6 +138,25 @@ func (tx *Tx) Put(key string, value any, opts ...WriteOption) {
 // Delete is Agent.Delete.
 func (tx *Tx) Delete(key string, opts ...WriteOption) {
 	tx.do(crdt.Op{Verb: crdt.Delete, Key: key}, nil, opts)
+}
+
+// Expire makes everything that key holds end ttl from now, in place of the TTLs that it was written with.
+// It does not write the value: a removal from a set, or a later put, that another peer makes at the same
+// time keeps its effect. What is written later ends by its own TTL, or never. Of deadlines that peers
+// set concurrently the longest counts, and Persist counts over all. Expire of an absent key does nothing.
+// Its cost grows with the number of elements or fields. It fails if ttl is less than a millisecond.
+func (tx *Tx) Expire(key string, ttl time.Duration, opts ...WriteOption) {
+	op, err := deadline(key, ttl)
+	if err != nil {
+		tx.note(key, fmt.Errorf("expire %q: %w", key, err))
+		return
+	}
+	tx.do(op, nil, opts)
+}
+
+// Persist makes everything that key holds stay, whatever TTL it had, and is otherwise like Expire.
+func (tx *Tx) Persist(key string, opts ...WriteOption) {
+	tx.do(crdt.Op{Verb: crdt.Expire, Key: key}, nil, opts)
 }
 
 // Patch is Object.Patch.

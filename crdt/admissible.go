@@ -36,9 +36,11 @@ func admissible(kind slotKind, tomb bool, path string, v Value) error {
 	switch {
 	case err != nil:
 		return err
-	case kind == 0 || kind > slotClear || kind == slotClear && !tomb:
+	case kind == 0 || kind > slotDeadline || kind == slotClear && !tomb:
 		return errRecord
-	case tomb || kind == slotElement:
+	case kind == slotDeadline && !isChain(path):
+		return errRecord
+	case tomb || kind == slotElement || kind == slotDeadline:
 		if !v.IsZero() {
 			return errRecord
 		}

@@ -46,8 +46,8 @@ func anyOp(rng *rand.Rand) Op {
 		}
 		return value(m)
 	}
-	op := Op{Key: fmt.Sprint("key-", rng.IntN(3)), Verb: []Verb{Put, Put, Put, Delete, Add, Remove, Increment, Bump, Patch, Patch}[rng.IntN(10)]}
-	if rng.IntN(4) == 0 {
+	op := Op{Key: fmt.Sprint("key-", rng.IntN(3)), Verb: []Verb{Put, Put, Put, Delete, Add, Remove, Increment, Bump, Patch, Patch, Expire}[rng.IntN(11)]}
+	if op.Verb != Expire && rng.IntN(4) == 0 {
 		for range 1 + rng.IntN(2) {
 			op.Path = append(op.Path, name())
 		}
@@ -109,7 +109,7 @@ func otherMemory(deltas []Delta) (n int) {
 		r := d.r
 		switch {
 		case r.pos < 0:
-		case !r.isContent():
+		case r.isRemoval():
 			n += r.memory()
 		default:
 			n += len(r.past()) * pastMemory
@@ -135,7 +135,7 @@ func TestGrowthIsKnownBefore(t *testing.T) {
 				mergeAll(t, stores[1], stores[0])
 			}
 			if rng.IntN(10) == 0 {
-				s.Collect(s.Context().Vector(), 0)
+				s.Collect(s.Context().Vector(), 0, 0)
 			}
 			ops := []Op{anyOp(rng)}
 			for len(ops) < 3 && rng.IntN(2) == 0 {

@@ -97,6 +97,8 @@ func (w *writer) run(op *Op, kind Kind) {
 	case Patch:
 		w.clearContradicted(op.Path, path, Object)
 		w.patch(path, op.Value.bytes())
+	case Expire:
+		w.setDeadline()
 	}
 	if w.cell.many() == nil && w.cell.view.Load() == nil {
 		w.s.index.remove(w.cell) // the operation wrote nothing to a new key

@@ -17,7 +17,7 @@ type Batch struct {
 	stamp     clock.Timestamp
 	now       uint64 // Unix milliseconds
 	ops       []Op
-	kinds     []Kind                 // for each operation the kind that it gives to its key or path, 0 for a Delete
+	kinds     []Kind                 // for each operation the kind that it gives to its key or path, 0 for a Delete or an Expire
 	noted     int                    // operations that keys contains
 	keys      map[string]*plannedKey // keys that noted operations write; nil before the first of them
 	maxGrowth int                    // upper bound of the bytes that the operations add
@@ -65,13 +65,16 @@ func (b *Batch) admit(i int) (Kind, error) {
 	if err != nil {
 		return 0, err
 	}
+	if op.Verb == Expire && op.Expiry != 0 && op.Expiry <= b.now {
+		return 0, &wire.ValueError{Reason: "sets a deadline that has passed; delete the key"}
+	}
 	var l writeCheck
 	kind, err := b.s.check(op, have, &l)
 	if err != nil {
 		return 0, err
 	}
 	b.maxGrowth += op.maxGrowth(&l)
-	if op.Verb != Delete && (op.Verb != Put || len(op.Path) > 0) {
+	if kind != 0 && (op.Verb != Put || len(op.Path) > 0) {
 		want := kind
 		if len(op.Path) > 0 {
 			want = Object
@@ -97,7 +100,7 @@ func (b *Batch) kindBefore(op *Op, p *plannedKey) (Kind, error) {
 			return 0, &ConflictError{op.Key, *op.If, v}
 		}
 	}
-	if op.Verb == Delete || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0 {
+	if op.Verb == Delete || op.Verb == Expire || op.Verb == Put && len(op.Path) == 0 && op.Kind != 0 {
 		return 0, nil
 	}
 	return b.kindOf(op.Key, p), nil
@@ -138,7 +141,7 @@ func (b *Batch) noteOp(i int, kind Kind) {
 		p.applyToElements(op)
 	}
 	switch {
-	case op.Verb == Remove || op.Verb == Increment && op.Delta == 0 || op.Verb == Delete && len(op.Path) > 0:
+	case op.Verb == Remove || op.Verb == Expire || op.Verb == Increment && op.Delta == 0 || op.Verb == Delete && len(op.Path) > 0:
 		if !known {
 			p.kind = b.s.Probe(op.Key, b.now).Kind()
 		}
@@ -158,7 +161,7 @@ func (b *Batch) emptied(key string, p *plannedKey) bool {
 		p.elements = make(map[string]bool)
 		if c, ok := b.s.index.Load(key); ok && c.many() != nil {
 			for _, slot := range c.many().slots {
-				if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), "") && len(alive(slot, b.now)) > 0 {
+				if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), "") && len(b.s.alive(c.many(), slot, b.now)) > 0 {
 					p.elements[r.path()] = true
 				}
 			}
@@ -173,7 +176,7 @@ func (b *Batch) emptied(key string, p *plannedKey) bool {
 // applyToElements makes op on p.elements.
 func (p *plannedKey) applyToElements(op *Op) {
 	switch {
-	case len(op.Path) > 0: // an operation inside an object does not concern a set
+	case len(op.Path) > 0 || op.Verb == Expire: // neither does concern the elements of a set
 	case op.Verb == Add:
 		for _, v := range op.Values {
 			p.elements[elementPath("", v)] = true
@@ -234,7 +237,7 @@ func (t tally) after(op *Op, place []string) tally {
 	}
 	above, below := len(op.Path) <= len(place), len(op.Path) > len(place)
 	switch {
-	case op.Verb == Remove,
+	case op.Verb == Remove, op.Verb == Expire,
 		op.Verb == Increment && op.Delta == 0,
 		op.Verb == Delete && below,
 		op.Verb == Patch && above && !op.Value.reaches(place[n:]):
@@ -279,7 +282,7 @@ func (s renderer) tally(key, path string, nowMillis uint64) (t tally) {
 	if !ok || c.many() == nil {
 		return t
 	}
-	list := alive(c.many().slots[slotKey(slotCounter, path)], nowMillis)
+	list := s.alive(c.many(), c.many().slots[slotKey(slotCounter, path)], nowMillis)
 	for _, r := range list {
 		if r.actor == s.self.index {
 			t.own = net(r)

@@ -182,15 +182,15 @@ func (b *Batch) copyKey(key string) {
 
 // copyRecord adds a copy of r to a cell of the trial if r is content.
 func (b *Batch) copyRecord(to *cell, r *record) {
-	if !r.contentAt(b.now) {
+	if !b.s.contentAt(r.cell.many(), r, b.now) {
 		return
 	}
 	n := newRecord(Value{r.val()}.bytes())
 	n.cell, n.kind, n.stamp, n.seq = to, r.kind, r.stamp, r.seq
 	n.actor = b.trial.intern(b.s.actors[r.actor].actor).index
-	if r.path() != "" || r.expiry() != 0 {
+	if expiry := b.s.expiryOf(r.cell.many(), r); r.path() != "" || expiry != 0 {
 		e := n.extend()
-		e.path, e.expiry = r.path(), r.expiry()
+		e.path, e.expiry = r.path(), expiry
 	}
 	b.trial.merge(n, true)
 }

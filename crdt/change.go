@@ -52,7 +52,7 @@ func (s *Store) noteChange(r *record, cause Cause, ord clock.Order, local bool) 
 
 // shownValue returns the value that readers see of r. It is absent if r is nil or a removal.
 func shownValue(r *record) Value {
-	if r == nil || !r.visible() {
+	if r == nil || !r.isContent() || r.expiryReported() {
 		return Value{}
 	}
 	return Value{r.val()}

@@ -150,7 +150,7 @@ func (m *many) removable(path string) (content []*record, seen []pastEntry) {
 		}
 	}
 	for _, key := range sortedSlots(m) {
-		if !strings.HasPrefix(key[2:], path) {
+		if isDeadline(key) || !strings.HasPrefix(key[2:], path) {
 			continue
 		}
 		for _, r := range m.slots[key] {

@@ -31,6 +31,7 @@ type draft struct {
 	step         int
 	keyCounted   bool // whether keyMemory and the key's bytes are accounted for
 	slotsCounted bool // whether manyMemory is accounted for
+	ends         bool // whether the batch has set a deadline
 }
 
 // edit is the stock of a slot or place from a step of the draft on.
@@ -165,7 +166,28 @@ func (d *draft) run(op *Op, kind Kind) {
 	case Patch:
 		d.clearContradicted(op.Path, path, Object)
 		d.patch(path, op.Value.bytes(), expires)
+	case Expire:
+		d.setDeadline()
 	}
+}
+
+// setDeadline leaves out that old chains may have ended, and so never says too little.
+func (d *draft) setDeadline() {
+	if here, _ := d.ownStock(""); here.records+d.stockBelow("").records == 0 || d.step == 0 && d.s.Probe(d.key, d.now).Kind() == 0 {
+		return
+	}
+	d.grow(false)
+	path, was := chainPath(0), 0
+	if d.many != nil && len(d.many.deadline.chains) > 0 {
+		path = d.many.deadline.chains[0].last.path()
+		for _, r := range d.many.slots[slotKey(slotDeadline, path)] {
+			was += r.memory()
+		}
+	}
+	if !d.ends {
+		d.growth += slotDeadline.memory(path, 0) - was
+	}
+	d.ends = true
 }
 
 func (d *draft) assign(op *Op, kind Kind, path string) {
@@ -256,8 +278,8 @@ func (d *draft) hasExpiry(at string, expiry uint64) bool {
 	if d.many == nil {
 		return false
 	}
-	list := alive(d.many.slots[slotKey(slotElement, at)], d.now)
-	return latestExpiry(list) == cmp.Or(expiry, never)
+	list := d.s.alive(d.many, d.many.slots[slotKey(slotElement, at)], d.now)
+	return d.s.lastExpiry(d.many, list) == cmp.Or(expiry, never)
 }
 
 func (d *draft) remove(path string, values []Value, expires bool) {
@@ -303,7 +325,7 @@ func (d *draft) bump(op *Op, path string) {
 		d.put(slotMax, path, len(op.Value.raw), op.Expiry != 0)
 		return
 	}
-	if v, rises := raised(d.many.slots[slotKey(slotMax, path)], op.Value, op.Expiry, d.now); rises {
+	if v, rises := d.s.raised(d.many, d.many.slots[slotKey(slotMax, path)], op.Value, op.Expiry, d.now); rises {
 		d.put(slotMax, path, len(v.raw), op.Expiry != 0)
 	}
 }

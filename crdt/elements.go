@@ -37,7 +37,7 @@ func (w *writer) assignSet(path string, v Value) {
 		for _, key := range sortedSlots(m) {
 			slot := m.slots[key]
 			if slot[0].kind == slotElement && isElementOf(slot[0].path(), path) && slices.ContainsFunc(slot, (*record).isContent) {
-				have[key[2:]] = latestExpiry(alive(slot, w.now)) == cmp.Or(w.expiry, never)
+				have[key[2:]] = w.s.lastExpiry(m, w.s.alive(m, slot, w.now)) == cmp.Or(w.expiry, never)
 				if !want[key[2:]] {
 					w.tombstone(slotElement, key[2:])
 				}
@@ -62,8 +62,17 @@ func (w *writer) assignSet(path string, v Value) {
 // never stands for the expiry of a record that does not expire. It is later than any other.
 const never = ^uint64(0)
 
-// latestExpiry returns the latest expiry of list in Unix milliseconds: never if a record
-// does not expire, 0 if the list is empty.
+// lastExpiry returns when the last of list, records of m, ends in Unix milliseconds: never if
+// a record does not end, 0 if the list is empty.
+func (h *history) lastExpiry(m *many, list []*record) (until uint64) {
+	for _, r := range list {
+		until = max(until, cmp.Or(h.expiryOf(m, r), never))
+	}
+	return until
+}
+
+// latestExpiry returns the latest of the expiries that the records of list carry, never if one
+// carries none, 0 if the list is empty.
 func latestExpiry(list []*record) (until uint64) {
 	for _, r := range list {
 		until = max(until, cmp.Or(r.expiry(), never))

@@ -138,7 +138,7 @@ func (s *Store) Render(key string, nowMillis uint64) (Entry, bool) {
 	}
 	if c.many() == nil {
 		r := c.view.Load()
-		if r == nil || !r.contentAt(nowMillis) {
+		if r == nil || !s.contentAt(nil, r, nowMillis) {
 			return Entry{}, false
 		}
 		return Entry{r, s}, true
@@ -164,7 +164,7 @@ func (s renderer) render(c *cell, nowMillis uint64) *record {
 func (s renderer) renderSlots(c *cell, m, content *many, nowMillis uint64) *record {
 	v := &record{cell: c, ext: &ext{many: m}, pos: dead}
 	keyKind, top := s.latestKind(content, nowMillis)
-	v.ext.expiry = content.nextExpiry(nowMillis)
+	v.ext.expiry = s.nextExpiry(content, nowMillis)
 	if keyKind == 0 {
 		v.tomb = true
 		return v
@@ -174,7 +174,7 @@ func (s renderer) renderSlots(c *cell, m, content *many, nowMillis uint64) *reco
 	v.ext.version = s.versionOf(content, nowMillis)
 	v.ext.value = s.renderAs(content, keyKind, nowMillis)
 	if keyKind == Custom {
-		for _, r := range alive(content.slots[slotKey(slotSibling, "")], nowMillis) {
+		for _, r := range s.alive(content, content.slots[slotKey(slotSibling, "")], nowMillis) {
 			v.ext.siblings = append(v.ext.siblings, Sibling{Value{r.val()}, clock.Dot{Actor: s.actors[r.actor].actor, Seq: r.seq}, r.stamp})
 		}
 		slices.SortFunc(v.ext.siblings, func(a, b Sibling) int { return a.Dot.Compare(b.Dot) })
@@ -188,12 +188,12 @@ func (s renderer) renderAs(m *many, keyKind Kind, nowMillis uint64) string {
 	case Object:
 		return string(s.renderObject(m, nowMillis))
 	case Set:
-		return string(renderSet(elementsOf(m, "", nowMillis)))
+		return string(renderSet(s.elementsOf(m, "", nowMillis)))
 	case Custom:
 		return ""
 	}
 	kind := leafSlot(keyKind)
-	list := alive(m.slots[slotKey(kind, "")], nowMillis)
+	list := s.alive(m, m.slots[slotKey(kind, "")], nowMillis)
 	return string(s.renderLeaf(list[0], list))
 }
 
@@ -211,11 +211,11 @@ func leafSlot(kind Kind) slotKind {
 	return slotRegister
 }
 
-// alive returns the records of a slot that are content at nowMillis.
-func alive(slot []*record, nowMillis uint64) []*record {
+// alive returns the records of a slot of m that are content at nowMillis.
+func (h *history) alive(m *many, slot []*record, nowMillis uint64) []*record {
 	var list []*record
 	for _, r := range slot {
-		if r.contentAt(nowMillis) {
+		if h.contentAt(m, r, nowMillis) {
 			list = append(list, r)
 		}
 	}
@@ -228,7 +228,7 @@ func (s renderer) versionOf(m *many, nowMillis uint64) Version {
 	sum := uint64(0)
 	for _, slot := range m.slots {
 		for _, r := range slot {
-			if r.contentAt(nowMillis) {
+			if s.contentAt(m, r, nowMillis) {
 				sum += s.actors[r.actor].hash(r.seq)
 			}
 		}
@@ -238,11 +238,11 @@ func (s renderer) versionOf(m *many, nowMillis uint64) Version {
 
 // nextExpiry returns the time at which the next record expires, in Unix milliseconds, 0 for
 // never.
-func (m *many) nextExpiry(nowMillis uint64) uint64 {
+func (h *history) nextExpiry(m *many, nowMillis uint64) uint64 {
 	next := uint64(math.MaxUint64)
 	for _, slot := range m.slots {
 		for _, r := range slot {
-			if e := r.expiry(); e != 0 && r.contentAt(nowMillis) {
+			if e := h.expiryOf(m, r); e != 0 && h.contentAt(m, r, nowMillis) {
 				next = min(next, e)
 			}
 		}
@@ -289,7 +289,7 @@ func (s renderer) latestKind(m *many, nowMillis uint64) (Kind, *record) {
 	for _, slot := range m.slots {
 		for _, r := range slot {
 			k := kindOf(r.kind, r.path())
-			if k == 0 || !r.contentAt(nowMillis) {
+			if k == 0 || !s.contentAt(m, r, nowMillis) {
 				continue
 			}
 			if top == nil || s.wins(r, top) {
@@ -310,7 +310,7 @@ func (s *Store) Alternatives(key string, nowMillis uint64) map[Kind]Value {
 	visible, _ := renderer{s}.latestKind(c.many(), nowMillis)
 	others := make(map[Kind]Value)
 	for _, slot := range c.many().slots {
-		for _, r := range alive(slot, nowMillis) {
+		for _, r := range s.alive(c.many(), slot, nowMillis) {
 			if k := kindOf(r.kind, r.path()); k != 0 && k != visible && k != Custom {
 				others[k] = Value{renderer{s}.renderAs(c.many(), k, nowMillis)}
 			}

@@ -95,7 +95,7 @@ func (h *history) EachLive(from, to clock.Dot, mask *[4]uint64, f func(Delta) bo
 		}
 		more := true
 		h.Live(a, first, last, func(d Delta) bool {
-			if d.r.checksummed() && (mask == nil || mask[d.r.shard/64]>>(d.r.shard%64)&1 == 1) {
+			if h.checksummed(d.r) && (mask == nil || mask[d.r.shard/64]>>(d.r.shard%64)&1 == 1) {
 				more = f(d)
 			}
 			return more

@@ -36,6 +36,10 @@ func (s merger) mergeInto(c *cell, r *record, local bool) {
 		}
 		return
 	}
+	if r.kind == slotDeadline {
+		s.mergeDeadline(m, r, old, visible, local)
+		return
+	}
 	for _, clear := range m.clears {
 		if strings.HasPrefix(r.path(), clear.path()) && s.clearRemoves(clear, r) {
 			s.stats.Superseded++
@@ -63,7 +67,7 @@ func (s merger) mergeInto(c *cell, r *record, local bool) {
 	}
 	s.updateView(c, visible)
 	cause := CausePut
-	if !r.isContent() {
+	if !r.isContent() || s.reported(m, r) {
 		cause = removal(c, visible)
 	}
 	s.noteLazyChange(r, old, cause, ord, local)
@@ -147,12 +151,12 @@ func (s merger) mergePlain(r *record, local bool) {
 	c.view.Store(r)
 	cause := CausePut
 	switch {
-	case r.tomb && !cur.visible():
+	case r.tomb && !s.visible(nil, cur):
 		return
 	case r.tomb:
 		s.visibleKeys.Add(-1)
 		cause = CauseDelete
-	case !cur.visible():
+	case !s.visible(nil, cur):
 		s.visibleKeys.Add(1)
 	}
 	ch := s.noteChange(r, cause, ord, local)
@@ -213,7 +217,7 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 	if len(slot) == 0 {
 		s.insert(r)
 		m.slots[key] = []*record{r}
-		s.follow(m, key, false, r.visible())
+		s.follow(m, key, false, s.visible(m, r))
 		return clock.After, true
 	}
 	cur := slot[0]
@@ -226,10 +230,10 @@ func (s merger) mergeLeaf(m *many, r *record) (ord clock.Order, won bool) {
 		}
 		return ord, false
 	}
-	before := cur.visible()
+	before := s.visible(m, cur)
 	s.replace(r, cur, ord)
 	slot[0] = r
-	s.follow(m, key, before, r.visible())
+	s.follow(m, key, before, s.visible(m, r))
 	return ord, true
 }
 
@@ -244,7 +248,7 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 			return false
 		}
 	}
-	kept, before := slot[:0], shown(slot)
+	kept, before := slot[:0], s.shown(m, slot)
 	for _, other := range slot {
 		if r.covers(other.actor, other.seq) {
 			s.remove(other)
@@ -258,7 +262,7 @@ func (s merger) mergeDotted(m *many, r *record) bool {
 	s.insert(r)
 	kept = append(kept, r)
 	m.slots[key] = kept
-	s.follow(m, key, before, shown(kept))
+	s.follow(m, key, before, s.shown(m, kept))
 	return true
 }
 
@@ -282,14 +286,14 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 	}
 	for _, key := range sortedSlots(m) { // a fixed order, because the order of removals decides which entries of live lists are nil
 		slot := m.slots[key]
-		if !strings.HasPrefix(key[2:], r.path()) {
+		if isDeadline(key) || !strings.HasPrefix(key[2:], r.path()) {
 			continue
 		}
-		before := shown(slot)
+		before := s.shown(m, slot)
 		kept := slot[:0]
 		for _, other := range slot {
 			if s.clearRemoves(r, other) {
-				if other.visible() && (top == nil || s.wins(other, top)) {
+				if s.visible(m, other) && (top == nil || s.wins(other, top)) {
 					top = other
 				}
 				s.remove(other)
@@ -300,7 +304,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 			}
 		}
 		clear(slot[len(kept):])
-		s.follow(m, key, before, shown(kept))
+		s.follow(m, key, before, s.shown(m, kept))
 		if len(kept) == 0 {
 			delete(m.slots, key)
 		} else {
@@ -342,13 +346,23 @@ func (s merger) detach(r *record) {
 		}
 		return list
 	}
-	if r.kind == slotClear {
+	switch {
+	case r.kind == slotClear:
 		c.many().clears = drop(c.many().clears)
-	} else {
+	case r.kind == slotDeadline:
+		m := c.many()
+		s.restate(m, func() {
+			key := slotKey(r.kind, r.path())
+			if m.slots[key] = drop(m.slots[key]); len(m.slots[key]) == 0 {
+				delete(m.slots, key)
+			}
+			m.deadline = s.sumUp(m)
+		})
+	default:
 		key := slotKey(r.kind, r.path())
-		before := shown(c.many().slots[key])
+		before := s.shown(c.many(), c.many().slots[key])
 		slot := drop(c.many().slots[key])
-		s.follow(c.many(), key, before, shown(slot))
+		s.follow(c.many(), key, before, s.shown(c.many(), slot))
 		if len(slot) == 0 {
 			delete(c.many().slots, key)
 		} else {
@@ -368,7 +382,7 @@ func (s *Store) Drop(d clock.Dot, reporter clock.Actor, at clock.Timestamp) bool
 		return false
 	}
 	r := s.actors[i].liveRecord(d.Seq)
-	if r == nil || !r.checksummed() {
+	if r == nil || !s.checksummed(r) {
 		return false // Collect forgets removals and expired records
 	}
 	s.stats.Dropped++
@@ -379,7 +393,7 @@ func (s *Store) Drop(d clock.Dot, reporter clock.Actor, at clock.Timestamp) bool
 
 // dropRecord removes r from the state and logs the change.
 func (s merger) dropRecord(r *record) {
-	c, plain, shown := r.cell, r.cell.many() == nil, r.visible()
+	c, plain, shown := r.cell, r.cell.many() == nil, s.visible(r.cell.many(), r)
 	s.detach(r)
 	if !shown {
 		return

@@ -231,7 +231,7 @@ func TestAnImageMayBeNewerThanTheEntriesAfterIt(t *testing.T) {
 		})
 	}
 	collect := func(s, other *Store) {
-		s.Collect(clock.Vector{s.self.actor: s.Last(), other.self.actor: other.Last()}, 0)
+		s.Collect(clock.Vector{s.self.actor: s.Last(), other.self.actor: other.Last()}, 0, 0)
 	}
 	nothing := func(s, other *Store) {}
 	remove := func(s, other *Store) {

@@ -45,9 +45,10 @@ const (
 	Increment                 // add Delta to a counter
 	Bump                      // raise a max to Value
 	Patch                     // merge Value, a map, into an object
+	Expire                    // give what the key holds the deadline Expiry, or none if that is 0
 )
 
-var verbNames = []string{"put", "delete", "add", "remove", "increment", "bump", "patch"}
+var verbNames = []string{"put", "delete", "add", "remove", "increment", "bump", "patch", "expire"}
 
 // String returns the lower-case name of v.
 func (v Verb) String() string { return nameOf(verbNames, uint8(v), "verb") }

@@ -12,7 +12,7 @@ func TestKindsVerbsAndCausesHaveNames(t *testing.T) {
 			t.Errorf("%s: %v, %v", k, got, err)
 		}
 	}
-	for want, named := range map[string]fmt.Stringer{"put": Put, "patch": Patch, "verb(8)": Patch + 1, "conflict": CauseConflict, "cause(5)": CauseConflict + 1} {
+	for want, named := range map[string]fmt.Stringer{"put": Put, "patch": Patch, "expire": Expire, "verb(9)": Expire + 1, "conflict": CauseConflict, "cause(5)": CauseConflict + 1} {
 		if got := named.String(); got != want {
 			t.Errorf("%#v is called %s, want %s", named, got, want)
 		}

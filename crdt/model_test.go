@@ -29,7 +29,8 @@ type mutation struct {
 	kind  slotKind
 	path  string
 	tomb  bool
-	empty bool // whether the record stands for an empty set
+	until uint64 // of a deadline
+	empty bool   // whether the record stands for an empty set
 	seen  map[clock.Dot]bool
 	wire  packet
 
@@ -89,7 +90,7 @@ func (c *model) write(t failer, n *naive, op Op, now time.Time) (made []*mutatio
 	for _, d := range deltas {
 		var table ActorTable
 		b := n.store.AppendSection(nil, &table, d.Actor(), d.Seq(), d.Seq(), []Delta{d})
-		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, empty: d.r.path() != "" && isEmptySet(d.r), seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
+		m := &mutation{dot: d.Dot(), stamp: stamp, key: op.Key, kind: d.r.kind, path: d.r.path(), tomb: d.r.tomb, until: d.r.expiry(), empty: d.r.path() != "" && isEmptySet(d.r), seen: map[clock.Dot]bool{}, wire: packet{table.Actors(), b}}
 		for x := range seen {
 			m.seen[x] = true
 			if o := n.has[x]; o.overlaps(m) {
@@ -150,7 +151,7 @@ func (c *model) collect(t failer, n *naive) {
 			}
 		}
 	}
-	n.store.Collect(stable, 0)
+	n.store.Collect(stable, 0, 0)
 	n.check(t, "collecting")
 }
 
@@ -163,6 +164,8 @@ func (m *mutation) overlaps(o *mutation) bool {
 	switch {
 	case m.key != o.key:
 		return false
+	case m.kind == slotDeadline || o.kind == slotDeadline:
+		return m.kind == o.kind && m.path == o.path
 	case m.kind == slotClear && strings.HasPrefix(o.path, m.path):
 		return true
 	case o.kind == slotClear && strings.HasPrefix(m.path, o.path):
@@ -176,7 +179,7 @@ func (m *mutation) dead(o *mutation) bool {
 	if o == m || o.key != m.key {
 		return false
 	}
-	if o.kind == slotClear && m.kind != slotClear && strings.HasPrefix(m.path, o.path) {
+	if o.kind == slotClear && m.kind != slotClear && m.kind != slotDeadline && strings.HasPrefix(m.path, o.path) {
 		if m.kind.lww() {
 			return o.later(m)
 		}
@@ -224,7 +227,7 @@ func effects(op Op) []effect {
 			return effectsOf(at.path, op.Value)
 		}
 		at.kind = cmp.Or(at.kind, Register)
-	case Remove:
+	case Remove, Expire:
 		return nil
 	}
 	return []effect{at}
@@ -269,17 +272,17 @@ func (e effect) overrules(m *mutation) bool {
 func (n *naive) content() []string {
 	var lines []string
 	for _, m := range n.alive() {
-		lines = append(lines, line(m.dot, m.key, m.kind, m.path))
+		lines = append(lines, line(m.dot, m.key, m.kind, m.path)+n.end(m))
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// alive returns the live records, in no order.
+// alive returns the live records that are content, in no order.
 func (n *naive) alive() []*mutation {
 	var list []*mutation
 	for _, m := range n.has {
-		if m.tomb || m.kind == slotClear {
+		if m.tomb || m.kind == slotClear || m.kind == slotDeadline {
 			continue
 		}
 		alive := true
@@ -303,7 +306,11 @@ func (n *naive) actual() []string {
 	for _, st := range n.store.actors {
 		for _, r := range st.live {
 			if r != nil && r.isContent() {
-				lines = append(lines, line(clock.Dot{Actor: st.actor, Seq: r.seq}, r.cell.key(), r.kind, r.path()))
+				end := ""
+				if e := n.store.expiryOf(r.cell.many(), r); e != 0 {
+					end = fmt.Sprintf(" until %d", e)
+				}
+				lines = append(lines, line(clock.Dot{Actor: st.actor, Seq: r.seq}, r.cell.key(), r.kind, r.path())+end)
 			}
 		}
 	}
@@ -332,7 +339,7 @@ func modelOp(t *rapid.T) Op {
 	path := func() []string {
 		return rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "x"}}).Draw(t, "path")
 	}
-	switch rapid.IntRange(0, 13).Draw(t, "verb") {
+	switch rapid.IntRange(0, 15).Draw(t, "verb") {
 	case 0:
 		return Op{Verb: Delete, Key: key}
 	case 1:
@@ -359,6 +366,8 @@ func modelOp(t *rapid.T) Op {
 		return Op{Verb: Increment, Key: key, Path: path(), Delta: 1}
 	case 12:
 		return Op{Verb: Put, Key: key, Path: path(), Value: object()}
+	case 13, 14:
+		return Op{Verb: Expire, Key: key, Expiry: rapid.SampledFrom([]uint64{0, 2, 3, 4, 20}).Draw(t, "until")}
 	}
 	return Op{Verb: Put, Kind: Register, Key: key, Value: small()}
 }
@@ -410,6 +419,7 @@ func TestAllSmallHistoriesConverge(t *testing.T) {
 		"emptied":  {{Verb: Patch, Key: "k", Value: object(map[string]any{"a": 1})}, {Verb: Patch, Key: "k", Value: object(map[string]any{"a": nil})}, {Verb: Delete, Key: "k", Path: []string{"b"}}, {Verb: Patch, Key: "k", Value: object(map[string]any{"b": 1})}},
 		"clash":    {{Verb: Put, Key: "k", Path: []string{"a"}, Value: num(1)}, {Verb: Add, Key: "k", Path: []string{"a"}, Values: []Value{num(1)}}},
 		"custom":   {{Verb: Put, Kind: Custom, Key: "k", Value: num(1)}, {Verb: Delete, Key: "k"}},
+		"ending":   {{Verb: Put, Key: "k", Value: num(1)}, {Verb: Expire, Key: "k", Expiry: 10}, {Verb: Expire, Key: "k", Expiry: 20}, {Verb: Expire, Key: "k"}},
 		"retyped":  {{Verb: Put, Kind: Register, Key: "k", Value: num(1)}, {Verb: Add, Key: "k", Values: []Value{num(1)}}, {Verb: Delete, Key: "k"}},
 	}
 	length := 4

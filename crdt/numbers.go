@@ -20,7 +20,7 @@ func (s renderer) increased(m *many, path string, n int64, nowMillis uint64) []b
 	var up, down uint64
 	if m != nil {
 		for _, r := range m.slots[slotKey(slotCounter, path)] {
-			if r.actor == s.self.index && r.contentAt(nowMillis) {
+			if r.actor == s.self.index && s.contentAt(m, r, nowMillis) {
 				up, down = counterParts(r.val())
 			}
 		}
@@ -43,7 +43,7 @@ func (w *writer) bump(path string, v Value) {
 	if m := w.cell.many(); m != nil {
 		slot = m.slots[slotKey(slotMax, path)]
 	}
-	if v, rises := raised(slot, v, w.expiry, w.now); rises {
+	if v, rises := w.s.raised(w.cell.many(), slot, v, w.expiry, w.now); rises {
 		w.put(slotMax, path, v.raw)
 	}
 }
@@ -51,11 +51,11 @@ func (w *writer) bump(path string, v Value) {
 // raised returns the value of a max after a bump to v, and whether the bump writes anything.
 // A bump with v no greater than the max writes the max again if its expiry is later, so
 // that the max lasts longer; else it writes nothing.
-func raised(slot []*record, v Value, expiry, nowMillis uint64) (val Value, rises bool) {
+func (h *history) raised(m *many, slot []*record, v Value, expiry, nowMillis uint64) (val Value, rises bool) {
 	val = v
-	for _, r := range alive(slot, nowMillis) {
+	for _, r := range h.alive(m, slot, nowMillis) {
 		have := Value{r.val()}
-		if !lower(have, v) && cmp.Or(r.expiry(), never) >= cmp.Or(expiry, never) {
+		if !lower(have, v) && cmp.Or(h.expiryOf(m, r), never) >= cmp.Or(expiry, never) {
 			return val, false
 		}
 		if lower(val, have) {

@@ -66,7 +66,7 @@ func (w *writer) holds(path string) bool {
 		return false
 	}
 	for key, slot := range w.cell.many().slots {
-		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return r.contentAt(w.now) }) {
+		if strings.HasPrefix(key[2:], path) && slices.ContainsFunc(slot, func(r *record) bool { return w.s.contentAt(w.cell.many(), r, w.now) }) {
 			return true
 		}
 	}
@@ -82,10 +82,10 @@ func isElementOf(slotPath, path string) bool {
 func isBin(c byte) bool { return c == 0xc4 || c == 0xc5 || c == 0xc6 }
 
 // elementsOf returns the elements of the set at path, encoded, in no order.
-func elementsOf(m *many, path string, nowMillis uint64) [][]byte {
+func (s renderer) elementsOf(m *many, path string, nowMillis uint64) [][]byte {
 	var list [][]byte
 	for _, slot := range m.slots {
-		if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), path) && len(alive(slot, nowMillis)) > 0 {
+		if r := slot[0]; r.kind == slotElement && isElementOf(r.path(), path) && len(s.alive(m, slot, nowMillis)) > 0 {
 			list = append(list, element(r.path()[len(path):]))
 		}
 	}
@@ -123,7 +123,7 @@ type node struct {
 func (s renderer) renderObject(m *many, nowMillis uint64) []byte {
 	root := &node{}
 	for _, key := range sortedSlots(m) {
-		list := alive(m.slots[key], nowMillis)
+		list := s.alive(m, m.slots[key], nowMillis)
 		if len(list) == 0 || kindOf(list[0].kind, list[0].path()) != Object {
 			continue
 		}

@@ -32,7 +32,7 @@ type Op struct {
 	Value  Value    // Put, Bump, Patch
 	Values []Value  // Add, Remove
 	Delta  int64    // Increment
-	Expiry uint64   // when the written records expire, in Unix milliseconds, 0 for never
+	Expiry uint64   // when the written records expire, in Unix milliseconds, 0 for never; for Expire, the deadline
 	If     *Version // if set, the version that the key must have on this replica; 0 for an absent key
 	Vital  bool     // the write may add up to VitalBytes to a full store, so that work in progress can end
 }
@@ -85,6 +85,11 @@ func (op *Op) checkPath() error {
 func (op *Op) targetKind(ruled, kept Kind) (Kind, error) {
 	switch op.Verb {
 	case Delete:
+		return 0, nil
+	case Expire:
+		if len(op.Path) > 0 {
+			return 0, &KeyError{op.Key, "has a deadline as a whole; nothing inside it has one of its own"}
+		}
 		return 0, nil
 	case Add, Remove:
 		return Set, nil

@@ -103,10 +103,11 @@ func (p Probe) Place(path []string, slots iter.Seq[string]) (place Place, ok boo
 // for each record, so that the caller may go through the keys without the lock of the store's owner.
 func (p Probe) Slots() iter.Seq[string] {
 	x := p.snapshot()
+	beside, content := &history{actors: x.actors}, &many{deadline: x.deadline}
 	return func(yield func(string) bool) {
 		from := 0
 		for i, to := range x.ends {
-			if shown(x.records[from:to]) && !yield(x.keys[i]) {
+			if beside.shown(content, x.records[from:to]) && !yield(x.keys[i]) {
 				return
 			}
 			from = to

@@ -254,7 +254,7 @@ func (d *description) element(r *record, path []string, element Value) {
 		return
 	}
 	switch {
-	case len(alive(m.slots[slotKey(slotElement, r.path())], d.p.now)) > 0:
+	case len(d.p.s.alive(m, m.slots[slotKey(slotElement, r.path())], d.p.now)) > 0:
 		d.add(Add, path, element)
 	case set == "" || m.stockBelow(elementsAt(set)).records+d.own(set) > 0:
 		d.known = d.exact()

@@ -35,7 +35,7 @@ func (p Probe) counted() bool { return !p.many.unknownKinds && p.s.NextExpiry() 
 // Kind returns the kind of the key that a reader sees, 0 if the key is absent.
 func (p Probe) Kind() Kind {
 	switch {
-	case p.many == nil && p.one != nil && p.one.contentAt(p.now):
+	case p.many == nil && p.one != nil && p.s.contentAt(nil, p.one, p.now):
 		return Register
 	case p.many == nil:
 		return 0
@@ -65,7 +65,7 @@ func (p Probe) Version() Version {
 
 // Has reports whether the key is a set with the element v.
 func (p Probe) Has(v Value) bool {
-	return p.Kind() == Set && len(alive(p.many.slots[slotKey(slotElement, elementPath("", v))], p.now)) > 0
+	return p.Kind() == Set && len(p.s.alive(p.many, p.many.slots[slotKey(slotElement, elementPath("", v))], p.now)) > 0
 }
 
 // Count returns the number of elements of a set, 0 for a key of another kind.
@@ -74,7 +74,7 @@ func (p Probe) Count() int {
 	case p.Kind() != Set:
 		return 0
 	case !p.counted():
-		return len(elementsOf(p.many, "", p.now))
+		return len(renderer{p.s}.elementsOf(p.many, "", p.now))
 	}
 	return p.many.elements
 }
@@ -97,7 +97,7 @@ func (p Probe) Field(path []string) (v Value, known bool) {
 		return Value{}, false
 	}
 	if len(kinds) == 1 {
-		if list := alive(p.many.slots[slotKey(kinds[0], at)], p.now); len(list) > 0 {
+		if list := p.s.alive(p.many, p.many.slots[slotKey(kinds[0], at)], p.now); len(list) > 0 {
 			r := renderer{p.s}
 			v = Value{string(r.renderLeaf(r.latest(list), list))}
 		}
@@ -116,5 +116,7 @@ func (s renderer) latest(list []*record) *record {
 	return top
 }
 
-// shown reports whether readers may see a record of the slot.
-func shown(slot []*record) bool { return slices.ContainsFunc(slot, (*record).visible) }
+// shown reports whether readers may see a record of the slot of m.
+func (h *history) shown(m *many, slot []*record) bool {
+	return slices.ContainsFunc(slot, func(r *record) bool { return h.visible(m, r) })
+}

@@ -21,6 +21,7 @@ const (
 	slotSibling
 	slotMarker            // says that an object exists, with fields or without
 	slotClear             // a clear, which removes everything at and below its path
+	slotDeadline          // when the content of the key ends, which its expiry says
 	firstUnknown slotKind = 64
 )
 
@@ -129,20 +130,14 @@ func (r *record) expiry() uint64 {
 // live reports whether r is in the live list of its actor.
 func (r *record) live() bool { return r.pos >= 0 }
 
-// isContent reports whether r is content, which is neither a removal nor a clear.
-func (r *record) isContent() bool { return !r.tomb && r.kind != slotClear }
+// isRemoval reports whether r is a removal or a clear.
+func (r *record) isRemoval() bool { return r.tomb || r.kind == slotClear }
 
-// visible reports whether r is content that readers may see. An expired record is visible
-// until Expire has reported it.
-func (r *record) visible() bool { return r.isContent() && !r.expiryReported() && r.kind < firstUnknown }
+// isContent reports whether r is content, which is neither a removal nor a deadline.
+func (r *record) isContent() bool { return !r.isRemoval() && r.kind != slotDeadline }
 
-// expiryReported reports whether r has expired and Expire has reported it.
+// expiryReported reports whether r has reached its own expiry and Expire has reported it.
 func (r *record) expiryReported() bool { return r.ext != nil && r.ext.expiryReported.Load() }
-
-// contentAt reports whether r is content that has not expired at nowMillis.
-func (r *record) contentAt(nowMillis uint64) bool {
-	return r.isContent() && (r.expiry() == 0 || r.expiry() > nowMillis && !r.expiryReported())
-}
 
 // covers reports whether r covers the dot, which must be at r's slot. A record covers the
 // earlier dots of its own actor although its past does not contain them.

@@ -69,6 +69,11 @@ func (s *Store) Awaited() (list []clock.Actor) {
 			list = append(list, st.actor)
 		}
 	}
+	for _, r := range s.spent {
+		if r.live() {
+			list = append(list, s.actors[r.actor].actor)
+		}
+	}
 	for a := range s.missing { // the list has no order
 		list = append(list, a)
 	}

@@ -47,7 +47,7 @@ func TestWhomARecordNamesStaysKnown(t *testing.T) {
 	if n := s.Context().Retired(); n != 1 {
 		t.Fatalf("%d are retired, want the second", n)
 	}
-	s.Collect(clock.Vector{second.self.actor: 1, first.self.actor: 1}, 0) // forgets the removal
+	s.Collect(clock.Vector{second.self.actor: 1, first.self.actor: 1}, 0, 0) // forgets the removal
 	if s.Retire(all); active() != 2 {
 		t.Fatalf("%d are known, want this one and the second, whose record lives", active())
 	}
@@ -84,7 +84,7 @@ func TestWhatFillsAHoleIsCollectedInItsTurn(t *testing.T) {
 		}
 		writeAndMerge(t, life, to, clock.Timestamp(i+2), Op{Verb: Delete, Key: key})
 	}
-	s.Collect(clock.Vector{life.self.actor: 6}, 0)
+	s.Collect(clock.Vector{life.self.actor: 6}, 0, 0)
 	if n := s.Stats().Removals; n != 0 {
 		t.Fatalf("%d removals are left where all is stable", n)
 	}
@@ -93,11 +93,11 @@ func TestWhatFillsAHoleIsCollectedInItsTurn(t *testing.T) {
 	if _, err := s.JoinSection(&r, []clock.Actor{life.self.actor}, 1<<62); err != nil {
 		t.Fatal(err)
 	}
-	s.Collect(clock.Vector{life.self.actor: 4}, 0)
+	s.Collect(clock.Vector{life.self.actor: 4}, 0, 0)
 	if n := s.Stats().Removals; n != 1 {
 		t.Fatalf("%d removals, want the one that came late", n)
 	}
-	s.Collect(clock.Vector{life.self.actor: 6}, 0)
+	s.Collect(clock.Vector{life.self.actor: 6}, 0, 0)
 	if n := s.Stats().Removals; n != 0 {
 		t.Errorf("%d removals are left where all is stable", n)
 	}
@@ -125,7 +125,7 @@ func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.Collect(clock.Vector{s.self.actor: 2}, 0)
+		s.Collect(clock.Vector{s.self.actor: 2}, 0, 0)
 		if n := s.Stats().Removals; n != 1 {
 			t.Fatalf("%d removals, want the one that covers what is on its way", n)
 		}
@@ -144,7 +144,7 @@ func TestARemovalStaysWhileWhatItCoversMayCome(t *testing.T) {
 		} else {
 			stable[life.self.actor] = 2
 		}
-		s.Collect(stable, 0)
+		s.Collect(stable, 0, 0)
 		if n := s.Stats().Removals; n != 0 {
 			t.Errorf("%d removals are left", n)
 		}
@@ -168,14 +168,14 @@ func TestAllWhoAreMissingAreAwaited(t *testing.T) {
 		}
 	}
 	for _, gone := range lives {
-		s.Collect(clock.Vector{s.self.actor: 2, gone: clock.MaxSeq}, 0)
+		s.Collect(clock.Vector{s.self.actor: 2, gone: clock.MaxSeq}, 0, 0)
 		for _, a := range lives {
 			if !slices.Contains(s.Awaited(), a) {
 				t.Errorf("%v is not awaited while nobody has anything of %v", a, gone)
 			}
 		}
 	}
-	s.Collect(clock.Vector{s.self.actor: 2, lives[0]: clock.MaxSeq, lives[1]: clock.MaxSeq}, 0)
+	s.Collect(clock.Vector{s.self.actor: 2, lives[0]: clock.MaxSeq, lives[1]: clock.MaxSeq}, 0, 0)
 	if n := s.Stats().Removals; n != 0 {
 		t.Errorf("%d removals are left", n)
 	}

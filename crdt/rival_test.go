@@ -96,7 +96,7 @@ func TestTheChecksumsCoverContents(t *testing.T) {
 	}
 	must(t, c.apply(t, Op{Verb: Put, Key: "k", Value: num(5)}))
 	syncAll(t, c, d)
-	if got := c.Collect(d.Context().Vector(), 2000); got.Pasts != 1 || c.Sum() != d.Sum() {
+	if got := c.Collect(d.Context().Vector(), 2000, 2000); got.Pasts != 1 || c.Sum() != d.Sum() {
 		t.Errorf("%d pasts are forgotten, and the checksums are alike: %v", got.Pasts, c.Sum() == d.Sum())
 	}
 }

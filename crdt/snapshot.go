@@ -9,7 +9,8 @@ type Snapshot struct {
 	many     *many
 	view     *record // view of the cell when the snapshot was taken
 	hashes   uint64  // many.hashes at that time
-	now      uint64  // Unix milliseconds
+	deadline deadline
+	now      uint64 // Unix milliseconds
 	actors   []*actorState
 	keys     []string  // keys of the slots
 	ends     []int     // where the records of each slot end in records
@@ -52,7 +53,7 @@ func (p Probe) blank(n int) *Snapshot {
 	x := &Snapshot{s: p.s, cell: p.cell, many: p.many, now: p.now, actors: *p.s.published.Load(),
 		keys: make([]string, 0, n), ends: make([]int, 0, n), records: make([]*record, 0, n)}
 	if p.many != nil {
-		x.view, x.hashes = p.cell.view.Load(), p.many.hashes
+		x.view, x.hashes, x.deadline = p.cell.view.Load(), p.many.hashes, p.many.deadline
 	}
 	return x
 }
@@ -65,7 +66,7 @@ func (x *Snapshot) add(key string, slot []*record) {
 // Render returns the content of the key when the snapshot was taken. It returns false if the key held
 // nothing. Any goroutine may call it, once.
 func (x *Snapshot) Render() (Entry, bool) {
-	content, from := &many{slots: make(map[string][]*record, len(x.keys))}, 0
+	content, from := &many{slots: make(map[string][]*record, len(x.keys)), deadline: x.deadline}, 0
 	for i, to := range x.ends {
 		content.slots[x.keys[i]] = x.records[from:to:to]
 		from = to
@@ -82,7 +83,7 @@ func (x *Snapshot) Render() (Entry, bool) {
 // Publish makes the rendered content known to Load if the key has not changed since the snapshot. Only
 // the store's owner calls it, after Render.
 func (x *Snapshot) Publish() {
-	if x.cell.view.Load() == x.view && x.many.hashes == x.hashes {
+	if x.cell.view.Load() == x.view && x.many.hashes == x.hashes && x.many.deadline.same(x.deadline) {
 		x.cell.view.Store(x.rendered)
 	}
 }

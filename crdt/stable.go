@@ -15,19 +15,21 @@ type Collected struct{ Removals, Expired, Pasts int }
 
 // Collectable reports whether Collect may have something to forget or to report.
 func (s *Store) Collectable() bool {
-	return len(s.expiries) > 0 || slices.ContainsFunc(s.active, func(st *actorState) bool { return len(st.pending) > 0 })
+	return len(s.expiries) > 0 || len(s.spent) > 0 || slices.ContainsFunc(s.active, func(st *actorState) bool { return len(st.pending) > 0 })
 }
 
 // Collect forgets the state that no peer needs any more: removals, expired records, and the
 // pasts of other records, if their dots are at or below stable. A dot is stable when every
 // peer has acknowledged it and this replica has seen everything that each of them had seen
-// by then. nowMillis is the time in Unix milliseconds.
+// by then. nowMillis is the time in Unix milliseconds. settled is a time that the clock of every
+// peer has shown, and up to which this replica has seen everything that the peers wrote: only
+// what has ended by then is forgotten.
 //
 // This replica may lack a dot that a stable record covers. For example, a removal arrived
 // and was overwritten before it came here, and the record that it removed is still on its
 // way. So Collect keeps a record until this replica has seen all dots that the record
 // covers, or until the dots that it lacks are stable too, which means that no peer has them.
-func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
+func (s *Store) Collect(stable clock.Vector, settled, nowMillis uint64) Collected {
 	var c Collected
 	s.Expire(nowMillis) // reports expired records before they are forgotten
 	clear(s.missing)
@@ -50,12 +52,9 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 			}
 			delete(s.pruned, r)
 			switch {
-			case !r.isContent():
+			case r.isRemoval():
 				merger{s}.detach(r)
 				c.Removals++
-			case !r.contentAt(nowMillis):
-				merger{s}.detach(r)
-				c.Expired++
 			case len(r.past()) > 0:
 				s.forgetPast(r)
 				c.Pasts++
@@ -65,6 +64,7 @@ func (s *Store) Collect(stable clock.Vector, nowMillis uint64) Collected {
 		clear(st.pending[rest:])
 		st.pending = st.pending[:rest]
 	}
+	c.Expired = merger{s}.forgetSpent(settled)
 	s.stats.Collected += uint64(c.Removals)
 	return c
 }
@@ -112,7 +112,7 @@ func (s *Store) truncate() {
 	var list []*record
 	for _, st := range s.active {
 		for _, r := range st.pending {
-			if r.live() && !r.isContent() {
+			if r.live() && r.isRemoval() {
 				list = append(list, r)
 			}
 		}
@@ -130,7 +130,7 @@ func (s *Store) truncate() {
 }
 
 // Expire reports the records whose expiry is at or before nowMillis, in Unix milliseconds,
-// as changes. It forgets those of them that Collect has already passed as stable.
+// as changes. Collect forgets them later.
 func (s *Store) Expire(nowMillis uint64) {
 	for len(s.expiries) > 0 && s.NextExpiry() <= nowMillis {
 		r := heap.Pop(&s.expiries).(*record)
@@ -139,17 +139,25 @@ func (s *Store) Expire(nowMillis uint64) {
 		}
 		c := r.cell
 		plain := c.many() == nil
+		switch {
+		case r.kind == slotDeadline:
+			merger{s}.endDeadline(c, c.many(), r)
+			s.through = max(s.through, r.expiry())
+			continue
+		case s.governs(c.many(), r):
+			continue
+		}
 		if !plain {
 			c.view.Store(c.many().staleView)
 		}
-		if r.visible() {
+		if s.visible(c.many(), r) {
 			visible := c.visible()
 			r.ext.expiryReported.Store(true)
 			if m := c.many(); m != nil {
 				m.visibleRecords--
 				m.hashes -= s.actors[r.actor].hash(r.seq)
 				key := slotKey(r.kind, r.path())
-				s.follow(m, key, true, shown(m.slots[key]))
+				s.follow(m, key, true, s.shown(m, m.slots[key]))
 			}
 			if visible && !c.visible() {
 				s.visibleKeys.Add(-1)
@@ -163,9 +171,7 @@ func (s *Store) Expire(nowMillis uint64) {
 			s.stats.Expired++
 		}
 		s.through = max(s.through, r.expiry())
-		if st := s.actors[r.actor]; r.seq <= st.collected {
-			merger{s}.detach(r)
-		}
+		s.spent = append(s.spent, r)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
 				c.deliver(t, at, to)
 				plain.deliver(t, at, to)
 			case 4:
-				c.rs[at].Collect(c.stable(at), 1000)
+				c.rs[at].Collect(c.stable(at), 1000, 1000)
 			}
 			for i := range c.rs {
 				for _, k := range []string{"k0", "k1"} {
@@ -92,7 +92,7 @@ func TestCollectingWhatIsStableChangesNothing(t *testing.T) {
 		}
 		c.deliverAll(t, rng)
 		for i, r := range c.rs {
-			r.Collect(c.stable(i), 1000)
+			r.Collect(c.stable(i), 1000, 1000)
 			if st := r.Stats(); st.Removals != 0 {
 				t.Fatalf("seed %d: %d removals left when all is stable", seed, st.Removals)
 			}
@@ -124,7 +124,7 @@ func checkCounts(t testing.TB, s *Store) {
 			count++
 			size += r.size()
 			memory += r.memory()
-			if !r.isContent() {
+			if r.isRemoval() {
 				removes++
 				removed += r.memory()
 			}
@@ -134,7 +134,7 @@ func checkCounts(t testing.TB, s *Store) {
 				}
 				places[m].account(r, true)
 			}
-			if r.checksummed() {
+			if s.checksummed(r) {
 				sum += s.share(r)
 				sums[shardOf(r.cell.key())] += s.share(r)
 			}
@@ -216,7 +216,7 @@ func TestWhatExpiresIsHiddenThenReportedOnceThenForgotten(t *testing.T) {
 		t.Fatalf("%d keys, %d live", s.Len(), s.Stats().Live)
 	}
 	checkCounts(t, s)
-	if s.Collect(clock.Vector{a: 2}, 250); s.Stats().Live != 0 || s.Len() != 0 {
+	if s.Collect(clock.Vector{a: 2}, 250, 250); s.Stats().Live != 0 || s.Len() != 0 {
 		t.Fatalf("%d live, %d keys after collection", s.Stats().Live, s.Len())
 	}
 	if c := s.Changes(); len(c) != 1 || c[0].Key != "b" || c[0].Cause != CauseExpired {
@@ -269,7 +269,10 @@ func TestWhatExpiredDoesNotComeBackWithTheClock(t *testing.T) {
 	if _, err := s.Apply(2, 50, Op{Verb: Put, Key: "plain", Value: w, If: new(Version)}); err != nil {
 		t.Error(err)
 	}
-	if c := s.Collect(clock.Vector{a: 5}, 50); c.Expired != 2 || s.Stats().Live != 2 || s.Len() != 2 {
+	if c := s.Collect(clock.Vector{a: 5}, 99, 50); c.Expired != 0 {
+		t.Errorf("%+v before every clock has shown the end", c)
+	}
+	if c := s.Collect(clock.Vector{a: 5}, 100, 50); c.Expired != 2 || s.Stats().Live != 2 || s.Len() != 2 {
 		t.Errorf("%+v, %d live records of %d keys", c, s.Stats().Live, s.Len())
 	}
 	checkCounts(t, s)

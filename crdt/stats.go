@@ -48,7 +48,7 @@ func (s *Store) AppendState(dst []byte) []byte {
 	var list []*record
 	for _, st := range s.active {
 		for _, r := range st.live {
-			if r != nil && r.checksummed() {
+			if r != nil && s.checksummed(r) {
 				list = append(list, r)
 			}
 		}

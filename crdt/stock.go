@@ -57,7 +57,10 @@ func places(path string, f func(place string)) {
 // account adds the stock of r, a record of this key, to the places above it if comes is
 // true, and subtracts it otherwise.
 func (m *many) account(r *record, comes bool) {
-	if r.kind >= firstUnknown {
+	switch {
+	case r.kind == slotDeadline:
+		return // a deadline is beside the content, and no removal of that concerns it
+	case r.kind >= firstUnknown:
 		m.unknownKinds = true
 		return
 	}

@@ -39,6 +39,7 @@ type Store struct {
 	removalBytes int // memory of those
 
 	expiries    expiryHeap
+	spent       []*record               // ended records that Expire has reported, and deadlines that may govern nothing any more
 	pruned      map[*record][]pastEntry // for a live last-write-wins record, the dots of its concurrent losers
 	maxRemovals int
 	maxBytes    int
@@ -58,16 +59,17 @@ type many struct {
 	slots          map[string][]*record // live records by slotKey
 	clears         []*record            // live clears
 	visibleRecords int                  // live records that readers may see
-	hashes         uint64               // sum of the hashes of the dots of live content that Expire has not reported
-	elements       int                  // elements of the key's own set that readers may see
-	root           stock                // stock below the root of the key
-	set            stock                // stock below the place of the key's own set elements
-	stocks         map[string]stock     // stock below each other place; see stockBelow
-	innerKinds     uint                 // bit set of the slot kinds that paths inside the key have ever had
-	unknownKinds   bool                 // whether there may be records of slot kinds from a later version
-	shard          uint8                // shard of the key's checksums
-	staleView      *record              // the cell's view while nothing is rendered
-	outline        *outline             // order of the slots, for pages; nil unless somebody reads pages
+	deadline       deadline
+	hashes         uint64           // sum of the hashes of the dots of live content that Expire has not reported
+	elements       int              // elements of the key's own set that readers may see
+	root           stock            // stock below the root of the key
+	set            stock            // stock below the place of the key's own set elements
+	stocks         map[string]stock // stock below each other place; see stockBelow
+	innerKinds     uint             // bit set of the slot kinds that paths inside the key have ever had
+	unknownKinds   bool             // whether there may be records of slot kinds from a later version
+	shard          uint8            // shard of the key's checksums
+	staleView      *record          // the cell's view while nothing is rendered
+	outline        *outline         // order of the slots, for pages; nil unless somebody reads pages
 }
 
 // actorState is the store's knowledge of one actor. Old records, and readers that have
@@ -138,17 +140,21 @@ func (s *Store) insert(r *record) {
 	s.liveCount++
 	s.wireBytes += r.size()
 	s.addMemory(r, 1)
-	if r.checksummed() {
+	if s.checksummed(r) {
 		s.addShare(r, 1)
 	}
 	if m := r.cell.many(); m != nil {
-		if r.visible() {
+		if s.visible(m, r) {
 			m.visibleRecords++
 		}
-		if r.isContent() && !r.expiryReported() {
+		if r.isContent() && !s.reported(m, r) {
 			m.hashes += st.hash(r.seq)
 		}
 		m.account(r, true)
+		if r.isContent() && s.governs(m, r) {
+			m.deadline.content++
+			merger{s}.queueDeadline(m)
+		}
 	}
 	if r.isContent() && r.ext == nil {
 		return
@@ -159,7 +165,7 @@ func (s *Store) insert(r *record) {
 	if r.expiry() != 0 {
 		s.expiries.push(r)
 	}
-	if !r.isContent() {
+	if r.isRemoval() {
 		s.removals++
 		s.removalBytes += r.memory()
 	}
@@ -184,19 +190,23 @@ func (s *Store) remove(r *record) {
 	s.liveCount--
 	s.wireBytes -= r.size()
 	s.addMemory(r, -1)
-	if r.checksummed() {
+	if s.checksummed(r) {
 		s.addShare(r, -1)
 	}
 	if m := r.cell.many(); m != nil {
-		if r.visible() {
+		if s.visible(m, r) {
 			m.visibleRecords--
 		}
-		if r.isContent() && !r.expiryReported() {
+		if r.isContent() && !s.reported(m, r) {
 			m.hashes -= s.actors[r.actor].hash(r.seq)
 		}
 		m.account(r, false)
+		if r.isContent() && s.governs(m, r) {
+			m.deadline.content--
+			merger{s}.queueDeadline(m)
+		}
 	}
-	if !r.isContent() {
+	if r.isRemoval() {
 		s.removals--
 		s.removalBytes -= r.memory()
 	}
@@ -324,7 +334,7 @@ func (s merger) promote(c *cell) *many {
 	m.staleView = &record{cell: c, ext: &ext{many: m}, pos: dead}
 	if r := c.view.Load(); r != nil {
 		m.slots[plainSlot] = []*record{r}
-		if r.visible() {
+		if s.visible(m, r) {
 			m.visibleRecords, m.hashes = 1, s.actors[r.actor].hash(r.seq)
 		}
 	}
@@ -369,5 +379,5 @@ func (c *cell) visible() bool {
 		return m.visibleRecords > 0
 	}
 	r := c.view.Load()
-	return r != nil && r.visible()
+	return r != nil && r.isContent() && !r.expiryReported()
 }

@@ -7,10 +7,6 @@ import "github.com/cespare/xxhash/v2"
 // So the checksums of two peers differ if one lacks a dot, and also if they hold one dot
 // with two contents.
 
-// checksummed reports whether the checksums cover r. They do not cover removals and records
-// that expire, because each peer forgets these at another time.
-func (r *record) checksummed() bool { return r.isContent() && r.expiry() == 0 }
-
 // hash returns a hash of the actor's dot seq.
 func (st *actorState) hash(seq uint64) uint64 {
 	x := st.salt ^ seq*0x9e3779b97f4a7c15
@@ -54,7 +50,7 @@ func (s *Store) Resum() {
 	s.sum, s.sums = 0, [256]uint64{}
 	for _, st := range s.active {
 		for _, r := range st.live {
-			if r != nil && r.checksummed() {
+			if r != nil && s.checksummed(r) {
 				s.addShare(r, 1)
 			}
 		}

@@ -27,10 +27,12 @@ type acks struct {
 
 // peerAcks is what a peer is known to have seen.
 type peerAcks struct {
-	acked    *clock.CausalContext    // the latest context of the peer that this peer's context covers
-	claimed  *clock.CausalContext    // a later context of the peer, which this peer's does not cover yet; nil if there is none
-	ackedOwn uint64                  // own writes up to this number are acknowledged
-	owedAcks map[clock.Actor]owedAck // heads that the peer has announced, for each actor the highest
+	acked       *clock.CausalContext    // the latest context of the peer that this peer's context covers
+	claimed     *clock.CausalContext    // a later context of the peer, which this peer's does not cover yet; nil if there is none
+	ackedTime   uint64                  // what the peer's clock had shown by then, in Unix milliseconds
+	claimedTime uint64                  // the same for the claimed context, 0 if unknown
+	ackedOwn    uint64                  // own writes up to this number are acknowledged
+	owedAcks    map[clock.Actor]owedAck // heads that the peer has announced, for each actor the highest
 }
 
 // RequestAcks asks every peer to acknowledge the own writes up to the latest. The request may be
@@ -187,12 +189,13 @@ func (s *acks) AckedBy(seq uint64) (names []string) {
 // AckEpoch returns a number that changes whenever a peer acknowledges further own writes.
 func (s *acks) AckEpoch() uint64 { return s.epoch }
 
-// claim records the context that p says it has. The engine keeps seen and does not change it.
-func (s *acks) claim(p *peer, seen *clock.CausalContext) {
+// claim records the context that p says it has. The clock of p had shown the time shown by then, in Unix
+// milliseconds, 0 if that is unknown. The engine keeps seen and does not change it.
+func (s *acks) claim(p *peer, seen *clock.CausalContext, shown uint64) {
 	if p.claimed == nil {
 		s.claimants = append(s.claimants, p)
 	}
-	p.claimed = seen
+	p.claimed, p.claimedTime = seen, shown
 	s.promote(p)
 }
 
@@ -204,6 +207,7 @@ func (s *acks) promote(p *peer) {
 		return
 	}
 	p.acked, p.claimed = p.claimed, nil
+	p.ackedTime = max(p.ackedTime, p.claimedTime)
 	if own := p.acked.Span(s.cfg.Self); own != nil && own.Base > p.ackedOwn {
 		p.ackedOwn = own.Base
 		s.epoch++

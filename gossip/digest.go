@@ -34,6 +34,7 @@ type peerDigest struct {
 	agreedHash  uint64    // state hash of that digest
 	mismatches  int       // syncs in a row that found equal contexts and different checksums
 	digestDueAt time.Time // when the peer gets a digest out of turn, see Lost; zero for never
+	wall        uint64    // what the peer's clock showed in its last digest, in Unix milliseconds
 	digestedAt  time.Time // when the last digest out of turn was sent
 }
 
@@ -115,7 +116,7 @@ func (in *incoming) digest(r *wire.Reader) {
 	first := !rep.heard && len(e.living) <= fewPeers
 	rep.compareClocks(in.now, wall, echo)
 	rep.heard, rep.rules = true, rules
-	p.membersHash = members
+	p.membersHash, p.wall = members, wall
 	if first || in.now.Sub(e.offsetAt).Abs() >= offsetEvery {
 		e.setOffset(in.now)
 	}
@@ -123,7 +124,7 @@ func (in *incoming) digest(r *wire.Reader) {
 	if hash == e.stateHash() {
 		p.mismatches = 0
 		p.agreedAt, p.agreedHash = in.now, hash
-		e.claim(p, e.snapshot())
+		e.claim(p, e.snapshot(), wall)
 		e.setSynced(p)
 		if !answer {
 			w := e.begin()

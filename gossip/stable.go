@@ -46,6 +46,20 @@ func (s *stability) Stable(now time.Time) clock.Vector {
 	return v
 }
 
+// Settled returns a time, in Unix milliseconds, that the clock of every counted peer has shown, and up
+// to which this peer has seen everything that those peers wrote. It is 0 while nothing is stable.
+func (s *stability) Settled(now time.Time) uint64 {
+	c, ok := s.countedPeers()
+	if !ok {
+		return 0
+	}
+	least := uint64(max(now.UnixMilli(), 0))
+	for _, p := range c.peers {
+		least = min(least, p.ackedTime)
+	}
+	return least
+}
+
 // countedPeers are the peers that count for stability.
 type countedPeers struct {
 	of    *stability

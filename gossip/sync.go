@@ -44,6 +44,7 @@ type peerSync struct {
 	covered        *clock.CausalContext // this peer's context, and the dots that the answers of the running sync cover; nil before the first
 	coveredUpTo    clock.Actor          // the actor that the last answer may cover only in part
 	requestContext *clock.CausalContext // the context in the running request
+	requestWall    uint64               // peerDigest.wall when the sync began
 	parts          []clock.Part         // parts of that context, see retire.go
 	refined        int                  // number of times that the parts were split
 	quarantined    bool                 // a record of the running sync was not merged, because its timestamp is too far ahead
@@ -95,6 +96,7 @@ func (s *syncs) requestSync(now time.Time, p *peer) {
 	if p.lastFollowed == p.lastRequest {
 		p.firstRequestAt = now
 	}
+	p.requestWall = p.wall
 	if p.held != nil { // the records above the held context are here already
 		p.covered = p.held.Clone()
 	}
@@ -206,7 +208,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		return
 	}
 	if !partial {
-		e.claim(p, theirs)
+		e.claim(p, theirs, 0)
 	}
 	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true

@@ -53,7 +53,7 @@ func (in *incoming) noteOwnHead(a clock.Actor, seq uint64) {
 // reports whether this peer's context has grown.
 func (w *witnesses) holdOrAdopt(now time.Time, p *peer, seen *clock.CausalContext) bool {
 	p.held, p.heldTries = seen, 0
-	w.claim(p, seen)
+	w.claim(p, seen, p.requestWall)
 	before := w.store.ContextAdditions()
 	w.tryAdopt(now, p)
 	for _, q := range w.peers {

@@ -60,6 +60,7 @@ func Draw(seed uint64, bounds Bounds) Script {
 	d.script = drawRot(d)
 	d.script = drawRecorder(d)
 	d.script = drawLies(d)
+	d.script = drawDeadlines(d)
 	slices.SortStableFunc(d.script.Steps, func(a, b Step) int { return int(a.At - b.At) })
 	return d.script
 }
@@ -86,6 +87,30 @@ func drawRot(d drawer) Script {
 			d.step(s.At+1, "rot %s %d", peer, 1+d.rng.IntN(loggedEntries))
 		}
 	}
+	return d.script
+}
+
+// drawDeadlines gives keys of some seeds deadlines, mostly keys that are written at about that time.
+func drawDeadlines(d drawer) Script {
+	const deadlineStream, oneIn = 0xdead, 4
+	d.rng = rand.New(rand.NewPCG(d.script.Config.Seed, deadlineStream))
+	writes := d.script.Steps
+	if !d.one(oneIn) || len(writes) == 0 {
+		return d.script
+	}
+	for range 1 + d.rng.IntN(20) {
+		write := writes[d.rng.IntN(len(writes))]
+		key := fmt.Sprintf("%s/k%d", []string{"reg", "set", "count", "max", "obj"}[d.rng.IntN(5)], d.rng.IntN(3))
+		if words := strings.Fields(write.Do); len(words) > 2 && strings.Contains(words[2], "/k") && !d.one(4) {
+			key = words[2]
+		}
+		do := "persist " + key
+		if !d.one(4) {
+			do = fmt.Sprintf("expire %s ttl=%v", key, max(d.up([]time.Duration{100 * time.Millisecond, 5 * time.Second, time.Minute}[d.rng.IntN(3)]), time.Millisecond))
+		}
+		d.step(write.At+d.up(50*time.Millisecond), "%d %s", d.peer(), do)
+	}
+	d.trim()
 	return d.script
 }
 

@@ -45,6 +45,9 @@ type deed struct {
 	had      []crdt.Value // of a set: the elements that the writer read
 	has      []field      // of an object: the fields that the writer read
 	saw      uint64       // the deeds of the ledger that the writer had seen, one bit each
+	ended    uint64       // those of them that had expired for the writer
+	chain    uint64       // of a deadline: the stamp at which the deadlines that it prolongs began
+	prolongs uint64       // of a deadline: those that it takes the place of, one bit each
 	promised bool         // a surviving process or disk has the write
 }
 
@@ -163,7 +166,7 @@ func (j *judge) enter(p *Peer, d *deed) {
 	if _, ruled := j.c.rules.Match(d.op.Key); ruled || j.lies[d.op.Key] {
 		l.vague = true // a rule may give the key another type than its family, and a liar writes no deeds
 	}
-	l.enter(d, p.r.Store().Context(), &j.c.memo)
+	l.enter(d, p.r.Store().Context(), p.millis(), &j.c.memo)
 	if len(p.lives) > 1 && (!p.r.View().Synced() || l.predates(d)) {
 		l.vague = true // the stamp may be earlier than that of a delete, or of an expired write, that all others have forgotten
 	}

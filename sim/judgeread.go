@@ -41,7 +41,7 @@ func (j *judge) check(p *Peer, key string) {
 // then stays on p until the two compare checksums.
 func (j *judge) forgotten(p *Peer, l *ledger) bool {
 	return slices.ContainsFunc(l.deeds, func(d *deed) bool {
-		removes := d.removes()
+		removes := d.removes() && !l.prolonged(d)
 		all, _ := d.seenIn(p.r.Store().Context())
 		if d.clears() {
 			cleared := *d
@@ -70,9 +70,9 @@ func (d *deed) liveOn(p *Peer) bool {
 	return held == len(d.dots)
 }
 
-// removes reports whether the deed removes a value, an element or a field.
+// removes reports whether the deed removes a value, an element or a field, at once or at a deadline.
 func (d *deed) removes() bool {
-	return d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
+	return d.op.Verb == crdt.Expire && d.op.Expiry != 0 || d.op.Verb == crdt.Delete || d.op.Verb == crdt.Remove || d.clears()
 }
 
 // full notes that a store had no room to remember a removal. A value that the removal

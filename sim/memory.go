@@ -11,6 +11,7 @@ import (
 func added(p *Peer, ops []crdt.Op) int {
 	s := p.r.Store()
 	free := crdt.New(crdt.Config{Actor: p.r.Actor(), Rules: p.c.rules})
+	stamp := clock.TimestampAt(p.wall())
 	for a, span := range s.Context().All() {
 		var list []crdt.Delta
 		s.Live(a, 1, clock.MaxSeq, func(d crdt.Delta) bool {
@@ -19,13 +20,15 @@ func added(p *Peer, ops []crdt.Op) int {
 		})
 		var table crdt.ActorTable
 		r := wire.NewReader(s.AppendSection(nil, &table, a, 1, span.Head(), list))
-		if _, err := free.JoinSection(&r, table.Actors(), anyStamp); err != nil {
+		res, err := free.JoinSection(&r, table.Actors(), anyStamp)
+		if err != nil {
 			p.c.judge.violate(p.index, "O6: %s cannot be copied: %v", p.name, err)
 		}
+		stamp = max(stamp, res.MaxStamp+1)
 	}
 	free.Adopt(s.Context())
 	before := free.Memory()
-	if _, err := free.Apply(anyStamp, p.millis(), ops...); err != nil {
+	if _, err := free.Apply(stamp, p.millis(), ops...); err != nil {
 		p.c.judge.violate(p.index, "O15: %s refuses for want of room what has another fault: %v", p.name, err)
 	}
 	return free.Memory() - before

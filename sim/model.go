@@ -24,8 +24,8 @@ type ledger struct {
 // bit for each.
 const modelled = 64
 
-// enter adds a deed whose writer had seen the context c.
-func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
+// enter adds a deed whose writer had seen the context c at the time millis of its clock.
+func (l *ledger) enter(d *deed, c *clock.CausalContext, millis uint64, m *memo) {
 	var in []int
 	for i, o := range l.deeds[:min(len(l.deeds), modelled)] {
 		all, any := o.seenIn(c)
@@ -36,15 +36,29 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 		l.vague = l.vague || any && !all
 	}
 	verbs := families[d.family()]
-	l.vague = l.vague || verbs != nil && !slices.Contains(verbs, d.op.Verb)
+	l.vague = l.vague || verbs != nil && d.op.Verb != crdt.Expire && !slices.Contains(verbs, d.op.Verb)
+	if d.op.Verb == crdt.Expire {
+		millis = max(millis, d.stamp.Millis())
+		l.prolong(d, in, millis)
+	}
+	end := l.endOf(in)
+	for _, i := range in {
+		if o := l.deeds[i]; o.op.Verb != crdt.Expire && end.of(o) <= millis {
+			d.ended |= 1 << i
+		}
+	}
 	l.vague = l.vague || (d.family() == "obj") != (d.op.Kind == crdt.Object) && d.op.Verb == crdt.Put
 	switch d.family() {
 	case "set":
-		d.had = l.elements(in, true)
+		d.had = l.elements(in, millis, true)
 	case "obj":
-		d.has = l.fields(in, false)
+		d.has = l.fields(in, millis, false)
 		d.fields = fieldsOf(d.op, d.has, m)
-		l.vague = l.vague || len(d.has) != len(l.fields(in, true))
+		l.vague = l.vague || len(d.has) != len(l.fields(in, millis, true))
+	case "max":
+		if top := l.greatest(in, millis); top != nil && d.op.Verb == crdt.Bump && top.op.Value.Compare(d.op.Value) > 0 {
+			d.op.Value = top.op.Value // the bump only prolongs the maximum
+		}
 	}
 	d.text = m.text(d.op.Value)
 	l.deeds = append(l.deeds, d)
@@ -54,7 +68,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, m *memo) {
 // that expires, that the writer had not seen. Such a writer has restarted without memory, with a clock behind.
 func (l *ledger) predates(d *deed) bool {
 	for i, o := range l.deeds[:min(len(l.deeds)-1, modelled)] {
-		ends := o.op.Verb == crdt.Delete || o.clears() || o.op.Expiry != 0
+		ends := o.op.Verb == crdt.Delete || o.op.Verb == crdt.Expire || o.clears() || o.op.Expiry != 0
 		if ends && d.saw>>i&1 == 0 && d.stamp < o.stamp {
 			return true
 		}
@@ -63,7 +77,7 @@ func (l *ledger) predates(d *deed) bool {
 }
 
 // families are the first parts of the keys that are modelled, with the operations that the
-// model understands there.
+// model understands there besides deadlines.
 var families = map[string][]crdt.Verb{
 	"reg":   {crdt.Put, crdt.Delete},
 	"once":  {crdt.Put, crdt.Delete},
@@ -97,18 +111,34 @@ func (l *ledger) read(key string, c *clock.CausalContext, millis, skew uint64) (
 			return "", false // the reader has seen a part of a write of several records
 		}
 	}
-	switch family, _, _ := strings.Cut(key, "/"); family {
+	if l.returned(in, millis) || l.returned(in, millis+skew) {
+		return "", false
+	}
+	family, _, _ := strings.Cut(key, "/")
+	want, sure = l.readAt(family, in, millis)
+	if skew > 0 && sure {
+		later, known := l.readAt(family, in, millis+skew)
+		sure = known && later == want
+	}
+	return want, sure
+}
+
+// readAt returns what a reader that has seen the deeds in must read at the time millis.
+func (l *ledger) readAt(family string, in []int, millis uint64) (want string, sure bool) {
+	switch family {
 	case "reg", "once":
-		want = l.register(in, millis)
-		return want, want == l.register(in, millis+skew)
+		return l.register(in, millis), true
 	case "set":
-		return l.set(in)
+		return l.set(in, millis)
 	case "count":
-		return l.counter(in)
+		return l.counter(in, millis)
 	case "max":
-		return l.max(in), true
+		if top := l.greatest(in, millis); top != nil {
+			return top.text, true
+		}
+		return "", true
 	case "obj":
-		return l.object(in)
+		return l.object(in, millis)
 	}
 	return "", false
 }
@@ -168,20 +198,20 @@ func (l *ledger) overwrites(o, a int, at func(int) bool) bool {
 func (l *ledger) register(in []int, millis uint64) string {
 	var last *deed
 	for _, i := range in {
-		if d := l.deeds[i]; last == nil || last.before(d) {
+		if d := l.deeds[i]; d.op.Verb != crdt.Expire && (last == nil || last.before(d)) {
 			last = d
 		}
 	}
-	if last == nil || last.op.Verb == crdt.Delete || last.op.Expiry != 0 && last.op.Expiry <= millis {
+	if last == nil || last.op.Verb == crdt.Delete || l.endOf(in).of(last) <= millis {
 		return ""
 	}
 	return last.text
 }
 
 // set returns the elements of an add-wins set: those with an add that no removal has seen.
-func (l *ledger) set(in []int) (want string, sure bool) {
-	alive := l.elements(in, false)
-	if len(alive) != len(l.elements(in, true)) {
+func (l *ledger) set(in []int, millis uint64) (want string, sure bool) {
+	alive := l.elements(in, millis, false)
+	if len(alive) != len(l.elements(in, millis, true)) {
 		return "", false
 	}
 	if len(alive) == 0 {
@@ -197,15 +227,16 @@ func (l *ledger) set(in []int) (want string, sure bool) {
 // elements returns the elements of the set. A writer may delete a set that has lost an
 // element already. The rules then leave open whether the delete covers the add of that
 // element too. With more it does; a caller that gets two results is not sure.
-func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
+func (l *ledger) elements(in []int, millis uint64, more bool) (alive []crdt.Value) {
+	end := l.endOf(in)
 	for _, a := range in {
-		if l.deeds[a].op.Verb != crdt.Add {
+		if l.deeds[a].op.Verb != crdt.Add || end.of(l.deeds[a]) <= millis {
 			continue
 		}
 		for _, v := range l.deeds[a].op.Values {
 			at := func(i int) bool {
 				d := l.deeds[i]
-				return (more || d.op.Verb == crdt.Add || slices.Contains(d.had, v)) && (d.op.Verb == crdt.Delete || slices.Contains(d.op.Values, v))
+				return d.op.Verb != crdt.Expire && (more || d.op.Verb == crdt.Add || slices.Contains(d.had, v)) && (d.op.Verb == crdt.Delete || slices.Contains(d.op.Values, v))
 			}
 			if !slices.Contains(alive, v) && !slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, a, at) }) {
 				alive = append(alive, v)
@@ -219,10 +250,10 @@ func (l *ledger) elements(in []int, more bool) (alive []crdt.Value) {
 // counter adds up the counts of all actors. A count is the total of one actor's
 // increments, so the actor's latest write has all of them. A delete removes the count of
 // an actor if the deleter had seen its latest write, and otherwise nothing of it.
-func (l *ledger) counter(in []int) (want string, sure bool) {
-	sum, present := l.count(in, l.deletes, l.deletes)
+func (l *ledger) counter(in []int, millis uint64) (want string, sure bool) {
+	sum, present := l.count(in, millis, l.deletes, l.deletes)
 	for _, known := range [][2]func([]int) []int{{l.known, l.known}, {l.deletes, l.known}, {l.known, l.deletes}} {
-		if s, p := l.count(in, known[0], known[1]); s != sum || p != present {
+		if s, p := l.count(in, millis, known[0], known[1]); s != sum || p != present {
 			return "", false // the result depends on a delete that only others had seen
 		}
 	}
@@ -234,16 +265,16 @@ func (l *ledger) counter(in []int) (want string, sure bool) {
 
 // count adds up the counts. The functions reader and writers return the deletes that the
 // reader of a list of deeds takes into account, and those that its writers did.
-func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, present bool) {
+func (l *ledger) count(in []int, millis uint64, reader, writers func([]int) []int) (sum int64, present bool) {
 	latest := map[clock.Actor]int{}
 	for _, i := range in {
 		if l.deeds[i].op.Verb == crdt.Increment {
 			latest[l.deeds[i].actor] = i
 		}
 	}
-	deletes := reader(in)
+	deletes, end := reader(in), l.endOf(in)
 	for actor, last := range latest { // the order does not matter to a sum
-		if l.removed(last, deletes) {
+		if l.removed(last, deletes) || end.of(l.deeds[last]) <= millis {
 			continue
 		}
 		total, before := int64(0), -1
@@ -251,7 +282,7 @@ func (l *ledger) count(in []int, reader, writers func([]int) []int) (sum int64, 
 			if d.actor != actor || d.op.Verb != crdt.Increment {
 				continue
 			}
-			if before >= 0 && l.removed(before, writers(append(l.seen(i), i))) {
+			if before >= 0 && (d.ended>>before&1 == 1 || l.removed(before, writers(append(l.seen(i), i)))) {
 				total = 0
 			}
 			total, before = total+d.op.Delta, i
@@ -289,21 +320,18 @@ func (l *ledger) removed(k int, deletes []int) bool {
 	})
 }
 
-// max returns the greatest value that was written and not deleted.
-func (l *ledger) max(in []int) string {
-	var best *deed
-	at := func(int) bool { return true }
+// greatest returns the deed with the greatest value of those that were neither deleted nor ended.
+func (l *ledger) greatest(in []int, millis uint64) (best *deed) {
+	at := func(i int) bool { return l.deeds[i].op.Verb != crdt.Expire }
+	end := l.endOf(in)
 	for _, i := range in {
 		d := l.deeds[i]
-		if d.op.Verb == crdt.Bump && (best == nil || d.op.Value.Compare(best.op.Value) > 0) &&
+		if d.op.Verb == crdt.Bump && end.of(d) > millis && (best == nil || d.op.Value.Compare(best.op.Value) > 0) &&
 			!slices.ContainsFunc(in, func(o int) bool { return l.overwrites(o, i, at) }) {
 			best = d
 		}
 	}
-	if best == nil {
-		return ""
-	}
-	return best.text
+	return best
 }
 
 // field is a field of an object, with its JSON text `"name":value`, or "" if it is removed.
@@ -319,9 +347,9 @@ var itself = field{"", "{}"}
 // object returns the object: the last write of each field wins. A replacement or a delete
 // clears the fields that its writer read. A field that was written earlier, and that the
 // writer did not read, may go or stay; then the model is not sure.
-func (l *ledger) object(in []int) (want string, sure bool) {
-	few := l.fields(in, false)
-	if len(few) != len(l.fields(in, true)) {
+func (l *ledger) object(in []int, millis uint64) (want string, sure bool) {
+	few := l.fields(in, millis, false)
+	if len(few) != len(l.fields(in, millis, true)) {
 		return "", false
 	}
 	if len(few) == 0 {
@@ -338,13 +366,17 @@ func (l *ledger) object(in []int) (want string, sure bool) {
 
 // fields returns the fields of the object, sorted by name. With more, a write that clears
 // one field clears every field that was written before it.
-func (l *ledger) fields(in []int, more bool) (list []field) {
+func (l *ledger) fields(in []int, millis uint64, more bool) (list []field) {
+	end := l.endOf(in)
 	for _, i := range in {
 		d := l.deeds[i]
+		if end.of(d) <= millis {
+			continue
+		}
 		for _, f := range d.fields {
 			lost := slices.ContainsFunc(in, func(n int) bool {
 				o := l.deeds[n]
-				clears := o.op.Verb != crdt.Patch && (named(o.has, f.name) || more && len(o.has) > 0)
+				clears := o.op.Verb != crdt.Patch && o.op.Verb != crdt.Expire && (named(o.has, f.name) || more && (len(o.has) > 0 || o.ended != 0))
 				return d.before(o) && (clears || named(o.fields, f.name))
 			})
 			if !lost && !f.gone() {

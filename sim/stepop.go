@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -57,6 +58,12 @@ func (m *memo) parseOp(words []string) (op crdt.Op, ttl time.Duration, err error
 		op.Verb = crdt.Bump
 	case "delete":
 		op.Verb, want = crdt.Delete, 0
+	case "expire":
+		if op.Verb, want = crdt.Expire, 0; ttl <= 0 {
+			return op, 0, errors.New("expire takes a ttl")
+		}
+	case "persist":
+		op.Verb, want = crdt.Expire, 0
 	case "add":
 		op.Verb, op.Values, want = crdt.Add, values, max(len(values), 1)
 	case "remove":
@@ -100,6 +107,8 @@ func opsText(ops []crdt.Op) string {
 			words[0] = "sibling"
 		case op.Verb == crdt.Put && op.Kind == crdt.Object:
 			words[0] = "replace"
+		case op.Verb == crdt.Expire && op.Expiry == 0:
+			words[0] = "persist"
 		case op.Verb == crdt.Bump:
 			words[0] = "max"
 		case op.Verb == crdt.Increment:

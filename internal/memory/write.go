@@ -62,10 +62,10 @@ func Prepare(op *crdt.Op, opts []Option) (Manner, error) {
 }
 
 // Assign writes value as a batch of one operation: op gives the verb, the key and the path. A Delete
-// ignores value. It fails with the errors of crdt.ValueOf, Prepare and Write.
+// or an Expire ignores value. It fails with the errors of crdt.ValueOf, Prepare and Write.
 func (m *Memory) Assign(ctx context.Context, op crdt.Op, value any, opts []Option) (err error) {
 	var how Manner
-	if op.Verb != crdt.Delete {
+	if op.Verb != crdt.Delete && op.Verb != crdt.Expire {
 		op.Value, err = crdt.ValueOf(value)
 	}
 	if err == nil {

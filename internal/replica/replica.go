@@ -210,7 +210,7 @@ func (r *Replica) Tick(now time.Time) {
 		r.sustain(now)
 		r.store.DropOutlines(millis(now))
 		if r.store.Collectable() {
-			r.store.Collect(r.engine.Stable(now), millis(now))
+			r.store.Collect(r.engine.Stable(now), r.engine.Settled(now), millis(now))
 		}
 		if r.inspected++; r.inspected%inspectEvery == 0 {
 			r.inspect(now)
