@@ -37,6 +37,7 @@ func (b *Batch) checkMemory() error {
 		d := drafts[op.Key]
 		if d == nil {
 			d = newDraft(s, op.Key, b.now)
+			d.stamp = b.stamp
 			drafts[op.Key] = d
 		}
 		before := d.growth

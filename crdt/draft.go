@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/sentinel-peer/sentinel-peer/clock"
 	"github.com/sentinel-peer/sentinel-peer/internal/wire"
 )
 
@@ -18,6 +19,7 @@ import (
 type draft struct {
 	s      *Store
 	now    uint64 // Unix milliseconds
+	stamp  clock.Timestamp
 	key    string
 	plain  *record // the register of a plain key
 	many   *many   // the slots of another key; if both are nil, the key is absent
@@ -173,7 +175,7 @@ func (d *draft) run(op *Op, kind Kind) {
 
 // setDeadline leaves out that old chains may have ended, and so never says too little.
 func (d *draft) setDeadline() {
-	if here, _ := d.ownStock(""); here.records+d.stockBelow("").records == 0 || d.step == 0 && d.s.Probe(d.key, d.now).Kind() == 0 {
+	if here, _ := d.ownStock(""); here.records+d.stockBelow("").records == 0 || d.step == 0 && d.s.Probe(d.key, max(d.now, d.stamp.Millis())).Kind() == 0 {
 		return
 	}
 	d.grow(false)
