@@ -99,9 +99,11 @@ func (p *Peer) spoil(how string, n int) {
 	case "tear":
 		state, note = "a disk lost its last entries", "its disk has lost its last entries"
 		d.log = d.log[:max(len(d.log)-n, 0)]
+		p.c.judge.tears++
 	case "rot":
 		state, note = "an entry of a disk could not be read", "its disk has an entry that cannot be read"
 		d.log[len(d.log)-n] = nil
+		p.c.judge.rots++
 	default:
 		*d = disk{}
 	}

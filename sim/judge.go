@@ -24,7 +24,9 @@ type judge struct {
 	blockedAt  time.Duration           // when a block last began or ended; 0: never
 	ignorant   bool                    // a removal may lose to an earlier write: see ticked
 	truncated  bool                    // a removal may be gone from a full store: see full
-	torn       bool                    // a disk lost transactions: acknowledged writes may be gone
+	torn       bool                    // a disk lost entries: acknowledged writes may be gone
+	tears      int                     // disks that lost their last entries
+	rots       int                     // disks that lost an entry before their last
 	settled    bool                    // the run has settled: every peer must read as the model says
 	cloned     bool                    // two peers shared an actor: a dot may name two writes
 	claimants  map[string][]*Peer      // the peers that wrote a claim, by queue
