@@ -93,11 +93,11 @@ func TestADeadlineLeavesTheValueAlone(t *testing.T) {
 	must(a.apply(t, Op{Verb: Add, Key: "set", Values: []Value{num(1), num(2)}}, Op{Verb: Put, Key: "plain", Value: num(1)}))
 	exchange(t, a, b)
 	must(a.applyAt(t, hour, Op{Verb: Expire, Key: "set", Expiry: hour + 50}, Op{Verb: Expire, Key: "plain", Expiry: hour + 50}))
-	must(b.applyAt(t, hour+1, Op{Verb: Remove, Key: "set", Values: []Value{num(1)}}, Op{Verb: Put, Key: "plain", Value: num(2)}))
+	must(b.applyAt(t, hour+1, Op{Verb: Remove, Key: "set", Values: []Value{num(1)}}, Op{Verb: Put, Key: "plain", Value: num(2), Expiry: hour + 70}))
 	exchange(t, a, b)
 	for _, r := range []*replica{a, b} {
 		r.shows(t, hour+2, "set", "[2]", hour+50)
-		r.shows(t, hour+2, "plain", "2", 0)
+		r.shows(t, hour+2, "plain", "2", hour+70)
 		r.shows(t, hour+50, "set", "", 0)
 	}
 }
