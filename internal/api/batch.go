@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ var extras = map[string][]string{
 	"put":       {"ttl", "type", "if_version", "if_absent"},
 	"patch":     {"ttl", "if_version", "if_absent"},
 	"delete":    {"if_version", "if_absent"},
+	"expire":    {"ttl", "if_version"},
+	"persist":   {"if_version"},
 	"check":     {"if_version", "if_absent"},
 	"add":       nil,
 	"remove":    nil,
@@ -47,7 +50,10 @@ var extras = map[string][]string{
 }
 
 // batchOps are the names of these operations, in the order in which errors list them.
-var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max", "check"}
+var batchOps = []string{"put", "patch", "delete", "add", "remove", "increment", "max", "expire", "persist", "check"}
+
+// valueless are those of them that have no value.
+var valueless = []string{"delete", "expire", "persist", "check"}
 
 // batch makes several writes and checks as one batch. A fault in one of them is a *crdt.OpError.
 func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
@@ -80,7 +86,7 @@ func batch(ctx context.Context, a *agent.Agent, r Request) (Response, error) {
 		for i, op := range body.Operations {
 			w := Written{Key: op.Key}
 			if op.Op != "check" {
-				w.Created = op.Op != "delete" && !seen[op.Key] && tx.Version(op.Key) == 0
+				w.Created = !slices.Contains(valueless, op.Op) && !seen[op.Key] && tx.Version(op.Key) == 0
 				seen[op.Key] = true
 			}
 			w.Value = steps[i](tx)
@@ -136,8 +142,17 @@ func (op batchedBody) step() (step, error) {
 	if err != nil {
 		return nil, err
 	}
-	if op.Op == "delete" {
+	switch op.Op {
+	case "delete":
 		return mute(func(tx *agent.Tx) { tx.Delete(op.Key, opts...) }), nil
+	case "expire":
+		ttl, err := duration("ttl", op.TTL, time.Millisecond, longestTTL)
+		if err == nil && ttl == 0 {
+			err = bad("expire needs a ttl")
+		}
+		return mute(func(tx *agent.Tx) { tx.Expire(op.Key, ttl, opts...) }), err
+	case "persist":
+		return mute(func(tx *agent.Tx) { tx.Persist(op.Key, opts...) }), nil
 	}
 	v, err := crdt.JSONValue(op.Value)
 	if err != nil {
@@ -207,7 +222,7 @@ func (op batchedBody) only(allowed []string) error {
 			return bad("%s takes no %s", op.Op, name)
 		}
 	}
-	switch none := op.Op == "delete" || op.Op == "check"; {
+	switch none := slices.Contains(valueless, op.Op); {
 	case none && op.Value != nil:
 		return bad("%s takes no value", op.Op)
 	case !none && op.Value == nil:

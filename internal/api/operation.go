@@ -90,7 +90,7 @@ type Request struct {
 	Query url.Values
 	Body  []byte     // JSON
 	If    *Condition // the condition of the write; nil for none
-	// Beside adds writes of the surface's own to those of kv_put, kv_delete and counter_add, as one
+	// Beside adds writes of the surface's own to those of kv_put, kv_delete, counter_add and the deadlines, as one
 	// unit and without a right. It may be nil, and is called as a function of Agent.Update.
 	Beside func(*agent.Tx)
 
@@ -142,6 +142,12 @@ var Operations = []Operation{
 		shape{gives: List[Key]{}}},
 	{"kv_patch", "PATCH", "/v1/keys/{key}", recording, "merge fields into an object", on(Write, ofKey), patch,
 		shape{takes: map[string]anyValue{}, needs: must, gives: Written{}, makes: true, conditional: true}},
+	{"deadline_get", "GET", "/v1/deadlines/{key}", nil, "read when a key ends", on(Read, ofKey), getDeadline,
+		shape{gives: Deadline{}}},
+	{"deadline_set", "PUT", "/v1/deadlines/{key}", []string{"ttl", "replicas"}, "make what a key holds end after ?ttl=30s, without writing its value", on(Write, ofKey), setDeadline,
+		shape{gives: Deadline{}, conditional: true}},
+	{"deadline_delete", "DELETE", "/v1/deadlines/{key}", []string{"replicas"}, "make what a key holds stay, whatever TTL it has", on(Write, ofKey), removeDeadline,
+		shape{gives: Deadline{}, conditional: true}},
 	{"batch", "POST", "/v1/batch", []string{"replicas"}, `make up to 1,024 writes and checks as one batch: {"operations":[{"op":"put","key":"…","value":…},…]}`, nil, batch,
 		shape{takes: batchBody{}, needs: []string{"operations"}, gives: List[Written]{}}},
 	{"flush", "POST", "/v1/flush", nil, `send this peer's writes to the others; {"replicas":2,"timeout":"5s"} waits until 2 of them have all`, nil, flush,

@@ -54,6 +54,40 @@ func TestABatchIsOneUnit(t *testing.T) {
 	})
 }
 
+func TestABatchSetsDeadlines(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		x.must(200, "POST", "/v1/batch", `{"operations":[
+			{"op":"put","key":"stays","value":1,"ttl":"1m"},
+			{"op":"persist","key":"stays"},
+			{"op":"put","key":"ends","value":1},
+			{"op":"expire","key":"ends","ttl":"1m"}]}`)
+		x.reads("/v1/keys/ends", `1`)
+		time.Sleep(2 * time.Minute)
+		x.must(404, "GET", "/v1/keys/ends", "")
+		x.reads("/v1/keys/stays", `1`)
+	})
+}
+
+func TestADeadlineIsReadAndSet(t *testing.T) {
+	serving(t, nil, func(x *fixture) {
+		x.must(404, "PUT", "/v1/deadlines/k?ttl=1h", "")
+		x.must(404, "DELETE", "/v1/deadlines/k", "")
+		x.must(404, "GET", "/v1/deadlines/k", "")
+		tag := x.must(201, "PUT", "/v1/keys/k", "1").header.Get("ETag")
+		x.reads("/v1/deadlines/k", `{"key":"k"}`)
+		x.must(400, "PUT", "/v1/deadlines/k", "")
+		for _, method := range []string{"PUT", "GET"} {
+			got := x.must(200, method, "/v1/deadlines/k"+map[string]string{"PUT": "?ttl=1h"}[method], "")
+			var d api.Deadline
+			if err := json.Unmarshal([]byte(got.body), &d); err != nil || d.At == nil || !d.At.Equal(time.Now().Add(time.Hour)) || time.Duration(*d.TTL) != time.Hour || got.header.Get("ETag") != tag {
+				t.Errorf("%s: %s %v", method, got.body, got.header)
+			}
+		}
+		x.must(200, "DELETE", "/v1/deadlines/k", "")
+		x.reads("/v1/deadlines/k", `{"key":"k"}`)
+	})
+}
+
 // One operation that cannot be made prevents the whole batch, and is named in the error.
 func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 	serving(t, nil, func(x *fixture) {
@@ -72,6 +106,8 @@ func TestABatchThatIsRefusedWritesNothing(t *testing.T) {
 			{`{"op":"put","key":"x"}`, "bad-request", "needs a value"},
 			{`{"op":"delete","key":"x","value":1}`, "bad-request", "takes no value"},
 			{`{"op":"delete","key":"x","ttl":"1s"}`, "bad-request", "takes no ttl"},
+			{`{"op":"expire","key":"there"}`, "bad-request", "needs a ttl"},
+			{`{"op":"persist","key":"there","ttl":"1s"}`, "bad-request", "takes no ttl"},
 			{`{"op":"patch","key":"x","value":{},"type":"set"}`, "bad-request", "takes no type"},
 			{`{"op":"put","key":"x","value":1,"ttl":"soon"}`, "bad-request", "30s"},
 			{`{"op":"put","key":"x","value":1,"if_version":"zebra"}`, "bad-request", "if_version"},

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,9 @@ func TestNoWriteIsMadeAgainstItsCondition(t *testing.T) {
 				continue
 			}
 			url := path.Replace(op.Path)
+			if slices.Contains(op.Params, "ttl") {
+				url += "?ttl=1h"
+			}
 			body := `{"progress":0.5,"capacity":1}` // for the operations that take a body
 			req, err := http.NewRequest(op.Method, base+url, nil)
 			if err != nil {

@@ -50,11 +50,13 @@ func memoryUsage(c *call) (fields, error) {
 		out, err = c.list(n)
 	case "delete":
 		out, err = c.remove(n)
+	case "expire":
+		out, err = expire(c, n)
 	case "search":
 		out, err = c.search(n, c.either("value", "pattern", "query"), 50)
 	default:
 		return nil, &failure{Code: "bad-request", Text: fmt.Sprintf("Unknown memory action: %s", shorten(c.action, 64)),
-			Hint: "action is one of store, retrieve, list, delete, search"}
+			Hint: "action is one of store, retrieve, list, delete, expire, search"}
 	}
 	return append(fields{"action", c.action, "namespace", n, "storage_type", storage}, out...), err
 }
@@ -284,6 +286,36 @@ func (c *call) elsewhere(n, k string) (list []string) {
 		}
 	}
 	return list
+}
+
+// expire makes what a key holds end after ttl, or never if that is 0. The record of its author ends with it.
+func expire(c *call, n string) (fields, error) {
+	k, key, err := c.key(n)
+	if err != nil {
+		return nil, err
+	}
+	if !c.has("ttl") {
+		return nil, &failure{Code: "bad-request", Text: "ttl is missing", Hint: "pass the seconds until the key ends as ttl, or 0 if it stays"}
+	}
+	r, err := c.written(key)
+	if err != nil {
+		return nil, err
+	}
+	name := "deadline_delete"
+	r.Beside = func(tx *agent.Tx) { tx.Persist(authors + key) }
+	if ttl := c.seconds("ttl", 0, longest); ttl > 0 {
+		name = "deadline_set"
+		r.Beside = func(tx *agent.Tx) { tx.Expire(authors+key, ttl) }
+	}
+	res, err := c.do(name, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	out := fields{"key", k, "expires", nil}
+	if at := res.Body.(api.Deadline).At; at != nil {
+		out[3] = timestamp(*at)
+	}
+	return out, nil
 }
 
 func (c *call) remove(n string) (fields, error) {

@@ -38,6 +38,23 @@ func TestMemoryUsage(t *testing.T) {
 		if e.Expiry() == 0 {
 			t.Error("a TTL given as text was lost")
 		}
+		stays := x.good(s, "memory_usage", `{"action":"expire","key":"object","namespace":"w","ttl":0}`)
+		x.shows(stays, `{"action":"expire","key":"object","expires":null}`)
+		for _, key := range []string{"memory/w/object", authors + "memory/w/object"} {
+			if e, ok := x.agent.Entry(key); !ok || e.Expiry() != 0 {
+				t.Errorf("%s ends at %d", key, e.Expiry())
+			}
+		}
+		if ends := x.good(s, "memory_usage", `{"action":"expire","key":"object","namespace":"w","ttl":60}`); ends["expires"] == nil {
+			t.Errorf("expire answers %v", ends)
+		}
+		for _, key := range []string{"memory/w/object", authors + "memory/w/object"} {
+			if e, ok := x.agent.Entry(key); !ok || e.Expiry() == 0 {
+				t.Errorf("%s does not end", key)
+			}
+		}
+		x.bad("not-found", s, "memory_usage", `{"action":"expire","key":"absent","ttl":60}`)
+		x.bad("bad-request", s, "memory_usage", `{"action":"expire","key":"object","namespace":"w"}`)
 
 		list := x.good(s, "memory_usage", `{"action":"list","namespace":"w"}`)
 		x.shows(list, `{"count":2,"total":2}`)

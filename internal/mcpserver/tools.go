@@ -50,8 +50,8 @@ const (
 
 var tools = []tool{
 	{name: "memory_usage", v2: true, run: memoryUsage, accepted: []string{"pattern", "query"},
-		description: "Store/retrieve persistent memory with TTL and namespacing, shared with all agents of the fleet. store replaces the value; list shows the newest first; retrieve with limit shows a page of a set or an object; search finds text (passed as value) in keys and values",
-		schema: object(`"action":{"type":"string","enum":["store","retrieve","list","delete","search"]},`+keyArg+`,
+		description: "Store/retrieve persistent memory with TTL and namespacing, shared with all agents of the fleet. store replaces the value; expire sets its ttl alone; list shows the newest first; retrieve with limit shows a page of a set or an object; search finds text (passed as value) in keys and values",
+		schema: object(`"action":{"type":"string","enum":["store","retrieve","list","delete","expire","search"]},`+keyArg+`,
 			"value":{"description":"text or any JSON"},`+namespaceArg+`,`+ttlArg+`,
 			"if_version":{"type":"string","description":"write only if the key still has this version (from an earlier answer); \"0\": only if the key does not exist"},
 			"type":{"type":"string","enum":["register","set","counter","max","object"],"description":"how concurrent writes merge; default register, where the last write wins; a counter adds"},

@@ -8,5 +8,5 @@ import (
 
 // Commands returns the commands of this package, which send their requests by c.
 func Commands(c *client.Client) []*cobra.Command {
-	return []*cobra.Command{newGet(c), newPut(c), newDelete(c), newKeys(c), newWatch(c), newSet(c), newCounter(c), newConflicts(c), newTask(c), newWorker(c), newQueue(c), newLocks(c)}
+	return []*cobra.Command{newGet(c), newPut(c), newDelete(c), newExpire(c), newPersist(c), newKeys(c), newWatch(c), newSet(c), newCounter(c), newConflicts(c), newTask(c), newWorker(c), newQueue(c), newLocks(c)}
 }

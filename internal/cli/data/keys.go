@@ -140,6 +140,42 @@ func newDelete(c *client.Client) *cobra.Command {
 	})
 }
 
+func newExpire(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "expire KEY [TTL]", Short: "Make what a key holds end after a time, without writing its value; without TTL, print when it ends",
+		Example: "  sentinel-peer expire session/7 30s\n  sentinel-peer expire session/7", Args: command.Args(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: completeKeys(c),
+	}, func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return deadline(cmd, c, "GET", args[0], nil)
+		}
+		return deadline(cmd, c, "PUT", args[0], url.Values{"ttl": {args[1]}})
+	})
+}
+
+func newPersist(c *client.Client) *cobra.Command {
+	return c.Command(&cobra.Command{
+		Use: "persist KEY", Short: "Make what a key holds stay, whatever TTL it has",
+		Example: "  sentinel-peer persist session/7", Args: command.Args(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeKeys(c),
+	}, func(cmd *cobra.Command, args []string) error { return deadline(cmd, c, "DELETE", args[0], nil) })
+}
+
+// deadline asks for the deadline of a key, or changes it, and prints it.
+func deadline(cmd *cobra.Command, c *client.Client, method, key string, q url.Values) error {
+	var d api.Deadline
+	if err := c.Do(cmd.Context(), method, client.KeyPath("/v1/deadlines/", key), q, nil, nil, &d); err != nil {
+		return err
+	}
+	return c.Show(d, "KEY\tENDS\tTTL", func(t console.Table) {
+		if d.At == nil {
+			t.Row(d.Key, "never", "-")
+			return
+		}
+		t.Row(d.Key, d.At.Format(time.RFC3339), d.TTL)
+	})
+}
+
 func newKeys(c *client.Client) *cobra.Command {
 	var values bool
 	cmd := &cobra.Command{

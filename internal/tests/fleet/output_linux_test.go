@@ -25,7 +25,7 @@ const silent = ""
 // printing has a call of each command that prints. A new command must be added here.
 var printing = []struct{ command, line string }{
 	{"agent", silent}, // prints with --dev only, and goes on whatever becomes of it
-	{"put", "put made 1 -o json"}, {"get", "get k"}, {"keys", "keys"}, {"delete", silent}, {"conflicts", "conflicts"},
+	{"put", "put made 1 -o json"}, {"get", "get k"}, {"keys", "keys"}, {"delete", silent}, {"expire", "expire k 1h"}, {"persist", "persist k"}, {"conflicts", "conflicts"},
 	{"watch", "watch --snapshot"}, {"set", silent}, {"counter", "counter add n 1"},
 	{"task list", "task list"}, {"task set", silent}, {"task progress", silent}, {"task delete", silent}, {"task get", "task get 1"},
 	{"worker list", "worker list"}, {"worker get", "worker get n1"}, {"worker status", silent}, {"worker capacity", silent},
