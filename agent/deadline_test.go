@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -157,4 +158,24 @@ func TestADeadlineIsSetWithoutTheValue(t *testing.T) {
 	if err := end(a, func(tx *Tx) { tx.Expire("k", 0) }); err == nil {
 		t.Error("a TTL of 0 is taken")
 	}
+}
+
+// Peers that write all the time, so that their digests never agree, forget what has ended all the same.
+func TestWhatEndsIsForgottenBesideSteadyWrites(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network) {
+		list := several(t, n, 3, nil)
+		for i := range 1000 {
+			for _, a := range list {
+				if err := a.Put(t.Context(), fmt.Sprintf("%s/%d", a.Name(), i), i, WithTTL(time.Second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		for _, a := range list {
+			if s := a.Stats().Store; s.Live > 6*s.Keys {
+				t.Errorf("%s holds %d records, and shows %d keys", a.Name(), s.Live, s.Keys)
+			}
+		}
+	})
 }

@@ -30,7 +30,7 @@ type peerAcks struct {
 	acked       *clock.CausalContext    // the latest context of the peer that this peer's context covers
 	claimed     *clock.CausalContext    // a later context of the peer, which this peer's does not cover yet; nil if there is none
 	ackedTime   uint64                  // what the peer's clock had shown by then, in Unix milliseconds
-	claimedTime uint64                  // the same for the claimed context, 0 if unknown
+	claimedTime uint64                  // the same for the claimed context
 	ackedOwn    uint64                  // own writes up to this number are acknowledged
 	owedAcks    map[clock.Actor]owedAck // heads that the peer has announced, for each actor the highest
 }
@@ -190,7 +190,7 @@ func (s *acks) AckedBy(seq uint64) (names []string) {
 func (s *acks) AckEpoch() uint64 { return s.epoch }
 
 // claim records the context that p says it has. The clock of p had shown the time shown by then, in Unix
-// milliseconds, 0 if that is unknown. The engine keeps seen and does not change it.
+// milliseconds. The engine keeps seen and does not change it.
 func (s *acks) claim(p *peer, seen *clock.CausalContext, shown uint64) {
 	if p.claimed == nil {
 		s.claimants = append(s.claimants, p)

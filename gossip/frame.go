@@ -32,7 +32,7 @@ const (
 	secAcks               // [kind, actor, seq, …]
 	secGaps               // [kind, actor, first, last, …]
 	secDigest             // [kind, echo, state hash, wall ms, rules, latest timestamp, members hash]
-	secSyncRequest        // [kind, request, partial, sum, context, last request whose answer came, parts]
+	secSyncRequest        // [kind, request, partial, sum, context, last request whose answer came, parts, the sender's clock then]
 	secState              // [kind, deltas of one actor]: part of a sync, forwarded if there are few
 	secSyncReply          // [kind, request, more, have, total, latest timestamp, context?], after the states
 	secSums               // [kind, context hash, 256 sums]

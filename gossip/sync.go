@@ -44,6 +44,7 @@ type peerSync struct {
 	covered        *clock.CausalContext // this peer's context, and the dots that the answers of the running sync cover; nil before the first
 	coveredUpTo    clock.Actor          // the actor that the last answer may cover only in part
 	requestContext *clock.CausalContext // the context in the running request
+	requestClock   uint64               // what this peer's clock showed when that context was made, in Unix milliseconds
 	requestWall    uint64               // peerDigest.wall when the sync began
 	parts          []clock.Part         // parts of that context, see retire.go
 	refined        int                  // number of times that the parts were split
@@ -135,7 +136,7 @@ func (s *syncs) underWay() int {
 func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	p.requestedAt = now
 	if p.lastFollowed == p.lastRequest {
-		p.requestContext = s.contextFor(now, p)
+		p.requestContext, p.requestClock = s.contextFor(now, p), uint64(max(now.UnixMilli(), 0))
 	}
 	p.lastRequest++
 	if p.unanswered++; p.unanswered == 1 {
@@ -143,7 +144,7 @@ func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	}
 	s.schedule(p, now.Add(p.askTimeout()))
 	w := s.begin()
-	w.section(secSyncRequest, 6)
+	w.section(secSyncRequest, 7)
 	w.uint(p.lastRequest)
 	w.bool(p.covered != nil)
 	w.uint(s.store.Sum())
@@ -151,6 +152,7 @@ func (s *syncs) sendSyncRequest(now time.Time, p *peer) {
 	w.body = bounded(known.Listed).AppendTo(w.body)
 	w.uint(p.lastFollowed)
 	w.body = clock.AppendParts(w.body, known.Parts)
+	w.uint(p.requestClock)
 	s.send(now, p, Packet, s.finish(w, 0, false))
 	s.stats.SyncRequests++
 }
@@ -197,7 +199,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 	e, p := in.e, in.from
 	request, partial, sum := r.Uint(), r.Bool(), r.Uint()
 	listed, err := clock.ReadContext(r)
-	heard, parts := r.Uint(), clock.ReadParts(r)
+	heard, parts, shown := r.Uint(), clock.ReadParts(r), r.Uint()
 	if err != nil || r.Err() != nil || p == nil {
 		return
 	}
@@ -208,7 +210,7 @@ func (in *incoming) syncRequest(r *wire.Reader) {
 		return
 	}
 	if !partial {
-		e.claim(p, theirs, 0)
+		e.claim(p, theirs, shown)
 	}
 	if s := theirs.Span(e.cfg.Self); s != nil && s.Head() > e.store.Last() {
 		e.cloned = true

@@ -103,6 +103,8 @@ var mutants = []mutant{
 		"		if op.Vital && n > 0 {\n", "		if op.Vital && n < 0 {\n", "./crdt", "TestAFloodEndsInRefusalsAndWhatShrinksPasses"},
 	{"a full store takes only short records of work queues", "crdt/admission.go",
 		"n = max(n-VitalBytes, 0)", "n = 0", "./crdt", "TestAFloodEndsInRefusalsAndWhatShrinksPasses"},
+	{"a request of a sync says what its sender's clock shows", "gossip/sync.go",
+		"		e.claim(p, theirs, shown)\n", "		e.claim(p, theirs, 0)\n		_ = shown\n", "./agent", "TestWhatEndsIsForgottenBesideSteadyWrites"},
 	{"what cannot be read was not seen", "crdt/journal.go",
 		"		gap = gap || missing\n", "		gap = missing && false\n", "./crdt", "TestWhatCannotBeReadWasNotSeen"},
 	{"an image has all records", "crdt/journal.go",
