@@ -39,6 +39,7 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, millis uint64, m *memo) 
 	l.vague = l.vague || verbs != nil && d.op.Verb != crdt.Expire && !slices.Contains(verbs, d.op.Verb)
 	if d.op.Verb == crdt.Expire {
 		millis = max(millis, d.stamp.Millis())
+		l.vague = l.vague || l.crosses(d, millis)
 		l.prolong(d, in, millis)
 	}
 	end := l.endOf(in)
@@ -62,6 +63,19 @@ func (l *ledger) enter(d *deed, c *clock.CausalContext, millis uint64, m *memo) 
 	}
 	d.text = m.text(d.op.Value)
 	l.deeds = append(l.deeds, d)
+}
+
+// crosses reports whether d, a deadline that is set at millis, comes after the end by another one that
+// its writer has not seen, or the other way round, by stamps. If one of the writers had forgotten a
+// deadline that was about nothing, the two do not prolong one another, and what had ended stays ended.
+func (l *ledger) crosses(d *deed, millis uint64) bool {
+	ended := func(o *deed, at uint64) bool { return o.op.Expiry != 0 && o.op.Expiry <= at }
+	for i, o := range l.deeds[:min(len(l.deeds), modelled)] {
+		if o.op.Verb == crdt.Expire && d.saw>>i&1 == 0 && (ended(o, millis) || ended(d, o.stamp.Millis())) {
+			return true
+		}
+	}
+	return false
 }
 
 // predates reports whether d, the last deed, has an earlier stamp than a removal, or than a write

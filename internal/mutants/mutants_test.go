@@ -105,6 +105,8 @@ var mutants = []mutant{
 		"n = max(n-VitalBytes, 0)", "n = 0", "./crdt", "TestAFloodEndsInRefusalsAndWhatShrinksPasses"},
 	{"a request of a sync says what its sender's clock shows", "gossip/sync.go",
 		"		e.claim(p, theirs, shown)\n", "		e.claim(p, theirs, 0)\n		_ = shown\n", "./agent", "TestWhatEndsIsForgottenBesideSteadyWrites"},
+	{"what has ended is reported before a frame may bring it back", "internal/replica/replica.go",
+		"	if r.store.NextExpiry() <= millis(now) {", "	if false {", "./internal/replica", "TestWhatADeadlineBringsBackIsTold"},
 	{"what cannot be read was not seen", "crdt/journal.go",
 		"		gap = gap || missing\n", "		gap = missing && false\n", "./crdt", "TestWhatCannotBeReadWasNotSeen"},
 	{"an image has all records", "crdt/journal.go",

@@ -164,6 +164,9 @@ func millis(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 0)) }
 // Receive merges a frame from the network. It neither keeps nor changes the frame. A frame that is
 // refused gives a *gossip.FrameError.
 func (r *Replica) Receive(now time.Time, frame []byte) error {
+	if r.store.NextExpiry() <= millis(now) {
+		r.store.Expire(millis(now)) // readers see no more what has ended, and a deadline in the frame may bring it back
+	}
 	err := r.engine.Receive(now, frame)
 	r.hlc.Observe(r.engine.MaxStamp())
 	if r.engine.Cloned() {
