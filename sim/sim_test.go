@@ -299,7 +299,7 @@ func TestAWrongScriptIsRefusedByLine(t *testing.T) {
 		}
 	}
 	_, err = ParseScript("peers 3\n1s 4 put a 1\n2s jump 1\n3s 1 put\n4s cut 1\n5s 1 incr n x\n6s pause 9\n7s tear 1 x\n")
-	for _, want := range []string{"a peer from 1 to 3", "no such step", "a verb and a key", "sides are wanted", "a whole number", "not \"9\"", "a number of transactions"} {
+	for _, want := range []string{"a peer from 1 to 3", "no such step", "a verb and a key", "sides are wanted", "a whole number", "not \"9\"", "a number of entries"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}
