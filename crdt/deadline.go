@@ -221,19 +221,21 @@ func (s merger) mergeDeadline(m *many, r *record, old Value, visible, local bool
 		m.deadline = s.sumUp(m)
 	})
 	s.updateView(c, visible)
+	s.noteTurned(m, turned, old, local)
+}
+
+// noteTurned adds one change to the log for all of turned, if there are any. They are records of one
+// key, m, that have ended by a change of its deadline, or are back.
+func (s merger) noteTurned(m *many, turned []*record, old Value, local bool) {
+	if len(turned) == 0 {
+		return
+	}
 	cause := CauseExpired
 	for _, r := range turned {
 		if s.visible(m, r) {
 			cause = CausePut
 		}
 	}
-	if len(turned) > 0 {
-		s.noteTurned(turned, cause, old, local)
-	}
-}
-
-// noteTurned adds one change to the log for all of turned, which are records of one key.
-func (s merger) noteTurned(turned []*record, cause Cause, old Value, local bool) {
 	ch := s.noteChange(renderer(s).latest(turned), cause, clock.After, local)
 	ch.Lazy, ch.Old = true, old
 	for _, r := range turned {
@@ -249,10 +251,8 @@ func (s merger) endDeadline(c *cell, m *many, r *record) {
 	visible := c.visible()
 	gone := s.restate(m, func() { m.deadline.passed = r.expiry() })
 	s.updateView(c, visible)
-	if len(gone) > 0 {
-		s.noteTurned(gone, CauseExpired, Value{}, false)
-		s.stats.Expired += uint64(len(gone))
-	}
+	s.noteTurned(m, gone, Value{}, false)
+	s.stats.Expired += uint64(len(gone))
 }
 
 // queueDeadline has Collect look at the deadline of m if a chain has ended or nothing is governed.

@@ -330,7 +330,7 @@ func (s merger) mergeClear(m *many, r *record) (top *record) {
 // detach removes the live record r from the state and from its cell.
 func (s merger) detach(r *record) {
 	c := r.cell
-	visible := c.visible()
+	visible, old := c.visible(), viewValue(c.view.Load())
 	s.remove(r)
 	s.noteGone(r)
 	if c.many() == nil {
@@ -346,12 +346,13 @@ func (s merger) detach(r *record) {
 		}
 		return list
 	}
+	m := c.many()
+	var turned []*record
 	switch {
 	case r.kind == slotClear:
-		c.many().clears = drop(c.many().clears)
+		m.clears = drop(m.clears)
 	case r.kind == slotDeadline:
-		m := c.many()
-		s.restate(m, func() {
+		turned = s.restate(m, func() {
 			key := slotKey(r.kind, r.path())
 			if m.slots[key] = drop(m.slots[key]); len(m.slots[key]) == 0 {
 				delete(m.slots, key)
@@ -360,16 +361,17 @@ func (s merger) detach(r *record) {
 		})
 	default:
 		key := slotKey(r.kind, r.path())
-		before := s.shown(c.many(), c.many().slots[key])
-		slot := drop(c.many().slots[key])
-		s.follow(c.many(), key, before, s.shown(c.many(), slot))
+		before := s.shown(m, m.slots[key])
+		slot := drop(m.slots[key])
+		s.follow(m, key, before, s.shown(m, slot))
 		if len(slot) == 0 {
-			delete(c.many().slots, key)
+			delete(m.slots, key)
 		} else {
-			c.many().slots[key] = slot
+			m.slots[key] = slot
 		}
 	}
 	s.updateView(c, visible)
+	s.noteTurned(m, turned, old, false)
 }
 
 // Drop removes the live record with the dot d because another replica, which has seen d,
