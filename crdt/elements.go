@@ -70,12 +70,3 @@ func (h *history) lastExpiry(m *many, list []*record) (until uint64) {
 	}
 	return until
 }
-
-// latestExpiry returns the latest of the expiries that the records of list carry, never if one
-// carries none, 0 if the list is empty.
-func latestExpiry(list []*record) (until uint64) {
-	for _, r := range list {
-		until = max(until, cmp.Or(r.expiry(), never))
-	}
-	return until
-}
