@@ -21,7 +21,7 @@ func (j *judge) check(p *Peer, key string) {
 		skew = uint64(j.c.spread().Milliseconds())
 	}
 	// One disk that lost a value before its removal, and one that lost the removal, make the value return.
-	if (j.truncated || j.rots > 0 && j.rots+j.tears > 1) && slices.ContainsFunc(l.deeds, (*deed).removes) {
+	if (j.truncated || j.rots+j.tears > 1) && slices.ContainsFunc(l.deeds, (*deed).removes) {
 		return
 	}
 	want, sure := l.read(key, p.r.Store().Context(), p.millis(), skew)
