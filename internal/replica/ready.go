@@ -62,7 +62,8 @@ type Image struct {
 	img *crdt.Image
 }
 
-// NewImage begins an image of r.
+// NewImage begins an image of r, right after Ready was taken: the contexts of the image have only dots
+// that the journal has by then.
 func NewImage(r *Replica) *Image { return &Image{r, crdt.NewImage(r.store)} }
 
 // Next returns the next entry of the image, with up to n records, and nil after the last one.
